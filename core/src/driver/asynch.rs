@@ -1,0 +1,244 @@
+//! The async driver, over [`embedded_io_async`], for any executor.
+//!
+//! Reader and writer are apart (`TcpStream::into_split`, `TcpSocket::split`), so that a full-duplex
+//! machine can send while it waits for the peer. For such a machine both have to be cancel-safe:
+//! dropping an unfinished `read` or `write` may lose no byte. The sockets of tokio, embassy-net and
+//! async-std are. A machine of question and answer never has a future dropped by this driver.
+
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use core::task::Poll;
+
+use embedded_io_async::{Error as _, ErrorKind, Read, Write};
+
+use super::{Error, Next};
+use crate::machine::{How, Machine, Need, Then};
+use crate::session::{Session, TooSmall};
+
+/// A machine bound to an async reader and writer.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Connection<R, W, M, I, O> {
+    reader: R,
+    writer: W,
+    session: Session<M, I, O>,
+    unflushed: bool,
+}
+
+type Result<E, M, X> = core::result::Result<X, Error<<M as Machine>::Error, E>>;
+
+enum Ready<E> {
+    Read(core::result::Result<usize, E>),
+    Written(core::result::Result<usize, E>),
+}
+
+impl<R, W, M, I, O> Connection<R, W, M, I, O>
+where
+    R: Read,
+    W: Write<Error = R::Error>,
+    M: Machine,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+{
+    /// Binds `machine` to the two halves of a connected transport, with these buffers.
+    ///
+    /// # Errors
+    ///
+    /// [`TooSmall`] when a buffer is smaller than the machine needs.
+    pub fn new(
+        reader: R,
+        writer: W,
+        machine: M,
+        input: I,
+        output: O,
+    ) -> core::result::Result<Self, TooSmall> {
+        let session = Session::new(machine, input, output)?;
+        Ok(Self { reader, writer, session, unflushed: false })
+    }
+
+    /// The machine, to look at.
+    pub const fn machine(&self) -> &M {
+        self.session.machine()
+    }
+
+    /// Gives reader and writer back; what is queued is dropped.
+    pub fn into_parts(self) -> (R, W) {
+        (self.reader, self.writer)
+    }
+
+    /// Sends what is queued, reads as needed, and gives the next thing that happens.
+    ///
+    /// Cancel-safe if reader and writer are.
+    ///
+    /// # Errors
+    ///
+    /// The machine's, with what was queued before it sent; or the transport's. A transport that
+    /// says `ConnectionReset` or `TimedOut` is no error here but the end of the stream, which the
+    /// machine names.
+    pub async fn next(&mut self) -> Result<R::Error, M, Next<M::Event<'_>>> {
+        loop {
+            match self.session.advance() {
+                Ok(Then::Event(())) => break,
+                Ok(Then::Need(Need::Command)) => {
+                    self.flush().await?;
+                    return Ok(Next::Command);
+                }
+                Ok(Then::Need(Need::Output) | Then::Again) => self.write().await?,
+                Ok(Then::Need(Need::Input | Need::InputOrSilence(_))) => {
+                    self.flush().await?;
+                    self.read().await?;
+                }
+                Ok(Then::Need(Need::Either)) => self.read_and_write().await?,
+                Ok(Then::Boundary) => {
+                    self.flush().await?;
+                    return Ok(Next::Boundary);
+                }
+                Ok(Then::Done) => {
+                    self.flush().await?;
+                    return Ok(Next::Done);
+                }
+                Ok(Then::Abort) => return Ok(Next::Abort),
+                Err(e) => {
+                    // Replies from before the error still leave; that the peer is gone is no news.
+                    let _ = self.flush().await;
+                    return Err(Error::Protocol(e));
+                }
+            }
+        }
+        match self.session.step() {
+            Ok(Then::Event(event)) => Ok(Next::Event(event)),
+            // A step is repeatable, so these do not happen; `next` again is right all the same.
+            Ok(_) => Ok(Next::Boundary),
+            Err(e) => Err(Error::Protocol(e)),
+        }
+    }
+
+    /// Gives the machine a command. What it writes is sent by the next call of
+    /// [`next`](Self::next) or [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`]: [`Refused::NoRoom`](crate::machine::Refused::NoRoom) while what is queued takes the room (call `next`,
+    /// which sends and reads at the same time, and give it again) or for good, when the command is
+    /// longer than the output buffer.
+    pub fn command(&mut self, command: M::Command<'_>) -> Result<R::Error, M, ()> {
+        self.session.command(command).map_err(Error::Refused)
+    }
+
+    /// Queues payload that the machine is [`owed`](Machine::owed): as much as there is room for.
+    /// Returns how much that was; 0 means call [`next`](Self::next) or [`flush`](Self::flush).
+    pub fn pay(&mut self, payload: &[u8]) -> usize {
+        self.session.pay(payload)
+    }
+
+    /// Sends what is queued.
+    ///
+    /// # Errors
+    ///
+    /// The transport's. That the peer has closed or reset is none: what it sent can still be read.
+    pub async fn flush(&mut self) -> Result<R::Error, M, ()> {
+        while !self.session.pending().is_empty() {
+            self.write().await?;
+        }
+        if self.unflushed {
+            self.unflushed = false;
+            // A writer that buffers and fails here shows it again at the next write or read.
+            let _ = self.writer.flush().await;
+        }
+        Ok(())
+    }
+
+    /// The caller gives up waiting; the machine says what was missing at the next call of
+    /// [`next`](Self::next).
+    pub fn give_up(&mut self) {
+        self.session.ended(How::TimedOut);
+        self.session.cannot_send();
+    }
+
+    /// Nothing came for as long as [`Need::InputOrSilence`] asked.
+    pub fn silent(&mut self) {
+        self.session.silent();
+    }
+
+    async fn write(&mut self) -> Result<R::Error, M, ()> {
+        if self.session.pending().is_empty() {
+            return Ok(());
+        }
+        let written = self.writer.write(self.session.pending()).await;
+        self.written(written)
+    }
+
+    async fn read(&mut self) -> Result<R::Error, M, ()> {
+        let room = self.session.room();
+        if room.is_empty() {
+            return Ok(());
+        }
+        let read = self.reader.read(room).await;
+        self.was_read(read)
+    }
+
+    /// Whichever is possible first.
+    async fn read_and_write(&mut self) -> Result<R::Error, M, ()> {
+        if self.session.pending().is_empty() {
+            self.flush().await?;
+            return self.read().await;
+        }
+        let (room, pending) = self.session.room_and_pending();
+        if room.is_empty() {
+            return self.write().await;
+        }
+        let ready = {
+            let mut read = pin!(self.reader.read(room));
+            let mut write = pin!(self.writer.write(pending));
+            poll_fn(|cx| match (write.as_mut().poll(cx), read.as_mut()) {
+                (Poll::Ready(n), _) => Poll::Ready(Ready::Written(n)),
+                (Poll::Pending, read) => read.poll(cx).map(Ready::Read),
+            })
+            .await
+        };
+        match ready {
+            Ready::Read(read) => self.was_read(read),
+            Ready::Written(written) => self.written(written),
+        }
+    }
+
+    fn was_read(&mut self, read: core::result::Result<usize, R::Error>) -> Result<R::Error, M, ()> {
+        match read {
+            Ok(0) => self.session.ended(How::Closed),
+            Ok(n) => self.session.received(n),
+            Err(e) => match e.kind() {
+                ErrorKind::Interrupted => {}
+                ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe => self.session.ended(How::Reset),
+                ErrorKind::TimedOut => self.session.ended(How::TimedOut),
+                _ => return Err(Error::Transport(e)),
+            },
+        }
+        Ok(())
+    }
+
+    fn written(
+        &mut self,
+        written: core::result::Result<usize, R::Error>,
+    ) -> Result<R::Error, M, ()> {
+        match written {
+            // Against the contract of embedded-io, but seen: nothing goes out any more.
+            Ok(0) => self.session.cannot_send(),
+            Ok(n) => {
+                self.session.sent(n);
+                self.unflushed = true;
+            }
+            Err(e) => match e.kind() {
+                ErrorKind::Interrupted => {}
+                ErrorKind::BrokenPipe
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::NotConnected
+                | ErrorKind::WriteZero => self.session.cannot_send(),
+                _ => return Err(Error::Transport(e)),
+            },
+        }
+        Ok(())
+    }
+}

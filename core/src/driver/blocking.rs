@@ -1,0 +1,188 @@
+//! The blocking driver, over [`embedded_io`].
+//!
+//! One thread, one direction at a time: [`next`](Connection::next) sends what is queued, then
+//! waits for the peer. That suits protocols of question and answer. Where both ends send at the
+//! same time (echo with many messages in flight), a peer that stops reading until its own bytes
+//! are read would hang it: use the `nonblocking` or the `asynch` driver there, or keep no more in flight than fits the peer's
+//! buffers.
+
+use embedded_io::{Error as _, ErrorKind, Read, Write};
+
+use super::{Error, Next};
+use crate::machine::{How, Machine, Need, Refused, Then};
+use crate::session::{Session, TooSmall};
+
+/// A machine bound to a blocking transport.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Connection<T, M, I, O> {
+    transport: T,
+    session: Session<M, I, O>,
+}
+
+type Result<T, M, X> = core::result::Result<X, Error<<M as Machine>::Error, T>>;
+
+impl<T, M, I, O> Connection<T, M, I, O>
+where
+    T: Read + Write,
+    M: Machine,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+{
+    /// Binds `machine` to a connected `transport`, with these buffers.
+    ///
+    /// # Errors
+    ///
+    /// [`TooSmall`] when a buffer is smaller than the machine needs.
+    pub fn new(
+        transport: T,
+        machine: M,
+        input: I,
+        output: O,
+    ) -> core::result::Result<Self, TooSmall> {
+        Ok(Self { transport, session: Session::new(machine, input, output)? })
+    }
+
+    /// The machine, to look at.
+    pub const fn machine(&self) -> &M {
+        self.session.machine()
+    }
+
+    /// Gives the transport back; what is queued is dropped.
+    pub fn into_transport(self) -> T {
+        self.transport
+    }
+
+    /// Sends what is queued, reads as needed, and gives the next thing that happens.
+    ///
+    /// # Errors
+    ///
+    /// The machine's, with what was queued before it sent; or the transport's. A transport that
+    /// says `ConnectionReset` or `TimedOut` is no error here but the end of the stream, which the
+    /// machine names.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "events borrow the connection, which an Iterator's items cannot"
+    )]
+    pub fn next(&mut self) -> Result<T::Error, M, Next<M::Event<'_>>> {
+        loop {
+            match self.session.advance() {
+                Ok(Then::Event(())) => break,
+                Ok(Then::Need(Need::Command)) => {
+                    self.flush()?;
+                    return Ok(Next::Command);
+                }
+                Ok(Then::Need(Need::Output) | Then::Again) => self.flush()?,
+                Ok(Then::Need(Need::Input | Need::InputOrSilence(_) | Need::Either)) => {
+                    self.flush()?;
+                    self.read()?;
+                }
+                Ok(Then::Boundary) => {
+                    self.flush()?;
+                    return Ok(Next::Boundary);
+                }
+                Ok(Then::Done) => {
+                    self.flush()?;
+                    return Ok(Next::Done);
+                }
+                Ok(Then::Abort) => return Ok(Next::Abort),
+                Err(e) => {
+                    // Replies from before the error still leave; that the peer is gone is no news.
+                    let _ = self.flush();
+                    return Err(Error::Protocol(e));
+                }
+            }
+        }
+        match self.session.step() {
+            Ok(Then::Event(event)) => Ok(Next::Event(event)),
+            // A step is repeatable, so these do not happen; `next` again is right all the same.
+            Ok(_) => Ok(Next::Boundary),
+            Err(e) => Err(Error::Protocol(e)),
+        }
+    }
+
+    /// Gives the machine a command. What it writes is sent by the next call of
+    /// [`next`](Self::next) or [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] when the machine does not take it, or it is longer than the output
+    /// buffer; or the transport's.
+    pub fn command(&mut self, command: M::Command<'_>) -> Result<T::Error, M, ()> {
+        match self.session.command(command) {
+            Err(Refused::NoRoom) => {
+                self.flush()?;
+                self.session.command(command).map_err(Error::Refused)
+            }
+            other => other.map_err(Error::Refused),
+        }
+    }
+
+    /// Sends payload that the machine is [`owed`](Machine::owed).
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Invalid`] when it is more than that; or the transport's.
+    pub fn pay(&mut self, payload: &[u8]) -> Result<T::Error, M, ()> {
+        if u64::try_from(payload.len()).map_or(true, |n| n > self.machine().owed()) {
+            return Err(Error::Refused(Refused::Invalid));
+        }
+        let mut rest = payload;
+        while !rest.is_empty() {
+            let n = self.session.pay(rest);
+            rest = rest.get(n..).unwrap_or_default();
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is queued.
+    ///
+    /// # Errors
+    ///
+    /// The transport's. That the peer has closed or reset is none: what it sent can still be read.
+    pub fn flush(&mut self) -> Result<T::Error, M, ()> {
+        while !self.session.pending().is_empty() {
+            match self.transport.write(self.session.pending()) {
+                // Against the contract of embedded-io, but seen: nothing goes out any more.
+                Ok(0) => self.session.cannot_send(),
+                Ok(n) => self.session.sent(n),
+                Err(e) => match e.kind() {
+                    ErrorKind::Interrupted => {}
+                    ErrorKind::BrokenPipe
+                    | ErrorKind::ConnectionReset
+                    | ErrorKind::ConnectionAborted
+                    | ErrorKind::NotConnected
+                    | ErrorKind::WriteZero => self.session.cannot_send(),
+                    _ => return Err(Error::Transport(e)),
+                },
+            }
+        }
+        match self.transport.flush() {
+            Err(e) if matches!(e.kind(), ErrorKind::Other | ErrorKind::OutOfMemory) => {
+                Err(Error::Transport(e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn read(&mut self) -> Result<T::Error, M, ()> {
+        let room = self.session.room();
+        if room.is_empty() {
+            return Ok(());
+        }
+        match self.transport.read(room) {
+            Ok(0) => self.session.ended(How::Closed),
+            Ok(n) => self.session.received(n),
+            Err(e) => match e.kind() {
+                ErrorKind::Interrupted => {}
+                ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe => self.session.ended(How::Reset),
+                ErrorKind::TimedOut => self.session.ended(How::TimedOut),
+                _ => return Err(Error::Transport(e)),
+            },
+        }
+        Ok(())
+    }
+}

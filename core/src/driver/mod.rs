@@ -1,0 +1,87 @@
+//! Drivers: the loops that bind a machine to a transport.
+//!
+//! | module | transport | feature |
+//! |---|---|---|
+//! | `blocking` | [`embedded_io::{Read, Write}`](https://docs.rs/embedded-io) | `embedded-io` |
+//! | `nonblocking` | [`embedded_nal::TcpClientStack`](https://docs.rs/embedded-nal) with [`nb`](https://docs.rs/nb) | `nal` |
+//! | `asynch` | [`embedded_io_async::{Read, Write}`](https://docs.rs/embedded-io-async) | `embedded-io-async` |
+//!
+//! All three have a `Connection` with the same two verbs, and an application is the same loop over
+//! each:
+//!
+//! ```text
+//!   loop { match connection.next() {
+//!       Event(event) => ...,                       // look at it
+//!       Command      => connection.command(...),   // it is your turn
+//!       Boundary     => pause, if you want to,
+//!       Done         => break,                     // everything is sent: close
+//!       Abort        => break,                     // reset
+//!   } }
+//! ```
+
+#[cfg(feature = "embedded-io-async")]
+pub mod asynch;
+#[cfg(feature = "embedded-io")]
+pub mod blocking;
+#[cfg(feature = "nal")]
+pub mod nonblocking;
+
+use core::fmt;
+
+use crate::machine::Refused;
+
+/// What a connection's `next` gives.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Next<E> {
+    /// The machine says something.
+    Event(E),
+    /// The machine waits for a command.
+    Command,
+    /// What was written has been sent, and what follows is to be a write of its own. Pause (or
+    /// do not) and call `next` again.
+    Boundary,
+    /// The session is over and everything sent: close the transport.
+    Done,
+    /// The session is over: reset the transport if it can be, or close it.
+    Abort,
+}
+
+impl<E> Next<E> {
+    /// The same with the event left out: says what to do without borrowing the connection.
+    pub fn without_event(&self) -> Next<()> {
+        match self {
+            Self::Event(_) => Next::Event(()),
+            Self::Command => Next::Command,
+            Self::Boundary => Next::Boundary,
+            Self::Done => Next::Done,
+            Self::Abort => Next::Abort,
+        }
+    }
+}
+
+/// Why a connection failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Error<P, T> {
+    /// The peer broke the protocol or ended too early: the machine's error.
+    Protocol(P),
+    /// The transport failed.
+    Transport(T),
+    /// The machine did not take the command: our caller's mistake.
+    Refused(Refused),
+}
+
+impl<P: fmt::Display, T: fmt::Debug> fmt::Display for Error<P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protocol(e) => e.fmt(f),
+            // The transports of embedded-nal promise no Display.
+            Self::Transport(e) => write!(f, "the transport failed: {e:?}"),
+            Self::Refused(e) => e.fmt(f),
+        }
+    }
+}
+
+impl<P: fmt::Debug + fmt::Display, T: fmt::Debug> core::error::Error for Error<P, T> {}

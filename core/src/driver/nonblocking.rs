@@ -1,0 +1,352 @@
+//! The non-blocking driver, over [`embedded_nal::TcpClientStack`] and [`nb`].
+//!
+//! No call waits. [`next`](Connection::next) gives [`nb::Error::WouldBlock`] when only the network
+//! can help; the caller then sleeps until the socket is ready (on a file descriptor, an interrupt)
+//! and calls it again. Full duplex: commands can be given between any two calls.
+//!
+//! The stack is handed in with each call, as `embedded-nal` has it, so that many connections can
+//! share one.
+
+use core::net::SocketAddr;
+
+use embedded_nal::{TcpClientStack, TcpError, TcpErrorKind, TcpFullStack};
+
+use super::{Error, Next};
+use crate::machine::{How, Machine, Need, Refused, Then};
+use crate::session::{Application, Session, TooSmall};
+
+/// A machine bound to a socket of a non-blocking stack.
+#[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Connection<S: TcpClientStack, M, I, O> {
+    socket: S::TcpSocket,
+    session: Session<M, I, O>,
+    fault: Option<S::Error>,
+}
+
+type Result<S, M, X> = nb::Result<X, Error<<M as Machine>::Error, <S as TcpClientStack>::Error>>;
+
+impl<S, M, I, O> Connection<S, M, I, O>
+where
+    S: TcpClientStack,
+    M: Machine,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+{
+    /// Binds `machine` to a connected `socket`, with these buffers.
+    ///
+    /// # Errors
+    ///
+    /// [`TooSmall`] when a buffer is smaller than the machine needs.
+    pub fn new(
+        socket: S::TcpSocket,
+        machine: M,
+        input: I,
+        output: O,
+    ) -> core::result::Result<Self, TooSmall> {
+        Ok(Self { socket, session: Session::new(machine, input, output)?, fault: None })
+    }
+
+    /// The machine, to look at.
+    pub const fn machine(&self) -> &M {
+        self.session.machine()
+    }
+
+    /// The socket, to wait on.
+    pub const fn socket(&self) -> &S::TcpSocket {
+        &self.socket
+    }
+
+    /// Gives the socket back; what is queued is dropped.
+    pub fn into_socket(self) -> S::TcpSocket {
+        self.socket
+    }
+
+    /// What the transport said when it failed. The machine got to know it as [`How::Reset`].
+    pub fn fault(&mut self) -> Option<S::Error> {
+        self.fault.take()
+    }
+
+    /// Whether bytes wait for the socket to take them: wait for that too, not only for input.
+    pub fn wants_send(&self) -> bool {
+        !self.session.pending().is_empty()
+    }
+
+    /// The next thing that happens.
+    ///
+    /// # Errors
+    ///
+    /// [`nb::Error::WouldBlock`] when nothing moves until the socket is ready; otherwise the
+    /// machine's error, once what was queued before it has been sent. A failing transport is the
+    /// end of the stream, which the machine names; see [`fault`](Self::fault).
+    pub fn next(&mut self, stack: &mut S) -> Result<S, M, Next<M::Event<'_>>> {
+        loop {
+            let then = self.session.advance();
+            // Also when the machine only wants to read: its replies are not to wait for it.
+            let sent = match then {
+                Ok(Then::Event(())) => break,
+                Ok(Then::Abort) => return Ok(Next::Abort),
+                _ => self.send(stack),
+            };
+            match (then, sent) {
+                (Ok(Then::Event(()) | Then::Again), _) => {}
+                (Ok(Then::Need(Need::Output)), sent) => sent?,
+                (Ok(Then::Need(Need::Command)), sent) => {
+                    // The peer may end while the application thinks: look, as far as there is room.
+                    if sent.is_ok() && !self.session.has_ended() && self.receive(stack).is_ok() {
+                        continue;
+                    }
+                    return Ok(Next::Command);
+                }
+                (Ok(Then::Need(Need::Input | Need::InputOrSilence(_) | Need::Either)), _) => {
+                    self.receive(stack)?;
+                }
+                (Ok(Then::Boundary), sent) => {
+                    sent?;
+                    return Ok(Next::Boundary);
+                }
+                (Ok(Then::Done), sent) => {
+                    sent?;
+                    return Ok(Next::Done);
+                }
+                (Ok(Then::Abort), _) => return Ok(Next::Abort),
+                (Err(e), sent) => {
+                    // What was queued first leaves first; the error repeats until then.
+                    sent?;
+                    return Err(nb::Error::Other(Error::Protocol(e)));
+                }
+            }
+        }
+        match self.session.step() {
+            Ok(Then::Event(event)) => Ok(Next::Event(event)),
+            // A step is repeatable, so these do not happen; `next` again is right all the same.
+            Ok(_) => Err(nb::Error::WouldBlock),
+            Err(e) => Err(nb::Error::Other(Error::Protocol(e))),
+        }
+    }
+
+    /// Gives the machine a command and starts to send what it wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`nb::Error::WouldBlock`] when there is no room yet: call [`next`](Self::next), which
+    /// sends, and give it again. [`Error::Refused`] when the machine does not take it, or it is
+    /// longer than the output buffer.
+    pub fn command(&mut self, stack: &mut S, command: M::Command<'_>) -> Result<S, M, ()> {
+        loop {
+            match self.session.command(command) {
+                Ok(()) => break,
+                Err(Refused::NoRoom) if self.wants_send() => self.send_some(stack)?,
+                Err(e) => return Err(nb::Error::Other(Error::Refused(e))),
+            }
+        }
+        // Done is done: that the rest waits for the socket shows in `wants_send`.
+        let _ = self.send(stack);
+        Ok(())
+    }
+
+    /// Sends payload that the machine is [`owed`](Machine::owed). Returns how many bytes it took.
+    ///
+    /// # Errors
+    ///
+    /// [`nb::Error::WouldBlock`] when it could take none.
+    pub fn pay(&mut self, stack: &mut S, payload: &[u8]) -> Result<S, M, usize> {
+        loop {
+            let n = self.session.pay(payload);
+            let sent = self.send(stack);
+            if n > 0 || payload.is_empty() || self.machine().owed() == 0 {
+                return Ok(n);
+            }
+            sent?;
+        }
+    }
+
+    /// Nothing came for as long as [`Need::InputOrSilence`] asked.
+    pub fn silent(&mut self) {
+        self.session.silent();
+    }
+
+    /// The caller gives up waiting; the machine says what was missing at the next call of
+    /// [`next`](Self::next).
+    pub fn give_up(&mut self) {
+        self.session.ended(How::TimedOut);
+        self.session.cannot_send();
+    }
+
+    /// Sends all that is queued.
+    fn send(&mut self, stack: &mut S) -> Result<S, M, ()> {
+        while self.wants_send() {
+            self.send_some(stack)?;
+        }
+        Ok(())
+    }
+
+    fn send_some(&mut self, stack: &mut S) -> Result<S, M, ()> {
+        match stack.send(&mut self.socket, self.session.pending()) {
+            Ok(0) | Err(nb::Error::WouldBlock) => Err(nb::Error::WouldBlock),
+            Ok(n) => {
+                self.session.sent(n);
+                Ok(())
+            }
+            // The peer takes nothing more. What it sent before may still be there to read, and
+            // reading will tell how it ended.
+            Err(nb::Error::Other(e)) => {
+                self.session.cannot_send();
+                if e.kind() != TcpErrorKind::PipeClosed {
+                    self.fault = Some(e);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn receive(&mut self, stack: &mut S) -> Result<S, M, ()> {
+        let room = self.session.room();
+        // Reading into nothing would give 0, which is not the end.
+        if room.is_empty() {
+            return Err(nb::Error::WouldBlock);
+        }
+        match stack.receive(&mut self.socket, room) {
+            Ok(0) => self.session.ended(How::Closed),
+            Ok(n) => self.session.received(n),
+            Err(nb::Error::WouldBlock) => return Err(nb::Error::WouldBlock),
+            Err(nb::Error::Other(e)) if e.kind() == TcpErrorKind::PipeClosed => {
+                self.session.ended(How::Closed);
+            }
+            Err(nb::Error::Other(e)) => {
+                self.session.ended(How::Reset);
+                self.fault = Some(e);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A server for up to `N` clients at a time, without allocation: what a microcontroller runs.
+///
+/// `open` makes machine and application for each new client. A client that comes while `N` are
+/// there waits in the stack's backlog.
+pub struct Server<S: TcpClientStack, M, A, I, O, const N: usize> {
+    listener: S::TcpSocket,
+    clients: heapless::Vec<Client<S, M, A, I, O>, N>,
+}
+
+struct Client<S: TcpClientStack, M, A, I, O> {
+    connection: Connection<S, M, I, O>,
+    application: A,
+}
+
+/// What a [`Server`] did in one [`poll`](Server::poll).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Served<P> {
+    /// A client was accepted.
+    Opened(SocketAddr),
+    /// A session ended as it should.
+    Done,
+    /// A session failed.
+    Failed(P),
+}
+
+impl<S, M, A, I, O, const N: usize> Server<S, M, A, I, O, N>
+where
+    S: TcpFullStack,
+    M: Machine,
+    A: Application<M>,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+{
+    /// Serves on a `listener` that is bound and listens.
+    pub const fn new(listener: S::TcpSocket) -> Self {
+        Self { listener, clients: heapless::Vec::new() }
+    }
+
+    /// How many clients are connected.
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Accepts at most one client, moves every session as far as it goes, and tells `report` what
+    /// began and ended.
+    ///
+    /// # Errors
+    ///
+    /// [`nb::Error::WouldBlock`] when nothing moves until the network does: sleep now.
+    /// [`nb::Error::Other`] when the listener fails.
+    pub fn poll(
+        &mut self,
+        stack: &mut S,
+        open: impl FnOnce() -> (M, A, I, O),
+        mut report: impl FnMut(Served<M::Error>),
+    ) -> nb::Result<(), S::Error> {
+        let mut moved = false;
+        if !self.clients.is_full() {
+            match stack.accept(&mut self.listener) {
+                Ok((socket, peer)) => {
+                    moved = true;
+                    let (machine, application, input, output) = open();
+                    match Connection::new(socket, machine, input, output) {
+                        Ok(connection) => {
+                            report(Served::Opened(peer));
+                            // There is room: it was looked at above.
+                            let _ = self.clients.push(Client { connection, application });
+                        }
+                        Err(TooSmall { .. }) => return Err(nb::Error::WouldBlock),
+                    }
+                }
+                Err(nb::Error::WouldBlock) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let mut at = 0;
+        while let Some(client) = self.clients.get_mut(at) {
+            let Some(ended) = client.poll(stack) else {
+                at = at.saturating_add(1);
+                continue;
+            };
+            moved = true;
+            report(ended);
+            if at < self.clients.len() {
+                let client = self.clients.swap_remove(at);
+                stack.close(client.connection.into_socket()).map_err(nb::Error::Other)?;
+            }
+        }
+        if moved { Ok(()) } else { Err(nb::Error::WouldBlock) }
+    }
+}
+
+impl<S, M, A, I, O> Client<S, M, A, I, O>
+where
+    S: TcpClientStack,
+    M: Machine,
+    A: Application<M>,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+{
+    /// Goes as far as it can. How it ended, `None` while it has not.
+    fn poll(&mut self, stack: &mut S) -> Option<Served<M::Error>> {
+        loop {
+            let next = match self.connection.next(stack) {
+                Ok(Next::Event(event)) => {
+                    self.application.event(event);
+                    continue;
+                }
+                Ok(next) => next.without_event(),
+                Err(nb::Error::WouldBlock) => return None,
+                Err(nb::Error::Other(Error::Protocol(e))) => return Some(Served::Failed(e)),
+                Err(nb::Error::Other(_)) => return Some(Served::Done),
+            };
+            match next {
+                Next::Command => {
+                    let command = self.application.command()?;
+                    match self.connection.command(stack, command) {
+                        Ok(()) => {}
+                        Err(_) => return None,
+                    }
+                }
+                Next::Event(()) | Next::Boundary => {}
+                Next::Done | Next::Abort => return Some(Served::Done),
+            }
+        }
+    }
+}

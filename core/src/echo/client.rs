@@ -1,0 +1,309 @@
+//! The client: sends messages, gets their replies, both at the same time.
+
+use core::fmt;
+
+use super::take;
+use crate::machine::{After, Input, Machine, Need, Refused, Step, Then};
+use crate::wire::{Cut, LENGTH_BYTES, length_of, put_length};
+
+/// The client's end. 32 bytes, whatever the length of the messages.
+///
+/// Full duplex: messages may be sent while replies stream in, and have to be when there are many,
+/// since the server stops reading while its replies are not read.
+///
+/// A short message goes with [`Command::Send`]. A long one is announced with [`Command::Begin`];
+/// then its payload is [`owed`](Machine::owed).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Client {
+    state: State,
+    phase: Phase,
+    /// Of the message announced, so many bytes of payload are still to be sent.
+    owed: u32,
+    /// Messages whose reply has not come whole.
+    in_flight: u32,
+    /// What they can still bring at the most, in bytes: a reply is never longer than its message.
+    outstanding: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    #[default]
+    Header,
+    Payload {
+        length: u32,
+        remaining: u32,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum Phase {
+    #[default]
+    Open,
+    /// No more messages; replies are still to come.
+    Finishing,
+    Over,
+}
+
+/// What the application can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Command<'c> {
+    /// Send this as one message. Needs room for it and 4 bytes more.
+    Send(&'c [u8]),
+    /// Send a message with so many bytes of payload; the payload is [`owed`](Machine::owed) then.
+    Begin(u32),
+    /// No more messages: the session is done when the last reply has come.
+    Finish,
+}
+
+/// What the client tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Event<'i> {
+    /// A reply, or a piece of one. An empty reply is one empty piece.
+    Reply(Piece<'i>),
+}
+
+/// A piece of a reply. A reply that is whole in the input comes as one piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Piece<'i> {
+    /// Where in the reply it stands: 0 starts one.
+    pub offset: u32,
+    /// Its bytes.
+    pub bytes: &'i [u8],
+    /// So many bytes follow in later pieces: 0 ends a reply.
+    pub remaining: u32,
+}
+
+impl Piece<'_> {
+    /// Whether a reply starts with it.
+    #[must_use]
+    pub const fn is_first(&self) -> bool {
+        self.offset == 0
+    }
+
+    /// Whether a reply ends with it.
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        self.remaining == 0
+    }
+}
+
+/// Why replies are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Error {
+    /// A reply came, and no message is in flight.
+    Unasked {
+        /// The reply's length.
+        length: u32,
+    },
+    /// A reply is longer than all messages in flight together.
+    TooLong {
+        /// The reply's length.
+        length: u32,
+        /// So long it could have been.
+        limit: u64,
+    },
+    /// The stream ended too early.
+    Cut {
+        /// Where and how.
+        cut: Cut,
+        /// So many replies had not come, the one in the middle of which it ended included.
+        missing: u32,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Unasked { length } => write!(
+                f,
+                "the server broke the protocol: a reply of {length} bytes, and no message is in \
+                 flight"
+            ),
+            Self::TooLong { length, limit } => write!(
+                f,
+                "the server broke the protocol: a reply of {length} bytes, expected at most \
+                 {limit}, as much as was sent"
+            ),
+            Self::Cut { cut, missing } => {
+                cut.by("the server").fmt(f)?;
+                match missing {
+                    0 => Ok(()),
+                    1 => f.write_str(", with 1 reply missing"),
+                    n => write!(f, ", with {n} replies missing"),
+                }
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl Client {
+    /// A client that has not sent anything yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { state: State::Header, phase: Phase::Open, owed: 0, in_flight: 0, outstanding: 0 }
+    }
+
+    /// How many messages have been sent whose reply has not come whole.
+    #[must_use]
+    pub const fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    fn begin(&mut self, length: u32) {
+        self.in_flight = self.in_flight.saturating_add(1);
+        self.outstanding = self.outstanding.saturating_add(u64::from(length));
+    }
+
+    /// The reply in hand has come whole.
+    #[inline]
+    fn replied(&mut self) {
+        self.state = State::Header;
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if self.in_flight == 0 {
+            self.outstanding = 0;
+        }
+    }
+
+    #[cold]
+    fn starved(&self, bytes: &[u8], after: After) -> Result<Step<Event<'static>>, Error> {
+        let After::End(how) = after else {
+            let need = match self.phase {
+                Phase::Finishing if self.owed == 0 => Need::Input,
+                _ => Need::Either,
+            };
+            return Ok(Step::need(need));
+        };
+        let cut = match self.state {
+            State::Header => {
+                let got = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                Cut::inside(how, got, 4)
+            }
+            State::Payload { length, remaining } => {
+                let want = u64::from(length).saturating_add(4);
+                Cut::inside(how, want.saturating_sub(u64::from(remaining)), want)
+            }
+        };
+        Err(Error::Cut { cut, missing: self.in_flight })
+    }
+}
+
+impl Machine for Client {
+    type Command<'c> = Command<'c>;
+    type Event<'i> = Event<'i>;
+    type Error = Error;
+
+    const MIN_INPUT: usize = LENGTH_BYTES;
+    const MIN_OUTPUT: usize = LENGTH_BYTES;
+
+    #[inline]
+    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+        let (length, remaining, header, bytes) = match self.state {
+            State::Payload { length, remaining } => {
+                if input.bytes.is_empty() {
+                    return self.starved(input.bytes, input.after);
+                }
+                (length, remaining, 0, input.bytes)
+            }
+            State::Header => {
+                if self.phase != Phase::Open && self.in_flight == 0 && self.owed == 0 {
+                    self.phase = Phase::Over;
+                    return Ok(Step::idle(Then::Done));
+                }
+                let Some((length, bytes)) = length_of(input.bytes) else {
+                    return self.starved(input.bytes, input.after);
+                };
+                if self.in_flight == 0 {
+                    return Err(Error::Unasked { length });
+                }
+                let limit = self.outstanding;
+                self.outstanding = match limit.checked_sub(u64::from(length)) {
+                    Some(rest) => rest,
+                    None => return Err(Error::TooLong { length, limit }),
+                };
+                (length, length, LENGTH_BYTES, bytes)
+            }
+        };
+        let (bytes, left) = take(bytes, remaining);
+        if left == 0 {
+            self.replied();
+        } else {
+            self.state = State::Payload { length, remaining: left };
+            if bytes.is_empty() {
+                return Ok(Step::new(header, 0, Then::Again));
+            }
+        }
+        let piece = Piece { offset: length.saturating_sub(remaining), bytes, remaining: left };
+        let consumed = header.saturating_add(bytes.len());
+        Ok(Step::new(consumed, 0, Then::Event(Event::Reply(piece))))
+    }
+
+    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
+        if self.phase != Phase::Open || self.owed > 0 || self.in_flight == u32::MAX {
+            return Err(Refused::NotNow);
+        }
+        match command {
+            Command::Send(payload) => {
+                let length = u32::try_from(payload.len()).map_err(|_| Refused::Invalid)?;
+                let room = output
+                    .get_mut(LENGTH_BYTES..)
+                    .and_then(|room| room.get_mut(..payload.len()))
+                    .ok_or(Refused::NoRoom)?;
+                room.copy_from_slice(payload);
+                put_length(length, output).ok_or(Refused::NoRoom)?;
+                self.begin(length);
+                Ok(payload.len().saturating_add(LENGTH_BYTES))
+            }
+            Command::Begin(length) => {
+                put_length(length, output).ok_or(Refused::NoRoom)?;
+                self.begin(length);
+                self.owed = length;
+                Ok(LENGTH_BYTES)
+            }
+            Command::Finish => {
+                self.phase = Phase::Finishing;
+                Ok(0)
+            }
+        }
+    }
+
+    fn owed(&self) -> u64 {
+        u64::from(self.owed)
+    }
+
+    fn paid(&mut self, n: u64) -> Result<(), Refused> {
+        let n = u32::try_from(n).map_err(|_| Refused::Invalid)?;
+        self.owed = self.owed.checked_sub(n).ok_or(Refused::Invalid)?;
+        Ok(())
+    }
+
+    fn due(&self) -> u64 {
+        match self.state {
+            State::Header => 0,
+            State::Payload { remaining, .. } => u64::from(remaining),
+        }
+    }
+
+    fn taken(&mut self, n: u64) -> Result<(), Refused> {
+        if n == 0 {
+            return Ok(());
+        }
+        let State::Payload { length, remaining } = self.state else {
+            return Err(Refused::Invalid);
+        };
+        let n = u32::try_from(n).map_err(|_| Refused::Invalid)?;
+        match remaining.checked_sub(n).ok_or(Refused::Invalid)? {
+            0 => self.replied(),
+            left => self.state = State::Payload { length, remaining: left },
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,30 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::as_conversions,
+        clippy::string_slice,
+        clippy::integer_division,
+    )
+)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod driver;
+pub mod echo;
+pub mod machine;
+pub mod math;
+pub mod session;
+pub mod wire;
+
+pub use machine::Machine;

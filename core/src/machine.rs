@@ -1,0 +1,285 @@
+//! The one trait, [`Machine`], and the words it is spoken in.
+//!
+//! A machine is one end of a protocol as a plain value. It never reads, writes, waits, allocates,
+//! draws a random number or looks at a clock: all of that comes in from outside.
+//!
+//! ```text
+//!              bytes the peer sent, and what follows them
+//!                              |
+//!                              v
+//!   application --command--> machine --event--> application
+//!                              |
+//!                              v
+//!                   bytes to send to the peer
+//! ```
+//!
+//! The caller owns both buffers. A machine that finds no room consumes nothing, so backpressure
+//! is a return value ([`Need::Output`]) and nothing can grow.
+
+use core::fmt;
+
+/// How the stream from the peer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum How {
+    /// The orderly end: the peer sent FIN. It may still be reading (a half-close).
+    Closed,
+    /// The connection is gone in both directions: RST, or the transport failed.
+    Reset,
+    /// The caller gave up waiting. Machines have no clock, so only the caller can know.
+    TimedOut,
+}
+
+/// What follows the bytes of an [`Input`].
+///
+/// It arrives together with the bytes, so the machine itself can tell a clean close from a
+/// truncated message, and a reset from either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum After {
+    /// More may come.
+    #[default]
+    More,
+    /// Nothing came for as long as [`Need::InputOrSilence`] asked. More may still come.
+    Silence,
+    /// Nothing comes any more.
+    End(How),
+}
+
+/// What the peer sent and has not been consumed yet, and what follows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Input<'i> {
+    /// The bytes not consumed yet, oldest first.
+    pub bytes: &'i [u8],
+    /// What follows the last of them.
+    pub after: After,
+}
+
+impl<'i> Input<'i> {
+    /// Bytes after which more may come.
+    #[must_use]
+    pub const fn more(bytes: &'i [u8]) -> Self {
+        Self { bytes, after: After::More }
+    }
+
+    /// The last bytes of the stream, and how it ended.
+    #[must_use]
+    pub const fn end(bytes: &'i [u8], how: How) -> Self {
+        Self { bytes, after: After::End(how) }
+    }
+}
+
+/// What one call of [`Machine::step`] did.
+#[must_use = "`consumed` and `written` bytes have to be taken into account"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Step<E> {
+    /// So many bytes at the front of the input are done with.
+    pub consumed: usize,
+    /// So many bytes at the front of the output are to be sent.
+    pub written: usize,
+    /// What the caller does next.
+    pub then: Then<E>,
+}
+
+impl<E> Step<E> {
+    /// A step that consumed and wrote so many bytes.
+    #[inline]
+    pub const fn new(consumed: usize, written: usize, then: Then<E>) -> Self {
+        Self { consumed, written, then }
+    }
+
+    /// A step that moved no byte.
+    #[inline]
+    pub const fn idle(then: Then<E>) -> Self {
+        Self::new(0, 0, then)
+    }
+
+    /// A step that moved no byte, and waits.
+    #[inline]
+    pub const fn need(need: Need) -> Self {
+        Self::idle(Then::Need(need))
+    }
+}
+
+/// What the caller does after a [`Step`].
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Then<E> {
+    /// Tell the application, then step again.
+    Event(E),
+    /// Progress with nothing to tell: step again.
+    Again,
+    /// What follows has to be a write of its own: send what is queued, pause, step again.
+    ///
+    /// Some real peers take one `recv` for one message; the machine marks the place, the caller
+    /// chooses the pause.
+    Boundary,
+    /// Nothing moves until this is there.
+    Need(Need),
+    /// The machine has finished: send what is queued, then close.
+    Done,
+    /// The machine has finished: drop what is queued, then reset the connection.
+    Abort,
+}
+
+impl<E> Then<E> {
+    /// The same with the event left out: says what to do without borrowing the input.
+    #[inline]
+    pub fn without_event(&self) -> Then<()> {
+        match self {
+            Self::Event(_) => Then::Event(()),
+            Self::Again => Then::Again,
+            Self::Boundary => Then::Boundary,
+            Self::Need(need) => Then::Need(*need),
+            Self::Done => Then::Done,
+            Self::Abort => Then::Abort,
+        }
+    }
+}
+
+/// What a machine waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Need {
+    /// More bytes, or the end.
+    Input,
+    /// More bytes, the end, or so many milliseconds in which nothing comes.
+    InputOrSilence(u16),
+    /// More room for output, at least [`Machine::MIN_OUTPUT`] bytes.
+    Output,
+    /// A command: it is the application's turn. The end may still come.
+    Command,
+    /// More bytes, the end, or a command, whichever comes first (full duplex).
+    Either,
+}
+
+/// Why a machine did not take a command. Nothing was changed and nothing written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Refused {
+    /// It is not the application's turn, or the session is over.
+    NotNow,
+    /// The output has too little room. Send what is queued and give the command again.
+    NoRoom,
+    /// The protocol cannot express the command (a payload of 2^32 bytes, say).
+    Invalid,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotNow => "the command came out of turn",
+            Self::NoRoom => "the command needs more room in the output buffer",
+            Self::Invalid => "the command cannot be expressed in this protocol",
+        })
+    }
+}
+
+impl core::error::Error for Refused {}
+
+/// One end of a protocol: a value of a few bytes, driven by [`step`](Self::step) and
+/// [`command`](Self::command).
+///
+/// # The loop
+///
+/// ```text
+///   step(input, output) --> Err(e)            send what is queued, report e
+///      |
+///      +--> Event(e)        show e             and step again
+///      +--> Again                              step again
+///      +--> Boundary        flush, pause       and step again
+///      +--> Need(Input)     read               and step again
+///      +--> Need(Output)    send               and step again
+///      +--> Need(Command)   command(c, output) and step again
+///      +--> Done            flush, close
+///      +--> Abort           reset
+/// ```
+///
+/// # Laws
+///
+/// Every machine of this crate keeps them, and the tests hold them to it:
+///
+/// 1. **A read has no meaning.** However the same bytes are cut into inputs, the events, the
+///    replies and the error are the same.
+/// 2. **An error changes nothing.** Nothing was consumed or written; stepping again gives the same
+///    error. So what is queued can be sent first.
+/// 3. **No step is in vain.** A step consumes, writes, tells an event, changes its state, or says
+///    what it needs. With [`MIN_INPUT`](Self::MIN_INPUT) bytes of input and
+///    [`MIN_OUTPUT`](Self::MIN_OUTPUT) of room it never asks for more of the same.
+/// 4. **No step takes more than it is given**: `consumed <= input.bytes.len()`,
+///    `written <= output.len()`.
+/// 5. **The end is final.** After `Done` or `Abort` every step says it again, every command is
+///    refused with [`Refused::NotNow`].
+///
+/// A machine is a value: copy, step, drop the copy is a peek.
+pub trait Machine: Clone {
+    /// What the application can tell the machine. [`Infallible`](core::convert::Infallible) where
+    /// there is nothing to tell.
+    type Command<'c>: Copy;
+    /// What the machine tells the application: views of the input, never of the machine, so a
+    /// command can be given while an event is still looked at.
+    type Event<'i>: Copy + fmt::Debug;
+    /// What ends the session before its time.
+    type Error: core::error::Error + Copy + PartialEq;
+
+    /// The longest unit, in bytes, that the machine needs in one piece. An input buffer is at
+    /// least this large.
+    const MIN_INPUT: usize;
+    /// The longest unit, in bytes, that the machine writes in one piece by itself. An output
+    /// buffer is at least this large.
+    const MIN_OUTPUT: usize;
+
+    /// Goes on by one unit.
+    ///
+    /// # Errors
+    ///
+    /// When the peer broke the protocol, or the stream ended too early. Nothing was consumed,
+    /// written or changed: stepping again gives the same error.
+    fn step<'i>(
+        &mut self,
+        input: Input<'i>,
+        output: &mut [u8],
+    ) -> Result<Step<Self::Event<'i>>, Self::Error>;
+
+    /// Takes a command and writes what it says, all or nothing. Returns the bytes written.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refused`] command changed nothing.
+    fn command(&mut self, command: Self::Command<'_>, output: &mut [u8]) -> Result<usize, Refused>;
+
+    /// So many bytes of payload the application owes the wire, before anything else is written.
+    ///
+    /// Bulk payload is counted by the machine and does not pass through it: the application sends
+    /// it as it likes (from memory, by `sendfile`) and says so with [`paid`](Self::paid).
+    fn owed(&self) -> u64 {
+        0
+    }
+
+    /// The application has put `n` of the [`owed`](Self::owed) bytes on the wire.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Invalid`] when `n` is more than was owed.
+    fn paid(&mut self, n: u64) -> Result<(), Refused> {
+        if n == 0 { Ok(()) } else { Err(Refused::Invalid) }
+    }
+
+    /// So many bytes of payload come next in the input. The application may take them itself and
+    /// say so with [`taken`](Self::taken), or step and get them as events.
+    fn due(&self) -> u64 {
+        0
+    }
+
+    /// The application has taken `n` of the [`due`](Self::due) bytes from the front of the input.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Invalid`] when `n` is more than was due.
+    fn taken(&mut self, n: u64) -> Result<(), Refused> {
+        if n == 0 { Ok(()) } else { Err(Refused::Invalid) }
+    }
+}

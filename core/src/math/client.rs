@@ -1,0 +1,241 @@
+//! The client: answers every question by itself, tells the secret.
+
+use core::convert::Infallible;
+use core::fmt;
+
+use super::{ANSWER_BYTES, Question, Secret};
+use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
+use crate::wire::{Byte, Cut};
+
+/// The client's end. 8 bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Client {
+    answered: u32,
+    over: bool,
+}
+
+/// What the client tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Event {
+    /// The server asked, and the answer (its [`sum`](Question::sum)) is written.
+    Question(Question),
+    /// The server accepted every answer and told its secret.
+    Secret(Secret),
+}
+
+/// Why there is no secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Error {
+    /// The server closed the connection instead of asking on: this answer (the first is 1) was
+    /// wrong in its eyes.
+    Rejected(u32),
+    /// A message starts with a byte that is neither `Q` nor `S`.
+    Tag {
+        /// That byte.
+        byte: u8,
+        /// The message it starts (the first is 1).
+        message: u32,
+    },
+    /// The stream ended too early otherwise.
+    Cut {
+        /// Where and how.
+        cut: Cut,
+        /// So many questions had been answered.
+        answered: u32,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Rejected(n) => {
+                write!(f, "answer {n} rejected: the server closed the connection right after it")
+            }
+            Self::Tag { byte, message } => write!(
+                f,
+                "the server broke the protocol: message {message} starts with the byte {}, \
+                 expected 'Q' or 'S'",
+                Byte(byte)
+            ),
+            Self::Cut { cut: Cut { how: How::Closed, got: 0, .. }, .. } => {
+                f.write_str("the server closed the connection before it sent any message")
+            }
+            Self::Cut { cut, answered: 0 } if cut.is_inside() => cut.by("the server").fmt(f),
+            Self::Cut { cut, answered: 0 } => f.write_str(match cut.how {
+                How::TimedOut => "the server sent nothing in time",
+                How::Closed | How::Reset => {
+                    "the server reset the connection before it sent any message"
+                }
+            }),
+            Self::Cut { cut, answered } => {
+                write!(f, "{}, with {answered} answered", cut.by("the server"))
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl Client {
+    /// A client that has not heard anything yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { answered: 0, over: false }
+    }
+
+    /// How many questions it has answered.
+    #[must_use]
+    pub const fn answered(&self) -> u32 {
+        self.answered
+    }
+
+    // Out of line: not on the way of a question that is there.
+    #[cold]
+    fn starved(&self, input: Input<'_>) -> Result<Step<Event>, Error> {
+        let answered = self.answered;
+        match (input.bytes, input.after) {
+            (_, After::More | After::Silence) => Ok(Step::need(Need::Input)),
+            ([], After::End(How::Closed)) if answered > 0 => Err(Error::Rejected(answered)),
+            (bytes, After::End(how)) => {
+                let got = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                Err(Error::Cut { cut: Cut::inside(how, got, 9), answered })
+            }
+        }
+    }
+}
+
+impl Machine for Client {
+    type Command<'c> = Infallible;
+    type Event<'i> = Event;
+    type Error = Error;
+
+    const MIN_INPUT: usize = Question::BYTES;
+    const MIN_OUTPUT: usize = ANSWER_BYTES;
+
+    #[inline]
+    fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event>, Error> {
+        if self.over {
+            return Ok(Step::idle(Then::Done));
+        }
+        // The first byte before the other eight: a wrong one is an error however few have come.
+        match (input.bytes, input.bytes.first_chunk()) {
+            ([Question::TAG, ..], Some(message)) => {
+                let question = Question::parse(message);
+                let Some(room) = output.first_chunk_mut() else {
+                    return Ok(Step::need(Need::Output));
+                };
+                *room = question.sum().to_be_bytes();
+                self.answered = self.answered.saturating_add(1);
+                let event = Then::Event(Event::Question(question));
+                Ok(Step::new(Question::BYTES, ANSWER_BYTES, event))
+            }
+            ([Secret::TAG, ..], Some(message)) => {
+                self.over = true;
+                let event = Then::Event(Event::Secret(Secret::parse(message)));
+                Ok(Step::new(Secret::BYTES, 0, event))
+            }
+            ([] | [Question::TAG | Secret::TAG, ..], _) => self.starved(input),
+            ([byte, ..], _) => {
+                Err(Error::Tag { byte: *byte, message: self.answered.saturating_add(1) })
+            }
+        }
+    }
+
+    fn command(&mut self, command: Infallible, _: &mut [u8]) -> Result<usize, Refused> {
+        match command {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::string::ToString;
+
+    use super::*;
+
+    fn error(input: Input<'_>, answered: u32) -> Error {
+        let mut client = Client { answered, over: false };
+        client.step(input, &mut [0; 4]).unwrap_err()
+    }
+
+    #[test]
+    fn answers_and_tells_the_secret() {
+        let (mut client, mut output) = (Client::new(), [0; 8]);
+        let step = client.step(Input::more(b"Q\0\0\0\x0c\0\0\0\x1eS"), &mut output).unwrap();
+        assert_eq!(step, Step::new(9, 4, Then::Event(Event::Question(Question { a: 12, b: 30 }))));
+        assert_eq!(output, [0, 0, 0, 42, 0, 0, 0, 0]);
+        let step = client.step(Input::more(b"S"), &mut output).unwrap();
+        assert_eq!(step, Step::need(Need::Input));
+        let step = client.step(Input::more(b"Sabcdefgh+"), &mut output).unwrap();
+        assert_eq!(step, Step::new(9, 0, Then::Event(Event::Secret(Secret(*b"abcdefgh")))));
+        let step = client.step(Input::more(b"+"), &mut output).unwrap();
+        assert_eq!(step, Step::idle(Then::Done));
+    }
+
+    #[test]
+    fn the_sum_wraps() {
+        let question = Question { a: u32::MAX, b: 2 };
+        assert_eq!(question.sum(), 1);
+        assert_eq!(Question::parse(&question.emit()), question);
+    }
+
+    #[test]
+    fn without_room_for_the_answer_nothing_is_consumed() {
+        let mut client = Client::new();
+        let question = Question { a: 1, b: 2 }.emit();
+        let step = client.step(Input::more(&question), &mut [0; 3]).unwrap();
+        assert_eq!((step, client), (Step::need(Need::Output), Client::new()));
+    }
+
+    #[test]
+    fn every_ending_has_its_sentence() {
+        for (input, answered, sentence) in [
+            (
+                Input::more(b"X"),
+                2,
+                "the server broke the protocol: message 3 starts with the byte 0x58 ('X'), expected 'Q' or 'S'",
+            ),
+            (
+                Input::end(b"", How::Closed),
+                0,
+                "the server closed the connection before it sent any message",
+            ),
+            (
+                Input::end(b"", How::Closed),
+                3,
+                "answer 3 rejected: the server closed the connection right after it",
+            ),
+            (
+                Input::end(b"Q\0", How::Closed),
+                0,
+                "the server closed the connection in the middle of a message, after 2 of 9 bytes",
+            ),
+            (
+                Input::end(b"Q\0", How::Closed),
+                3,
+                "the server closed the connection in the middle of a message, after 2 of 9 bytes, with 3 answered",
+            ),
+            (
+                Input::end(b"", How::Reset),
+                0,
+                "the server reset the connection before it sent any message",
+            ),
+            (
+                Input::end(b"", How::Reset),
+                4,
+                "the server reset the connection between messages, with 4 answered",
+            ),
+            (Input::end(b"", How::TimedOut), 0, "the server sent nothing in time"),
+            (
+                Input::end(b"S", How::TimedOut),
+                1,
+                "the server sent nothing more in time in the middle of a message, after 1 of 9 bytes, with 1 answered",
+            ),
+        ] {
+            assert_eq!(error(input, answered).to_string(), sentence);
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! A machine and two buffers, still without I/O: what every driver is a loop over.
+//!
+//! ```text
+//!   transport --> room(), received(n) --> [input ] --> step() --> events
+//!   transport <-- pending(), sent(n)  <-- [output] <-- step(), command()
+//! ```
+//!
+//! Use it when you write a driver of your own; take a ready one from [`driver`](crate::driver)
+//! otherwise. [`pump`] is the same for servers that keep their buffers elsewhere.
+
+use core::fmt;
+
+use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
+
+/// Bytes that wait, in storage that the caller chose: `[u8; N]`, `&mut [u8]`, `Vec<u8>`, …
+#[derive(Clone)]
+pub struct Buffer<B> {
+    storage: B,
+    start: usize,
+    end: usize,
+}
+
+impl<B: AsRef<[u8]> + AsMut<[u8]>> Buffer<B> {
+    /// An empty buffer that holds as many bytes as `storage` has.
+    pub const fn new(storage: B) -> Self {
+        Self { storage, start: 0, end: 0 }
+    }
+
+    /// How many bytes it can hold.
+    pub fn capacity(&self) -> usize {
+        self.storage.as_ref().len()
+    }
+
+    /// The bytes that wait, oldest first.
+    pub fn bytes(&self) -> &[u8] {
+        self.storage.as_ref().get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Room behind the bytes that wait. They move to the front when it would be less than `least`.
+    pub fn room(&mut self, least: usize) -> &mut [u8] {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.start > 0 && self.capacity().saturating_sub(self.end) < least {
+            let storage = self.storage.as_mut();
+            // Always true; written out so that the optimiser sees that copy_within cannot panic.
+            if self.start <= self.end && self.end <= storage.len() {
+                storage.copy_within(self.start..self.end, 0);
+                self.end = self.end.saturating_sub(self.start);
+                self.start = 0;
+            }
+        }
+        self.storage.as_mut().get_mut(self.end..).unwrap_or_default()
+    }
+
+    /// `n` bytes have been written to the front of the [`room`](Self::room).
+    pub fn fill(&mut self, n: usize) {
+        self.end = self.end.saturating_add(n).min(self.capacity());
+    }
+
+    /// The `n` oldest bytes are done with.
+    pub fn consume(&mut self, n: usize) {
+        self.start = self.start.saturating_add(n).min(self.end);
+    }
+
+    /// Drops all bytes.
+    pub fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+}
+
+impl<B> fmt::Debug for Buffer<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} bytes)", self.end.saturating_sub(self.start))
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<B> defmt::Format for Buffer<B> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Buffer({=usize} bytes)", self.end.saturating_sub(self.start));
+    }
+}
+
+/// A buffer is smaller than the machine's longest unit, so the session could stall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct TooSmall {
+    /// [`Machine::MIN_INPUT`]: so many bytes the input buffer has to have.
+    pub min_input: usize,
+    /// [`Machine::MIN_OUTPUT`]: so many bytes the output buffer has to have.
+    pub min_output: usize,
+}
+
+impl fmt::Display for TooSmall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { min_input, min_output } = self;
+        write!(f, "the machine needs {min_input} bytes of input buffer and {min_output} of output")
+    }
+}
+
+impl core::error::Error for TooSmall {}
+
+/// A machine with its input and output buffers.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Session<M, I, O> {
+    machine: M,
+    input: Buffer<I>,
+    output: Buffer<O>,
+    after: After,
+    deaf: bool,
+}
+
+impl<M, I, O> Session<M, I, O>
+where
+    M: Machine,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+{
+    /// A fresh session in the given buffers.
+    ///
+    /// # Errors
+    ///
+    /// [`TooSmall`] when `input` is shorter than [`Machine::MIN_INPUT`], or `output` than
+    /// [`Machine::MIN_OUTPUT`].
+    pub fn new(machine: M, input: I, output: O) -> Result<Self, TooSmall> {
+        if input.as_ref().len() < M::MIN_INPUT || output.as_ref().len() < M::MIN_OUTPUT {
+            return Err(TooSmall { min_input: M::MIN_INPUT, min_output: M::MIN_OUTPUT });
+        }
+        let (input, output) = (Buffer::new(input), Buffer::new(output));
+        Ok(Self { machine, input, output, after: After::More, deaf: false })
+    }
+
+    /// The machine, to look at.
+    pub const fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// One step: moves the bytes, gives what the machine said.
+    ///
+    /// # Errors
+    ///
+    /// The machine's. Send what is [`pending`](Self::pending) before you report it.
+    pub fn step(&mut self) -> Result<Then<M::Event<'_>>, M::Error> {
+        if self.deaf {
+            self.output.clear();
+        }
+        // Field by field: the event goes on borrowing the storage while `start` moves.
+        let Buffer { storage, start, end } = &mut self.input;
+        let bytes = I::as_ref(storage).get(*start..*end).unwrap_or_default();
+        let input = Input { bytes, after: self.after };
+        let Step { consumed, written, then } =
+            self.machine.step(input, self.output.room(M::MIN_OUTPUT))?;
+        self.output.fill(written);
+        *start = start.saturating_add(consumed).min(*end);
+        Ok(then)
+    }
+
+    /// Steps until something other than [`Then::Again`] is to be done, and says what.
+    ///
+    /// An event is not taken: it is there for the next [`step`](Self::step). That is what lets a
+    /// driver loop and return an event that borrows from itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub fn advance(&mut self) -> Result<Then<()>, M::Error> {
+        loop {
+            if self.deaf {
+                self.output.clear();
+            }
+            let input = Input { bytes: self.input.bytes(), after: self.after };
+            let mut peek = self.machine.clone();
+            let Step { consumed, written, then } =
+                peek.step(input, self.output.room(M::MIN_OUTPUT))?;
+            let then = then.without_event();
+            if then == Then::Event(()) {
+                return Ok(then);
+            }
+            self.machine = peek;
+            self.output.fill(written);
+            self.input.consume(consumed);
+            if then != Then::Again {
+                return Ok(then);
+            }
+        }
+    }
+
+    /// Gives the machine a command.
+    ///
+    /// # Errors
+    ///
+    /// The machine's. After [`Refused::NoRoom`] send what is [`pending`](Self::pending) and try
+    /// again.
+    pub fn command(&mut self, command: M::Command<'_>) -> Result<(), Refused> {
+        if self.deaf {
+            self.output.clear();
+        }
+        // Everything: a command may be longer than MIN_OUTPUT.
+        let least = self.output.capacity();
+        let written = self.machine.command(command, self.output.room(least))?;
+        self.output.fill(written);
+        Ok(())
+    }
+
+    /// Queues payload that the machine is [`owed`](Machine::owed): as much as there is room for
+    /// and as is owed. Returns how much that was.
+    pub fn pay(&mut self, payload: &[u8]) -> usize {
+        if self.deaf {
+            self.output.clear();
+        }
+        let owed = usize::try_from(self.machine.owed()).unwrap_or(usize::MAX);
+        let room = self.output.room(1);
+        let n = payload.len().min(owed).min(room.len());
+        if let (Some(to), Some(from)) = (room.get_mut(..n), payload.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        match u64::try_from(n).map(|n| self.machine.paid(n)) {
+            Ok(Ok(())) => self.output.fill(n),
+            _ => return 0,
+        }
+        n
+    }
+
+    /// Room for bytes from the transport. Empty when the machine is behind: do not read then.
+    pub fn room(&mut self) -> &mut [u8] {
+        self.room_and_pending().0
+    }
+
+    /// [`room`](Self::room) and [`pending`](Self::pending) together, for a driver that reads and
+    /// writes at the same time.
+    pub fn room_and_pending(&mut self) -> (&mut [u8], &[u8]) {
+        // The machine can always get MIN_INPUT bytes in one piece.
+        let waiting = self.input.bytes().len();
+        let room = self.input.room(M::MIN_INPUT.saturating_sub(waiting).max(1));
+        (room, if self.deaf { &[] } else { self.output.bytes() })
+    }
+
+    /// `n` bytes from the transport stand at the front of the [`room`](Self::room).
+    pub fn received(&mut self, n: usize) {
+        self.input.fill(n);
+        if self.after == After::Silence {
+            self.after = After::More;
+        }
+    }
+
+    /// Nothing came for as long as [`Need::InputOrSilence`] asked.
+    pub fn silent(&mut self) {
+        if self.after == After::More {
+            self.after = After::Silence;
+        }
+    }
+
+    /// The stream from the peer has ended. The first ending counts.
+    pub fn ended(&mut self, how: How) {
+        if !matches!(self.after, After::End(_)) {
+            self.after = After::End(how);
+        }
+    }
+
+    /// Whether the stream from the peer has ended.
+    pub const fn has_ended(&self) -> bool {
+        matches!(self.after, After::End(_))
+    }
+
+    /// The bytes to send, oldest first.
+    pub fn pending(&self) -> &[u8] {
+        if self.deaf { &[] } else { self.output.bytes() }
+    }
+
+    /// The `n` oldest [`pending`](Self::pending) bytes have been sent.
+    pub fn sent(&mut self, n: usize) {
+        self.output.consume(n);
+    }
+
+    /// The peer takes no more bytes: what is pending is dropped, and so is all that follows.
+    /// What the peer has sent can still be read.
+    pub fn cannot_send(&mut self) {
+        self.deaf = true;
+        self.output.clear();
+    }
+}
+
+/// The application's side of a [`pump`].
+pub trait Application<M: Machine> {
+    /// The machine says something.
+    fn event(&mut self, event: M::Event<'_>);
+
+    /// The machine would take a command. `None`: nothing to say now.
+    ///
+    /// Asked only when the output has [`Machine::MIN_OUTPUT`] bytes of room, so that a command
+    /// given is a command taken.
+    fn command(&mut self) -> Option<M::Command<'_>> {
+        None
+    }
+}
+
+/// What a [`pump`] moved, and why it stopped.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Pumped<E> {
+    /// So many bytes at the front of the input are done with.
+    pub consumed: usize,
+    /// So many bytes at the front of the output are to be sent.
+    pub written: usize,
+    /// Why it stopped. Also with a [`Stop::Failed`] the counts hold.
+    pub stop: Stop<E>,
+}
+
+/// Why a [`pump`] stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Stop<E> {
+    /// Only the transport, or an application that had no command, can help.
+    Need(Need),
+    /// Send what is written, pause, then go on.
+    Boundary,
+    /// Send what is written, then close.
+    Done,
+    /// Drop what is written, then reset.
+    Abort,
+    /// Send what is written, then report this and close.
+    Failed(E),
+}
+
+/// Steps a machine until only the transport or an absent application can help.
+///
+/// For servers that share two scratch buffers among all connections. Progress comes back also
+/// with an error, or the way the stream is cut would change which replies leave.
+pub fn pump<M: Machine>(
+    machine: &mut M,
+    application: &mut impl Application<M>,
+    input: Input<'_>,
+    output: &mut [u8],
+) -> Pumped<M::Error> {
+    let (mut consumed, mut written) = (0_usize, 0_usize);
+    loop {
+        let bytes = input.bytes.get(consumed..).unwrap_or_default();
+        let room = output.get_mut(written..).unwrap_or_default();
+        let then = match machine.step(Input { bytes, after: input.after }, room) {
+            Ok(Step { consumed: c, written: w, then }) => {
+                consumed = consumed.saturating_add(c);
+                written = written.saturating_add(w);
+                then
+            }
+            Err(e) => return Pumped { consumed, written, stop: Stop::Failed(e) },
+        };
+        let stop = match then {
+            Then::Event(event) => {
+                application.event(event);
+                continue;
+            }
+            Then::Again => continue,
+            Then::Need(need @ (Need::Command | Need::Either)) => {
+                let room = output.get_mut(written..).unwrap_or_default();
+                if room.len() < M::MIN_OUTPUT {
+                    Stop::Need(if need == Need::Command { Need::Output } else { need })
+                } else if let Some(command) = application.command() {
+                    match machine.command(command, room) {
+                        Ok(n) => {
+                            written = written.saturating_add(n);
+                            continue;
+                        }
+                        // The application spoke out of turn. It is told by being asked again.
+                        Err(_) => Stop::Need(need),
+                    }
+                } else {
+                    Stop::Need(need)
+                }
+            }
+            Then::Need(need) => Stop::Need(need),
+            Then::Boundary => Stop::Boundary,
+            Then::Done => Stop::Done,
+            Then::Abort => Stop::Abort,
+        };
+        return Pumped { consumed, written, stop };
+    }
+}

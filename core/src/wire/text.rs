@@ -1,0 +1,237 @@
+use core::fmt::{self, Write as _};
+
+/// The first characters of some bytes, see [`prefix_of_chars`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Prefix {
+    /// The characters asked for take this many bytes.
+    Whole(usize),
+    /// Fewer characters are there, all of them whole.
+    Short,
+    /// The last character is cut; all before it are whole.
+    Cut,
+    /// The bytes from this index on are no UTF-8, whatever follows.
+    Invalid(usize),
+}
+
+/// How many bytes the first `count` characters (Unicode scalar values) of `bytes` take.
+///
+/// Strict UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing past U+10FFFF. Bytes behind
+/// those characters are not looked at.
+#[inline]
+#[must_use]
+pub fn prefix_of_chars(bytes: &[u8], count: usize) -> Prefix {
+    // Most text is ASCII, where a character is a byte.
+    if let Some(front) = bytes.get(..count)
+        && front.is_ascii()
+    {
+        return Prefix::Whole(count);
+    }
+    slow_prefix_of_chars(bytes, count)
+}
+
+// Out of line: the short way above is what a caller's loop should hold.
+#[inline(never)]
+fn slow_prefix_of_chars(bytes: &[u8], count: usize) -> Prefix {
+    let mut rest = bytes;
+    for _ in 0..count {
+        let at = bytes.len().wrapping_sub(rest.len());
+        rest = match rest {
+            [] => return Prefix::Short,
+            [0x00..=0x7f, rest @ ..] => rest,
+            [0xc2..=0xdf, tail @ ..] => match continuation(tail, 1, 0x80, 0xbf) {
+                Ok(rest) => rest,
+                Err(fault) => return fault.at(at),
+            },
+            [lead @ 0xe0..=0xef, tail @ ..] => {
+                let (low, high) = match lead {
+                    0xe0 => (0xa0, 0xbf),
+                    0xed => (0x80, 0x9f),
+                    _ => (0x80, 0xbf),
+                };
+                match continuation(tail, 2, low, high) {
+                    Ok(rest) => rest,
+                    Err(fault) => return fault.at(at),
+                }
+            }
+            [lead @ 0xf0..=0xf4, tail @ ..] => {
+                let (low, high) = match lead {
+                    0xf0 => (0x90, 0xbf),
+                    0xf4 => (0x80, 0x8f),
+                    _ => (0x80, 0xbf),
+                };
+                match continuation(tail, 3, low, high) {
+                    Ok(rest) => rest,
+                    Err(fault) => return fault.at(at),
+                }
+            }
+            [_, ..] => return Prefix::Invalid(at),
+        };
+    }
+    Prefix::Whole(bytes.len().wrapping_sub(rest.len()))
+}
+
+enum Fault {
+    Cut,
+    Invalid,
+}
+
+impl Fault {
+    const fn at(self, at: usize) -> Prefix {
+        match self {
+            Self::Cut => Prefix::Cut,
+            Self::Invalid => Prefix::Invalid(at),
+        }
+    }
+}
+
+/// What follows `count` continuation bytes, of which the first is in `low..=high`.
+fn continuation(bytes: &[u8], count: u8, low: u8, high: u8) -> Result<&[u8], Fault> {
+    let (mut rest, mut low, mut high) = (bytes, low, high);
+    for _ in 0..count {
+        rest = match rest {
+            [] => return Err(Fault::Cut),
+            [byte, rest @ ..] if (low..=high).contains(byte) => rest,
+            _ => return Err(Fault::Invalid),
+        };
+        (low, high) = (0x80, 0xbf);
+    }
+    Ok(rest)
+}
+
+/// A byte in an error message: `0x58 ('X')`, or `0x0a` when it is no printable ASCII.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Byte(pub u8);
+
+impl fmt::Display for Byte {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#04x}", self.0)?;
+        if self.0.is_ascii_graphic() {
+            write!(f, " ('{}')", char::from(self.0))?;
+        }
+        Ok(())
+    }
+}
+
+/// Text from a peer, safe for a terminal.
+///
+/// Control characters other than newline and tab, characters that change the direction of
+/// writing, and bytes that are no UTF-8 are shown escaped: `\x1b`, `\u{202e}`, `\xff`. A backslash
+/// stays one, so what is shown is for people, not for parsing.
+///
+/// ```
+/// use socklab_core::wire::Escaped;
+/// assert_eq!(Escaped(b"caf\xc3\xa9 \x1b[31m\xff").to_string(), "café \\x1b[31m\\xff");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Escaped<'t>(pub &'t [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c {
+                    '\n' | '\t' => f.write_char(c)?,
+                    c if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c))?,
+                    c if is_unsafe(c) => write!(f, "\\u{{{:x}}}", u32::from(c))?,
+                    c => f.write_char(c)?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// C1 controls, line and paragraph separators, and the direction controls of Unicode UAX #9.
+const fn is_unsafe(c: char) -> bool {
+    matches!(c,
+        '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::string::ToString;
+
+    use super::*;
+
+    /// What std says of the same question.
+    fn by_std(bytes: &[u8], count: usize) -> Prefix {
+        let (valid, fault) = match core::str::from_utf8(bytes) {
+            Ok(text) => (text, None),
+            Err(e) => {
+                let valid = bytes.get(..e.valid_up_to()).unwrap_or_default();
+                (core::str::from_utf8(valid).unwrap_or_default(), Some(e))
+            }
+        };
+        match (valid.char_indices().nth(count), fault) {
+            (Some((at, _)), _) => Prefix::Whole(at),
+            _ if valid.chars().count() == count => Prefix::Whole(valid.len()),
+            (None, None) => Prefix::Short,
+            (None, Some(e)) if e.error_len().is_none() => Prefix::Cut,
+            (None, Some(e)) => Prefix::Invalid(e.valid_up_to()),
+        }
+    }
+
+    #[test]
+    fn agrees_with_std_on_every_sequence_of_up_to_three_bytes() {
+        for n in 0..=0x00ff_ffff_u32 {
+            let [_, a, b, c] = n.to_be_bytes();
+            for bytes in [&[a, b, c][..], &[b, c], &[c]] {
+                if bytes.len() < 3 && n > 0xffff {
+                    continue;
+                }
+                assert_eq!(prefix_of_chars(bytes, 1), by_std(bytes, 1), "{bytes:x?}");
+            }
+        }
+    }
+
+    #[test]
+    fn agrees_with_std_on_four_byte_sequences_and_longer_texts() {
+        const EDGES: [u8; 16] = [
+            0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc2, 0xdf, 0xe0, 0xed, 0xf0,
+            0xf4, 0xff,
+        ];
+        for lead in 0xf0..=0xff {
+            for a in 0..=255 {
+                for b in EDGES {
+                    for c in EDGES {
+                        let bytes = [b'x', lead, a, b, c, b'y'];
+                        for count in 0..=4 {
+                            assert_eq!(prefix_of_chars(&bytes, count), by_std(&bytes, count));
+                        }
+                    }
+                }
+            }
+        }
+        for text in [
+            "",
+            "ten chars!",
+            "zehn Zeichen: äöü",
+            "中文字符中文字符中文字符",
+            "🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀",
+        ] {
+            for end in 0..=text.len() {
+                let bytes = text.as_bytes().get(..end).unwrap_or_default();
+                for count in 0..=11 {
+                    assert_eq!(prefix_of_chars(bytes, count), by_std(bytes, count), "{bytes:x?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_escaped() {
+        assert_eq!(Escaped(b"a\x1b]0;x\x07\r\n\tb").to_string(), "a\\x1b]0;x\\x07\\x0d\n\tb");
+        assert_eq!(Escaped("x\u{202e}y\u{9b}".as_bytes()).to_string(), "x\\u{202e}y\\u{9b}");
+        assert_eq!(Escaped(b"\xc3").to_string(), "\\xc3");
+        assert_eq!(Byte(b'X').to_string(), "0x58 ('X')");
+        assert_eq!(Byte(7).to_string(), "0x07");
+    }
+}
