@@ -11,7 +11,7 @@ use core::task::Poll;
 
 use embedded_io_async::{Error as _, ErrorKind, Read, Write};
 
-use super::{Error, Next};
+use super::{Error, Next, take};
 use crate::machine::{How, Machine, Need, Then};
 use crate::session::{Session, TooSmall};
 
@@ -76,9 +76,20 @@ where
     /// says `ConnectionReset` or `TimedOut` is no error here but the end of the stream, which the
     /// machine names.
     pub async fn next(&mut self) -> Result<R::Error, M, Next<M::Event<'_>>> {
+        let next = self.advance().await?;
+        take(&mut self.session, next).map_err(Error::Protocol)
+    }
+
+    /// As [`next`](Self::next), but an event is not taken: it is there for the call of `next` that
+    /// follows. For loops that do more in between, where an event may not be borrowed yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub async fn advance(&mut self) -> Result<R::Error, M, Next<()>> {
         loop {
             match self.session.advance() {
-                Ok(Then::Event(())) => break,
+                Ok(Then::Event(())) => return Ok(Next::Event(())),
                 Ok(Then::Need(Need::Command)) => {
                     self.flush().await?;
                     return Ok(Next::Command);
@@ -104,12 +115,6 @@ where
                     return Err(Error::Protocol(e));
                 }
             }
-        }
-        match self.session.step() {
-            Ok(Then::Event(event)) => Ok(Next::Event(event)),
-            // A step is repeatable, so these do not happen; `next` again is right all the same.
-            Ok(_) => Ok(Next::Boundary),
-            Err(e) => Err(Error::Protocol(e)),
         }
     }
 

@@ -8,7 +8,7 @@
 
 use embedded_io::{Error as _, ErrorKind, Read, Write};
 
-use super::{Error, Next};
+use super::{Error, Next, take};
 use crate::machine::{How, Machine, Need, Refused, Then};
 use crate::session::{Session, TooSmall};
 
@@ -65,9 +65,20 @@ where
         reason = "events borrow the connection, which an Iterator's items cannot"
     )]
     pub fn next(&mut self) -> Result<T::Error, M, Next<M::Event<'_>>> {
+        let next = self.advance()?;
+        take(&mut self.session, next).map_err(Error::Protocol)
+    }
+
+    /// As [`next`](Self::next), but an event is not taken: it is there for the call of `next` that
+    /// follows. For loops that do more in between, where an event may not be borrowed yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn advance(&mut self) -> Result<T::Error, M, Next<()>> {
         loop {
             match self.session.advance() {
-                Ok(Then::Event(())) => break,
+                Ok(Then::Event(())) => return Ok(Next::Event(())),
                 Ok(Then::Need(Need::Command)) => {
                     self.flush()?;
                     return Ok(Next::Command);
@@ -92,12 +103,6 @@ where
                     return Err(Error::Protocol(e));
                 }
             }
-        }
-        match self.session.step() {
-            Ok(Then::Event(event)) => Ok(Next::Event(event)),
-            // A step is repeatable, so these do not happen; `next` again is right all the same.
-            Ok(_) => Ok(Next::Boundary),
-            Err(e) => Err(Error::Protocol(e)),
         }
     }
 

@@ -29,6 +29,11 @@ pub mod nonblocking;
 use core::fmt;
 
 use crate::machine::Refused;
+#[cfg(any(feature = "embedded-io", feature = "embedded-io-async", feature = "nal"))]
+use crate::{
+    machine::{Machine, Then},
+    session::Session,
+};
 
 /// What a connection's `next` gives.
 #[must_use]
@@ -48,17 +53,29 @@ pub enum Next<E> {
     Abort,
 }
 
-impl<E> Next<E> {
-    /// The same with the event left out: says what to do without borrowing the connection.
-    pub fn without_event(&self) -> Next<()> {
-        match self {
-            Self::Event(_) => Next::Event(()),
-            Self::Command => Next::Command,
-            Self::Boundary => Next::Boundary,
-            Self::Done => Next::Done,
-            Self::Abort => Next::Abort,
-        }
-    }
+/// The `next` that an `advance` has announced, with its event.
+#[cfg(any(feature = "embedded-io", feature = "embedded-io-async", feature = "nal"))]
+fn take<M, I, O>(
+    session: &mut Session<M, I, O>,
+    next: Next<()>,
+) -> Result<Next<M::Event<'_>>, M::Error>
+where
+    M: Machine,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+{
+    Ok(match next {
+        Next::Event(()) => match session.step()? {
+            Then::Event(event) => Next::Event(event),
+            // A step from the same state says the same, so this does not happen; to go on with
+            // another `next` would be right all the same.
+            _ => Next::Boundary,
+        },
+        Next::Command => Next::Command,
+        Next::Boundary => Next::Boundary,
+        Next::Done => Next::Done,
+        Next::Abort => Next::Abort,
+    })
 }
 
 /// Why a connection failed.

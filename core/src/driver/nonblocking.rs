@@ -11,7 +11,7 @@ use core::net::SocketAddr;
 
 use embedded_nal::{TcpClientStack, TcpError, TcpErrorKind, TcpFullStack};
 
-use super::{Error, Next};
+use super::{Error, Next, take};
 use crate::machine::{How, Machine, Need, Refused, Then};
 use crate::session::{Application, Session, TooSmall};
 
@@ -80,48 +80,51 @@ where
     /// machine's error, once what was queued before it has been sent. A failing transport is the
     /// end of the stream, which the machine names; see [`fault`](Self::fault).
     pub fn next(&mut self, stack: &mut S) -> Result<S, M, Next<M::Event<'_>>> {
+        let next = self.advance(stack)?;
+        take(&mut self.session, next).map_err(|e| nb::Error::Other(Error::Protocol(e)))
+    }
+
+    /// As [`next`](Self::next), but an event is not taken: it is there for the call of `next` that
+    /// follows. For loops that wait in between, where an event may not be borrowed yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn advance(&mut self, stack: &mut S) -> Result<S, M, Next<()>> {
         loop {
             let then = self.session.advance();
             // Also when the machine only wants to read: its replies are not to wait for it.
             let sent = match then {
-                Ok(Then::Event(())) => break,
+                Ok(Then::Event(())) => return Ok(Next::Event(())),
                 Ok(Then::Abort) => return Ok(Next::Abort),
                 _ => self.send(stack),
             };
-            match (then, sent) {
-                (Ok(Then::Event(()) | Then::Again), _) => {}
-                (Ok(Then::Need(Need::Output)), sent) => sent?,
-                (Ok(Then::Need(Need::Command)), sent) => {
+            match then {
+                Ok(Then::Event(()) | Then::Again | Then::Abort) => {}
+                Ok(Then::Need(Need::Output)) => sent?,
+                Ok(Then::Need(Need::Command)) => {
                     // The peer may end while the application thinks: look, as far as there is room.
-                    if sent.is_ok() && !self.session.has_ended() && self.receive(stack).is_ok() {
-                        continue;
+                    if self.session.has_ended() || self.receive(stack).is_err() {
+                        return Ok(Next::Command);
                     }
-                    return Ok(Next::Command);
                 }
-                (Ok(Then::Need(Need::Input | Need::InputOrSilence(_) | Need::Either)), _) => {
+                Ok(Then::Need(Need::Input | Need::InputOrSilence(_) | Need::Either)) => {
                     self.receive(stack)?;
                 }
-                (Ok(Then::Boundary), sent) => {
+                Ok(Then::Boundary) => {
                     sent?;
                     return Ok(Next::Boundary);
                 }
-                (Ok(Then::Done), sent) => {
+                Ok(Then::Done) => {
                     sent?;
                     return Ok(Next::Done);
                 }
-                (Ok(Then::Abort), _) => return Ok(Next::Abort),
-                (Err(e), sent) => {
+                Err(e) => {
                     // What was queued first leaves first; the error repeats until then.
                     sent?;
                     return Err(nb::Error::Other(Error::Protocol(e)));
                 }
             }
-        }
-        match self.session.step() {
-            Ok(Then::Event(event)) => Ok(Next::Event(event)),
-            // A step is repeatable, so these do not happen; `next` again is right all the same.
-            Ok(_) => Err(nb::Error::WouldBlock),
-            Err(e) => Err(nb::Error::Other(Error::Protocol(e))),
         }
     }
 
@@ -326,26 +329,19 @@ where
     /// Goes as far as it can. How it ended, `None` while it has not.
     fn poll(&mut self, stack: &mut S) -> Option<Served<M::Error>> {
         loop {
-            let next = match self.connection.next(stack) {
-                Ok(Next::Event(event)) => {
-                    self.application.event(event);
-                    continue;
+            match self.connection.next(stack) {
+                Ok(Next::Event(event)) => self.application.event(event),
+                Ok(Next::Boundary) => {}
+                Ok(Next::Done | Next::Abort) => return Some(Served::Done),
+                Ok(Next::Command) => {
+                    let command = self.application.command()?;
+                    if self.connection.command(stack, command).is_err() {
+                        return None;
+                    }
                 }
-                Ok(next) => next.without_event(),
                 Err(nb::Error::WouldBlock) => return None,
                 Err(nb::Error::Other(Error::Protocol(e))) => return Some(Served::Failed(e)),
                 Err(nb::Error::Other(_)) => return Some(Served::Done),
-            };
-            match next {
-                Next::Command => {
-                    let command = self.application.command()?;
-                    match self.connection.command(stack, command) {
-                        Ok(()) => {}
-                        Err(_) => return None,
-                    }
-                }
-                Next::Event(()) | Next::Boundary => {}
-                Next::Done | Next::Abort => return Some(Served::Done),
             }
         }
     }
