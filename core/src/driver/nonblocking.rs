@@ -329,8 +329,13 @@ where
     /// Goes as far as it can. How it ended, `None` while it has not.
     fn poll(&mut self, stack: &mut S) -> Option<Served<M::Error>> {
         loop {
-            match self.connection.next(stack) {
-                Ok(Next::Event(event)) => self.application.event(event),
+            // Not `next`: its result would borrow the connection while a command is given.
+            match self.connection.advance(stack) {
+                Ok(Next::Event(())) => {
+                    if let Ok(Next::Event(event)) = self.connection.next(stack) {
+                        self.application.event(event);
+                    }
+                }
                 Ok(Next::Boundary) => {}
                 Ok(Next::Done | Next::Abort) => return Some(Served::Done),
                 Ok(Next::Command) => {
