@@ -6,7 +6,7 @@ use super::{REMOVED_BYTES, REMOVED_CHARS};
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{Byte, Cut, LENGTH_BYTES, Prefix, length_of, prefix_of_chars, put_length};
 
-/// The server's end of one connection. 12 bytes, whatever the length of the messages.
+/// The server's end of one connection. 16 bytes, whatever the length of the messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server {
@@ -27,7 +27,7 @@ enum State {
     Over,
 }
 
-/// What the application can say, at any time.
+/// What the application can say, once, at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command {
@@ -146,10 +146,13 @@ impl Server {
 
     /// In the header, and it is not all there.
     #[cold]
-    fn starved(&self, input: Input<'_>) -> Result<Step<Event>, Error> {
+    fn starved(&mut self, input: Input<'_>) -> Result<Step<Event>, Error> {
         match (input.after, input.bytes) {
             (After::More | After::Silence, _) => Ok(Step::need(Need::Either)),
-            (After::End(How::Closed), []) => Ok(Step::idle(Then::Done)),
+            (After::End(How::Closed), []) => {
+                self.state = State::Over;
+                Ok(Step::idle(Then::Done))
+            }
             (After::End(how), bytes) => {
                 let got = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 // Not even the length has come: what is known to be wanted are its four bytes.
@@ -238,7 +241,8 @@ impl Machine for Server {
     }
 
     fn command(&mut self, Command::Finish: Command, _: &mut [u8]) -> Result<usize, Refused> {
-        if self.state == State::Over {
+        // Told twice it says so: an application that goes on saying it must not keep a loop busy.
+        if self.state == State::Over || self.finishing {
             return Err(Refused::NotNow);
         }
         self.finishing = true;
