@@ -128,7 +128,8 @@ where
         }
     }
 
-    /// Gives the machine a command and starts to send what it wrote.
+    /// Gives the machine a command. What it writes is sent by the next call of
+    /// [`next`](Self::next), so that a command and its payload leave together.
     ///
     /// # Errors
     ///
@@ -138,14 +139,11 @@ where
     pub fn command(&mut self, stack: &mut S, command: M::Command<'_>) -> Result<S, M, ()> {
         loop {
             match self.session.command(command) {
-                Ok(()) => break,
+                Ok(()) => return Ok(()),
                 Err(Refused::NoRoom) if self.wants_send() => self.send_some(stack)?,
                 Err(e) => return Err(nb::Error::Other(Error::Refused(e))),
             }
         }
-        // Done is done: that the rest waits for the socket shows in `wants_send`.
-        let _ = self.send(stack);
-        Ok(())
     }
 
     /// Sends payload that the machine is [`owed`](Machine::owed). Returns how many bytes it took.

@@ -1,0 +1,357 @@
+//! What the commands share: options, addresses, failures, running a server.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use socklab_core::wire::Dissect;
+
+use crate::net::{self, BindError, DialError, Limits, Observer, Running, Server, Service, Target};
+use crate::ui::{Lines, Output, Place, Trace, say};
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_display_order = 100)]
+pub(super) struct Common {
+    /// How long to wait for a connection, and for a silent peer: 30, 500ms, 2min, or none
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s")]
+    timeout: Timeout,
+    /// Show every message on stderr: time, direction, bytes, meaning
+    #[arg(long, global = true)]
+    trace: bool,
+    /// Write events as JSON lines on stdout
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say more on stderr (-vv: still more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+/// A time to wait, or none: for ever.
+#[derive(Clone, Copy, Debug)]
+struct Timeout(Option<Duration>);
+
+impl fmt::Display for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(time) => humantime::format_duration(time).fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}
+
+impl FromStr for Timeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        // A bare number is seconds.
+        let time = match text.parse::<f64>() {
+            Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string()),
+            Err(_) => humantime::parse_duration(text).map_err(|e| e.to_string()),
+        };
+        match time {
+            Ok(Duration::ZERO) => Err("it has to be more than 0; none waits for ever".into()),
+            Ok(time) => Ok(Self(Some(time))),
+            Err(_) => Err("expected a time such as 30, 500ms or 2min, or none".into()),
+        }
+    }
+}
+
+/// Where a client connects; without it, to a server inside the same process.
+#[derive(Debug, Args)]
+pub(super) struct Address {
+    /// The server's name or address [default: a built-in server]
+    pub(super) host: Option<String>,
+    /// The server's port [default: the protocol's own]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) port: Option<u16>,
+}
+
+impl Address {
+    pub(super) fn target(&self, default_port: u16) -> Option<Target> {
+        let host = self.host.as_deref()?;
+        Some(Target::new(host, self.port.unwrap_or(default_port)))
+    }
+}
+
+/// Where a server listens: `PORT` or `BIND:PORT`.
+#[derive(Clone, Debug)]
+pub(super) struct Listen(String, u16);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) => (host.trim_start_matches('[').trim_end_matches(']'), port),
+            None => ("127.0.0.1", text),
+        };
+        if host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err() {
+            return Err("expected PORT, or an address with a port such as [::]:8000".into());
+        }
+        if host.is_empty() {
+            return Err("expected an address before the colon, such as 0.0.0.0:8000".into());
+        }
+        let port = port.parse().map_err(|_| "expected a port from 0 to 65535")?;
+        Ok(Self(host.to_owned(), port))
+    }
+}
+
+impl fmt::Debug for ListenAddr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Listen(host, port) = self.0;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+struct ListenAddr<'l>(&'l Listen);
+
+impl ToSocketAddrs for ListenAddr<'_> {
+    type Iter = std::vec::IntoIter<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        (self.0.0.as_str(), self.0.1).to_socket_addrs()
+    }
+}
+
+/// Why the program fails: one line, and the code it exits with.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The peer or the protocol: 1.
+    Peer(String),
+    /// Wrong usage: 2.
+    Usage(String),
+    /// Could not connect, bind, read or write: 3.
+    System(String),
+}
+
+impl Failure {
+    pub(super) const fn code(&self) -> u8 {
+        match self {
+            Self::Peer(_) => 1,
+            Self::Usage(_) => 2,
+            Self::System(_) => 3,
+        }
+    }
+
+    /// Results could not be written.
+    #[expect(clippy::needless_pass_by_value, reason = "it is what map_err wants")]
+    pub(super) fn stdout(e: io::Error) -> Self {
+        Self::System(match e.kind() {
+            io::ErrorKind::BrokenPipe => {
+                "standard output was closed before everything was written".into()
+            }
+            _ => format!("cannot write to standard output: {e}"),
+        })
+    }
+
+    pub(super) fn stdin(e: &io::Error) -> Self {
+        Self::System(format!("cannot read standard input: {e}"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Peer(text) | Self::Usage(text) | Self::System(text)) = self;
+        f.write_str(text)
+    }
+}
+
+impl From<DialError> for Failure {
+    fn from(e: DialError) -> Self {
+        let hint = match e {
+            DialError::Resolve(..) => "; or leave the address out to use a built-in server",
+            _ => "",
+        };
+        Self::System(format!("{e}{hint}"))
+    }
+}
+
+impl From<BindError> for Failure {
+    fn from(e: BindError) -> Self {
+        Self::System(e.to_string())
+    }
+}
+
+impl<P: fmt::Display> From<net::Error<P>> for Failure {
+    fn from(e: net::Error<P>) -> Self {
+        match e {
+            net::Error::Dial(e) => e.into(),
+            net::Error::Protocol(e) => Self::Peer(e.to_string()),
+            net::Error::Io(_) => Self::System(e.to_string()),
+            net::Error::Refused(e) => Self::Usage(e.to_string()),
+        }
+    }
+}
+
+impl Common {
+    pub(super) const fn timeout(&self) -> Option<Duration> {
+        self.timeout.0
+    }
+
+    pub(super) fn output(&self, raw: bool) -> Output {
+        Output::new(self.json, raw)
+    }
+
+    /// Behind an error that says the peer was silent: how long was waited.
+    pub(super) fn waited(&self) -> String {
+        format!(" ({}; --timeout changes that)", self.timeout)
+    }
+
+    pub(super) fn start_log(&self) {
+        let level = match self.verbose {
+            0 => log::LevelFilter::Warn,
+            1 => log::LevelFilter::Debug,
+            _ => log::LevelFilter::Trace,
+        };
+        env_logger::Builder::new()
+            .filter_level(level)
+            .format(|f, record| {
+                use io::Write as _;
+                writeln!(f, "socklab: {}", record.args())
+            })
+            .init();
+    }
+
+    /// Says why the program fails.
+    pub(super) fn report(&self, failure: &Failure) {
+        // When stdout itself is what failed, stderr still says it.
+        let event = json!({
+            "event": "error", "message": failure.to_string(), "code": failure.code(),
+        });
+        let _ = self.output(false).event(&event);
+        say(format_args!("socklab: {failure}"));
+    }
+
+    /// The trace of a client, when one is wanted.
+    pub(super) fn client_trace<R, S>(&self) -> Option<Box<dyn Observer>>
+    where
+        R: Dissect + Send + 'static,
+        S: Dissect + Send + 'static,
+    {
+        self.trace.then(|| Box::new(Trace::<R, S>::new(Place::Stderr)) as _)
+    }
+
+    /// Whom the client dials: the target, or a server started for it.
+    pub(super) fn embed<S>(
+        &self,
+        target: Option<Target>,
+        name: &str,
+        service: impl FnOnce() -> S,
+    ) -> Result<(Target, Option<Running>), Failure>
+    where
+        S: Service + Send + 'static,
+        S::State: Send,
+        S::Machine: Send,
+    {
+        if let Some(target) = target {
+            return Ok((target, None));
+        }
+        let limits = Limits { idle: None, ..Limits::default() };
+        let server = Server::bind((Ipv4Addr::LOCALHOST, 0), service())?.limits(limits);
+        let running = server.start().map_err(|e| Failure::System(e.to_string()))?;
+        let addr = running.local_addr();
+        say(format_args!("no address given: a built-in {name} server runs on {addr}"));
+        Ok((addr.into(), Some(running)))
+    }
+
+    /// Serves until Ctrl-C or SIGTERM. Sessions are told through the lines given to `service`.
+    pub(super) fn serve<R, W, S>(
+        &self,
+        listen: &Listen,
+        service: impl FnOnce(Sessions) -> S,
+    ) -> Result<(), Failure>
+    where
+        R: Dissect + Send + 'static,
+        W: Dissect + Send + 'static,
+        S: Service,
+    {
+        let lines = |writer: Box<dyn io::Write + Send>, stop: Box<dyn FnOnce() + Send>| {
+            Lines::new(writer, stop).map_err(|e| Failure::System(e.to_string()))
+        };
+        // Before the address is printed: whoever reads it may send a signal at once.
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
+            .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
+
+        let errors = lines(Box::new(anstream::stderr()), Box::new(|| {}))?;
+        let stop = std::sync::Arc::new(std::sync::OnceLock::<net::Stopper>::new());
+        let stopped = std::sync::Arc::clone(&stop);
+        let events = self
+            .json
+            .then(|| {
+                // Nobody reads the events any more: the server has no purpose.
+                lines(
+                    Box::new(io::stdout()),
+                    Box::new(move || {
+                        if let Some(stopper) = stopped.get() {
+                            stopper.stop();
+                        }
+                    }),
+                )
+            })
+            .transpose()?;
+        let sessions = Sessions { errors: errors.clone(), events: events.clone() };
+        let trace = self.trace.then(|| {
+            Box::new(Trace::<R, W>::new(Place::Lines(errors.clone()))) as Box<dyn Observer>
+        });
+
+        let limits = Limits { idle: self.timeout(), ..Limits::default() };
+        let server = Server::bind(ListenAddr(listen), service(sessions.clone()))?
+            .limits(limits)
+            .observed(trace);
+        let stopper = server.stopper();
+        let _ = stop.set(stopper.clone());
+        let handle = signals.handle();
+        let watcher = std::thread::spawn(move || {
+            for _ in &mut signals {
+                stopper.stop();
+            }
+        });
+        let addr = server.local_addr();
+        sessions.errors.line(format_args!("listening on {addr}"));
+        sessions.event(&json!({ "event": "listening", "address": addr.to_string() }));
+
+        let ended = server.run().map(|_| ());
+        handle.close();
+        let _ = watcher.join();
+        log::debug!("stopped");
+        sessions.event(&json!({ "event": "stopped" }));
+        drop(sessions);
+        let _ = errors.finish();
+        if let Some(events) = events {
+            events.finish().map_err(Failure::stdout)?;
+        }
+        ended.map_err(|e| Failure::System(format!("cannot wait for the network: {e}")))
+    }
+}
+
+/// Where a server tells of its sessions.
+#[derive(Clone)]
+pub(super) struct Sessions {
+    errors: Lines,
+    events: Option<Lines>,
+}
+
+impl Sessions {
+    /// A session is over: its line for people, its event for programs.
+    pub(super) fn tell(&self, line: impl fmt::Display, event: impl FnOnce() -> Value) {
+        self.errors.line(line);
+        if let Some(events) = &self.events {
+            events.line(event());
+        }
+    }
+
+    fn event(&self, event: &Value) {
+        if let Some(events) = &self.events {
+            events.line(event);
+        }
+    }
+}

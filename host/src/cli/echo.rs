@@ -1,0 +1,308 @@
+//! `socklab echo`.
+
+use std::io::{self, BufRead};
+use std::sync::Arc;
+use std::sync::mpsc::{self, TryRecvError};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use socklab_core::driver::Next;
+use socklab_core::echo::Messages;
+use socklab_core::echo::client::{Client, Command, Error, Event, Piece};
+use socklab_core::machine::How;
+
+use super::common::{Address, Common, Failure, Listen};
+use crate::echo::{DEFAULT_BUFFER, Report, Service};
+use crate::net::{self, Ended};
+use crate::ui::{Output, json_text, say};
+
+const PORT: u16 = 4567;
+
+/// So many messages from stdin wait to be sent.
+const WAITING: usize = 64;
+
+/// A message that fits the smallest output buffer goes as one command, many of them in one write.
+const SHORT: usize = 4096;
+const HEADER: usize = socklab_core::wire::LENGTH_BYTES;
+
+/// A reply in JSON is cut after so many bytes: it has to be held in memory, and a plain one not.
+const JSON_MAX: usize = 1 << 16;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Role {
+    /// Send messages, print their replies in order, one a line
+    Client(ClientArgs),
+    /// Send every message back without its first ten characters
+    Server(ServerArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ClientArgs {
+    #[command(flatten)]
+    address: Address,
+    /// The messages [default: each line of stdin is one]
+    messages: Vec<String>,
+    /// How many bytes to read at a time
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_BUFFER as u32,
+          value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    buffer: u32,
+    /// Write replies to a terminal as they are, control characters and all
+    #[arg(long)]
+    raw: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Where to listen; 0 takes a free port
+    #[arg(value_name = "[BIND:]PORT", default_value = "4567")]
+    listen: Listen,
+}
+
+pub(super) fn run(role: Role, common: &Common) -> Result<(), Failure> {
+    match role {
+        Role::Client(args) => client(args, common),
+        Role::Server(args) => common.serve::<Messages, Messages, _>(&args.listen, |sessions| {
+            Service::new().reporting(move |report| sessions.tell(report, || event(report)))
+        }),
+    }
+}
+
+fn event(report: &Report) -> serde_json::Value {
+    let (outcome, error) = match report.ended {
+        Ended::Done => ("closed", None),
+        Ended::Failed(e) => ("failed", Some(e.to_string())),
+        Ended::Stopped => ("stopped", None),
+    };
+    let mut event = json!({
+        "event": "session", "peer": report.peer.to_string(), "messages": report.messages,
+        "bytes": report.bytes, "outcome": outcome,
+    });
+    if let Some(error) = error {
+        event["error"] = error.into();
+    }
+    event
+}
+
+type Incoming = mpsc::Receiver<io::Result<Vec<u8>>>;
+
+/// Where the messages come from.
+enum Source {
+    Arguments(std::vec::IntoIter<String>),
+    Stdin(Incoming),
+}
+
+/// What a source has now.
+enum Have {
+    Message(Vec<u8>),
+    /// Nothing yet; the client's waker will tell.
+    Nothing,
+    /// It is at its end.
+    End,
+}
+
+impl Source {
+    fn take(&mut self) -> io::Result<Have> {
+        match self {
+            Self::Arguments(messages) => {
+                Ok(messages.next().map_or(Have::End, |text| Have::Message(text.into_bytes())))
+            }
+            Self::Stdin(lines) => match lines.try_recv() {
+                Ok(line) => line.map(Have::Message),
+                Err(TryRecvError::Empty) => Ok(Have::Nothing),
+                Err(TryRecvError::Disconnected) => Ok(Have::End),
+            },
+        }
+    }
+}
+
+/// Reads stdin in a thread: readiness of a terminal, a pipe and a file are three different things
+/// to a system, blocking reads are one.
+fn read_stdin(waker: Arc<mio::Waker>) -> io::Result<Incoming> {
+    let (lines, incoming) = mpsc::sync_channel(WAITING);
+    std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        let mut stdin = io::stdin().lock();
+        loop {
+            let mut line = Vec::new();
+            let read = stdin.read_until(b'\n', &mut line);
+            if let Ok(0) = read {
+                break;
+            }
+            if line.pop_if(|last| *last == b'\n').is_some() {
+                line.pop_if(|last| *last == b'\r');
+            }
+            let failed = read.is_err();
+            if lines.send(read.map(|_| line)).is_err() || failed {
+                break;
+            }
+            let _ = waker.wake();
+        }
+        // Disconnected first, so that whoever wakes sees the end.
+        drop(lines);
+        let _ = waker.wake();
+    })?;
+    Ok(incoming)
+}
+
+fn client(args: ClientArgs, common: &Common) -> Result<(), Failure> {
+    let (target, running) = common.embed(args.address.target(PORT), "echo", Service::new)?;
+    let buffer = args.buffer as usize;
+    let mut client = net::Client::connect(&target, Client::new(), buffer, common.timeout())?
+        .observed(common.client_trace::<Messages, Messages>());
+    let mut replies = Replies { output: common.output(args.raw), held: Vec::new(), length: 0 };
+    replies
+        .output
+        .event(&json!({ "event": "connected", "peer": client.peer().to_string() }))
+        .map_err(Failure::stdout)?;
+
+    let mut source = if args.messages.is_empty() {
+        if io::IsTerminal::is_terminal(&io::stdin()) {
+            say("each line you type is a message; Ctrl-D ends");
+        }
+        Source::Stdin(read_stdin(client.waker()).map_err(|e| Failure::stdin(&e))?)
+    } else {
+        Source::Arguments(args.messages.into_iter())
+    };
+    exchange(&mut client, &mut source, &mut replies, common)?;
+    drop(client);
+    if let Some(running) = running {
+        running.stop().map_err(|e| Failure::System(e.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Sends what there is to send and shows what comes, whichever is possible, until both are done.
+fn exchange(
+    client: &mut net::Client<Client>,
+    source: &mut Source,
+    replies: &mut Replies,
+    common: &Common,
+) -> Result<(), Failure> {
+    let failed = |e| failure(e, common);
+    let mut outgoing = Outgoing::Nothing;
+    loop {
+        let sent = outgoing.advance(client, source, &failed)?;
+        match client.try_next().map_err(failed)? {
+            Some(Next::Event(Event::Reply(piece))) => {
+                replies.show(piece).map_err(Failure::stdout)?;
+            }
+            Some(Next::Done | Next::Abort) => return Ok(()),
+            Some(Next::Command | Next::Boundary) => {}
+            None if sent => {}
+            // While no reply is due it is our turn, and a person may take his time.
+            None if client.machine().in_flight() == 0 && !client.is_sending() => {
+                client.wait_for_us().map_err(failed)?;
+            }
+            None => {
+                client.wait().map_err(failed)?;
+            }
+        }
+    }
+}
+
+/// What is on its way to the server.
+enum Outgoing {
+    /// Nothing: the source may be asked.
+    Nothing,
+    /// A message that had no room yet.
+    Message(Vec<u8>),
+    /// A message that is longer than the buffer, and how much of it has left.
+    Long(Vec<u8>, usize),
+    /// The source has ended.
+    Finished,
+}
+
+impl Outgoing {
+    /// Sends as much as there is room for. Whether that was anything.
+    fn advance(
+        &mut self,
+        client: &mut net::Client<Client>,
+        source: &mut Source,
+        failed: &impl Fn(net::Error<Error>) -> Failure,
+    ) -> Result<bool, Failure> {
+        let mut moved = false;
+        loop {
+            *self = match std::mem::replace(self, Self::Nothing) {
+                Self::Nothing => match source.take().map_err(|e| Failure::stdin(&e))? {
+                    Have::Message(message) => Self::Message(message),
+                    Have::Nothing => return Ok(moved),
+                    Have::End => {
+                        client.command(Command::Finish).map_err(failed)?;
+                        Self::Finished
+                    }
+                },
+                Self::Message(message) if message.len() + HEADER <= SHORT => {
+                    if !client.try_command(Command::Send(&message)).map_err(failed)? {
+                        *self = Self::Message(message);
+                        return Ok(moved);
+                    }
+                    Self::Nothing
+                }
+                Self::Message(message) => {
+                    let length = u32::try_from(message.len()).map_err(|_| {
+                        Failure::Usage("a message is longer than 4294967295 bytes".into())
+                    })?;
+                    if !client.try_command(Command::Begin(length)).map_err(failed)? {
+                        *self = Self::Message(message);
+                        return Ok(moved);
+                    }
+                    Self::Long(message, 0)
+                }
+                Self::Long(message, paid) => {
+                    let n = client.pay(&message[paid..]).map_err(failed)?;
+                    match (n, paid + n == message.len()) {
+                        (_, true) => Self::Nothing,
+                        (0, false) => {
+                            *self = Self::Long(message, paid);
+                            return Ok(moved);
+                        }
+                        (n, false) => Self::Long(message, paid + n),
+                    }
+                }
+                Self::Finished => {
+                    *self = Self::Finished;
+                    return Ok(moved);
+                }
+            };
+            moved = true;
+        }
+    }
+}
+
+fn failure(e: net::Error<Error>, common: &Common) -> Failure {
+    match e {
+        net::Error::Protocol(Error::Cut { cut, .. }) if cut.how == How::TimedOut => {
+            Failure::Peer(format!("{e}{}", common.waited()))
+        }
+        e => e.into(),
+    }
+}
+
+/// Replies on stdout, one a line.
+struct Replies {
+    output: Output,
+    held: Vec<u8>,
+    length: u64,
+}
+
+impl Replies {
+    fn show(&mut self, piece: Piece<'_>) -> io::Result<()> {
+        if !self.output.is_json() {
+            self.output.piece(piece.bytes)?;
+            return if piece.is_last() { self.output.end() } else { Ok(()) };
+        }
+        self.length += piece.bytes.len() as u64;
+        let room = JSON_MAX.saturating_sub(self.held.len()).min(piece.bytes.len());
+        self.held.extend_from_slice(&piece.bytes[..room]);
+        if !piece.is_last() {
+            return Ok(());
+        }
+        let mut event = json!({ "event": "reply", "bytes": self.length });
+        event["reply"] = json_text(&self.held);
+        if self.length > self.held.len() as u64 {
+            event["truncated"] = true.into();
+        }
+        self.held.clear();
+        self.length = 0;
+        self.output.event(&event)
+    }
+}

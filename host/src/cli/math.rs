@@ -1,0 +1,176 @@
+//! `socklab math`.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use socklab_core::machine::How;
+use socklab_core::math::client::{Error, Event};
+use socklab_core::math::{ClientBytes, ServerBytes};
+
+use super::common::{Address, Common, Failure, Listen};
+use crate::math::{Client, Options, Outcome, Report, Service};
+use crate::net;
+use crate::ui::json_text;
+
+const PORT: u16 = 8000;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Role {
+    /// Answer every sum, print the secret
+    Client(ClientArgs),
+    /// Ask sums, tell the secret to whoever answers all
+    Server(ServerArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ClientArgs {
+    #[command(flatten)]
+    address: Address,
+    /// Write the secret to a terminal as it is, control characters and all
+    #[arg(long)]
+    raw: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Where to listen; 0 takes a free port
+    #[arg(value_name = "[BIND:]PORT", default_value = "8000")]
+    listen: Listen,
+    /// How many questions a client is asked: one number, or a range to draw from
+    #[arg(long, value_name = "N|A..=B", default_value = "5..=20", value_parser = rounds)]
+    rounds: (u16, u16),
+    /// The secret, 8 bytes [default: drawn at the start]
+    #[arg(long, value_parser = secret)]
+    secret: Option<[u8; 8]>,
+    /// Draw the same numbers in every run with this seed
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Use all 32 bits in operands, so that sums wrap
+    #[arg(long)]
+    full_range: bool,
+}
+
+fn rounds(text: &str) -> Result<(u16, u16), String> {
+    let number = |text: &str| {
+        text.trim()
+            .parse::<u16>()
+            .map_err(|_| "expected a number from 0 to 65535, or a range such as 5..=20")
+    };
+    let (fewest, most) = match text.split_once("..") {
+        Some((fewest, most)) => (number(fewest)?, number(most.trim_start_matches('='))?),
+        None => (number(text)?, number(text)?),
+    };
+    if fewest > most {
+        return Err(format!("the range is empty: {fewest} is more than {most}"));
+    }
+    Ok((fewest, most))
+}
+
+fn secret(text: &str) -> Result<[u8; 8], String> {
+    let count = text.len();
+    text.as_bytes().try_into().map_err(|_| format!("expected exactly 8 bytes, not {count}"))
+}
+
+pub(super) fn run(role: Role, common: &Common) -> Result<(), Failure> {
+    match role {
+        Role::Client(args) => client(&args, common),
+        Role::Server(args) => server(&args, common),
+    }
+}
+
+fn client(args: &ClientArgs, common: &Common) -> Result<(), Failure> {
+    let mut output = common.output(args.raw);
+    let quiz = || Service::new(Options::default());
+    let (target, running) = common.embed(args.address.target(PORT), "math", quiz)?;
+    let mut client = Client::connect_with(&target, common.timeout())?
+        .observed(common.client_trace::<ServerBytes, ClientBytes>());
+    output
+        .event(&json!({ "event": "connected", "peer": client.peer().to_string() }))
+        .map_err(Failure::stdout)?;
+    while let Some(event) = client.next().map_err(|e| failure(e, common))? {
+        match event {
+            Event::Question(question) => {
+                let (a, b) = (question.a, question.b);
+                let event =
+                    json!({ "event": "question", "a": a, "b": b, "answer": question.sum() });
+                output.event(&event)
+            }
+            Event::Secret(secret) => {
+                let mut event = json!({ "event": "secret" });
+                event["secret"] = json_text(&secret.0);
+                output
+                    .event(&event)
+                    .and_then(|()| output.piece(&secret.0))
+                    .and_then(|()| output.end())
+            }
+        }
+        .map_err(Failure::stdout)?;
+    }
+    drop(client);
+    if let Some(running) = running {
+        running.stop().map_err(|e| Failure::System(e.to_string()))?;
+    }
+    Ok(())
+}
+
+fn failure(e: net::Error<Error>, common: &Common) -> Failure {
+    match e {
+        net::Error::Protocol(Error::Cut { cut, .. }) if cut.how == How::TimedOut => {
+            Failure::Peer(format!("{e}{}", common.waited()))
+        }
+        e => e.into(),
+    }
+}
+
+fn server(args: &ServerArgs, common: &Common) -> Result<(), Failure> {
+    let options = Options {
+        rounds: args.rounds,
+        secret: args.secret,
+        seed: args.seed,
+        full_range: args.full_range,
+    };
+    common.serve::<ClientBytes, ServerBytes, _>(&args.listen, |sessions| {
+        Service::new(options).reporting(move |report| sessions.tell(report, || event(report)))
+    })
+}
+
+fn event(report: &Report) -> serde_json::Value {
+    let (outcome, error) = match report.outcome {
+        Outcome::Solved => ("solved", None),
+        Outcome::Wrong { .. } => ("wrong", None),
+        Outcome::Failed(e) => ("failed", Some(e.to_string())),
+        Outcome::Stopped => ("stopped", None),
+    };
+    let mut event = json!({
+        "event": "session", "peer": report.peer.to_string(), "asked": report.asked,
+        "right": report.right, "outcome": outcome,
+    });
+    if let Outcome::Wrong { answer, expected } = report.outcome {
+        event["answer"] = answer.into();
+        event["expected"] = expected.into();
+    }
+    if let Some(error) = error {
+        event["error"] = error.into();
+    }
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_are_a_number_or_a_range() {
+        assert_eq!(rounds("7"), Ok((7, 7)));
+        assert_eq!(rounds("5..=20"), Ok((5, 20)));
+        assert!(rounds("20..=5").is_err());
+        assert!(rounds("five").is_err());
+        assert!(rounds("70000").is_err());
+    }
+
+    #[test]
+    fn a_secret_is_eight_bytes() {
+        assert_eq!(secret("opensesm"), Ok(*b"opensesm"));
+        assert_eq!(secret("short").unwrap_err(), "expected exactly 8 bytes, not 5");
+        assert!(secret("sésame99").is_err(), "nine bytes");
+    }
+}

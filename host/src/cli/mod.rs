@@ -1,0 +1,142 @@
+//! The command line: one definition for parsing, help, completions and the man page.
+
+mod common;
+mod echo;
+mod math;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::ui::say;
+use common::{Common, Failure};
+
+const AFTER_HELP: &str = "\
+A client without an address starts the matching server inside itself and runs against it:
+
+  socklab math client                    solve a quiz of a built-in server
+  socklab math client mathserver 8000    solve the quiz of a real one
+  socklab math server 8000 --trace       be that server, and see every message
+  socklab echo client --trace            type messages, get them back
+
+Exit codes: 0 done; 1 the peer or the protocol failed; 2 wrong usage; 3 could not connect, bind,
+read or write.";
+
+/// The classic socket-programming protocols: client, server and trace for each.
+#[derive(Debug, Parser)]
+#[command(name = "socklab", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The math quiz: answer sums, get a secret
+    #[command(subcommand)]
+    Math(math::Role),
+    /// Length-prefixed messages that come back without their first ten characters
+    #[command(subcommand)]
+    Echo(echo::Role),
+    /// Print completions for a shell, to be sourced by it
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, in troff: socklab man | man -l -
+    Man,
+}
+
+/// Runs the program with the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return usage(&e),
+    };
+    let Cli { common, command } = cli;
+    common.start_log();
+    let result = match command {
+        Command::Math(role) => math::run(role, &common),
+        Command::Echo(role) => echo::run(role, &common),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "socklab", &mut script);
+            print(&script)
+        }
+        Command::Man => manual().and_then(|page| print(&page)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            common.report(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(Failure::stdout)
+}
+
+/// The manual: the program's page, then each command's.
+fn manual() -> Result<Vec<u8>, Failure> {
+    fn render(command: &clap::Command, page: &mut Vec<u8>) -> std::io::Result<()> {
+        let man = clap_mangen::Man::new(command.clone());
+        man.render_name_section(page)?;
+        man.render_synopsis_section(page)?;
+        man.render_description_section(page)?;
+        man.render_options_section(page)?;
+        command.get_subcommands().filter(|c| !c.is_hide_set()).try_for_each(|c| render(c, page))
+    }
+    let mut command = Cli::command().disable_help_subcommand(true).flatten_help(true);
+    command.build();
+    let mut page = Vec::new();
+    let man = clap_mangen::Man::new(command.clone());
+    man.render_title(&mut page)
+        .and_then(|()| render(&command, &mut page))
+        .and_then(|()| man.render_extra_section(&mut page))
+        .and_then(|()| man.render_version_section(&mut page))
+        .map_err(Failure::stdout)?;
+    Ok(page)
+}
+
+/// Help and version as clap has them; an error in one line.
+fn usage(e: &clap::Error) -> ExitCode {
+    match e.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A closed pipe: whoever asked has seen enough.
+            let _ = e.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = e.print();
+            ExitCode::from(2)
+        }
+        _ => {
+            let text = e.to_string();
+            let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+            let line = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+            let line = line.strip_prefix("error: ").unwrap_or(&line);
+            let line = line.replace(":; ", ": ");
+            let line = line.strip_suffix("; For more information, try '--help'.").unwrap_or(&line);
+            say(format_args!("socklab: {line}; --help tells more"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,233 @@
+//! Length-prefixed messages that come back without their first ten characters.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socklab_core::driver::Next;
+pub use socklab_core::echo::{client, server};
+
+use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Observer, Target};
+
+/// What a client reads at a time when nobody says otherwise, in bytes: the largest that is useful.
+pub const DEFAULT_BUFFER: usize = 65_536;
+
+/// Why a message or its reply did not get through.
+pub type Error = net::Error<client::Error>;
+
+/// A client: sends messages, receives their replies in order.
+///
+/// Many messages may be sent before the first reply is received. Replies that come meanwhile are
+/// kept, so it never deadlocks against a server that stops reading until its replies are read;
+/// they take no more memory than the messages sent, since a reply is never longer.
+pub struct Client {
+    inner: net::Client<client::Client>,
+    whole: VecDeque<Vec<u8>>,
+    partial: Vec<u8>,
+}
+
+impl Client {
+    /// Connects, waiting 30 s at the most; later it waits for each reply as long.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`].
+    pub fn connect(target: impl Into<Target>) -> Result<Self, DialError> {
+        Self::connect_with(&target.into(), DEFAULT_BUFFER, Some(DEFAULT_TIMEOUT))
+    }
+
+    /// Connects with another buffer (in bytes, what is read at a time) and timeout; `None` waits
+    /// for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`].
+    pub fn connect_with(
+        target: &Target,
+        buffer: usize,
+        timeout: Option<Duration>,
+    ) -> Result<Self, DialError> {
+        let machine = client::Client::new();
+        let inner = net::Client::connect(target, machine, buffer, timeout)?;
+        Ok(Self { inner, whole: VecDeque::new(), partial: Vec::new() })
+    }
+
+    /// Shows every byte to `observer`.
+    #[must_use]
+    pub fn observed(self, observer: Option<Box<dyn Observer>>) -> Self {
+        Self { inner: self.inner.observed(observer), ..self }
+    }
+
+    /// The address that took the connection.
+    pub const fn peer(&self) -> SocketAddr {
+        self.inner.peer()
+    }
+
+    /// So many replies have not been received yet.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.inner.machine().in_flight() as usize + self.whole.len()
+    }
+
+    /// Sends one message. Returns when all of it is on its way.
+    ///
+    /// # Errors
+    ///
+    /// [`net::Error::Refused`] when the message is longer than 2^32 - 1 bytes; otherwise as
+    /// [`receive_message`](Self::receive_message), since replies are read meanwhile.
+    pub fn send_message(&mut self, message: &[u8]) -> Result<(), Error> {
+        let length = u32::try_from(message.len())
+            .map_err(|_| net::Error::Refused(socklab_core::machine::Refused::Invalid))?;
+        self.inner.command(client::Command::Begin(length))?;
+        let mut rest = message;
+        loop {
+            let n = self.inner.pay(rest)?;
+            rest = &rest[n..];
+            if rest.is_empty() && !self.inner.is_sending() {
+                return Ok(());
+            }
+            // Blocked: reading the replies may be what lets the server go on.
+            if n == 0 && !self.gather()? {
+                self.inner.wait()?;
+            }
+        }
+    }
+
+    /// Receives the next reply, waiting for it if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], each ending with its name. Without a message in flight there is nothing to wait
+    /// for: [`net::Error::Refused`].
+    pub fn receive_message(&mut self) -> Result<Vec<u8>, Error> {
+        loop {
+            if let Some(reply) = self.whole.pop_front() {
+                return Ok(reply);
+            }
+            if self.inner.machine().in_flight() == 0 {
+                return Err(net::Error::Refused(socklab_core::machine::Refused::NotNow));
+            }
+            if !self.gather()? {
+                self.inner.wait()?;
+            }
+        }
+    }
+
+    /// Closes the connection. Replies that have not been received are lost.
+    ///
+    /// # Errors
+    ///
+    /// None today: the system tells nothing about a close.
+    pub fn shutdown(self) -> Result<(), Error> {
+        self.inner.close_sending();
+        Ok(())
+    }
+
+    /// Takes in what has come. Whether that was anything.
+    fn gather(&mut self) -> Result<bool, Error> {
+        let Some(next) = self.inner.try_next()? else { return Ok(false) };
+        if let Next::Event(client::Event::Reply(piece)) = next {
+            self.partial.extend_from_slice(piece.bytes);
+            if piece.is_last() {
+                self.whole.push_back(std::mem::take(&mut self.partial));
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// One connection of a server, for a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// The client.
+    pub peer: SocketAddr,
+    /// So many messages went back.
+    pub messages: u32,
+    /// So many bytes of payload they had.
+    pub bytes: u64,
+    /// How it ended.
+    pub ended: Ended<server::Error>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer, messages, bytes, ended } = self;
+        let s = if *messages == 1 { "" } else { "s" };
+        write!(f, "{peer}: {messages} message{s} with {bytes} bytes echoed, ")?;
+        match ended {
+            Ended::Done => f.write_str("closed"),
+            Ended::Failed(e) => e.fmt(f),
+            Ended::Stopped => f.write_str("ended because the server stopped"),
+        }
+    }
+}
+
+/// The server's side of echo, for a [`net::Server`].
+pub struct Service {
+    report: Box<dyn FnMut(&Report) + Send>,
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Service {
+    /// An echo. Connections are logged at level info.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { report: Box::new(|report: &Report| log::info!("{report}")) }
+    }
+
+    /// Tells every connection's end to `report` instead of the log.
+    #[must_use]
+    pub fn reporting(mut self, report: impl FnMut(&Report) + Send + 'static) -> Self {
+        self.report = Box::new(report);
+        self
+    }
+}
+
+/// What the service counts for each connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    bytes: u64,
+    messages: u32,
+}
+
+impl net::Service for Service {
+    type Machine = server::Server;
+    type State = Counts;
+
+    const SCRATCH: usize = 65_536;
+
+    fn open(&mut self) -> (server::Server, Counts) {
+        (server::Server::new(), Counts::default())
+    }
+
+    fn event(&mut self, counts: &mut Counts, event: server::Event) {
+        let server::Event::Echoed { length } = event;
+        counts.messages = counts.messages.saturating_add(1);
+        counts.bytes = counts.bytes.saturating_add(u64::from(length));
+    }
+
+    fn command(&mut self, _: &mut Counts) -> Option<server::Command> {
+        None
+    }
+
+    fn finish(&mut self) -> Option<server::Command> {
+        Some(server::Command::Finish)
+    }
+
+    fn closed(
+        &mut self,
+        peer: SocketAddr,
+        _: &server::Server,
+        counts: &Counts,
+        ended: Ended<server::Error>,
+    ) {
+        let Counts { messages, bytes } = *counts;
+        (self.report)(&Report { peer, messages, bytes, ended });
+    }
+}

@@ -1,0 +1,286 @@
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use socklab_core::driver::{self, Next, nonblocking::Connection};
+use socklab_core::machine::{Machine, Refused};
+
+use super::dial::{DialError, Target, dial, reason};
+use super::stack::{Fault, Observer, Stack, borrow};
+
+const SOCKET: Token = Token(0);
+const WAKER: Token = Token(1);
+/// However little is read at a time, short messages leave in one write.
+const OUTPUT_MIN: usize = 4096;
+
+/// A connected client: a machine on a socket, asleep while nothing happens.
+///
+/// [`next`](Self::next) is all that a protocol of question and answer needs. A full-duplex one
+/// uses [`try_next`](Self::try_next), [`pay`](Self::pay) and [`wait`](Self::wait).
+pub struct Client<M: Machine> {
+    stack: Stack,
+    connection: Connection<Stack, M, Box<[u8]>, Box<[u8]>>,
+    peer: SocketAddr,
+    poll: Poll,
+    events: Events,
+    waker: Arc<Waker>,
+    timeout: Option<Duration>,
+    last: (u64, Instant),
+}
+
+/// Why a client failed.
+#[derive(Debug)]
+pub enum Error<P> {
+    /// The connection could not be made.
+    Dial(DialError),
+    /// The peer broke the protocol or ended too early.
+    Protocol(P),
+    /// The system failed to read or write.
+    Io(io::Error),
+    /// The command cannot be given (now): our caller's mistake.
+    Refused(Refused),
+}
+
+impl<P: fmt::Display> fmt::Display for Error<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dial(e) => e.fmt(f),
+            Self::Protocol(e) => e.fmt(f),
+            Self::Io(e) => write!(f, "cannot read or write: {}", reason(e)),
+            Self::Refused(e) => e.fmt(f),
+        }
+    }
+}
+
+impl<P: fmt::Debug + fmt::Display> std::error::Error for Error<P> {}
+
+impl<P> From<DialError> for Error<P> {
+    fn from(e: DialError) -> Self {
+        Self::Dial(e)
+    }
+}
+
+/// Why [`Client::wait`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// The socket may have something; or the time is up, which the machine will tell.
+    Socket,
+    /// Somebody used the [`waker`](Client::waker).
+    Called,
+}
+
+type Result<M, T> = std::result::Result<T, Error<<M as Machine>::Error>>;
+
+impl<M: Machine> Client<M> {
+    /// Connects `machine` to the first of the target's addresses that takes it.
+    ///
+    /// `timeout` bounds the connect, and later every time in which the peer is silent; `None`
+    /// waits for ever. No read asks for more than `buffer` bytes; as many are buffered each way, or
+    /// as many as the machine needs if that is more.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`].
+    pub fn connect(
+        target: &Target,
+        machine: M,
+        buffer: usize,
+        timeout: Option<Duration>,
+    ) -> std::result::Result<Self, DialError> {
+        let (socket, peer) = dial(target, timeout)?;
+        let poll = Poll::new().map_err(DialError::System)?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(DialError::System)?;
+        if let Some(fd) = socket.as_raw_fd() {
+            poll.registry()
+                .register(&mut SourceFd(&fd), SOCKET, Interest::READABLE | Interest::WRITABLE)
+                .map_err(DialError::System)?;
+        }
+        let input = vec![0; buffer.max(M::MIN_INPUT)].into_boxed_slice();
+        let output = vec![0; buffer.max(M::MIN_OUTPUT).max(OUTPUT_MIN)].into_boxed_slice();
+        let connection = Connection::new(socket, machine, input, output)
+            .map_err(|e| DialError::System(io::Error::other(e)))?;
+        Ok(Self {
+            stack: Stack { read_max: Some(buffer.max(1)), ..Stack::default() },
+            connection,
+            peer,
+            poll,
+            events: Events::with_capacity(4),
+            waker: Arc::new(waker),
+            timeout,
+            last: (0, Instant::now()),
+        })
+    }
+
+    /// Shows every byte from here on to `observer`.
+    #[must_use]
+    pub fn observed(mut self, observer: Option<Box<dyn Observer>>) -> Self {
+        self.stack.observer = observer.map(|o| (self.peer, o));
+        self
+    }
+
+    /// The address that took the connection.
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The machine, to look at.
+    pub const fn machine(&self) -> &M {
+        self.connection.machine()
+    }
+
+    /// Wakes a [`wait`](Self::wait) from another thread.
+    #[must_use]
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// Waits for the next thing that happens. The thread sleeps until then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] for every way in which the peer fails, silence included;
+    /// [`Error::Io`] when the system does.
+    #[expect(clippy::should_implement_trait, reason = "events borrow the client")]
+    pub fn next(&mut self) -> Result<M, Next<M::Event<'_>>> {
+        while !self.advance()? {
+            self.wait()?;
+        }
+        match self.connection.next(&mut self.stack) {
+            Ok(next) => Ok(next),
+            Err(e) => Err(error(&mut None, e)),
+        }
+    }
+
+    /// The next thing that happens, `None` when it is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn try_next(&mut self) -> Result<M, Option<Next<M::Event<'_>>>> {
+        if !self.advance()? {
+            return Ok(None);
+        }
+        match self.connection.next(&mut self.stack) {
+            Ok(next) => Ok(Some(next)),
+            Err(e) => Err(error(&mut None, e)),
+        }
+    }
+
+    /// Whether something has happened.
+    fn advance(&mut self) -> Result<M, bool> {
+        match self.connection.advance(&mut self.stack) {
+            Ok(_) => Ok(true),
+            Err(nb::Error::WouldBlock) => Ok(false),
+            Err(e) => Err(error(&mut self.connection.fault(), e)),
+        }
+    }
+
+    /// Gives the machine a command, waiting for room as long as the peer takes bytes. What it
+    /// writes leaves with the next call of [`next`](Self::next) or [`try_next`](Self::try_next).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] when the machine does not take it, or it is longer than the buffer.
+    pub fn command(&mut self, command: M::Command<'_>) -> Result<M, ()> {
+        while !self.try_command(command)? {
+            self.wait()?;
+        }
+        Ok(())
+    }
+
+    /// As [`command`](Self::command), but does not wait: whether there was room.
+    ///
+    /// # Errors
+    ///
+    /// As [`command`](Self::command).
+    pub fn try_command(&mut self, command: M::Command<'_>) -> Result<M, bool> {
+        match self.connection.command(&mut self.stack, command) {
+            Ok(()) => Ok(true),
+            Err(nb::Error::WouldBlock) => Ok(false),
+            Err(e) => Err(error(&mut self.connection.fault(), e)),
+        }
+    }
+
+    /// Whether bytes wait for the peer to take them.
+    pub fn is_sending(&self) -> bool {
+        self.connection.wants_send()
+    }
+
+    /// Sends what it can of the payload that the machine is [`owed`](Machine::owed), and says how
+    /// much that was: 0 when the peer takes nothing now.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn pay(&mut self, payload: &[u8]) -> Result<M, usize> {
+        match self.connection.pay(&mut self.stack, payload) {
+            Ok(n) => Ok(n),
+            Err(nb::Error::WouldBlock) => Ok(0),
+            Err(e) => Err(error(&mut self.connection.fault(), e)),
+        }
+    }
+
+    /// Sleeps until the socket is ready, the waker is used, or the time is up.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the system cannot wait.
+    pub fn wait(&mut self) -> Result<M, Wake> {
+        let now = Instant::now();
+        if self.stack.moved != self.last.0 {
+            self.last = (self.stack.moved, now);
+        }
+        let left = self.timeout.map(|t| t.saturating_sub(now - self.last.1));
+        if left == Some(Duration::ZERO) {
+            self.connection.give_up();
+            return Ok(Wake::Socket);
+        }
+        match self.poll.poll(&mut self.events, left) {
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(Error::Io(e)),
+            _ => {}
+        }
+        let called = self.events.iter().any(|event| event.token() == WAKER);
+        Ok(if called { Wake::Called } else { Wake::Socket })
+    }
+
+    /// As [`wait`](Self::wait), but for as long as it takes: it is not the peer's turn.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_for_us(&mut self) -> Result<M, Wake> {
+        let timeout = self.timeout.take();
+        let wake = self.wait();
+        self.timeout = timeout;
+        self.last.1 = Instant::now();
+        wake
+    }
+
+    /// Closes the sending side: the peer sees the end, its last bytes can still be read.
+    pub fn close_sending(&self) {
+        if let Some(fd) = borrow(self.connection.socket()) {
+            let _ = socket2::SockRef::from(&fd).shutdown(std::net::Shutdown::Write);
+        }
+    }
+}
+
+/// The driver's error as ours. A reset is the peer's doing and named by the machine; other faults
+/// of the transport are the system's, and its words say more than the machine's.
+fn error<P>(fault: &mut Option<Fault>, e: nb::Error<driver::Error<P, Fault>>) -> Error<P> {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    match (fault.take(), e) {
+        (Some(Fault(io)), _)
+            if !matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset) =>
+        {
+            Error::Io(io)
+        }
+        (_, nb::Error::Other(driver::Error::Protocol(e))) => Error::Protocol(e),
+        (_, nb::Error::Other(driver::Error::Transport(Fault(io)))) => Error::Io(io),
+        (_, nb::Error::Other(driver::Error::Refused(e))) => Error::Refused(e),
+        (_, nb::Error::WouldBlock) => Error::Io(io::ErrorKind::WouldBlock.into()),
+    }
+}

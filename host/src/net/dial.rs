@@ -1,0 +1,199 @@
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use embedded_nal::TcpClientStack;
+
+use super::stack::{Fault, Stack, TcpSocket, borrow};
+
+/// The next address is tried beside the one before when that has not answered for so long:
+/// RFC 8305, section 5.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Whom to dial: a name with a port, or an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    host: String,
+    port: u16,
+}
+
+impl Target {
+    /// A name or an IP address, and a port. An IPv6 address may stand in brackets.
+    #[must_use]
+    pub fn new(host: &str, port: u16) -> Self {
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        Self { host: bare.to_owned(), port }
+    }
+}
+
+impl From<SocketAddr> for Target {
+    fn from(addr: SocketAddr) -> Self {
+        Self { host: addr.ip().to_string(), port: addr.port() }
+    }
+}
+
+impl From<(&str, u16)> for Target {
+    fn from((host, port): (&str, u16)) -> Self {
+        Self::new(host, port)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum DialError {
+    /// The name has no address.
+    Resolve(Target, io::Error),
+    /// No address took the connection. The error is the first address's.
+    Refused(Target, io::Error),
+    /// No address answered in time.
+    TimedOut(Target, Duration),
+    /// The system had no thread, socket or poll to spare.
+    System(io::Error),
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve(target, e) => write!(
+                f,
+                "cannot connect to {target}: the name has no address ({}); check its spelling, or \
+                 give an IP address",
+                reason(e)
+            ),
+            Self::Refused(target, e) if e.kind() == io::ErrorKind::ConnectionRefused => write!(
+                f,
+                "cannot connect to {target}: connection refused; is a server listening on that \
+                 port?"
+            ),
+            Self::Refused(target, e) => write!(f, "cannot connect to {target}: {}", reason(e)),
+            Self::TimedOut(target, after) => {
+                write!(f, "cannot connect to {target}: no answer within {after:?}")
+            }
+            Self::System(e) => write!(f, "cannot make a connection: {}", reason(e)),
+        }
+    }
+}
+
+impl std::error::Error for DialError {}
+
+/// The system's words without std's `(os error 2)`, which says nothing to a person.
+pub(crate) fn reason(e: &io::Error) -> String {
+    let text = e.to_string();
+    let text = text.split(" (os error ").next().unwrap_or_default();
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(text);
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |c| c.to_lowercase().chain(chars).collect())
+}
+
+/// Connects to the first of the target's addresses that takes it.
+///
+/// The stack's `connect` blocks for as long as the system likes, and so does resolving, hence each
+/// runs in a thread that is left behind when the time is up; it ends by itself when the system
+/// gives up. Addresses are tried in turn, the next one at once after a failure and after a quarter
+/// of a second without an answer (happy eyeballs).
+pub(super) fn dial(
+    target: &Target,
+    timeout: Option<Duration>,
+) -> Result<(TcpSocket, SocketAddr), DialError> {
+    let start = Instant::now();
+    let left = || timeout.map(|t| t.saturating_sub(start.elapsed()));
+    let timed_out = || DialError::TimedOut(target.clone(), timeout.unwrap_or_default());
+
+    let addrs = match resolve(target, left())? {
+        Some(addrs) => addrs?,
+        None => return Err(timed_out()),
+    };
+    let (report, reports) = mpsc::channel();
+    let mut waiting = addrs.into_iter();
+    let mut running = 0_usize;
+    let mut first_error = None;
+    loop {
+        if let Some(addr) = waiting.next() {
+            let report = report.clone();
+            let attempt = move || {
+                // The receiver is gone when another address was faster: the socket closes here.
+                let _ = report.send((addr, connect(addr)));
+            };
+            thread::Builder::new().spawn(attempt).map_err(DialError::System)?;
+            running += 1;
+        } else if running == 0 {
+            let nothing = || io::Error::new(io::ErrorKind::NotFound, "no address");
+            return Err(match first_error {
+                Some(e) => DialError::Refused(target.clone(), e),
+                None => DialError::Resolve(target.clone(), nothing()),
+            });
+        }
+        let is_last = waiting.len() == 0;
+        let pause = match (left(), is_last) {
+            (Some(Duration::ZERO), _) => return Err(timed_out()),
+            (Some(left), true) => left,
+            (Some(left), false) => left.min(ATTEMPT_DELAY),
+            (None, false) => ATTEMPT_DELAY,
+            (None, true) => Duration::MAX,
+        };
+        match wait(&reports, pause) {
+            Ok((addr, Ok(socket))) => {
+                if let Some(fd) = borrow(&socket) {
+                    // A small message is not to wait for the acknowledgement of the one before.
+                    let _ = socket2::SockRef::from(&fd).set_tcp_nodelay(true);
+                }
+                log::debug!("connected to {addr} in {:?}", start.elapsed());
+                return Ok((socket, addr));
+            }
+            Ok((addr, Err(e))) => {
+                log::debug!("{addr}: {}", reason(&e));
+                running -= 1;
+                first_error.get_or_insert(e);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// `recv_timeout` overflows on `Duration::MAX`.
+fn wait<T>(from: &mpsc::Receiver<T>, timeout: Duration) -> Result<T, RecvTimeoutError> {
+    from.recv_timeout(timeout.min(Duration::from_secs(86_400)))
+}
+
+fn connect(addr: SocketAddr) -> io::Result<TcpSocket> {
+    let mut stack = Stack::default();
+    let mut socket = stack.socket().map_err(|Fault(e)| e)?;
+    match stack.connect(&mut socket, addr) {
+        Ok(()) => Ok(socket),
+        Err(nb::Error::Other(Fault(e))) => Err(e),
+        Err(nb::Error::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+type Addresses = Result<Vec<SocketAddr>, DialError>;
+
+/// The target's addresses, `None` when they did not come in time.
+fn resolve(target: &Target, timeout: Option<Duration>) -> Result<Option<Addresses>, DialError> {
+    let name = (target.host.clone(), target.port);
+    if let Ok(ip) = target.host.parse() {
+        return Ok(Some(Ok(vec![SocketAddr::new(ip, target.port)])));
+    }
+    let (report, reports) = mpsc::sync_channel(1);
+    thread::Builder::new()
+        .spawn(move || {
+            let _ = report.send(name.to_socket_addrs().map(Vec::from_iter));
+        })
+        .map_err(DialError::System)?;
+    match wait(&reports, timeout.unwrap_or(Duration::MAX)) {
+        Ok(found) => Ok(Some(found.map_err(|e| DialError::Resolve(target.clone(), e)))),
+        Err(_) => Ok(None),
+    }
+}

@@ -1,0 +1,17 @@
+//! Sockets: dialling, the client that sleeps on its socket, the one-thread server engine.
+
+mod client;
+mod dial;
+mod engine;
+mod listen;
+mod peer;
+mod stack;
+
+pub use client::{Client, Error, Wake};
+pub use dial::{DialError, Target};
+pub use engine::{Ended, Limits, Running, Server, Service, Stopper};
+pub use listen::BindError;
+pub use stack::{Direction, Observer};
+
+/// How long to wait when nobody says otherwise: for a connection, and for a peer that is silent.
+pub const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);

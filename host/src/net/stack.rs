@@ -1,0 +1,123 @@
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+
+use embedded_nal::{TcpClientStack, TcpErrorKind};
+
+// std-embedded-nal does not name its types.
+type System = std_embedded_nal::Stack;
+type SystemError = <System as TcpClientStack>::Error;
+pub(super) type TcpSocket = <System as TcpClientStack>::TcpSocket;
+
+/// Which way bytes went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the peer to us.
+    Received,
+    /// From us to the peer.
+    Sent,
+}
+
+/// Is shown every byte as it crosses a socket: a trace, a capture.
+pub trait Observer: Send {
+    /// `bytes` crossed in one call of the system; none were received: the peer has closed.
+    /// `connection` tells a server's clients apart.
+    fn moved(&mut self, connection: usize, peer: SocketAddr, direction: Direction, bytes: &[u8]);
+
+    /// The connection is over.
+    fn ended(&mut self, connection: usize, peer: SocketAddr) {
+        let _ = (connection, peer);
+    }
+}
+
+/// The operating system's stack with three things more: interrupted calls are repeated, bytes are
+/// counted (an idle timeout needs to know), and an observer sees them.
+#[derive(Default)]
+pub(super) struct Stack {
+    inner: System,
+    /// So many bytes have crossed since the start.
+    pub(super) moved: u64,
+    /// No read asks for more bytes than this.
+    pub(super) read_max: Option<usize>,
+    pub(super) observer: Option<(SocketAddr, Box<dyn Observer>)>,
+}
+
+impl Stack {
+    fn note(&mut self, direction: Direction, bytes: &[u8]) {
+        self.moved += bytes.len() as u64;
+        if let Some((peer, observer)) = &mut self.observer {
+            observer.moved(0, *peer, direction, bytes);
+        }
+    }
+}
+
+/// A failure of the transport, told as what it means.
+#[derive(Debug)]
+pub(super) struct Fault(pub(super) std::io::Error);
+
+impl embedded_nal::TcpError for Fault {
+    fn kind(&self) -> TcpErrorKind {
+        match self.0.kind() {
+            ErrorKind::BrokenPipe => TcpErrorKind::PipeClosed,
+            _ => TcpErrorKind::Other,
+        }
+    }
+}
+
+fn fault(e: nb::Error<SystemError>) -> nb::Error<Fault> {
+    e.map(|e| Fault(e.0))
+}
+
+fn interrupted<T>(result: &nb::Result<T, SystemError>) -> bool {
+    matches!(result, Err(nb::Error::Other(e)) if e.0.kind() == ErrorKind::Interrupted)
+}
+
+impl TcpClientStack for Stack {
+    type TcpSocket = TcpSocket;
+    type Error = Fault;
+
+    fn socket(&mut self) -> Result<TcpSocket, Fault> {
+        self.inner.socket().map_err(|e| Fault(e.0))
+    }
+
+    fn connect(&mut self, socket: &mut TcpSocket, remote: SocketAddr) -> nb::Result<(), Fault> {
+        self.inner.connect(socket, remote).map_err(fault)
+    }
+
+    fn send(&mut self, socket: &mut TcpSocket, bytes: &[u8]) -> nb::Result<usize, Fault> {
+        loop {
+            let sent = self.inner.send(socket, bytes);
+            if interrupted(&sent) {
+                continue;
+            }
+            let n = sent.map_err(fault)?;
+            self.note(Direction::Sent, &bytes[..n]);
+            return Ok(n);
+        }
+    }
+
+    fn receive(&mut self, socket: &mut TcpSocket, room: &mut [u8]) -> nb::Result<usize, Fault> {
+        let n = room.len().min(self.read_max.unwrap_or(usize::MAX));
+        let room = &mut room[..n];
+        loop {
+            let received = self.inner.receive(socket, room);
+            if interrupted(&received) {
+                continue;
+            }
+            let n = received.map_err(fault)?;
+            self.note(Direction::Received, &room[..n]);
+            return Ok(n);
+        }
+    }
+
+    fn close(&mut self, socket: TcpSocket) -> Result<(), Fault> {
+        self.inner.close(socket).map_err(|e| Fault(e.0))
+    }
+}
+
+/// The socket as something the safe crates take.
+#[expect(unsafe_code, reason = "std-embedded-nal gives a raw descriptor and nothing safer")]
+pub(super) fn borrow(socket: &TcpSocket) -> Option<BorrowedFd<'_>> {
+    // SAFETY: the descriptor belongs to `socket`, which is borrowed for as long as the result.
+    socket.as_raw_fd().map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
+}

@@ -1,0 +1,9 @@
+//! What a person sees: results, lines, traces, JSON.
+
+mod lines;
+mod output;
+mod trace;
+
+pub(crate) use lines::Lines;
+pub(crate) use output::{Output, json_text, say};
+pub(crate) use trace::{Place, Trace};

@@ -1,0 +1,82 @@
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+use serde_json::{Value, json};
+use socklab_core::wire::Escaped;
+
+/// One line on stderr. That nobody reads it is no reason to fail.
+pub(crate) fn say(line: impl fmt::Display) {
+    // In one write, so that lines of two threads do not mix.
+    let _ = anstream::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Bytes from a peer as JSON has them: the text, and the bytes in hex when they are not UTF-8.
+pub(crate) fn json_text(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json!({ "text": text }),
+        Err(_) => {
+            let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+            json!({ "text": String::from_utf8_lossy(bytes), "hex": hex })
+        }
+    }
+}
+
+/// Results on stdout: plain, or as JSON lines.
+pub(crate) struct Output {
+    stdout: io::Stdout,
+    json: bool,
+    /// A terminal would obey what the peer sent.
+    escape: bool,
+    /// The start of a character whose other bytes have not come.
+    cut: Vec<u8>,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool, raw: bool) -> Self {
+        let stdout = io::stdout();
+        let escape = !raw && stdout.is_terminal();
+        Self { stdout, json, escape, cut: Vec::new() }
+    }
+
+    pub(crate) const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// An event, when events are wanted.
+    pub(crate) fn event(&mut self, event: &Value) -> io::Result<()> {
+        if self.json {
+            self.stdout.write_all(format!("{event}\n").as_bytes())?;
+            self.stdout.flush()?;
+        }
+        Ok(())
+    }
+
+    /// A piece of a result, when plain results are wanted: as it is into a file or pipe, safe for
+    /// a terminal.
+    pub(crate) fn piece(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        if !self.escape {
+            return self.stdout.write_all(bytes);
+        }
+        self.cut.extend_from_slice(bytes);
+        let whole = match std::str::from_utf8(&self.cut) {
+            Err(e) if e.error_len().is_none() => e.valid_up_to(),
+            _ => self.cut.len(),
+        };
+        write!(self.stdout, "{}", Escaped(&self.cut[..whole]))?;
+        self.cut.drain(..whole);
+        Ok(())
+    }
+
+    /// The end of a result: a newline, and all of it is out.
+    pub(crate) fn end(&mut self) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        write!(self.stdout, "{}", Escaped(&std::mem::take(&mut self.cut)))?;
+        self.stdout.write_all(b"\n")?;
+        self.stdout.flush()
+    }
+}

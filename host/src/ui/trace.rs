@@ -1,0 +1,234 @@
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use anstyle::{AnsiColor, Style};
+use socklab_core::wire::{Dissect, Dissected};
+
+use super::{Lines, say};
+use crate::net::{Direction, Observer};
+
+/// So many bytes of a message are shown in hex.
+const HEX: usize = 16;
+
+const DIM: Style = Style::new().dimmed();
+const RECEIVED: Style = AnsiColor::Cyan.on_default();
+const SENT: Style = AnsiColor::Green.on_default();
+
+/// Where the lines of a trace go.
+pub(crate) enum Place {
+    /// To stderr.
+    Stderr,
+    /// To a server's lines, each with its client's address.
+    Lines(Lines),
+}
+
+/// Shows each message on a line: time, direction, bytes, meaning.
+///
+/// `R` knows what is received, `S` what is sent. Several messages in one read, and one message over
+/// several reads, are said behind the meaning.
+pub(crate) struct Trace<R, S> {
+    place: Place,
+    start: Instant,
+    connections: HashMap<usize, (Side<R>, Side<S>)>,
+}
+
+#[derive(Default)]
+struct Side<D> {
+    dissector: D,
+    /// The start of a message, and the reads or writes it has come in.
+    held: Vec<u8>,
+    calls: Vec<usize>,
+    /// So many bytes that message has, as far as is known.
+    want: usize,
+}
+
+impl<R: Dissect, S: Dissect> Trace<R, S> {
+    pub(crate) fn new(place: Place) -> Self {
+        Self { place, start: Instant::now(), connections: HashMap::new() }
+    }
+}
+
+impl<R: Dissect + Send, S: Dissect + Send> Observer for Trace<R, S> {
+    fn moved(&mut self, connection: usize, peer: SocketAddr, direction: Direction, bytes: &[u8]) {
+        let (received, sent) = self.connections.entry(connection).or_default();
+        let mut rows = Vec::new();
+        let (style, arrow) = match direction {
+            Direction::Received => {
+                received.dissect(bytes, "read", &mut rows);
+                (RECEIVED, "<-")
+            }
+            Direction::Sent => {
+                sent.dissect(bytes, "write", &mut rows);
+                (SENT, "->")
+            }
+        };
+        let time = self.start.elapsed().as_secs_f64();
+        for Row { hex, meaning, note } in rows {
+            let mut line = String::new();
+            if let Place::Lines(_) = self.place {
+                let _ = write!(line, "{peer} ");
+            }
+            let _ = write!(line, "{time:>10.6} {style}{arrow}{style:#} ");
+            let _ = write!(line, "{hex:<width$} {style}{meaning}{style:#}", width = HEX * 3 + 2);
+            if !note.is_empty() {
+                let _ = write!(line, " {DIM}[{note}]{DIM:#}");
+            }
+            match &self.place {
+                Place::Stderr => say(line),
+                Place::Lines(lines) => lines.line(line),
+            }
+        }
+    }
+
+    fn ended(&mut self, connection: usize, _: SocketAddr) {
+        self.connections.remove(&connection);
+    }
+}
+
+/// What stands in a line behind time and direction.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    hex: String,
+    meaning: String,
+    note: String,
+}
+
+impl<D: Dissect> Side<D> {
+    /// The rows of one read or write (`call`).
+    fn dissect(&mut self, bytes: &[u8], call: &str, rows: &mut Vec<Row>) {
+        if bytes.is_empty() {
+            let meaning = if self.held.is_empty() {
+                "closed".to_owned()
+            } else {
+                format!("closed after {} of {} bytes", self.held.len(), self.want)
+            };
+            rows.push(Row { hex: String::new(), meaning, note: String::new() });
+            return;
+        }
+        let first_row = rows.len();
+        let mut joined = std::mem::take(&mut self.held);
+        let mut calls = std::mem::take(&mut self.calls);
+        calls.push(bytes.len());
+        joined.extend_from_slice(bytes);
+        let mut rest = joined.as_slice();
+        while !rest.is_empty() {
+            match self.dissector.dissect(rest) {
+                Dissected::Message(n, message) => {
+                    // A message in one call needs no note, unless it shared it.
+                    let note = if calls.len() > 1 {
+                        // Of the last call, only what completes the message.
+                        let before: usize = calls[..calls.len() - 1].iter().sum();
+                        let mut parts: Vec<String> =
+                            calls[..calls.len() - 1].iter().map(usize::to_string).collect();
+                        parts.push((n - before).to_string());
+                        format!("in {} {call}s: {} bytes", calls.len(), parts.join(" + "))
+                    } else {
+                        String::new()
+                    };
+                    let (message_bytes, tail) = rest.split_at(n);
+                    let hex = hex(message_bytes);
+                    rows.push(Row { hex, meaning: message.to_string(), note });
+                    calls = vec![];
+                    rest = tail;
+                }
+                Dissected::Partial(want) => {
+                    let note = format!("{} of {want} bytes so far", rest.len());
+                    rows.push(Row { hex: hex(rest), meaning: "...".into(), note });
+                    self.want = want;
+                    self.held = rest.to_vec();
+                    // All calls so far, or of the last one what was left.
+                    self.calls = if calls.is_empty() { vec![rest.len()] } else { calls };
+                    break;
+                }
+            }
+        }
+        let count = rows.len() - first_row;
+        if count > 1 {
+            for (i, row) in rows[first_row..].iter_mut().enumerate() {
+                let comma = if row.note.is_empty() { "" } else { ", " };
+                let of = format!("{comma}{} of {count} in a {call} of {}", i + 1, bytes.len());
+                row.note.push_str(&of);
+            }
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes.iter().take(HEX) {
+        let _ = write!(text, "{byte:02x} ");
+    }
+    if bytes.len() > HEX {
+        text.push_str("..");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use socklab_core::{echo, math};
+
+    use super::*;
+
+    fn rows<D: Dissect>(calls: &[&[u8]]) -> Vec<(String, String)> {
+        let (mut side, mut rows) = (Side::<D>::default(), Vec::new());
+        for bytes in calls {
+            side.dissect(bytes, "read", &mut rows);
+        }
+        rows.into_iter().map(|row| (row.meaning, row.note)).collect()
+    }
+
+    fn pair(meaning: &str, note: &str) -> (String, String) {
+        (meaning.to_owned(), note.to_owned())
+    }
+
+    #[test]
+    fn a_message_in_a_read_of_its_own_needs_no_note() {
+        let question = math::Question { a: 12, b: 30 }.emit();
+        assert_eq!(rows::<math::ServerBytes>(&[&question]), [pair("Q 12 + 30", "")]);
+        assert_eq!(rows::<math::ClientBytes>(&[&[0, 0, 0, 42]]), [pair("answer 42", "")]);
+    }
+
+    #[test]
+    fn two_messages_in_a_read_are_said() {
+        let two = [math::Question { a: 1, b: 2 }.emit(), math::Secret(*b"12345678").emit()];
+        assert_eq!(
+            rows::<math::ServerBytes>(&[two.as_flattened()]),
+            [
+                pair("Q 1 + 2", "1 of 2 in a read of 18"),
+                pair("S secret \"12345678\"", "2 of 2 in a read of 18"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_message_over_three_reads_is_said() {
+        let q = math::Question { a: 1, b: 2 }.emit();
+        assert_eq!(
+            rows::<math::ServerBytes>(&[&q[..2], &q[2..5], &q[5..], b"X!", b""]),
+            [
+                pair("...", "2 of 9 bytes so far"),
+                pair("...", "5 of 9 bytes so far"),
+                pair("Q 1 + 2", "in 3 reads: 2 + 3 + 4 bytes"),
+                pair("not a message: it starts with 0x58 ('X')", ""),
+                pair("closed", ""),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_long_payload_streams_through() {
+        let message = b"\0\0\0\x05hel";
+        assert_eq!(
+            rows::<echo::Messages>(&[message, b"lo\0\0", b""]),
+            [
+                pair("message of 5 \"hel\", 2 to come", ""),
+                pair("2 more of it \"lo\"", "1 of 2 in a read of 4"),
+                pair("...", "2 of 4 bytes so far, 2 of 2 in a read of 4"),
+                pair("closed after 2 of 4 bytes", ""),
+            ]
+        );
+    }
+}

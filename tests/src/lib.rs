@@ -1,0 +1,16 @@
+//! Test support: what the tests in `tests/` and the fuzz targets are made of.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`script`] | drives one machine with a script under every cut, and holds it to its laws |
+//! | [`role`] | the application of each machine, deterministic, for the others to drive |
+//! | [`pair`] | a client and a server over a simulated, faulty link, from a seed |
+//! | [`transport`] | in-memory transports for the three drivers, with every fault they can have |
+//! | [`oracle`] | what the right answer is, worked out the plain way |
+
+pub mod oracle;
+pub mod pair;
+pub mod rng;
+pub mod role;
+pub mod script;
+pub mod transport;

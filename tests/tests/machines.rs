@@ -1,0 +1,662 @@
+//! Every machine under every cut: what the peer may do, and all it should not.
+
+use socklab_core::machine::{How, Input, Machine, Need, Refused, Step, Then};
+use socklab_core::math::{Question, Secret};
+use socklab_core::{echo, math};
+use socklab_tests::oracle::{echo_message, echo_reply, echo_reply_bytes, question};
+use socklab_tests::rng::Rng;
+use socklab_tests::role::{EchoClient, EchoServer, MathClient, MathServer, Message, Reply, Role};
+use socklab_tests::script::{Outcome, Transcript, every_cut, every_truncation, hold};
+
+fn math_client(bytes: &[u8], end: Option<How>) -> Transcript<math::client::Event> {
+    hold(every_cut(&MathClient, bytes, end))
+}
+
+fn echo_server(bytes: &[u8], end: Option<How>) -> Transcript<echo::server::Event> {
+    hold(every_cut(&EchoServer, bytes, end))
+}
+
+fn reply(bytes: &[u8]) -> Reply {
+    Reply { bytes: bytes.to_vec(), whole: true }
+}
+
+// ---------------------------------------------------------------- math client
+
+#[test]
+fn math_client_answers_all_and_tells_the_secret() {
+    let script =
+        [question(1, 2), question(u32::MAX, 1), question(0x8000_0000, 0x8000_0001)].concat();
+    let all = [&script[..], b"S\x00\x1b[2J\xff\n and more that nobody reads"].concat();
+    let transcript = hold(every_truncation(&MathClient, &all));
+    let event = math::client::Event::Question;
+    assert_eq!(
+        transcript.events(),
+        [
+            event(Question { a: 1, b: 2 }),
+            event(Question { a: u32::MAX, b: 1 }),
+            event(Question { a: 0x8000_0000, b: 0x8000_0001 }),
+            math::client::Event::Secret(Secret(*b"\x00\x1b[2J\xff\n ")),
+        ]
+    );
+    assert_eq!(transcript.sent, [0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1]);
+    assert_eq!((transcript.consumed, transcript.outcome), (36, Outcome::Done));
+}
+
+#[test]
+fn math_client_names_a_wrong_tag_at_its_first_byte() {
+    for before in 0..3_u32 {
+        for byte in (0..=255).filter(|byte| !b"QS".contains(byte)) {
+            let script = [question(1, 2).repeat(before as usize), vec![byte]].concat();
+            for end in [None, Some(How::Closed), Some(How::Reset), Some(How::TimedOut)] {
+                if before > 0 && byte % 16 != 0 {
+                    continue;
+                }
+                let transcript = math_client(&script, end);
+                let error = math::client::Error::Tag { byte, message: before + 1 };
+                assert_eq!(
+                    transcript.outcome,
+                    Outcome::Error(format!("{error:?}"), error.to_string())
+                );
+                assert_eq!(transcript.sent.len(), 4 * before as usize);
+            }
+        }
+    }
+    // Not the case that looks right.
+    assert!(math_client(b"q", None).sentence().contains("0x71 ('q'), expected 'Q' or 'S'"));
+    assert!(math_client(b"s12345678", None).sentence().contains("0x73 ('s')"));
+}
+
+#[test]
+fn math_client_names_every_ending() {
+    let after_two = "the server closed the connection in the middle of a message, after";
+    for (before, how, expected) in [
+        (0, How::Closed, "the server closed the connection before it sent any message"),
+        (0, How::Reset, "the server reset the connection before it sent any message"),
+        (0, How::TimedOut, "the server sent nothing in time"),
+        (2, How::Closed, "answer 2 rejected: the server closed the connection right after it"),
+        (2, How::Reset, "the server reset the connection between messages, with 2 answered"),
+        (2, How::TimedOut, "the server sent nothing more in time, with 2 answered"),
+    ] {
+        let transcript = math_client(&question(3, 4).repeat(before), Some(how));
+        assert_eq!(transcript.sentence(), expected);
+    }
+    for got in 1..9 {
+        for tag in [b'Q', b'S'] {
+            let message = [&[tag], &[0; 8][..]].concat();
+            let script = [&question(3, 4).repeat(2), &message[..got]].concat();
+            let transcript = math_client(&script, Some(How::Closed));
+            let expected = format!("{after_two} {got} of 9 bytes, with 2 answered");
+            assert_eq!(transcript.sentence(), expected);
+            assert_eq!((transcript.sent.len(), transcript.consumed), (8, 18));
+        }
+    }
+}
+
+#[test]
+fn math_client_is_done_once_it_has_the_secret_whatever_the_end() {
+    for how in [How::Closed, How::Reset, How::TimedOut] {
+        let transcript = math_client(b"Sabcdefgh", Some(how));
+        assert_eq!(transcript.outcome, Outcome::Done);
+        assert_eq!(transcript.events(), [math::client::Event::Secret(Secret(*b"abcdefgh"))]);
+    }
+}
+
+#[test]
+fn a_secret_is_shown_without_its_control_characters() {
+    let shown = |secret: &[u8; 8]| Secret(*secret).to_string();
+    assert_eq!(shown(b"\x1b[2Jabcd"), "\\x1b[2Jabcd");
+    assert_eq!(shown(b"\0\x07\x08\r\x7f\xff\xc3A"), "\\x00\\x07\\x08\\x0d\\x7f\\xff\\xc3A");
+    assert_eq!(shown(b"\xc2\x9b31m\xe2\x80\xae"), "\\u{9b}31m\\u{202e}");
+    for byte in 0..=255_u8 {
+        let shown = shown(&[byte; 8]);
+        assert!(
+            !shown.chars().any(|c| c.is_control() && c != '\n' && c != '\t'),
+            "{byte:#x} shows {shown:?}"
+        );
+    }
+}
+
+// ---------------------------------------------------------------- math server
+
+const QUESTIONS: [(u32, u32); 3] = [(40, 2), (u32::MAX, 1), (7, 8)];
+
+fn answers(answers: &[u32]) -> Vec<u8> {
+    answers.iter().flat_map(|answer| answer.to_be_bytes()).collect()
+}
+
+#[test]
+fn math_server_asks_checks_and_reveals() {
+    let role = MathServer::new(&QUESTIONS, Some(b"opensesm"));
+    // All answers are early when they come in one read; what follows them is not read.
+    let script = [answers(&[42, 0, 15]), b"junk".to_vec()].concat();
+    let transcript = hold(every_truncation(&role, &script));
+    let right = |answer| math::server::Event::Right { answer };
+    assert_eq!(transcript.events(), [right(42), right(0), right(15)]);
+    let sent: Vec<u8> = QUESTIONS.iter().flat_map(|(a, b)| question(*a, *b)).collect();
+    assert_eq!(transcript.sent, [&sent[..], b"Sopensesm"].concat());
+    assert_eq!((transcript.consumed, transcript.outcome), (12, Outcome::Done));
+}
+
+#[test]
+fn math_server_ends_at_the_first_wrong_answer() {
+    let role = MathServer::new(&QUESTIONS, Some(b"opensesm"));
+    for (wrong, at) in [(41, 0), (43, 0), (0x2a00_0000, 0), (1, 1), (16, 2)] {
+        let mut all = [42, 0, 15];
+        all[at] = wrong;
+        let transcript = hold(every_cut(&role, &answers(&all), Some(How::Closed)));
+        assert_eq!(transcript.told.len(), at + 1);
+        let expected = [42, 0, 15][at];
+        let event = math::server::Event::Wrong { answer: wrong, expected };
+        assert_eq!(transcript.events().last(), Some(&event));
+        assert!(!transcript.sent.contains(&b'S'), "the secret is out");
+        assert_eq!((transcript.consumed, transcript.outcome), (4 * at + 4, Outcome::Done));
+    }
+}
+
+#[test]
+fn math_server_names_every_ending() {
+    let role = MathServer::new(&QUESTIONS, Some(b"opensesm"));
+    let all = answers(&[42, 0, 15]);
+    for (how, verb) in [
+        (How::Closed, "closed the connection"),
+        (How::Reset, "reset the connection"),
+        (How::TimedOut, "sent nothing more in time"),
+    ] {
+        for length in 0..all.len() {
+            let transcript = hold(every_cut(&role, &all[..length], Some(how)));
+            let (right, got) = (length / 4, length % 4);
+            let middle = match (got, how) {
+                (0, How::TimedOut) => String::new(),
+                (0, _) => " between messages".into(),
+                _ => format!(" in the middle of a message, after {got} of 4 bytes"),
+            };
+            let expected = format!("the client {verb}{middle}, with {right} answered");
+            assert_eq!(transcript.sentence(), expected);
+        }
+    }
+}
+
+#[test]
+fn math_server_takes_commands_only_in_their_turn() {
+    let ask = math::server::Command::Ask(Question { a: 1, b: 1 });
+    let mut server = math::Server::new();
+    let mut room = [0; 9];
+    for size in 0..9 {
+        assert_eq!(server.command(ask, &mut room[..size]), Err(Refused::NoRoom));
+        assert_eq!((&server, room), (&math::Server::new(), [0; 9]));
+    }
+    assert_eq!(server.command(ask, &mut room), Ok(9));
+    let waiting = server.clone();
+    for command in [ask, math::server::Command::Reveal(Secret(*b"12345678"))] {
+        assert_eq!(server.command(command, &mut room), Err(Refused::NotNow));
+        assert_eq!(server.command(command, &mut []), Err(Refused::NotNow));
+        assert_eq!(server, waiting);
+    }
+}
+
+// ---------------------------------------------------------------- echo server
+
+/// Payloads that are hard on whoever counts bytes, and their replies by the oracle.
+fn payloads() -> Vec<Vec<u8>> {
+    let texts = [
+        "",
+        "a",
+        "nine char",
+        "ten chars!",
+        "ten chars!+",
+        "ten chars! and then some more of it\n\0",
+        "äöüäöüäöü",
+        "äöüäöüäöüä",
+        "äöüäöüäöüä+",
+        "中文字符中文字符中文字",
+        "🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀",
+        "🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀",
+        "123456789ä",
+        "123456789🦀+",
+        "e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}+",
+        "\u{feff}123456789+",
+        "\0\0\0\0\0\0\0\0\0\0\0",
+    ];
+    let mut payloads: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
+    // Behind the first ten characters anything goes.
+    payloads.push(b"ten chars!\xff\xc3\x28\xf0".to_vec());
+    payloads.push(["äöüäöüäöüä".as_bytes(), b"\xa4\x80\xff"].concat());
+    payloads
+}
+
+#[test]
+fn echo_server_removes_ten_characters_under_every_cut() {
+    for payload in payloads() {
+        let transcript = hold(every_cut(&EchoServer, &echo_message(&payload), Some(How::Closed)));
+        let reply = echo_reply_bytes(&payload).expect("all of them are legal");
+        if let Ok(text) = std::str::from_utf8(&payload) {
+            assert_eq!(reply, echo_reply(text).as_bytes(), "the oracles differ");
+        }
+        assert_eq!(transcript.sent, echo_message(&reply), "{payload:02x?}");
+        let length = u32::try_from(payload.len()).unwrap();
+        assert_eq!(transcript.events(), [echo::server::Event::Echoed { length }]);
+        assert_eq!(transcript.outcome, Outcome::Done);
+    }
+}
+
+#[test]
+fn echo_server_answers_many_messages_in_flight() {
+    let payloads = payloads();
+    let script: Vec<u8> = payloads.iter().flat_map(|p| echo_message(p)).collect();
+    let replies: Vec<u8> =
+        payloads.iter().flat_map(|p| echo_message(&echo_reply_bytes(p).unwrap())).collect();
+    let transcript = echo_server(&script, Some(How::Closed));
+    assert_eq!(transcript.sent, replies);
+    assert_eq!((transcript.told.len(), transcript.outcome), (payloads.len(), Outcome::Done));
+    assert_eq!(echo_server(&script, None).outcome, Outcome::Waiting(Need::Either));
+}
+
+#[test]
+fn echo_server_under_every_truncation() {
+    for payload in ["short", "ten chars! more", "1234567ä🦀中+ß"] {
+        hold(every_truncation(&EchoServer, &echo_message(payload.as_bytes())));
+    }
+    // Of two messages the first is answered whatever becomes of the second.
+    let two = [echo_message(b"0123456789ab"), echo_message(b"xyz")].concat();
+    hold(every_truncation(&EchoServer, &two));
+    for length in 17..two.len() {
+        let transcript = echo_server(&two[..length], Some(How::Reset));
+        assert_eq!(transcript.sent, echo_message(b"ab"), "{length}");
+        let want = if length < 20 { 4 } else { 7 };
+        let got = length - 16;
+        assert_eq!(
+            transcript.sentence(),
+            format!(
+                "the client reset the connection in the middle of a message, after {got} of {want} bytes"
+            )
+        );
+    }
+}
+
+#[test]
+fn echo_server_counts_what_came_of_a_long_message() {
+    let script = [&1000_u32.to_be_bytes()[..], "äöü4567890and more".as_bytes()].concat();
+    let transcript = echo_server(&script, Some(How::TimedOut));
+    let got = script.len();
+    assert_eq!(
+        transcript.sentence(),
+        format!(
+            "the client sent nothing more in time in the middle of a message, after {got} of 1004 bytes"
+        )
+    );
+    assert_eq!(transcript.consumed, got);
+    assert_eq!(transcript.sent, [&987_u32.to_be_bytes()[..], b"and more"].concat());
+}
+
+#[test]
+fn echo_server_refuses_what_is_no_text_in_the_first_ten_characters() {
+    for (payload, byte, at) in [
+        (&b"\xff"[..], 0xff, 0),
+        (b"123456789\x80", 0x80, 9),
+        (b"123456789\x80+", 0x80, 9),
+        (b"a\xc3\x28", 0xc3, 1),
+        (b"\xc0\xaf+++++++++++++++++++++", 0xc0, 0),
+        (b"\xe0\x80\xaf+++++++++++++++++++", 0xe0, 0),
+        (b"\xed\xa0\x80++++++++++++++++++++++", 0xed, 0),
+        (b"\xf4\x90\x80\x80+++++++++++++++++++", 0xf4, 0),
+        (b"\xf8\x88\x80\x80\x80+++++++++++++++++++", 0xf8, 0),
+        ("äöüäöüäöü".as_bytes(), 0, 0),
+    ] {
+        let good = b"0123456789ok";
+        let script = [echo_message(good), echo_message(payload)].concat();
+        for end in [None, Some(How::Closed), Some(How::Reset)] {
+            let transcript = echo_server(&script, end);
+            if byte == 0 {
+                // Nine characters of two bytes each: legal, and cut at no character.
+                assert_eq!(transcript.told.len(), 2);
+                continue;
+            }
+            let error = echo::server::Error::NotUtf8 { byte, at };
+            assert_eq!(transcript.outcome, Outcome::Error(format!("{error:?}"), error.to_string()));
+            assert_eq!(transcript.sent, echo_message(b"ok"), "the reply before it still leaves");
+            assert_eq!(echo_reply_bytes(payload), None);
+        }
+    }
+    // Ten characters cut inside the last: nothing can complete it, the message is over.
+    for text in ["123456789ä", "123456789中", "123456789🦀", "🦀"] {
+        for cut in 1..text.chars().last().unwrap().len_utf8() {
+            let payload = &text.as_bytes()[..text.len() - cut];
+            let script = [echo_message(payload), echo_message(b"never answered")].concat();
+            let transcript = echo_server(&script, Some(How::Closed));
+            let length = u32::try_from(payload.len()).unwrap();
+            let error = echo::server::Error::CutCharacter { length };
+            assert_eq!(transcript.outcome, Outcome::Error(format!("{error:?}"), error.to_string()));
+            assert!(transcript.sent.is_empty());
+        }
+    }
+}
+
+#[test]
+fn echo_server_tells_a_message_that_ends_inside_a_character_from_a_stream_that_does() {
+    let message = echo_message("123456789🦀 and on".as_bytes());
+    for length in 14..17 {
+        let transcript = echo_server(&message[..length], Some(How::Closed));
+        assert_eq!(
+            transcript.sentence(),
+            format!(
+                "the client closed the connection in the middle of a message, after {length} of 24 bytes"
+            )
+        );
+    }
+}
+
+#[test]
+fn echo_server_waits_for_a_message_of_4_gib_that_never_comes() {
+    let mut script = u32::MAX.to_be_bytes().to_vec();
+    let transcript = hold(every_truncation(&EchoServer, &script));
+    assert_eq!(transcript.outcome, Outcome::Waiting(Need::Either));
+    assert!(transcript.sent.is_empty());
+    let transcript = echo_server(&script, Some(How::Closed));
+    assert_eq!(
+        transcript.sentence(),
+        "the client closed the connection in the middle of a message, after 4 of 4294967299 bytes"
+    );
+    // Once ten characters are there the reply is on its way, with its whole length ahead.
+    script.extend_from_slice("0123456789äbc".as_bytes());
+    let transcript = echo_server(&script, Some(How::Closed));
+    assert_eq!(transcript.sent, [&(u32::MAX - 10).to_be_bytes()[..], "äbc".as_bytes()].concat());
+    let expected = "after 18 of 4294967299 bytes";
+    assert!(transcript.sentence().ends_with(expected), "{}", transcript.sentence());
+}
+
+#[test]
+fn echo_server_streams_4_gib_through_a_few_bytes() {
+    let mut server = echo::Server::new();
+    let mut output = vec![0; 1 << 20];
+    let header = [&u32::MAX.to_be_bytes()[..], "äöü4567890".as_bytes()].concat();
+    let step = server.step(Input::more(&header), &mut output).unwrap();
+    assert_eq!((step.consumed, step.written), (17, 4));
+    assert_eq!(output[..4], (u32::MAX - 13).to_be_bytes());
+    let (mut left, chunk) = (u64::from(u32::MAX) - 13, vec![b'x'; 1 << 20]);
+    while left > 0 {
+        let Step { consumed, written, then } =
+            server.step(Input::more(&chunk), &mut output).unwrap();
+        assert_eq!(consumed, written);
+        left -= consumed as u64;
+        let expected = echo::server::Event::Echoed { length: u32::MAX };
+        let expected = if left == 0 { Then::Event(expected) } else { Then::Again };
+        assert_eq!(then, expected);
+    }
+    assert_eq!(server, echo::Server::new());
+}
+
+#[test]
+fn echo_server_agrees_with_the_oracle_on_random_texts() {
+    let mut rng = Rng::new(0x5eed_0001);
+    for _ in 0..300 {
+        let chars = rng.below(25);
+        let mut payload = rng.text(chars).into_bytes();
+        // A third of them is damaged somewhere.
+        if rng.percent(33) && !payload.is_empty() {
+            let at = rng.below(payload.len());
+            payload[at] = rng.bits() as u8;
+        }
+        if rng.percent(20) {
+            payload.truncate(rng.below(payload.len() + 1));
+        }
+        let transcript = echo_server(&echo_message(&payload), Some(How::Closed));
+        match echo_reply_bytes(&payload) {
+            Some(reply) => {
+                assert_eq!(transcript.sent, echo_message(&reply), "{payload:02x?}");
+                assert_eq!(transcript.outcome, Outcome::Done);
+            }
+            None => assert!(
+                transcript.sentence().starts_with("the client broke the protocol"),
+                "{payload:02x?}: {:?}",
+                transcript.outcome
+            ),
+        }
+    }
+}
+
+#[test]
+fn echo_server_finishes_the_message_in_hand_and_no_other() {
+    let finish = echo::server::Command::Finish;
+    // Between two messages it is over at once, whatever comes later.
+    let mut server = echo::Server::new();
+    assert_eq!(server.command(finish, &mut []), Ok(0));
+    assert_eq!(server.step(Input::more(b""), &mut [0; 64]), Ok(Step::idle(Then::Done)));
+    assert_eq!(server.command(finish, &mut []), Err(Refused::NotNow));
+    assert_eq!(server.step(Input::more(b"\0\0\0\0"), &mut [0; 64]), Ok(Step::idle(Then::Done)));
+    // In the middle of one, wherever that is, this one is answered, the next is not.
+    let two = [echo_message(b"0123456789abc"), echo_message(b"0123456789xyz")].concat();
+    for cut in 1..17 {
+        let (mut server, mut sent, mut at, mut arrived) = (echo::Server::new(), vec![], 0, cut);
+        let mut finished = false;
+        loop {
+            let mut output = [0; 64];
+            let Step { consumed, written, then } =
+                server.step(Input::more(&two[at..arrived]), &mut output).unwrap();
+            at += consumed;
+            sent.extend_from_slice(&output[..written]);
+            match then {
+                Then::Need(_) if !finished => {
+                    assert_eq!(server.command(finish, &mut []), Ok(0));
+                    finished = true;
+                }
+                Then::Need(need) => {
+                    assert!(arrived < two.len(), "cut {cut}: it waits for {need:?}");
+                    arrived = two.len();
+                }
+                Then::Done => break,
+                _ => {}
+            }
+        }
+        assert_eq!((sent, at), (echo_message(b"abc"), 17), "cut {cut}");
+    }
+}
+
+#[test]
+fn an_application_that_says_finish_again_and_again_does_not_hang_the_pump() {
+    use socklab_core::session::{Application, Stop, pump};
+    struct Stopping;
+    impl Application<echo::Server> for Stopping {
+        fn event(&mut self, _: echo::server::Event) {}
+        fn command(&mut self) -> Option<echo::server::Command> {
+            Some(echo::server::Command::Finish)
+        }
+    }
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut server = echo::Server::new();
+        let pumped = pump(&mut server, &mut Stopping, Input::more(&[0, 0]), &mut [0; 64]);
+        sender.send(pumped).unwrap();
+    });
+    let pumped = receiver.recv_timeout(std::time::Duration::from_secs(10));
+    let pumped = pumped.expect("the pump loops without end");
+    assert!(matches!(pumped.stop, Stop::Need(Need::Either | Need::Input)), "{pumped:?}");
+}
+
+#[test]
+fn echo_server_stays_over_after_its_client_closed() {
+    let mut server = echo::Server::new();
+    assert_eq!(server.step(Input::end(b"", How::Closed), &mut [0; 4]), Ok(Step::idle(Then::Done)));
+    assert_eq!(server.command(echo::server::Command::Finish, &mut []), Err(Refused::NotNow));
+    assert_eq!(server.step(Input::more(b"\0\0\0\0"), &mut [0; 4]), Ok(Step::idle(Then::Done)));
+}
+
+// ---------------------------------------------------------------- echo client
+
+#[test]
+fn echo_client_sends_all_and_gets_all_under_every_cut() {
+    let payloads = payloads();
+    let role = EchoClient::new(&payloads, true);
+    let replies: Vec<Vec<u8>> = payloads.iter().map(|p| echo_reply_bytes(p).unwrap()).collect();
+    let script: Vec<u8> = replies.iter().flat_map(|reply| echo_message(reply)).collect();
+    let sent: Vec<u8> = payloads.iter().flat_map(|p| echo_message(p)).collect();
+    for role in [role.clone(), role.splitting()] {
+        let transcript = hold(every_cut(&role, &script, Some(How::Closed)));
+        assert_eq!(transcript.sent, sent);
+        let expected: Vec<Reply> = replies.iter().map(|bytes| reply(bytes)).collect();
+        assert_eq!((transcript.events(), transcript.outcome), (expected, Outcome::Done));
+    }
+}
+
+#[test]
+fn echo_client_waits_for_a_reply_before_it_sends_on() {
+    let message = |after, payload: &str| Message { after, payload: payload.into() };
+    let messages = vec![message(0, "0123456789one"), message(1, "0123456789three"), message(2, "")];
+    let role = EchoClient::scheduled(messages, true);
+    let script = [echo_message(b"one"), echo_message(b"three"), echo_message(b"")].concat();
+    let transcript = hold(every_truncation(&role, &script));
+    assert_eq!(transcript.events(), [reply(b"one"), reply(b"three"), reply(b"")]);
+    assert_eq!(transcript.outcome, Outcome::Done);
+    let sent_before: Vec<usize> = transcript.told.iter().map(|told| told.written).collect();
+    assert_eq!(sent_before, [17, 36, 40]);
+}
+
+#[test]
+fn echo_client_refuses_what_nobody_asked_for() {
+    let role = EchoClient::new(&["0123456789a"], false);
+    let nothing = EchoClient::new::<&str>(&[], false);
+    // Not one message sent, and a reply of any length.
+    for length in [0, 1, u32::MAX] {
+        let transcript = hold(every_cut(&nothing, &length.to_be_bytes(), None));
+        let error = echo::client::Error::Unasked { length };
+        assert_eq!(transcript.outcome, Outcome::Error(format!("{error:?}"), error.to_string()));
+        assert_eq!(transcript.consumed, 0);
+    }
+    // A second reply to one message.
+    for second in [&b""[..], b"x"] {
+        let script = [echo_message(b"a"), echo_message(second)].concat();
+        let transcript = hold(every_truncation(&role, &script));
+        assert_eq!(transcript.events(), [reply(b"a")]);
+        assert!(transcript.sentence().contains("no message is in flight"));
+    }
+    // A reply longer than all that was sent: known from its length, before a byte of it.
+    for length in [12, 1 << 20, u32::MAX] {
+        let transcript = hold(every_cut(&role, &length.to_be_bytes(), None));
+        let error = echo::client::Error::TooLong { length, limit: 11 };
+        assert_eq!(transcript.outcome, Outcome::Error(format!("{error:?}"), error.to_string()));
+        assert!(transcript.told.is_empty());
+    }
+    // As long as what was sent is let through: the client does not know what ten characters are.
+    let transcript = hold(every_cut(&role, &echo_message(b"0123456789a"), None));
+    assert_eq!(transcript.events(), [reply(b"0123456789a")]);
+    // An old debt is no credit: with nothing in flight, what was not used is forgotten.
+    let messages = vec![
+        Message { after: 0, payload: vec![b'x'; 100] },
+        Message { after: 1, payload: b"y".to_vec() },
+    ];
+    let role = EchoClient::scheduled(messages, true);
+    let script = [echo_message(b""), 2_u32.to_be_bytes().to_vec()].concat();
+    let transcript = hold(every_cut(&role, &script, None));
+    assert!(transcript.sentence().contains("expected at most 1,"), "{}", transcript.sentence());
+}
+
+#[test]
+fn echo_client_names_every_ending_and_what_is_missing() {
+    let role = EchoClient::new(&["0123456789one", "0123456789", "0123456789three"], true);
+    let script = [echo_message(b"one"), echo_message(b""), echo_message(b"three")].concat();
+    hold(every_truncation(&role, &script));
+    let sentence = |length: usize, how| {
+        hold(every_cut(&role, &script[..length], Some(how))).sentence().to_string()
+    };
+    let closed = "the server closed the connection";
+    assert_eq!(
+        sentence(0, How::Closed),
+        format!("{closed} between messages, with 3 replies missing")
+    );
+    let middle = "in the middle of a message, after";
+    assert_eq!(
+        sentence(3, How::Closed),
+        format!("{closed} {middle} 3 of 4 bytes, with 3 replies missing")
+    );
+    assert_eq!(
+        sentence(4, How::Closed),
+        format!("{closed} {middle} 4 of 7 bytes, with 3 replies missing")
+    );
+    assert_eq!(
+        sentence(6, How::Reset),
+        format!("the server reset the connection {middle} 6 of 7 bytes, with 3 replies missing")
+    );
+    assert_eq!(
+        sentence(7, How::TimedOut),
+        "the server sent nothing more in time, with 2 replies missing"
+    );
+    assert_eq!(
+        sentence(11, How::Closed),
+        format!("{closed} between messages, with 1 reply missing")
+    );
+    assert_eq!(sentence(20, How::Reset), "");
+}
+
+#[test]
+fn echo_client_counts_commands_and_payload_exactly() {
+    use echo::client::Command;
+    let mut client = echo::Client::new();
+    let mut output = [0; 16];
+    // All or nothing: with a byte too little room nothing is written.
+    for size in 0..9 {
+        let before = client.clone();
+        assert_eq!(
+            client.command(Command::Send(b"hello"), &mut output[..size]),
+            Err(Refused::NoRoom)
+        );
+        assert_eq!((&client, output), (&before, [0; 16]));
+    }
+    assert_eq!(client.command(Command::Send(b"hello"), &mut output[..9]), Ok(9));
+    assert_eq!(output[..9], *b"\0\0\0\x05hello");
+    // While payload is owed nothing else can be said.
+    assert_eq!(client.command(Command::Begin(u32::MAX), &mut output), Ok(4));
+    assert_eq!((client.owed(), client.in_flight()), (u64::from(u32::MAX), 2));
+    for command in [Command::Send(b""), Command::Begin(0), Command::Finish] {
+        assert_eq!(client.command(command, &mut output), Err(Refused::NotNow));
+    }
+    let before = client.clone();
+    for n in [u64::from(u32::MAX) + 1, 1 << 40, u64::MAX] {
+        assert_eq!(client.paid(n), Err(Refused::Invalid));
+        assert_eq!(client, before);
+    }
+    assert_eq!(client.paid(0), Ok(()));
+    assert_eq!(client.paid(u64::from(u32::MAX) - 1), Ok(()));
+    assert_eq!(client.paid(2), Err(Refused::Invalid));
+    assert_eq!(client.paid(1), Ok(()));
+    assert_eq!(client.owed(), 0);
+    assert_eq!(client.command(Command::Finish, &mut []), Ok(0));
+    assert_eq!(client.command(Command::Finish, &mut []), Err(Refused::NotNow));
+    assert_eq!(client.command(Command::Send(b""), &mut output), Err(Refused::NotNow));
+}
+
+#[test]
+fn echo_client_gives_payload_away_exactly() {
+    use echo::client::Command;
+    let (mut client, mut output) = (echo::Client::new(), [0; 64]);
+    client.command(Command::Send(&[7; 40]), &mut output).unwrap();
+    assert_eq!((client.due(), client.taken(1)), (0, Err(Refused::Invalid)));
+    let header = 30_u32.to_be_bytes();
+    let step = client.step(Input::more(&header), &mut output).unwrap();
+    assert_eq!(step, Step::new(4, 0, Then::Again));
+    assert_eq!((client.due(), client.taken(31)), (30, Err(Refused::Invalid)));
+    assert_eq!(client.taken(u64::MAX), Err(Refused::Invalid));
+    assert_eq!((client.taken(10), client.due()), (Ok(()), 20));
+    let step = client.step(Input::more(&[1; 5]), &mut output).unwrap();
+    let Then::Event(echo::client::Event::Reply(piece)) = step.then else { panic!("{step:?}") };
+    assert_eq!((piece.offset, piece.bytes.len(), piece.remaining), (10, 5, 15));
+    assert!(!piece.is_first() && !piece.is_last());
+    assert_eq!((client.taken(15), client.due(), client.in_flight()), (Ok(()), 0, 0));
+}
+
+#[test]
+fn every_machine_ignores_a_silence_it_did_not_ask_for() {
+    use socklab_core::machine::After;
+    fn same<R: Role>(role: &R, bytes: &[u8]) {
+        let (mut more, mut silent) = (role.machine(), role.machine());
+        let (mut a, mut b) = ([0; 64], [0; 64]);
+        let x = more.step(Input::more(bytes), &mut a).map(|step| format!("{step:?}"));
+        let input = Input { bytes, after: After::Silence };
+        let y = silent.step(input, &mut b).map(|step| format!("{step:?}"));
+        assert_eq!((x, more, a), (y, silent, b));
+    }
+    for bytes in [&b""[..], b"Q", b"QQQQQQQQQ", b"\0\0\0\x01", b"\0\0\0\x00", b"\0\0"] {
+        same(&MathClient, bytes);
+        same(&MathServer::new(&QUESTIONS, None), bytes);
+        same(&EchoServer, bytes);
+        same(&EchoClient::new(&["a"], true), bytes);
+    }
+}
