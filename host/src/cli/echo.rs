@@ -188,12 +188,11 @@ fn exchange(
             Some(Next::Done | Next::Abort) => return Ok(()),
             Some(Next::Command | Next::Boundary) => {}
             None if sent => {}
-            // While no reply is due it is our turn, and a person may take his time.
-            None if client.machine().in_flight() == 0 && !client.is_sending() => {
-                client.wait_for_us().map_err(failed)?;
-            }
             None => {
-                client.wait().map_err(failed)?;
+                // While no reply is due it is our turn, and a person may take his time.
+                let our_turn = client.machine().in_flight() == 0 && !client.is_sending();
+                let wake = if our_turn { client.wait_for_us() } else { client.wait() };
+                wake.map_err(failed)?;
             }
         }
     }

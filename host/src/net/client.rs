@@ -104,7 +104,7 @@ impl<M: Machine> Client<M> {
         let connection = Connection::new(socket, machine, input, output)
             .map_err(|e| DialError::System(io::Error::other(e)))?;
         Ok(Self {
-            stack: Stack { read_max: Some(buffer.max(1)), ..Stack::default() },
+            stack: Stack::reading(buffer),
             connection,
             peer,
             poll,

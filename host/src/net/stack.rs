@@ -38,11 +38,16 @@ pub(super) struct Stack {
     /// So many bytes have crossed since the start.
     pub(super) moved: u64,
     /// No read asks for more bytes than this.
-    pub(super) read_max: Option<usize>,
+    read_max: Option<usize>,
     pub(super) observer: Option<(SocketAddr, Box<dyn Observer>)>,
 }
 
 impl Stack {
+    /// A stack whose reads ask for `read_max` bytes at the most.
+    pub(super) fn reading(read_max: usize) -> Self {
+        Self { read_max: Some(read_max.max(1)), ..Self::default() }
+    }
+
     fn note(&mut self, direction: Direction, bytes: &[u8]) {
         self.moved += bytes.len() as u64;
         if let Some((peer, observer)) = &mut self.observer {
