@@ -1,0 +1,317 @@
+//! Echo framing against tokio-util's `LengthDelimitedCodec` and a loop written by hand.
+//!
+//! `cargo bench -p socklab-core --bench echo`, with `-- --quick` for a first look.
+
+mod common;
+
+use std::hint::black_box;
+
+use bytes::{Buf, BytesMut};
+use common::{
+    Gone, PIECE, Row, STREAM, Targets, Wire, drive, head, pumped, same, segments, stepped,
+};
+use socklab_core::Machine;
+use socklab_core::echo::client::{self, Piece};
+use socklab_core::echo::server::{self, Event};
+use socklab_core::echo::{Client, Server};
+use socklab_core::session::Application;
+use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
+
+/// Payloads, and how many times the codec's speed is to be reached with them.
+const SIZES: [(usize, f64); 4] = [(9, 6.0), (64, 6.0), (1024, 1.6), (65536, 1.6)];
+
+/// A reply is never longer than its message, so what a piece brings always finds room.
+const ROOM: usize = PIECE + 64;
+
+fn main() {
+    head("echo server: a message in, its reply without the first ten characters out");
+    for (size, codec) in SIZES {
+        let (stream, messages) = stream(size);
+        same(&[
+            &|wire| server_pumped(&stream, wire),
+            &|wire| server_stepped(&stream, wire),
+            &|wire| server_codec(&stream, wire),
+            &|wire| server_hand(&stream, wire),
+        ]);
+        Row {
+            size,
+            messages,
+            ours: [
+                ("pump", &mut || server_pumped(&stream, &mut Gone)),
+                ("step", &mut || server_stepped(&stream, &mut Gone)),
+            ],
+            codec: &mut || server_codec(&stream, &mut Gone),
+            hand: &mut || server_hand(&stream, &mut Gone),
+            targets: Targets { codec: Some(codec), hand: 1.3 },
+        }
+        .print();
+    }
+
+    head("echo client: replies in, with their messages in flight");
+    for (size, codec) in SIZES {
+        let (stream, messages) = stream(size);
+        let (client, hand) = (client_with(messages, size), ClientHand::with(messages, size));
+        same(&[
+            &|replies| client_pumped(&client, &stream, replies),
+            &|replies| client_stepped(&client, &stream, replies),
+            &|replies| client_codec(&stream, replies),
+            &|replies| client_hand(&hand, &stream, replies),
+        ]);
+        Row {
+            size,
+            messages,
+            ours: [
+                ("pump", &mut || client_pumped(&client, &stream, &mut Gone)),
+                ("step", &mut || client_stepped(&client, &stream, &mut Gone)),
+            ],
+            codec: &mut || client_codec(&stream, &mut Gone),
+            hand: &mut || client_hand(&hand, &stream, &mut Gone),
+            targets: Targets { codec: Some(codec), hand: 1.3 },
+        }
+        .print();
+    }
+}
+
+/// A stream of about 1 MiB in messages of `size` bytes of ASCII, and how many they are.
+fn stream(size: usize) -> (Vec<u8>, usize) {
+    let messages = STREAM / (size + 4);
+    let mut stream = Vec::with_capacity(STREAM);
+    for message in 0..messages {
+        stream.extend_from_slice(&u32::try_from(size).unwrap().to_be_bytes());
+        stream.extend((0..size).map(|i| b' ' + ((message + i) % 95) as u8));
+    }
+    (stream, messages)
+}
+
+// ---- the server ---------------------------------------------------------------------------
+
+/// A server's application: it counts.
+struct Echoed(usize);
+
+impl Application<Server> for Echoed {
+    fn event(&mut self, Event::Echoed { .. }: Event) {
+        self.0 += 1;
+    }
+}
+
+fn server_pumped(stream: &[u8], wire: &mut impl Wire) {
+    let (mut server, mut echoed) = (Server::new(), Echoed(0));
+    drive(stream, ROOM, wire, |input, output| pumped(&mut server, &mut echoed, input, output));
+    black_box(echoed.0);
+}
+
+fn server_stepped(stream: &[u8], wire: &mut impl Wire) {
+    let (mut server, mut echoed) = (Server::new(), 0_usize);
+    drive(stream, ROOM, wire, |input, output| {
+        stepped(&mut server, |server::Event::Echoed { .. }| echoed += 1, input, output)
+    });
+    black_box(echoed);
+}
+
+/// What the codec does well: it waits for a whole message. So it holds one in memory, too.
+fn server_codec(stream: &[u8], wire: &mut impl Wire) {
+    let mut codec = LengthDelimitedCodec::new();
+    let (mut input, mut output) = (BytesMut::with_capacity(PIECE), BytesMut::with_capacity(PIECE));
+    let mut echoed = 0_usize;
+    for piece in stream.chunks(PIECE) {
+        segments(piece).for_each(|segment| input.extend_from_slice(segment));
+        while let Some(mut payload) = codec.decode(&mut input).unwrap() {
+            let skip = first_ten(&payload, payload.len()).unwrap().unwrap();
+            payload.advance(skip);
+            codec.encode(payload.freeze(), &mut output).unwrap();
+            echoed += 1;
+        }
+        wire.send(&output);
+        output.clear();
+    }
+    assert!(input.is_empty());
+    black_box(echoed);
+}
+
+fn server_hand(stream: &[u8], wire: &mut impl Wire) {
+    let mut server = ServerHand::default();
+    drive(stream, ROOM, wire, |input, output| server.work(input, output).unwrap());
+    black_box(server.echoed);
+}
+
+/// The server's end by hand: streams payloads of any length, checks the text it removes, stops
+/// when there is no room.
+#[derive(Default)]
+struct ServerHand {
+    /// So much of a reply is still to be copied.
+    remaining: usize,
+    echoed: usize,
+}
+
+impl ServerHand {
+    fn work(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), NotUtf8> {
+        let (mut at, mut put) = (0, 0);
+        if self.remaining > 0 {
+            at = self.copy(input, output);
+            put = at;
+        }
+        while let Some((header, payload)) = input[at..].split_first_chunk() {
+            let length = u32::from_be_bytes(*header) as usize;
+            let Some(skip) = first_ten(payload, length)? else { break };
+            let Some((header, room)) = output[put..].split_first_chunk_mut() else { break };
+            *header = ((length - skip) as u32).to_be_bytes();
+            self.remaining = length - skip;
+            let n = self.copy(&payload[skip..], room);
+            (at, put) = (at + 4 + skip + n, put + 4 + n);
+        }
+        Ok((at, put))
+    }
+
+    #[inline]
+    fn copy(&mut self, from: &[u8], to: &mut [u8]) -> usize {
+        let n = self.remaining.min(from.len()).min(to.len());
+        to[..n].copy_from_slice(&from[..n]);
+        self.remaining -= n;
+        self.echoed += usize::from(self.remaining == 0);
+        n
+    }
+}
+
+#[derive(Debug)]
+struct NotUtf8;
+
+/// How many bytes the first ten characters of a payload of `length` bytes take, `None` when more
+/// of it has to come to know.
+#[inline]
+fn first_ten(payload: &[u8], length: usize) -> Result<Option<usize>, NotUtf8> {
+    let want = length.min(10);
+    match payload.get(..want) {
+        Some(front) if front.is_ascii() => Ok(Some(want)),
+        _ => first_ten_of_any(payload, length),
+    }
+}
+
+#[inline(never)]
+fn first_ten_of_any(payload: &[u8], length: usize) -> Result<Option<usize>, NotUtf8> {
+    let front = &payload[..payload.len().min(length).min(40)];
+    let text = match std::str::from_utf8(front) {
+        Ok(text) => text,
+        Err(e) => std::str::from_utf8(&front[..e.valid_up_to()]).unwrap(),
+    };
+    match text.char_indices().nth(10) {
+        Some((at, _)) => Ok(Some(at)),
+        None if text.chars().count() == 10 || text.len() == length => Ok(Some(text.len())),
+        None if front.len() < length.min(40) => Ok(None),
+        None => Err(NotUtf8),
+    }
+}
+
+// ---- the client ---------------------------------------------------------------------------
+
+/// A client's application: it looks at the bytes of each reply, and whether they are its last.
+struct Replies<'w, W>(&'w mut W);
+
+impl<W: Wire> Replies<'_, W> {
+    #[inline]
+    fn piece(&mut self, bytes: &[u8], is_last: bool) {
+        self.0.send(bytes);
+        black_box(is_last);
+    }
+}
+
+impl<W: Wire> Application<Client> for Replies<'_, W> {
+    fn event(&mut self, client::Event::Reply(piece): client::Event<'_>) {
+        self.piece(piece.bytes, piece.is_last());
+    }
+}
+
+/// A client that has sent so many messages and heard nothing yet.
+fn client_with(messages: usize, size: usize) -> Client {
+    let (mut client, mut output) = (Client::new(), [0; 4]);
+    for _ in 0..messages {
+        client.command(client::Command::Begin(size as u32), &mut output).unwrap();
+        client.paid(size as u64).unwrap();
+    }
+    client
+}
+
+fn client_pumped(client: &Client, stream: &[u8], replies: &mut impl Wire) {
+    let (mut client, mut replies) = (client.clone(), Replies(replies));
+    drive(stream, ROOM, &mut Gone, |input, output| {
+        pumped(&mut client, &mut replies, input, output)
+    });
+    assert_eq!(client.in_flight(), 0);
+}
+
+fn client_stepped(client: &Client, stream: &[u8], replies: &mut impl Wire) {
+    let (mut client, mut replies) = (client.clone(), Replies(replies));
+    drive(stream, ROOM, &mut Gone, |input, output| {
+        let event = |client::Event::Reply(Piece { bytes, remaining, .. }): client::Event<'_>| {
+            replies.piece(bytes, remaining == 0);
+        };
+        stepped(&mut client, event, input, output)
+    });
+    assert_eq!(client.in_flight(), 0);
+}
+
+fn client_codec(stream: &[u8], replies: &mut impl Wire) {
+    let mut codec = LengthDelimitedCodec::new();
+    let (mut input, mut replies) = (BytesMut::with_capacity(PIECE), Replies(replies));
+    for piece in stream.chunks(PIECE) {
+        segments(piece).for_each(|segment| input.extend_from_slice(segment));
+        while let Some(payload) = codec.decode(&mut input).unwrap() {
+            replies.piece(&payload, true);
+        }
+    }
+    assert!(input.is_empty());
+}
+
+fn client_hand(client: &ClientHand, stream: &[u8], replies: &mut impl Wire) {
+    let (mut client, mut replies) = (client.clone(), Replies(replies));
+    drive(stream, ROOM, &mut Gone, |input, _| (client.work(input, &mut replies).unwrap(), 0));
+    assert_eq!(client.in_flight, 0);
+}
+
+/// The client's receiving side by hand: streams replies of any length, and takes none that was not
+/// asked for or is longer than all that was sent.
+#[derive(Clone)]
+struct ClientHand {
+    /// So much of a reply is still to come.
+    remaining: usize,
+    in_flight: usize,
+    outstanding: usize,
+}
+
+#[derive(Debug)]
+struct Unasked;
+
+impl ClientHand {
+    fn with(messages: usize, size: usize) -> Self {
+        Self { remaining: 0, in_flight: messages, outstanding: messages * size }
+    }
+
+    fn work(
+        &mut self,
+        input: &[u8],
+        replies: &mut Replies<'_, impl Wire>,
+    ) -> Result<usize, Unasked> {
+        let mut at = 0;
+        if self.remaining > 0 {
+            at = self.piece(input, replies);
+        }
+        while let Some((header, payload)) = input[at..].split_first_chunk() {
+            let length = u32::from_be_bytes(*header) as usize;
+            if self.in_flight == 0 || length > self.outstanding {
+                return Err(Unasked);
+            }
+            self.outstanding -= length;
+            self.remaining = length;
+            at += 4 + self.piece(payload, replies);
+        }
+        Ok(at)
+    }
+
+    #[inline]
+    fn piece(&mut self, bytes: &[u8], replies: &mut Replies<'_, impl Wire>) -> usize {
+        let n = self.remaining.min(bytes.len());
+        self.remaining -= n;
+        self.in_flight -= usize::from(self.remaining == 0);
+        replies.piece(&bytes[..n], self.remaining == 0);
+        n
+    }
+}
