@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{REMOVED_BYTES, REMOVED_CHARS};
+use super::{REMOVED_BYTES, REMOVED_CHARS, take};
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{Byte, Cut, LENGTH_BYTES, Prefix, length_of, prefix_of_chars, put_length};
 
@@ -87,16 +87,6 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// What stands at the front of the input.
-enum Head {
-    /// A reply of `reply` bytes is due, after `skip` bytes of input.
-    Ready {
-        skip: usize,
-        reply: u32,
-    },
-    NeedsInput,
-}
-
 impl Server {
     /// A server to which nothing has been sent yet.
     #[must_use]
@@ -104,37 +94,65 @@ impl Server {
         Self { state: State::Header, finishing: false }
     }
 
-    /// The reply's length is known once ten characters have come, or all of a shorter payload.
+    /// A whole message of which ten bytes of ASCII are removed, and room for its reply: what most
+    /// messages are, and all that the loop of a driver should hold.
     #[inline]
-    fn head(length: u32, payload: &[u8]) -> Result<Head, Error> {
-        let all = usize::try_from(length).unwrap_or(usize::MAX);
-        let skip = match payload.get(..REMOVED_CHARS) {
-            // Ten bytes of ASCII, the common case, in a form that compiles to a few instructions.
-            Some(front) if all >= REMOVED_CHARS && front.is_ascii() => REMOVED_CHARS,
-            _ => match Self::slow_head(length, payload.get(..all).unwrap_or(payload))? {
-                Some(skip) => skip,
-                None => return Ok(Head::NeedsInput),
-            },
-        };
-        // `skip` is at most the length or 40, so both conversions hold.
-        let reply = length.saturating_sub(u32::try_from(skip).unwrap_or(u32::MAX));
-        Ok(Head::Ready { skip: skip.saturating_add(LENGTH_BYTES), reply })
+    fn pass_whole(&mut self, input: &[u8], output: &mut [u8]) -> Option<Step<Event>> {
+        let (length, payload) = length_of(input)?;
+        // Of a payload shorter than that it says more than has to be known, but asks for no loop.
+        let is_ascii = payload.first_chunk::<REMOVED_CHARS>()?.is_ascii();
+        if self.state != State::Header || !is_ascii {
+            return None;
+        }
+        let all = usize::try_from(length).ok()?;
+        let rest = payload.get(all.min(REMOVED_CHARS)..all)?;
+        let written = rest.len().saturating_add(LENGTH_BYTES);
+        let room = put_length(u32::try_from(rest.len()).ok()?, output.get_mut(..written)?)?;
+        room.copy_from_slice(rest);
+        Some(Step::new(all.saturating_add(LENGTH_BYTES), written, self.echoed(length)))
     }
 
-    /// How many bytes the first ten characters take, `None` when more have to come to know.
+    /// Everything else: first the reply's length, then as much as is there and fits.
     #[inline(never)]
-    fn slow_head(length: u32, payload: &[u8]) -> Result<Option<usize>, Error> {
-        let is_all = u32::try_from(payload.len()) == Ok(length);
-        match prefix_of_chars(payload, REMOVED_CHARS) {
-            Prefix::Whole(bytes) => Ok(Some(bytes)),
-            Prefix::Short if is_all => Ok(Some(payload.len())),
-            Prefix::Cut if is_all => Err(Error::CutCharacter { length }),
-            Prefix::Short | Prefix::Cut => Ok(None),
-            Prefix::Invalid(at) => {
-                let byte = payload.get(at).copied().unwrap_or_default();
-                Err(Error::NotUtf8 { byte, at })
+    fn pass_part(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event>, Error> {
+        match self.state {
+            State::Header => {
+                let Some((length, payload)) = length_of(input.bytes) else {
+                    return self.starved(input);
+                };
+                let Some(removed) = removed(length, payload)? else {
+                    return self.starved(input);
+                };
+                let remaining = length.saturating_sub(u32::try_from(removed).unwrap_or(u32::MAX));
+                if put_length(remaining, output).is_none() {
+                    return Ok(Step::need(Need::Output));
+                }
+                let then = self.passed(length, remaining);
+                Ok(Step::new(removed.saturating_add(LENGTH_BYTES), LENGTH_BYTES, then))
             }
+            State::Payload { length, remaining } => {
+                let (bytes, _) = take(input.bytes, remaining);
+                let n = bytes.len().min(output.len());
+                if let (Some(from), Some(to)) = (bytes.get(..n), output.get_mut(..n)) {
+                    to.copy_from_slice(from);
+                }
+                if n == 0 {
+                    return self.starved(input);
+                }
+                let n32 = u32::try_from(n).unwrap_or(u32::MAX);
+                Ok(Step::new(n, n, self.passed(length, remaining.saturating_sub(n32))))
+            }
+            State::Over => Ok(Step::idle(Then::Done)),
         }
+    }
+
+    /// A part of a message has gone through, and so much of it remains.
+    fn passed(&mut self, length: u32, remaining: u32) -> Then<Event> {
+        if remaining == 0 {
+            return self.echoed(length);
+        }
+        self.state = State::Payload { length, remaining };
+        Then::Again
     }
 
     /// A whole message has gone through.
@@ -144,21 +162,47 @@ impl Server {
         Then::Event(Event::Echoed { length })
     }
 
-    /// In the header, and it is not all there.
+    /// Nothing can be done with what is there.
     #[cold]
-    fn starved(&mut self, input: Input<'_>) -> Result<Step<Event>, Error> {
-        match (input.after, input.bytes) {
-            (After::More | After::Silence, _) => Ok(Step::need(Need::Either)),
-            (After::End(How::Closed), []) => {
+    fn starved(&mut self, Input { bytes, after }: Input<'_>) -> Result<Step<Event>, Error> {
+        let got = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let cut = match (self.state, bytes, after) {
+            (State::Payload { .. }, [_, ..], _) => return Ok(Step::need(Need::Output)),
+            (State::Payload { .. }, [], After::More | After::Silence) => {
+                return Ok(Step::need(Need::Input));
+            }
+            (State::Payload { length, remaining }, [], After::End(how)) => {
+                let want = whole(length);
+                Cut::inside(how, want.saturating_sub(u64::from(remaining)), want)
+            }
+            // A message of which a byte has come is in hand.
+            (_, [], _) if self.finishing || after == After::End(How::Closed) => {
                 self.state = State::Over;
-                Ok(Step::idle(Then::Done))
+                return Ok(Step::idle(Then::Done));
             }
-            (After::End(how), bytes) => {
-                let got = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                // Not even the length has come: what is known to be wanted are its four bytes.
+            (_, _, After::More | After::Silence) => return Ok(Step::need(Need::Either)),
+            // Not even the length has come: what is known to be wanted are its four bytes.
+            (_, _, After::End(how)) => {
                 let want = length_of(bytes).map_or(4, |(length, _)| whole(length));
-                Err(Error::Cut(Cut::inside(how, got, want)))
+                Cut::inside(how, got, want)
             }
+        };
+        Err(Error::Cut(cut))
+    }
+}
+
+/// How many bytes at the front of `input`, in which a payload of `length` bytes starts, are its
+/// first ten characters. `None` when more have to come to know.
+fn removed(length: u32, input: &[u8]) -> Result<Option<usize>, Error> {
+    let (payload, missing) = take(input, length);
+    match prefix_of_chars(payload, REMOVED_CHARS) {
+        Prefix::Whole(bytes) => Ok(Some(bytes)),
+        Prefix::Short if missing == 0 => Ok(Some(payload.len())),
+        Prefix::Cut if missing == 0 => Err(Error::CutCharacter { length }),
+        Prefix::Short | Prefix::Cut => Ok(None),
+        Prefix::Invalid(at) => {
+            let byte = payload.get(at).copied().unwrap_or_default();
+            Err(Error::NotUtf8 { byte, at })
         }
     }
 }
@@ -166,16 +210,6 @@ impl Server {
 /// A message's length with its header.
 fn whole(length: u32) -> u64 {
     u64::from(length).saturating_add(4)
-}
-
-/// Copies what fits of the first `remaining` bytes. Returns how many that were.
-#[inline]
-fn copy(from: &[u8], to: &mut [u8], remaining: u32) -> usize {
-    let n = from.len().min(to.len()).min(usize::try_from(remaining).unwrap_or(usize::MAX));
-    if let (Some(from), Some(to)) = (from.get(..n), to.get_mut(..n)) {
-        to.copy_from_slice(from);
-    }
-    n
 }
 
 impl Machine for Server {
@@ -188,55 +222,9 @@ impl Machine for Server {
 
     #[inline]
     fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event>, Error> {
-        match self.state {
-            State::Header => {
-                // A message of which a byte has come is in hand.
-                if self.finishing && input.bytes.is_empty() {
-                    self.state = State::Over;
-                    return Ok(Step::idle(Then::Done));
-                }
-                let Some((length, payload)) = length_of(input.bytes) else {
-                    return self.starved(input);
-                };
-                let Head::Ready { skip, reply } = Self::head(length, payload)? else {
-                    return self.starved(input);
-                };
-                let Some(room) = put_length(reply, output) else {
-                    return Ok(Step::need(Need::Output));
-                };
-                let n = copy(input.bytes.get(skip..).unwrap_or_default(), room, reply);
-                let remaining = reply.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
-                let then = if remaining == 0 {
-                    self.echoed(length)
-                } else {
-                    self.state = State::Payload { length, remaining };
-                    Then::Again
-                };
-                Ok(Step::new(skip.saturating_add(n), n.saturating_add(LENGTH_BYTES), then))
-            }
-            State::Payload { length, remaining } => {
-                let n = copy(input.bytes, output, remaining);
-                if n == 0 {
-                    return match (input.bytes, input.after) {
-                        ([_, ..], _) => Ok(Step::need(Need::Output)),
-                        ([], After::More | After::Silence) => Ok(Step::need(Need::Input)),
-                        ([], After::End(how)) => {
-                            let want = whole(length);
-                            let got = want.saturating_sub(u64::from(remaining));
-                            Err(Error::Cut(Cut::inside(how, got, want)))
-                        }
-                    };
-                }
-                let remaining = remaining.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
-                let then = if remaining == 0 {
-                    self.echoed(length)
-                } else {
-                    self.state = State::Payload { length, remaining };
-                    Then::Again
-                };
-                Ok(Step::new(n, n, then))
-            }
-            State::Over => Ok(Step::idle(Then::Done)),
+        match self.pass_whole(input.bytes, output) {
+            Some(step) => Ok(step),
+            None => self.pass_part(input, output),
         }
     }
 
