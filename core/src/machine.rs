@@ -152,7 +152,8 @@ pub enum Need {
     Output,
     /// A command: it is the application's turn. The end may still come.
     Command,
-    /// More bytes, the end, or a command, whichever comes first (full duplex).
+    /// More bytes, the end, or a command, whichever comes first (full duplex). What is queued is
+    /// sent meanwhile, not first: the peer may read only when it is read.
     Either,
 }
 

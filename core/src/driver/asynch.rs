@@ -30,6 +30,7 @@ type Result<E, M, X> = core::result::Result<X, Error<<M as Machine>::Error, E>>;
 enum Ready<E> {
     Read(core::result::Result<usize, E>),
     Written(core::result::Result<usize, E>),
+    Flushed(core::result::Result<(), E>),
 }
 
 impl<R, W, M, I, O> Connection<R, W, M, I, O>
@@ -145,10 +146,10 @@ where
         while !self.session.pending().is_empty() {
             self.write().await?;
         }
-        if self.unflushed {
-            self.unflushed = false;
-            // A writer that buffers and fails here shows it again at the next write or read.
-            let _ = self.writer.flush().await;
+        while self.unflushed {
+            let flushed = self.writer.flush().await;
+            // Noted only now: this future may be dropped while it waits.
+            self.flushed(flushed);
         }
         Ok(())
     }
@@ -184,19 +185,25 @@ where
 
     /// Whichever is possible first.
     async fn read_and_write(&mut self) -> Result<R::Error, M, ()> {
-        if self.session.pending().is_empty() {
-            self.flush().await?;
-            return self.read().await;
-        }
+        let unflushed = self.unflushed;
         let (room, pending) = self.session.room_and_pending();
         if room.is_empty() {
             return self.write().await;
         }
         let ready = {
             let mut read = pin!(self.reader.read(room));
-            let mut write = pin!(self.writer.write(pending));
+            let mut write = pin!(async {
+                if !pending.is_empty() {
+                    Ready::Written(self.writer.write(pending).await)
+                } else if unflushed {
+                    // A flush, too, may wait for a peer that reads only when it is read.
+                    Ready::Flushed(self.writer.flush().await)
+                } else {
+                    core::future::pending().await
+                }
+            });
             poll_fn(|cx| match (write.as_mut().poll(cx), read.as_mut()) {
-                (Poll::Ready(n), _) => Poll::Ready(Ready::Written(n)),
+                (Poll::Ready(ready), _) => Poll::Ready(ready),
                 (Poll::Pending, read) => read.poll(cx).map(Ready::Read),
             })
             .await
@@ -204,7 +211,17 @@ where
         match ready {
             Ready::Read(read) => self.was_read(read),
             Ready::Written(written) => self.written(written),
+            Ready::Flushed(flushed) => {
+                self.flushed(flushed);
+                Ok(())
+            }
         }
+    }
+
+    /// A writer that buffers and fails to flush shows it again at the next write or read; one that
+    /// was interrupted still has the bytes.
+    fn flushed(&mut self, flushed: core::result::Result<(), R::Error>) {
+        self.unflushed = flushed.is_err_and(|e| e.kind() == ErrorKind::Interrupted);
     }
 
     fn was_read(&mut self, read: core::result::Result<usize, R::Error>) -> Result<R::Error, M, ()> {

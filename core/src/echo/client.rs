@@ -176,11 +176,9 @@ impl Client {
     #[cold]
     fn starved(&self, bytes: &[u8], after: After) -> Result<Step<Event<'static>>, Error> {
         let After::End(how) = after else {
-            let need = match self.phase {
-                Phase::Finishing if self.owed == 0 => Need::Input,
-                _ => Need::Either,
-            };
-            return Ok(Step::need(need));
+            // Also once it finishes: what is queued must not have to leave before replies are
+            // read, or it waits for a server that waits for it.
+            return Ok(Step::need(Need::Either));
         };
         let cut = match self.state {
             State::Header => {
