@@ -163,11 +163,16 @@ where
                 },
             }
         }
-        match self.transport.flush() {
-            Err(e) if matches!(e.kind(), ErrorKind::Other | ErrorKind::OutOfMemory) => {
-                Err(Error::Transport(e))
+        loop {
+            match self.transport.flush() {
+                Err(e) => match e.kind() {
+                    // Taken for done, it would leave the bytes in the transport for ever.
+                    ErrorKind::Interrupted => {}
+                    ErrorKind::Other | ErrorKind::OutOfMemory => return Err(Error::Transport(e)),
+                    _ => return Ok(()),
+                },
+                Ok(()) => return Ok(()),
             }
-            _ => Ok(()),
         }
     }
 
