@@ -337,6 +337,11 @@ where
                 Ok(Next::Boundary) => {}
                 Ok(Next::Done | Next::Abort) => return Some(Served::Done),
                 Ok(Next::Command) => {
+                    // A command asked for has to find room, or it would be lost: a client may
+                    // answer early and read late.
+                    if self.connection.wants_send() {
+                        return None;
+                    }
                     let command = self.application.command()?;
                     if self.connection.command(stack, command).is_err() {
                         return None;
