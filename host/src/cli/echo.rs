@@ -14,7 +14,7 @@ use socklab_core::machine::How;
 use super::common::{Address, Common, Failure, Listen};
 use crate::echo::{DEFAULT_BUFFER, Report, Service};
 use crate::net::{self, Ended};
-use crate::ui::{Output, json_text, say};
+use crate::ui::{Output, put_text, say};
 
 const PORT: u16 = 4567;
 
@@ -296,7 +296,7 @@ impl Replies {
             return Ok(());
         }
         let mut event = json!({ "event": "reply", "bytes": self.length });
-        event["reply"] = json_text(&self.held);
+        put_text(&mut event, "reply", &self.held);
         if self.length > self.held.len() as u64 {
             event["truncated"] = true.into();
         }

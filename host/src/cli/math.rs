@@ -9,7 +9,7 @@ use socklab_core::math::{ClientBytes, ServerBytes};
 use super::common::{Address, Common, Failure, Listen};
 use crate::math::{Client, Options, Outcome, Report, Service};
 use crate::net;
-use crate::ui::json_text;
+use crate::ui::put_text;
 
 const PORT: u16 = 8000;
 
@@ -96,7 +96,7 @@ fn client(args: &ClientArgs, common: &Common) -> Result<(), Failure> {
             }
             Event::Secret(secret) => {
                 let mut event = json!({ "event": "secret" });
-                event["secret"] = json_text(&secret.0);
+                put_text(&mut event, "secret", &secret.0);
                 output
                     .event(&event)
                     .and_then(|()| output.piece(&secret.0))

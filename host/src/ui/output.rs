@@ -1,7 +1,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use socklab_core::wire::Escaped;
 
 /// One line on stderr. That nobody reads it is no reason to fail.
@@ -10,14 +10,11 @@ pub(crate) fn say(line: impl fmt::Display) {
     let _ = anstream::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// Bytes from a peer as JSON has them: the text, and the bytes in hex when they are not UTF-8.
-pub(crate) fn json_text(bytes: &[u8]) -> Value {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => json!({ "text": text }),
-        Err(_) => {
-            let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-            json!({ "text": String::from_utf8_lossy(bytes), "hex": hex })
-        }
+/// Puts bytes from a peer into an event: as text, and in hex too when they are not UTF-8.
+pub(crate) fn put_text(event: &mut Value, key: &str, bytes: &[u8]) {
+    event[key] = String::from_utf8_lossy(bytes).into();
+    if std::str::from_utf8(bytes).is_err() {
+        event["hex"] = bytes.iter().map(|b| format!("{b:02x}")).collect::<String>().into();
     }
 }
 
