@@ -106,9 +106,10 @@ impl Server {
         }
         let all = usize::try_from(length).ok()?;
         let rest = payload.get(all.min(REMOVED_CHARS)..all)?;
+        // If the rest does not fit, the other way starts with this length as well.
+        let room = put_length(u32::try_from(rest.len()).ok()?, output)?;
+        room.get_mut(..rest.len())?.copy_from_slice(rest);
         let written = rest.len().saturating_add(LENGTH_BYTES);
-        let room = put_length(u32::try_from(rest.len()).ok()?, output.get_mut(..written)?)?;
-        room.copy_from_slice(rest);
         Some(Step::new(all.saturating_add(LENGTH_BYTES), written, self.echoed(length)))
     }
 
@@ -172,8 +173,7 @@ impl Server {
                 return Ok(Step::need(Need::Input));
             }
             (State::Payload { length, remaining }, [], After::End(how)) => {
-                let want = whole(length);
-                Cut::inside(how, want.saturating_sub(u64::from(remaining)), want)
+                Cut::inside(how, whole(length.saturating_sub(remaining)), whole(length))
             }
             // A message of which a byte has come is in hand.
             (_, [], _) if self.finishing || after == After::End(How::Closed) => {
@@ -207,7 +207,7 @@ fn removed(length: u32, input: &[u8]) -> Result<Option<usize>, Error> {
     }
 }
 
-/// A message's length with its header.
+/// So many bytes of payload, and the header before them.
 fn whole(length: u32) -> u64 {
     u64::from(length).saturating_add(4)
 }

@@ -18,85 +18,36 @@ pub enum Prefix {
 ///
 /// Strict UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing past U+10FFFF. Bytes behind
 /// those characters are not looked at.
-#[inline]
 #[must_use]
 pub fn prefix_of_chars(bytes: &[u8], count: usize) -> Prefix {
-    // Most text is ASCII, where a character is a byte.
-    if let Some(front) = bytes.get(..count)
-        && front.is_ascii()
-    {
-        return Prefix::Whole(count);
-    }
-    slow_prefix_of_chars(bytes, count)
-}
-
-// Out of line: the short way above is what a caller's loop should hold.
-#[inline(never)]
-fn slow_prefix_of_chars(bytes: &[u8], count: usize) -> Prefix {
+    const ANY: (u8, u8) = (0x80, 0xbf);
     let mut rest = bytes;
     for _ in 0..count {
         let at = bytes.len().wrapping_sub(rest.len());
-        rest = match rest {
-            [] => return Prefix::Short,
-            [0x00..=0x7f, rest @ ..] => rest,
-            [0xc2..=0xdf, tail @ ..] => match continuation(tail, 1, 0x80, 0xbf) {
-                Ok(rest) => rest,
-                Err(fault) => return fault.at(at),
-            },
-            [lead @ 0xe0..=0xef, tail @ ..] => {
-                let (low, high) = match lead {
-                    0xe0 => (0xa0, 0xbf),
-                    0xed => (0x80, 0x9f),
-                    _ => (0x80, 0xbf),
-                };
-                match continuation(tail, 2, low, high) {
-                    Ok(rest) => rest,
-                    Err(fault) => return fault.at(at),
-                }
-            }
-            [lead @ 0xf0..=0xf4, tail @ ..] => {
-                let (low, high) = match lead {
-                    0xf0 => (0x90, 0xbf),
-                    0xf4 => (0x80, 0x8f),
-                    _ => (0x80, 0xbf),
-                };
-                match continuation(tail, 3, low, high) {
-                    Ok(rest) => rest,
-                    Err(fault) => return fault.at(at),
-                }
-            }
-            [_, ..] => return Prefix::Invalid(at),
+        let [lead, tail @ ..] = rest else { return Prefix::Short };
+        // So many bytes follow the first one, and the next is between these two.
+        let (follow, mut next) = match lead {
+            0x00..=0x7f => (0, ANY),
+            0xc2..=0xdf => (1, ANY),
+            0xe0 => (2, (0xa0, 0xbf)),
+            0xed => (2, (0x80, 0x9f)),
+            0xe1..=0xef => (2, ANY),
+            0xf0 => (3, (0x90, 0xbf)),
+            0xf1..=0xf3 => (3, ANY),
+            0xf4 => (3, (0x80, 0x8f)),
+            _ => return Prefix::Invalid(at),
         };
-    }
-    Prefix::Whole(bytes.len().wrapping_sub(rest.len()))
-}
-
-enum Fault {
-    Cut,
-    Invalid,
-}
-
-impl Fault {
-    const fn at(self, at: usize) -> Prefix {
-        match self {
-            Self::Cut => Prefix::Cut,
-            Self::Invalid => Prefix::Invalid(at),
+        rest = tail;
+        for _ in 0..follow {
+            rest = match rest {
+                [] => return Prefix::Cut,
+                [byte, rest @ ..] if (next.0..=next.1).contains(byte) => rest,
+                _ => return Prefix::Invalid(at),
+            };
+            next = ANY;
         }
     }
-}
-
-/// What follows `count` continuation bytes, of which the first is in `low..=high`.
-fn continuation(bytes: &[u8], count: u8, low: u8, high: u8) -> Result<&[u8], Fault> {
-    let (mut rest, mut low, mut high) = (bytes, low, high);
-    for _ in 0..count {
-        rest = match rest {
-            [] => return Err(Fault::Cut),
-            [byte, rest @ ..] if (low..=high).contains(byte) => rest,
-            _ => return Err(Fault::Invalid),
-        };
-        (low, high) = (0x80, 0xbf);
-    }
-    Ok(rest)
+    Prefix::Whole(bytes.len().wrapping_sub(rest.len()))
 }
 
 /// A byte in an error message: `0x58 ('X')`, or `0x0a` when it is no printable ASCII.
