@@ -325,6 +325,8 @@ struct Slot<M, T> {
     end: Option<How>,
     /// The system has announced the end: read on until it is there.
     hangup: bool,
+    /// In the `again` queue. Never twice, or a flood would take turns by its events too.
+    queued: bool,
 }
 
 enum Accepting {
@@ -434,7 +436,9 @@ impl<S: Service> Engine<S> {
                     Token(key) => {
                         if let Some(slot) = self.slots.get_mut(key) {
                             slot.hangup |= event.is_read_closed() || event.is_error();
-                            self.turn(key, After::More);
+                            if !slot.queued {
+                                self.turn(key, After::More);
+                            }
                         }
                     }
                 }
@@ -443,7 +447,9 @@ impl<S: Service> Engine<S> {
             // another event of the batch still names it.
             self.accept(ACCEPTS);
             for _ in 0..self.again.len() {
-                if let Some(key) = self.again.pop_front() {
+                let Some(key) = self.again.pop_front() else { break };
+                if let Some(slot) = self.slots.get_mut(key) {
+                    slot.queued = false;
                     self.turn(key, After::More);
                 }
             }
@@ -557,6 +563,7 @@ impl<S: Service> Engine<S> {
             phase: Phase::Open,
             end: None,
             hangup: false,
+            queued: false,
         });
         self.turn(key, After::More);
     }
@@ -587,7 +594,11 @@ impl<S: Service> Engine<S> {
         }
         match turn {
             Turn::Wait => {}
-            Turn::Again => self.again.push_back(key),
+            Turn::Again => {
+                if !std::mem::replace(&mut slot.queued, true) {
+                    self.again.push_back(key);
+                }
+            }
             Turn::Close => {
                 self.remove(key);
                 // A descriptor is free now.
@@ -956,4 +967,16 @@ fn write(stream: &mut TcpStream, bytes: &[u8]) -> usize {
         }
     }
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use socklab_core::math;
+
+    use super::*;
+
+    #[test]
+    fn ten_thousand_idle_quizzes_take_64_bytes_each_at_the_most() {
+        assert!(size_of::<Option<Slot<math::Server, [u16; 2]>>>() <= 56);
+    }
 }
