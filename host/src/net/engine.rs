@@ -977,6 +977,8 @@ mod tests {
 
     #[test]
     fn ten_thousand_idle_quizzes_take_64_bytes_each_at_the_most() {
-        assert!(size_of::<Option<Slot<math::Server, [u16; 2]>>>() <= 56);
+        // In debug builds mio keeps more in a stream than its descriptor.
+        let stream = size_of::<TcpStream>() - size_of::<i32>();
+        assert!(size_of::<Option<Slot<math::Server, [u16; 2]>>>() - stream <= 56);
     }
 }
