@@ -7,9 +7,11 @@
 //! | [`pair`] | a client and a server over a simulated, faulty link, from a seed |
 //! | [`transport`] | in-memory transports for the three drivers, with every fault they can have |
 //! | [`oracle`] | what the right answer is, worked out the plain way |
+//! | [`program`] | the real binary and Python peers as child processes |
 
 pub mod oracle;
 pub mod pair;
+pub mod program;
 pub mod rng;
 pub mod role;
 pub mod script;

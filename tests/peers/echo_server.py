@@ -1,0 +1,136 @@
+"""A student's server of echo: echo_server.py [--sessions N] [--buffer N] [--fault NAME].
+
+Says where it listens on stderr, serves so many clients one after the other, then exits. It does
+not read while it writes a reply. Faults happen at the second message.
+"""
+
+import argparse
+import socket
+import struct
+import sys
+import time
+
+FAULTS = [
+    "", "close-first", "close-after-reply", "cut-in-header", "cut-in-payload", "reset", "silent",
+    "too-long", "endless", "unasked", "byte-by-byte", "glued", "not-utf8",
+]
+
+
+class BufferedTCPServer:
+    def __init__(self, bind_host, port, buffer_size, fault):
+        self.buffer_size = buffer_size
+        self.fault = fault
+        self.listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind((bind_host, port))
+        self.listener.listen(5)
+
+    def start(self, sessions):
+        for _ in range(sessions):
+            conn, _ = self.listener.accept()
+            with conn:
+                conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                try:
+                    self.serve(conn)
+                except ConnectionError:
+                    print("client gone", file=sys.stderr)
+
+    def serve(self, conn):
+        if self.fault == "close-first":
+            return
+        if self.fault == "unasked":
+            # Once the client is there for certain.
+            self.receive_exactly(conn, 1)
+            conn.sendall(struct.pack("!I", 0) * 1000)
+            self.wait_for_end(conn)
+            return
+        held = b""
+        count = 0
+        while True:
+            header = self.receive_exactly(conn, 4)
+            if header is None:
+                return
+            payload = self.receive_exactly(conn, struct.unpack("!I", header)[0])
+            if payload is None:
+                return
+            rest = payload.decode()[10:].encode()
+            reply = struct.pack("!I", len(rest)) + rest
+            count += 1
+            if count == 2 and self.misbehaves(conn, reply):
+                return
+            if self.fault == "byte-by-byte":
+                for i in range(len(reply)):
+                    conn.sendall(reply[i:i + 1])
+                    time.sleep(0.0005)
+            elif self.fault == "glued":
+                # Two and two replies leave together.
+                held += reply
+                if count % 2 == 0:
+                    conn.sendall(held)
+                    held = b""
+            else:
+                conn.sendall(reply)
+
+    def misbehaves(self, conn, reply):
+        """Whether the session is over with it."""
+        if self.fault == "close-after-reply":
+            return True
+        if self.fault == "cut-in-header":
+            conn.sendall(reply[:3])
+            return True
+        if self.fault == "cut-in-payload":
+            conn.sendall(reply[:6])
+            return True
+        if self.fault == "reset":
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return True
+        if self.fault == "silent":
+            self.wait_for_end(conn)
+            return True
+        if self.fault == "too-long":
+            conn.sendall(struct.pack("!I", 5000) + b"x" * 5000)
+            self.wait_for_end(conn)
+            return True
+        if self.fault == "endless":
+            conn.sendall(struct.pack("!I", 2**32 - 1) + b"x" * 5000)
+            self.wait_for_end(conn)
+            return True
+        if self.fault == "not-utf8":
+            conn.sendall(struct.pack("!I", 4) + b"\xff\x1b[\xc3")
+            self.wait_for_end(conn)
+            return True
+        return False
+
+    def wait_for_end(self, conn):
+        """Until the client gives up."""
+        while conn.recv(4096):
+            pass
+
+    def receive_exactly(self, conn, count):
+        data = bytearray()
+        while len(data) < count:
+            piece = conn.recv(min(self.buffer_size, count - len(data)))
+            if not piece:
+                return None
+            data += piece
+        return bytes(data)
+
+    def shutdown(self):
+        self.listener.close()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sessions", type=int, default=1)
+    parser.add_argument("--buffer", type=int, default=1024)
+    parser.add_argument("--fault", default="", choices=FAULTS)
+    args = parser.parse_args()
+
+    server = BufferedTCPServer("127.0.0.1", 0, args.buffer, args.fault)
+    host, port = server.listener.getsockname()
+    print(f"listening on {host}:{port}", file=sys.stderr)
+    server.start(args.sessions)
+    server.shutdown()
+
+
+main()

@@ -1,0 +1,266 @@
+//! Programs as students write them, in Python, against the real binary: both roles, and each way
+//! of misbehaving.
+
+use std::io::Write as _;
+
+use socklab_tests::program::{Finished, Program, Server, client};
+
+/// A Python server, which is gone when its clients have been.
+fn python_server(script: &str, args: &[&str]) -> Server {
+    Server::of(Program::peer(script, args))
+}
+
+#[track_caller]
+fn is_secret(finished: &Finished, secret: &str) {
+    assert_eq!(finished.success(), format!("{secret}\n").as_bytes());
+    assert_eq!(finished.stderr, "");
+}
+
+#[test]
+fn our_math_client_solves_a_students_quiz_again_and_again() {
+    for (rounds, fault) in [("1", ""), ("7", "full-range"), ("20", "byte-by-byte"), ("500", "")] {
+        let args = ["--sessions", "8", "--rounds", rounds, "--fault", fault];
+        let server = python_server("math_server.py", &args);
+        for _ in 0..8 {
+            is_secret(&client("math", server.addr, &[]).run(), "opensesm");
+        }
+        let server = server.process.finish();
+        assert_eq!(server.code, Some(0), "{server:?}");
+        assert!(!server.stderr.contains("wrong answer"), "{server:?}");
+    }
+}
+
+#[test]
+fn our_math_client_names_what_a_students_server_does_wrong() {
+    for (fault, code, text) in [
+        ("tag", 1, "message 3 starts with the byte 0x5a ('Z'), expected 'Q' or 'S'"),
+        ("close-first", 1, "the server closed the connection before it sent any message"),
+        ("cut-in-question", 1, "in the middle of a message, after 5 of 9 bytes, with 2 answered"),
+        ("cut-in-secret", 1, "in the middle of a message, after 6 of 9 bytes, with 3 answered"),
+        ("close-after-answer", 1, "answer 3 rejected"),
+        ("reset", 1, "the server reset the connection between messages, with 2 answered"),
+        ("silent", 1, "the server sent nothing more in time, with 2 answered (300ms;"),
+    ] {
+        let server = python_server("math_server.py", &["--rounds", "3", "--fault", fault]);
+        let finished = client("math", server.addr, &["--timeout", "300ms"]).run();
+        let line = finished.failure(code);
+        assert!(line.contains(text), "{fault}: {line}");
+        assert_eq!(finished.stdout, b"", "{fault}");
+    }
+}
+
+#[test]
+fn our_math_client_does_not_mind_glued_messages_and_bytes_behind_the_secret() {
+    for fault in ["glued", "extra-bytes"] {
+        let server = python_server("math_server.py", &["--rounds", "4", "--fault", fault]);
+        is_secret(&client("math", server.addr, &[]).run(), "opensesm");
+    }
+}
+
+#[test]
+fn a_secret_with_control_characters_goes_into_a_pipe_as_it_is() {
+    let server = python_server("math_server.py", &["--fault", "control-secret"]);
+    let finished = client("math", server.addr, &[]).run();
+    assert_eq!(finished.success(), b"\x1b[31m\x07\x00\xff\n");
+}
+
+fn math_client(server: &Server, fault: &str) -> Program {
+    let port = server.addr.port().to_string();
+    Program::peer("math_client.py", &["127.0.0.1", &port, "--fault", fault])
+}
+
+#[test]
+fn a_students_math_clients_get_the_secret_of_our_server_several_at_once() {
+    let server = Server::start("math", &["--secret", "swordfsh", "--rounds", "50"]);
+    // The default operands let every way of reading an integer work.
+    for _ in 0..3 {
+        let faults = ["", "", "signed", "wrap", "byte-by-byte"];
+        let clients = faults.map(|fault| math_client(&server, fault).start());
+        for client in clients {
+            is_secret(&client.finish(), "swordfsh");
+        }
+    }
+    // A line for each session behind the address.
+    let log = server.process.wait_for_lines(16);
+    assert_eq!(log.matches(": 50 of 50 answered, secret told\n").count(), 15, "{log}");
+}
+
+#[test]
+fn operands_of_all_32_bits_wrap_for_signed_and_unsigned_readers() {
+    let server =
+        Server::start("math", &["--full-range", "--rounds", "200", "--secret", "8 bytes!"]);
+    is_secret(&math_client(&server, "wrap").run(), "8 bytes!");
+    is_secret(&math_client(&server, "signed").run(), "8 bytes!");
+    is_secret(&server.client("math", &[]).run(), "8 bytes!");
+    // The control: a client that does not wrap fails, so the sums did wrap.
+    let naive = math_client(&server, "").run();
+    assert_eq!(naive.code, Some(1), "{naive:?}");
+    assert!(naive.stderr.contains("OverflowError"), "{naive:?}");
+}
+
+#[test]
+fn our_math_server_names_what_a_students_client_does_wrong() {
+    let server = Server::start("math", &["--rounds", "3"]);
+    let mut lines = 1;
+    for (fault, code, text) in [
+        ("wrong", 1, ": 0 of 1 answered, wrong answer "),
+        ("leave", 0, ": 0 of 1 answered, the client closed the connection between messages"),
+        ("cut", 0, "the client closed the connection in the middle of a message, after 3 of 4"),
+        ("reset", 0, ": 0 of 1 answered, the client reset the connection between messages"),
+    ] {
+        let finished = math_client(&server, fault).run();
+        assert_eq!((finished.code, finished.stdout.as_slice()), (Some(code), &b""[..]));
+        lines += 1;
+        let log = server.process.wait_for_lines(lines);
+        let line = log.lines().last().unwrap_or_default();
+        assert!(line.starts_with("127.0.0.1:") && line.contains(text), "{fault}: {log}");
+        // And the next one is served as if nothing had been.
+        assert_eq!(server.client("math", &[]).run().success().len(), 9);
+        lines += 1;
+        server.process.wait_for_lines(lines);
+    }
+}
+
+const MESSAGES: [&str; 6] = [
+    "Four score and seven years ago",
+    "",
+    "short",
+    "exactly 10",
+    "ü日🦀ü日🦀ü日🦀ü and the rest of it: ß",
+    "the last of them, with \u{1b}[31m in it",
+];
+const REPLIES: &str =
+    " and seven years ago\n\n\n\n and the rest of it: ß\nf them, with \u{1b}[31m in it\n";
+
+fn lines(messages: &[&str]) -> Vec<u8> {
+    messages.iter().flat_map(|message| [message, "\n"].concat().into_bytes()).collect()
+}
+
+#[test]
+fn our_echo_client_and_a_students_server() {
+    for fault in ["", "byte-by-byte", "glued"] {
+        let server = python_server("echo_server.py", &["--sessions", "4", "--fault", fault]);
+        for buffer in ["1", "7", "65536"] {
+            let finished =
+                client("echo", server.addr, &["--buffer", buffer]).run_with(lines(&MESSAGES));
+            assert_eq!(String::from_utf8_lossy(finished.success()), REPLIES, "{fault}");
+            assert_eq!(finished.stderr, "");
+        }
+        let finished = client("echo", server.addr, &MESSAGES).run();
+        assert_eq!(String::from_utf8_lossy(finished.success()), REPLIES, "{fault}");
+        assert_eq!(server.process.finish().code, Some(0));
+    }
+}
+
+#[test]
+fn our_echo_client_does_not_deadlock_against_a_server_that_does_not_read_while_it_writes() {
+    let server = python_server("echo_server.py", &["--buffer", "65536"]);
+    // Far more than the sockets of both ends hold, each way.
+    let (mut sent, mut expected) = (Vec::new(), Vec::new());
+    for n in 0..20_000 {
+        let rest = format!("{n:06}{}", "x".repeat(1000));
+        sent.extend_from_slice(format!("0123456789{rest}\n").as_bytes());
+        expected.extend_from_slice(format!("{rest}\n").as_bytes());
+    }
+    let finished = client("echo", server.addr, &[]).run_with(sent);
+    assert!(finished.success() == expected, "replies are wrong: {} bytes", finished.stdout.len());
+}
+
+#[test]
+fn our_echo_client_names_what_a_students_server_does_wrong() {
+    for (fault, text) in [
+        ("close-after-reply", "closed the connection between messages, with 1 reply missing"),
+        ("cut-in-header", "in the middle of a message, after 3 of 4 bytes, with 1 reply missing"),
+        ("cut-in-payload", "in the middle of a message, after 6 of 24 bytes, with 1 reply missing"),
+        ("reset", "the server reset the connection between messages, with 1 reply missing"),
+        ("silent", "the server sent nothing more in time, with 1 reply missing (300ms;"),
+        ("too-long", "a reply of 5000 bytes, expected at most 30, as much as was sent"),
+        ("endless", "a reply of 4294967295 bytes, expected at most 30, as much as was sent"),
+    ] {
+        let server = python_server("echo_server.py", &["--fault", fault]);
+        let mut client = client("echo", server.addr, &["--timeout", "300ms"]).with_stdin().start();
+        // One after the other: a close with unread bytes would be a reset, and lose replies.
+        writeln!(client.stdin(), "this one has thirty characters").unwrap();
+        client.wait_for_stdout("as thirty characters");
+        writeln!(client.stdin(), "this one has thirty characters").unwrap();
+        let finished = client.finish_with_stdin_open();
+        let line = finished.failure(1);
+        assert!(line.contains(text), "{fault}: {line}");
+        // Replies stream through: of a cut one, what came is out.
+        let cut = if fault == "cut-in-payload" { "as" } else { "" };
+        let stdout = ["as thirty characters\n", cut].concat();
+        assert_eq!(finished.stdout, stdout.as_bytes(), "{fault}");
+    }
+}
+
+#[test]
+fn our_echo_client_waiting_for_a_person_notices_that_the_server_has_closed() {
+    let server = python_server("echo_server.py", &["--fault", "close-first"]);
+    let client = client("echo", server.addr, &[]).with_stdin().start();
+    let finished = client.finish_with_stdin_open();
+    assert_eq!(finished.failure(1), "the server closed the connection between messages");
+}
+
+#[test]
+fn a_reply_nobody_asked_for_is_an_error() {
+    let server = python_server("echo_server.py", &["--fault", "unasked"]);
+    let mut client = client("echo", server.addr, &[]).with_stdin().start();
+    writeln!(client.stdin(), "one message").unwrap();
+    let finished = client.finish_with_stdin_open();
+    let line = finished.failure(1);
+    assert!(line.contains("a reply of 0 bytes, and no message is in flight"), "{line}");
+    assert_eq!(finished.stdout, b"\n");
+}
+
+#[test]
+fn a_reply_that_is_not_utf8_passes_through() {
+    let server = python_server("echo_server.py", &["--fault", "not-utf8"]);
+    let finished = client("echo", server.addr, &["0123456789first", "0123456789second"]).run();
+    assert_eq!(finished.success(), b"first\n\xff\x1b[\xc3\n");
+}
+
+fn echo_client(server: &Server, args: &[&str]) -> Program {
+    let port = server.addr.port().to_string();
+    Program::peer("echo_client.py", &[&["127.0.0.1", &port], args].concat())
+}
+
+#[test]
+fn a_students_echo_clients_and_our_server() {
+    let server = Server::start("echo", &[]);
+    let expected = String::from_utf8_lossy(REPLIES.as_bytes());
+    let clients = [
+        &["--buffer", "1"][..],
+        &["--buffer", "4096"],
+        &["--parallel"],
+        &["--buffer", "3", "--parallel"],
+        &["--fault", "byte-by-byte"],
+    ];
+    let running = clients.map(|args| {
+        let mut process = echo_client(&server, args).with_stdin().start();
+        process.feed(lines(&MESSAGES));
+        process
+    });
+    for process in running {
+        let finished = process.finish();
+        assert_eq!(String::from_utf8_lossy(finished.success()), expected);
+    }
+    let log = server.process.wait_for_lines(1 + clients.len());
+    let bytes: usize = MESSAGES.iter().map(|message| message.len()).sum();
+    let line = format!(": 6 messages with {bytes} bytes echoed, closed\n");
+    assert_eq!(log.matches(&line).count(), clients.len(), "{log}");
+}
+
+#[test]
+fn our_echo_server_names_what_a_students_client_does_wrong() {
+    let server = Server::start("echo", &[]);
+    for (fault, stdout, text) in [
+        ("cut", "", "the client closed the connection in the middle of a message, after 13 of 104"),
+        ("not-utf8", "received False\n", "byte 1 of a payload is 0xff, expected UTF-8"),
+    ] {
+        let finished = echo_client(&server, &["--fault", fault]).run();
+        assert_eq!(finished.success(), stdout.as_bytes());
+        server.process.wait_for(text);
+        let finished = echo_client(&server, &[]).run_with("and the next is served\n");
+        assert_eq!(finished.success(), b"xt is served\n");
+    }
+}
