@@ -7,10 +7,13 @@
 use std::collections::VecDeque;
 
 use socklab_core::machine::{How, Machine, Need, Refused, Then};
+use socklab_core::math::{Question, Secret};
 use socklab_core::session::Session;
+use socklab_core::{echo, math};
 
+use crate::oracle::echo_reply_bytes;
 use crate::rng::Rng;
-use crate::role::Role;
+use crate::role::{EchoClient, EchoServer, MathClient, MathServer, Message, Role};
 
 /// So long nothing may happen before it counts as a deadlock, in ticks. Bytes travel for less.
 const DEADLOCK: u64 = 2_000;
@@ -325,5 +328,87 @@ impl<R: Role> End<R> {
 
     fn fared(self) -> Side<R::Event, <R::Machine as Machine>::Error> {
         Side { events: self.events, ended: self.ended.unwrap_or(Ok(())) }
+    }
+}
+
+/// What the two ends of a quiz have to agree on. The client is right whatever it is asked.
+///
+/// # Errors
+///
+/// What they do not agree on.
+pub fn math_agrees(
+    questions: &[(u32, u32)],
+    secret: [u8; 8],
+    faults: &Faults,
+    (client, server): &Both<MathClient, MathServer>,
+) -> Result<(), String> {
+    use math::{client, server};
+    let fail = |what: &str| Err(format!("{what}: {client:?}, {server:?}"));
+    let asked = questions.iter().map(|&(a, b)| client::Event::Question(Question { a, b }));
+    let told: Vec<_> = asked.chain([client::Event::Secret(Secret(secret))]).collect();
+    if !told.starts_with(&client.events) {
+        return fail("the client was told something else");
+    }
+    let right = questions.iter().map(|(a, b)| server::Event::Right { answer: a.wrapping_add(*b) });
+    if !right.collect::<Vec<_>>().starts_with(&server.events) {
+        return fail("the server saw wrong answers");
+    }
+    if server.events.len() > client.events.len() {
+        return fail("the server saw answers to what was never asked");
+    }
+    let is_whole = client.events == told;
+    if is_whole != client.ended.is_ok() {
+        return fail("the client is done before its time, or not in time");
+    }
+    match (faults.reset_after, client.ended, server.ended) {
+        (None, Ok(()), Ok(())) if server.events.len() == questions.len() => Ok(()),
+        (None, ..) => fail("no fault, and it failed"),
+        (Some(_), Err(client::Error::Cut { cut, .. }), _) if cut.how == How::Reset => Ok(()),
+        (Some(_), Ok(()), _) => Ok(()),
+        (Some(_), Err(_), _) => fail("a reset is named something else"),
+    }
+}
+
+/// What the two ends of echo have to agree on.
+///
+/// # Errors
+///
+/// What they do not agree on.
+pub fn echo_agrees(
+    messages: &[Message],
+    faults: &Faults,
+    (client, server): &Both<EchoClient, EchoServer>,
+) -> Result<(), String> {
+    let fail = |what: &str| Err(format!("{what}: {client:?}, {server:?}"));
+    let mut whole = 0;
+    for (index, reply) in client.events.iter().enumerate() {
+        let expected = messages.get(index).and_then(|m| echo_reply_bytes(&m.payload));
+        let Some(expected) = expected else { return fail("a reply to no message") };
+        if !expected.starts_with(&reply.bytes) || reply.whole != (reply.bytes == expected) {
+            return fail("a reply is wrong");
+        }
+        whole += usize::from(reply.whole);
+    }
+    let lengths: Vec<usize> = server
+        .events
+        .iter()
+        .map(|echo::server::Event::Echoed { length }| *length as usize)
+        .collect();
+    let sent: Vec<usize> = messages.iter().map(|m| m.payload.len()).collect();
+    if !sent.starts_with(&lengths) {
+        return fail("the server saw other messages");
+    }
+    if whole > lengths.len() {
+        return fail("the client has replies the server never sent");
+    }
+    if (whole == messages.len()) != client.ended.is_ok() {
+        return fail("the client is done before its time, or not in time");
+    }
+    match (faults.reset_after, client.ended, server.ended) {
+        (None, Ok(()), Ok(())) if lengths.len() == sent.len() => Ok(()),
+        (None, ..) => fail("no fault, and it failed"),
+        (Some(_), Err(echo::client::Error::Cut { cut, .. }), _) if cut.how == How::Reset => Ok(()),
+        (Some(_), Ok(()), _) => Ok(()),
+        (Some(_), Err(_), _) => fail("a reset is named something else"),
     }
 }

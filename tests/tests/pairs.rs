@@ -1,10 +1,9 @@
 //! Both ends of a protocol over a simulated link: they must agree on what happened.
 
-use socklab_core::{echo, math};
 use socklab_tests::oracle::{echo_message, echo_reply_bytes};
-use socklab_tests::pair::{Faults, talk};
+use socklab_tests::pair::{Faults, echo_agrees, math_agrees, talk};
 use socklab_tests::rng::Rng;
-use socklab_tests::role::{EchoClient, EchoServer, MathClient, MathServer, Message, Reply};
+use socklab_tests::role::{EchoClient, EchoServer, MathClient, MathServer, Message};
 
 const SEEDS: u64 = 1_500;
 
@@ -16,27 +15,11 @@ fn quiz(rng: &mut Rng) -> Vec<(u32, u32)> {
 fn math_ends_agree_over_any_link_without_faults() {
     for seed in 0..SEEDS {
         let mut rng = Rng::new(seed);
-        let questions = quiz(&mut rng);
-        let secret = rng.bits().to_be_bytes();
+        let (questions, secret) = (quiz(&mut rng), rng.bits().to_be_bytes());
         let server = MathServer::new(&questions, Some(&secret));
         let faults = Faults::draw(&mut rng);
-        let (client, server) = talk(&MathClient, &server, &faults, seed).unwrap();
-        assert_eq!((client.ended, server.ended), (Ok(()), Ok(())), "seed {seed}");
-        let (last, asked) = client.events.split_last().unwrap();
-        assert_eq!(*last, math::client::Event::Secret(math::Secret(secret)), "seed {seed}");
-        let asked: Vec<_> = asked
-            .iter()
-            .map(|event| match event {
-                math::client::Event::Question(question) => (question.a, question.b),
-                math::client::Event::Secret(_) => panic!("two secrets, seed {seed}"),
-            })
-            .collect();
-        assert_eq!(asked, questions, "seed {seed}");
-        let right: Vec<_> = questions
-            .iter()
-            .map(|(a, b)| math::server::Event::Right { answer: a.wrapping_add(*b) })
-            .collect();
-        assert_eq!(server.events, right, "seed {seed}");
+        let both = talk(&MathClient, &server, &faults, seed).unwrap();
+        math_agrees(&questions, secret, &faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
     }
 }
 
@@ -45,32 +28,13 @@ fn math_ends_agree_as_far_as_a_reset_lets_them() {
     let (mut cut, mut whole) = (0, 0);
     for seed in 0..SEEDS {
         let mut rng = Rng::new(seed ^ 0xabcd);
-        let questions = quiz(&mut rng);
-        let role = MathServer::new(&questions, Some(b"opensesm"));
+        let (questions, secret) = (quiz(&mut rng), rng.bits().to_be_bytes());
+        let server = MathServer::new(&questions, Some(&secret));
         let reset_after = Some(rng.below(questions.len() * 26 + 20));
         let faults = Faults { reset_after, ..Faults::draw(&mut rng) };
-        let (client, server) = talk(&MathClient, &role, &faults, seed).unwrap();
-        // What the server saw answered the client was asked, never the other way round.
-        assert!(server.events.len() <= client.events.len(), "seed {seed}: {client:?} {server:?}");
-        for (index, event) in client.events.iter().enumerate() {
-            let expected = questions
-                .get(index)
-                .map_or(math::client::Event::Secret(math::Secret(*b"opensesm")), |&(a, b)| {
-                    math::client::Event::Question(math::Question { a, b })
-                });
-            assert_eq!(*event, expected, "seed {seed}");
-        }
-        match client.ended {
-            Ok(()) => {
-                assert_eq!(client.events.len(), questions.len() + 1, "seed {seed}");
-                whole += 1;
-            }
-            Err(e) => {
-                assert!(matches!(e, math::client::Error::Cut { .. }), "seed {seed}: {e:?}");
-                assert!(e.to_string().starts_with("the server reset"), "seed {seed}: {e}");
-                cut += 1;
-            }
-        }
+        let both = talk(&MathClient, &server, &faults, seed).unwrap();
+        math_agrees(&questions, secret, &faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
+        *if both.0.ended.is_ok() { &mut whole } else { &mut cut } += 1;
     }
     assert!(cut > 100 && whole > 10, "the resets miss: {cut} cut, {whole} whole");
 }
@@ -101,21 +65,8 @@ fn echo_ends_agree_over_any_link_without_faults() {
         let role = EchoClient::scheduled(messages(&mut rng), true);
         let role = if rng.percent(30) { role.splitting() } else { role };
         let faults = Faults::draw(&mut rng);
-        let (client, server) = talk(&role, &EchoServer, &faults, seed).unwrap();
-        assert_eq!((client.ended, server.ended), (Ok(()), Ok(())), "seed {seed}");
-        let replies: Vec<Reply> = role
-            .messages()
-            .iter()
-            .map(|m| Reply { bytes: echo_reply_bytes(&m.payload).unwrap(), whole: true })
-            .collect();
-        assert_eq!(client.events, replies, "seed {seed}");
-        let lengths: Vec<usize> = server
-            .events
-            .iter()
-            .map(|echo::server::Event::Echoed { length }| *length as usize)
-            .collect();
-        let sent: Vec<usize> = role.messages().iter().map(|m| m.payload.len()).collect();
-        assert_eq!(lengths, sent, "seed {seed}");
+        let both = talk(&role, &EchoServer, &faults, seed).unwrap();
+        echo_agrees(role.messages(), &faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
     }
 }
 
@@ -128,24 +79,9 @@ fn echo_ends_agree_as_far_as_a_reset_lets_them() {
         let total: usize = role.messages().iter().map(|m| 2 * m.payload.len() + 8).sum();
         let reset_after = Some(rng.below(total + 20));
         let faults = Faults { reset_after, ..Faults::draw(&mut rng) };
-        let (client, server) = talk(&role, &EchoServer, &faults, seed).unwrap();
-        let complete = client.events.iter().filter(|reply| reply.whole).count();
-        assert!(complete <= server.events.len(), "seed {seed}: {client:?} {server:?}");
-        for (reply, message) in client.events.iter().zip(role.messages()) {
-            let expected = echo_reply_bytes(&message.payload).unwrap();
-            assert!(expected.starts_with(&reply.bytes), "seed {seed}");
-            assert_eq!(reply.whole, reply.bytes.len() == expected.len(), "seed {seed}");
-        }
-        match client.ended {
-            Ok(()) => {
-                assert_eq!(complete, role.messages().len(), "seed {seed}");
-                whole += 1;
-            }
-            Err(e) => {
-                assert!(matches!(e, echo::client::Error::Cut { .. }), "seed {seed}: {e:?}");
-                cut += 1;
-            }
-        }
+        let both = talk(&role, &EchoServer, &faults, seed).unwrap();
+        echo_agrees(role.messages(), &faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
+        *if both.0.ended.is_ok() { &mut whole } else { &mut cut } += 1;
     }
     assert!(cut > 100 && whole > 10, "the resets miss: {cut} cut, {whole} whole");
 }

@@ -1,0 +1,50 @@
+//! A client and a server talk over a link that the fuzzer makes bad.
+//!
+//! Invariant: no panic, no deadlock; both ends agree on what was said. Without a reset both end
+//! well; with one, each knows a front of the whole, and names the reset.
+#![no_main]
+
+use arbitrary::Unstructured;
+use libfuzzer_sys::fuzz_target;
+use socklab_fuzz::{byte, payload, questions, quiz};
+use socklab_tests::oracle::echo_reply_bytes;
+use socklab_tests::pair::{Faults, echo_agrees, math_agrees, talk};
+use socklab_tests::role::{EchoClient, EchoServer, MathClient, Message};
+
+fuzz_target!(|data: &[u8]| {
+    let mut u = Unstructured::new(data);
+    let flags = byte(&mut u);
+    let faults = Faults {
+        reset_after: (flags & 1 != 0).then(|| usize::from(byte(&mut u))),
+        link: 1 + usize::from(byte(&mut u)),
+        spare: usize::from(byte(&mut u)),
+        delay: u64::from(byte(&mut u) % 32),
+        half_close: flags & 2 != 0,
+        strict_server: flags & 4 != 0,
+    };
+    let seed = u64::from_be_bytes([(); 8].map(|()| byte(&mut u)));
+    let agrees = if flags & 8 == 0 {
+        let questions = questions(&mut u);
+        talk(&MathClient, &quiz(&questions, true), &faults, seed)
+            .and_then(|both| math_agrees(&questions, *b"opensesm", &faults, &both))
+    } else {
+        let (mut messages, mut after) = (vec![], 0);
+        while !u.is_empty() && messages.len() < 16 {
+            after = usize::from(byte(&mut u) % 4).max(after).min(messages.len());
+            let Ok(payload) = payload(&mut u) else { break };
+            // A payload that is no text ends a session by right; other targets look at that.
+            if echo_reply_bytes(&payload).is_some() {
+                messages.push(Message { after, payload });
+            } else {
+                after = after.min(messages.len());
+            }
+        }
+        let role = EchoClient::scheduled(messages, true);
+        let role = if flags & 16 != 0 { role.splitting() } else { role };
+        talk(&role, &EchoServer, &faults, seed)
+            .and_then(|both| echo_agrees(role.messages(), &faults, &both))
+    };
+    if let Err(what) = agrees {
+        panic!("{what}");
+    }
+});
