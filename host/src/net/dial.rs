@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -193,7 +193,26 @@ fn resolve(target: &Target, timeout: Option<Duration>) -> Result<Option<Addresse
         })
         .map_err(DialError::System)?;
     match wait(&reports, timeout.unwrap_or(Duration::MAX)) {
-        Ok(found) => Ok(Some(found.map_err(|e| DialError::Resolve(target.clone(), e)))),
+        Ok(found) => {
+            let found = if target.host.eq_ignore_ascii_case("localhost") {
+                Ok(with_loopback(found.unwrap_or_default(), target.port))
+            } else {
+                found
+            };
+            Ok(Some(found.map_err(|e| DialError::Resolve(target.clone(), e))))
+        }
         Err(_) => Ok(None),
     }
+}
+
+/// Both loopback addresses, those the system named first: many an /etc/hosts, in containers most
+/// of them, has only one, and the server may listen on the other. RFC 6761, section 6.3.
+fn with_loopback(mut addrs: Vec<SocketAddr>, port: u16) -> Vec<SocketAddr> {
+    for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+        let addr = SocketAddr::new(ip, port);
+        if !addrs.contains(&addr) {
+            addrs.push(addr);
+        }
+    }
+    addrs
 }
