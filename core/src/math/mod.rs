@@ -82,8 +82,6 @@ pub const ANSWER_BYTES: usize = 4;
 /// The secret phrase: 8 bytes, which need not be text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-// Aligned as a question is, so the two share one place in an event and it travels in registers.
-#[repr(align(4))]
 pub struct Secret(pub [u8; 8]);
 
 impl Secret {
