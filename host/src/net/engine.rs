@@ -32,6 +32,7 @@ use socklab_core::session::{Application, Pumped, Stop, pump};
 use super::listen::{BindError, listen};
 use super::peer::Peer;
 use super::stack::{Direction, Observer};
+use super::tick::Tick;
 use super::{DEFAULT_TIMEOUT, dial::reason};
 
 /// What a server does for its clients.
@@ -107,6 +108,7 @@ impl Default for Limits {
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
+const TICK: Token = Token(usize::MAX - 2);
 /// Accepted in one round at the most, so that a storm delays nobody who is already there.
 const ACCEPTS: usize = 64;
 /// At a stop, those in the backlog are accepted still: as many as it can hold.
@@ -170,9 +172,11 @@ impl<S: Service> Server<S> {
         let poll = Poll::new().map_err(failed)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(failed)?);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(failed)?;
+        let tick = Tick::new(poll.registry(), TICK).map_err(failed)?;
         let stopper = Stopper { waker, calls: Arc::default() };
         let engine = Engine {
             poll,
+            tick,
             listener: Some(listener),
             service,
             slots: Slab::with_capacity(SLOTS),
@@ -379,6 +383,7 @@ impl Ord for Timer {
 
 struct Engine<S: Service> {
     poll: Poll,
+    tick: Tick,
     listener: Option<TcpListener>,
     service: S,
     slots: Slab<Slot<S::Machine, S::State>>,
@@ -427,15 +432,18 @@ impl<S: Service> Engine<S> {
         let mut swept = 0;
         let mut stopped_at = None;
         loop {
-            match self.poll.poll(&mut events, self.pause(swept, stopped_at)) {
+            let pause = self.pause(swept, stopped_at);
+            match self.poll.poll(&mut events, pause) {
                 Err(e) if e.kind() != ErrorKind::Interrupted => return Err(e),
                 _ => {}
             }
             self.now = millis(self.start.elapsed());
+            let mut ticked = false;
             for event in &events {
                 match event.token() {
                     LISTENER => self.accepting = Accepting::Ready,
                     WAKER => {}
+                    TICK => ticked = true,
                     Token(key) => {
                         if let Some(slot) = self.slots.get_mut(key) {
                             slot.hangup |= event.is_read_closed() || event.is_error();
@@ -457,7 +465,7 @@ impl<S: Service> Engine<S> {
                 }
             }
             self.ring();
-            if self.now - swept >= SWEEP_MS {
+            if ticked || self.now - swept >= SWEEP_MS {
                 swept = self.now;
                 self.sweep();
             }
@@ -481,19 +489,19 @@ impl<S: Service> Engine<S> {
     }
 
     /// How long the poll may sleep.
-    fn pause(&self, swept: u64, stopped_at: Option<u64>) -> Option<Duration> {
+    fn pause(&mut self, swept: u64, stopped_at: Option<u64>) -> Option<Duration> {
         if !self.again.is_empty() || matches!(self.accepting, Accepting::Ready) {
             return Some(Duration::ZERO);
         }
+        // Without connections there is nothing to sweep, and an idle server sleeps for good.
+        let ticks = self.tick.set(!self.slots.is_empty());
         let until = |due: u64| due.saturating_sub(self.now);
         let mut pauses = [None; 4];
         if let Accepting::Starved(at) = self.accepting {
             pauses[0] = Some(until(at));
         }
         pauses[1] = self.timers.peek().map(|Reverse(timer)| until(timer.due));
-        // Without connections there is nothing to sweep, and an idle server sleeps for good.
-        let sweeps = !self.slots.is_empty();
-        pauses[2] = sweeps.then(|| until(swept.saturating_add(SWEEP_MS)));
+        pauses[2] = (!ticks).then(|| until(swept.saturating_add(SWEEP_MS)));
         pauses[3] = stopped_at.map(|at| until(at.saturating_add(millis(self.limits.grace))));
         // Rounded up: waking a little early would poll again and again with a pause of 0.
         pauses.into_iter().flatten().min().map(|ms| Duration::from_millis(ms + 1))

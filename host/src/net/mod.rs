@@ -6,6 +6,7 @@ mod engine;
 mod listen;
 mod peer;
 mod stack;
+mod tick;
 
 pub use client::{Client, Error, Wake};
 pub use dial::{DialError, Target};
