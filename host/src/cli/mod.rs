@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::ui::say;
+use crate::ui::{one_line, say};
 use common::{Common, Failure};
 
 const AFTER_HELP: &str = "\
@@ -125,7 +125,7 @@ fn usage(e: &clap::Error) -> ExitCode {
             let line = line.strip_prefix("error: ").unwrap_or(&line);
             let line = line.replace(":; ", ": ");
             let line = line.strip_suffix("; For more information, try '--help'.").unwrap_or(&line);
-            say(format_args!("socklab: {line}; --help tells more"));
+            say(format_args!("socklab: {}; --help tells more", one_line(line)));
             ExitCode::from(2)
         }
     }

@@ -10,6 +10,12 @@ pub(crate) fn say(line: impl fmt::Display) {
     let _ = anstream::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
+/// What is said of an error stays one line and does nothing to a terminal, whatever a name that was
+/// typed, or the system's words for it, have in them.
+pub(crate) fn one_line(text: &str) -> String {
+    Escaped(text.as_bytes()).to_string().replace('\n', "\\n")
+}
+
 /// Puts bytes from a peer into an event: as text, and in hex too when they are not UTF-8.
 pub(crate) fn put_text(event: &mut Value, key: &str, bytes: &[u8]) {
     event[key] = String::from_utf8_lossy(bytes).into();
