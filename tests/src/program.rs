@@ -38,7 +38,8 @@ fn profile() -> String {
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let output = Command::new(cargo)
-        .args(["build", "-p", "socklab", "--bin", "socklab", "--message-format=json"])
+        // The features of the whole workspace: what `cargo test` has built serves here too.
+        .args(["build", "--workspace", "--bin", "socklab", "--message-format=json"])
         .args(["--profile", &profile()])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .stderr(Stdio::piped())
@@ -606,4 +607,37 @@ pub fn until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T
         }
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// A message of echo.
+///
+/// # Panics
+///
+/// When it is too long for one.
+#[must_use]
+pub fn message(payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("length").to_be_bytes();
+    [&length, payload].concat()
+}
+
+/// So many bytes from the peer.
+///
+/// # Panics
+///
+/// When they do not come in time.
+pub fn read<const N: usize>(stream: &mut TcpStream) -> [u8; N] {
+    let mut bytes = [0; N];
+    stream.read_exact(&mut bytes).expect("the peer sends");
+    bytes
+}
+
+/// Everything until the peer's end.
+///
+/// # Panics
+///
+/// When it does not come in time.
+pub fn read_all(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("the peer's end");
+    bytes
 }
