@@ -334,46 +334,43 @@ pub fn pump<M: Machine>(
     input: Input<'_>,
     output: &mut [u8],
 ) -> Pumped<M::Error> {
-    let (mut consumed, mut written) = (0_usize, 0_usize);
-    loop {
-        let bytes = input.bytes.get(consumed..).unwrap_or_default();
-        let room = output.get_mut(written..).unwrap_or_default();
+    let size = output.len();
+    let mut room = output;
+    let mut consumed = 0_usize;
+    let stop = loop {
+        // A branch, where `unwrap_or_default` would become a conditional move, and each step would
+        // wait for the one before. More than it was given (law 4): nothing that such a machine
+        // says can be relied on.
+        let Some(bytes) = input.bytes.get(consumed..) else {
+            return Pumped { consumed: 0, written: 0, stop: Stop::Abort };
+        };
         let then = match machine.step(Input { bytes, after: input.after }, room) {
-            Ok(Step { consumed: c, written: w, then }) => {
-                consumed = consumed.saturating_add(c);
-                written = written.saturating_add(w);
+            Ok(Step { consumed: c, written, then }) => {
+                consumed = consumed.wrapping_add(c);
+                room = room.get_mut(written..).unwrap_or_default();
                 then
             }
-            Err(e) => return Pumped { consumed, written, stop: Stop::Failed(e) },
+            Err(e) => break Stop::Failed(e),
         };
-        let stop = match then {
-            Then::Event(event) => {
-                application.event(event);
-                continue;
-            }
-            Then::Again => continue,
+        match then {
+            Then::Event(event) => application.event(event),
+            Then::Again => {}
             Then::Need(need @ (Need::Command | Need::Either)) => {
-                let room = output.get_mut(written..).unwrap_or_default();
                 if room.len() < M::MIN_OUTPUT {
-                    Stop::Need(if need == Need::Command { Need::Output } else { need })
-                } else if let Some(command) = application.command() {
-                    match machine.command(command, room) {
-                        Ok(n) => {
-                            written = written.saturating_add(n);
-                            continue;
-                        }
-                        // The application spoke out of turn. It is told by being asked again.
-                        Err(_) => Stop::Need(need),
-                    }
-                } else {
-                    Stop::Need(need)
+                    break Stop::Need(if need == Need::Command { Need::Output } else { need });
+                }
+                let Some(command) = application.command() else { break Stop::Need(need) };
+                match machine.command(command, room) {
+                    Ok(n) => room = room.get_mut(n..).unwrap_or_default(),
+                    // The application spoke out of turn. It is told by being asked again.
+                    Err(_) => break Stop::Need(need),
                 }
             }
-            Then::Need(need) => Stop::Need(need),
-            Then::Boundary => Stop::Boundary,
-            Then::Done => Stop::Done,
-            Then::Abort => Stop::Abort,
-        };
-        return Pumped { consumed, written, stop };
-    }
+            Then::Need(need) => break Stop::Need(need),
+            Then::Boundary => break Stop::Boundary,
+            Then::Done => break Stop::Done,
+            Then::Abort => break Stop::Abort,
+        }
+    };
+    Pumped { consumed, written: size.saturating_sub(room.len()), stop }
 }
