@@ -27,9 +27,9 @@ pub(super) struct Common {
     /// Write events as JSON lines on stdout
     #[arg(long, global = true)]
     json: bool,
-    /// Say more on stderr (-vv: still more)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    verbose: u8,
+    /// Say more on stderr
+    #[arg(short, long, global = true, overrides_with = "verbose")]
+    verbose: bool,
 }
 
 /// A time to wait, or none: for ever.
@@ -207,13 +207,10 @@ impl Common {
     }
 
     pub(super) fn start_log(&self) {
-        let level = match self.verbose {
-            0 => log::LevelFilter::Warn,
-            1 => log::LevelFilter::Debug,
-            _ => log::LevelFilter::Trace,
-        };
+        let level = if self.verbose { log::LevelFilter::Debug } else { log::LevelFilter::Warn };
         env_logger::Builder::new()
-            .filter_level(level)
+            .filter_level(log::LevelFilter::Warn)
+            .filter_module("socklab", level)
             .format(|f, record| {
                 use io::Write as _;
                 writeln!(f, "socklab: {}", record.args())

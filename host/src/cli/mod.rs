@@ -47,8 +47,11 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, in troff: socklab man | man -l -
-    Man,
+    /// Print a manual page, in troff: socklab man math client | man -l -
+    Man {
+        /// The command to print it of [default: the program]
+        command: Vec<String>,
+    },
 }
 
 /// Runs the program with the process's arguments.
@@ -68,7 +71,7 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "socklab", &mut script);
             print(&script)
         }
-        Command::Man => manual().and_then(|page| print(&page)),
+        Command::Man { command } => manual(&command).and_then(|page| print(&page)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,25 +87,19 @@ fn print(bytes: &[u8]) -> Result<(), Failure> {
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(Failure::stdout)
 }
 
-/// The manual: the program's page, then each command's.
-fn manual() -> Result<Vec<u8>, Failure> {
-    fn render(command: &clap::Command, page: &mut Vec<u8>) -> std::io::Result<()> {
-        let man = clap_mangen::Man::new(command.clone());
-        man.render_name_section(page)?;
-        man.render_synopsis_section(page)?;
-        man.render_description_section(page)?;
-        man.render_options_section(page)?;
-        command.get_subcommands().filter(|c| !c.is_hide_set()).try_for_each(|c| render(c, page))
-    }
-    let mut command = Cli::command().disable_help_subcommand(true).flatten_help(true);
+/// The manual page of the program, or of the command with this path.
+fn manual(path: &[String]) -> Result<Vec<u8>, Failure> {
+    let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
+    for name in path {
+        let Some(found) = command.find_subcommand(name).cloned() else {
+            let text = format!("there is no command '{}'; --help tells more", path.join(" "));
+            return Err(Failure::Usage(text));
+        };
+        command = found;
+    }
     let mut page = Vec::new();
-    let man = clap_mangen::Man::new(command.clone());
-    man.render_title(&mut page)
-        .and_then(|()| render(&command, &mut page))
-        .and_then(|()| man.render_extra_section(&mut page))
-        .and_then(|()| man.render_version_section(&mut page))
-        .map_err(Failure::stdout)?;
+    clap_mangen::Man::new(command).render(&mut page).map_err(Failure::stdout)?;
     Ok(page)
 }
 
