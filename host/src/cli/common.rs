@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use socklab_core::wire::Dissect;
 
 use crate::net::{self, BindError, DialError, Limits, Observer, Running, Server, Service, Target};
-use crate::ui::{Lines, Output, Place, Trace, one_line, say};
+use crate::ui::{Lines, LogWriter, Output, Place, Trace, one_line, say};
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -215,6 +215,7 @@ impl Common {
                 use io::Write as _;
                 writeln!(f, "socklab: {}", record.args())
             })
+            .target(env_logger::Target::Pipe(Box::new(LogWriter)))
             .init();
     }
 
@@ -279,6 +280,7 @@ impl Common {
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
 
         let errors = lines(Box::new(anstream::stderr()), Box::new(|| {}))?;
+        errors.take_log();
         let stop = std::sync::Arc::new(std::sync::OnceLock::<net::Stopper>::new());
         let stopped = std::sync::Arc::clone(&stop);
         let events = self

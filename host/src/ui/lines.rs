@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -69,6 +69,12 @@ impl Lines {
         }
     }
 
+    /// From here on the log's records are lines here: they come from the thread that serves, which
+    /// is not to wait for stderr.
+    pub(crate) fn take_log(&self) {
+        let _ = LOG.set(self.clone());
+    }
+
     /// Waits until all lines are out, or as long as a reader may be expected to take.
     pub(crate) fn finish(self) -> io::Result<()> {
         // An empty line is the end.
@@ -80,5 +86,25 @@ impl Lines {
             Some(e) => Err(e),
             None => Ok(()),
         }
+    }
+}
+
+/// Where the log goes instead of stderr.
+static LOG: OnceLock<Lines> = OnceLock::new();
+
+/// The log's end. It is written a record at a time.
+pub(crate) struct LogWriter;
+
+impl Write for LogWriter {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        match LOG.get() {
+            Some(lines) => lines.line(String::from_utf8_lossy(record).trim_end()),
+            None => io::stderr().write_all(record)?,
+        }
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -4,6 +4,6 @@ mod lines;
 mod output;
 mod trace;
 
-pub(crate) use lines::Lines;
+pub(crate) use lines::{Lines, LogWriter};
 pub(crate) use output::{Output, one_line, put_text, say};
 pub(crate) use trace::{Place, Trace};
