@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use socklab_core::wire::Dissect;
 
 use crate::net::{self, BindError, DialError, Limits, Observer, Running, Server, Service, Target};
-use crate::ui::{Lines, LogWriter, Output, Place, Trace, one_line, say};
+use crate::ui::{Lines, LogWriter, Output, Place, Trace, one_line, say, say_last};
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -226,7 +226,7 @@ impl Common {
             "event": "error", "message": failure.to_string(), "code": failure.code(),
         });
         let _ = self.output(false).event(&event);
-        say(format_args!("socklab: {}", one_line(&failure.to_string())));
+        say_last(format!("socklab: {}", one_line(&failure.to_string())));
     }
 
     /// The trace of a client, when one is wanted.

@@ -1,5 +1,8 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 use socklab_core::wire::Escaped;
@@ -8,6 +11,19 @@ use socklab_core::wire::Escaped;
 pub(crate) fn say(line: impl fmt::Display) {
     // In one write, so that lines of two threads do not mix.
     let _ = anstream::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// As [`say`], for the program's last line: when stderr is full and nobody reads it, or a thread is
+/// stuck in writing to it, the program ends all the same.
+pub(crate) fn say_last(line: String) {
+    let (said, done) = mpsc::sync_channel(1);
+    let spawned = thread::Builder::new().spawn(move || {
+        say(line);
+        let _ = said.send(());
+    });
+    if spawned.is_ok() {
+        let _: Result<(), RecvTimeoutError> = done.recv_timeout(Duration::from_secs(1));
+    }
 }
 
 /// What is said of an error stays one line and does nothing to a terminal, whatever a name that was
