@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -73,9 +73,14 @@ impl Capture {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn of(mut pipe: impl Read + Send + 'static) -> Self {
+    /// What comes out of a pipe. Without one there is nothing, and it has ended.
+    fn of(pipe: Option<impl Read + Send + 'static>) -> Self {
         let this = Self::default();
         let writer = this.clone();
+        let Some(mut pipe) = pipe else {
+            this.lock().ended = true;
+            return this;
+        };
         thread::spawn(move || {
             let mut buffer = [0; 65_536];
             loop {
@@ -206,22 +211,38 @@ impl Program {
     ///
     /// When the system cannot.
     pub fn start(mut self) -> Process {
-        let mut child = self
-            .command
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot start {:?}: {e}", self.command.get_program()));
-        let started = Instant::now();
-        // Its ends of pipes given by the caller are not to stay open here.
-        drop(self.command);
+        let child = self.spawn();
+        self.watch(child)
+    }
+
+    fn spawn(&mut self) -> Child {
+        let child = self.command.spawn();
+        child.unwrap_or_else(|e| panic!("cannot start {:?}: {e}", self.command.get_program()))
+    }
+
+    /// Drops the command too: its ends of pipes given by the caller are not to stay open here.
+    fn watch(self, mut child: Child) -> Process {
         Process {
             stdin: child.stdin.take(),
-            stdout: child.stdout.take().map(Capture::of).unwrap_or_default(),
-            stderr: child.stderr.take().map(Capture::of).unwrap_or_default(),
+            stdout: Capture::of(child.stdout.take()),
+            stderr: Capture::of(child.stderr.take()),
             child,
             name: self.name,
-            started,
+            started: Instant::now(),
             deadline: self.deadline,
         }
+    }
+
+    /// Starts it, and leaves the pipe of its stderr to whoever takes it.
+    ///
+    /// # Panics
+    ///
+    /// When the system cannot.
+    #[must_use]
+    pub fn start_unread(mut self) -> (Process, ChildStderr) {
+        let mut child = self.spawn();
+        let stderr = child.stderr.take().expect("a pipe");
+        (self.watch(child), stderr)
     }
 
     /// Starts it and waits until it ends.
