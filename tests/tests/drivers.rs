@@ -5,7 +5,7 @@ use embedded_io::ErrorKind;
 use embedded_nal::TcpErrorKind;
 use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
 use socklab_core::machine::{After, How, Input, Machine, Need, Refused, Then};
-use socklab_core::session::{Application, Session, Stop, TooSmall, pump};
+use socklab_core::session::{Application, Buffer, Session, Stop, TooSmall, pump};
 use socklab_core::{echo, math};
 use socklab_tests::oracle::{echo_message, echo_reply_bytes, question};
 use socklab_tests::rng::Rng;
@@ -499,6 +499,27 @@ fn buffers_that_are_too_small_are_refused() {
     assert!(Session::new(echo::Server::new(), [0; 44], [0; 4]).is_ok());
     let stream = Stream::new(b"", Ok(()), 1, 1);
     assert!(blocking::Connection::new(stream, math::Client::new(), [0; 8], [0; 4]).is_err());
+}
+
+#[test]
+fn a_buffer_moves_its_bytes_to_the_front_when_there_is_too_little_room_and_not_before() {
+    let mut buffer = Buffer::new([0; 8]);
+    assert_eq!((buffer.capacity(), buffer.room(8).len()), (8, 8));
+    buffer.room(8)[..6].copy_from_slice(b"abcdef");
+    buffer.fill(6);
+    buffer.consume(4);
+    // Two behind are enough for two, not for three; then what waits is at the front.
+    assert_eq!((buffer.room(2).len(), buffer.bytes()), (2, &b"ef"[..]));
+    assert_eq!((buffer.room(3).len(), buffer.bytes()), (6, &b"ef"[..]));
+    // More than there can be is no fault: it gives what there is.
+    assert_eq!((buffer.room(100).len(), buffer.bytes()), (6, &b"ef"[..]));
+    buffer.fill(100);
+    assert_eq!((buffer.bytes().len(), buffer.room(1).len()), (8, 0));
+    buffer.consume(100);
+    assert_eq!((buffer.bytes().len(), buffer.room(1).len()), (0, 8));
+    buffer.fill(3);
+    buffer.clear();
+    assert_eq!((buffer.bytes().len(), buffer.room(1).len()), (0, 8));
 }
 
 // ---------------------------------------------------------------- blocking
