@@ -22,7 +22,6 @@ impl Tick {
             TimerfdClockId::Monotonic,
             TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
         )?;
-        // Edge-triggered, as all of mio: each second is an edge, and nobody needs to read it.
         let fd = timer.as_raw_fd();
         registry.register(&mut mio::unix::SourceFd(&fd), token, mio::Interest::READABLE)?;
         Ok(Self { timer, on: false })
@@ -42,6 +41,11 @@ impl Tick {
         }
         true
     }
+
+    /// Takes a tick: the system arms a periodic timer again only when it has been read.
+    pub(super) fn take(&mut self) {
+        let _ = rustix::io::read(&self.timer, &mut [0; 8]);
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -55,4 +59,6 @@ impl Tick {
         self.on = on;
         !on
     }
+
+    pub(super) fn take(&mut self) {}
 }

@@ -1,0 +1,241 @@
+//! The server engine: one thread, a machine per connection, readiness from the system.
+//!
+//! ```text
+//!   round:  poll -> events -> accept -> `again` queue once through -> timers -> every second, sweep
+//!
+//!   turn of a connection:
+//!     unsent output?  send it; still blocked: do not read (that is the backpressure)
+//!     one read        into scratch, behind what is parked
+//!     pump            the machine, from scratch to scratch
+//!     one send        what stays, and what was not consumed, is parked
+//! ```
+//!
+//! A turn is bounded, so a flood delays nobody. All connections share two scratch buffers; one has
+//! memory of its own only while bytes of it wait.
+
+mod rounds;
+mod slot;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use mio::Waker;
+use socklab_core::machine::Machine;
+
+use self::rounds::Engine;
+use super::DEFAULT_TIMEOUT;
+use super::listen::{BindError, listen};
+use super::stack::Observer;
+
+/// What a server does for its clients.
+pub trait Service {
+    /// The protocol.
+    type Machine: Machine;
+    /// What the application remembers of one session. A few bytes: it is in every slot.
+    type State;
+
+    /// The scratch buffers' size in bytes, one for input and one for output: what one turn moves
+    /// at the most. 4 KiB suit short messages, 64 KiB bulk.
+    const SCRATCH: usize = 4096;
+
+    /// A client has come.
+    fn open(&mut self) -> (Self::Machine, Self::State);
+
+    /// A machine says something.
+    fn event(&mut self, state: &mut Self::State, event: <Self::Machine as Machine>::Event<'_>);
+
+    /// A machine would take a command. `None`: nothing to say.
+    fn command(
+        &mut self,
+        state: &mut Self::State,
+    ) -> Option<<Self::Machine as Machine>::Command<'_>>;
+
+    /// The server is to stop. The command that makes a session end soon, if there is one;
+    /// otherwise it may go on as long as [`Limits::grace`].
+    fn finish(&mut self) -> Option<<Self::Machine as Machine>::Command<'_>> {
+        None
+    }
+
+    /// A session is over.
+    fn closed(
+        &mut self,
+        peer: SocketAddr,
+        machine: &Self::Machine,
+        state: &Self::State,
+        ended: Ended<<Self::Machine as Machine>::Error>,
+    );
+}
+
+/// How a session ended, as the server sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended<E> {
+    /// As the protocol has it.
+    Done,
+    /// The client broke the protocol, or left or went silent too early.
+    Failed(E),
+    /// The server stopped and did not wait any longer.
+    Stopped,
+}
+
+/// What a server allows its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A connection on which nothing moves for so long is closed. `None`: never.
+    pub idle: Option<Duration>,
+    /// After a stop, sessions in flight have so long to end.
+    pub grace: Duration,
+    /// At a boundary of messages, the pause before the next one.
+    pub pace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            idle: Some(DEFAULT_TIMEOUT),
+            grace: Duration::from_secs(5),
+            pace: Duration::from_millis(30),
+        }
+    }
+}
+/// A server that has its address and does not serve yet.
+pub struct Server<S: Service> {
+    engine: Engine<S>,
+    addr: SocketAddr,
+    stopper: Stopper,
+}
+
+/// Stops a server, from any thread.
+#[derive(Clone)]
+pub struct Stopper {
+    waker: Arc<Waker>,
+    calls: Arc<AtomicU32>,
+}
+
+impl Stopper {
+    /// The server accepts no more, lets sessions in flight end, and returns. Asked a second time,
+    /// it does not wait for them.
+    pub fn stop(&self) {
+        self.calls.fetch_add(1, Ordering::Release);
+        // A poll that is gone needs no waking.
+        let _ = self.waker.wake();
+    }
+}
+
+/// A server in a thread of its own. Dropping it stops it, without grace for sessions in flight.
+pub struct Running {
+    addr: SocketAddr,
+    stopper: Stopper,
+    thread: Option<thread::JoinHandle<io::Result<()>>>,
+}
+
+impl<S: Service> Server<S> {
+    /// Listens on the first of these addresses that can be had. Port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`].
+    pub fn bind(addrs: impl ToSocketAddrs + fmt::Debug, service: S) -> Result<Self, BindError> {
+        let text = format!("{addrs:?}");
+        let failed = |source| BindError::new(text.trim_matches('"'), source);
+        let listener = listen(addrs)?;
+        let addr = listener.local_addr().map_err(failed)?;
+        let (engine, waker) = Engine::new(listener, service).map_err(failed)?;
+        let stopper = Stopper { waker: Arc::new(waker), calls: Arc::default() };
+        Ok(Self { engine, addr, stopper })
+    }
+
+    /// With these limits instead of the default ones.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.engine.limits = limits;
+        self
+    }
+
+    /// Shows every byte to `observer`.
+    #[must_use]
+    pub fn observed(mut self, observer: Option<Box<dyn Observer>>) -> Self {
+        self.engine.observer = observer;
+        self
+    }
+
+    /// The address it listens on.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What stops it.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Serves in this thread until [`Stopper::stop`]. Returns the service.
+    ///
+    /// # Errors
+    ///
+    /// When the system cannot poll. What goes wrong with one connection ends that connection only.
+    pub fn run(self) -> io::Result<S> {
+        let Self { mut engine, stopper, .. } = self;
+        engine.run(&stopper.calls)?;
+        Ok(engine.service)
+    }
+
+    /// Serves in a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread.
+    pub fn start(self) -> io::Result<Running>
+    where
+        S: Send + 'static,
+        S::State: Send,
+        S::Machine: Send,
+    {
+        let (addr, stopper) = (self.addr, self.stopper());
+        let thread = thread::Builder::new()
+            .name("socklab server".into())
+            .spawn(move || self.run().map(|_| ()))?;
+        Ok(Running { addr, stopper, thread: Some(thread) })
+    }
+}
+
+impl Running {
+    /// The address it listens on.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Stops it and waits until its sessions have ended, at most [`Limits::grace`].
+    ///
+    /// # Errors
+    ///
+    /// What made it end before.
+    pub fn stop(mut self) -> io::Result<()> {
+        self.stopper.stop();
+        self.join()
+    }
+
+    fn join(&mut self) -> io::Result<()> {
+        match self.thread.take().map(thread::JoinHandle::join) {
+            None | Some(Ok(Ok(()))) => Ok(()),
+            Some(Ok(Err(e))) => Err(e),
+            Some(Err(_)) => Err(io::Error::other("the server's thread panicked")),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            // Twice: do not wait.
+            self.stopper.stop();
+            self.stopper.stop();
+            let _ = self.join();
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! The engine's rounds: events, newcomers, timers, sweeps.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+use slab::Slab;
+use socklab_core::machine::{After, How, Machine as _};
+
+use super::slot::{Context, Phase, Slot, Turn, stamp};
+use super::{Ended, Limits, Service};
+use crate::net::dial::reason;
+use crate::net::peer::Peer;
+use crate::net::stack::Observer;
+use crate::net::tick::Tick;
+
+const LISTENER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
+const TICK: Token = Token(usize::MAX - 2);
+/// Accepted in one round at the most, so that a storm delays nobody who is already there.
+const ACCEPTS: usize = 64;
+/// At a stop, those in the backlog are accepted still: as many as it can hold.
+const BACKLOG_MAX: usize = 4096;
+/// Out of descriptors: no event tells when there are some again.
+const ACCEPT_RETRY_MS: u64 = 100;
+/// So many slots from the start: enough that the system maps them apart from the heap, where they
+/// cost nothing until they are used and grow without leaving holes.
+const SLOTS: usize = 4096;
+/// The peer has so long to read our last bytes and close.
+const LINGER_MS: u64 = 2000;
+const SWEEP_MS: u64 = 1000;
+/// All that is parked, in bytes, before connections get small reads: one client may hold 128 KiB,
+/// ten thousand may not hold ten thousand times that.
+const PARKED_MAX: usize = 64 << 20;
+/// A read is never smaller: it has to hold any protocol's longest unit.
+const SMALL_READ: usize = 2048;
+enum Accepting {
+    /// For the listener's next event.
+    Waiting,
+    /// There may be more.
+    Ready,
+    /// The system has no descriptor or memory; again at this time.
+    Starved(u64),
+}
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Timer {
+    due: u64,
+    key: usize,
+    number: u16,
+}
+
+pub(super) struct Engine<S: Service> {
+    poll: Poll,
+    tick: Tick,
+    listener: Option<TcpListener>,
+    pub(super) service: S,
+    slots: Slab<Slot<S::Machine, S::State>>,
+    again: VecDeque<usize>,
+    timers: BinaryHeap<Reverse<Timer>>,
+    input: Box<[u8]>,
+    output: Box<[u8]>,
+    parked: usize,
+    accepting: Accepting,
+    start: Instant,
+    /// ms since the start, read once a round.
+    now: u64,
+    pub(super) limits: Limits,
+    pub(super) observer: Option<Box<dyn Observer>>,
+}
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+impl<S: Service> Engine<S> {
+    /// An engine for this listener, and what wakes it.
+    pub(super) fn new(mut listener: TcpListener, service: S) -> io::Result<(Self, Waker)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let tick = Tick::new(poll.registry(), TICK)?;
+        let scratch = || vec![0; S::SCRATCH.max(SMALL_READ)].into_boxed_slice();
+        let engine = Self {
+            poll,
+            tick,
+            listener: Some(listener),
+            service,
+            slots: Slab::with_capacity(SLOTS),
+            again: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            input: scratch(),
+            output: scratch(),
+            parked: 0,
+            accepting: Accepting::Waiting,
+            start: Instant::now(),
+            now: 0,
+            limits: Limits::default(),
+            observer: None,
+        };
+        Ok((engine, waker))
+    }
+
+    /// Serves until it is told to stop and the last session has ended.
+    pub(super) fn run(&mut self, stops: &AtomicU32) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        let mut swept = 0;
+        let mut stopped_at = None;
+        loop {
+            let pause = self.pause(swept, stopped_at);
+            match self.poll.poll(&mut events, pause) {
+                Err(e) if e.kind() != ErrorKind::Interrupted => return Err(e),
+                _ => {}
+            }
+            self.now = millis(self.start.elapsed());
+            let mut ticked = false;
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accepting = Accepting::Ready,
+                    WAKER => {}
+                    TICK => ticked = true,
+                    Token(key) => {
+                        if let Some(slot) = self.slots.get_mut(key) {
+                            slot.hangup |= event.is_read_closed() || event.is_error();
+                            if !slot.queued {
+                                self.turn(key, After::More);
+                            }
+                        }
+                    }
+                }
+            }
+            // After the events: a slot freed by one of them is not to be taken by a newcomer while
+            // another event of the batch still names it.
+            self.accept(ACCEPTS);
+            for _ in 0..self.again.len() {
+                let Some(key) = self.again.pop_front() else { break };
+                if let Some(slot) = self.slots.get_mut(key) {
+                    slot.queued = false;
+                    self.turn(key, After::More);
+                }
+            }
+            self.ring();
+            if ticked || self.now - swept >= SWEEP_MS {
+                swept = self.now;
+                self.sweep();
+            }
+            let stops = stops.load(Ordering::Acquire);
+            if stops > 0 && stopped_at.is_none() {
+                stopped_at = Some(self.now);
+                self.finish();
+            }
+            if stops > 1 {
+                self.drop_all();
+            }
+            if let Some(at) = stopped_at {
+                if self.now - at >= millis(self.limits.grace) {
+                    self.drop_all();
+                }
+                if self.slots.is_empty() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// How long the poll may sleep.
+    fn pause(&mut self, swept: u64, stopped_at: Option<u64>) -> Option<Duration> {
+        if !self.again.is_empty() || matches!(self.accepting, Accepting::Ready) {
+            return Some(Duration::ZERO);
+        }
+        // Without connections there is nothing to sweep, and an idle server sleeps for good.
+        let ticks = self.tick.set(!self.slots.is_empty());
+        let until = |due: u64| due.saturating_sub(self.now);
+        let mut pauses = [None; 4];
+        if let Accepting::Starved(at) = self.accepting {
+            pauses[0] = Some(until(at));
+        }
+        pauses[1] = self.timers.peek().map(|Reverse(timer)| until(timer.due));
+        pauses[2] = (!ticks).then(|| until(swept.saturating_add(SWEEP_MS)));
+        pauses[3] = stopped_at.map(|at| until(at.saturating_add(millis(self.limits.grace))));
+        // Rounded up: waking a little early would poll again and again with a pause of 0.
+        pauses.into_iter().flatten().min().map(|ms| Duration::from_millis(ms + 1))
+    }
+
+    fn accept(&mut self, most: usize) {
+        match self.accepting {
+            Accepting::Waiting => return,
+            Accepting::Starved(at) if self.now < at => return,
+            _ => {}
+        }
+        let was_starved = matches!(self.accepting, Accepting::Starved(_));
+        for _ in 0..most {
+            let Some(listener) = &self.listener else {
+                self.accepting = Accepting::Waiting;
+                return;
+            };
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    if was_starved && !matches!(self.accepting, Accepting::Ready) {
+                        log::warn!("accepting clients again");
+                    }
+                    self.accepting = Accepting::Ready;
+                    self.open(stream, peer);
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    self.accepting = Accepting::Waiting;
+                    return;
+                }
+                // The client gave up before it was accepted.
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                    ) => {}
+                // EMFILE, ENFILE, ENOBUFS, ENOMEM, and whatever else a system may say: there is no
+                // event for its passing, and a loop would spin.
+                Err(e) => {
+                    if !was_starved {
+                        log::warn!("cannot accept clients now: {}; they wait", reason(&e));
+                    }
+                    self.accepting = Accepting::Starved(self.now.saturating_add(ACCEPT_RETRY_MS));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, mut stream: TcpStream, peer: SocketAddr) {
+        // A small message is not to wait for the acknowledgement of the one before.
+        let _ = stream.set_nodelay(true);
+        let entry = self.slots.vacant_entry();
+        let key = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(e) = self.poll.registry().register(&mut stream, Token(key), interest) {
+            log::warn!("{peer}: cannot watch the connection: {}", reason(&e));
+            return;
+        }
+        let (machine, state) = self.service.open();
+        let peer = Peer::from(peer);
+        log::debug!("{}: connected", SocketAddr::from(peer));
+        entry.insert(Slot::new(stream, machine, state, peer, self.now));
+        self.turn(key, After::More);
+    }
+
+    /// A connection's turn, and what follows from it.
+    fn turn(&mut self, key: usize, after: After) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let before = slot.park.as_ref().map_or(0, |park| park.bytes());
+        let mut context = Context {
+            key,
+            now: self.now,
+            service: &mut self.service,
+            input: &mut self.input,
+            read_max: if self.parked > PARKED_MAX { SMALL_READ } else { usize::MAX },
+            output: &mut self.output,
+            observer: &mut self.observer,
+            pause: None,
+        };
+        let turn = slot.turn(after, &mut context);
+        let pause = context.pause;
+        let after = slot.park.as_ref().map_or(0, |park| park.bytes());
+        self.parked = self.parked + after - before;
+        if let Some(ms) = pause {
+            slot.timer = slot.timer.wrapping_add(1);
+            let ms = ms.unwrap_or(millis(self.limits.pace));
+            let due = self.now.saturating_add(ms);
+            self.timers.push(Reverse(Timer { due, key, number: slot.timer }));
+        }
+        match turn {
+            Turn::Wait => {}
+            Turn::Again => {
+                if !std::mem::replace(&mut slot.queued, true) {
+                    self.again.push_back(key);
+                }
+            }
+            Turn::Close => {
+                self.remove(key);
+                // A descriptor is free now.
+                if let Accepting::Starved(at) = &mut self.accepting {
+                    *at = self.now;
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, key: usize) {
+        let slot = self.slots.remove(key);
+        self.parked -= slot.park.as_ref().map_or(0, |park| park.bytes());
+        if let Some(observer) = &mut self.observer {
+            observer.ended(key, slot.peer.into());
+        }
+        // Not yet told: its machine had not finished.
+        if !matches!(slot.phase, Phase::Flushing | Phase::Lingering) {
+            self.service.closed(slot.peer.into(), &slot.machine, &slot.state, Ended::Stopped);
+        }
+    }
+
+    /// Wakes the connections whose pause is over.
+    fn ring(&mut self) {
+        while let Some(Reverse(timer)) = self.timers.peek() {
+            if timer.due > self.now {
+                return;
+            }
+            let Some(Reverse(Timer { key, number, .. })) = self.timers.pop() else { return };
+            let Some(slot) = self.slots.get_mut(key) else { continue };
+            if slot.timer != number {
+                continue;
+            }
+            match slot.phase {
+                Phase::Paused => {
+                    slot.phase = Phase::Open;
+                    self.turn(key, After::More);
+                }
+                Phase::Listening => {
+                    slot.phase = Phase::Open;
+                    self.turn(key, After::Silence);
+                }
+                Phase::Open | Phase::Boundary | Phase::Flushing | Phase::Lingering => {}
+            }
+        }
+    }
+
+    /// Ends the connections on which nothing moves.
+    fn sweep(&mut self) {
+        let idle = self.limits.idle.map_or(u64::MAX, millis);
+        let mut expired = Vec::new();
+        for (key, slot) in &self.slots {
+            let age = u64::from(stamp(self.now).wrapping_sub(slot.stamp));
+            let limit = if slot.phase == Phase::Lingering { LINGER_MS } else { idle };
+            if age >= limit {
+                expired.push(key);
+            }
+        }
+        for key in expired {
+            let Some(slot) = self.slots.get_mut(key) else { continue };
+            match slot.phase {
+                Phase::Flushing | Phase::Lingering => self.remove(key),
+                Phase::Open | Phase::Boundary | Phase::Paused | Phase::Listening => {
+                    slot.end = Some(How::TimedOut);
+                    slot.phase = Phase::Open;
+                    // A peer that reads nothing is not to keep its slot by that.
+                    if let Some(park) = &mut slot.park {
+                        park.output.clear();
+                        park.sent = 0;
+                    }
+                    self.turn(key, After::More);
+                    if self.slots.contains(key) {
+                        self.remove(key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// No more clients; those in flight are to end.
+    fn finish(&mut self) {
+        // Whoever is in the backlog has been told by the system that he is connected.
+        self.accepting = Accepting::Ready;
+        self.accept(BACKLOG_MAX);
+        if let Some(mut listener) = self.listener.take() {
+            // Dropped, not muted: a muted listener goes on accepting in the kernel.
+            let _ = self.poll.registry().deregister(&mut listener);
+        }
+        self.accepting = Accepting::Waiting;
+        let keys: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let Some(slot) = self.slots.get_mut(key) else { continue };
+            if let Some(command) = self.service.finish() {
+                // Refused when the session is over: good too.
+                let _ = slot.machine.command(command, &mut []);
+                self.turn(key, After::More);
+            }
+        }
+    }
+
+    fn drop_all(&mut self) {
+        let keys: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.remove(key);
+        }
+    }
+}

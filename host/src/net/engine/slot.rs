@@ -1,0 +1,380 @@
+//! One connection, and its turn.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use socklab_core::machine::{After, How, Input, Machine, Need};
+use socklab_core::session::{Application, Pumped, Stop, pump};
+
+use super::{Ended, Service};
+use crate::net::peer::Peer;
+use crate::net::stack::{Direction, Observer};
+
+/// Bytes of a connection that wait.
+#[derive(Default)]
+pub(super) struct Park {
+    /// From the peer, not consumed yet.
+    input: Vec<u8>,
+    /// To the peer, not sent yet from `sent` on.
+    pub(super) output: Vec<u8>,
+    pub(super) sent: usize,
+}
+
+impl Park {
+    pub(super) fn bytes(&self) -> usize {
+        self.input.capacity() + self.output.capacity()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// At a boundary whose bytes are not sent yet.
+    Boundary,
+    /// At a boundary; the machine goes on when its timer rings.
+    Paused,
+    /// As `Open`, and a timer tells when the peer has been silent.
+    Listening,
+    /// The machine has finished: what is parked leaves, then the sending side closes.
+    Flushing,
+    /// Our last bytes are sent; the peer reads them and closes.
+    Lingering,
+}
+
+/// All there is of a connection. With ten thousand of them, every byte counts.
+pub(super) struct Slot<M, T> {
+    stream: TcpStream,
+    /// When something last moved, in ms since the start, its low 32 bits; of a lingering one, when
+    /// that began.
+    pub(super) stamp: u32,
+    pub(super) park: Option<Box<Park>>,
+    pub(super) machine: M,
+    pub(super) state: T,
+    pub(super) peer: Peer,
+    /// The number of the timer that counts.
+    pub(super) timer: u16,
+    pub(super) phase: Phase,
+    pub(super) end: Option<How>,
+    /// The system has announced the end: read on until it is there.
+    pub(super) hangup: bool,
+    /// In the `again` queue. Never twice, or a flood would take turns by its events too.
+    pub(super) queued: bool,
+}
+/// What to do with a connection after its turn.
+pub(super) enum Turn {
+    Wait,
+    Again,
+    Close,
+}
+/// The service and one session's state, as what a pump talks to.
+struct Talk<'s, S: Service> {
+    service: &'s mut S,
+    state: &'s mut S::State,
+}
+
+impl<S: Service> Application<S::Machine> for Talk<'_, S> {
+    fn event(&mut self, event: <S::Machine as Machine>::Event<'_>) {
+        self.service.event(self.state, event);
+    }
+
+    fn command(&mut self) -> Option<<S::Machine as Machine>::Command<'_>> {
+        self.service.command(self.state)
+    }
+}
+/// A point of time as a slot keeps it: differences up to 49 days come out right.
+#[expect(clippy::cast_possible_truncation, reason = "that is the point")]
+pub(super) const fn stamp(now: u64) -> u32 {
+    now as u32
+}
+/// What a turn has besides its slot.
+pub(super) struct Context<'e, S: Service> {
+    pub(super) key: usize,
+    pub(super) now: u64,
+    pub(super) service: &'e mut S,
+    pub(super) input: &'e mut [u8],
+    pub(super) read_max: usize,
+    pub(super) output: &'e mut [u8],
+    pub(super) observer: &'e mut Option<Box<dyn Observer>>,
+    /// A timer is wanted: of so many ms, or of the pace.
+    pub(super) pause: Option<Option<u64>>,
+}
+
+impl<S: Service> Context<'_, S> {
+    fn note_received(&mut self, peer: Peer, at: usize, n: usize) {
+        if let Some(observer) = self.observer {
+            let bytes = &self.input[at..at + n];
+            observer.moved(self.key, peer.into(), Direction::Received, bytes);
+        }
+    }
+}
+
+impl<M: Machine, T> Slot<M, T> {
+    pub(super) fn new(stream: TcpStream, machine: M, state: T, peer: Peer, now: u64) -> Self {
+        Self {
+            stream,
+            stamp: stamp(now),
+            park: None,
+            machine,
+            state,
+            peer,
+            timer: 0,
+            phase: Phase::Open,
+            end: None,
+            hangup: false,
+            queued: false,
+        }
+    }
+
+    /// What this connection can do now, once.
+    pub(super) fn turn<S>(&mut self, silence: After, context: &mut Context<'_, S>) -> Turn
+    where
+        S: Service<Machine = M, State = T>,
+    {
+        match self.phase {
+            Phase::Lingering => return self.linger(context),
+            Phase::Paused => return Turn::Wait,
+            Phase::Open | Phase::Listening | Phase::Boundary | Phase::Flushing => {}
+        }
+        if !self.send_parked(context) {
+            return Turn::Wait;
+        }
+        match self.phase {
+            Phase::Flushing => return self.close_sending(context),
+            Phase::Boundary => {
+                self.phase = Phase::Paused;
+                context.pause = Some(None);
+                return Turn::Wait;
+            }
+            _ => {}
+        }
+
+        let (have, drained) = self.read_behind_parked(context);
+        let after = match (self.end, silence) {
+            (Some(how), _) => After::End(how),
+            (None, silence) => silence,
+        };
+        let mut talk = Talk { service: &mut *context.service, state: &mut self.state };
+        let input = Input { bytes: &context.input[..have], after };
+        let Pumped { consumed, written, stop } =
+            pump(&mut self.machine, &mut talk, input, context.output);
+
+        // What was not consumed stays, unless nobody is to look at it again.
+        let over = matches!(stop, Stop::Done | Stop::Abort | Stop::Failed(_));
+        self.park_input(if over { &[] } else { &context.input[consumed..have] });
+        let blocked = stop != Stop::Abort && !self.send_fresh(written, context);
+        self.unpark();
+
+        let need = match stop {
+            Stop::Need(need) => need,
+            Stop::Boundary => {
+                self.phase = if blocked { Phase::Boundary } else { Phase::Paused };
+                context.pause = (!blocked).then_some(None);
+                return Turn::Wait;
+            }
+            Stop::Abort => {
+                self.report(Ended::Done, context);
+                let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+                return Turn::Close;
+            }
+            Stop::Done => return self.finish(Ended::Done, blocked, context),
+            Stop::Failed(e) => return self.finish(Ended::Failed(e), blocked, context),
+        };
+        if blocked {
+            // Its being writable again brings the next turn.
+            return Turn::Wait;
+        }
+        if let Need::InputOrSilence(ms) = need
+            && self.phase != Phase::Listening
+        {
+            self.phase = Phase::Listening;
+            context.pause = Some(Some(u64::from(ms)));
+        }
+        let full = have - consumed >= context.input.len();
+        match need {
+            Need::Output => Turn::Again,
+            // Read ahead, as far as there is room, to notice when the peer leaves.
+            Need::Command if full || self.end.is_some() => Turn::Wait,
+            // After the end nothing comes: a machine that still asks for it is mistaken.
+            Need::Input | Need::InputOrSilence(_) | Need::Either if self.end.is_some() => {
+                Turn::Close
+            }
+            _ if !drained => Turn::Again,
+            _ => Turn::Wait,
+        }
+    }
+
+    /// One read into scratch, behind what is parked. How many bytes are there then, and whether
+    /// the socket has no more.
+    fn read_behind_parked<S: Service>(&mut self, context: &mut Context<'_, S>) -> (usize, bool) {
+        let mut have = 0;
+        if let Some(park) = &self.park {
+            have = park.input.len();
+            context.input[..have].copy_from_slice(&park.input);
+        }
+        let room = (context.input.len() - have).min(context.read_max);
+        if self.end.is_some() || room == 0 {
+            return (have, self.end.is_some());
+        }
+        let Some(n) = self.read(&mut context.input[have..have + room]) else {
+            return (have, true);
+        };
+        context.note_received(self.peer, have, n);
+        if n > 0 {
+            self.stamp = stamp(context.now);
+            if self.phase == Phase::Listening {
+                self.phase = Phase::Open;
+            }
+        }
+        // A short read has emptied the socket, unless its end is still to be read. (On unix; it
+        // saves the read that would say so.)
+        (have + n, self.end.is_some() || (n < room && !self.hangup))
+    }
+
+    /// `None` when nothing is there. The end is 0, and noted.
+    fn read(&mut self, room: &mut [u8]) -> Option<usize> {
+        loop {
+            match self.stream.read(room) {
+                Ok(0) => self.end = Some(How::Closed),
+                Ok(n) => return Some(n),
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return None,
+                Err(_) => self.end = Some(How::Reset),
+            }
+            return Some(0);
+        }
+    }
+
+    /// Sends the parked output. Whether none is left.
+    fn send_parked<S: Service>(&mut self, context: &mut Context<'_, S>) -> bool {
+        let Some(mut park) = self.park.take() else { return true };
+        let waiting = &park.output[park.sent..];
+        park.sent += self.send(waiting, context.now, context.observer, context.key);
+        let all = park.sent == park.output.len();
+        if all {
+            park.output.clear();
+            park.sent = 0;
+        }
+        self.park = Some(park);
+        self.unpark();
+        all
+    }
+
+    /// Sends what the machine has just written, and parks what the socket does not take. Whether
+    /// nothing is left.
+    fn send_fresh<S: Service>(&mut self, written: usize, context: &mut Context<'_, S>) -> bool {
+        let fresh = &context.output[..written];
+        let n = self.send(fresh, context.now, context.observer, context.key);
+        if n < written {
+            let park = self.park.get_or_insert_default();
+            park.output.extend_from_slice(&fresh[n..]);
+        }
+        n == written
+    }
+
+    /// How many of the bytes the socket took. When the peer takes none any more they count as
+    /// taken: how it left shows when reading.
+    fn send(
+        &mut self,
+        bytes: &[u8],
+        now: u64,
+        observer: &mut Option<Box<dyn Observer>>,
+        key: usize,
+    ) -> usize {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.stream.write(&bytes[sent..]) {
+                Ok(n) if n > 0 => {
+                    self.stamp = stamp(now);
+                    if let Some(observer) = observer {
+                        let bytes = &bytes[sent..sent + n];
+                        observer.moved(key, self.peer.into(), Direction::Sent, bytes);
+                    }
+                    sent += n;
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return sent,
+                Ok(_) | Err(_) => return bytes.len(),
+            }
+        }
+        sent
+    }
+
+    fn park_input(&mut self, rest: &[u8]) {
+        match &mut self.park {
+            None if rest.is_empty() => {}
+            None => {
+                self.park = Some(Box::new(Park { input: rest.to_vec(), ..Park::default() }));
+            }
+            Some(park) => {
+                park.input.clear();
+                park.input.extend_from_slice(rest);
+            }
+        }
+    }
+
+    /// Gives the memory back when nothing waits.
+    fn unpark(&mut self) {
+        if self.park.as_ref().is_some_and(|p| p.input.is_empty() && p.output.is_empty()) {
+            self.park = None;
+        }
+    }
+
+    fn report<S>(&mut self, ended: Ended<M::Error>, context: &mut Context<'_, S>)
+    where
+        S: Service<Machine = M, State = T>,
+    {
+        context.service.closed(self.peer.into(), &self.machine, &self.state, ended);
+        self.phase = Phase::Flushing;
+    }
+
+    /// The machine has finished: its last bytes leave, then the connection closes.
+    fn finish<S>(
+        &mut self,
+        ended: Ended<M::Error>,
+        blocked: bool,
+        context: &mut Context<'_, S>,
+    ) -> Turn
+    where
+        S: Service<Machine = M, State = T>,
+    {
+        self.report(ended, context);
+        if blocked { Turn::Wait } else { self.close_sending(context) }
+    }
+
+    /// All is sent. To close with unread input would make the system send a reset, which can
+    /// destroy our last bytes on their way: close the sending side and wait for the peer's end.
+    fn close_sending<S: Service>(&mut self, context: &mut Context<'_, S>) -> Turn {
+        if self.end.is_some() || self.stream.shutdown(Shutdown::Write).is_err() {
+            return Turn::Close;
+        }
+        self.park = None;
+        self.phase = Phase::Lingering;
+        self.stamp = stamp(context.now);
+        self.linger(context)
+    }
+
+    /// Reads and drops what the peer still sends, until its end.
+    fn linger<S: Service>(&mut self, context: &mut Context<'_, S>) -> Turn {
+        match self.read(context.input) {
+            None => Turn::Wait,
+            Some(0) => Turn::Close,
+            Some(_) => Turn::Again,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socklab_core::math;
+
+    use super::*;
+
+    #[test]
+    fn ten_thousand_idle_quizzes_take_64_bytes_each_at_the_most() {
+        // In debug builds mio keeps more in a stream than its descriptor.
+        let whole = (52 + size_of::<TcpStream>()).next_multiple_of(8);
+        assert_eq!(size_of::<Option<Slot<math::Server, [u16; 2]>>>(), whole);
+    }
+}
