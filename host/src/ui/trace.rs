@@ -129,7 +129,9 @@ impl<D: Dissect> Side<D> {
                     };
                     let (message_bytes, tail) = rest.split_at(n);
                     let hex = hex(message_bytes);
-                    rows.push(Row { hex, meaning: message.to_string(), note });
+                    // A line break in a payload is none in a trace.
+                    let meaning = message.to_string().replace('\n', "\\n");
+                    rows.push(Row { hex, meaning, note });
                     calls = vec![];
                     rest = tail;
                 }
