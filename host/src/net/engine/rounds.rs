@@ -120,7 +120,10 @@ impl<S: Service> Engine<S> {
                 match event.token() {
                     LISTENER => self.accepting = Accepting::Ready,
                     WAKER => {}
-                    TICK => ticked = true,
+                    TICK => {
+                        self.tick.take();
+                        ticked = true;
+                    }
                     Token(key) => {
                         if let Some(slot) = self.slots.get_mut(key) {
                             slot.hangup |= event.is_read_closed() || event.is_error();
