@@ -473,6 +473,27 @@ fn three_hundred_megabytes_stream_through_little_memory() {
 }
 
 #[test]
+fn the_idle_timeout_needs_nobody_else_to_wake_the_server() {
+    let closed_in_time = |server: &Server, bytes: usize| {
+        let mut stream = server.connect();
+        let start = Instant::now();
+        assert_eq!(read_all(&mut stream).len(), bytes);
+        let took = start.elapsed();
+        assert!((1400..4000).contains(&took.as_millis()), "closed after {took:?}");
+    };
+    thread::scope(|scope| {
+        for (protocol, bytes) in [("math", 9), ("echo", 0)] {
+            scope.spawn(move || {
+                let server = Server::start(protocol, &["--timeout", "1500ms"]);
+                closed_in_time(&server, bytes);
+                // Again, after a pause without any client.
+                closed_in_time(&server, bytes);
+            });
+        }
+    });
+}
+
+#[test]
 fn the_idle_timeout_closes_the_idle_only() {
     let server = Server::start("echo", &["--timeout", "1s"]);
     let (mut idle, mut busy, mut slow) = (server.connect(), server.connect(), server.connect());
