@@ -118,6 +118,8 @@ impl<S: Service> Engine<S> {
             let mut ticked = false;
             for event in &events {
                 match event.token() {
+                    // One more who waits does not end the want of descriptors.
+                    LISTENER if matches!(self.accepting, Accepting::Starved(_)) => {}
                     LISTENER => self.accepting = Accepting::Ready,
                     WAKER => {}
                     TICK => {
