@@ -127,12 +127,20 @@ mod usage {
                 assert!(text.contains(word), "no {word} for {shell}");
             }
         }
-        let manual = Program::socklab(&["man"]).run();
-        let manual = String::from_utf8(manual.success().to_vec()).unwrap();
-        assert!(manual.contains(".TH socklab 1") && manual.contains(".SH NAME"), "{manual}");
-        for word in ["full\\-range", "buffer", "Exit codes"] {
-            assert!(manual.contains(word), "no {word}");
+        // A page for the program and one for each of its commands.
+        for (args, words) in [
+            (&["man"][..], &[".TH socklab 1", ".SH NAME", "Exit codes"][..]),
+            (&["man", "math", "server"], &[".TH socklab-math-server 1", "full\\-range"]),
+            (&["man", "echo", "client"], &[".TH socklab-echo-client 1", "buffer"]),
+        ] {
+            let page = Program::socklab(args).run();
+            let page = String::from_utf8(page.success().to_vec()).unwrap();
+            for word in words {
+                assert!(page.contains(word), "no {word} in {args:?}: {page}");
+            }
         }
+        let finished = Program::socklab(&["man", "no", "such"]).run();
+        assert!(finished.failure(2).contains("no such"), "{finished:?}");
     }
 }
 
