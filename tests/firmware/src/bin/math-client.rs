@@ -1,0 +1,118 @@
+//! Solves the math quiz of the server it dials and logs the secret.
+//!
+//! `to=10.0.2.2:8000 timeout=30 seed=1`: where, how many seconds the server may be silent, and
+//! what the network's numbers start from.
+
+#![no_std]
+#![no_main]
+
+use core::net::SocketAddr;
+
+use cortex_m_rt::entry;
+use embedded_nal::TcpClientStack;
+use smoltcp::time::Duration;
+use socklab_core::driver::{Error, Next, nonblocking::Connection};
+use socklab_core::math::client::{self, Client, Event};
+use socklab_firmware::nal::{self, Stack};
+use socklab_firmware::{Exit, args, clock, exit, start};
+use static_cell::ConstStaticCell;
+
+/// Why there is no secret.
+enum Failure {
+    Peer(client::Error),
+    Network(nal::Error),
+    Silent,
+}
+
+static STORAGE: ConstStaticCell<nal::Sockets<1>> = ConstStaticCell::new(nal::sockets());
+static BUFFERS: ConstStaticCell<nal::Buffers<1, 1024, 512>> = ConstStaticCell::new(nal::buffers());
+
+#[entry]
+fn main() -> ! {
+    let ethernet = start();
+    let (mut to, mut timeout, mut seed) = (SocketAddr::from(([10, 0, 2, 2], 8000)), 30, 1);
+    let read = args::read(|name, value| match name {
+        "to" => args::set(&mut to, value),
+        "timeout" => args::set(&mut timeout, value),
+        "seed" => args::set(&mut seed, value),
+        _ => None,
+    });
+    if read.is_err() {
+        exit(Exit::Usage);
+    }
+    let mut stack = Stack::new(ethernet, STORAGE.take(), BUFFERS.take(), seed);
+    let result = solve(&mut stack, to, Duration::from_secs(timeout));
+    stack.finish();
+    exit(match result {
+        Ok(()) => Exit::Done,
+        Err(Failure::Peer(e)) => {
+            defmt::error!("{}", e);
+            Exit::Peer
+        }
+        Err(Failure::Network(e)) => {
+            defmt::error!("cannot connect to {}: {}", to, e);
+            Exit::Network
+        }
+        Err(Failure::Silent) => {
+            defmt::error!("cannot connect to {}: no answer in time", to);
+            Exit::Network
+        }
+    })
+}
+
+fn solve<const N: usize>(
+    stack: &mut Stack<N>,
+    to: SocketAddr,
+    timeout: Duration,
+) -> Result<(), Failure> {
+    defmt::info!("dialling {}", to);
+    let mut deadline = clock::now() + timeout;
+    let mut socket = stack.socket().map_err(Failure::Network)?;
+    while let Err(e) = stack.connect(&mut socket, to) {
+        match e {
+            nb::Error::WouldBlock if clock::now() >= deadline => return Err(Failure::Silent),
+            nb::Error::WouldBlock => stack.wait(Some(deadline)),
+            nb::Error::Other(e) => return Err(Failure::Network(e)),
+        }
+        stack.poll();
+    }
+
+    let connection = Connection::new(socket, Client::new(), [0; 64], [0; 64]);
+    let mut connection = connection.expect("a message has 9 bytes");
+    let result = loop {
+        match connection.next(stack) {
+            Ok(next) => {
+                deadline = clock::now() + timeout;
+                match next {
+                    Next::Event(Event::Question(question)) => {
+                        let (a, b, sum) = (question.a, question.b, question.sum());
+                        defmt::info!("{=u32} + {=u32} = {=u32}", a, b, sum);
+                    }
+                    Next::Event(Event::Secret(secret)) => {
+                        defmt::info!("secret: {=[u8]:a}", secret.0);
+                    }
+                    Next::Done | Next::Abort => break Ok(()),
+                    Next::Command | Next::Boundary => {}
+                }
+            }
+            Err(nb::Error::WouldBlock) => {
+                stack.wait(Some(deadline));
+                stack.poll();
+                if clock::now() >= deadline {
+                    connection.give_up();
+                }
+            }
+            Err(nb::Error::Other(Error::Protocol(e))) => break Err(Failure::Peer(e)),
+            Err(nb::Error::Other(Error::Transport(e))) => break Err(Failure::Network(e)),
+            Err(nb::Error::Other(Error::Refused(_))) => {
+                defmt::unreachable!("it is given no command")
+            }
+        }
+    };
+    if let Some(fault) = connection.fault() {
+        defmt::warn!("the network said: {}", fault);
+    }
+    // In good order, or the server would be left with a connection to nobody.
+    stack.close(connection.into_socket()).map_err(Failure::Network)?;
+    result
+}

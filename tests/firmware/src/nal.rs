@@ -1,0 +1,384 @@
+//! TCP over smoltcp as [`embedded_nal`] has it, in memory given once: no allocation.
+//!
+//! ```text
+//!              connect                               close
+//!   Free -------------------------> Open ----------------------> Closing
+//!    ^ |                             ^                              |
+//!    | '--listen--> Waiting --accept-'                              |
+//!    '----------------- the peer has closed too, or a while passed -'
+//! ```
+//!
+//! smoltcp has no backlog: a socket that listens becomes the connection. So a listener keeps
+//! [`BACKLOG`] of them, and a client that comes while one is on its way finds another.
+
+use core::net::{Ipv4Addr, SocketAddr};
+
+use embedded_nal::{TcpClientStack, TcpError, TcpErrorKind, TcpFullStack};
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet, SocketStorage};
+use smoltcp::socket::tcp;
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{HardwareAddress, IpCidr, Ipv4Cidr};
+
+use crate::clock;
+use crate::ethernet::Ethernet;
+
+/// So many sockets listen for one listener.
+pub const BACKLOG: usize = 2;
+
+/// How long a peer may be silent about what was sent before the connection counts as lost.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// An idle peer is asked this often whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How long the peer may take to close after us.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// QEMU's user network gives its guest this address.
+const ADDRESS: Ipv4Cidr = Ipv4Cidr::new(Ipv4Addr::new(10, 0, 2, 15), 24);
+/// The host, as its guest sees it.
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+
+/// What `N` sockets need besides buffers. Apart from them, since it does not start as zeros and so
+/// takes room in flash too.
+pub type Sockets<const N: usize> = [SocketStorage<'static>; N];
+
+/// What they start as.
+pub const fn sockets<const N: usize>() -> Sockets<N> {
+    [SocketStorage::EMPTY; N]
+}
+
+/// Buffers of `N` sockets: of `RX` bytes for what has come, of `TX` bytes for what is to go.
+pub type Buffers<const N: usize, const RX: usize, const TX: usize> = [([u8; RX], [u8; TX]); N];
+
+/// What they start as.
+pub const fn buffers<const N: usize, const RX: usize, const TX: usize>() -> Buffers<N, RX, TX> {
+    [([0; RX], [0; TX]); N]
+}
+
+/// The network, with `N` sockets.
+pub struct Stack<const N: usize> {
+    ethernet: Ethernet,
+    interface: Interface,
+    sockets: SocketSet<'static>,
+    slots: [Slot; N],
+    next_port: u16,
+    idle_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    handle: SocketHandle,
+    usage: Usage,
+    /// When bytes went through last.
+    moved: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Usage {
+    Free,
+    /// For a listener on this port.
+    Waiting(u16),
+    Open,
+    /// Until the peer closes too, or until then.
+    Closing(Instant),
+}
+
+/// A socket, or what will be one.
+#[derive(Debug, defmt::Format)]
+pub struct Socket(Kind);
+
+#[derive(Clone, Copy, Debug, defmt::Format)]
+enum Kind {
+    New,
+    Bound(u16),
+    Listener(u16),
+    /// The slot of this index.
+    Connection(usize),
+}
+
+/// Why the network could not do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, defmt::Format)]
+pub enum Error {
+    /// Every socket is taken.
+    NoSocket,
+    /// The socket is of the wrong kind for that.
+    WrongKind,
+    /// There is no way to that address.
+    Unaddressable,
+    /// Nobody listens there.
+    Refused,
+    /// The connection is gone: reset, or its peer has fallen silent.
+    Lost,
+    /// Nothing went through for as long as [`Stack::set_idle_timeout`] allows.
+    Silent,
+    /// We have closed it ourselves.
+    Closed,
+}
+
+impl TcpError for Error {
+    fn kind(&self) -> TcpErrorKind {
+        match self {
+            Self::Closed => TcpErrorKind::PipeClosed,
+            _ => TcpErrorKind::Other,
+        }
+    }
+}
+
+impl<const N: usize> Stack<N> {
+    /// The network over this controller. `seed` is what its sequence and port numbers start from.
+    pub fn new<const RX: usize, const TX: usize>(
+        mut ethernet: Ethernet,
+        sockets: &'static mut Sockets<N>,
+        buffers: &'static mut Buffers<N, RX, TX>,
+        seed: u64,
+    ) -> Self {
+        let mut config = Config::new(HardwareAddress::Ethernet(ethernet.address()));
+        config.random_seed = seed;
+        let mut interface = Interface::new(config, &mut ethernet, clock::now());
+        interface.update_ip_addrs(|addresses| {
+            // The first of the one or more it has room for.
+            let _ = addresses.push(IpCidr::Ipv4(ADDRESS));
+        });
+        // Likewise.
+        let _ = interface.routes_mut().add_default_ipv4_route(GATEWAY);
+
+        let mut sockets = SocketSet::new(&mut sockets[..]);
+        let mut buffers = buffers.iter_mut();
+        let slots = [(); N].map(|()| {
+            let (rx, tx) = match buffers.next() {
+                Some((rx, tx)) => (&mut rx[..], &mut tx[..]),
+                None => Default::default(),
+            };
+            let mut socket =
+                tcp::Socket::new(tcp::SocketBuffer::new(rx), tcp::SocketBuffer::new(tx));
+            // A quiz is small messages back and forth; the driver puts together what belongs so.
+            socket.set_nagle_enabled(false);
+            Slot { handle: sockets.add(socket), usage: Usage::Free, moved: Instant::ZERO }
+        });
+        // RFC 6335: 49152 and up are for this.
+        let next_port = 49_152 | seed.to_le_bytes().iter().fold(0, |p, b| p << 3 ^ u16::from(*b));
+        Self { ethernet, interface, sockets, slots, next_port, idle_timeout: None }
+    }
+
+    /// A connection on which no byte has gone through for so long is [`Error::Silent`] from then
+    /// on. Without it, whoever connects and says nothing keeps a socket for ever.
+    pub fn set_idle_timeout(&mut self, timeout: Duration) {
+        self.idle_timeout = Some(timeout);
+    }
+
+    /// Moves what there is to move, in both directions.
+    pub fn poll(&mut self) {
+        let now = clock::now();
+        self.interface.poll(now, &mut self.ethernet, &mut self.sockets);
+        for slot in &mut self.slots {
+            if let Usage::Closing(until) = slot.usage {
+                let socket = self.sockets.get_mut::<tcp::Socket<'_>>(slot.handle);
+                if now >= until {
+                    socket.abort();
+                }
+                if !socket.is_open() {
+                    slot.usage = Usage::Free;
+                }
+            }
+        }
+    }
+
+    /// Sleeps until there is something for [`poll`](Self::poll) to do, or until then.
+    pub fn wait(&mut self, until: Option<Instant>) {
+        loop {
+            let now = clock::now();
+            let deadlines = self.slots.iter().filter_map(|slot| match slot.usage {
+                Usage::Closing(until) => Some(until),
+                Usage::Open => self.idle_timeout.map(|timeout| slot.moved + timeout),
+                Usage::Free | Usage::Waiting(_) => None,
+            });
+            // Nothing of this when there is something to send: it must not wait for a tick.
+            let due = self.interface.poll_at(now, &self.sockets);
+            let mut all = due.into_iter().chain(deadlines).chain(until);
+            if self.ethernet.has_frame() || all.any(|at| at <= now) {
+                return;
+            }
+            self.ethernet.sleep();
+        }
+    }
+
+    /// Sees closed connections to their end, so that the peers get to know.
+    pub fn finish(&mut self) {
+        loop {
+            self.poll();
+            if !self.slots.iter().any(|slot| matches!(slot.usage, Usage::Closing(_))) {
+                return;
+            }
+            self.wait(None);
+        }
+    }
+
+    fn open(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        (slot.usage, slot.moved) = (Usage::Open, clock::now());
+    }
+
+    fn socket_of(&mut self, slot: usize) -> Result<&mut tcp::Socket<'static>, Error> {
+        let slot = self.slots.get(slot).ok_or(Error::WrongKind)?;
+        Ok(self.sockets.get_mut(slot.handle))
+    }
+
+    fn connection(&mut self, socket: &Socket) -> Result<&mut tcp::Socket<'static>, Error> {
+        match socket.0 {
+            Kind::Connection(slot) => self.socket_of(slot),
+            _ => Err(Error::WrongKind),
+        }
+    }
+
+    /// So many bytes went through, or none could: `WouldBlock`, but not for ever.
+    fn moved(&mut self, socket: &Socket, n: usize, of: usize) -> nb::Result<usize, Error> {
+        let Kind::Connection(index) = socket.0 else { return Err(Error::WrongKind.into()) };
+        let (slot, now) = (&mut self.slots[index], clock::now());
+        if n > 0 || of == 0 {
+            slot.moved = now;
+            return Ok(n);
+        }
+        match self.idle_timeout {
+            Some(timeout) if now >= slot.moved + timeout => Err(Error::Silent.into()),
+            _ => Err(nb::Error::WouldBlock),
+        }
+    }
+
+    /// A slot that is free: rather one whose last connection is not in TIME-WAIT any more.
+    fn free_slot(&self) -> Option<usize> {
+        let free = self.slots.iter().enumerate().filter(|(_, slot)| slot.usage == Usage::Free);
+        let state = |slot: &Slot| self.sockets.get::<tcp::Socket<'_>>(slot.handle).state();
+        free.min_by_key(|(_, slot)| state(slot) != tcp::State::Closed).map(|(index, _)| index)
+    }
+
+    /// Lets as many free sockets listen on `port` as are missing.
+    fn fill_backlog(&mut self, port: u16) -> Result<(), Error> {
+        let waiting = |slot: &&Slot| slot.usage == Usage::Waiting(port);
+        for _ in self.slots.iter().filter(waiting).count()..BACKLOG {
+            let Some(index) = self.free_slot() else { break };
+            self.listen_in(index, port)?;
+        }
+        Ok(())
+    }
+
+    fn listen_in(&mut self, index: usize, port: u16) -> Result<(), Error> {
+        let socket = self.socket_of(index)?;
+        socket.listen(port).map_err(|_| Error::Unaddressable)?;
+        watch(socket);
+        self.slots[index].usage = Usage::Waiting(port);
+        Ok(())
+    }
+}
+
+/// A peer that is gone without a word is to be noticed.
+fn watch(socket: &mut tcp::Socket<'_>) {
+    socket.set_timeout(Some(TIMEOUT));
+    socket.set_keep_alive(Some(KEEP_ALIVE));
+}
+
+impl<const N: usize> TcpClientStack for Stack<N> {
+    type TcpSocket = Socket;
+    type Error = Error;
+
+    fn socket(&mut self) -> Result<Socket, Error> {
+        Ok(Socket(Kind::New))
+    }
+
+    fn connect(&mut self, socket: &mut Socket, remote: SocketAddr) -> nb::Result<(), Error> {
+        if let Kind::New = socket.0 {
+            let SocketAddr::V4(remote) = remote else { return Err(Error::Unaddressable.into()) };
+            let index = self.free_slot().ok_or(Error::NoSocket)?;
+            let port = self.next_port;
+            self.next_port = 49_152 | port.wrapping_add(1);
+            let handle = self.slots[index].handle;
+            let tcp = self.sockets.get_mut::<tcp::Socket<'_>>(handle);
+            tcp.connect(self.interface.context(), (*remote.ip(), remote.port()), port)
+                .map_err(|_| Error::Unaddressable)?;
+            watch(tcp);
+            self.open(index);
+            *socket = Socket(Kind::Connection(index));
+        }
+        match self.connection(socket)?.state() {
+            tcp::State::SynSent | tcp::State::SynReceived => Err(nb::Error::WouldBlock),
+            tcp::State::Closed => Err(Error::Refused.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn send(&mut self, socket: &mut Socket, buffer: &[u8]) -> nb::Result<usize, Error> {
+        let tcp = self.connection(socket)?;
+        match tcp.send_slice(buffer) {
+            Ok(n) => self.moved(socket, n, buffer.len()),
+            Err(tcp::SendError::InvalidState) if tcp.is_open() => Err(Error::Closed.into()),
+            Err(tcp::SendError::InvalidState) => Err(Error::Lost.into()),
+        }
+    }
+
+    fn receive(&mut self, socket: &mut Socket, buffer: &mut [u8]) -> nb::Result<usize, Error> {
+        match self.connection(socket)?.recv_slice(buffer) {
+            Ok(n) => self.moved(socket, n, buffer.len()),
+            Err(tcp::RecvError::Finished) => Ok(0),
+            Err(tcp::RecvError::InvalidState) => Err(Error::Lost.into()),
+        }
+    }
+
+    fn close(&mut self, socket: Socket) -> Result<(), Error> {
+        let until = clock::now() + LINGER;
+        match socket.0 {
+            Kind::New | Kind::Bound(_) => {}
+            Kind::Connection(index) => {
+                self.socket_of(index)?.close();
+                self.slots[index].usage = Usage::Closing(until);
+            }
+            Kind::Listener(port) => {
+                for slot in self.slots.iter_mut().filter(|s| s.usage == Usage::Waiting(port)) {
+                    self.sockets.get_mut::<tcp::Socket<'_>>(slot.handle).abort();
+                    slot.usage = Usage::Free;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<const N: usize> TcpFullStack for Stack<N> {
+    fn bind(&mut self, socket: &mut Socket, port: u16) -> Result<(), Error> {
+        match socket.0 {
+            Kind::New => {
+                *socket = Socket(Kind::Bound(port));
+                Ok(())
+            }
+            _ => Err(Error::WrongKind),
+        }
+    }
+
+    fn listen(&mut self, socket: &mut Socket) -> Result<(), Error> {
+        let Kind::Bound(port) = socket.0 else { return Err(Error::WrongKind) };
+        self.fill_backlog(port)?;
+        *socket = Socket(Kind::Listener(port));
+        Ok(())
+    }
+
+    fn accept(&mut self, socket: &mut Socket) -> nb::Result<(Socket, SocketAddr), Error> {
+        let Kind::Listener(port) = socket.0 else { return Err(Error::WrongKind.into()) };
+        for index in 0..N {
+            if self.slots[index].usage != Usage::Waiting(port) {
+                continue;
+            }
+            let socket = self.socket_of(index)?;
+            match (socket.state(), socket.remote_endpoint()) {
+                (tcp::State::Listen | tcp::State::SynReceived, _) => {}
+                // It came and was gone before it was accepted, and so was all that it had sent.
+                (tcp::State::Closed, _) | (_, None) => self.listen_in(index, port)?,
+                (_, Some(remote)) => {
+                    self.open(index);
+                    self.fill_backlog(port)?;
+                    let peer = SocketAddr::new(remote.addr.into(), remote.port);
+                    return Ok((Socket(Kind::Connection(index)), peer));
+                }
+            }
+        }
+        // Sockets that were all in use before may be free now.
+        self.fill_backlog(port)?;
+        Err(nb::Error::WouldBlock)
+    }
+}
