@@ -79,6 +79,8 @@ impl Client {
     pub fn send_message(&mut self, message: &[u8]) -> Result<(), Error> {
         let length = u32::try_from(message.len())
             .map_err(|_| net::Error::Refused(socklab_core::machine::Refused::Invalid))?;
+        // A connection that has ended says so here, not at the first reply that does not come.
+        self.gather()?;
         self.inner.command(client::Command::Begin(length))?;
         let mut rest = message;
         loop {

@@ -17,6 +17,7 @@ fn is_secret(finished: &Finished, secret: &str) {
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn our_math_client_solves_a_students_quiz_again_and_again() {
     for (rounds, fault) in [("1", ""), ("7", "full-range"), ("20", "byte-by-byte"), ("500", "")] {
         let args = ["--sessions", "8", "--rounds", rounds, "--fault", fault];
@@ -31,6 +32,7 @@ fn our_math_client_solves_a_students_quiz_again_and_again() {
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn our_math_client_names_what_a_students_server_does_wrong() {
     for (fault, code, text) in [
         ("tag", 1, "message 3 starts with the byte 0x5a ('Z'), expected 'Q' or 'S'"),
@@ -50,6 +52,7 @@ fn our_math_client_names_what_a_students_server_does_wrong() {
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn our_math_client_does_not_mind_glued_messages_and_bytes_behind_the_secret() {
     for fault in ["glued", "extra-bytes"] {
         let server = python_server("math_server.py", &["--rounds", "4", "--fault", fault]);
@@ -58,6 +61,7 @@ fn our_math_client_does_not_mind_glued_messages_and_bytes_behind_the_secret() {
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn a_secret_with_control_characters_goes_into_a_pipe_as_it_is() {
     let server = python_server("math_server.py", &["--fault", "control-secret"]);
     let finished = client("math", server.addr, &[]).run();
@@ -70,6 +74,7 @@ fn math_client(server: &Server, fault: &str) -> Program {
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn a_students_math_clients_get_the_secret_of_our_server_several_at_once() {
     let server = Server::start("math", &["--secret", "swordfsh", "--rounds", "50"]);
     // The default operands let every way of reading an integer work.
@@ -86,6 +91,7 @@ fn a_students_math_clients_get_the_secret_of_our_server_several_at_once() {
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn operands_of_all_32_bits_wrap_for_signed_and_unsigned_readers() {
     let server =
         Server::start("math", &["--full-range", "--rounds", "200", "--secret", "8 bytes!"]);
@@ -99,6 +105,7 @@ fn operands_of_all_32_bits_wrap_for_signed_and_unsigned_readers() {
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn our_math_server_names_what_a_students_client_does_wrong() {
     let server = Server::start("math", &["--rounds", "3"]);
     let mut lines = 1;
@@ -137,6 +144,7 @@ fn lines(messages: &[&str]) -> Vec<u8> {
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn our_echo_client_and_a_students_server() {
     for fault in ["", "byte-by-byte", "glued"] {
         let server = python_server("echo_server.py", &["--sessions", "4", "--fault", fault]);
@@ -153,6 +161,7 @@ fn our_echo_client_and_a_students_server() {
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn our_echo_client_does_not_deadlock_against_a_server_that_does_not_read_while_it_writes() {
     let server = python_server("echo_server.py", &["--buffer", "65536"]);
     // Far more than the sockets of both ends hold, each way.
@@ -167,6 +176,7 @@ fn our_echo_client_does_not_deadlock_against_a_server_that_does_not_read_while_i
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn our_echo_client_names_what_a_students_server_does_wrong() {
     for (fault, text) in [
         ("close-after-reply", "closed the connection between messages, with 1 reply missing"),
@@ -194,6 +204,7 @@ fn our_echo_client_names_what_a_students_server_does_wrong() {
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn our_echo_client_waiting_for_a_person_notices_that_the_server_has_closed() {
     let server = python_server("echo_server.py", &["--fault", "close-first"]);
     let client = client("echo", server.addr, &[]).with_stdin().start();
@@ -202,6 +213,7 @@ fn our_echo_client_waiting_for_a_person_notices_that_the_server_has_closed() {
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn a_reply_nobody_asked_for_is_an_error() {
     let server = python_server("echo_server.py", &["--fault", "unasked"]);
     let mut client = client("echo", server.addr, &[]).with_stdin().start();
@@ -213,6 +225,7 @@ fn a_reply_nobody_asked_for_is_an_error() {
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn a_reply_that_is_not_utf8_passes_through() {
     let server = python_server("echo_server.py", &["--fault", "not-utf8"]);
     let finished = client("echo", server.addr, &["0123456789first", "0123456789second"]).run();
@@ -225,6 +238,7 @@ fn echo_client(server: &Server, args: &[&str]) -> Program {
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn a_students_echo_clients_and_our_server() {
     let server = Server::start("echo", &[]);
     let expected = String::from_utf8_lossy(REPLIES.as_bytes());
@@ -251,6 +265,7 @@ fn a_students_echo_clients_and_our_server() {
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn our_echo_server_names_what_a_students_client_does_wrong() {
     let server = Server::start("echo", &[]);
     for (fault, stdout, text) in [

@@ -99,7 +99,8 @@ fn manual(path: &[String]) -> Result<Vec<u8>, Failure> {
         command = found;
     }
     let mut page = Vec::new();
-    clap_mangen::Man::new(command).render(&mut page).map_err(Failure::stdout)?;
+    let source = concat!("socklab ", env!("CARGO_PKG_VERSION"));
+    clap_mangen::Man::new(command).source(source).render(&mut page).map_err(Failure::stdout)?;
     Ok(page)
 }
 
