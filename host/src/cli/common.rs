@@ -302,6 +302,7 @@ impl Common {
             Box::new(Trace::<R, W>::new(Place::Lines(errors.clone()))) as Box<dyn Observer>
         });
 
+        raise_descriptor_limit();
         let limits = Limits { idle: self.timeout(), ..Limits::default() };
         let server = Server::bind(ListenAddr(listen), service(sessions.clone()))?
             .limits(limits)
@@ -330,6 +331,15 @@ impl Common {
         }
         ended.map_err(|e| Failure::System(format!("cannot wait for the network: {e}")))
     }
+}
+
+/// As many clients as the system allows: the limit that a shell sets is for programs that still use
+/// `select`, which ends at 1024.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Refused: then it is as many as before.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// Where a server tells of its sessions.
