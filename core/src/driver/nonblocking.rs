@@ -267,6 +267,14 @@ where
         self.clients.len()
     }
 
+    /// Gives every session that takes it this command: an echo server's `Finish`, say.
+    pub fn command(&mut self, stack: &mut S, command: M::Command<'_>) {
+        for client in &mut self.clients {
+            // One that is over refuses it, and needs it no more.
+            let _ = client.connection.command(stack, command);
+        }
+    }
+
     /// Accepts at most one client, moves every session as far as it goes, and tells `report` what
     /// began and ended.
     ///
