@@ -8,7 +8,10 @@
 //! | [`transport`] | in-memory transports for the three drivers, with every fault they can have |
 //! | [`oracle`] | what the right answer is, worked out the plain way |
 //! | [`program`] | the real binary and Python peers as child processes |
+//! | [`board`] | programs for a microcontroller on an emulated one |
 
+#[cfg(unix)]
+pub mod board;
 pub mod oracle;
 pub mod pair;
 pub mod program;
