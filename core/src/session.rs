@@ -11,6 +11,7 @@
 use core::fmt;
 
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
+use crate::wire::copy;
 
 /// Bytes that wait, in storage that the caller chose: `[u8; N]`, `&mut [u8]`, `Vec<u8>`, …
 #[derive(Clone)]
@@ -210,11 +211,7 @@ where
             self.output.clear();
         }
         let owed = usize::try_from(self.machine.owed()).unwrap_or(usize::MAX);
-        let room = self.output.room(1);
-        let n = payload.len().min(owed).min(room.len());
-        if let (Some(to), Some(from)) = (room.get_mut(..n), payload.get(..n)) {
-            to.copy_from_slice(from);
-        }
+        let n = copy(payload.get(..owed).unwrap_or(payload), self.output.room(1));
         match u64::try_from(n).map(|n| self.machine.paid(n)) {
             Ok(Ok(())) => self.output.fill(n),
             _ => return 0,

@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::take;
 use crate::machine::{After, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{Cut, LENGTH_BYTES, length_of, put_length};
+use crate::wire::{Cut, LENGTH_BYTES, copy, length_of, put_length};
 
 /// The client's end. 32 bytes, whatever the length of the messages.
 ///
@@ -255,7 +255,7 @@ impl Machine for Client {
                     .get_mut(LENGTH_BYTES..)
                     .and_then(|room| room.get_mut(..payload.len()))
                     .ok_or(Refused::NoRoom)?;
-                room.copy_from_slice(payload);
+                copy(payload, room);
                 put_length(length, output).ok_or(Refused::NoRoom)?;
                 self.begin(length);
                 Ok(payload.len().saturating_add(LENGTH_BYTES))

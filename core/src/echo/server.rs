@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::{REMOVED_BYTES, REMOVED_CHARS, take};
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{Byte, Cut, LENGTH_BYTES, Prefix, length_of, prefix_of_chars, put_length};
+use crate::wire::{Byte, Cut, LENGTH_BYTES, Prefix, copy, length_of, prefix_of_chars, put_length};
 
 /// The server's end of one connection. 16 bytes, whatever the length of the messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Server {
         let rest = payload.get(all.min(REMOVED_CHARS)..all)?;
         // If the rest does not fit, the other way starts with this length as well.
         let room = put_length(u32::try_from(rest.len()).ok()?, output)?;
-        room.get_mut(..rest.len())?.copy_from_slice(rest);
+        copy(rest, room.get_mut(..rest.len())?);
         let written = rest.len().saturating_add(LENGTH_BYTES);
         Some(Step::new(all.saturating_add(LENGTH_BYTES), written, self.echoed(length)))
     }
@@ -133,10 +133,7 @@ impl Server {
             }
             State::Payload { length, remaining } => {
                 let (bytes, _) = take(input.bytes, remaining);
-                let n = bytes.len().min(output.len());
-                if let (Some(from), Some(to)) = (bytes.get(..n), output.get_mut(..n)) {
-                    to.copy_from_slice(from);
-                }
+                let n = copy(bytes, output);
                 if n == 0 {
                     return self.starved(input);
                 }

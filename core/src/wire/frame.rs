@@ -19,9 +19,29 @@ pub fn put_length(length: u32, output: &mut [u8]) -> Option<&mut [u8]> {
     Some(rest)
 }
 
+/// Copies as much of `from` as there is `room` for. Returns how much that was.
+// Not `copy_from_slice`: at opt-level z its comparison of the lengths stays, and its panic with it.
+#[inline]
+pub fn copy(from: &[u8], room: &mut [u8]) -> usize {
+    for (to, from) in room.iter_mut().zip(from) {
+        *to = *from;
+    }
+    from.len().min(room.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_takes_what_there_is_room_for() {
+        let mut room = [9; 3];
+        assert_eq!(copy(b"ab", &mut room), 2);
+        assert_eq!(room, [b'a', b'b', 9]);
+        assert_eq!(copy(b"wxyz", &mut room), 3);
+        assert_eq!(room, *b"wxy");
+        assert_eq!(copy(b"", &mut room) + copy(b"a", &mut []), 0);
+    }
 
     #[test]
     fn a_length_is_four_bytes_big_endian_and_nothing_less() {

@@ -7,5 +7,5 @@ mod text;
 
 pub use cut::Cut;
 pub use dissect::{Dissect, Dissected};
-pub use frame::{LENGTH_BYTES, length_of, put_length};
+pub use frame::{LENGTH_BYTES, copy, length_of, put_length};
 pub use text::{Byte, Escaped, Prefix, prefix_of_chars};
