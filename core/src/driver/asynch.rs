@@ -89,31 +89,33 @@ where
     /// As [`next`](Self::next).
     pub async fn advance(&mut self) -> Result<R::Error, M, Next<()>> {
         loop {
-            match self.session.advance() {
+            let then = self.session.advance();
+            match then {
                 Ok(Then::Event(())) => return Ok(Next::Event(())),
-                Ok(Then::Need(Need::Command)) => {
-                    self.flush().await?;
-                    return Ok(Next::Command);
-                }
-                Ok(Then::Need(Need::Output) | Then::Again) => self.write().await?,
-                Ok(Then::Need(Need::Input | Need::InputOrSilence(_))) => {
-                    self.flush().await?;
-                    self.read().await?;
-                }
-                Ok(Then::Need(Need::Either)) => self.read_and_write().await?,
-                Ok(Then::Boundary) => {
-                    self.flush().await?;
-                    return Ok(Next::Boundary);
-                }
-                Ok(Then::Done) => {
-                    self.flush().await?;
-                    return Ok(Next::Done);
-                }
                 Ok(Then::Abort) => return Ok(Next::Abort),
-                Err(e) => {
-                    // Replies from before the error still leave; that the peer is gone is no news.
-                    let _ = self.flush().await;
-                    return Err(Error::Protocol(e));
+                Ok(Then::Need(Need::Either)) => {
+                    self.read_and_write().await?;
+                    continue;
+                }
+                Ok(Then::Need(Need::Output) | Then::Again) => {
+                    self.write().await?;
+                    continue;
+                }
+                _ => {}
+            }
+            // In one place for all the rest: each await is a state of the future, and code.
+            let flushed = self.flush().await;
+            match then {
+                // Replies from before the error have left; that the peer is gone is no news.
+                Err(e) => return Err(Error::Protocol(e)),
+                Ok(then) => {
+                    flushed?;
+                    match then {
+                        Then::Need(Need::Command) => return Ok(Next::Command),
+                        Then::Boundary => return Ok(Next::Boundary),
+                        Then::Done => return Ok(Next::Done),
+                        _ => self.read().await?,
+                    }
                 }
             }
         }

@@ -229,8 +229,10 @@ where
 /// there waits in the stack's backlog.
 pub struct Server<S: TcpClientStack, M, A, I, O, const N: usize> {
     listener: S::TcpSocket,
-    clients: heapless::Vec<Client<S, M, A, I, O>, N>,
+    clients: [Slot<S, M, A, I, O>; N],
 }
+
+type Slot<S, M, A, I, O> = Option<Client<S, M, A, I, O>>;
 
 struct Client<S: TcpClientStack, M, A, I, O> {
     connection: Connection<S, M, I, O>,
@@ -259,17 +261,17 @@ where
 {
     /// Serves on a `listener` that is bound and listens.
     pub const fn new(listener: S::TcpSocket) -> Self {
-        Self { listener, clients: heapless::Vec::new() }
+        Self { listener, clients: [const { None }; N] }
     }
 
     /// How many clients are connected.
     pub fn clients(&self) -> usize {
-        self.clients.len()
+        self.clients.iter().flatten().fold(0, |n, _| n.saturating_add(1))
     }
 
     /// Gives every session that takes it this command: an echo server's `Finish`, say.
     pub fn command(&mut self, stack: &mut S, command: M::Command<'_>) {
-        for client in &mut self.clients {
+        for client in self.clients.iter_mut().flatten() {
             // One that is over refuses it, and needs it no more.
             let _ = client.connection.command(stack, command);
         }
@@ -289,7 +291,7 @@ where
         mut report: impl FnMut(Served<M::Error>),
     ) -> nb::Result<(), S::Error> {
         let mut moved = false;
-        if !self.clients.is_full() {
+        if let Some(slot) = self.clients.iter_mut().find(|slot| slot.is_none()) {
             match stack.accept(&mut self.listener) {
                 Ok((socket, peer)) => {
                     moved = true;
@@ -297,8 +299,7 @@ where
                     match Connection::new(socket, machine, input, output) {
                         Ok(connection) => {
                             report(Served::Opened(peer));
-                            // There is room: it was looked at above.
-                            let _ = self.clients.push(Client { connection, application });
+                            *slot = Some(Client { connection, application });
                         }
                         Err(TooSmall { .. }) => return Err(nb::Error::WouldBlock),
                     }
@@ -307,16 +308,11 @@ where
                 Err(e) => return Err(e),
             }
         }
-        let mut at = 0;
-        while let Some(client) = self.clients.get_mut(at) {
-            let Some(ended) = client.poll(stack) else {
-                at = at.saturating_add(1);
-                continue;
-            };
+        for slot in &mut self.clients {
+            let Some(ended) = slot.as_mut().and_then(|client| client.poll(stack)) else { continue };
             moved = true;
             report(ended);
-            if at < self.clients.len() {
-                let client = self.clients.swap_remove(at);
+            if let Some(client) = slot.take() {
                 stack.close(client.connection.into_socket()).map_err(nb::Error::Other)?;
             }
         }
