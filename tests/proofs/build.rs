@@ -1,0 +1,6 @@
+//! Hands the linker the layout of the images.
+
+fn main() {
+    println!("cargo::rerun-if-changed=image.x");
+    println!("cargo::rustc-link-arg-bins=-T{}/image.x", env!("CARGO_MANIFEST_DIR"));
+}

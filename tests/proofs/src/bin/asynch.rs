@@ -1,0 +1,6 @@
+//! The async driver, over each machine.
+
+#![no_std]
+#![no_main]
+
+socklab_proofs::image!(socklab_proofs::drivers::ASYNCH);

@@ -1,0 +1,6 @@
+//! A server of both protocols over `embedded-nal`.
+
+#![no_std]
+#![no_main]
+
+socklab_proofs::image!(socklab_proofs::drivers::NAL_SERVERS);

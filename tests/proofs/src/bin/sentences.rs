@@ -1,0 +1,6 @@
+//! What is shown to people.
+
+#![no_std]
+#![no_main]
+
+socklab_proofs::image!(socklab_proofs::machines::SENTENCES);

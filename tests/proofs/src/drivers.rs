@@ -1,0 +1,161 @@
+//! The three drivers, over transports that may say anything.
+
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
+
+use embedded_io::ErrorKind;
+use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
+use socklab_core::machine::Machine;
+use socklab_core::{echo, math};
+
+use crate::machines::Bytes;
+use crate::world::{Fault, Net, Player, Wire};
+use crate::{Function, Kept};
+
+const fn over_embedded_io<M: Machine>() -> Kept<5> {
+    type Of<M> = blocking::Connection<Wire, M, Bytes, Bytes>;
+    Kept([
+        Of::<M>::new as Function,
+        Of::<M>::next as Function,
+        Of::<M>::command as Function,
+        Of::<M>::pay as Function,
+        Of::<M>::flush as Function,
+    ])
+}
+
+/// The blocking driver of each machine.
+pub static BLOCKING: [Kept<5>; 4] = [
+    over_embedded_io::<math::Client>(),
+    over_embedded_io::<math::Server>(),
+    over_embedded_io::<echo::Client>(),
+    over_embedded_io::<echo::Server>(),
+];
+
+const fn over_nal<M: Machine>() -> Kept<7> {
+    type Of<M> = nonblocking::Connection<Net, M, Bytes, Bytes>;
+    Kept([
+        Of::<M>::new as Function,
+        Of::<M>::next as Function,
+        Of::<M>::command as Function,
+        Of::<M>::pay as Function,
+        Of::<M>::fault as Function,
+        Of::<M>::silent as Function,
+        Of::<M>::give_up as Function,
+    ])
+}
+
+/// The non-blocking driver of each machine.
+pub static NONBLOCKING: [Kept<7>; 4] = [
+    over_nal::<math::Client>(),
+    over_nal::<math::Server>(),
+    over_nal::<echo::Client>(),
+    over_nal::<echo::Server>(),
+];
+
+type Pool<M> = nonblocking::Server<Net, M, Player<M>, Bytes, Bytes, 2>;
+
+fn poll<M: Machine>(
+    pool: &mut Pool<M>,
+    stack: &mut Net,
+    open: fn() -> (M, Player<M>, Bytes, Bytes),
+    report: fn(nonblocking::Served<M::Error>),
+) -> nb::Result<(), Fault> {
+    pool.poll(stack, open, report)
+}
+
+const fn pool<M: Machine>() -> Kept<4> {
+    Kept([
+        Pool::<M>::new as Function,
+        Pool::<M>::clients as Function,
+        Pool::<M>::command as Function,
+        poll::<M> as Function,
+    ])
+}
+
+/// The server pool of each server.
+pub static POOL: [Kept<4>; 2] = [pool::<math::Server>(), pool::<echo::Server>()];
+
+type Small = [u8; 64];
+
+/// What a client's application calls.
+const fn client<M: Machine>() -> Kept<4> {
+    type Of<M> = nonblocking::Connection<Net, M, Small, Small>;
+    Kept([
+        Of::<M>::new as Function,
+        Of::<M>::next as Function,
+        Of::<M>::command as Function,
+        Of::<M>::pay as Function,
+    ])
+}
+
+/// A client of each protocol, over `embedded-nal`, in buffers of 64 bytes.
+pub static NAL_CLIENTS: [Kept<4>; 2] = [client::<math::Client>(), client::<echo::Client>()];
+
+type SmallPool<M> = nonblocking::Server<Net, M, Player<M>, Small, Small, 2>;
+
+fn serve<M: Machine>(
+    pool: &mut SmallPool<M>,
+    stack: &mut Net,
+    open: fn() -> (M, Player<M>, Small, Small),
+    report: fn(nonblocking::Served<M::Error>),
+) -> nb::Result<(), Fault> {
+    pool.poll(stack, open, report)
+}
+
+/// A server of each protocol for two clients at a time, in buffers of 64 bytes.
+pub static NAL_SERVERS: [Kept<1>; 2] =
+    [Kept([serve::<math::Server> as Function]), Kept([serve::<echo::Server> as Function])];
+
+type Async<M> = asynch::Connection<Wire, Wire, M, Bytes, Bytes>;
+type Told<'c, M> = Result<Next<<M as Machine>::Event<'c>>, Error<<M as Machine>::Error, ErrorKind>>;
+
+/// Polls `next` until it is ready or `enough` says so: it may be dropped at each point.
+fn next<'c, M: Machine>(connection: &'c mut Async<M>, enough: fn() -> bool) -> Option<Told<'c, M>> {
+    let mut next = pin!(connection.next());
+    loop {
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(told) = next.as_mut().poll(&mut context) {
+            return Some(told);
+        }
+        if enough() {
+            return None;
+        }
+    }
+}
+
+/// As [`next`], of `flush`.
+fn flush<M: Machine>(
+    connection: &mut Async<M>,
+    enough: fn() -> bool,
+) -> Option<Result<(), Error<M::Error, ErrorKind>>> {
+    let mut flush = pin!(connection.flush());
+    loop {
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(flushed) = flush.as_mut().poll(&mut context) {
+            return Some(flushed);
+        }
+        if enough() {
+            return None;
+        }
+    }
+}
+
+const fn over_async<M: Machine>() -> Kept<7> {
+    Kept([
+        Async::<M>::new as Function,
+        next::<M> as Function,
+        flush::<M> as Function,
+        Async::<M>::command as Function,
+        Async::<M>::pay as Function,
+        Async::<M>::silent as Function,
+        Async::<M>::give_up as Function,
+    ])
+}
+
+/// The async driver of each machine.
+pub static ASYNCH: [Kept<7>; 4] = [
+    over_async::<math::Client>(),
+    over_async::<math::Server>(),
+    over_async::<echo::Client>(),
+    over_async::<echo::Server>(),
+];

@@ -1,0 +1,132 @@
+//! What the core meets, as pointers to functions that nobody has written: anything may come back.
+
+use core::future::poll_fn;
+use core::net::SocketAddr;
+use core::task::{Context, Poll};
+
+use embedded_io::{ErrorKind, ErrorType};
+use embedded_nal::{TcpClientStack, TcpError, TcpErrorKind, TcpFullStack};
+use socklab_core::machine::Machine;
+use socklab_core::session::Application;
+
+/// An application.
+pub struct Player<M: Machine> {
+    event: for<'i> fn(&M, M::Event<'i>),
+    command: for<'c> fn(&'c Self) -> Option<M::Command<'c>>,
+    machine: M,
+}
+
+impl<M: Machine> Application<M> for Player<M> {
+    fn event(&mut self, event: M::Event<'_>) {
+        (self.event)(&self.machine, event);
+    }
+
+    fn command(&mut self) -> Option<M::Command<'_>> {
+        (self.command)(self)
+    }
+}
+
+/// A blocking transport, or half of an async one.
+pub struct Wire {
+    read: fn(&mut [u8]) -> Result<usize, ErrorKind>,
+    write: fn(&[u8]) -> Result<usize, ErrorKind>,
+    flush: fn() -> Result<(), ErrorKind>,
+    ready: fn(&mut Context<'_>) -> Poll<()>,
+}
+
+impl ErrorType for Wire {
+    type Error = ErrorKind;
+}
+
+impl embedded_io::Read for Wire {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, ErrorKind> {
+        (self.read)(buf)
+    }
+}
+
+impl embedded_io::Write for Wire {
+    fn write(&mut self, buf: &[u8]) -> Result<usize, ErrorKind> {
+        (self.write)(buf)
+    }
+
+    fn flush(&mut self) -> Result<(), ErrorKind> {
+        (self.flush)()
+    }
+}
+
+impl embedded_io_async::Read for Wire {
+    fn read(&mut self, buf: &mut [u8]) -> impl Future<Output = Result<usize, ErrorKind>> {
+        poll_fn(|cx| (self.ready)(cx).map(|()| (self.read)(buf)))
+    }
+}
+
+impl embedded_io_async::Write for Wire {
+    fn write(&mut self, buf: &[u8]) -> impl Future<Output = Result<usize, ErrorKind>> {
+        poll_fn(|cx| (self.ready)(cx).map(|()| (self.write)(buf)))
+    }
+
+    fn flush(&mut self) -> impl Future<Output = Result<(), ErrorKind>> {
+        poll_fn(|cx| (self.ready)(cx).map(|()| (self.flush)()))
+    }
+}
+
+/// A failure of a [`Net`].
+#[derive(Debug)]
+pub struct Fault(fn() -> TcpErrorKind);
+
+impl TcpError for Fault {
+    fn kind(&self) -> TcpErrorKind {
+        (self.0)()
+    }
+}
+
+/// A socket of a [`Net`].
+pub struct Socket(#[expect(dead_code, reason = "a stack has a number in it")] u32);
+
+/// A non-blocking stack.
+pub struct Net {
+    socket: fn() -> Result<Socket, Fault>,
+    send: fn(&mut Socket, &[u8]) -> nb::Result<usize, Fault>,
+    receive: fn(&mut Socket, &mut [u8]) -> nb::Result<usize, Fault>,
+    accept: fn(&mut Socket) -> nb::Result<(Socket, SocketAddr), Fault>,
+    then: fn(Option<&mut Socket>) -> Result<(), Fault>,
+}
+
+impl TcpClientStack for Net {
+    type TcpSocket = Socket;
+    type Error = Fault;
+
+    fn socket(&mut self) -> Result<Socket, Fault> {
+        (self.socket)()
+    }
+
+    fn connect(&mut self, socket: &mut Socket, _: SocketAddr) -> nb::Result<(), Fault> {
+        (self.then)(Some(socket)).map_err(nb::Error::Other)
+    }
+
+    fn send(&mut self, socket: &mut Socket, bytes: &[u8]) -> nb::Result<usize, Fault> {
+        (self.send)(socket, bytes)
+    }
+
+    fn receive(&mut self, socket: &mut Socket, room: &mut [u8]) -> nb::Result<usize, Fault> {
+        (self.receive)(socket, room)
+    }
+
+    fn close(&mut self, mut socket: Socket) -> Result<(), Fault> {
+        (self.then)(Some(&mut socket))
+    }
+}
+
+impl TcpFullStack for Net {
+    fn bind(&mut self, socket: &mut Socket, _: u16) -> Result<(), Fault> {
+        (self.then)(Some(socket))
+    }
+
+    fn listen(&mut self, socket: &mut Socket) -> Result<(), Fault> {
+        (self.then)(Some(socket))
+    }
+
+    fn accept(&mut self, socket: &mut Socket) -> nb::Result<(Socket, SocketAddr), Fault> {
+        (self.accept)(socket)
+    }
+}
