@@ -107,12 +107,13 @@ impl Client {
             if let Some(reply) = self.whole.pop_front() {
                 return Ok(reply);
             }
+            if self.gather()? {
+                continue;
+            }
             if self.inner.machine().in_flight() == 0 {
                 return Err(net::Error::Refused(socklab_core::machine::Refused::NotNow));
             }
-            if !self.gather()? {
-                self.inner.wait()?;
-            }
+            self.inner.wait()?;
         }
     }
 
