@@ -5,7 +5,7 @@
 //!   Free -------------------------> Open ----------------------> Closing
 //!    ^ |                             ^                              |
 //!    | '--listen--> Waiting --accept-'                              |
-//!    '----------------- the peer has closed too, or a while passed -'
+//!    '---- the peer has closed too, a while passed, or it is needed -'
 //! ```
 //!
 //! smoltcp has no backlog: a socket that listens becomes the connection. So a listener keeps
@@ -31,6 +31,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How long the peer may take to close after us.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// RFC 6335: ports from here on are for connections we open.
+const FIRST_PORT: u16 = 0xc000;
 
 /// QEMU's user network gives its guest this address.
 const ADDRESS: Ipv4Cidr = Ipv4Cidr::new(Ipv4Addr::new(10, 0, 2, 15), 24);
@@ -154,8 +157,7 @@ impl<const N: usize> Stack<N> {
             socket.set_nagle_enabled(false);
             Slot { handle: sockets.add(socket), usage: Usage::Free, moved: Instant::ZERO }
         });
-        // RFC 6335: 49152 and up are for this.
-        let next_port = 49_152 | seed.to_le_bytes().iter().fold(0, |p, b| p << 3 ^ u16::from(*b));
+        let next_port = FIRST_PORT | seed as u16;
         Self { ethernet, interface, sockets, slots, next_port, idle_timeout: None }
     }
 
@@ -243,11 +245,27 @@ impl<const N: usize> Stack<N> {
         }
     }
 
-    /// A slot that is free: rather one whose last connection is not in TIME-WAIT any more.
-    fn free_slot(&self) -> Option<usize> {
-        let free = self.slots.iter().enumerate().filter(|(_, slot)| slot.usage == Usage::Free);
-        let state = |slot: &Slot| self.sockets.get::<tcp::Socket<'_>>(slot.handle).state();
-        free.min_by_key(|(_, slot)| state(slot) != tcp::State::Closed).map(|(index, _)| index)
+    /// A slot for a new connection: one that has been closed for a while before one in TIME-WAIT,
+    /// and that before one which only waits for its peer to close too. Nothing of it can be lost
+    /// any more, and a peer that never does must not keep others out.
+    fn free_slot(&mut self) -> Option<usize> {
+        let rank = |slot: &Slot| {
+            let state = self.sockets.get::<tcp::Socket<'_>>(slot.handle).state();
+            match (slot.usage, state) {
+                (Usage::Free, tcp::State::Closed) => Some(0),
+                (Usage::Free, _) => Some(1),
+                (Usage::Closing(_), tcp::State::FinWait2) => Some(2),
+                _ => None,
+            }
+        };
+        let ranked = self.slots.iter().enumerate().filter_map(|(i, slot)| Some((rank(slot)?, i)));
+        let (_, index) = ranked.min()?;
+        let slot = &mut self.slots[index];
+        if slot.usage != Usage::Free {
+            self.sockets.get_mut::<tcp::Socket<'_>>(slot.handle).abort();
+            slot.usage = Usage::Free;
+        }
+        Some(index)
     }
 
     /// Lets as many free sockets listen on `port` as are missing.
@@ -288,7 +306,7 @@ impl<const N: usize> TcpClientStack for Stack<N> {
             let SocketAddr::V4(remote) = remote else { return Err(Error::Unaddressable.into()) };
             let index = self.free_slot().ok_or(Error::NoSocket)?;
             let port = self.next_port;
-            self.next_port = 49_152 | port.wrapping_add(1);
+            self.next_port = FIRST_PORT | port.wrapping_add(1);
             let handle = self.slots[index].handle;
             let tcp = self.sockets.get_mut::<tcp::Socket<'_>>(handle);
             tcp.connect(self.interface.context(), (*remote.ip(), remote.port()), port)

@@ -11,14 +11,17 @@ use smoltcp::time::Duration;
 use socklab_core::echo::Server;
 use socklab_core::echo::server::Event;
 use socklab_core::session::Application;
+use socklab_firmware::lease::Pool;
 use socklab_firmware::nal::{self, Stack};
-use socklab_firmware::serve::{SOCKETS, serve};
+use socklab_firmware::serve::{CLIENTS, SOCKETS, serve};
 use socklab_firmware::{Exit, args, exit, start};
 use static_cell::ConstStaticCell;
 
 /// What the driver buffers in each direction; a message may be as long as it likes.
 const BUFFER: usize = 1024;
 
+static SESSIONS: ConstStaticCell<[[u8; BUFFER]; 2 * CLIENTS]> =
+    ConstStaticCell::new([[0; BUFFER]; 2 * CLIENTS]);
 static STORAGE: ConstStaticCell<nal::Sockets<SOCKETS>> = ConstStaticCell::new(nal::sockets());
 static BUFFERS: ConstStaticCell<nal::Buffers<SOCKETS, 4096, 4096>> =
     ConstStaticCell::new(nal::buffers());
@@ -39,7 +42,9 @@ fn main() -> ! {
     }
     let mut stack = Stack::new(ethernet, STORAGE.take(), BUFFERS.take(), seed);
     stack.set_idle_timeout(Duration::from_secs(timeout));
-    let open = || (Server::new(), Log, [0; BUFFER], [0; BUFFER]);
+    let buffers = Pool::new(SESSIONS.take());
+    let buffer = || buffers.lease().expect("there are two for each client");
+    let open = || (Server::new(), Log, buffer(), buffer());
     let served = serve(&mut stack, port, sessions, open);
     exit(match served {
         Ok(()) => Exit::Done,

@@ -69,12 +69,17 @@ fn solve<const N: usize>(
     let mut deadline = clock::now() + timeout;
     let mut socket = stack.socket().map_err(Failure::Network)?;
     while let Err(e) = stack.connect(&mut socket, to) {
-        match e {
-            nb::Error::WouldBlock if clock::now() >= deadline => return Err(Failure::Silent),
-            nb::Error::WouldBlock => stack.wait(Some(deadline)),
-            nb::Error::Other(e) => return Err(Failure::Network(e)),
-        }
-        stack.poll();
+        let failure = match e {
+            nb::Error::WouldBlock if clock::now() < deadline => {
+                stack.wait(Some(deadline));
+                stack.poll();
+                continue;
+            }
+            nb::Error::WouldBlock => Failure::Silent,
+            nb::Error::Other(e) => Failure::Network(e),
+        };
+        stack.close(socket).map_err(Failure::Network)?;
+        return Err(failure);
     }
 
     let connection = Connection::new(socket, Client::new(), [0; 64], [0; 64]);
