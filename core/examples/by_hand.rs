@@ -1,0 +1,82 @@
+//! Without a driver: two machines face to face, and a loop that carries the bytes.
+//!
+//! `cargo run -p socklab-core --example by_hand`
+
+use socklab_core::machine::{Input, Machine, Need, Step, Then};
+use socklab_core::{echo, math};
+
+mod common;
+use common::{MESSAGES, QUIZ, replied, told};
+
+/// Steps one end as far as it goes with the bytes in `inbox`. Whether it has finished.
+fn go<'c, M: Machine>(
+    machine: &mut M,
+    inbox: &mut Vec<u8>,
+    outbox: &mut Vec<u8>,
+    mut event: impl FnMut(M::Event<'_>),
+    mut command: impl FnMut() -> Option<M::Command<'c>>,
+) -> bool {
+    let mut room = [0; 64];
+    loop {
+        let step =
+            machine.step(Input::more(inbox), &mut room).expect("a peer that plays by the rules");
+        let Step { consumed, written, then } = step;
+        let mut said = 0;
+        let (stop, finished) = match then {
+            Then::Event(e) => {
+                event(e);
+                (false, false)
+            }
+            Then::Again | Then::Boundary => (false, false),
+            Then::Need(Need::Command | Need::Either) => match command() {
+                Some(c) => {
+                    said = machine.command(c, &mut room).expect("it is our turn");
+                    (false, false)
+                }
+                None => (true, false),
+            },
+            Then::Need(_) => (true, false),
+            Then::Done | Then::Abort => (true, true),
+        };
+        inbox.drain(..consumed);
+        outbox.extend(&room[..written + said]);
+        if stop {
+            return finished;
+        }
+    }
+}
+
+fn math() -> Vec<String> {
+    let (mut client, mut server) = (math::Client::new(), math::Server::new());
+    let (mut to_client, mut to_server) = (Vec::new(), Vec::new());
+    let (mut lines, mut says) = (Vec::new(), QUIZ.into_iter());
+    loop {
+        go(&mut server, &mut to_server, &mut to_client, |_| (), || says.next());
+        if go(&mut client, &mut to_client, &mut to_server, |e| lines.push(told(e)), || None) {
+            return lines;
+        }
+    }
+}
+
+fn echo() -> Vec<String> {
+    use echo::client::Command::{Finish, Send};
+    let (mut client, mut server) = (echo::Client::new(), echo::Server::new());
+    let (mut to_client, mut to_server) = (Vec::new(), Vec::new());
+    let mut says = MESSAGES.into_iter().map(Send).chain([Finish]);
+    let mut lines = Vec::new();
+    loop {
+        let event = |e: echo::client::Event<'_>| replied(&mut lines, e);
+        if go(&mut client, &mut to_client, &mut to_server, event, || says.next()) {
+            return lines;
+        }
+        go(&mut server, &mut to_server, &mut to_client, |_| (), || None);
+    }
+}
+
+pub(crate) fn transcript() -> Vec<String> {
+    [math(), echo()].concat()
+}
+
+fn main() {
+    transcript().iter().for_each(|line| println!("{line}"));
+}
