@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use decode::decode;
 use socket2::SockRef;
+use socklab_core::math::Question;
 use socklab_tests::board::{Ended, HOST, Launch};
 use socklab_tests::program::{Played, Server, client, message, read, read_all};
 
@@ -192,13 +193,19 @@ fn a_client_that_fails_is_named_in_the_log() {
 fn clients_beyond_the_pool_wait_in_the_backlog() {
     let mut board = server("math-server", 4).arg("secret=sesame99").arg("rounds=1").start();
     let addr = board.listening();
-    // Two are served, two more have a connection and wait.
-    let mut streams = [(); 4].map(|()| TcpStream::connect(addr).expect("connect"));
-    for stream in &mut streams {
-        let [_, a @ .., b0, b1, b2, b3] = read::<9>(stream);
-        let sum = u32::from_be_bytes(a) + u32::from_be_bytes([b0, b1, b2, b3]);
+    let connect = || TcpStream::connect(addr).expect("connect");
+    // Two are served, and two more have a connection and wait: as many as listen at a time.
+    let served = [(); 2].map(|()| {
+        let mut stream = connect();
+        let question = read::<9>(&mut stream);
+        (stream, Some(question))
+    });
+    let waiting = [(); 2].map(|()| (connect(), None));
+    for (mut stream, question) in served.into_iter().chain(waiting) {
+        let question = question.unwrap_or_else(|| read::<9>(&mut stream));
+        let sum = Question::parse(&question).sum();
         stream.write_all(&sum.to_be_bytes()).expect("an answer");
-        assert_eq!(read_all(stream), b"Ssesame99");
+        assert_eq!(read_all(&mut stream), b"Ssesame99");
     }
     let log = ended(&board.finish(), 0);
     assert_eq!(log.matches("as it should").count(), 4, "{log}");

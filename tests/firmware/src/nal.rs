@@ -9,7 +9,9 @@
 //! ```
 //!
 //! smoltcp has no backlog: a socket that listens becomes the connection. So a listener keeps
-//! [`BACKLOG`] of them, and a client that comes while one is on its way finds another.
+//! [`BACKLOG`] of them, and a client that comes while one is on its way finds another. More at the
+//! same moment than that, or than there are sockets, are refused: smoltcp answers with a reset where
+//! an operating system would have the client try again.
 
 use core::net::{Ipv4Addr, SocketAddr};
 
