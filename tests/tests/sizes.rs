@@ -36,6 +36,24 @@ fn the_readme_says_the_same() {
 }
 
 #[test]
+fn its_flash_is_what_the_proofs_measure() {
+    let readme = include_str!("../../core/README.md");
+    let budget = include_str!("../proofs/budget.toml");
+    let (small, smaller) = budget.split_once("[z]").expect("opt-levels s and z");
+    let bytes = |table: &str, image: &str| {
+        let line = table.lines().find_map(|line| line.strip_prefix(image)?.strip_prefix(" = "));
+        line.unwrap_or_else(|| panic!("no budget for {image}")).to_owned()
+    };
+    let images =
+        ["math_client", "math_server", "echo_client", "echo_server", "nal_clients", "nal_servers"];
+    for image in images {
+        let (s, z) = (bytes(small, image), bytes(smaller, image));
+        let row = format!("| {} | {s} | {z} |", image.replace('_', " "));
+        assert!(readme.lines().any(|line| line == row), "the README lacks {row:?}");
+    }
+}
+
+#[test]
 fn so_do_the_machines_own_words() {
     // "The client's end. 8 bytes." and the like: the number before the word.
     for (source, size) in [
