@@ -1,5 +1,5 @@
 //! Drives one machine with a script, under every cut, and holds it to the laws at
-//! [`Machine`](socklab_core::machine::Machine).
+//! [`Machine`].
 //!
 //! A script is what the peer sends, how its stream ends, and the application ([`Role`]). A
 //! [`Plan`] is all that must have no meaning: where the reads fall, how much room there is, when
