@@ -1,4 +1,4 @@
-//! The machines, session and drivers allocate nothing: each is run with the allocator armed.
+//! The machines, pump and drivers allocate nothing: each is run with the allocator armed, which aborts then.
 //!
 //! A binary of its own, for the allocator is the process's. It watches only the thread that armed
 //! it, since the test harness has its own.
@@ -6,28 +6,31 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
+use std::task::{Context, Poll, Waker};
 
 use embedded_io::{ErrorKind, ErrorType, Read, Write};
-use embedded_nal::{TcpClientStack, TcpErrorKind};
+use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack};
+use socklab_core::driver::nonblocking::Served;
 use socklab_core::driver::{Next, asynch, blocking, nonblocking};
-use socklab_core::machine::Machine;
+use socklab_core::machine::{How, Input, Machine};
+use socklab_core::session::{Application, pump};
 use socklab_core::wire::{Dissect, Dissected};
 use socklab_core::{echo, math};
 use socklab_tests::transport::{Failed, NetError};
 
 thread_local! {
     static ARMED: Cell<bool> = const { Cell::new(false) };
-    static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
 struct Watched;
 
-// SAFETY: every call goes to the system's allocator as it came; what is noted besides lives in
-// thread locals without destructor or lazy initialisation, so noting it does not allocate.
+// SAFETY: every call goes to the system's allocator as it came, or the process ends. What is looked
+// at besides lives in a thread local without destructor or lazy initialisation, which does not
+// allocate.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if ARMED.get() {
-            COUNT.set(COUNT.get() + 1);
+            std::process::abort();
         }
         // SAFETY: the caller keeps the contract of `alloc`, which is the same.
         unsafe { System.alloc(layout) }
@@ -42,13 +45,12 @@ unsafe impl GlobalAlloc for Watched {
 #[global_allocator]
 static ALLOCATOR: Watched = Watched;
 
-/// How many allocations `work` makes.
-fn allocations(work: impl FnOnce()) -> usize {
-    COUNT.set(0);
+/// Does `work`; the process is aborted when it allocates.
+fn armed<T>(work: impl FnOnce() -> T) -> T {
     ARMED.set(true);
-    work();
+    let done = work();
     ARMED.set(false);
-    COUNT.get()
+    done
 }
 
 /// A transport over arrays: three bytes a call.
@@ -142,59 +144,252 @@ const QUIZ: &[u8] = b"Q\0\0\0\x01\0\0\0\x02Q\0\0\0\x03\0\0\0\x04Sopensesm";
 const ECHO: &[u8] = b"\0\0\0\x0f0123456789abcde\0\0\0\x01x\0\0\0\x0c\xc3\xa90123456789";
 const WRONG: &[u8] = b"\0\0\0\x02\xff\xff";
 
-/// Runs a machine without commands through all three drivers, to its end. How many events.
-fn run<M: Machine>(machine: &M, bytes: &[u8]) -> usize {
-    let mut events = 0;
-    let wire = Wire::new(bytes);
-    let mut connection =
-        blocking::Connection::new(wire, machine.clone(), [0; 64], [0; 16]).ok().unwrap();
-    while let Ok(Next::Event(event)) = connection.next() {
+/// What an application says as its first, second, ... command.
+type Says<M> = fn(&usize) -> Option<<M as Machine>::Command<'_>>;
+
+/// An application: says this, at once or when asked, and counts what it is told.
+struct Player<M: Machine> {
+    says: Says<M>,
+    said: usize,
+    events: usize,
+}
+
+impl<M: Machine> Application<M> for Player<M> {
+    fn event(&mut self, event: M::Event<'_>) {
         black_box(event);
-        events += 1;
+        self.events += 1;
     }
-    let mut stack = Stack(Wire::new(bytes));
+
+    fn command(&mut self) -> Option<M::Command<'_>> {
+        self.said += 1;
+        (self.says)(&self.said)
+    }
+}
+
+/// What one machine is put through.
+struct Play<M: Machine> {
+    machine: fn() -> M,
+    hears: &'static [u8],
+    says: Says<M>,
+    /// It speaks at once, without being asked.
+    eager: bool,
+}
+
+/// Plays it with pump and each driver. How many events each time.
+fn play<M: Machine>(play: &Play<M>) -> [usize; 4] {
+    let &Play { machine, hears, says, eager } = play;
+    let mut told = [0; 4];
+
+    let (mut player, mut pumped) = (Player::<M> { says, said: 0, events: 0 }, machine());
+    let done = pump(&mut pumped, &mut player, Input::end(hears, How::Closed), &mut [0; 256]);
+    let _ = black_box(done);
+    told[0] = player.events;
+
+    let wire = Wire::new(hears);
+    let mut connection = blocking::Connection::new(wire, machine(), [0; 64], [0; 16]).ok().unwrap();
+    let mut said = 1;
+    if eager {
+        while let Some(command) = says(&said) {
+            connection.command(command).ok().unwrap();
+            said += 1;
+        }
+    }
+    loop {
+        match connection.next() {
+            Ok(Next::Event(event)) => {
+                black_box(event);
+                told[1] += 1;
+            }
+            Ok(Next::Command) if says(&said).is_some() => {
+                connection.command(says(&said).unwrap()).ok().unwrap();
+                said += 1;
+            }
+            _ => break,
+        }
+    }
+
+    let mut stack = Stack(Wire::new(hears));
     let mut connection =
-        nonblocking::Connection::<Stack<'_>, _, _, _>::new((), machine.clone(), [0; 64], [0; 16])
+        nonblocking::Connection::<Stack<'_>, _, _, _>::new((), machine(), [0; 64], [0; 16])
             .ok()
             .unwrap();
-    while let Ok(Next::Event(event)) = connection.next(&mut stack) {
-        black_box(event);
-        events += 1;
+    let mut said = 1;
+    if eager {
+        while let Some(command) = says(&said) {
+            connection.command(&mut stack, command).ok().unwrap();
+            said += 1;
+        }
     }
-    let wires = (Wire::new(bytes), Wire::new(b""));
-    let mut connection =
-        asynch::Connection::new(wires.0, wires.1, machine.clone(), [0; 64], [0; 16]).ok().unwrap();
     loop {
-        let mut next = std::pin::pin!(connection.next());
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        match next.as_mut().poll(&mut context) {
-            std::task::Poll::Ready(Ok(Next::Event(event))) => {
+        match connection.next(&mut stack) {
+            Ok(Next::Event(event)) => {
                 black_box(event);
-                events += 1;
+                told[2] += 1;
             }
-            std::task::Poll::Ready(_) => return events,
-            std::task::Poll::Pending => panic!("these wires never wait"),
+            Ok(Next::Command) if says(&said).is_some() => {
+                connection.command(&mut stack, says(&said).unwrap()).ok().unwrap();
+                said += 1;
+            }
+            _ => break,
+        }
+    }
+
+    let wires = (Wire::new(hears), Wire::new(b""));
+    let mut connection =
+        asynch::Connection::new(wires.0, wires.1, machine(), [0; 64], [0; 64]).ok().unwrap();
+    let mut said = 1;
+    if eager {
+        while let Some(command) = says(&said) {
+            connection.command(command).ok().unwrap();
+            said += 1;
+        }
+    }
+    loop {
+        let asked = {
+            let mut next = std::pin::pin!(connection.next());
+            let mut context = Context::from_waker(Waker::noop());
+            match next.as_mut().poll(&mut context) {
+                Poll::Ready(Ok(Next::Event(event))) => {
+                    black_box(event);
+                    told[3] += 1;
+                    false
+                }
+                Poll::Ready(Ok(Next::Command)) if says(&said).is_some() => true,
+                _ => return told,
+            }
+        };
+        if asked {
+            connection.command(says(&said).unwrap()).ok().unwrap();
+            said += 1;
         }
     }
 }
 
 #[test]
-fn the_watch_sees_an_allocation() {
-    assert_eq!(allocations(|| drop(black_box(Box::new(1_u64)))), 1);
-    assert_eq!(allocations(|| drop(black_box(vec![1, 2, 3]))), 1);
+fn an_allocation_aborts() {
+    const ROLE: &str = "SOCKLAB_TEST_ALLOCATES";
+    match std::env::var(ROLE).as_deref() {
+        // The children, which are this test again.
+        Ok("armed") => armed(|| drop(black_box(Box::new(1_u64)))),
+        Ok(_) => drop(black_box(Box::new(1_u64))),
+        Err(_) => {
+            let child = |role| {
+                let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+                child.args(["--exact", "an_allocation_aborts"]).env(ROLE, role);
+                child.output().unwrap().status
+            };
+            assert!(child("not armed").success());
+            // No exit code: a signal ended it.
+            assert_eq!(child("armed").code(), None);
+        }
+    }
 }
 
 #[test]
-fn no_machine_session_or_driver_allocates() {
-    let mut events = [0; 3];
-    let count = allocations(|| {
-        events[0] = run(&math::Client::new(), QUIZ);
-        events[1] = run(&echo::Server::new(), ECHO);
-        events[2] = run(&echo::Server::new(), WRONG);
+fn no_machine_pump_or_driver_allocates() {
+    use echo::client::Command::{Begin, Finish, Send};
+    use math::server::Command::{Ask, Reveal};
+    let math_client =
+        Play { machine: math::Client::new, hears: QUIZ, says: |_| None, eager: false };
+    assert_eq!(armed(|| play(&math_client)), [3; 4]);
+    let echo_server =
+        Play { machine: echo::Server::new, hears: ECHO, says: |_| None, eager: false };
+    assert_eq!(armed(|| play(&echo_server)), [3; 4]);
+    let wrong = Play { machine: echo::Server::new, hears: WRONG, says: |_| None, eager: false };
+    assert_eq!(armed(|| play(&wrong)), [0; 4]);
+    let math_server = Play {
+        machine: math::Server::new,
+        hears: &[0, 0, 0, 3, 0, 0, 0, 4],
+        says: |at| match at {
+            1 | 2 => Some(Ask(math::Question { a: u32::try_from(*at).ok()?, b: 2 })),
+            3 => Some(Reveal(math::Secret(*b"opensesm"))),
+            _ => None,
+        },
+        eager: false,
+    };
+    assert_eq!(armed(|| play(&math_server)), [2; 4]);
+    let echo_client = Play {
+        machine: echo::Client::new,
+        hears: b"\0\0\0\0\0\0\0\0\0\0\0\0",
+        says: |at| [Send(b"abc"), Begin(0), Send(b""), Finish].get(*at - 1).copied(),
+        eager: true,
+    };
+    let [_, drivers @ ..] = armed(|| play(&echo_client));
+    assert_eq!(drivers, [3; 3]);
+}
+
+/// Accepts one client.
+struct Listening<'w>(Stack<'w>, bool);
+
+impl TcpClientStack for Listening<'_> {
+    type TcpSocket = ();
+    type Error = NetError;
+
+    fn socket(&mut self) -> Result<(), NetError> {
+        Ok(())
+    }
+
+    fn connect(&mut self, (): &mut (), to: std::net::SocketAddr) -> nb::Result<(), NetError> {
+        self.0.connect(&mut (), to)
+    }
+
+    fn send(&mut self, (): &mut (), buffer: &[u8]) -> nb::Result<usize, NetError> {
+        self.0.send(&mut (), buffer)
+    }
+
+    fn receive(&mut self, (): &mut (), buffer: &mut [u8]) -> nb::Result<usize, NetError> {
+        self.0.receive(&mut (), buffer)
+    }
+
+    fn close(&mut self, (): ()) -> Result<(), NetError> {
+        Ok(())
+    }
+}
+
+impl TcpFullStack for Listening<'_> {
+    fn bind(&mut self, (): &mut (), _: u16) -> Result<(), NetError> {
+        Ok(())
+    }
+
+    fn listen(&mut self, (): &mut ()) -> Result<(), NetError> {
+        Ok(())
+    }
+
+    fn accept(&mut self, (): &mut ()) -> nb::Result<((), std::net::SocketAddr), NetError> {
+        if std::mem::replace(&mut self.1, true) {
+            return Err(nb::Error::WouldBlock);
+        }
+        Ok(((), (std::net::Ipv4Addr::LOCALHOST, 1).into()))
+    }
+}
+
+#[test]
+fn the_server_pool_does_not_allocate() {
+    let (mut opened, mut done) = (0, 0);
+    armed(|| {
+        let mut stack = Listening(Stack(Wire::new(ECHO)), false);
+        let mut pool = nonblocking::Server::<_, echo::Server, Player<_>, _, _, 2>::new(());
+        let open = || {
+            (
+                echo::Server::new(),
+                Player { says: |_| None, said: 0, events: 0 },
+                [0_u8; 64],
+                [0_u8; 16],
+            )
+        };
+        let mut report = |served| match served {
+            Served::Opened(_) => opened += 1,
+            Served::Done => done += 1,
+            Served::Failed(_) => {}
+        };
+        while pool.poll(&mut stack, open, &mut report).is_ok() {}
     });
-    assert_eq!((count, events), (0, [9, 9, 0]));
-    let mut sent = 0;
-    let count = allocations(|| {
+    assert_eq!((opened, done), (1, 1));
+}
+
+#[test]
+fn paying_and_dissecting_do_not_allocate() {
+    let sent = armed(|| {
         let wire = Wire::new(b"\0\0\0\x01x\0\0\0\x00");
         let mut client =
             blocking::Connection::new(wire, echo::Client::new(), [0; 8], [0; 8]).ok().unwrap();
@@ -205,36 +400,21 @@ fn no_machine_session_or_driver_allocates() {
         while let Ok(Next::Event(event)) = client.next() {
             black_box(event);
         }
-        sent = client.into_transport().length;
+        client.into_transport().length
     });
-    assert_eq!((count, sent), (0, 23));
-    let mut right = 0;
-    let count = allocations(|| {
-        let wire = Wire::new(&[0, 0, 0, 3]);
-        let mut server =
-            blocking::Connection::new(wire, math::Server::new(), [0; 4], [0; 9]).ok().unwrap();
-        assert!(matches!(server.next(), Ok(Next::Command)));
-        let question = math::Question { a: 1, b: 2 };
-        server.command(math::server::Command::Ask(question)).unwrap();
-        while let Ok(Next::Event(event)) = server.next() {
-            black_box(event);
-        }
-        right = server.machine().right();
-    });
-    assert_eq!((count, right), (0, 1));
+    assert_eq!(sent, 23);
+    assert_eq!(armed(|| dissected(echo::Messages::default(), ECHO)), 3);
+    assert_eq!(armed(|| dissected(math::ServerBytes, QUIZ)), 3);
+    assert_eq!(armed(|| dissected(math::ClientBytes, &[0; 8])), 2);
 }
 
-#[test]
-fn no_dissector_allocates() {
-    let mut messages = 0;
-    let count = allocations(|| {
-        let mut rest = ECHO;
-        let mut dissector = echo::Messages::default();
-        while let Dissected::Message(n, part) = dissector.dissect(rest) {
-            black_box(part);
-            messages += 1;
-            rest = &rest[n..];
-        }
-    });
-    assert_eq!((count, messages), (0, 3));
+/// How many messages.
+fn dissected<D: Dissect>(mut dissector: D, bytes: &[u8]) -> usize {
+    let (mut rest, mut messages) = (bytes, 0);
+    while let Dissected::Message(n, message) = dissector.dissect(rest) {
+        black_box(message);
+        messages += 1;
+        rest = &rest[n..];
+    }
+    messages
 }
