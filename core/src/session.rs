@@ -39,18 +39,28 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Buffer<B> {
 
     /// Room behind the bytes that wait. They move to the front when it would be less than `least`.
     pub fn room(&mut self, least: usize) -> &mut [u8] {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        } else if self.start > 0 && self.capacity().saturating_sub(self.end) < least {
-            let storage = self.storage.as_mut();
-            // Always true; written out so that the optimiser sees that copy_within cannot panic.
-            if self.start <= self.end && self.end <= storage.len() {
-                storage.copy_within(self.start..self.end, 0);
-                self.end = self.end.saturating_sub(self.start);
-                self.start = 0;
-            }
+        if self.start > 0 && (self.start == self.end || self.end > self.most(least)) {
+            self.compact();
         }
         self.storage.as_mut().get_mut(self.end..).unwrap_or_default()
+    }
+
+    /// The latest end that leaves so much room.
+    fn most(&self, least: usize) -> usize {
+        self.capacity().saturating_sub(least)
+    }
+
+    /// Moves what waits to the front. Out of line: seldom needed, and asked for in many places.
+    #[cold]
+    #[inline(never)]
+    fn compact(&mut self) {
+        let storage = self.storage.as_mut();
+        // Always true; written out so that the optimiser sees that copy_within cannot panic.
+        if self.start <= self.end && self.end <= storage.len() {
+            storage.copy_within(self.start..self.end, 0);
+            self.end = self.end.saturating_sub(self.start);
+            self.start = 0;
+        }
     }
 
     /// `n` bytes have been written to the front of the [`room`](Self::room).
@@ -106,10 +116,73 @@ impl core::error::Error for TooSmall {}
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Session<M, I, O> {
     machine: M,
+    stream: Stream<I, O>,
+}
+
+/// What a session has of its stream. It knows no machine, so that a firmware with nine protocols
+/// has the transport's side once.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) struct Stream<I, O> {
     input: Buffer<I>,
     output: Buffer<O>,
     after: After,
     deaf: bool,
+}
+
+impl<I, O> Stream<I, O>
+where
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+{
+    /// Room behind the input, so that `min_input` bytes of it can come to stand in one piece.
+    pub(crate) fn room(&mut self, min_input: usize) -> &mut [u8] {
+        self.room_and_pending(min_input).0
+    }
+
+    pub(crate) fn room_and_pending(&mut self, min_input: usize) -> (&mut [u8], &[u8]) {
+        let waiting = self.input.bytes().len();
+        let room = self.input.room(min_input.saturating_sub(waiting).max(1));
+        (room, if self.deaf { &[] } else { self.output.bytes() })
+    }
+
+    pub(crate) fn received(&mut self, n: usize) {
+        self.input.fill(n);
+        if self.after == After::Silence {
+            self.after = After::More;
+        }
+    }
+
+    pub(crate) fn ended(&mut self, how: How) {
+        if !matches!(self.after, After::End(_)) {
+            self.after = After::End(how);
+        }
+    }
+
+    pub(crate) const fn has_ended(&self) -> bool {
+        matches!(self.after, After::End(_))
+    }
+
+    pub(crate) fn pending(&self) -> &[u8] {
+        if self.deaf { &[] } else { self.output.bytes() }
+    }
+
+    pub(crate) fn sent(&mut self, n: usize) {
+        self.output.consume(n);
+    }
+
+    pub(crate) fn cannot_send(&mut self) {
+        self.deaf = true;
+        self.output.clear();
+    }
+
+    /// Room for at least `least` bytes of output, where that many fit.
+    fn output_room(&mut self, least: usize) -> &mut [u8] {
+        if self.deaf {
+            self.output.clear();
+        }
+        self.output.room(least)
+    }
 }
 
 impl<M, I, O> Session<M, I, O>
@@ -129,7 +202,13 @@ where
             return Err(TooSmall { min_input: M::MIN_INPUT, min_output: M::MIN_OUTPUT });
         }
         let (input, output) = (Buffer::new(input), Buffer::new(output));
-        Ok(Self { machine, input, output, after: After::More, deaf: false })
+        Ok(Self { machine, stream: Stream { input, output, after: After::More, deaf: false } })
+    }
+
+    /// Machine and stream, for a driver whose loop is not to be there for each machine.
+    #[cfg(feature = "nal")]
+    pub(crate) const fn split(&mut self) -> (&mut M, &mut Stream<I, O>) {
+        (&mut self.machine, &mut self.stream)
     }
 
     /// The machine, to look at.
@@ -143,16 +222,17 @@ where
     ///
     /// The machine's. Send what is [`pending`](Self::pending) before you report it.
     pub fn step(&mut self) -> Result<Then<M::Event<'_>>, M::Error> {
-        if self.deaf {
-            self.output.clear();
+        let Stream { input, output, after, deaf } = &mut self.stream;
+        if *deaf {
+            output.clear();
         }
         // Field by field: the event goes on borrowing the storage while `start` moves.
-        let Buffer { storage, start, end } = &mut self.input;
+        let Buffer { storage, start, end } = input;
         let bytes = I::as_ref(storage).get(*start..*end).unwrap_or_default();
-        let input = Input { bytes, after: self.after };
+        let input = Input { bytes, after: *after };
         let Step { consumed, written, then } =
-            self.machine.step(input, self.output.room(M::MIN_OUTPUT))?;
-        self.output.fill(written);
+            step(&mut self.machine, input, output.room(M::MIN_OUTPUT))?;
+        output.fill(written);
         *start = start.saturating_add(consumed).min(*end);
         Ok(then)
     }
@@ -166,24 +246,10 @@ where
     ///
     /// As [`step`](Self::step).
     pub fn advance(&mut self) -> Result<Then<()>, M::Error> {
-        loop {
-            if self.deaf {
-                self.output.clear();
-            }
-            let input = Input { bytes: self.input.bytes(), after: self.after };
-            let mut peek = self.machine.clone();
-            let Step { consumed, written, then } =
-                peek.step(input, self.output.room(M::MIN_OUTPUT))?;
-            let then = then.without_event();
-            if then == Then::Event(()) {
-                return Ok(then);
-            }
-            self.machine = peek;
-            self.output.fill(written);
-            self.input.consume(consumed);
-            if then != Then::Again {
-                return Ok(then);
-            }
+        match advance(&mut self.machine, &mut self.stream) {
+            Ok(then) => Ok(then),
+            // An error repeats: here it is fetched, and nowhere carried along.
+            Err(Failed) => self.step().map(|then| then.without_event()),
         }
     }
 
@@ -194,26 +260,20 @@ where
     /// The machine's. After [`Refused::NoRoom`] send what is [`pending`](Self::pending) and try
     /// again.
     pub fn command(&mut self, command: M::Command<'_>) -> Result<(), Refused> {
-        if self.deaf {
-            self.output.clear();
-        }
         // Everything: a command may be longer than MIN_OUTPUT.
-        let least = self.output.capacity();
-        let written = self.machine.command(command, self.output.room(least))?;
-        self.output.fill(written);
+        let least = self.stream.output.capacity();
+        let written = self.machine.command(command, self.stream.output_room(least))?;
+        self.stream.output.fill(written);
         Ok(())
     }
 
     /// Queues payload that the machine is [`owed`](Machine::owed): as much as there is room for
     /// and as is owed. Returns how much that was.
     pub fn pay(&mut self, payload: &[u8]) -> usize {
-        if self.deaf {
-            self.output.clear();
-        }
         let owed = usize::try_from(self.machine.owed()).unwrap_or(usize::MAX);
-        let n = copy(payload.get(..owed).unwrap_or(payload), self.output.room(1));
+        let n = copy(payload.get(..owed).unwrap_or(payload), self.stream.output_room(1));
         match u64::try_from(n).map(|n| self.machine.paid(n)) {
-            Ok(Ok(())) => self.output.fill(n),
+            Ok(Ok(())) => self.stream.output.fill(n),
             _ => return 0,
         }
         n
@@ -221,61 +281,99 @@ where
 
     /// Room for bytes from the transport. Empty when the machine is behind: do not read then.
     pub fn room(&mut self) -> &mut [u8] {
-        self.room_and_pending().0
+        self.stream.room(M::MIN_INPUT)
     }
 
     /// [`room`](Self::room) and [`pending`](Self::pending) together, for a driver that reads and
     /// writes at the same time.
     pub fn room_and_pending(&mut self) -> (&mut [u8], &[u8]) {
-        // The machine can always get MIN_INPUT bytes in one piece.
-        let waiting = self.input.bytes().len();
-        let room = self.input.room(M::MIN_INPUT.saturating_sub(waiting).max(1));
-        (room, if self.deaf { &[] } else { self.output.bytes() })
+        self.stream.room_and_pending(M::MIN_INPUT)
     }
 
     /// `n` bytes from the transport stand at the front of the [`room`](Self::room).
     pub fn received(&mut self, n: usize) {
-        self.input.fill(n);
-        if self.after == After::Silence {
-            self.after = After::More;
-        }
+        self.stream.received(n);
     }
 
     /// Nothing came for as long as [`Need::InputOrSilence`] asked.
     pub fn silent(&mut self) {
-        if self.after == After::More {
-            self.after = After::Silence;
+        if self.stream.after == After::More {
+            self.stream.after = After::Silence;
         }
     }
 
     /// The stream from the peer has ended. The first ending counts.
     pub fn ended(&mut self, how: How) {
-        if !matches!(self.after, After::End(_)) {
-            self.after = After::End(how);
-        }
+        self.stream.ended(how);
     }
 
     /// Whether the stream from the peer has ended.
     pub const fn has_ended(&self) -> bool {
-        matches!(self.after, After::End(_))
+        self.stream.has_ended()
     }
 
     /// The bytes to send, oldest first.
     pub fn pending(&self) -> &[u8] {
-        if self.deaf { &[] } else { self.output.bytes() }
+        self.stream.pending()
     }
 
     /// The `n` oldest [`pending`](Self::pending) bytes have been sent.
     pub fn sent(&mut self, n: usize) {
-        self.output.consume(n);
+        self.stream.sent(n);
     }
 
     /// The peer takes no more bytes: what is pending is dropped, and so is all that follows.
     /// What the peer has sent can still be read.
     pub fn cannot_send(&mut self) {
-        self.deaf = true;
-        self.output.clear();
+        self.stream.cannot_send();
     }
+}
+
+/// The machine has an error, which the next step tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failed;
+
+/// [`Session::advance`].
+pub(crate) fn advance<M: Machine, I, O>(
+    machine: &mut M,
+    Stream { input, output, after, deaf }: &mut Stream<I, O>,
+) -> Result<Then<()>, Failed>
+where
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+{
+    loop {
+        if *deaf {
+            output.clear();
+        }
+        let bytes = Input { bytes: input.bytes(), after: *after };
+        let mut peek = machine.clone();
+        let Ok(Step { consumed, written, then }) =
+            step(&mut peek, bytes, output.room(M::MIN_OUTPUT))
+        else {
+            return Err(Failed);
+        };
+        let then = then.without_event();
+        if then == Then::Event(()) {
+            return Ok(then);
+        }
+        *machine = peek;
+        output.fill(written);
+        input.consume(consumed);
+        if then != Then::Again {
+            return Ok(then);
+        }
+    }
+}
+
+/// The machine's code once, for the two that step it here: it is the larger part of a session's.
+#[inline(never)]
+fn step<'i, M: Machine>(
+    machine: &mut M,
+    input: Input<'i>,
+    output: &mut [u8],
+) -> Result<Step<M::Event<'i>>, M::Error> {
+    machine.step(input, output)
 }
 
 /// The application's side of a [`pump`].

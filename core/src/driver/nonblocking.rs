@@ -13,15 +13,14 @@ use embedded_nal::{TcpClientStack, TcpError, TcpErrorKind, TcpFullStack};
 
 use super::{Error, Next, take};
 use crate::machine::{How, Machine, Need, Refused, Then};
-use crate::session::{Application, Session, TooSmall};
+use crate::session::{self, Application, Failed, Session, Stream, TooSmall};
 
 /// A machine bound to a socket of a non-blocking stack.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Connection<S: TcpClientStack, M, I, O> {
-    socket: S::TcpSocket,
+    link: Link<S::TcpSocket, S::Error>,
     session: Session<M, I, O>,
-    fault: Option<S::Error>,
 }
 
 type Result<S, M, X> = nb::Result<X, Error<<M as Machine>::Error, <S as TcpClientStack>::Error>>;
@@ -44,7 +43,8 @@ where
         input: I,
         output: O,
     ) -> core::result::Result<Self, TooSmall> {
-        Ok(Self { socket, session: Session::new(machine, input, output)?, fault: None })
+        let session = Session::new(machine, input, output)?;
+        Ok(Self { link: Link { socket, fault: None }, session })
     }
 
     /// The machine, to look at.
@@ -54,17 +54,17 @@ where
 
     /// The socket, to wait on.
     pub const fn socket(&self) -> &S::TcpSocket {
-        &self.socket
+        &self.link.socket
     }
 
     /// Gives the socket back; what is queued is dropped.
     pub fn into_socket(self) -> S::TcpSocket {
-        self.socket
+        self.link.socket
     }
 
     /// What the transport said when it failed. The machine got to know it as [`How::Reset`].
     pub fn fault(&mut self) -> Option<S::Error> {
-        self.fault.take()
+        self.link.fault.take()
     }
 
     /// Whether bytes wait for the socket to take them: wait for that too, not only for input.
@@ -80,7 +80,12 @@ where
     /// machine's error, once what was queued before it has been sent. A failing transport is the
     /// end of the stream, which the machine names; see [`fault`](Self::fault).
     pub fn next(&mut self, stack: &mut S) -> Result<S, M, Next<M::Event<'_>>> {
-        let next = self.advance(stack)?;
+        let next = match self.drive(stack) {
+            Ok(next) => next,
+            Err(Halt::WouldBlock) => return Err(nb::Error::WouldBlock),
+            // To take what is not there fetches the error.
+            Err(Halt::Failed) => Next::Event(()),
+        };
         take(&mut self.session, next).map_err(|e| nb::Error::Other(Error::Protocol(e)))
     }
 
@@ -91,41 +96,20 @@ where
     ///
     /// As [`next`](Self::next).
     pub fn advance(&mut self, stack: &mut S) -> Result<S, M, Next<()>> {
-        loop {
-            let then = self.session.advance();
-            // Also when the machine only wants to read: its replies are not to wait for it.
-            let sent = match then {
-                Ok(Then::Event(())) => return Ok(Next::Event(())),
-                Ok(Then::Abort) => return Ok(Next::Abort),
-                _ => self.send(stack),
-            };
-            match then {
-                Ok(Then::Event(()) | Then::Again | Then::Abort) => {}
-                Ok(Then::Need(Need::Output)) => sent?,
-                Ok(Then::Need(Need::Command)) => {
-                    // The peer may end while the application thinks: look, as far as there is room.
-                    if self.session.has_ended() || self.receive(stack).is_err() {
-                        return Ok(Next::Command);
-                    }
-                }
-                Ok(Then::Need(Need::Input | Need::InputOrSilence(_) | Need::Either)) => {
-                    self.receive(stack)?;
-                }
-                Ok(Then::Boundary) => {
-                    sent?;
-                    return Ok(Next::Boundary);
-                }
-                Ok(Then::Done) => {
-                    sent?;
-                    return Ok(Next::Done);
-                }
-                Err(e) => {
-                    // What was queued first leaves first; the error repeats until then.
-                    sent?;
-                    return Err(nb::Error::Other(Error::Protocol(e)));
-                }
-            }
+        match self.drive(stack) {
+            Ok(next) => Ok(next),
+            Err(Halt::WouldBlock) => Err(nb::Error::WouldBlock),
+            Err(Halt::Failed) => match take(&mut self.session, Next::Event(())) {
+                Ok(_) => Ok(Next::Event(())),
+                Err(e) => Err(nb::Error::Other(Error::Protocol(e))),
+            },
         }
+    }
+
+    fn drive(&mut self, stack: &mut S) -> core::result::Result<Next<()>, Halt> {
+        let (machine, stream) = self.session.split();
+        let advance = &mut |stream: &mut Stream<I, O>| session::advance(machine, stream);
+        self.link.drive(stack, stream, M::MIN_INPUT, advance)
     }
 
     /// Gives the machine a command. What it writes is sent by the next call of
@@ -140,7 +124,9 @@ where
         loop {
             match self.session.command(command) {
                 Ok(()) => return Ok(()),
-                Err(Refused::NoRoom) if self.wants_send() => self.send_some(stack)?,
+                Err(Refused::NoRoom) if self.wants_send() => {
+                    self.link.send_some(stack, self.session.split().1).map_err(would_block)?;
+                }
                 Err(e) => return Err(nb::Error::Other(Error::Refused(e))),
             }
         }
@@ -154,11 +140,11 @@ where
     pub fn pay(&mut self, stack: &mut S, payload: &[u8]) -> Result<S, M, usize> {
         loop {
             let n = self.session.pay(payload);
-            let sent = self.send(stack);
+            let sent = self.link.send(stack, self.session.split().1);
             if n > 0 || payload.is_empty() || self.machine().owed() == 0 {
                 return Ok(n);
             }
-            sent?;
+            sent.map_err(would_block)?;
         }
     }
 
@@ -173,49 +159,149 @@ where
         self.session.ended(How::TimedOut);
         self.session.cannot_send();
     }
+}
+
+/// Nothing moves until the socket is ready.
+#[derive(Debug)]
+struct WouldBlock;
+
+fn would_block<E>(WouldBlock: WouldBlock) -> nb::Error<E> {
+    nb::Error::WouldBlock
+}
+
+/// Why a connection does not go on.
+enum Halt {
+    WouldBlock,
+    /// The machine has an error.
+    Failed,
+}
+
+impl From<WouldBlock> for Halt {
+    fn from(WouldBlock: WouldBlock) -> Self {
+        Self::WouldBlock
+    }
+}
+
+/// What steps a connection's machine, whichever that is.
+type Advance<'m, I, O> =
+    dyn FnMut(&mut Stream<I, O>) -> core::result::Result<Then<()>, Failed> + 'm;
+
+/// A socket and what was wrong with it. Knows no machine, so that its code is there once for all.
+#[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+struct Link<T, E> {
+    socket: T,
+    fault: Option<E>,
+}
+
+impl<T, E: TcpError> Link<T, E> {
+    /// The loop of a connection, there once for all machines. `advance` is the machine's.
+    fn drive<I, O>(
+        &mut self,
+        stack: &mut impl TcpClientStack<TcpSocket = T, Error = E>,
+        stream: &mut Stream<I, O>,
+        min_input: usize,
+        advance: &mut Advance<'_, I, O>,
+    ) -> core::result::Result<Next<()>, Halt>
+    where
+        I: AsRef<[u8]> + AsMut<[u8]>,
+        O: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        loop {
+            let then = advance(stream);
+            // Also when the machine only wants to read: its replies are not to wait for it.
+            let sent = match then {
+                Ok(Then::Event(())) => return Ok(Next::Event(())),
+                Ok(Then::Abort) => return Ok(Next::Abort),
+                _ => self.send(stack, stream),
+            };
+            match then {
+                Ok(Then::Event(()) | Then::Again | Then::Abort) => {}
+                Ok(Then::Need(Need::Output)) => sent?,
+                Ok(Then::Need(Need::Command)) => {
+                    // The peer may end while the application thinks: look, as far as there is room.
+                    if stream.has_ended() || self.receive(stack, stream, min_input).is_err() {
+                        return Ok(Next::Command);
+                    }
+                }
+                Ok(Then::Need(Need::Input | Need::InputOrSilence(_) | Need::Either)) => {
+                    self.receive(stack, stream, min_input)?;
+                }
+                Ok(Then::Boundary) => return sent.map(|()| Next::Boundary).map_err(Halt::from),
+                Ok(Then::Done) => return sent.map(|()| Next::Done).map_err(Halt::from),
+                Err(Failed) => {
+                    // What was queued first leaves first; the error repeats until then.
+                    sent?;
+                    return Err(Halt::Failed);
+                }
+            }
+        }
+    }
 
     /// Sends all that is queued.
-    fn send(&mut self, stack: &mut S) -> Result<S, M, ()> {
-        while self.wants_send() {
-            self.send_some(stack)?;
+    fn send<I, O>(
+        &mut self,
+        stack: &mut impl TcpClientStack<TcpSocket = T, Error = E>,
+        stream: &mut Stream<I, O>,
+    ) -> core::result::Result<(), WouldBlock>
+    where
+        I: AsRef<[u8]> + AsMut<[u8]>,
+        O: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        while !stream.pending().is_empty() {
+            self.send_some(stack, stream)?;
         }
         Ok(())
     }
 
-    fn send_some(&mut self, stack: &mut S) -> Result<S, M, ()> {
-        match stack.send(&mut self.socket, self.session.pending()) {
-            Ok(0) | Err(nb::Error::WouldBlock) => Err(nb::Error::WouldBlock),
-            Ok(n) => {
-                self.session.sent(n);
-                Ok(())
-            }
+    fn send_some<I, O>(
+        &mut self,
+        stack: &mut impl TcpClientStack<TcpSocket = T, Error = E>,
+        stream: &mut Stream<I, O>,
+    ) -> core::result::Result<(), WouldBlock>
+    where
+        I: AsRef<[u8]> + AsMut<[u8]>,
+        O: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        match stack.send(&mut self.socket, stream.pending()) {
+            Ok(0) | Err(nb::Error::WouldBlock) => return Err(WouldBlock),
+            Ok(n) => stream.sent(n),
             // The peer takes nothing more. What it sent before may still be there to read, and
             // reading will tell how it ended.
             Err(nb::Error::Other(e)) => {
-                self.session.cannot_send();
+                stream.cannot_send();
                 if e.kind() != TcpErrorKind::PipeClosed {
                     self.fault = Some(e);
                 }
-                Ok(())
             }
         }
+        Ok(())
     }
 
-    fn receive(&mut self, stack: &mut S) -> Result<S, M, ()> {
-        let room = self.session.room();
+    fn receive<I, O>(
+        &mut self,
+        stack: &mut impl TcpClientStack<TcpSocket = T, Error = E>,
+        stream: &mut Stream<I, O>,
+        min_input: usize,
+    ) -> core::result::Result<(), WouldBlock>
+    where
+        I: AsRef<[u8]> + AsMut<[u8]>,
+        O: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        let room = stream.room(min_input);
         // Reading into nothing would give 0, which is not the end.
         if room.is_empty() {
-            return Err(nb::Error::WouldBlock);
+            return Err(WouldBlock);
         }
         match stack.receive(&mut self.socket, room) {
-            Ok(0) => self.session.ended(How::Closed),
-            Ok(n) => self.session.received(n),
-            Err(nb::Error::WouldBlock) => return Err(nb::Error::WouldBlock),
+            Ok(0) => stream.ended(How::Closed),
+            Ok(n) => stream.received(n),
+            Err(nb::Error::WouldBlock) => return Err(WouldBlock),
             Err(nb::Error::Other(e)) if e.kind() == TcpErrorKind::PipeClosed => {
-                self.session.ended(How::Closed);
+                stream.ended(How::Closed);
             }
             Err(nb::Error::Other(e)) => {
-                self.session.ended(How::Reset);
+                stream.ended(How::Reset);
                 self.fault = Some(e);
             }
         }
