@@ -3,49 +3,49 @@
 //! A buffer that is an array moves with what it is part of, over the stack, whenever a session
 //! begins or ends. One that is leased stays where it is.
 
-use core::array;
-use core::cell::Cell;
+use core::cell::RefCell;
 
-type Buffer = Option<&'static mut [u8]>;
+use heapless::Vec;
 
-/// `N` buffers.
-pub struct Pool<const N: usize>([Cell<Buffer>; N]);
+/// `N` buffers, those that are free.
+pub struct Pool<const N: usize>(RefCell<Vec<&'static mut [u8], N>>);
 
 impl<const N: usize> Pool<N> {
     /// A pool of these.
     pub fn new<const SIZE: usize>(buffers: &'static mut [[u8; SIZE]; N]) -> Self {
-        let mut buffers = buffers.iter_mut();
-        Self(array::from_fn(|_| Cell::new(buffers.next().map(|buffer| &mut buffer[..]))))
+        Self(RefCell::new(buffers.iter_mut().map(|buffer| &mut buffer[..]).collect()))
     }
 
     /// Takes a buffer, until what is returned is dropped. `None` when all are taken.
-    pub fn lease(&self) -> Option<Lease<'_>> {
-        self.0
-            .iter()
-            .find_map(|home| home.take().map(|buffer| Lease { home, buffer: Some(buffer) }))
+    pub fn lease(&self) -> Option<Lease<'_, N>> {
+        let buffer = self.0.borrow_mut().pop();
+        buffer.is_some().then_some(Lease { pool: self, buffer })
     }
 }
 
 /// A buffer taken from a [`Pool`].
-pub struct Lease<'p> {
-    home: &'p Cell<Buffer>,
-    buffer: Buffer,
+pub struct Lease<'p, const N: usize> {
+    pool: &'p Pool<N>,
+    buffer: Option<&'static mut [u8]>,
 }
 
-impl AsRef<[u8]> for Lease<'_> {
+impl<const N: usize> AsRef<[u8]> for Lease<'_, N> {
     fn as_ref(&self) -> &[u8] {
         self.buffer.as_deref().unwrap_or_default()
     }
 }
 
-impl AsMut<[u8]> for Lease<'_> {
+impl<const N: usize> AsMut<[u8]> for Lease<'_, N> {
     fn as_mut(&mut self) -> &mut [u8] {
         self.buffer.as_deref_mut().unwrap_or_default()
     }
 }
 
-impl Drop for Lease<'_> {
+impl<const N: usize> Drop for Lease<'_, N> {
     fn drop(&mut self) {
-        self.home.set(self.buffer.take());
+        if let Some(buffer) = self.buffer.take() {
+            // There is room: it was taken from there.
+            let _ = self.pool.0.borrow_mut().push(buffer);
+        }
     }
 }
