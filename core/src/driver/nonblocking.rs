@@ -7,6 +7,7 @@
 //! The stack is handed in with each call, as `embedded-nal` has it, so that many connections can
 //! share one.
 
+use core::fmt;
 use core::net::SocketAddr;
 
 use embedded_nal::{TcpClientStack, TcpError, TcpErrorKind, TcpFullStack};
@@ -323,6 +324,20 @@ type Slot<S, M, A, I, O> = Option<Client<S, M, A, I, O>>;
 struct Client<S: TcpClientStack, M, A, I, O> {
     connection: Connection<S, M, I, O>,
     application: A,
+}
+
+impl<S: TcpClientStack, M, A, I, O, const N: usize> fmt::Debug for Server<S, M, A, I, O, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({} of {N} clients)", self.clients.iter().flatten().count())
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<S: TcpClientStack, M, A, I, O, const N: usize> defmt::Format for Server<S, M, A, I, O, N> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        let clients = self.clients.iter().flatten().count();
+        defmt::write!(f, "Server({=usize} of {=usize} clients)", clients, N);
+    }
 }
 
 /// What a [`Server`] did in one [`poll`](Server::poll).
