@@ -151,7 +151,6 @@ impl Machine for Client {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use std::string::ToString;
 
     use super::*;

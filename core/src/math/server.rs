@@ -148,7 +148,6 @@ impl Machine for Server {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use std::string::ToString;
 
     use super::*;

@@ -107,7 +107,6 @@ const fn is_unsafe(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use std::string::ToString;
 
     use super::*;
