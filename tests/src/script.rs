@@ -44,7 +44,7 @@ impl Plan {
             cuts: Vec::new(),
             every_byte: false,
             end_apart: true,
-            window: 1 << 10,
+            window: 1 << 11,
             lazy: false,
             cap: None,
             take: false,

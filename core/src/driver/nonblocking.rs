@@ -45,7 +45,7 @@ where
         output: O,
     ) -> core::result::Result<Self, TooSmall> {
         let session = Session::new(machine, input, output)?;
-        Ok(Self { link: Link { socket, fault: None }, session })
+        Ok(Self { link: Link { socket, fault: None, silence: None }, session })
     }
 
     /// The machine, to look at.
@@ -149,6 +149,13 @@ where
         }
     }
 
+    /// After [`nb::Error::WouldBlock`]: so many milliseconds without a byte are what the machine
+    /// also waits for ([`Need::InputOrSilence`]). Wait no longer, then tell it with
+    /// [`silent`](Self::silent).
+    pub const fn silence(&self) -> Option<u16> {
+        self.link.silence
+    }
+
     /// Nothing came for as long as [`Need::InputOrSilence`] asked.
     pub fn silent(&mut self) {
         self.session.silent();
@@ -193,6 +200,8 @@ type Advance<'m, I, O> =
 struct Link<T, E> {
     socket: T,
     fault: Option<E>,
+    /// What the machine waits for besides bytes, in ms.
+    silence: Option<u16>,
 }
 
 impl<T, E: TcpError> Link<T, E> {
@@ -225,7 +234,11 @@ impl<T, E: TcpError> Link<T, E> {
                         return Ok(Next::Command);
                     }
                 }
-                Ok(Then::Need(Need::Input | Need::InputOrSilence(_) | Need::Either)) => {
+                Ok(Then::Need(need @ (Need::Input | Need::InputOrSilence(_) | Need::Either))) => {
+                    self.silence = match need {
+                        Need::InputOrSilence(ms) => Some(ms),
+                        _ => None,
+                    };
                     self.receive(stack, stream, min_input)?;
                 }
                 Ok(Then::Boundary) => return sent.map(|()| Next::Boundary).map_err(Halt::from),

@@ -13,7 +13,8 @@ pub struct Cut {
     pub how: How,
     /// So many bytes of the message had come. 0: the stream ended between two messages.
     pub got: u64,
-    /// So many bytes the whole message has, as far as it is known. 0 when `got` is 0.
+    /// So many bytes the whole message has, as far as it is known. 0 when `got` is 0, and when
+    /// only its end would have told: a line.
     pub want: u64,
 }
 
@@ -58,7 +59,10 @@ impl fmt::Display for CutBy<'_> {
             How::Reset => " reset the connection",
             How::TimedOut => " sent nothing more in time",
         })?;
-        if got > 0 {
+        if got > 0 && want == 0 {
+            let s = if got == 1 { "" } else { "s" };
+            write!(f, " in the middle of a message, after {got} byte{s}")
+        } else if got > 0 {
             write!(f, " in the middle of a message, after {got} of {want} bytes")
         } else if how == How::TimedOut {
             Ok(())

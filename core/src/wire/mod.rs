@@ -1,11 +1,16 @@
-//! What the protocols share: text, frames, how a stream was cut, and traces for people.
+//! What the protocols share: lines, integers, text, frames, how a stream was cut, and traces for people.
 
 mod cut;
+mod decimal;
 mod dissect;
 mod frame;
+mod line;
 mod text;
 
 pub use cut::Cut;
+pub(crate) use decimal::LINE_AND_DECIMAL;
+pub use decimal::{DECIMAL_BYTES, Unexpected, decimal, put_decimal};
 pub use dissect::{Dissect, Dissected};
 pub use frame::{LENGTH_BYTES, copy, length_of, put_length};
+pub use line::{LINE_BYTES, LINE_MAX, Line, LineError, LineMessage, LineMessages, Lines, put_line};
 pub use text::{Byte, Escaped, Prefix, prefix_of_chars};

@@ -1,0 +1,162 @@
+use core::fmt;
+
+use super::{Byte, LINE_BYTES, copy};
+
+/// Where a line is not what was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Unexpected {
+    /// The index of the byte, the first being 0.
+    pub at: u16,
+    /// That byte; `None` when the line ends there.
+    pub byte: Option<u8>,
+}
+
+impl Unexpected {
+    /// The byte at this index of `text`, or its end.
+    #[must_use]
+    pub fn at(text: &[u8], index: usize) -> Self {
+        Self { at: u16::try_from(index).unwrap_or(u16::MAX), byte: text.get(index).copied() }
+    }
+}
+
+impl fmt::Display for Unexpected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.byte {
+            Some(byte) => write!(f, "byte {} of a line is {}", self.at, Byte(byte)),
+            None if self.at == 0 => f.write_str("a line is empty"),
+            None => write!(f, "a line ends after {} bytes", self.at),
+        }
+    }
+}
+
+/// The integer in a line: ASCII decimal, a sign and spaces around it allowed.
+///
+/// It saturates: [`i32::MAX`] stands for all that are larger, [`i32::MIN`] for all smaller ones. No
+/// protocol's range comes near.
+///
+/// # Errors
+///
+/// [`Unexpected`]: the byte that is in the way.
+pub fn decimal(text: &[u8]) -> Result<i32, Unexpected> {
+    let text = text.trim_ascii_end();
+    let mut rest = text.trim_ascii_start();
+    let (mut value, mut negative) = (0_i32, false);
+    if let [sign @ (b'+' | b'-'), tail @ ..] = rest {
+        negative = *sign == b'-';
+        rest = tail;
+    }
+    if rest.is_empty() {
+        return Err(Unexpected::at(text, text.len()));
+    }
+    while let [byte, tail @ ..] = rest {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return Err(Unexpected::at(text, text.len().wrapping_sub(rest.len())));
+        }
+        let digit = i32::from(digit);
+        value = value.saturating_mul(10);
+        // Towards the sign's own limit: that of the negative ones is one further away.
+        value = if negative { value.saturating_sub(digit) } else { value.saturating_add(digit) };
+        rest = tail;
+    }
+    Ok(value)
+}
+
+/// So many bytes an integer takes at the most, with its sign and the line's end.
+pub const DECIMAL_BYTES: usize = 12;
+
+/// A name's or a message's line, and an integer's: so many bytes at the most.
+pub(crate) const LINE_AND_DECIMAL: usize = LINE_BYTES + DECIMAL_BYTES;
+
+/// Writes `value` as a line to the front of `output`. Returns the bytes written, `None` when there
+/// is too little room.
+pub fn put_decimal(value: i32, output: &mut [u8]) -> Option<usize> {
+    // From the end to the front.
+    let mut text = [0; DECIMAL_BYTES];
+    let mut at = DECIMAL_BYTES;
+    let mut put = |byte| {
+        at = at.wrapping_sub(1);
+        if let Some(place) = text.get_mut(at) {
+            *place = byte;
+        }
+    };
+    put(b'\n');
+    let mut left = value.unsigned_abs();
+    loop {
+        put(b'0'.wrapping_add(u8::try_from(left.wrapping_rem(10)).unwrap_or(0)));
+        left = left.wrapping_div(10);
+        if left == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        put(b'-');
+    }
+    let line = text.get(at..)?;
+    (copy(line, output) == line.len()).then_some(line.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn reads_what_people_and_programs_write() {
+        for (text, value) in [
+            ("0", 0),
+            ("7", 7),
+            ("100", 100),
+            ("-5", -5),
+            ("+5", 5),
+            (" 42 ", 42),
+            ("\t42\r", 42),
+            ("0000000000000042", 42),
+            ("2147483647", i32::MAX),
+            ("-2147483648", i32::MIN),
+            ("2147483648", i32::MAX),
+            ("99999999999999999999999999", i32::MAX),
+            ("-99999999999999999999999999", i32::MIN),
+        ] {
+            assert_eq!(decimal(text.as_bytes()), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_in_the_way() {
+        for (text, at, byte) in [
+            ("", 0, None),
+            ("   ", 0, None),
+            ("-", 1, None),
+            ("x", 0, Some(b'x')),
+            ("  12x4 ", 4, Some(b'x')),
+            ("1 2", 1, Some(b' ')),
+            ("--1", 1, Some(b'-')),
+            ("1.5", 1, Some(b'.')),
+            ("1_000", 1, Some(b'_')),
+        ] {
+            assert_eq!(decimal(text.as_bytes()), Err(Unexpected { at, byte }), "{text:?}");
+        }
+        assert_eq!(
+            Unexpected { at: 4, byte: Some(b'x') }.to_string(),
+            "byte 4 of a line is 0x78 ('x')"
+        );
+        assert_eq!(Unexpected { at: 0, byte: None }.to_string(), "a line is empty");
+        assert_eq!(Unexpected { at: 1, byte: None }.to_string(), "a line ends after 1 bytes");
+    }
+
+    #[test]
+    fn writes_what_std_writes() {
+        for value in [0, 1, 9, 10, 42, 100, -1, -10, 1_000_000_000, i32::MAX, i32::MIN] {
+            let mut room = [0; DECIMAL_BYTES];
+            let n = put_decimal(value, &mut room).unwrap();
+            let want = format!("{value}\n");
+            assert_eq!(room.get(..n), Some(want.as_bytes()));
+            assert_eq!(put_decimal(value, room.get_mut(..n - 1).unwrap()), None);
+            assert_eq!(decimal(want.as_bytes()), Ok(value));
+        }
+    }
+}

@@ -1,0 +1,286 @@
+use core::fmt;
+
+use super::{Cut, Dissect, Dissected, Escaped, copy};
+use crate::machine::{After, How, Input, Refused};
+
+/// The longest line: so many bytes before its `\n`.
+pub const LINE_MAX: usize = 1024;
+
+/// The longest line with its `\n`: what a buffer for lines has to hold.
+pub const LINE_BYTES: usize = LINE_MAX + 1;
+
+/// A line that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Line<'i> {
+    /// What it says: without its `\n`, and without one `\r` before that.
+    pub text: &'i [u8],
+    /// So many bytes of the input it takes with its end.
+    pub bytes: usize,
+}
+
+/// Finds lines at the front of the input. 2 bytes: how far it has looked, so that each byte is
+/// looked at once, however it comes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Lines {
+    looked: u16,
+}
+
+impl Lines {
+    /// Has not looked at anything.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { looked: 0 }
+    }
+
+    /// The line at the front of `input`; `None` when more has to come. The caller consumes its
+    /// [`bytes`](Line::bytes).
+    ///
+    /// # Errors
+    ///
+    /// [`LineError`], with nothing changed.
+    #[inline]
+    pub fn next<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
+        // Only so much is ever looked at: more would make a line that is too long a matter of how
+        // it is cut.
+        let window = input.bytes.get(..LINE_BYTES).unwrap_or(input.bytes);
+        let unseen = window.get(usize::from(self.looked)..).unwrap_or(window);
+        let Some(at) = end_of_line(unseen) else { return self.none(input) };
+        let at = at.wrapping_add(window.len().wrapping_sub(unseen.len()));
+        self.looked = 0;
+        let text = window.get(..at).unwrap_or_default();
+        Ok(Some(Line { text: text.strip_suffix(b"\r").unwrap_or(text), bytes: at.wrapping_add(1) }))
+    }
+
+    /// As [`next`](Self::next), but what stands unterminated before an orderly close is a line
+    /// too.
+    ///
+    /// # Errors
+    ///
+    /// [`LineError`], with nothing changed.
+    pub fn next_or_last<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
+        match self.next(input) {
+            Err(LineError::Cut(Cut { how: How::Closed, got: 1.., .. })) => {
+                self.looked = 0;
+                Ok(Some(Line { text: input.bytes, bytes: input.bytes.len() }))
+            }
+            line => line,
+        }
+    }
+
+    /// There is no end of a line in what has come.
+    #[inline(never)]
+    fn none<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
+        let got = input.bytes.len();
+        if got > LINE_MAX {
+            return Err(LineError::TooLong);
+        }
+        if let After::End(how) = input.after {
+            return Err(LineError::Cut(Cut::inside(how, u64::try_from(got).unwrap_or(0), 0)));
+        }
+        self.looked = u16::try_from(got).unwrap_or(0);
+        Ok(None)
+    }
+}
+
+/// Where the first `\n` is.
+#[cfg(target_pointer_width = "64")]
+#[inline]
+fn end_of_line(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr(b'\n', bytes)
+}
+
+/// Where the first `\n` is. Lines are short and flash is dear: a loop.
+#[cfg(not(target_pointer_width = "64"))]
+fn end_of_line(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == b'\n')
+}
+
+/// Why there is no line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum LineError {
+    /// [`LINE_MAX`] bytes have come, and the next one is not the end of the line.
+    TooLong,
+    /// The stream ended before the line did.
+    Cut(Cut),
+}
+
+impl LineError {
+    /// The sentence about `peer` ("the server", "the client").
+    #[must_use]
+    pub const fn by<'p>(&self, peer: &'p str) -> impl fmt::Display + use<'p> {
+        LineErrorBy { error: *self, peer }
+    }
+
+    /// How the stream ended, if that is why.
+    #[must_use]
+    pub const fn cut(&self) -> Option<Cut> {
+        match self {
+            Self::TooLong => None,
+            Self::Cut(cut) => Some(*cut),
+        }
+    }
+}
+
+struct LineErrorBy<'p> {
+    error: LineError,
+    peer: &'p str,
+}
+
+impl fmt::Display for LineErrorBy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { error, peer } = self;
+        match error {
+            LineError::TooLong => write!(
+                f,
+                "{peer} broke the protocol: a line is too long, its first {LINE_BYTES} bytes have \
+                 no newline"
+            ),
+            LineError::Cut(cut) => cut.by(peer).fmt(f),
+        }
+    }
+}
+
+/// Writes `text` and a `\n` to the front of `output`. Returns the bytes written.
+///
+/// # Errors
+///
+/// [`Refused::Invalid`] when it is no line: longer than [`LINE_MAX`], or with a `\n` in it, or with
+/// a `\r` last, which the peer would drop. [`Refused::NoRoom`].
+pub fn put_line(text: &[u8], output: &mut [u8]) -> Result<usize, Refused> {
+    if text.len() > LINE_MAX || text.ends_with(b"\r") || end_of_line(text).is_some() {
+        return Err(Refused::Invalid);
+    }
+    let n = copy(text, output);
+    // No room here also when the text did not fit: then `n` is all there was.
+    *output.get_mut(n).ok_or(Refused::NoRoom)? = b'\n';
+    Ok(n.wrapping_add(1))
+}
+
+/// Lines in a stream, for traces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct LineMessages(Lines);
+
+/// A line in a trace, or as much of one as is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum LineMessage<'b> {
+    /// A line.
+    Line(&'b [u8]),
+    /// No line: too many bytes without an end.
+    TooLong(&'b [u8]),
+}
+
+impl fmt::Display for LineMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// So much of a line a line of a trace can take.
+        const SHOWN: usize = 64;
+        let (Self::Line(text) | Self::TooLong(text)) = self;
+        if let Self::TooLong(_) = self {
+            write!(f, "{} bytes without a newline ", text.len())?;
+        }
+        match text.get(..SHOWN) {
+            Some(shown) => write!(f, "\"{}\"...", Escaped(shown)),
+            None => write!(f, "\"{}\"", Escaped(text)),
+        }
+    }
+}
+
+impl Dissect for LineMessages {
+    type Message<'b> = LineMessage<'b>;
+
+    fn dissect<'b>(&mut self, bytes: &'b [u8]) -> Dissected<LineMessage<'b>> {
+        match self.0.next(Input::more(bytes)) {
+            Ok(Some(line)) => Dissected::Message(line.bytes, LineMessage::Line(line.text)),
+            Ok(None) => Dissected::Partial(bytes.len().saturating_add(1)),
+            Err(_) => Dissected::Message(bytes.len(), LineMessage::TooLong(bytes)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+    use std::vec;
+
+    use super::*;
+
+    #[test]
+    fn a_line_ends_at_its_newline_and_loses_one_carriage_return() {
+        for (input, text, bytes) in [
+            (&b"one\ntwo\n"[..], &b"one"[..], 4),
+            (b"one\r\n", b"one", 5),
+            (b"one\r\r\n", b"one\r", 6),
+            (b"\n", b"", 1),
+            (b"\r\n", b"", 2),
+            (b"o\rn\n", b"o\rn", 4),
+        ] {
+            let line = Lines::new().next(Input::more(input));
+            assert_eq!(line, Ok(Some(Line { text, bytes })), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn each_byte_is_looked_at_once() {
+        let mut lines = Lines::new();
+        assert_eq!(lines.next(Input::more(b"hel")), Ok(None));
+        assert_eq!(lines, Lines { looked: 3 });
+        assert_eq!(lines.next(Input::more(b"hello\nx")).unwrap().unwrap().text, b"hello");
+        assert_eq!(lines, Lines::new());
+        // A caller that gives less than before is mistaken, and still gets an answer.
+        let mut lines = Lines { looked: 9 };
+        assert_eq!(lines.next(Input::more(b"a\n")).unwrap().unwrap().text, b"a");
+    }
+
+    #[test]
+    fn the_longest_line_has_1024_bytes_whole_or_cut() {
+        let mut longest = vec![b'x'; LINE_MAX];
+        longest.push(b'\n');
+        assert_eq!(Lines::new().next(Input::more(&longest)).unwrap().unwrap().bytes, LINE_BYTES);
+        let mut longer = vec![b'x'; LINE_BYTES];
+        longer.push(b'\n');
+        for cut in [LINE_BYTES, LINE_BYTES + 1] {
+            let mut lines = Lines::new();
+            let _ = lines.next(Input::more(longer.get(..LINE_MAX).unwrap()));
+            let before = lines.clone();
+            let result = lines.next(Input::more(longer.get(..cut).unwrap()));
+            assert_eq!((result, lines), (Err(LineError::TooLong), before));
+        }
+        assert_eq!(
+            LineError::TooLong.by("the client").to_string(),
+            "the client broke the protocol: a line is too long, its first 1025 bytes have no newline"
+        );
+    }
+
+    #[test]
+    fn an_unterminated_line_is_cut_or_the_last() {
+        let closed = Input::end(b"part", How::Closed);
+        let error = Lines::new().next(closed).unwrap_err();
+        assert_eq!(
+            error.by("the server").to_string(),
+            "the server closed the connection in the middle of a message, after 4 bytes"
+        );
+        let last = Lines::new().next_or_last(closed).unwrap().unwrap();
+        assert_eq!(last, Line { text: b"part", bytes: 4 });
+        for input in [Input::end(b"part", How::Reset), Input::end(b"", How::Closed)] {
+            assert!(matches!(Lines::new().next_or_last(input), Err(LineError::Cut(_))));
+        }
+    }
+
+    #[test]
+    fn what_is_no_line_cannot_be_written_as_one() {
+        let mut room = [0; 8];
+        assert_eq!(put_line(b"abc", &mut room), Ok(4));
+        assert!(room.starts_with(b"abc\n"));
+        assert_eq!(put_line(b"1234567", &mut room), Ok(8));
+        assert_eq!(put_line(b"12345678", &mut room), Err(Refused::NoRoom));
+        assert_eq!(put_line(b"123456789", &mut room), Err(Refused::NoRoom));
+        assert_eq!(put_line(b"a\nb", &mut room), Err(Refused::Invalid));
+        assert_eq!(put_line(b"a\r", &mut room), Err(Refused::Invalid));
+        assert_eq!(put_line(&[b'x'; LINE_BYTES], &mut [0; 2000]), Err(Refused::Invalid));
+        assert_eq!(put_line(&[b'x'; LINE_MAX], &mut [0; 2000]), Ok(LINE_BYTES));
+    }
+}

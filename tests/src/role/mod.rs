@@ -1,0 +1,83 @@
+//! The application of each machine: says what to do and when, from nothing but the events it was
+//! told, so that a run depends on the bytes alone.
+
+mod echo;
+mod math;
+
+use std::fmt::Debug;
+
+use socklab_core::machine::Machine;
+
+pub use echo::{EchoClient, EchoServer, Message, Reply};
+pub use math::{MathClient, MathServer};
+
+/// A command of the machine of a role.
+pub type Command<'c, R> = <<R as Role>::Machine as Machine>::Command<'c>;
+
+/// A machine's application, and how its events compare.
+pub trait Role: Clone {
+    /// What it drives.
+    type Machine: Machine + PartialEq + Debug;
+    /// An event that owns what it shows.
+    type Event: Clone + PartialEq + Debug;
+
+    /// Whether the application speaks only when the machine asks with `Need::Command`. Else it
+    /// speaks at the start and right after an event.
+    ///
+    /// Where it takes turns, a reset or a timeout races with the command: the machine may end
+    /// the session at once, or let the application have its turn first. What the peer did before
+    /// is told the same way up to there.
+    const TAKES_TURNS: bool = false;
+
+    /// A fresh machine.
+    fn machine(&self) -> Self::Machine;
+
+    /// The event, owned.
+    fn own(event: <Self::Machine as Machine>::Event<'_>) -> Self::Event;
+
+    /// Appends `next` to `last` if they are two pieces of one thing. How it is cut has no meaning.
+    fn append(last: &mut Self::Event, next: &Self::Event) -> bool {
+        let _ = (last, next);
+        false
+    }
+
+    /// The machine says this. Pieces come one by one.
+    fn told(&mut self, event: &Self::Event) {
+        let _ = event;
+    }
+
+    /// What the application wants to say now.
+    fn command(&self) -> Option<Command<'_, Self>> {
+        None
+    }
+
+    /// The machine took the [`command`](Self::command).
+    fn given(&mut self) {}
+
+    /// The command does not fit into the whole of the output. Says whether it can be said in a
+    /// way that takes less room.
+    fn split(&mut self) -> bool {
+        false
+    }
+
+    /// Payload that is owed.
+    fn payload(&self) -> &[u8] {
+        &[]
+    }
+
+    /// So much of it is on its way.
+    fn paid(&mut self, n: usize) {
+        let _ = n;
+    }
+
+    /// The event that stands for payload taken from the input without the machine.
+    fn taken(bytes: &[u8], last: bool) -> Option<Self::Event> {
+        let _ = (bytes, last);
+        None
+    }
+
+    /// A command to see refused when all is over.
+    fn probe() -> Option<Command<'static, Self>> {
+        None
+    }
+}
