@@ -6,13 +6,34 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use socklab_core::wire::Dissect;
 
-use crate::net::{self, BindError, DialError, Limits, Observer, Running, Server, Service, Target};
+use crate::net::{self, BindError, DialError, Limits, Observer, Server, Service, Target};
 use crate::ui::{Lines, LogWriter, Output, Place, Trace, one_line, say, say_last};
+
+/// The two ends of a protocol. What they are for stands at their arguments.
+#[derive(Debug, Subcommand)]
+pub(super) enum Role<C: Args, S: Args> {
+    Client(C),
+    Server(S),
+}
+
+/// What a command does.
+pub(super) trait Run {
+    fn run(self, common: &Common) -> Result<(), Failure>;
+}
+
+impl<C: Args + Run, S: Args + Run> Run for Role<C, S> {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        match self {
+            Self::Client(client) => client.run(common),
+            Self::Server(server) => server.run(common),
+        }
+    }
+}
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -76,7 +97,7 @@ pub(super) struct Address {
 }
 
 impl Address {
-    pub(super) fn target(&self, default_port: u16) -> Option<Target> {
+    fn target(&self, default_port: u16) -> Option<Target> {
         let host = self.host.as_deref()?;
         Some(Target::new(host, self.port.unwrap_or(default_port)))
     }
@@ -186,6 +207,10 @@ impl<P: fmt::Display> From<net::Error<P>> for Failure {
         match e {
             net::Error::Dial(e) => e.into(),
             net::Error::Protocol(e) => Self::Peer(e.to_string()),
+            net::Error::TimedOut(e, time) => Self::Peer(format!(
+                "{e} ({}; --timeout changes that)",
+                humantime::format_duration(time)
+            )),
             net::Error::Io(_) => Self::System(e.to_string()),
             net::Error::Refused(e) => Self::Usage(e.to_string()),
         }
@@ -199,11 +224,6 @@ impl Common {
 
     pub(super) fn output(&self, raw: bool) -> Output {
         Output::new(self.json, raw)
-    }
-
-    /// Behind an error that says the peer was silent: how long was waited.
-    pub(super) fn waited(&self) -> String {
-        format!(" ({}; --timeout changes that)", self.timeout)
     }
 
     pub(super) fn start_log(&self) {
@@ -238,27 +258,31 @@ impl Common {
         self.trace.then(|| Box::new(Trace::<R, S>::new(Place::Stderr)) as _)
     }
 
-    /// Whom the client dials: the target, or a server started for it.
-    pub(super) fn embed<S>(
+    /// Runs a client against `address`, or against a server inside this process when there is none.
+    pub(super) fn dial<S>(
         &self,
-        target: Option<Target>,
+        address: &Address,
+        port: u16,
         name: &str,
         service: impl FnOnce() -> S,
-    ) -> Result<(Target, Option<Running>), Failure>
+        client: impl FnOnce(&Target) -> Result<(), Failure>,
+    ) -> Result<(), Failure>
     where
         S: Service + Send + 'static,
         S::State: Send,
         S::Machine: Send,
     {
-        if let Some(target) = target {
-            return Ok((target, None));
+        if let Some(target) = address.target(port) {
+            return client(&target);
         }
         let limits = Limits { idle: None, ..Limits::default() };
         let server = Server::bind((Ipv4Addr::LOCALHOST, 0), service())?.limits(limits);
         let running = server.start().map_err(|e| Failure::System(e.to_string()))?;
         let addr = running.local_addr();
         say(format_args!("no address given: a built-in {name} server runs on {addr}"));
-        Ok((addr.into(), Some(running)))
+        // A client that failed ends the program: its server is dropped with it.
+        client(&addr.into())?;
+        running.stop().map_err(|e| Failure::System(e.to_string()))
     }
 
     /// Serves until Ctrl-C or SIGTERM. Sessions are told through the lines given to `service`.

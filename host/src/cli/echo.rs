@@ -4,14 +4,13 @@ use std::io::{self, BufRead};
 use std::sync::Arc;
 use std::sync::mpsc::{self, TryRecvError};
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::json;
 use socklab_core::driver::Next;
 use socklab_core::echo::Messages;
-use socklab_core::echo::client::{Client, Command, Error, Event, Piece};
-use socklab_core::machine::How;
+use socklab_core::echo::client::{Client, Command, Event, Piece};
 
-use super::common::{Address, Common, Failure, Listen};
+use super::common::{Address, Common, Failure, Listen, Run};
 use crate::echo::{DEFAULT_BUFFER, Report, Service};
 use crate::net::{self, Ended};
 use crate::ui::{Output, put_text, say};
@@ -28,14 +27,7 @@ const HEADER: usize = socklab_core::wire::LENGTH_BYTES;
 /// A reply in JSON is cut after so many bytes: it has to be held in memory, and a plain one not.
 const JSON_MAX: usize = 1 << 16;
 
-#[derive(Debug, Subcommand)]
-pub(super) enum Role {
-    /// Send messages, print their replies in order, one a line
-    Client(ClientArgs),
-    /// Send every message back without its first ten characters
-    Server(ServerArgs),
-}
-
+/// Send messages, print their replies in order, one a line
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
@@ -51,6 +43,7 @@ pub(super) struct ClientArgs {
     raw: bool,
 }
 
+/// Send every message back without its first ten characters
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
     /// Where to listen; 0 takes a free port
@@ -58,12 +51,11 @@ pub(super) struct ServerArgs {
     listen: Listen,
 }
 
-pub(super) fn run(role: Role, common: &Common) -> Result<(), Failure> {
-    match role {
-        Role::Client(args) => client(args, common),
-        Role::Server(args) => common.serve::<Messages, Messages, _>(&args.listen, |sessions| {
+impl Run for ServerArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        common.serve::<Messages, Messages, _>(&self.listen, |sessions| {
             Service::new().reporting(move |report| sessions.tell(report, || event(report)))
-        }),
+        })
     }
 }
 
@@ -143,31 +135,29 @@ fn read_stdin(waker: Arc<mio::Waker>) -> io::Result<Incoming> {
     Ok(incoming)
 }
 
-fn client(args: ClientArgs, common: &Common) -> Result<(), Failure> {
-    let (target, running) = common.embed(args.address.target(PORT), "echo", Service::new)?;
-    let buffer = args.buffer as usize;
-    let mut client = net::Client::connect(&target, Client::new(), buffer, common.timeout())?
-        .observed(common.client_trace::<Messages, Messages>());
-    let mut replies = Replies { output: common.output(args.raw), held: Vec::new(), length: 0 };
-    replies
-        .output
-        .event(&json!({ "event": "connected", "peer": client.peer().to_string() }))
-        .map_err(Failure::stdout)?;
-
-    let mut source = if args.messages.is_empty() {
-        if io::IsTerminal::is_terminal(&io::stdin()) {
-            say("each line you type is a message; Ctrl-D ends");
-        }
-        Source::Stdin(read_stdin(client.waker()).map_err(|e| Failure::stdin(&e))?)
-    } else {
-        Source::Arguments(args.messages.into_iter())
-    };
-    exchange(&mut client, &mut source, &mut replies, common)?;
-    drop(client);
-    if let Some(running) = running {
-        running.stop().map_err(|e| Failure::System(e.to_string()))?;
+impl Run for ClientArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let Self { address, messages, buffer, raw } = self;
+        common.dial(&address, PORT, "echo", Service::new, |target| {
+            let buffer = buffer as usize;
+            let mut client = net::Client::connect(target, Client::new(), buffer, common.timeout())?
+                .observed(common.client_trace::<Messages, Messages>());
+            let mut replies = Replies { output: common.output(raw), held: Vec::new(), length: 0 };
+            replies
+                .output
+                .event(&json!({ "event": "connected", "peer": client.peer().to_string() }))
+                .map_err(Failure::stdout)?;
+            let mut source = if messages.is_empty() {
+                if io::IsTerminal::is_terminal(&io::stdin()) {
+                    say("each line you type is a message; Ctrl-D ends");
+                }
+                Source::Stdin(read_stdin(client.waker()).map_err(|e| Failure::stdin(&e))?)
+            } else {
+                Source::Arguments(messages.into_iter())
+            };
+            exchange(&mut client, &mut source, &mut replies)
+        })
     }
-    Ok(())
 }
 
 /// Sends what there is to send and shows what comes, whichever is possible, until both are done.
@@ -175,13 +165,11 @@ fn exchange(
     client: &mut net::Client<Client>,
     source: &mut Source,
     replies: &mut Replies,
-    common: &Common,
 ) -> Result<(), Failure> {
-    let failed = |e| failure(e, common);
     let mut outgoing = Outgoing::Nothing;
     loop {
-        let sent = outgoing.advance(client, source, &failed)?;
-        match client.try_next().map_err(failed)? {
+        let sent = outgoing.advance(client, source)?;
+        match client.try_next()? {
             Some(Next::Event(Event::Reply(piece))) => {
                 replies.show(piece).map_err(Failure::stdout)?;
             }
@@ -192,7 +180,7 @@ fn exchange(
                 // While no reply is due it is our turn, and a person may take his time.
                 let our_turn = client.machine().in_flight() == 0 && !client.is_sending();
                 let wake = if our_turn { client.wait_for_us() } else { client.wait() };
-                wake.map_err(failed)?;
+                wake?;
             }
         }
     }
@@ -216,7 +204,6 @@ impl Outgoing {
         &mut self,
         client: &mut net::Client<Client>,
         source: &mut Source,
-        failed: &impl Fn(net::Error<Error>) -> Failure,
     ) -> Result<bool, Failure> {
         let mut moved = false;
         loop {
@@ -225,12 +212,12 @@ impl Outgoing {
                     Have::Message(message) => Self::Message(message),
                     Have::Nothing => return Ok(moved),
                     Have::End => {
-                        client.command(Command::Finish).map_err(failed)?;
+                        client.command(Command::Finish)?;
                         Self::Finished
                     }
                 },
                 Self::Message(message) if message.len() + HEADER <= SHORT => {
-                    if !client.try_command(Command::Send(&message)).map_err(failed)? {
+                    if !client.try_command(Command::Send(&message))? {
                         *self = Self::Message(message);
                         return Ok(moved);
                     }
@@ -240,14 +227,14 @@ impl Outgoing {
                     let length = u32::try_from(message.len()).map_err(|_| {
                         Failure::Usage("a message is longer than 4294967295 bytes".into())
                     })?;
-                    if !client.try_command(Command::Begin(length)).map_err(failed)? {
+                    if !client.try_command(Command::Begin(length))? {
                         *self = Self::Message(message);
                         return Ok(moved);
                     }
                     Self::Long(message, 0)
                 }
                 Self::Long(message, paid) => {
-                    let n = client.pay(&message[paid..]).map_err(failed)?;
+                    let n = client.pay(&message[paid..])?;
                     match (n, paid + n == message.len()) {
                         (_, true) => Self::Nothing,
                         (0, false) => {
@@ -264,15 +251,6 @@ impl Outgoing {
             };
             moved = true;
         }
-    }
-}
-
-fn failure(e: net::Error<Error>, common: &Common) -> Failure {
-    match e {
-        net::Error::Protocol(Error::Cut { cut, .. }) if cut.how == How::TimedOut => {
-            Failure::Peer(format!("{e}{}", common.waited()))
-        }
-        e => e.into(),
     }
 }
 

@@ -1,26 +1,18 @@
 //! `socklab math`.
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::json;
-use socklab_core::machine::How;
-use socklab_core::math::client::{Error, Event};
+use socklab_core::math::client::Event;
 use socklab_core::math::{ClientBytes, ServerBytes};
 
-use super::common::{Address, Common, Failure, Listen};
+use super::common::{Address, Common, Failure, Listen, Run};
 use crate::math::{Client, Options, Outcome, Report, Service};
-use crate::net;
+use crate::net::Target;
 use crate::ui::put_text;
 
 const PORT: u16 = 8000;
 
-#[derive(Debug, Subcommand)]
-pub(super) enum Role {
-    /// Answer every sum, print the secret
-    Client(ClientArgs),
-    /// Ask sums, tell the secret to whoever answers all
-    Server(ServerArgs),
-}
-
+/// Answer every sum, print the secret
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
@@ -30,6 +22,7 @@ pub(super) struct ClientArgs {
     raw: bool,
 }
 
+/// Ask sums, tell the secret to whoever answers all
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
     /// Where to listen; 0 takes a free port
@@ -70,67 +63,56 @@ fn secret(text: &str) -> Result<[u8; 8], String> {
     text.as_bytes().try_into().map_err(|_| format!("expected exactly 8 bytes, not {count}"))
 }
 
-pub(super) fn run(role: Role, common: &Common) -> Result<(), Failure> {
-    match role {
-        Role::Client(args) => client(&args, common),
-        Role::Server(args) => server(&args, common),
+impl Run for ClientArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let quiz = || Service::new(Options::default());
+        common.dial(&self.address, PORT, "math", quiz, |target| self.solve(target, common))
     }
 }
 
-fn client(args: &ClientArgs, common: &Common) -> Result<(), Failure> {
-    let mut output = common.output(args.raw);
-    let quiz = || Service::new(Options::default());
-    let (target, running) = common.embed(args.address.target(PORT), "math", quiz)?;
-    let mut client = Client::connect_with(&target, common.timeout())?
-        .observed(common.client_trace::<ServerBytes, ClientBytes>());
-    output
-        .event(&json!({ "event": "connected", "peer": client.peer().to_string() }))
-        .map_err(Failure::stdout)?;
-    while let Some(event) = client.next().map_err(|e| failure(e, common))? {
-        match event {
-            Event::Question(question) => {
-                let (a, b) = (question.a, question.b);
-                let event =
-                    json!({ "event": "question", "a": a, "b": b, "answer": question.sum() });
-                output.event(&event)
+impl ClientArgs {
+    fn solve(&self, target: &Target, common: &Common) -> Result<(), Failure> {
+        let mut output = common.output(self.raw);
+        let mut client = Client::connect_with(target, common.timeout())?
+            .observed(common.client_trace::<ServerBytes, ClientBytes>());
+        output
+            .event(&json!({ "event": "connected", "peer": client.peer().to_string() }))
+            .map_err(Failure::stdout)?;
+        while let Some(event) = client.next()? {
+            match event {
+                Event::Question(question) => {
+                    let (a, b) = (question.a, question.b);
+                    let event =
+                        json!({ "event": "question", "a": a, "b": b, "answer": question.sum() });
+                    output.event(&event)
+                }
+                Event::Secret(secret) => {
+                    let mut event = json!({ "event": "secret" });
+                    put_text(&mut event, "secret", &secret.0);
+                    output
+                        .event(&event)
+                        .and_then(|()| output.piece(&secret.0))
+                        .and_then(|()| output.end())
+                }
             }
-            Event::Secret(secret) => {
-                let mut event = json!({ "event": "secret" });
-                put_text(&mut event, "secret", &secret.0);
-                output
-                    .event(&event)
-                    .and_then(|()| output.piece(&secret.0))
-                    .and_then(|()| output.end())
-            }
+            .map_err(Failure::stdout)?;
         }
-        .map_err(Failure::stdout)?;
-    }
-    drop(client);
-    if let Some(running) = running {
-        running.stop().map_err(|e| Failure::System(e.to_string()))?;
-    }
-    Ok(())
-}
-
-fn failure(e: net::Error<Error>, common: &Common) -> Failure {
-    match e {
-        net::Error::Protocol(Error::Cut { cut, .. }) if cut.how == How::TimedOut => {
-            Failure::Peer(format!("{e}{}", common.waited()))
-        }
-        e => e.into(),
+        Ok(())
     }
 }
 
-fn server(args: &ServerArgs, common: &Common) -> Result<(), Failure> {
-    let options = Options {
-        rounds: args.rounds,
-        secret: args.secret,
-        seed: args.seed,
-        full_range: args.full_range,
-    };
-    common.serve::<ClientBytes, ServerBytes, _>(&args.listen, |sessions| {
-        Service::new(options).reporting(move |report| sessions.tell(report, || event(report)))
-    })
+impl Run for ServerArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let options = Options {
+            rounds: self.rounds,
+            secret: self.secret,
+            seed: self.seed,
+            full_range: self.full_range,
+        };
+        common.serve::<ClientBytes, ServerBytes, _>(&self.listen, |sessions| {
+            Service::new(options).reporting(move |report| sessions.tell(report, || event(report)))
+        })
+    }
 }
 
 fn event(report: &Report) -> serde_json::Value {

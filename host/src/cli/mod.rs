@@ -11,7 +11,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::ui::{one_line, say};
-use common::{Common, Failure};
+use common::{Common, Failure, Role, Run as _};
 
 const AFTER_HELP: &str = "\
 A client without an address starts the matching server inside itself and runs against it:
@@ -38,10 +38,10 @@ pub struct Cli {
 enum Command {
     /// The math quiz: answer sums, get a secret
     #[command(subcommand)]
-    Math(math::Role),
+    Math(Role<math::ClientArgs, math::ServerArgs>),
     /// Length-prefixed messages that come back without their first ten characters
     #[command(subcommand)]
-    Echo(echo::Role),
+    Echo(Role<echo::ClientArgs, echo::ServerArgs>),
     /// Print completions for a shell, to be sourced by it
     Completions {
         /// The shell
@@ -64,8 +64,8 @@ pub fn main() -> ExitCode {
     let Cli { common, command } = cli;
     common.start_log();
     let result = match command {
-        Command::Math(role) => math::run(role, &common),
-        Command::Echo(role) => echo::run(role, &common),
+        Command::Math(role) => role.run(&common),
+        Command::Echo(role) => role.run(&common),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "socklab", &mut script);

@@ -30,6 +30,8 @@ pub struct Client<M: Machine> {
     waker: Arc<Waker>,
     timeout: Option<Duration>,
     last: (u64, Instant),
+    /// The peer was silent for so long that it was given up.
+    gave_up: Option<Duration>,
 }
 
 /// Why a client failed.
@@ -39,6 +41,8 @@ pub enum Error<P> {
     Dial(DialError),
     /// The peer broke the protocol or ended too early.
     Protocol(P),
+    /// The peer was silent for so long: what the machine says of that.
+    TimedOut(P, Duration),
     /// The system failed to read or write.
     Io(io::Error),
     /// The command cannot be given (now): our caller's mistake.
@@ -49,7 +53,7 @@ impl<P: fmt::Display> fmt::Display for Error<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dial(e) => e.fmt(f),
-            Self::Protocol(e) => e.fmt(f),
+            Self::Protocol(e) | Self::TimedOut(e, _) => e.fmt(f),
             Self::Io(e) => write!(f, "cannot read or write: {}", reason(e)),
             Self::Refused(e) => e.fmt(f),
         }
@@ -112,6 +116,7 @@ impl<M: Machine> Client<M> {
             waker: Arc::new(waker),
             timeout,
             last: (0, Instant::now()),
+            gave_up: None,
         })
     }
 
@@ -151,7 +156,7 @@ impl<M: Machine> Client<M> {
         }
         match self.connection.next(&mut self.stack) {
             Ok(next) => Ok(next),
-            Err(e) => Err(error(&mut None, e)),
+            Err(e) => Err(error(None, self.gave_up, e)),
         }
     }
 
@@ -166,7 +171,7 @@ impl<M: Machine> Client<M> {
         }
         match self.connection.next(&mut self.stack) {
             Ok(next) => Ok(Some(next)),
-            Err(e) => Err(error(&mut None, e)),
+            Err(e) => Err(error(None, self.gave_up, e)),
         }
     }
 
@@ -175,7 +180,7 @@ impl<M: Machine> Client<M> {
         match self.connection.advance(&mut self.stack) {
             Ok(_) => Ok(true),
             Err(nb::Error::WouldBlock) => Ok(false),
-            Err(e) => Err(error(&mut self.connection.fault(), e)),
+            Err(e) => Err(error(self.connection.fault(), self.gave_up, e)),
         }
     }
 
@@ -201,7 +206,7 @@ impl<M: Machine> Client<M> {
         match self.connection.command(&mut self.stack, command) {
             Ok(()) => Ok(true),
             Err(nb::Error::WouldBlock) => Ok(false),
-            Err(e) => Err(error(&mut self.connection.fault(), e)),
+            Err(e) => Err(error(self.connection.fault(), self.gave_up, e)),
         }
     }
 
@@ -220,7 +225,7 @@ impl<M: Machine> Client<M> {
         match self.connection.pay(&mut self.stack, payload) {
             Ok(n) => Ok(n),
             Err(nb::Error::WouldBlock) => Ok(0),
-            Err(e) => Err(error(&mut self.connection.fault(), e)),
+            Err(e) => Err(error(self.connection.fault(), self.gave_up, e)),
         }
     }
 
@@ -237,6 +242,7 @@ impl<M: Machine> Client<M> {
         let left = self.timeout.map(|t| t.saturating_sub(now - self.last.1));
         if left == Some(Duration::ZERO) {
             self.connection.give_up();
+            self.gave_up = self.timeout;
             return Ok(Wake::Socket);
         }
         match self.poll.poll(&mut self.events, left) {
@@ -270,15 +276,22 @@ impl<M: Machine> Client<M> {
 
 /// The driver's error as ours. A reset is the peer's doing and named by the machine; other faults
 /// of the transport are the system's, and its words say more than the machine's.
-fn error<P>(fault: &mut Option<Fault>, e: nb::Error<driver::Error<P, Fault>>) -> Error<P> {
+fn error<P>(
+    fault: Option<Fault>,
+    gave_up: Option<Duration>,
+    e: nb::Error<driver::Error<P, Fault>>,
+) -> Error<P> {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-    match (fault.take(), e) {
+    match (fault, e) {
         (Some(Fault(io)), _)
             if !matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset) =>
         {
             Error::Io(io)
         }
-        (_, nb::Error::Other(driver::Error::Protocol(e))) => Error::Protocol(e),
+        (_, nb::Error::Other(driver::Error::Protocol(e))) => match gave_up {
+            Some(time) => Error::TimedOut(e, time),
+            None => Error::Protocol(e),
+        },
         (_, nb::Error::Other(driver::Error::Transport(Fault(io)))) => Error::Io(io),
         (_, nb::Error::Other(driver::Error::Refused(e))) => Error::Refused(e),
         (_, nb::Error::WouldBlock) => Error::Io(io::ErrorKind::WouldBlock.into()),
