@@ -10,7 +10,7 @@ use socklab_core::machine::How;
 use socklab_core::math::Server;
 use socklab_core::math::server::Event;
 use socklab_fuzz::{plan, questions, quiz};
-use socklab_tests::script::run;
+use socklab_tests::script::{Script, run};
 
 fuzz_target!(|data: &[u8]| {
     let mut u = Unstructured::new(data);
@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     let questions = questions(&mut u);
     let bytes = u.take_rest();
     let role = quiz(&questions, reveals);
-    let transcript = run(&role, bytes, end, &plan).unwrap_or_else(|e| panic!("{e}"));
+    let transcript = run(&role, &Script::new(bytes, end), &plan).unwrap_or_else(|e| panic!("{e}"));
     let answers = bytes.chunks_exact(4).map(|a| u32::from_be_bytes([a[0], a[1], a[2], a[3]]));
     let sums = questions.iter().map(|(a, b)| a.wrapping_add(*b));
     let right = sums.clone().zip(answers.clone()).take_while(|(sum, answer)| sum == answer).count();

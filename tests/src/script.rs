@@ -1,8 +1,8 @@
 //! Drives one machine with a script, under every cut, and holds it to the laws at
 //! [`Machine`].
 //!
-//! A script is what the peer sends, how its stream ends, and the application ([`Role`]). A
-//! [`Plan`] is all that must have no meaning: where the reads fall, how much room there is, when
+//! A script is what the peer sends, where it falls silent, how its stream ends ([`Script`]), and the
+//! application ([`Role`]). A [`Plan`] is all that must have no meaning: where the reads fall, how much room there is, when
 //! output is drained. Whatever the plan, the [`Transcript`] has to be the same.
 
 use std::fmt;
@@ -16,6 +16,37 @@ const PAIRS_UP_TO: usize = 20;
 
 /// So many steps in a row may move no byte before it counts as a stall.
 const IDLE_STEPS: usize = 8;
+
+/// What the peer does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Script<'b> {
+    /// What it sends.
+    pub bytes: &'b [u8],
+    /// Behind so many bytes, in ascending order, it is silent for longer than any machine waits:
+    /// one that then asks for [`Need::InputOrSilence`] gets the silence. Elsewhere it never does.
+    pub silences: &'b [usize],
+    /// How its stream ends, if it does.
+    pub end: Option<How>,
+}
+
+impl<'b> Script<'b> {
+    /// Sends this, then ends like this, and is never silent.
+    #[must_use]
+    pub const fn new(bytes: &'b [u8], end: Option<How>) -> Self {
+        Self { bytes, silences: &[], end }
+    }
+
+    /// The next silence behind `at` bytes or more; the script's end is none.
+    fn next_silence(&self, at: usize) -> Option<usize> {
+        self.silences.iter().copied().find(|silence| *silence >= at)
+    }
+
+    /// As much of it as fits in so many bytes, with another end.
+    fn truncated(&self, length: usize, end: Option<How>) -> Self {
+        let silences = self.silences.iter().take_while(|silence| **silence <= length).count();
+        Self { bytes: &self.bytes[..length], silences: &self.silences[..silences], end }
+    }
+}
 
 /// What must have no meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +154,8 @@ pub struct Failure {
     pub plan: Plan,
     /// What the peer sent.
     pub bytes: Vec<u8>,
+    /// Where it was silent.
+    pub silences: Vec<usize>,
     /// How its stream ended.
     pub end: Option<How>,
     /// What went wrong.
@@ -131,8 +164,12 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plan, bytes, end, what } = self;
-        write!(f, "{what}\n  input {bytes:02x?}, then {end:?}\n  under {plan:?}")
+        let Self { plan, bytes, silences, end, what } = self;
+        write!(f, "{what}\n  input {bytes:02x?}, then {end:?}")?;
+        if !silences.is_empty() {
+            write!(f, ", silent behind {silences:?}")?;
+        }
+        write!(f, "\n  under {plan:?}")
     }
 }
 
@@ -160,8 +197,7 @@ struct Run<'r, R: Role> {
 /// The law of the machine that did not hold.
 pub fn run<R: Role>(
     role: &R,
-    bytes: &[u8],
-    end: Option<How>,
+    script: &Script<'_>,
     plan: &Plan,
 ) -> Result<Transcript<R::Event>, String> {
     let machine = role.machine();
@@ -177,21 +213,24 @@ pub fn run<R: Role>(
         consumed: 0,
         moved: true,
     };
-    let outcome = run.go(bytes, end)?;
+    let outcome = run.go(script)?;
     run.drain();
     let Run { sent, told, boundaries, consumed, .. } = run;
     Ok(Transcript { told, sent, boundaries, consumed, outcome })
 }
 
 impl<R: Role> Run<'_, R> {
-    fn go(&mut self, bytes: &[u8], end: Option<How>) -> Result<Outcome, String> {
+    fn go(&mut self, script: &Script<'_>) -> Result<Outcome, String> {
+        let Script { bytes, end, .. } = *script;
         let (mut arrived, mut after, mut idle) = (0, After::More, 0);
+        // The next one to come.
+        let mut silence = script.next_silence(0);
         if !R::TAKES_TURNS {
             self.speak()?;
         }
         loop {
             let limit = self.plan.cap.map_or(arrived, |cap| arrived.min(self.consumed + cap));
-            let is_last = limit == bytes.len();
+            let is_last = limit == arrived;
             let seen = &bytes[self.consumed..limit];
             let input = Input { bytes: seen, after: if is_last { after } else { After::More } };
             if self.plan.take && self.take(seen)? {
@@ -252,13 +291,22 @@ impl<R: Role> Run<'_, R> {
             if wants_input && matches!(input.after, After::End(_)) {
                 return Err("stall: asks for input after the end".into());
             }
-            // The next read, or the end.
-            if arrived < bytes.len() {
-                arrived = self.plan.next_cut(arrived, bytes.len());
-                if arrived == bytes.len() && !self.plan.end_apart {
+            // A silence, the next read, or the end.
+            if silence == Some(arrived) {
+                silence = script.next_silence(arrived + 1);
+                // A machine that does not ask hears nothing of it.
+                if matches!(then, Then::Need(Need::InputOrSilence(_))) {
+                    after = After::Silence;
+                }
+            } else if arrived < bytes.len() {
+                let next = self.plan.next_cut(arrived, bytes.len());
+                // No read goes over a silence.
+                arrived = silence.map_or(next, |silence| next.min(silence));
+                after = After::More;
+                if arrived == bytes.len() && silence != Some(arrived) && !self.plan.end_apart {
                     after = end.map_or(After::More, After::End);
                 }
-            } else if let (After::More, Some(how)) = (after, end) {
+            } else if let (After::More | After::Silence, Some(how)) = (after, end) {
                 after = After::End(how);
             } else {
                 let Then::Need(need) = then else { unreachable!("all others are dealt with") };
@@ -464,7 +512,12 @@ fn agree<R: Role>(
     end: Option<How>,
     plan: &Plan,
 ) -> bool {
-    if R::TAKES_TURNS && matches!(end, Some(How::Reset | How::TimedOut)) {
+    let races = match end {
+        Some(How::Reset | How::TimedOut) => R::TAKES_TURNS,
+        Some(How::Closed) => R::CLOSE_ENDS_TURN,
+        None => false,
+    };
+    if races {
         let is_front = expected.told.starts_with(&got.told) && expected.sent.starts_with(&got.sent);
         // Seen before the application had its turn.
         let is_early = !plan.end_apart && matches!(got.outcome, Outcome::Error(..));
@@ -489,27 +542,43 @@ pub fn same<R: Role>(
     reference: &Plan,
     plan: &Plan,
 ) -> Result<Transcript<R::Event>, Box<Failure>> {
-    let fail = |plan: &Plan, what| {
-        Box::new(Failure { plan: plan.clone(), bytes: bytes.to_vec(), end, what })
-    };
-    let expected = run(role, bytes, end, reference).map_err(|what| fail(reference, what))?;
-    compare(role, bytes, end, &expected, plan)?;
+    same_script(role, &Script::new(bytes, end), reference, plan)
+}
+
+/// As [`same`], of a script that may have silences.
+///
+/// # Errors
+///
+/// As [`same`].
+pub fn same_script<R: Role>(
+    role: &R,
+    script: &Script<'_>,
+    reference: &Plan,
+    plan: &Plan,
+) -> Result<Transcript<R::Event>, Box<Failure>> {
+    let expected = run(role, script, reference).map_err(|what| fail(script, reference, what))?;
+    compare(role, script, &expected, plan)?;
     Ok(expected)
+}
+
+fn fail(script: &Script<'_>, plan: &Plan, what: String) -> Box<Failure> {
+    let Script { bytes, silences, end } = *script;
+    let (bytes, silences) = (bytes.to_vec(), silences.to_vec());
+    Box::new(Failure { plan: plan.clone(), bytes, silences, end, what })
 }
 
 fn compare<R: Role>(
     role: &R,
-    bytes: &[u8],
-    end: Option<How>,
+    script: &Script<'_>,
     expected: &Transcript<R::Event>,
     plan: &Plan,
 ) -> Result<(), Box<Failure>> {
-    let what = match run(role, bytes, end, plan) {
-        Ok(got) if agree::<R>(expected, &got, end, plan) => return Ok(()),
+    let what = match run(role, script, plan) {
+        Ok(got) if agree::<R>(expected, &got, script.end, plan) => return Ok(()),
         Ok(got) => format!("the cut has a meaning: {expected:#?} uncut, but {got:#?}"),
         Err(what) => what,
     };
-    Err(Box::new(Failure { plan: plan.clone(), bytes: bytes.to_vec(), end, what }))
+    Err(fail(script, plan, what))
 }
 
 /// Drives a machine with a script under every cut: whole, byte by byte, each single cut, each
@@ -524,9 +593,22 @@ pub fn every_cut<R: Role>(
     bytes: &[u8],
     end: Option<How>,
 ) -> Result<Transcript<R::Event>, Box<Failure>> {
+    every_cut_of(role, &Script::new(bytes, end))
+}
+
+/// As [`every_cut`], of a script that may have silences.
+///
+/// # Errors
+///
+/// As [`every_cut`].
+pub fn every_cut_of<R: Role>(
+    role: &R,
+    script: &Script<'_>,
+) -> Result<Transcript<R::Event>, Box<Failure>> {
+    let Script { bytes, end, .. } = *script;
     let (min_input, min_output) = (R::Machine::MIN_INPUT, R::Machine::MIN_OUTPUT);
     let whole = Plan::whole();
-    let expected = same(role, bytes, end, &whole, &whole)?;
+    let expected = same_script(role, script, &whole, &whole)?;
     let mut plans = vec![whole.clone(), Plan { every_byte: true, ..whole.clone() }];
     for first in 1..bytes.len() {
         plans.push(Plan { cuts: vec![first], ..whole.clone() });
@@ -549,10 +631,10 @@ pub fn every_cut<R: Role>(
         }
     }
     for plan in &mut plans {
-        compare(role, bytes, end, &expected, plan)?;
+        compare(role, script, &expected, plan)?;
         if end.is_some() {
             plan.end_apart = false;
-            compare(role, bytes, end, &expected, plan)?;
+            compare(role, script, &expected, plan)?;
         }
     }
     Ok(expected)
@@ -568,12 +650,24 @@ pub fn every_truncation<R: Role>(
     role: &R,
     bytes: &[u8],
 ) -> Result<Transcript<R::Event>, Box<Failure>> {
-    for length in 0..=bytes.len() {
+    every_truncation_of(role, &Script::new(bytes, None))
+}
+
+/// As [`every_truncation`], of a script that may have silences; its end is not looked at.
+///
+/// # Errors
+///
+/// As [`every_truncation`].
+pub fn every_truncation_of<R: Role>(
+    role: &R,
+    script: &Script<'_>,
+) -> Result<Transcript<R::Event>, Box<Failure>> {
+    for length in 0..=script.bytes.len() {
         for how in [How::Closed, How::Reset, How::TimedOut] {
-            every_cut(role, &bytes[..length], Some(how))?;
+            every_cut_of(role, &script.truncated(length, Some(how)))?;
         }
     }
-    every_cut(role, bytes, None)
+    every_cut_of(role, &script.truncated(script.bytes.len(), None))
 }
 
 /// Gives what is in it, or panics with the sentence of the failure.

@@ -29,6 +29,10 @@ pub trait Role: Clone {
     /// is told the same way up to there.
     const TAKES_TURNS: bool = false;
 
+    /// Whether an orderly close ends the application's turn as a reset does, because a peer that has
+    /// closed its sending side has nothing left to say that the protocol could go on with.
+    const CLOSE_ENDS_TURN: bool = false;
+
     /// A fresh machine.
     fn machine(&self) -> Self::Machine;
 
