@@ -20,8 +20,10 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod add;
 pub mod driver;
 pub mod echo;
+pub mod hello;
 pub mod machine;
 pub mod math;
 pub mod session;

@@ -1,6 +1,6 @@
 use core::fmt;
 
-use super::{Byte, LINE_BYTES, copy};
+use super::{Byte, copy};
 
 /// Where a line is not what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,9 +65,6 @@ pub fn decimal(text: &[u8]) -> Result<i32, Unexpected> {
 
 /// So many bytes an integer takes at the most, with its sign and the line's end.
 pub const DECIMAL_BYTES: usize = 12;
-
-/// A name's or a message's line, and an integer's: so many bytes at the most.
-pub(crate) const LINE_AND_DECIMAL: usize = LINE_BYTES + DECIMAL_BYTES;
 
 /// Writes `value` as a line to the front of `output`. Returns the bytes written, `None` when there
 /// is too little room.

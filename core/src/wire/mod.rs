@@ -8,7 +8,6 @@ mod line;
 mod text;
 
 pub use cut::Cut;
-pub(crate) use decimal::LINE_AND_DECIMAL;
 pub use decimal::{DECIMAL_BYTES, Unexpected, decimal, put_decimal};
 pub use dissect::{Dissect, Dissected};
 pub use frame::{LENGTH_BYTES, copy, length_of, put_length};

@@ -1,0 +1,236 @@
+//! The client: introduces itself, learns the server's name and number.
+
+use core::fmt;
+
+use super::{INTRODUCTION_BYTES, RANGE, introduce};
+use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
+use crate::wire::{Cut, LINE_BYTES, Line, LineError, Lines, Unexpected, decimal};
+
+/// The client's end. 4 bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Client {
+    lines: Lines,
+    state: State,
+    leaving: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    #[default]
+    Ready,
+    Name,
+    Number,
+    Over,
+}
+
+/// What the application says, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Command<'c> {
+    /// Send this name and this integer. One out of [`RANGE`] shuts the server down: it
+    /// answers nothing, and its closing is the end that was asked for.
+    Introduce {
+        /// A line: at most [`LINE_MAX`](crate::wire::LINE_MAX) bytes, no newline.
+        name: &'c [u8],
+        /// The integer.
+        number: i32,
+    },
+}
+
+/// What the client tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Event<'i> {
+    /// The server's name.
+    Name(&'i [u8]),
+    /// The server's integer. It is in no range: the contract binds our server, not others.
+    Number(i32),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Error {
+    /// The server closed or reset the connection instead of answering.
+    Unanswered(How),
+    /// The stream ended too early otherwise, or a line is too long.
+    Line(LineError),
+    /// Where the server's integer should be is none.
+    NotInteger(Unexpected),
+    /// The server's integer has more than 32 bits.
+    TooLarge,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unanswered(How::TimedOut) => f.write_str("the server did not answer in time"),
+            Self::Unanswered(How::Reset) => {
+                f.write_str("the server reset the connection instead of answering")
+            }
+            Self::Unanswered(How::Closed) => f.write_str(
+                "the server closed the connection instead of answering: it refused what it got, or \
+                 was shut down",
+            ),
+            Self::Line(e) => e.by("the server").fmt(f),
+            Self::NotInteger(at) => {
+                write!(f, "the server broke the protocol: {at}, expected a decimal integer")
+            }
+            Self::TooLarge => {
+                f.write_str("the server broke the protocol: its integer does not fit in 32 bits")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl Client {
+    /// A client that has not said anything yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { lines: Lines::new(), state: State::Ready, leaving: false }
+    }
+
+    /// There is no line, for this reason.
+    #[cold]
+    fn failed(&mut self, e: LineError) -> Result<Step<Event<'static>>, Error> {
+        match (self.state, e) {
+            (State::Name, LineError::Cut(Cut { how: How::Closed | How::Reset, got: 0, .. }))
+                if self.leaving =>
+            {
+                self.state = State::Over;
+                Ok(Step::idle(Then::Done))
+            }
+            (State::Name, LineError::Cut(Cut { how, got: 0, .. })) => Err(Error::Unanswered(how)),
+            _ => Err(Error::Line(e)),
+        }
+    }
+}
+
+impl Machine for Client {
+    type Command<'c> = Command<'c>;
+    type Event<'i> = Event<'i>;
+    type Error = Error;
+
+    const MIN_INPUT: usize = LINE_BYTES;
+    const MIN_OUTPUT: usize = INTRODUCTION_BYTES;
+
+    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+        match (self.state, input.after) {
+            (State::Ready, After::End(how)) => {
+                return Err(Error::Line(LineError::Cut(Cut::between(how))));
+            }
+            (State::Ready, _) => return Ok(Step::need(Need::Command)),
+            (State::Over, _) => return Ok(Step::idle(Then::Done)),
+            (State::Name | State::Number, _) => {}
+        }
+        let Line { text, bytes } = match self.lines.next(input) {
+            Ok(Some(line)) => line,
+            Ok(None) => return Ok(Step::need(Need::Input)),
+            Err(e) => return self.failed(e),
+        };
+        let event = if self.state == State::Name {
+            self.state = State::Number;
+            Event::Name(text)
+        } else {
+            let number = decimal(text).map_err(Error::NotInteger)?;
+            if matches!(number, i32::MIN | i32::MAX) {
+                return Err(Error::TooLarge);
+            }
+            self.state = State::Over;
+            Event::Number(number)
+        };
+        Ok(Step::new(bytes, 0, Then::Event(event)))
+    }
+
+    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
+        let Command::Introduce { name, number } = command;
+        if self.state != State::Ready {
+            return Err(Refused::NotNow);
+        }
+        let n = introduce(name, number, output)?;
+        self.leaving = !RANGE.contains(&number);
+        self.state = State::Name;
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    fn introduced(number: i32) -> Client {
+        let mut client = Client::new();
+        let command = Command::Introduce { name: b"Ada", number };
+        assert_eq!(client.command(command, &mut [0; 64]), Ok(4 + number.to_string().len() + 1));
+        client
+    }
+
+    #[test]
+    fn introduces_itself_and_learns_the_other() {
+        let (mut client, mut output) = (Client::new(), [0; 7]);
+        let command = Command::Introduce { name: b"Ada", number: 42 };
+        assert_eq!(client.command(command, &mut output[..6]), Err(Refused::NoRoom));
+        assert_eq!(client.command(command, &mut output), Ok(7));
+        assert_eq!(output, *b"Ada\n42\n");
+        assert_eq!(client.command(command, &mut output), Err(Refused::NotNow));
+        let step = client.step(Input::more(b"Server\r\n7\n"), &mut []).unwrap();
+        assert_eq!(step, Step::new(8, 0, Then::Event(Event::Name(b"Server"))));
+        let step = client.step(Input::more(b"7\n"), &mut []).unwrap();
+        assert_eq!(step, Step::new(2, 0, Then::Event(Event::Number(7))));
+        let step = client.step(Input::end(b"", How::Closed), &mut []).unwrap();
+        assert_eq!(step, Step::idle(Then::Done));
+    }
+
+    #[test]
+    fn a_server_that_was_to_shut_down_may_close() {
+        for how in [How::Closed, How::Reset] {
+            let step = introduced(101).step(Input::end(b"", how), &mut []);
+            assert_eq!(step, Ok(Step::idle(Then::Done)));
+        }
+    }
+
+    #[test]
+    fn every_ending_has_its_sentence() {
+        for (number, bytes, how, sentence) in [
+            (
+                1,
+                &b""[..],
+                How::Closed,
+                "the server closed the connection instead of answering: it refused what it got, or was shut down",
+            ),
+            (1, b"", How::Reset, "the server reset the connection instead of answering"),
+            (1, b"", How::TimedOut, "the server did not answer in time"),
+            (0, b"", How::TimedOut, "the server did not answer in time"),
+            (
+                0,
+                b"Ser",
+                How::Closed,
+                "the server closed the connection in the middle of a message, after 3 bytes",
+            ),
+        ] {
+            let error = introduced(number).step(Input::end(bytes, how), &mut []).unwrap_err();
+            assert_eq!(error.to_string(), sentence);
+        }
+        for (line, sentence) in [
+            (
+                &b"a lot\n"[..],
+                "the server broke the protocol: byte 0 of a line is 0x61 ('a'), expected a decimal integer",
+            ),
+            (b"\n", "the server broke the protocol: a line is empty, expected a decimal integer"),
+            (b"4294967296\n", "the server broke the protocol: its integer does not fit in 32 bits"),
+        ] {
+            let mut client = Client { state: State::Number, ..introduced(1) };
+            let before = client.clone();
+            let error = client.step(Input::more(line), &mut []).unwrap_err();
+            assert_eq!((error.to_string().as_str(), client), (sentence, before));
+        }
+        let error = Client::new().step(Input::end(b"", How::Closed), &mut []).unwrap_err();
+        assert_eq!(error.to_string(), "the server closed the connection between messages");
+    }
+}

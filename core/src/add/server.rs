@@ -1,0 +1,183 @@
+//! The server: learns a client's name and number, answers with its own.
+
+use core::fmt;
+
+use super::{INTRODUCTION_BYTES, RANGE, introduce};
+use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
+use crate::wire::{Cut, LINE_BYTES, Line, LineError, Lines, Unexpected, decimal};
+
+/// The server's end of one connection. 4 bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Server {
+    lines: Lines,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    #[default]
+    Name,
+    Number,
+    Ready,
+    Over,
+}
+
+/// What the application says once it knows the client's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Command<'c> {
+    /// Answer with this name and this integer, and end the session.
+    Answer {
+        /// A line: at most [`LINE_MAX`](crate::wire::LINE_MAX) bytes, no newline.
+        name: &'c [u8],
+        /// The integer.
+        number: i32,
+    },
+}
+
+/// What the server tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Event<'i> {
+    /// The client's name.
+    Name(&'i [u8]),
+    /// The client's integer, within [`RANGE`].
+    Number(i32),
+    /// The client's integer is out of range: the session is over, and the server is asked to shut
+    /// down.
+    OutOfRange(i32),
+}
+
+/// Why the session ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Error {
+    /// The stream ended too early, or a line is too long.
+    Line(LineError),
+    /// Where the client's integer should be is none.
+    NotInteger(Unexpected),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(e) => e.by("the client").fmt(f),
+            Self::NotInteger(at) => {
+                write!(f, "the client broke the protocol: {at}, expected a decimal integer")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl Server {
+    /// A server to which nothing has been sent yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { lines: Lines::new(), state: State::Name }
+    }
+}
+
+impl Machine for Server {
+    type Command<'c> = Command<'c>;
+    type Event<'i> = Event<'i>;
+    type Error = Error;
+
+    const MIN_INPUT: usize = LINE_BYTES;
+    const MIN_OUTPUT: usize = INTRODUCTION_BYTES;
+
+    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+        match (self.state, input.after) {
+            // A client that has only closed its sending side can still read the answer.
+            (State::Ready, After::End(how @ (How::Reset | How::TimedOut))) => {
+                return Err(Error::Line(LineError::Cut(Cut::between(how))));
+            }
+            (State::Ready, _) => return Ok(Step::need(Need::Command)),
+            (State::Over, _) => return Ok(Step::idle(Then::Done)),
+            (State::Name | State::Number, _) => {}
+        }
+        let Line { text, bytes } = match self.lines.next(input) {
+            Ok(Some(line)) => line,
+            Ok(None) => return Ok(Step::need(Need::Input)),
+            Err(e) => return Err(Error::Line(e)),
+        };
+        let event = if self.state == State::Name {
+            self.state = State::Number;
+            Event::Name(text)
+        } else {
+            let number = decimal(text).map_err(Error::NotInteger)?;
+            if RANGE.contains(&number) {
+                self.state = State::Ready;
+                Event::Number(number)
+            } else {
+                self.state = State::Over;
+                Event::OutOfRange(number)
+            }
+        };
+        Ok(Step::new(bytes, 0, Then::Event(event)))
+    }
+
+    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
+        let Command::Answer { name, number } = command;
+        if self.state != State::Ready {
+            return Err(Refused::NotNow);
+        }
+        let n = introduce(name, number, output)?;
+        self.state = State::Over;
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    const ANSWER: Command<'_> = Command::Answer { name: b"Server", number: 7 };
+
+    #[test]
+    fn learns_and_answers() {
+        let (mut server, mut output) = (Server::new(), [0; 16]);
+        assert_eq!(server.command(ANSWER, &mut output), Err(Refused::NotNow));
+        let step = server.step(Input::more(b"Ada\n42\n"), &mut []).unwrap();
+        assert_eq!(step, Step::new(4, 0, Then::Event(Event::Name(b"Ada"))));
+        let step = server.step(Input::more(b"42\n"), &mut []).unwrap();
+        assert_eq!(step, Step::new(3, 0, Then::Event(Event::Number(42))));
+        // Half-closed: it still reads.
+        let step = server.step(Input::end(b"", How::Closed), &mut []).unwrap();
+        assert_eq!(step, Step::need(Need::Command));
+        assert_eq!(server.command(ANSWER, &mut output[..8]), Err(Refused::NoRoom));
+        assert_eq!(server.command(ANSWER, &mut output), Ok(9));
+        assert_eq!(output.get(..9), Some(&b"Server\n7\n"[..]));
+        assert_eq!(server.step(Input::more(b""), &mut []), Ok(Step::idle(Then::Done)));
+    }
+
+    #[test]
+    fn an_integer_out_of_range_ends_it_unanswered() {
+        for (line, number) in
+            [("0", 0), ("101", 101), ("-1", -1), ("99999999999999999999", i32::MAX)]
+        {
+            let mut server = Server { state: State::Number, ..Server::new() };
+            let line = [line, "\n"].concat();
+            let step = server.step(Input::more(line.as_bytes()), &mut []).unwrap();
+            assert_eq!(step, Step::new(line.len(), 0, Then::Event(Event::OutOfRange(number))));
+            assert_eq!(server.step(Input::more(b"1\n"), &mut []), Ok(Step::idle(Then::Done)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_integer_says_which_byte() {
+        let mut server = Server { state: State::Number, ..Server::new() };
+        let error = server.step(Input::more(b"4two\n"), &mut []).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the client broke the protocol: byte 1 of a line is 0x74 ('t'), expected a decimal integer"
+        );
+        let error = Server::new().step(Input::end(b"", How::Closed), &mut []).unwrap_err();
+        assert_eq!(error.to_string(), "the client closed the connection between messages");
+    }
+}

@@ -1,0 +1,143 @@
+//! The client: takes the server's greeting, and gives its own if it is to.
+
+use core::convert::Infallible;
+use core::fmt;
+
+use super::{CLIENT_GREETING, GREETING_BYTES};
+use crate::machine::{Input, Machine, Need, Refused, Step, Then};
+use crate::wire::{Cut, LINE_BYTES, LineError, Lines, put_line};
+
+/// The client's end. 4 bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Client {
+    lines: Lines,
+    state: State,
+    both: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    #[default]
+    Waiting,
+    Greeting,
+    Over,
+}
+
+/// What the client tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Event<'i> {
+    /// The server's greeting. Before an orderly close its newline may be missing.
+    Greeting(&'i [u8]),
+}
+
+/// Why there is no greeting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Error(pub LineError);
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.by("the server").fmt(f)?;
+        match self.0 {
+            LineError::Cut(Cut { got: 0, .. }) => f.write_str(", without a greeting"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl Client {
+    /// A client that listens.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { lines: Lines::new(), state: State::Waiting, both: false }
+    }
+
+    /// A client that greets back.
+    #[must_use]
+    pub const fn both() -> Self {
+        Self { both: true, ..Self::new() }
+    }
+}
+
+impl Machine for Client {
+    type Command<'c> = Infallible;
+    type Event<'i> = Event<'i>;
+    type Error = Error;
+
+    const MIN_INPUT: usize = LINE_BYTES;
+    const MIN_OUTPUT: usize = GREETING_BYTES;
+
+    fn step<'i>(&mut self, input: Input<'i>, output: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+        match self.state {
+            State::Waiting => {
+                let Some(line) = self.lines.next_or_last(input).map_err(Error)? else {
+                    return Ok(Step::need(Need::Input));
+                };
+                self.state = if self.both { State::Greeting } else { State::Over };
+                Ok(Step::new(line.bytes, 0, Then::Event(Event::Greeting(line.text))))
+            }
+            State::Greeting => {
+                let Ok(written) = put_line(CLIENT_GREETING, output) else {
+                    return Ok(Step::need(Need::Output));
+                };
+                self.state = State::Over;
+                Ok(Step::new(0, written, Then::Again))
+            }
+            State::Over => Ok(Step::idle(Then::Done)),
+        }
+    }
+
+    fn command(&mut self, command: Infallible, _: &mut [u8]) -> Result<usize, Refused> {
+        match command {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+    use crate::machine::How;
+
+    #[test]
+    fn takes_the_greeting_and_gives_its_own() {
+        let (mut client, mut output) = (Client::both(), [0; GREETING_BYTES]);
+        let step = client.step(Input::more(b"Hello from server\nx"), &mut output).unwrap();
+        let greeting = Event::Greeting(super::super::SERVER_GREETING);
+        assert_eq!(step, Step::new(18, 0, Then::Event(greeting)));
+        let step = client.step(Input::more(b""), &mut output[..17]).unwrap();
+        assert_eq!(step, Step::need(Need::Output));
+        let step = client.step(Input::more(b""), &mut output).unwrap();
+        assert_eq!((step, output), (Step::new(0, 18, Then::Again), *b"Hello from client\n"));
+        assert_eq!(client.step(Input::more(b""), &mut output), Ok(Step::idle(Then::Done)));
+    }
+
+    #[test]
+    fn a_greeting_may_lack_its_newline_and_not_more() {
+        let mut client = Client::new();
+        let step = client.step(Input::end(b"Hi", How::Closed), &mut []).unwrap();
+        assert_eq!(step, Step::new(2, 0, Then::Event(Event::Greeting(b"Hi"))));
+        assert_eq!(client.step(Input::end(b"", How::Closed), &mut []), Ok(Step::idle(Then::Done)));
+        for (bytes, how, sentence) in [
+            (
+                &b""[..],
+                How::Closed,
+                "the server closed the connection between messages, without a greeting",
+            ),
+            (b"", How::TimedOut, "the server sent nothing more in time, without a greeting"),
+            (
+                b"Hel",
+                How::Reset,
+                "the server reset the connection in the middle of a message, after 3 bytes",
+            ),
+        ] {
+            let error = Client::new().step(Input::end(bytes, how), &mut []).unwrap_err();
+            assert_eq!(error.to_string(), sentence);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The server: greets, and takes the client's greeting if both are to greet.
+
+use core::convert::Infallible;
+use core::fmt;
+
+use super::GREETING_BYTES;
+use crate::machine::{Input, Machine, Need, Refused, Step, Then};
+use crate::wire::{Cut, LINE_BYTES, LineError, Lines, copy};
+
+/// [`SERVER_GREETING`](super::SERVER_GREETING) as it is sent.
+const GREETING: &[u8; GREETING_BYTES] = b"Hello from server\n";
+
+/// The server's end of one connection. 6 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Server {
+    lines: Lines,
+    state: State,
+    /// The greeting's first part has so many bytes.
+    first: u8,
+    both: bool,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    First,
+    /// The first part is written and a second one follows.
+    Boundary,
+    Rest,
+    Waiting,
+    Over,
+}
+
+/// What the server tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Event<'i> {
+    /// The client's greeting.
+    Greeting(&'i [u8]),
+}
+
+/// Why the session ended before its time: the client's greeting did not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Error(pub LineError);
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.by("the client").fmt(f)?;
+        match self.0 {
+            LineError::Cut(Cut { got: 0, .. }) => f.write_str(", without a greeting"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl Server {
+    /// A server that greets and closes.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { lines: Lines::new(), state: State::First, first: u8::MAX, both: false }
+    }
+
+    /// A server that greets and waits to be greeted.
+    #[must_use]
+    pub const fn both() -> Self {
+        Self { both: true, ..Self::new() }
+    }
+
+    /// The same, but a [boundary](Then::Boundary) is behind the greeting's first `split` bytes.
+    /// 0, or as many as it has: none.
+    #[must_use]
+    pub const fn split(self, split: u8) -> Self {
+        Self { first: if split == 0 { u8::MAX } else { split }, ..self }
+    }
+
+    /// Writes all of `part`, or nothing.
+    fn put(&mut self, part: &[u8], output: &mut [u8], next: State) -> Step<Event<'static>> {
+        if output.len() < part.len() {
+            return Step::need(Need::Output);
+        }
+        self.state = next;
+        Step::new(0, copy(part, output), Then::Again)
+    }
+}
+
+impl Machine for Server {
+    type Command<'c> = Infallible;
+    type Event<'i> = Event<'i>;
+    type Error = Error;
+
+    const MIN_INPUT: usize = LINE_BYTES;
+    const MIN_OUTPUT: usize = GREETING_BYTES;
+
+    fn step<'i>(&mut self, input: Input<'i>, output: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+        let last = if self.both { State::Waiting } else { State::Over };
+        let (first, rest) =
+            GREETING.split_at_checked(usize::from(self.first)).unwrap_or((GREETING, &[]));
+        match self.state {
+            State::First => {
+                let next = if rest.is_empty() { last } else { State::Boundary };
+                Ok(self.put(first, output, next))
+            }
+            State::Boundary => {
+                self.state = State::Rest;
+                Ok(Step::idle(Then::Boundary))
+            }
+            State::Rest => Ok(self.put(rest, output, last)),
+            State::Waiting => {
+                let Some(line) = self.lines.next(input).map_err(Error)? else {
+                    return Ok(Step::need(Need::Input));
+                };
+                self.state = State::Over;
+                Ok(Step::new(line.bytes, 0, Then::Event(Event::Greeting(line.text))))
+            }
+            State::Over => Ok(Step::idle(Then::Done)),
+        }
+    }
+
+    fn command(&mut self, command: Infallible, _: &mut [u8]) -> Result<usize, Refused> {
+        match command {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::machine::How;
+
+    /// What it writes, and where the boundaries are.
+    fn said(mut server: Server) -> (Vec<u8>, Vec<usize>) {
+        let (mut sent, mut boundaries) = (Vec::new(), Vec::new());
+        loop {
+            let mut output = [0; GREETING_BYTES];
+            let step = server.step(Input::more(b""), &mut output).unwrap();
+            sent.extend_from_slice(output.get(..step.written).unwrap());
+            match step.then {
+                Then::Boundary => boundaries.push(sent.len()),
+                Then::Again => {}
+                _ => return (sent, boundaries),
+            }
+        }
+    }
+
+    #[test]
+    fn greets_in_one_piece_or_two() {
+        for split in 0..=u8::MAX {
+            let (sent, boundaries) = said(Server::new().split(split));
+            assert_eq!(sent, [super::super::SERVER_GREETING, b"\n"].concat());
+            let split = usize::from(split);
+            let one = (1..GREETING_BYTES).contains(&split).then_some(split);
+            assert_eq!(boundaries, Vec::from_iter(one));
+        }
+    }
+
+    #[test]
+    fn waits_to_be_greeted() {
+        let mut server = Server::both();
+        let _ = server.step(Input::more(b""), &mut [0; GREETING_BYTES]).unwrap();
+        let mut hurt = server.clone();
+        let step = server.step(Input::more(b"Hi\n"), &mut []).unwrap();
+        assert_eq!(step, Step::new(3, 0, Then::Event(Event::Greeting(b"Hi"))));
+        assert_eq!(server.step(Input::more(b""), &mut []), Ok(Step::idle(Then::Done)));
+        let error = hurt.step(Input::end(b"", How::Closed), &mut []).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the client closed the connection between messages, without a greeting"
+        );
+    }
+}
