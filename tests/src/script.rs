@@ -617,7 +617,7 @@ pub fn every_cut_of<R: Role>(
             plans.extend(pairs.map(|cuts| Plan { cuts, ..whole.clone() }));
         }
     }
-    for window in (min_output..min_output + 8).chain([min_output * 4, 64]) {
+    for window in (min_output..min_output + 8).chain([min_output * 4, min_output.max(64)]) {
         for (cap, every_byte) in [
             (None, false),
             (None, true),

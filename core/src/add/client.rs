@@ -120,13 +120,15 @@ impl Machine for Client {
 
     fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
         match (self.state, input.after) {
-            (State::Ready, After::End(how)) => {
+            // One that has closed may have answered before it was asked.
+            (State::Ready, After::End(how @ (How::Reset | How::TimedOut))) => {
                 return Err(Error::Line(LineError::Cut(Cut::between(how))));
             }
             (State::Ready, _) => return Ok(Step::need(Need::Command)),
             (State::Over, _) => return Ok(Step::idle(Then::Done)),
             (State::Name | State::Number, _) => {}
         }
+        let before = self.lines.clone();
         let Line { text, bytes } = match self.lines.next(input) {
             Ok(Some(line)) => line,
             Ok(None) => return Ok(Step::need(Need::Input)),
@@ -136,12 +138,17 @@ impl Machine for Client {
             self.state = State::Number;
             Event::Name(text)
         } else {
-            let number = decimal(text).map_err(Error::NotInteger)?;
-            if matches!(number, i32::MIN | i32::MAX) {
-                return Err(Error::TooLarge);
-            }
-            self.state = State::Over;
-            Event::Number(number)
+            let error = match decimal(text) {
+                Ok(i32::MIN | i32::MAX) => Error::TooLarge,
+                Ok(number) => {
+                    self.state = State::Over;
+                    return Ok(Step::new(bytes, 0, Then::Event(Event::Number(number))));
+                }
+                Err(at) => Error::NotInteger(at),
+            };
+            // It changes nothing.
+            self.lines = before;
+            return Err(error);
         };
         Ok(Step::new(bytes, 0, Then::Event(event)))
     }
@@ -230,7 +237,7 @@ mod tests {
             let error = client.step(Input::more(line), &mut []).unwrap_err();
             assert_eq!((error.to_string().as_str(), client), (sentence, before));
         }
-        let error = Client::new().step(Input::end(b"", How::Closed), &mut []).unwrap_err();
-        assert_eq!(error.to_string(), "the server closed the connection between messages");
+        let error = Client::new().step(Input::end(b"", How::Reset), &mut []).unwrap_err();
+        assert_eq!(error.to_string(), "the server reset the connection between messages");
     }
 }

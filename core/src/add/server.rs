@@ -99,6 +99,7 @@ impl Machine for Server {
             (State::Over, _) => return Ok(Step::idle(Then::Done)),
             (State::Name | State::Number, _) => {}
         }
+        let before = self.lines.clone();
         let Line { text, bytes } = match self.lines.next(input) {
             Ok(Some(line)) => line,
             Ok(None) => return Ok(Step::need(Need::Input)),
@@ -108,7 +109,14 @@ impl Machine for Server {
             self.state = State::Number;
             Event::Name(text)
         } else {
-            let number = decimal(text).map_err(Error::NotInteger)?;
+            let number = match decimal(text) {
+                Ok(number) => number,
+                Err(at) => {
+                    // An error changes nothing.
+                    self.lines = before;
+                    return Err(Error::NotInteger(at));
+                }
+            };
             if RANGE.contains(&number) {
                 self.state = State::Ready;
                 Event::Number(number)

@@ -1,14 +1,18 @@
 //! The application of each machine: says what to do and when, from nothing but the events it was
 //! told, so that a run depends on the bytes alone.
 
+mod add;
 mod echo;
+mod hello;
 mod math;
 
 use std::fmt::Debug;
 
 use socklab_core::machine::Machine;
 
+pub use add::{AddClient, AddServer, AddTold, add_agrees};
 pub use echo::{EchoClient, EchoServer, Message, Reply};
+pub use hello::{HelloClient, HelloServer, hello_agrees};
 pub use math::{MathClient, MathServer};
 
 /// A command of the machine of a role.

@@ -1,0 +1,144 @@
+use socklab_core::add;
+use socklab_core::machine::How;
+use socklab_core::wire::{Cut, LineError};
+
+use super::Role;
+use crate::pair::{Both, Faults};
+
+/// Introduces itself, once.
+#[derive(Clone, Debug)]
+pub struct AddClient {
+    name: Vec<u8>,
+    number: i32,
+    said: bool,
+}
+
+impl AddClient {
+    /// With this name and number.
+    #[must_use]
+    pub fn new(name: &[u8], number: i32) -> Self {
+        Self { name: name.to_vec(), number, said: false }
+    }
+}
+
+/// What either end is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddTold {
+    /// The other's name.
+    Name(Vec<u8>),
+    /// Its number.
+    Number(i32),
+    /// Its number, which shuts the server down.
+    OutOfRange(i32),
+}
+
+impl Role for AddClient {
+    type Machine = add::Client;
+    type Event = AddTold;
+    const TAKES_TURNS: bool = true;
+
+    fn machine(&self) -> add::Client {
+        add::Client::new()
+    }
+
+    fn own(event: add::client::Event<'_>) -> AddTold {
+        match event {
+            add::client::Event::Name(name) => AddTold::Name(name.to_vec()),
+            add::client::Event::Number(number) => AddTold::Number(number),
+        }
+    }
+
+    fn command(&self) -> Option<add::client::Command<'_>> {
+        let Self { name, number, said } = self;
+        (!said).then_some(add::client::Command::Introduce { name, number: *number })
+    }
+
+    fn given(&mut self) {
+        self.said = true;
+    }
+
+    fn probe() -> Option<add::client::Command<'static>> {
+        Some(add::client::Command::Introduce { name: b"x", number: 1 })
+    }
+}
+
+/// Answers whoever has a number.
+#[derive(Clone, Debug)]
+pub struct AddServer {
+    name: Vec<u8>,
+    number: i32,
+}
+
+impl AddServer {
+    /// With this name and number.
+    #[must_use]
+    pub fn new(name: &[u8], number: i32) -> Self {
+        Self { name: name.to_vec(), number }
+    }
+}
+
+impl Role for AddServer {
+    type Machine = add::Server;
+    type Event = AddTold;
+    const TAKES_TURNS: bool = true;
+
+    fn machine(&self) -> add::Server {
+        add::Server::new()
+    }
+
+    fn own(event: add::server::Event<'_>) -> AddTold {
+        match event {
+            add::server::Event::Name(name) => AddTold::Name(name.to_vec()),
+            add::server::Event::Number(number) => AddTold::Number(number),
+            add::server::Event::OutOfRange(number) => AddTold::OutOfRange(number),
+        }
+    }
+
+    fn command(&self) -> Option<add::server::Command<'_>> {
+        let Self { name, number } = self;
+        Some(add::server::Command::Answer { name, number: *number })
+    }
+
+    fn probe() -> Option<add::server::Command<'static>> {
+        Some(add::server::Command::Answer { name: b"x", number: 1 })
+    }
+}
+
+/// What the two ends have to agree on.
+///
+/// # Errors
+///
+/// What they do not agree on.
+pub fn add_agrees(
+    one: &AddClient,
+    two: &AddServer,
+    faults: &Faults,
+    (client, server): &Both<AddClient, AddServer>,
+) -> Result<(), String> {
+    let fail = |what: &str| Err(format!("{what}: {client:?}, {server:?}"));
+    let shuts_down = !add::RANGE.contains(&one.number);
+    let told = |name: &Vec<u8>, number| [AddTold::Name(name.clone()), number];
+    let number = if shuts_down { AddTold::OutOfRange } else { AddTold::Number };
+    if !told(&one.name, number(one.number)).starts_with(&server.events) {
+        return fail("the server was told something else");
+    }
+    let answer = told(&two.name, AddTold::Number(two.number));
+    let answer = if shuts_down { &[][..] } else { &answer };
+    if !answer.starts_with(&client.events) {
+        return fail("the client was told something else");
+    }
+    if !client.events.is_empty() && server.events.len() < 2 {
+        return fail("the client has an answer to what the server never saw");
+    }
+    if client.ended.is_ok() && client.events.len() != answer.len() {
+        return fail("the client is done before its time");
+    }
+    let is_reset = |cut: Option<Cut>| cut.is_some_and(|cut| cut.how == How::Reset);
+    match (faults.reset_after, client.ended, server.ended) {
+        (None, Ok(()), Ok(())) if server.events.len() == 2 => Ok(()),
+        (None, ..) => fail("no fault, and it failed"),
+        (Some(_), Err(add::client::Error::Unanswered(How::Reset)) | Ok(()), _) => Ok(()),
+        (Some(_), Err(add::client::Error::Line(e)), _) if is_reset(LineError::cut(&e)) => Ok(()),
+        (Some(_), Err(_), _) => fail("a reset is named something else"),
+    }
+}

@@ -1,0 +1,157 @@
+//! Add and hello under every cut.
+
+use socklab_core::machine::How;
+use socklab_core::wire::{LINE_BYTES, LINE_MAX};
+use socklab_core::{add, hello};
+use socklab_tests::role::{AddClient, AddServer, AddTold, HelloClient, HelloServer};
+use socklab_tests::script::{Outcome, every_cut, every_truncation, hold};
+
+const ENDS: [How; 3] = [How::Closed, How::Reset, How::TimedOut];
+
+#[test]
+fn add_client_learns_name_and_number() {
+    let role = AddClient::new("Ada L\u{f6}velace".as_bytes(), 42);
+    let script = "S\u{e9}rveur \u{4e2d}\r\n 7 \nand more that nobody reads".as_bytes();
+    let transcript = hold(every_truncation(&role, script));
+    let name = "S\u{e9}rveur \u{4e2d}".as_bytes().to_vec();
+    assert_eq!(transcript.events(), [AddTold::Name(name), AddTold::Number(7)]);
+    assert_eq!(transcript.sent, "Ada L\u{f6}velace\n42\n".as_bytes());
+    assert_eq!((transcript.consumed, transcript.outcome), (script.len() - 26, Outcome::Done));
+}
+
+#[test]
+fn add_client_shuts_a_server_down_and_takes_an_answer_all_the_same() {
+    for (script, end, events) in
+        [(&b""[..], Some(How::Closed), 0), (b"", Some(How::Reset), 0), (b"Deaf\n9\n", None, 2)]
+    {
+        let transcript = hold(every_cut(&AddClient::new(b"Ada", -1), script, end));
+        assert_eq!(
+            (transcript.sent.as_slice(), transcript.told.len()),
+            (&b"Ada\n-1\n"[..], events)
+        );
+        assert_eq!(transcript.outcome, Outcome::Done);
+    }
+    let silent = hold(every_cut(&AddClient::new(b"Ada", -1), b"", Some(How::TimedOut)));
+    assert_eq!(silent.sentence(), "the server did not answer in time");
+}
+
+#[test]
+fn add_server_learns_and_answers() {
+    let role = AddServer::new(b"Server of John", 58);
+    let transcript = hold(every_truncation(&role, b"Ada\n42\nmore"));
+    assert_eq!(transcript.events(), [AddTold::Name(b"Ada".to_vec()), AddTold::Number(42)]);
+    assert_eq!(transcript.sent, b"Server of John\n58\n");
+    assert_eq!((transcript.consumed, transcript.outcome), (7, Outcome::Done));
+}
+
+#[test]
+fn add_server_answers_nothing_out_of_range_and_names_what_is_no_integer() {
+    for (number, value) in [("0", 0), ("101", 101), ("-2147483649", i32::MIN)] {
+        let script = format!("Ada\n{number}\n");
+        let transcript = hold(every_truncation(&AddServer::new(b"S", 1), script.as_bytes()));
+        assert_eq!(transcript.events()[1..], [AddTold::OutOfRange(value)]);
+        assert_eq!((transcript.sent.as_slice(), transcript.outcome), (&b""[..], Outcome::Done));
+    }
+    for (number, what) in [
+        ("", "a line is empty"),
+        ("forty", "byte 0 of a line is 0x66 ('f')"),
+        ("4 2", "byte 1 of a line is 0x20"),
+        ("0x2A", "byte 1 of a line is 0x78 ('x')"),
+        ("\u{664}", "byte 0 of a line is 0xd9"),
+    ] {
+        let script = format!("Ada\n{number}\n");
+        let transcript = hold(every_truncation(&AddServer::new(b"S", 1), script.as_bytes()));
+        let sentence = format!("the client broke the protocol: {what}, expected a decimal integer");
+        assert_eq!((transcript.sentence(), transcript.sent.len()), (sentence.as_str(), 0));
+    }
+}
+
+#[test]
+fn a_line_of_1024_bytes_is_the_longest() {
+    let longest = [vec![b'x'; LINE_MAX], b"\n5\n".to_vec()].concat();
+    let transcript = hold(every_cut(&AddServer::new(b"S", 1), &longest, None));
+    assert_eq!(transcript.events()[0], AddTold::Name(vec![b'x'; LINE_MAX]));
+    for script in [
+        vec![b'x'; LINE_BYTES],
+        vec![b'x'; 1 << 12],
+        [vec![b'x'; LINE_BYTES], b"\n".to_vec()].concat(),
+    ] {
+        for end in ENDS.map(Some).into_iter().chain([None]) {
+            let transcript = hold(every_cut(&AddServer::new(b"S", 1), &script, end));
+            assert_eq!(
+                transcript.sentence(),
+                "the client broke the protocol: a line is too long, its first 1025 bytes have no newline"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_ending_of_add_has_its_sentence() {
+    for (script, how, sentence) in [
+        (&b""[..], How::Closed, "the client closed the connection between messages"),
+        (b"", How::Reset, "the client reset the connection between messages"),
+        (b"", How::TimedOut, "the client sent nothing more in time"),
+        (
+            b"Ad",
+            How::Closed,
+            "the client closed the connection in the middle of a message, after 2 bytes",
+        ),
+        (b"Ada\n", How::Closed, "the client closed the connection between messages"),
+        (
+            b"Ada\n4",
+            How::Reset,
+            "the client reset the connection in the middle of a message, after 1 byte",
+        ),
+        (
+            b"Ada\n4",
+            How::TimedOut,
+            "the client sent nothing more in time in the middle of a message, after 1 byte",
+        ),
+    ] {
+        let transcript = hold(every_cut(&AddServer::new(b"S", 1), script, Some(how)));
+        assert_eq!(transcript.sentence(), sentence);
+    }
+    assert!(matches!(
+        hold(every_cut(&AddClient::new(b"A", 1), b"", Some(How::Closed))).outcome,
+        Outcome::Error(what, _) if what == format!("{:?}", add::client::Error::Unanswered(How::Closed))
+    ));
+}
+
+#[test]
+fn hello_client_takes_a_greeting_whole_split_or_unterminated() {
+    for both in [false, true] {
+        let role = HelloClient { both };
+        let sent: &[u8] = if both { b"Hello from client\n" } else { b"" };
+        let transcript = hold(every_truncation(&role, b"Hello from server\nmore"));
+        assert_eq!(transcript.events(), [hello::SERVER_GREETING]);
+        assert_eq!((transcript.sent.as_slice(), transcript.consumed), (sent, 18));
+        let transcript = hold(every_cut(&role, b"Hello from ser", Some(How::Closed)));
+        assert_eq!(transcript.events(), [b"Hello from ser"]);
+        assert_eq!((transcript.sent.as_slice(), transcript.outcome), (sent, Outcome::Done));
+    }
+    let nothing = hold(every_cut(&HelloClient::default(), b"", Some(How::Closed)));
+    assert_eq!(
+        nothing.sentence(),
+        "the server closed the connection between messages, without a greeting"
+    );
+}
+
+#[test]
+fn hello_server_greets_with_a_boundary_where_it_is_split() {
+    for split in [0, 1, 8, 17, 18, 200] {
+        let role = HelloServer { both: true, split };
+        let transcript = hold(every_truncation(&role, b"Hello from client\n"));
+        assert_eq!(transcript.sent, b"Hello from server\n");
+        let boundary = (1..18).contains(&split).then_some(usize::from(split));
+        assert_eq!(transcript.boundaries, Vec::from_iter(boundary));
+        assert_eq!(transcript.events(), [hello::CLIENT_GREETING]);
+    }
+    let alone = hold(every_truncation(&HelloServer::default(), b"anything"));
+    assert_eq!((alone.consumed, alone.outcome), (0, Outcome::Done));
+    let cut = hold(every_cut(&HelloServer { both: true, split: 0 }, b"Hello", Some(How::Closed)));
+    assert_eq!(
+        cut.sentence(),
+        "the client closed the connection in the middle of a message, after 5 bytes"
+    );
+}
