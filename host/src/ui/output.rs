@@ -7,10 +7,13 @@ use std::time::Duration;
 use serde_json::Value;
 use socklab_core::wire::Escaped;
 
+use super::keyboard::above;
+
 /// One line on stderr. That nobody reads it is no reason to fail.
 pub(crate) fn say(line: impl fmt::Display) {
     // In one write, so that lines of two threads do not mix.
-    let _ = anstream::stderr().write_all(format!("{line}\n").as_bytes());
+    let line = format!("{line}\n");
+    let _ = above(|| anstream::stderr().write_all(line.as_bytes()));
 }
 
 /// As [`say`], for the program's last line: when stderr is full and nobody reads it, or a thread is
@@ -63,11 +66,18 @@ impl Output {
 
     /// An event, when events are wanted.
     pub(crate) fn event(&mut self, event: &Value) -> io::Result<()> {
-        if self.json {
-            self.stdout.write_all(format!("{event}\n").as_bytes())?;
-            self.stdout.flush()?;
+        if !self.json {
+            return Ok(());
         }
-        Ok(())
+        let line = format!("{event}\n");
+        above(|| self.stdout.write_all(line.as_bytes()).and_then(|()| self.stdout.flush()))
+    }
+
+    /// A result that is one line, when plain results are wanted. For programs with a keyboard: it
+    /// does not mix with what is being typed.
+    #[allow(dead_code, reason = "its users are being written")]
+    pub(crate) fn line(&mut self, bytes: &[u8]) -> io::Result<()> {
+        above(|| self.piece(bytes).and_then(|()| self.end()))
     }
 
     /// A piece of a result, when plain results are wanted: as it is into a file or pipe, safe for
