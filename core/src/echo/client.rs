@@ -158,11 +158,6 @@ impl Client {
         self.in_flight
     }
 
-    fn begin(&mut self, length: u32) {
-        self.in_flight = self.in_flight.saturating_add(1);
-        self.outstanding = self.outstanding.saturating_add(u64::from(length));
-    }
-
     /// The reply in hand has come whole.
     #[inline]
     fn replied(&mut self) {
@@ -239,8 +234,8 @@ impl Machine for Client {
                 return Ok(Step::new(header, 0, Then::Again));
             }
         }
-        let piece = Piece { offset: length.saturating_sub(remaining), bytes, remaining: left };
-        let consumed = header.saturating_add(bytes.len());
+        let piece = Piece { offset: length.wrapping_sub(remaining), bytes, remaining: left };
+        let consumed = header.wrapping_add(bytes.len());
         Ok(Step::new(consumed, 0, Then::Event(Event::Reply(piece))))
     }
 
@@ -248,29 +243,24 @@ impl Machine for Client {
         if self.phase != Phase::Open || self.owed > 0 || self.in_flight == u32::MAX {
             return Err(Refused::NotNow);
         }
-        match command {
+        let (length, payload, owed) = match command {
             Command::Send(payload) => {
-                let length = u32::try_from(payload.len()).map_err(|_| Refused::Invalid)?;
-                let room = output
-                    .get_mut(LENGTH_BYTES..)
-                    .and_then(|room| room.get_mut(..payload.len()))
-                    .ok_or(Refused::NoRoom)?;
-                copy(payload, room);
-                put_length(length, output).ok_or(Refused::NoRoom)?;
-                self.begin(length);
-                Ok(payload.len().saturating_add(LENGTH_BYTES))
+                (u32::try_from(payload.len()).map_err(|_| Refused::Invalid)?, payload, 0)
             }
-            Command::Begin(length) => {
-                put_length(length, output).ok_or(Refused::NoRoom)?;
-                self.begin(length);
-                self.owed = length;
-                Ok(LENGTH_BYTES)
-            }
+            Command::Begin(length) => (length, &[][..], length),
             Command::Finish => {
                 self.phase = Phase::Finishing;
-                Ok(0)
+                return Ok(0);
             }
-        }
+        };
+        let whole = payload.len().saturating_add(LENGTH_BYTES);
+        let room = output.get_mut(..whole).ok_or(Refused::NoRoom)?;
+        copy(payload, put_length(length, room).ok_or(Refused::NoRoom)?);
+        self.owed = owed;
+        self.in_flight = self.in_flight.wrapping_add(1);
+        // 2^32 messages of 2^32 bytes do not make it overflow.
+        self.outstanding = self.outstanding.wrapping_add(u64::from(length));
+        Ok(whole)
     }
 
     fn owed(&self) -> u64 {

@@ -11,6 +11,7 @@ use crate::wire::{Byte, Cut, LENGTH_BYTES, Prefix, copy, length_of, prefix_of_ch
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server {
     state: State,
+    /// No more messages: told so, or over.
     finishing: bool,
 }
 
@@ -114,43 +115,34 @@ impl Server {
     }
 
     /// Everything else: first the reply's length, then as much as is there and fits.
-    #[inline(never)]
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn pass_part(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event>, Error> {
-        match self.state {
-            State::Header => {
-                let Some((length, payload)) = length_of(input.bytes) else {
-                    return self.starved(input);
-                };
-                let Some(removed) = removed(length, payload)? else {
-                    return self.starved(input);
-                };
-                let remaining = length.saturating_sub(u32::try_from(removed).unwrap_or(u32::MAX));
-                if put_length(remaining, output).is_none() {
-                    return Ok(Step::need(Need::Output));
-                }
-                let then = self.passed(length, remaining);
-                Ok(Step::new(removed.saturating_add(LENGTH_BYTES), LENGTH_BYTES, then))
-            }
+        let passed = match self.state {
+            State::Header => begin(input.bytes, output)?,
             State::Payload { length, remaining } => {
                 let (bytes, _) = take(input.bytes, remaining);
-                let n = copy(bytes, output);
-                if n == 0 {
-                    return self.starved(input);
+                match copy(bytes, output) {
+                    0 if bytes.is_empty() => Err(Need::Input),
+                    0 => Err(Need::Output),
+                    n => {
+                        let n32 = u32::try_from(n).unwrap_or(remaining);
+                        Ok((length, remaining.wrapping_sub(n32), n, n))
+                    }
                 }
-                let n32 = u32::try_from(n).unwrap_or(u32::MAX);
-                Ok(Step::new(n, n, self.passed(length, remaining.saturating_sub(n32))))
             }
-            State::Over => Ok(Step::idle(Then::Done)),
-        }
-    }
-
-    /// A part of a message has gone through, and so much of it remains.
-    fn passed(&mut self, length: u32, remaining: u32) -> Then<Event> {
-        if remaining == 0 {
-            return self.echoed(length);
-        }
-        self.state = State::Payload { length, remaining };
-        Then::Again
+            State::Over => Err(Need::Input),
+        };
+        let (length, remaining, consumed, written) = match passed {
+            Ok(passed) => passed,
+            Err(need) => return self.starved(input, need),
+        };
+        let then = if remaining == 0 {
+            self.echoed(length)
+        } else {
+            self.state = State::Payload { length, remaining };
+            Then::Again
+        };
+        Ok(Step::new(consumed, written, then))
     }
 
     /// A whole message has gone through.
@@ -160,48 +152,63 @@ impl Server {
         Then::Event(Event::Echoed { length })
     }
 
-    /// Nothing can be done with what is there.
+    /// Nothing can be done with what is there, unless it gets what it needs.
     #[cold]
-    fn starved(&mut self, Input { bytes, after }: Input<'_>) -> Result<Step<Event>, Error> {
-        let got = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let cut = match (self.state, bytes, after) {
-            (State::Payload { .. }, [_, ..], _) => return Ok(Step::need(Need::Output)),
-            (State::Payload { .. }, [], After::More | After::Silence) => {
-                return Ok(Step::need(Need::Input));
-            }
-            (State::Payload { length, remaining }, [], After::End(how)) => {
-                Cut::inside(how, whole(length.saturating_sub(remaining)), whole(length))
-            }
+    #[inline(never)]
+    fn starved(
+        &mut self,
+        Input { bytes, after }: Input<'_>,
+        need: Need,
+    ) -> Result<Step<Event>, Error> {
+        let then = match (self.state, after) {
+            _ if need == Need::Output => Then::Need(need),
+            (State::Over, _) => Then::Done,
             // A message of which a byte has come is in hand.
-            (_, [], _) if self.finishing || after == After::End(How::Closed) => {
-                self.state = State::Over;
-                return Ok(Step::idle(Then::Done));
+            (State::Header, _)
+                if bytes.is_empty() && (self.finishing || after == After::End(How::Closed)) =>
+            {
+                *self = Self { state: State::Over, finishing: true };
+                Then::Done
             }
-            (_, _, After::More | After::Silence) => return Ok(Step::need(Need::Either)),
-            // Not even the length has come: what is known to be wanted are its four bytes.
-            (_, _, After::End(how)) => {
-                let want = length_of(bytes).map_or(4, |(length, _)| whole(length));
-                Cut::inside(how, got, want)
+            (_, After::More | After::Silence) => Then::Need(need),
+            (State::Payload { length, remaining }, After::End(how)) => {
+                let (got, want) = (whole(length.wrapping_sub(remaining)), whole(length));
+                return Err(Error::Cut(Cut { how, got, want }));
+            }
+            (_, After::End(how)) => {
+                let got = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                // Not even the length may have come: what is known to be wanted are its four bytes.
+                let length = length_of(bytes).map_or(0, |(length, _)| length);
+                return Err(Error::Cut(Cut::inside(how, got, whole(length))));
             }
         };
-        Err(Error::Cut(cut))
+        Ok(Step::idle(then))
     }
 }
 
-/// How many bytes at the front of `input`, in which a payload of `length` bytes starts, are its
-/// first ten characters. `None` when more have to come to know.
-fn removed(length: u32, input: &[u8]) -> Result<Option<usize>, Error> {
-    let (payload, missing) = take(input, length);
-    match prefix_of_chars(payload, REMOVED_CHARS) {
-        Prefix::Whole(bytes) => Ok(Some(bytes)),
-        Prefix::Short if missing == 0 => Ok(Some(payload.len())),
-        Prefix::Cut if missing == 0 => Err(Error::CutCharacter { length }),
-        Prefix::Short | Prefix::Cut => Ok(None),
+/// What has gone through of a message: its length, what remains of it, the bytes consumed and those
+/// written. Or what is needed first.
+type Passed = Result<(u32, u32, usize, usize), Need>;
+
+/// The beginning of a message: its reply's length, as soon as its first ten characters are there.
+fn begin(input: &[u8], output: &mut [u8]) -> Result<Passed, Error> {
+    let Some((length, payload)) = length_of(input) else { return Ok(Err(Need::Either)) };
+    let (payload, missing) = take(payload, length);
+    let removed = match prefix_of_chars(payload, REMOVED_CHARS) {
+        Prefix::Whole(bytes) => bytes,
+        Prefix::Short if missing == 0 => payload.len(),
+        Prefix::Cut if missing == 0 => return Err(Error::CutCharacter { length }),
+        Prefix::Short | Prefix::Cut => return Ok(Err(Need::Either)),
         Prefix::Invalid(at) => {
             let byte = payload.get(at).copied().unwrap_or_default();
-            Err(Error::NotUtf8 { byte, at })
+            return Err(Error::NotUtf8 { byte, at });
         }
-    }
+    };
+    let remaining = length.wrapping_sub(u32::try_from(removed).unwrap_or(length));
+    Ok(match put_length(remaining, output) {
+        Some(_) => Ok((length, remaining, removed.wrapping_add(LENGTH_BYTES), LENGTH_BYTES)),
+        None => Err(Need::Output),
+    })
 }
 
 /// So many bytes of payload, and the header before them.
@@ -230,7 +237,7 @@ impl Machine for Server {
 
     fn command(&mut self, Command::Finish: Command, _: &mut [u8]) -> Result<usize, Refused> {
         // Told twice it says so: an application that goes on saying it must not keep a loop busy.
-        if self.state == State::Over || self.finishing {
+        if self.finishing {
             return Err(Refused::NotNow);
         }
         self.finishing = true;

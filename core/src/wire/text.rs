@@ -20,31 +20,31 @@ pub enum Prefix {
 /// those characters are not looked at.
 #[must_use]
 pub fn prefix_of_chars(bytes: &[u8], count: usize) -> Prefix {
-    const ANY: (u8, u8) = (0x80, 0xbf);
     let mut rest = bytes;
     for _ in 0..count {
         let at = bytes.len().wrapping_sub(rest.len());
         let [lead, tail @ ..] = rest else { return Prefix::Short };
-        // So many bytes follow the first one, and the next is between these two.
-        let (follow, mut next) = match lead {
-            0x00..=0x7f => (0, ANY),
-            0xc2..=0xdf => (1, ANY),
-            0xe0 => (2, (0xa0, 0xbf)),
-            0xed => (2, (0x80, 0x9f)),
-            0xe1..=0xef => (2, ANY),
-            0xf0 => (3, (0x90, 0xbf)),
-            0xf1..=0xf3 => (3, ANY),
-            0xf4 => (3, (0x80, 0x8f)),
-            _ => return Prefix::Invalid(at),
-        };
         rest = tail;
-        for _ in 0..follow {
-            rest = match rest {
-                [] => return Prefix::Cut,
-                [byte, rest @ ..] if (next.0..=next.1).contains(byte) => rest,
-                _ => return Prefix::Invalid(at),
-            };
-            next = ANY;
+        if lead.is_ascii() {
+            continue;
+        }
+        if !(0xc2..=0xf4).contains(lead) {
+            return Prefix::Invalid(at);
+        }
+        // Below its highest bit a first byte has a one for each that follows, and then a zero.
+        let mut bits = u32::from(*lead) << 1;
+        while bits & 0x80 != 0 {
+            let [byte, tail @ ..] = rest else { return Prefix::Cut };
+            rest = tail;
+            // Next to their first byte below it overlong forms show (E0, F0), from it on surrogates
+            // (ED) and what is past U+10FFFF (F4).
+            let limit = if bits < 0x1e0 { 0xa0 } else { 0x90 };
+            let bad =
+                if *byte < limit { bits | 0x20 == 0x1e0 } else { bits == 0x1da || bits == 0x1e8 };
+            if bad || byte & 0xc0 != 0x80 {
+                return Prefix::Invalid(at);
+            }
+            bits <<= 1;
         }
     }
     Prefix::Whole(bytes.len().wrapping_sub(rest.len()))
