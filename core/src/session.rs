@@ -34,7 +34,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Buffer<B> {
 
     /// The bytes that wait, oldest first.
     pub fn bytes(&self) -> &[u8] {
-        self.storage.as_ref().get(self.start..self.end).unwrap_or_default()
+        between(self.storage.as_ref(), self.start, self.end)
     }
 
     /// Room behind the bytes that wait. They move to the front when it would be less than `least`.
@@ -64,19 +64,31 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Buffer<B> {
     }
 
     /// `n` bytes have been written to the front of the [`room`](Self::room).
+    #[inline(never)]
     pub fn fill(&mut self, n: usize) {
         self.end = self.end.saturating_add(n).min(self.capacity());
     }
 
     /// The `n` oldest bytes are done with.
     pub fn consume(&mut self, n: usize) {
-        self.start = self.start.saturating_add(n).min(self.end);
+        consume(&mut self.start, self.end, n);
     }
 
     /// Drops all bytes.
     pub fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
     }
+}
+
+/// The bytes that wait. Out of line, like what follows: small, but wanted in every connection.
+#[inline(never)]
+fn between(storage: &[u8], start: usize, end: usize) -> &[u8] {
+    storage.get(start..end).unwrap_or_default()
+}
+
+#[inline(never)]
+fn consume(start: &mut usize, end: usize, n: usize) {
+    *start = start.saturating_add(n).min(end);
 }
 
 impl<B> fmt::Debug for Buffer<B> {
@@ -176,6 +188,31 @@ where
         self.output.clear();
     }
 
+    /// What a machine is given: what has come, and room for what it writes.
+    #[inline(never)]
+    fn offer(&mut self, min_output: usize) -> (Input<'_>, &mut [u8]) {
+        if self.deaf {
+            self.output.clear();
+        }
+        let input = Input { bytes: self.input.bytes(), after: self.after };
+        (input, self.output.room(min_output))
+    }
+
+    /// What it did with that.
+    #[inline(never)]
+    fn moved(&mut self, consumed: usize, written: usize) {
+        self.input.consume(consumed);
+        self.output.fill(written);
+    }
+
+    /// Puts as much of a payload behind the output as there is room for and as is owed, without
+    /// it being there yet. Returns how much that is.
+    #[inline(never)]
+    fn put(&mut self, payload: &[u8], owed: u64) -> usize {
+        let owed = usize::try_from(owed).unwrap_or(usize::MAX);
+        copy(payload.get(..owed).unwrap_or(payload), self.output_room(1))
+    }
+
     /// Room for at least `least` bytes of output, where that many fit.
     fn output_room(&mut self, least: usize) -> &mut [u8] {
         if self.deaf {
@@ -222,19 +259,29 @@ where
     ///
     /// The machine's. Send what is [`pending`](Self::pending) before you report it.
     pub fn step(&mut self) -> Result<Then<M::Event<'_>>, M::Error> {
+        match &self.stepped() {
+            Ok(step) => Ok(step.then),
+            Err(e) => Err(*e),
+        }
+    }
+
+    /// As [`step`](Self::step), with the counts. What is in it is best taken out by reference: an
+    /// event moved from one enum into the next is copied each time.
+    #[inline(always)]
+    pub(crate) fn stepped(&mut self) -> Result<Step<M::Event<'_>>, M::Error> {
         let Stream { input, output, after, deaf } = &mut self.stream;
         if *deaf {
             output.clear();
         }
         // Field by field: the event goes on borrowing the storage while `start` moves.
         let Buffer { storage, start, end } = input;
-        let bytes = I::as_ref(storage).get(*start..*end).unwrap_or_default();
-        let input = Input { bytes, after: *after };
-        let Step { consumed, written, then } =
-            step(&mut self.machine, input, output.room(M::MIN_OUTPUT))?;
-        output.fill(written);
-        *start = start.saturating_add(consumed).min(*end);
-        Ok(then)
+        let input = Input { bytes: between(I::as_ref(storage), *start, *end), after: *after };
+        let step = step(&mut self.machine, input, output.room(M::MIN_OUTPUT));
+        if let Ok(Step { consumed, written, .. }) = &step {
+            output.fill(*written);
+            consume(start, *end, *consumed);
+        }
+        step
     }
 
     /// Steps until something other than [`Then::Again`] is to be done, and says what.
@@ -270,8 +317,7 @@ where
     /// Queues payload that the machine is [`owed`](Machine::owed): as much as there is room for
     /// and as is owed. Returns how much that was.
     pub fn pay(&mut self, payload: &[u8]) -> usize {
-        let owed = usize::try_from(self.machine.owed()).unwrap_or(usize::MAX);
-        let n = copy(payload.get(..owed).unwrap_or(payload), self.stream.output_room(1));
+        let n = self.stream.put(payload, self.machine.owed());
         match u64::try_from(n).map(|n| self.machine.paid(n)) {
             Ok(Ok(())) => self.stream.output.fill(n),
             _ => return 0,
@@ -336,21 +382,16 @@ pub(crate) struct Failed;
 /// [`Session::advance`].
 pub(crate) fn advance<M: Machine, I, O>(
     machine: &mut M,
-    Stream { input, output, after, deaf }: &mut Stream<I, O>,
+    stream: &mut Stream<I, O>,
 ) -> Result<Then<()>, Failed>
 where
     I: AsRef<[u8]> + AsMut<[u8]>,
     O: AsRef<[u8]> + AsMut<[u8]>,
 {
     loop {
-        if *deaf {
-            output.clear();
-        }
-        let bytes = Input { bytes: input.bytes(), after: *after };
+        let (input, output) = stream.offer(M::MIN_OUTPUT);
         let mut peek = machine.clone();
-        let Ok(Step { consumed, written, then }) =
-            step(&mut peek, bytes, output.room(M::MIN_OUTPUT))
-        else {
+        let Ok(Step { consumed, written, then }) = step(&mut peek, input, output) else {
             return Err(Failed);
         };
         let then = then.without_event();
@@ -358,8 +399,7 @@ where
             return Ok(then);
         }
         *machine = peek;
-        output.fill(written);
-        input.consume(consumed);
+        stream.moved(consumed, written);
         if then != Then::Again {
             return Ok(then);
         }

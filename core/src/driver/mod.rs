@@ -29,7 +29,7 @@ pub mod nonblocking;
 use core::fmt;
 
 use crate::machine::Refused;
-#[cfg(any(feature = "embedded-io", feature = "embedded-io-async", feature = "nal"))]
+#[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
 use crate::{
     machine::{Machine, Then},
     session::Session,
@@ -54,7 +54,7 @@ pub enum Next<E> {
 }
 
 /// The `next` that an `advance` has announced, with its event.
-#[cfg(any(feature = "embedded-io", feature = "embedded-io-async", feature = "nal"))]
+#[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
 fn take<M, I, O>(
     session: &mut Session<M, I, O>,
     next: Next<()>,

@@ -12,8 +12,8 @@ use core::net::SocketAddr;
 
 use embedded_nal::{TcpClientStack, TcpError, TcpErrorKind, TcpFullStack};
 
-use super::{Error, Next, take};
-use crate::machine::{How, Machine, Need, Refused, Then};
+use super::{Error, Next};
+use crate::machine::{How, Machine, Need, Refused, Step, Then};
 use crate::session::{self, Application, Failed, Session, Stream, TooSmall};
 
 /// A machine bound to a socket of a non-blocking stack.
@@ -81,13 +81,21 @@ where
     /// machine's error, once what was queued before it has been sent. A failing transport is the
     /// end of the stream, which the machine names; see [`fault`](Self::fault).
     pub fn next(&mut self, stack: &mut S) -> Result<S, M, Next<M::Event<'_>>> {
-        let next = match self.drive(stack) {
-            Ok(next) => next,
-            Err(Halt::WouldBlock) => return Err(nb::Error::WouldBlock),
-            // To take what is not there fetches the error.
-            Err(Halt::Failed) => Next::Event(()),
-        };
-        take(&mut self.session, next).map_err(|e| nb::Error::Other(Error::Protocol(e)))
+        Ok(match self.drive(stack) {
+            // An error repeats, and is fetched like an event.
+            Halt::Event | Halt::Failed => match &self.session.stepped() {
+                Ok(Step { then: Then::Event(event), .. }) => Next::Event(*event),
+                // A step from the same state says the same, so this does not happen; to go on
+                // with another `next` would be right all the same.
+                Ok(_) => Next::Boundary,
+                Err(e) => return Err(nb::Error::Other(Error::Protocol(*e))),
+            },
+            Halt::WouldBlock => return Err(nb::Error::WouldBlock),
+            Halt::Command => Next::Command,
+            Halt::Boundary => Next::Boundary,
+            Halt::Done => Next::Done,
+            Halt::Abort => Next::Abort,
+        })
     }
 
     /// As [`next`](Self::next), but an event is not taken: it is there for the call of `next` that
@@ -97,17 +105,21 @@ where
     ///
     /// As [`next`](Self::next).
     pub fn advance(&mut self, stack: &mut S) -> Result<S, M, Next<()>> {
-        match self.drive(stack) {
-            Ok(next) => Ok(next),
-            Err(Halt::WouldBlock) => Err(nb::Error::WouldBlock),
-            Err(Halt::Failed) => match take(&mut self.session, Next::Event(())) {
-                Ok(_) => Ok(Next::Event(())),
-                Err(e) => Err(nb::Error::Other(Error::Protocol(e))),
+        Ok(match self.drive(stack) {
+            Halt::Event => Next::Event(()),
+            Halt::Failed => match self.session.step() {
+                Ok(_) => Next::Boundary,
+                Err(e) => return Err(nb::Error::Other(Error::Protocol(e))),
             },
-        }
+            Halt::WouldBlock => return Err(nb::Error::WouldBlock),
+            Halt::Command => Next::Command,
+            Halt::Boundary => Next::Boundary,
+            Halt::Done => Next::Done,
+            Halt::Abort => Next::Abort,
+        })
     }
 
-    fn drive(&mut self, stack: &mut S) -> core::result::Result<Next<()>, Halt> {
+    fn drive(&mut self, stack: &mut S) -> Halt {
         let (machine, stream) = self.session.split();
         let advance = &mut |stream: &mut Stream<I, O>| session::advance(machine, stream);
         self.link.drive(stack, stream, M::MIN_INPUT, advance)
@@ -177,17 +189,17 @@ fn would_block<E>(WouldBlock: WouldBlock) -> nb::Error<E> {
     nb::Error::WouldBlock
 }
 
-/// Why a connection does not go on.
+/// Why a connection does not go on: [`Next`], and what comes as an error.
+#[derive(Clone, Copy, Debug)]
 enum Halt {
+    Event,
+    Command,
+    Boundary,
+    Done,
+    Abort,
     WouldBlock,
     /// The machine has an error.
     Failed,
-}
-
-impl From<WouldBlock> for Halt {
-    fn from(WouldBlock: WouldBlock) -> Self {
-        Self::WouldBlock
-    }
 }
 
 /// What steps a connection's machine, whichever that is.
@@ -212,47 +224,51 @@ impl<T, E: TcpError> Link<T, E> {
         stream: &mut Stream<I, O>,
         min_input: usize,
         advance: &mut Advance<'_, I, O>,
-    ) -> core::result::Result<Next<()>, Halt>
+    ) -> Halt
     where
         I: AsRef<[u8]> + AsMut<[u8]>,
         O: AsRef<[u8]> + AsMut<[u8]>,
     {
         loop {
             let then = advance(stream);
+            self.silence = match then {
+                Ok(Then::Need(Need::InputOrSilence(ms))) => Some(ms),
+                _ => None,
+            };
             // Also when the machine only wants to read: its replies are not to wait for it.
             let sent = match then {
-                Ok(Then::Event(())) => return Ok(Next::Event(())),
-                Ok(Then::Abort) => return Ok(Next::Abort),
+                Ok(Then::Event(())) => return Halt::Event,
+                Ok(Then::Abort) => return Halt::Abort,
                 _ => self.send(stack, stream),
             };
-            match then {
-                Ok(Then::Event(()) | Then::Again | Then::Abort) => {}
-                Ok(Then::Need(Need::Output)) => sent?,
+            let (moved, halt) = match then {
+                Ok(Then::Event(()) | Then::Again | Then::Abort) => continue,
+                Ok(Then::Need(Need::Output)) => (sent, None),
+                // The peer may end while the application thinks: look, as far as there is room.
                 Ok(Then::Need(Need::Command)) => {
-                    // The peer may end while the application thinks: look, as far as there is room.
                     if stream.has_ended() || self.receive(stack, stream, min_input).is_err() {
-                        return Ok(Next::Command);
+                        return Halt::Command;
                     }
+                    continue;
                 }
-                Ok(Then::Need(need @ (Need::Input | Need::InputOrSilence(_) | Need::Either))) => {
-                    self.silence = match need {
-                        Need::InputOrSilence(ms) => Some(ms),
-                        _ => None,
-                    };
-                    self.receive(stack, stream, min_input)?;
+                Ok(Then::Need(Need::Input | Need::InputOrSilence(_) | Need::Either)) => {
+                    (self.receive(stack, stream, min_input), None)
                 }
-                Ok(Then::Boundary) => return sent.map(|()| Next::Boundary).map_err(Halt::from),
-                Ok(Then::Done) => return sent.map(|()| Next::Done).map_err(Halt::from),
-                Err(Failed) => {
-                    // What was queued first leaves first; the error repeats until then.
-                    sent?;
-                    return Err(Halt::Failed);
-                }
+                Ok(Then::Boundary) => (sent, Some(Halt::Boundary)),
+                Ok(Then::Done) => (sent, Some(Halt::Done)),
+                // What was queued first leaves first; the error repeats until then.
+                Err(Failed) => (sent, Some(Halt::Failed)),
+            };
+            match (moved, halt) {
+                (Err(WouldBlock), _) => return Halt::WouldBlock,
+                (Ok(()), Some(halt)) => return halt,
+                (Ok(()), None) => {}
             }
         }
     }
 
     /// Sends all that is queued.
+    #[inline(never)]
     fn send<I, O>(
         &mut self,
         stack: &mut impl TcpClientStack<TcpSocket = T, Error = E>,
@@ -268,6 +284,7 @@ impl<T, E: TcpError> Link<T, E> {
         Ok(())
     }
 
+    #[inline(never)]
     fn send_some<I, O>(
         &mut self,
         stack: &mut impl TcpClientStack<TcpSocket = T, Error = E>,
