@@ -377,6 +377,7 @@ where
 
 /// The machine has an error, which the next step tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Failed;
 
 /// [`Session::advance`].

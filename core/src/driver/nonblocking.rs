@@ -45,7 +45,7 @@ where
         output: O,
     ) -> core::result::Result<Self, TooSmall> {
         let session = Session::new(machine, input, output)?;
-        Ok(Self { link: Link { socket, fault: None, silence: None }, session })
+        Ok(Self { link: Link { socket, fault: None, then: Ok(Then::Again) }, session })
     }
 
     /// The machine, to look at.
@@ -165,7 +165,10 @@ where
     /// also waits for ([`Need::InputOrSilence`]). Wait no longer, then tell it with
     /// [`silent`](Self::silent).
     pub const fn silence(&self) -> Option<u16> {
-        self.link.silence
+        match self.link.then {
+            Ok(Then::Need(Need::InputOrSilence(ms))) => Some(ms),
+            _ => None,
+        }
     }
 
     /// Nothing came for as long as [`Need::InputOrSilence`] asked.
@@ -212,8 +215,8 @@ type Advance<'m, I, O> =
 struct Link<T, E> {
     socket: T,
     fault: Option<E>,
-    /// What the machine waits for besides bytes, in ms.
-    silence: Option<u16>,
+    /// What the machine said last.
+    then: core::result::Result<Then<()>, Failed>,
 }
 
 impl<T, E: TcpError> Link<T, E> {
@@ -231,10 +234,7 @@ impl<T, E: TcpError> Link<T, E> {
     {
         loop {
             let then = advance(stream);
-            self.silence = match then {
-                Ok(Then::Need(Need::InputOrSilence(ms))) => Some(ms),
-                _ => None,
-            };
+            self.then = then;
             // Also when the machine only wants to read: its replies are not to wait for it.
             let sent = match then {
                 Ok(Then::Event(())) => return Halt::Event,

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::take;
+use super::{take, whole};
 use crate::machine::{After, Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{Cut, LENGTH_BYTES, copy, length_of, put_length};
 
@@ -181,8 +181,7 @@ impl Client {
                 Cut::inside(how, got, 4)
             }
             State::Payload { length, remaining } => {
-                let want = u64::from(length).saturating_add(4);
-                Cut::inside(how, want.saturating_sub(u64::from(remaining)), want)
+                Cut { how, got: whole(length.wrapping_sub(remaining)), want: whole(length) }
             }
         };
         Err(Error::Cut { cut, missing: self.in_flight })

@@ -112,3 +112,8 @@ fn take(bytes: &[u8], remaining: u32) -> (&[u8], u32) {
         }
     }
 }
+
+/// So many bytes of payload, and the header before them.
+fn whole(length: u32) -> u64 {
+    u64::from(length).saturating_add(4)
+}

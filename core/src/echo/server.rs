@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{REMOVED_BYTES, REMOVED_CHARS, take};
+use super::{REMOVED_BYTES, REMOVED_CHARS, take, whole};
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{Byte, Cut, LENGTH_BYTES, Prefix, copy, length_of, prefix_of_chars, put_length};
 
@@ -209,11 +209,6 @@ fn begin(input: &[u8], output: &mut [u8]) -> Result<Passed, Error> {
         Some(_) => Ok((length, remaining, removed.wrapping_add(LENGTH_BYTES), LENGTH_BYTES)),
         None => Err(Need::Output),
     })
-}
-
-/// So many bytes of payload, and the header before them.
-fn whole(length: u32) -> u64 {
-    u64::from(length).saturating_add(4)
 }
 
 impl Machine for Server {

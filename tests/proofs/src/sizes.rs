@@ -24,8 +24,9 @@ const _: () = assert!(size_of::<Of<math::Client>>() == 8 + 128 + SESSION);
 const _: () = assert!(size_of::<Of<math::Server>>() == 12 + 128 + SESSION);
 const _: () = assert!(size_of::<Of<echo::Server>>() == 16 + 128 + SESSION);
 
-/// What the non-blocking driver adds to a session, with a socket and a fault of a word each.
-pub const NONBLOCKING: usize = 8;
+/// What the non-blocking driver adds to a session, with a socket and a fault of a word each, and a
+/// silence to wait for.
+pub const NONBLOCKING: usize = 12;
 
 type Driven<M> = nonblocking::Connection<Net, M, [u8; 64], [u8; 64]>;
 const _: () =
