@@ -23,6 +23,7 @@ extern crate std;
 pub mod add;
 pub mod driver;
 pub mod echo;
+pub mod file;
 pub mod hello;
 pub mod machine;
 pub mod math;

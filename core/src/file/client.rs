@@ -1,0 +1,391 @@
+//! The client: asks for a file, gets its bytes.
+
+use core::fmt;
+
+use super::{CRC_BYTES, FOUND, Form, REFUSED, Request, SIZE_BYTES, SIZE_MAX};
+use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
+use crate::wire::{Byte, LINE_BYTES, LineError, Lines};
+
+/// The client's end. 32 bytes, whatever the length of the file.
+///
+/// The body comes as events, or the application takes what is [`due`](Machine::due) past the
+/// machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Client {
+    state: State,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    #[default]
+    Idle,
+    /// The checked form's first byte, and the size behind it.
+    Reply {
+        offset: u64,
+    },
+    Reason(Lines),
+    /// So many bytes of the file are still to come.
+    Body {
+        left: u64,
+        /// `None` in the plain form, where nobody knows: `left` counts down from [`SIZE_MAX`].
+        size: Option<u64>,
+    },
+    Crc {
+        size: u64,
+    },
+    Over,
+}
+
+/// What the application can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Command<'c> {
+    /// Fetch this file. Once.
+    Fetch(Request<'c>),
+}
+
+/// What the client tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Event<'i> {
+    /// The server has the file, and it has so many bytes in all. In the checked form.
+    Found {
+        /// The whole file's size in bytes.
+        size: u64,
+    },
+    /// The file's next bytes. Never empty.
+    Body(&'i [u8]),
+    /// All bytes have come, and the whole file has to have this CRC-32. In the checked form.
+    Crc(u32),
+    /// All bytes have come, as far as anybody can know: the server closed. In the plain form.
+    Closed,
+    /// The server does not send it, and why. In the checked form.
+    Refused(&'i [u8]),
+}
+
+/// Why the file, or a part of it, is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Error {
+    /// The reply starts with a byte that is neither `+` nor `-`.
+    Tag(u8),
+    /// The file is shorter than what was to be there already, or longer than a file can be.
+    Size {
+        /// Its size.
+        size: u64,
+        /// From where it was asked for.
+        offset: u64,
+    },
+    /// The stream ended before the server had said whether it has the file.
+    NoReply(How),
+    /// The server's reason is longer than a line, or the stream ended in the middle of it.
+    Reason(LineError),
+    /// The stream ended in the file or before its checksum.
+    Cut {
+        /// How.
+        how: How,
+        /// So many bytes of the whole file are there, those before the offset included.
+        got: u64,
+        /// So many it has. `None` in the plain form.
+        size: Option<u64>,
+    },
+}
+
+impl Error {
+    /// Whether it is what a server gives that knows the plain form only.
+    #[must_use]
+    pub const fn may_be_plain(&self) -> bool {
+        matches!(self, Self::Tag(_) | Self::NoReply(_))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Tag(byte) => write!(
+                f,
+                "the server broke the protocol: its reply starts with the byte {}, expected '+' \
+                 or '-'",
+                Byte(byte)
+            ),
+            Self::Size { size, offset } if size < offset => write!(
+                f,
+                "the server broke the protocol: a file of {size} bytes, asked for from {offset} on"
+            ),
+            Self::Size { size, .. } => {
+                write!(
+                    f,
+                    "the server broke the protocol: {size} bytes are more than a file can have"
+                )
+            }
+            Self::NoReply(how) => f.write_str(match how {
+                How::Closed => "the server closed the connection without a reply",
+                How::Reset => "the server reset the connection without a reply",
+                How::TimedOut => "the server sent nothing in time",
+            }),
+            Self::Reason(e) => e.by("the server").fmt(f),
+            // All a server of the plain form can say.
+            Self::Cut { how: How::Reset, got, size: None } => write!(
+                f,
+                "the server reset the connection after {got} bytes: it has no such file, or was \
+                 interrupted"
+            ),
+            Self::Cut { how, got, size } => {
+                f.write_str(match how {
+                    How::Closed => "the server closed the connection",
+                    How::Reset => "the server reset the connection",
+                    How::TimedOut => "the server sent nothing more in time",
+                })?;
+                match size {
+                    Some(size) if got == size => {
+                        write!(f, " after all {size} bytes of the file, before their checksum")
+                    }
+                    Some(size) => write!(f, " after {got} of {size} bytes of the file"),
+                    None => write!(f, ", after {got} bytes of the file"),
+                }
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl Client {
+    /// A client that has not asked for anything yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { state: State::Idle }
+    }
+
+    /// More has to come. The stream has not ended, or nothing can be made of how.
+    #[cold]
+    fn starved(&self, after: After) -> Result<Step<Event<'static>>, Error> {
+        let After::End(how) = after else { return Ok(Step::need(Need::Input)) };
+        Err(match self.state {
+            State::Body { left, size } => {
+                let got = size.unwrap_or(SIZE_MAX).saturating_sub(left);
+                Error::Cut { how, got, size }
+            }
+            State::Crc { size } => Error::Cut { how, got: size, size: Some(size) },
+            _ => Error::NoReply(how),
+        })
+    }
+
+    /// So many bytes of the body have come.
+    #[inline]
+    fn passed(&mut self, n: u64) -> Result<(), Refused> {
+        let State::Body { left, size } = &mut self.state else {
+            return if n == 0 { Ok(()) } else { Err(Refused::Invalid) };
+        };
+        *left = left.checked_sub(n).ok_or(Refused::Invalid)?;
+        if let (0, Some(size)) = (*left, *size) {
+            self.state = State::Crc { size };
+        }
+        Ok(())
+    }
+}
+
+impl Machine for Client {
+    type Command<'c> = Command<'c>;
+    type Event<'i> = Event<'i>;
+    type Error = Error;
+
+    const MIN_INPUT: usize = LINE_BYTES;
+    const MIN_OUTPUT: usize = LINE_BYTES;
+
+    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+        let Input { bytes, after } = input;
+        let (consumed, event, state) = match &mut self.state {
+            State::Idle => return Ok(Step::need(Need::Command)),
+            // The first byte before the other eight: a wrong one is an error however few have come.
+            State::Reply { offset } => {
+                match (bytes, bytes.get(1..).and_then(<[u8]>::first_chunk)) {
+                    ([REFUSED, ..], _) => {
+                        self.state = State::Reason(Lines::new());
+                        return Ok(Step::new(1, 0, Then::Again));
+                    }
+                    ([FOUND, ..], Some(size)) => {
+                        let size = u64::from_be_bytes(*size);
+                        let offset = *offset;
+                        let Some(left) = size.checked_sub(offset).filter(|_| size <= SIZE_MAX)
+                        else {
+                            return Err(Error::Size { size, offset });
+                        };
+                        let state = match left {
+                            0 => State::Crc { size },
+                            _ => State::Body { left, size: Some(size) },
+                        };
+                        (1 + SIZE_BYTES, Event::Found { size }, state)
+                    }
+                    ([] | [FOUND, ..], _) => return self.starved(after),
+                    ([byte, ..], _) => return Err(Error::Tag(*byte)),
+                }
+            }
+            State::Reason(lines) => match lines.next_or_last(input) {
+                Ok(Some(line)) => (line.bytes, Event::Refused(line.text), State::Over),
+                Ok(None) => return Ok(Step::need(Need::Input)),
+                Err(e) => return Err(Error::Reason(e)),
+            },
+            State::Body { size: None, .. }
+                if bytes.is_empty() && after == After::End(How::Closed) =>
+            {
+                (0, Event::Closed, State::Over)
+            }
+            State::Body { left, .. } => {
+                // A `usize` may have 16 bits.
+                let n = usize::try_from(*left).unwrap_or(usize::MAX);
+                let bytes = bytes.get(..n).unwrap_or(bytes);
+                let n = u64::try_from(bytes.len()).unwrap_or_default();
+                if n == 0 || self.passed(n).is_err() {
+                    return self.starved(after);
+                }
+                return Ok(Step::new(bytes.len(), 0, Then::Event(Event::Body(bytes))));
+            }
+            State::Crc { .. } => match bytes.first_chunk() {
+                Some(crc) => (CRC_BYTES, Event::Crc(u32::from_be_bytes(*crc)), State::Over),
+                None => return self.starved(after),
+            },
+            State::Over => return Ok(Step::idle(Then::Done)),
+        };
+        self.state = state;
+        Ok(Step::new(consumed, 0, Then::Event(event)))
+    }
+
+    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
+        let Command::Fetch(request) = command;
+        if self.state != State::Idle {
+            return Err(Refused::NotNow);
+        }
+        let written = request.emit(output)?;
+        self.state = match request.form {
+            Form::Plain => State::Body { left: SIZE_MAX, size: None },
+            Form::Checked { offset } => State::Reply { offset },
+        };
+        Ok(written)
+    }
+
+    fn due(&self) -> u64 {
+        match self.state {
+            State::Body { left, .. } => left,
+            _ => 0,
+        }
+    }
+
+    fn taken(&mut self, n: u64) -> Result<(), Refused> {
+        self.passed(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    fn client(form: Form) -> Client {
+        let mut client = Client::new();
+        let command = Command::Fetch(Request { name: b"f", form });
+        assert_eq!(client.step(Input::more(b""), &mut []).unwrap(), Step::need(Need::Command));
+        assert!(client.command(command, &mut [0; 64]).is_ok());
+        assert_eq!(client.command(command, &mut [0; 64]), Err(Refused::NotNow));
+        client
+    }
+
+    const fn tells(consumed: usize, event: Event<'_>) -> Step<Event<'_>> {
+        Step::new(consumed, 0, Then::Event(event))
+    }
+
+    #[test]
+    fn gets_a_file_in_the_checked_form() {
+        let mut client = client(Form::Checked { offset: 2 });
+        let reply = b"+\0\0\0\0\0\0\0\x07cdefg\x01\x02\x03\x04+";
+        let mut step = |bytes| client.step(Input::more(bytes), &mut []).unwrap();
+        assert_eq!(step(&reply[..8]), Step::need(Need::Input));
+        assert_eq!(step(reply), tells(9, Event::Found { size: 7 }));
+        assert_eq!(step(&reply[9..11]), tells(2, Event::Body(b"cd")));
+        assert_eq!(client.due(), 3);
+        assert_eq!(client.taken(4), Err(Refused::Invalid));
+        assert_eq!(client.taken(1), Ok(()));
+        let mut step = |bytes| client.step(Input::more(bytes), &mut []).unwrap();
+        assert_eq!(step(&reply[12..]), tells(2, Event::Body(b"fg")));
+        assert_eq!(step(&reply[14..16]), Step::need(Need::Input));
+        assert_eq!(step(&reply[14..]), tells(4, Event::Crc(0x0102_0304)));
+        assert_eq!(step(b"+"), Step::idle(Then::Done));
+    }
+
+    #[test]
+    fn an_empty_file_is_not_a_missing_one() {
+        let mut empty = client(Form::Checked { offset: 0 });
+        let mut step = |bytes| empty.step(Input::more(bytes), &mut []).unwrap();
+        assert_eq!(step(b"+\0\0\0\0\0\0\0\0"), tells(9, Event::Found { size: 0 }));
+        assert_eq!(step(&[0; 4]), tells(4, Event::Crc(0)));
+        let mut missing = client(Form::Checked { offset: 0 });
+        let mut step = |bytes| missing.step(Input::more(bytes), &mut []).unwrap();
+        assert_eq!(step(b"-no\r\n"), Step::new(1, 0, Then::Again));
+        assert_eq!(step(b"no\r\n"), tells(4, Event::Refused(b"no")));
+        assert_eq!(step(b""), Step::idle(Then::Done));
+    }
+
+    #[test]
+    fn the_plain_form_ends_at_an_orderly_close() {
+        let mut client = client(Form::Plain);
+        let step = client.step(Input::more(b"abc"), &mut []).unwrap();
+        assert_eq!(step, tells(3, Event::Body(b"abc")));
+        let reset = client.step(Input::end(b"", How::Reset), &mut []).unwrap_err();
+        assert_eq!(
+            reset.to_string(),
+            "the server reset the connection after 3 bytes: it has no such file, or was interrupted"
+        );
+        let step = client.step(Input::end(b"", How::Closed), &mut []).unwrap();
+        assert_eq!(step, tells(0, Event::Closed));
+        assert_eq!(client.step(Input::more(b""), &mut []).unwrap(), Step::idle(Then::Done));
+    }
+
+    #[test]
+    fn every_ending_has_its_sentence() {
+        let found = b"+\0\0\0\0\0\0\0\x02";
+        for (before, input, sentence) in [
+            (
+                &b""[..],
+                Input::more(b"x"),
+                "the server broke the protocol: its reply starts with the byte 0x78 ('x'), expected '+' or '-'",
+            ),
+            (
+                b"",
+                Input::end(b"+", How::Closed),
+                "the server closed the connection without a reply",
+            ),
+            (b"", Input::end(b"", How::Reset), "the server reset the connection without a reply"),
+            (b"", Input::end(b"", How::TimedOut), "the server sent nothing in time"),
+            (
+                b"",
+                Input::more(b"+\xff\0\0\0\0\0\0\0"),
+                "the server broke the protocol: 18374686479671623680 bytes are more than a file can have",
+            ),
+            (
+                found,
+                Input::end(b"", How::Closed),
+                "the server closed the connection after 0 of 2 bytes of the file",
+            ),
+            (
+                b"+\0\0\0\0\0\0\0\0",
+                Input::end(b"abc", How::Reset),
+                "the server reset the connection after all 0 bytes of the file, before their checksum",
+            ),
+        ] {
+            let mut client = client(Form::Checked { offset: 0 });
+            if !before.is_empty() {
+                let _ = client.step(Input::more(before), &mut []).unwrap();
+            }
+            assert_eq!(client.step(input, &mut []).unwrap_err().to_string(), sentence);
+        }
+        let mut client = client(Form::Checked { offset: 3 });
+        let error = client.step(Input::more(found), &mut []).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the server broke the protocol: a file of 2 bytes, asked for from 3 on"
+        );
+    }
+}
