@@ -7,7 +7,7 @@
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
-use socklab_core::wire::{Dissect, Dissected};
+use socklab_core::wire::{Dissect, Dissected, LINE_BYTES, LineMessage, LineMessages};
 use socklab_core::{echo, math};
 use socklab_fuzz::byte;
 
@@ -28,16 +28,18 @@ fn dissect<D: Dissect>(
                 );
                 each(message);
                 start += taken;
+                continue;
             }
             Dissected::Partial(wanted) => {
                 assert!(wanted > end - start, "it has the {wanted} it asks for");
                 assert!(wanted <= header, "it makes the caller keep {wanted} bytes");
-                if end == bytes.len() {
-                    return end - start;
-                }
-                end = bytes.len().min(end + pieces.next().unwrap_or(1).max(1));
             }
+            Dissected::Unterminated => assert!(end - start < header, "it waits for ever"),
         }
+        if end == bytes.len() {
+            return end - start;
+        }
+        end = bytes.len().min(end + pieces.next().unwrap_or(1).max(1));
     }
 }
 
@@ -74,4 +76,15 @@ fuzz_target!(|data: &[u8]| {
     let a = dissect::<echo::Messages>(bytes, cut(), 4, |part| add(&mut one, part));
     let b = dissect::<echo::Messages>(bytes, whole(), 4, |part| add(&mut two, part));
     assert_eq!((a, one), (b, two));
+
+    // As much as is too long for a line is what has come of it: there the cut may show.
+    let text = |line: &LineMessage<'_>| match line {
+        LineMessage::Line(text) => Some(text.to_vec()),
+        LineMessage::TooLong(_) => None,
+    };
+    let (mut one, mut two) = (vec![], vec![]);
+    dissect::<LineMessages>(bytes, cut(), LINE_BYTES, |line| one.push(text(&line)));
+    dissect::<LineMessages>(bytes, whole(), LINE_BYTES, |line| two.push(text(&line)));
+    let front = |all: &[Option<Vec<u8>>]| all.iter().map_while(Clone::clone).collect::<Vec<_>>();
+    assert_eq!(front(&one), front(&two));
 });

@@ -24,14 +24,16 @@
 //! | module | what it has |
 //! |---|---|
 //! | [`net`] | dialling, the client that sleeps on its socket, the one-thread server engine |
-//! | [`math`], [`echo`] | a protocol's `Client` and `Service` |
+//! | [`add`], [`echo`], [`hello`], [`math`] | a protocol's `Client` and `Service` |
 //! | `cli` | the program, behind the feature `cli` |
 //!
 //! Unix only: waiting goes by file descriptors.
 
 #![cfg(unix)]
 
+pub mod add;
 pub mod echo;
+pub mod hello;
 pub mod math;
 pub mod net;
 

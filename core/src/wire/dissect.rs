@@ -4,7 +4,7 @@ use core::fmt;
 ///
 /// A machine tells its application what matters to it; a dissector tells a person what the bytes
 /// are, also when they break the protocol. It keeps a few bytes of state and never buffers:
-/// the caller keeps what is not taken yet, which is never more than a header.
+/// the caller keeps what is not taken yet, which is never more than a header or a line.
 pub trait Dissect: Default {
     /// What a message means, as one line.
     type Message<'b>: fmt::Display;
@@ -21,4 +21,6 @@ pub enum Dissected<M> {
     Message(usize, M),
     /// Fewer bytes are there than a message (or its header) has; this many are wanted in all.
     Partial(usize),
+    /// A message whose end has not come, and only that will tell how long it is: a line.
+    Unterminated,
 }

@@ -195,7 +195,7 @@ impl Dissect for LineMessages {
     fn dissect<'b>(&mut self, bytes: &'b [u8]) -> Dissected<LineMessage<'b>> {
         match self.0.next(Input::more(bytes)) {
             Ok(Some(line)) => Dissected::Message(line.bytes, LineMessage::Line(line.text)),
-            Ok(None) => Dissected::Partial(bytes.len().saturating_add(1)),
+            Ok(None) => Dissected::Unterminated,
             Err(_) => Dissected::Message(bytes.len(), LineMessage::TooLong(bytes)),
         }
     }

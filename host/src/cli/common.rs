@@ -73,17 +73,29 @@ impl FromStr for Timeout {
         if text == "none" {
             return Ok(Self(None));
         }
-        // A bare number is seconds.
-        let time = match text.parse::<f64>() {
-            Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string()),
-            Err(_) => humantime::parse_duration(text).map_err(|e| e.to_string()),
-        };
-        match time {
+        match time(text) {
             Ok(Duration::ZERO) => Err("it has to be more than 0; none waits for ever".into()),
             Ok(time) => Ok(Self(Some(time))),
             Err(_) => Err("expected a time such as 30, 500ms or 2min, or none".into()),
         }
     }
+}
+
+/// A time: seconds, or with a unit.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let time = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => humantime::parse_duration(text).ok(),
+    };
+    time.ok_or_else(|| "expected a time such as 30ms, 2 or 1min; 0 is none".into())
+}
+
+/// How a server keeps its messages apart, for peers that take one `recv` for one message.
+#[derive(Debug, Args)]
+pub(super) struct Pace {
+    /// The pause between two messages, for peers that take one read for one message; 0: none
+    #[arg(long = "pace", value_name = "TIME", default_value = "30ms", value_parser = time)]
+    pub(super) time: Duration,
 }
 
 /// Where a client connects; without it, to a server inside the same process.
@@ -285,10 +297,12 @@ impl Common {
         running.stop().map_err(|e| Failure::System(e.to_string()))
     }
 
-    /// Serves until Ctrl-C or SIGTERM. Sessions are told through the lines given to `service`.
+    /// Serves until Ctrl-C or SIGTERM. Sessions are told through the lines given to `service`;
+    /// `pace` is the pause at a boundary of messages.
     pub(super) fn serve<R, W, S>(
         &self,
         listen: &Listen,
+        pace: Option<Duration>,
         service: impl FnOnce(Sessions) -> S,
     ) -> Result<(), Failure>
     where
@@ -327,7 +341,8 @@ impl Common {
         });
 
         raise_descriptor_limit();
-        let limits = Limits { idle: self.timeout(), ..Limits::default() };
+        let mut limits = Limits { idle: self.timeout(), ..Limits::default() };
+        limits.pace = pace.unwrap_or(limits.pace);
         let server = Server::bind(ListenAddr(listen), service(sessions.clone()))?
             .limits(limits)
             .observed(trace);

@@ -2,6 +2,7 @@
 
 mod common;
 mod echo;
+mod hello;
 mod math;
 
 use std::io::Write as _;
@@ -39,6 +40,9 @@ enum Command {
     /// The math quiz: answer sums, get a secret
     #[command(subcommand)]
     Math(Role<math::ClientArgs, math::ServerArgs>),
+    /// Greetings: the server says hello, and the client may too
+    #[command(subcommand)]
+    Hello(Role<hello::ClientArgs, hello::ServerArgs>),
     /// Length-prefixed messages that come back without their first ten characters
     #[command(subcommand)]
     Echo(Role<echo::ClientArgs, echo::ServerArgs>),
@@ -65,6 +69,7 @@ pub fn main() -> ExitCode {
     common.start_log();
     let result = match command {
         Command::Math(role) => role.run(&common),
+        Command::Hello(role) => role.run(&common),
         Command::Echo(role) => role.run(&common),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -10,7 +10,7 @@ mod tick;
 
 pub use client::{Client, Error, Wake};
 pub use dial::{DialError, Target};
-pub use engine::{Ended, Limits, Running, Server, Service, Stopper};
+pub use engine::{Course, Ended, Limits, Running, Server, Service, Stopper};
 pub use listen::BindError;
 pub use stack::{Direction, Observer};
 

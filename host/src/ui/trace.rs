@@ -41,7 +41,7 @@ struct Side<D> {
     held: Vec<u8>,
     calls: Vec<usize>,
     /// So many bytes that message has, as far as is known.
-    want: usize,
+    want: Option<usize>,
 }
 
 impl<R: Dissect, S: Dissect> Trace<R, S> {
@@ -99,10 +99,10 @@ impl<D: Dissect> Side<D> {
     /// The rows of one read or write (`call`).
     fn dissect(&mut self, bytes: &[u8], call: &str, rows: &mut Vec<Row>) {
         if bytes.is_empty() {
-            let meaning = if self.held.is_empty() {
-                "closed".to_owned()
-            } else {
-                format!("closed after {} of {} bytes", self.held.len(), self.want)
+            let meaning = match (self.held.len(), self.want) {
+                (0, _) => "closed".to_owned(),
+                (held, Some(want)) => format!("closed after {held} of {want} bytes"),
+                (held, None) => format!("closed after {held} bytes without an end"),
             };
             rows.push(Row { hex: String::new(), meaning, note: String::new() });
             return;
@@ -135,10 +135,14 @@ impl<D: Dissect> Side<D> {
                     calls = vec![];
                     rest = tail;
                 }
-                Dissected::Partial(want) => {
-                    let note = format!("{} of {want} bytes so far", rest.len());
+                partial @ (Dissected::Partial(_) | Dissected::Unterminated) => {
+                    self.want = match partial {
+                        Dissected::Partial(want) => Some(want),
+                        _ => None,
+                    };
+                    let of = self.want.map(|want| format!(" of {want}")).unwrap_or_default();
+                    let note = format!("{}{of} bytes so far", rest.len());
                     rows.push(Row { hex: hex(rest), meaning: "...".into(), note });
-                    self.want = want;
                     self.held = rest.to_vec();
                     // All calls so far, or of the last one what was left.
                     self.calls = if calls.is_empty() { vec![rest.len()] } else { calls };

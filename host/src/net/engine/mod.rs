@@ -55,6 +55,11 @@ pub trait Service {
         state: &mut Self::State,
     ) -> Option<<Self::Machine as Machine>::Command<'_>>;
 
+    /// Whether the server goes on. Asked after whatever a session did, and before each newcomer.
+    fn course(&self) -> Course {
+        Course::Serve
+    }
+
     /// The server is to stop. The command that makes a session end soon, if there is one;
     /// otherwise it may go on as long as [`Limits::grace`].
     fn finish(&mut self) -> Option<<Self::Machine as Machine>::Command<'_>> {
@@ -69,6 +74,18 @@ pub trait Service {
         state: &Self::State,
         ended: Ended<<Self::Machine as Machine>::Error>,
     );
+}
+
+/// What a [`Service`] wants its server to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Course {
+    /// Go on.
+    #[default]
+    Serve,
+    /// Take no more clients; stop when the last one has gone.
+    Last,
+    /// Close every connection and stop.
+    Quit,
 }
 
 /// How a session ended, as the server sees it.

@@ -13,7 +13,7 @@ use slab::Slab;
 use socklab_core::machine::{After, How, Machine as _};
 
 use super::slot::{Context, Phase, Slot, Turn, stamp};
-use super::{Ended, Limits, Service};
+use super::{Course, Ended, Limits, Service};
 use crate::net::dial::reason;
 use crate::net::peer::Peer;
 use crate::net::stack::Observer;
@@ -151,6 +151,20 @@ impl<S: Service> Engine<S> {
                 swept = self.now;
                 self.sweep();
             }
+            match self.service.course() {
+                Course::Serve => {}
+                Course::Last => {
+                    self.close_listener();
+                    if self.slots.is_empty() {
+                        return Ok(());
+                    }
+                }
+                Course::Quit => {
+                    self.close_listener();
+                    self.drop_all();
+                    return Ok(());
+                }
+            }
             let stops = stops.load(Ordering::Acquire);
             if stops > 0 && stopped_at.is_none() {
                 stopped_at = Some(self.now);
@@ -197,7 +211,9 @@ impl<S: Service> Engine<S> {
         }
         let was_starved = matches!(self.accepting, Accepting::Starved(_));
         for _ in 0..most {
-            let Some(listener) = &self.listener else {
+            let Some(listener) =
+                self.listener.as_ref().filter(|_| self.service.course() == Course::Serve)
+            else {
                 self.accepting = Accepting::Waiting;
                 return;
             };
@@ -364,11 +380,7 @@ impl<S: Service> Engine<S> {
         // Whoever is in the backlog has been told by the system that he is connected.
         self.accepting = Accepting::Ready;
         self.accept(BACKLOG_MAX);
-        if let Some(mut listener) = self.listener.take() {
-            // Dropped, not muted: a muted listener goes on accepting in the kernel.
-            let _ = self.poll.registry().deregister(&mut listener);
-        }
-        self.accepting = Accepting::Waiting;
+        self.close_listener();
         let keys: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
         for key in keys {
             let Some(slot) = self.slots.get_mut(key) else { continue };
@@ -378,6 +390,14 @@ impl<S: Service> Engine<S> {
                 self.turn(key, After::More);
             }
         }
+    }
+
+    fn close_listener(&mut self) {
+        if let Some(mut listener) = self.listener.take() {
+            // Dropped, not muted: a muted listener goes on accepting in the kernel.
+            let _ = self.poll.registry().deregister(&mut listener);
+        }
+        self.accepting = Accepting::Waiting;
     }
 
     fn drop_all(&mut self) {

@@ -1,0 +1,253 @@
+//! Two names, two numbers: both ends learn both and add the numbers up.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use socklab_core::add::{RANGE, client, server};
+use socklab_core::driver::Next;
+use socklab_core::wire::Escaped;
+
+use crate::net::{self, Course, DEFAULT_TIMEOUT, DialError, Ended, Observer, Target};
+
+/// What a client buffers, in bytes.
+const BUFFER: usize = 2048;
+
+/// Why there is no answer.
+pub type Error = net::Error<client::Error>;
+
+/// A client: introduces itself, learns the server's name and number.
+pub struct Client {
+    inner: net::Client<client::Client>,
+}
+
+/// What a server answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Its number.
+    pub number: i32,
+}
+
+impl Client {
+    /// Connects, waiting 30 s at the most; later it waits for the answer as long.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`].
+    pub fn connect(target: impl Into<Target>) -> Result<Self, DialError> {
+        Self::connect_with(&target.into(), Some(DEFAULT_TIMEOUT))
+    }
+
+    /// Connects with another timeout; `None` waits for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`].
+    pub fn connect_with(target: &Target, timeout: Option<Duration>) -> Result<Self, DialError> {
+        let machine = client::Client::new();
+        Ok(Self { inner: net::Client::connect(target, machine, BUFFER, timeout)? })
+    }
+
+    /// Shows every byte to `observer`.
+    #[must_use]
+    pub fn observed(self, observer: Option<Box<dyn Observer>>) -> Self {
+        Self { inner: self.inner.observed(observer) }
+    }
+
+    /// The address that took the connection.
+    pub const fn peer(&self) -> SocketAddr {
+        self.inner.peer()
+    }
+
+    /// Introduces itself and waits for the answer. A number out of [`RANGE`] shuts the server
+    /// down, and then `None` is the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], each way of failing with its name; [`net::Error::Refused`] when the name is no
+    /// line.
+    pub fn introduce(mut self, name: &[u8], number: i32) -> Result<Option<Answer>, Error> {
+        self.inner.command(client::Command::Introduce { name, number })?;
+        let (mut name, mut answer) = (Vec::new(), None);
+        loop {
+            match self.inner.next()? {
+                Next::Event(client::Event::Name(text)) => name = text.to_vec(),
+                Next::Event(client::Event::Number(number)) => {
+                    answer = Some(Answer { name: std::mem::take(&mut name), number });
+                }
+                Next::Done | Next::Abort => return Ok(answer),
+                Next::Command | Next::Boundary => {}
+            }
+        }
+    }
+}
+
+/// What a server answers, and when it stops.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its name: a line.
+    pub name: String,
+    /// Its number; drawn from [`RANGE`] when the service is made otherwise.
+    pub number: Option<i32>,
+    /// A client's number that is out of range ends its session alone, and not the server.
+    pub keep_running: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { name: "Server of socklab".into(), number: None, keep_running: false }
+    }
+}
+
+/// One session of a server, for a log.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The client.
+    pub peer: SocketAddr,
+    /// Its name and number, as far as they came.
+    pub client: Introduced,
+    /// The server's name.
+    pub name: String,
+    /// The server's number.
+    pub number: i32,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// What a client has said of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Introduced {
+    /// Its name.
+    pub name: Option<Vec<u8>>,
+    /// Its number.
+    pub number: Option<i32>,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Both know both.
+    Answered,
+    /// The client's number was out of range, and the server stops.
+    ShutDown,
+    /// The client's number was out of range, and was refused.
+    OutOfRange,
+    /// The client failed.
+    Failed(server::Error),
+    /// The server stopped first.
+    Stopped,
+}
+
+impl Report {
+    /// Both numbers together.
+    #[must_use]
+    pub fn sum(&self) -> Option<i64> {
+        self.client.number.map(|number| i64::from(number) + i64::from(self.number))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer, client, name, number, outcome } = self;
+        write!(f, "{peer}: ")?;
+        let theirs = Escaped(client.name.as_deref().unwrap_or(b"?"));
+        let sent = client.number.unwrap_or_default();
+        let limits = format_args!("{} to {}", RANGE.start(), RANGE.end());
+        match outcome {
+            Outcome::Answered => {
+                let sum = self.sum().unwrap_or_default();
+                write!(f, "{theirs} and {name}: {sent} + {number} = {sum}")
+            }
+            Outcome::ShutDown => {
+                write!(f, "{theirs} sent {sent}, which is not in {limits}: the server shuts down")
+            }
+            Outcome::OutOfRange => {
+                write!(f, "{theirs} sent {sent}, which is not in {limits}: refused")
+            }
+            Outcome::Failed(e) => e.fmt(f),
+            Outcome::Stopped => f.write_str("ended because the server stopped"),
+        }
+    }
+}
+
+/// The server's side, for a [`net::Server`].
+pub struct Service {
+    options: Options,
+    number: i32,
+    shut_down: bool,
+    report: Box<dyn FnMut(&Report) + Send>,
+}
+
+impl Service {
+    /// A server with these options. Sessions are logged at level info.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let number = options.number.unwrap_or_else(|| fastrand::i32(RANGE));
+        let report = Box::new(|report: &Report| log::info!("{report}"));
+        Self { options, number, shut_down: false, report }
+    }
+
+    /// Tells every session's end to `report` instead of the log.
+    #[must_use]
+    pub fn reporting(mut self, report: impl FnMut(&Report) + Send + 'static) -> Self {
+        self.report = Box::new(report);
+        self
+    }
+
+    /// The server's number.
+    #[must_use]
+    pub const fn number(&self) -> i32 {
+        self.number
+    }
+}
+
+impl net::Service for Service {
+    type Machine = server::Server;
+    type State = Introduced;
+
+    fn open(&mut self) -> (server::Server, Introduced) {
+        (server::Server::new(), Introduced::default())
+    }
+
+    fn event(&mut self, client: &mut Introduced, event: server::Event<'_>) {
+        match event {
+            server::Event::Name(name) => client.name = Some(name.to_vec()),
+            server::Event::Number(number) | server::Event::OutOfRange(number) => {
+                client.number = Some(number);
+            }
+        }
+    }
+
+    fn command(&mut self, _: &mut Introduced) -> Option<server::Command<'_>> {
+        let name = self.options.name.as_bytes();
+        Some(server::Command::Answer { name, number: self.number })
+    }
+
+    fn course(&self) -> Course {
+        if self.shut_down { Course::Quit } else { Course::Serve }
+    }
+
+    fn closed(
+        &mut self,
+        peer: SocketAddr,
+        _: &server::Server,
+        client: &Introduced,
+        ended: Ended<server::Error>,
+    ) {
+        let in_range = client.number.is_some_and(|number| RANGE.contains(&number));
+        let outcome = match ended {
+            Ended::Done if in_range => Outcome::Answered,
+            Ended::Done if self.options.keep_running => Outcome::OutOfRange,
+            Ended::Done => {
+                self.shut_down = true;
+                Outcome::ShutDown
+            }
+            Ended::Failed(e) => Outcome::Failed(e),
+            Ended::Stopped => Outcome::Stopped,
+        };
+        let (name, number) = (self.options.name.clone(), self.number);
+        (self.report)(&Report { peer, client: client.clone(), name, number, outcome });
+    }
+}
