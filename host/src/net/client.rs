@@ -2,6 +2,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -9,6 +10,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use socklab_core::driver::{self, Next, nonblocking::Connection};
 use socklab_core::machine::{Machine, Refused};
 
+use super::DEFAULT_PACE;
 use super::dial::{DialError, Target, dial, reason};
 use super::stack::{Fault, Observer, Stack, borrow};
 
@@ -29,7 +31,11 @@ pub struct Client<M: Machine> {
     events: Events,
     waker: Arc<Waker>,
     timeout: Option<Duration>,
+    pace: Duration,
+    /// So many bytes had crossed when they last did, and when that was.
     last: (u64, Instant),
+    /// The machine also waits for so many milliseconds in which nothing comes.
+    silence: Option<u16>,
     /// The peer was silent for so long that it was given up.
     gave_up: Option<Duration>,
 }
@@ -115,7 +121,9 @@ impl<M: Machine> Client<M> {
             events: Events::with_capacity(4),
             waker: Arc::new(waker),
             timeout,
+            pace: DEFAULT_PACE,
             last: (0, Instant::now()),
+            silence: None,
             gave_up: None,
         })
     }
@@ -124,6 +132,13 @@ impl<M: Machine> Client<M> {
     #[must_use]
     pub fn observed(mut self, observer: Option<Box<dyn Observer>>) -> Self {
         self.stack.observer = observer.map(|o| (self.peer, o));
+        self
+    }
+
+    /// With another pause at a boundary of messages: some peers take one `recv` for one message.
+    #[must_use]
+    pub const fn paced(mut self, pace: Duration) -> Self {
+        self.pace = pace;
         self
     }
 
@@ -143,7 +158,8 @@ impl<M: Machine> Client<M> {
         Arc::clone(&self.waker)
     }
 
-    /// Waits for the next thing that happens. The thread sleeps until then.
+    /// Waits for the next thing that happens. The thread sleeps until then. At a
+    /// [`Boundary`](Next::Boundary) it pauses by itself.
     ///
     /// # Errors
     ///
@@ -177,10 +193,21 @@ impl<M: Machine> Client<M> {
 
     /// Whether something has happened.
     fn advance(&mut self) -> Result<M, bool> {
-        match self.connection.advance(&mut self.stack) {
-            Ok(_) => Ok(true),
-            Err(nb::Error::WouldBlock) => Ok(false),
-            Err(e) => Err(error(self.connection.fault(), self.gave_up, e)),
+        self.silence = None;
+        loop {
+            return match self.connection.advance(&mut self.stack) {
+                // Here, since the machine has passed it when the next call asks what there was.
+                Ok(Next::Boundary) => {
+                    thread::sleep(self.pace);
+                    continue;
+                }
+                Ok(_) => Ok(true),
+                Err(nb::Error::WouldBlock) => {
+                    self.silence = self.connection.silence();
+                    Ok(false)
+                }
+                Err(e) => Err(error(self.connection.fault(), self.gave_up, e)),
+            };
         }
     }
 
@@ -229,7 +256,8 @@ impl<M: Machine> Client<M> {
         }
     }
 
-    /// Sleeps until the socket is ready, the waker is used, or the time is up.
+    /// Sleeps until the socket is ready, the waker is used, the time is up, or the peer has been
+    /// silent for as long as the machine waits for that.
     ///
     /// # Errors
     ///
@@ -239,12 +267,19 @@ impl<M: Machine> Client<M> {
         if self.stack.moved != self.last.0 {
             self.last = (self.stack.moved, now);
         }
-        let left = self.timeout.map(|t| t.saturating_sub(now - self.last.1));
-        if left == Some(Duration::ZERO) {
+        let left = |time: Duration| time.saturating_sub(now - self.last.1);
+        let silence = self.silence.map(|ms| left(Duration::from_millis(ms.into())));
+        let timeout = self.timeout.map(left);
+        if timeout == Some(Duration::ZERO) {
             self.connection.give_up();
             self.gave_up = self.timeout;
             return Ok(Wake::Socket);
         }
+        if silence == Some(Duration::ZERO) {
+            self.connection.silent();
+            return Ok(Wake::Socket);
+        }
+        let left = silence.into_iter().chain(timeout).min();
         match self.poll.poll(&mut self.events, left) {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(Error::Io(e)),
             _ => {}

@@ -28,9 +28,9 @@ use mio::Waker;
 use socklab_core::machine::Machine;
 
 use self::rounds::Engine;
-use super::DEFAULT_TIMEOUT;
 use super::listen::{BindError, listen};
 use super::stack::Observer;
+use super::{DEFAULT_PACE, DEFAULT_TIMEOUT};
 
 /// What a server does for its clients.
 pub trait Service {
@@ -112,11 +112,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            idle: Some(DEFAULT_TIMEOUT),
-            grace: Duration::from_secs(5),
-            pace: Duration::from_millis(30),
-        }
+        Self { idle: Some(DEFAULT_TIMEOUT), grace: Duration::from_secs(5), pace: DEFAULT_PACE }
     }
 }
 /// A server that has its address and does not serve yet.
