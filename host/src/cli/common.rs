@@ -164,12 +164,14 @@ pub(super) enum Failure {
     Usage(String),
     /// Could not connect, bind, read or write: 3.
     System(String),
+    /// The person pressed Ctrl-C before what was asked for was done: 1.
+    Interrupted,
 }
 
 impl Failure {
     pub(super) const fn code(&self) -> u8 {
         match self {
-            Self::Peer(_) => 1,
+            Self::Peer(_) | Self::Interrupted => 1,
             Self::Usage(_) => 2,
             Self::System(_) => 3,
         }
@@ -193,8 +195,10 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Peer(text) | Self::Usage(text) | Self::System(text)) = self;
-        f.write_str(text)
+        match self {
+            Self::Peer(text) | Self::Usage(text) | Self::System(text) => f.write_str(text),
+            Self::Interrupted => f.write_str("interrupted"),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: one definition for parsing, help, completions and the man page.
 
+mod add;
 mod common;
 mod echo;
 mod hello;
@@ -40,6 +41,9 @@ enum Command {
     /// The math quiz: answer sums, get a secret
     #[command(subcommand)]
     Math(Role<math::ClientArgs, math::ServerArgs>),
+    /// Two names, two numbers: both ends add them up
+    #[command(subcommand)]
+    Add(Role<add::ClientArgs, add::ServerArgs>),
     /// Greetings: the server says hello, and the client may too
     #[command(subcommand)]
     Hello(Role<hello::ClientArgs, hello::ServerArgs>),
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
     common.start_log();
     let result = match command {
         Command::Math(role) => role.run(&common),
+        Command::Add(role) => role.run(&common),
         Command::Hello(role) => role.run(&common),
         Command::Echo(role) => role.run(&common),
         Command::Completions { shell } => {

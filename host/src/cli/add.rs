@@ -1,0 +1,202 @@
+//! `socklab add`.
+
+use clap::Args;
+use serde_json::json;
+use socklab_core::add::{ClientBytes, ServerBytes};
+use socklab_core::wire::LINE_MAX;
+
+use super::common::{Address, Common, Failure, Listen, Run};
+use crate::add::{Client, Options, Outcome, RANGE, Report, Service};
+use crate::net::Target;
+use crate::ui::{Keyboard, Typed, put_text, say};
+
+const PORT: u16 = 12000;
+
+/// Send a name and a number, get the server's and the sum
+#[derive(Debug, Args)]
+pub(super) struct ClientArgs {
+    #[command(flatten)]
+    address: Address,
+    /// Your name [default: you are asked]
+    #[arg(long, value_parser = name)]
+    name: Option<String>,
+    /// Your number, 1 to 100 [default: you are asked]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = in_range)]
+    number: Option<i32>,
+    /// Shut the server down: send a number that is out of range
+    #[arg(long, conflicts_with = "number")]
+    shutdown: bool,
+    /// Write the server's name to a terminal as it is, control characters and all
+    #[arg(long)]
+    raw: bool,
+}
+
+/// Answer every client's name and number with its own
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Where to listen; 0 takes a free port
+    #[arg(value_name = "[BIND:]PORT", default_value = "12000")]
+    listen: Listen,
+    /// The server's name
+    #[arg(long, value_parser = name, default_value = "Server of socklab")]
+    name: String,
+    /// The server's number, 1 to 100 [default: drawn at the start]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = in_range)]
+    number: Option<i32>,
+    /// Refuse a client whose number is out of range, instead of shutting down
+    #[arg(long)]
+    keep_running: bool,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    match text {
+        "" => Err("a name is not empty".into()),
+        _ if text.len() > LINE_MAX => Err(format!("a name has at most {LINE_MAX} bytes")),
+        _ if text.contains(['\n', '\r']) => Err("a name is one line".into()),
+        _ => Ok(text.into()),
+    }
+}
+
+fn in_range(text: &str) -> Result<i32, String> {
+    let number = text.trim().parse().ok().filter(|number| RANGE.contains(number));
+    number.ok_or_else(|| format!("expected a number from {} to {}", RANGE.start(), RANGE.end()))
+}
+
+impl Run for ClientArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let mut keyboard = None;
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => ask(&mut keyboard, "your name: ", "--name", name)?,
+        };
+        let number = match self.number {
+            Some(number) => number,
+            // The nearest that is out of range.
+            None if self.shutdown => RANGE.start() - 1,
+            None => ask(&mut keyboard, "your number, 1 to 100: ", "--number", in_range)?,
+        };
+        drop(keyboard);
+        let service = || Service::new(Options { keep_running: false, ..Options::default() });
+        common.dial(&self.address, PORT, "add", service, |target| {
+            self.introduce(target, common, &name, number)
+        })
+    }
+}
+
+/// Asks until there is an answer that can be parsed.
+fn ask<T>(
+    keyboard: &mut Option<Keyboard>,
+    prompt: &str,
+    option: &str,
+    parse: fn(&str) -> Result<T, String>,
+) -> Result<T, Failure> {
+    let keyboard = match keyboard {
+        Some(keyboard) => keyboard,
+        None => keyboard.insert(Keyboard::new().map_err(|e| Failure::stdin(&e))?),
+    };
+    loop {
+        keyboard.ask(prompt);
+        match keyboard.next_blocking().map_err(|e| Failure::stdin(&e))? {
+            Typed::Line(line) => match parse(&String::from_utf8_lossy(&line)) {
+                Ok(value) => return Ok(value),
+                Err(what) => say(what),
+            },
+            Typed::End => {
+                return Err(Failure::Usage(format!(
+                    "standard input ended before everything was answered; {option} gives it too"
+                )));
+            }
+            Typed::Interrupted => return Err(Failure::Interrupted),
+        }
+    }
+}
+
+impl ClientArgs {
+    fn introduce(
+        &self,
+        target: &Target,
+        common: &Common,
+        name: &str,
+        number: i32,
+    ) -> Result<(), Failure> {
+        let mut output = common.output(self.raw);
+        let client = Client::connect_with(target, common.timeout())?
+            .observed(common.client_trace::<ServerBytes, ClientBytes>());
+        output
+            .event(&json!({ "event": "connected", "peer": client.peer().to_string() }))
+            .map_err(Failure::stdout)?;
+        let Some(answer) = client.introduce(name.as_bytes(), number)? else {
+            say("the server closed without an answer: it is shut down");
+            return output.event(&json!({ "event": "shut down" })).map_err(Failure::stdout);
+        };
+        let sum = i64::from(number) + i64::from(answer.number);
+        let mut event = json!({
+            "event": "answer", "name": name, "number": number, "server_number": answer.number,
+            "sum": sum,
+        });
+        put_text(&mut event, "server_name", &answer.name);
+        let mut write = || {
+            output.event(&event)?;
+            output.piece(format!("{name}: {number}\n").as_bytes())?;
+            output.piece(&answer.name)?;
+            output.piece(format!(": {}\nsum: {sum}", answer.number).as_bytes())?;
+            output.end()
+        };
+        write().map_err(Failure::stdout)
+    }
+}
+
+impl Run for ServerArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let Self { listen, name, number, keep_running } = self;
+        let options = Options { name, number, keep_running };
+        common.serve::<ClientBytes, ServerBytes, _>(&listen, None, |sessions| {
+            Service::new(options).reporting(move |report| sessions.tell(report, || event(report)))
+        })
+    }
+}
+
+fn event(report: &Report) -> serde_json::Value {
+    let (outcome, error) = match report.outcome {
+        Outcome::Answered => ("answered", None),
+        Outcome::ShutDown => ("shut down", None),
+        Outcome::OutOfRange => ("out of range", None),
+        Outcome::Failed(e) => ("failed", Some(e.to_string())),
+        Outcome::Stopped => ("stopped", None),
+    };
+    let mut event = json!({
+        "event": "session", "peer": report.peer.to_string(), "outcome": outcome,
+        "server_name": report.name, "server_number": report.number,
+    });
+    if let Some(name) = &report.client.name {
+        put_text(&mut event, "name", name);
+    }
+    if let Some(number) = report.client.number {
+        event["number"] = number.into();
+    }
+    if let (Outcome::Answered, Some(sum)) = (report.outcome, report.sum()) {
+        event["sum"] = sum.into();
+    }
+    if let Some(error) = error {
+        event["error"] = error.into();
+    }
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_in_range_and_a_name_is_a_line() {
+        assert_eq!((in_range(" 1 "), in_range("100")), (Ok(1), Ok(100)));
+        for text in ["0", "101", "-5", "", "ten", "99999999999"] {
+            assert_eq!(in_range(text), Err("expected a number from 1 to 100".into()), "{text}");
+        }
+        assert_eq!(name("  Ada L. "), Ok("Ada L.".into()));
+        for text in ["", "  ", "a\nb", &"x".repeat(LINE_MAX + 1)] {
+            assert!(name(text).is_err());
+        }
+    }
+}
