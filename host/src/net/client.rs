@@ -1,10 +1,12 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use embedded_nal::TcpClientStack;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use socklab_core::driver::{self, Next, nonblocking::Connection};
@@ -12,7 +14,8 @@ use socklab_core::machine::{Machine, Refused};
 
 use super::DEFAULT_PACE;
 use super::dial::{DialError, Target, dial, reason};
-use super::stack::{Fault, Observer, Stack, borrow};
+use super::listener::Accepted;
+use super::stack::{Fault, Observer, Stack, TcpSocket, borrow};
 
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -102,17 +105,42 @@ impl<M: Machine> Client<M> {
         timeout: Option<Duration>,
     ) -> std::result::Result<Self, DialError> {
         let (socket, peer) = dial(target, timeout)?;
-        let poll = Poll::new().map_err(DialError::System)?;
-        let waker = Waker::new(poll.registry(), WAKER).map_err(DialError::System)?;
-        if let Some(fd) = socket.as_raw_fd() {
-            poll.registry()
-                .register(&mut SourceFd(&fd), SOCKET, Interest::READABLE | Interest::WRITABLE)
-                .map_err(DialError::System)?;
+        Self::over(socket, peer, machine, buffer, timeout).map_err(DialError::System)
+    }
+
+    /// The same over a connection that was accepted: for a server that has one client at a time.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no poll to spare.
+    pub fn accepted(
+        accepted: Accepted,
+        machine: M,
+        buffer: usize,
+        timeout: Option<Duration>,
+    ) -> io::Result<Self> {
+        let Accepted { stream, peer } = accepted;
+        Self::over(TcpSocket::Accepted(stream), peer, machine, buffer, timeout)
+    }
+
+    fn over(
+        socket: TcpSocket,
+        peer: SocketAddr,
+        machine: M,
+        buffer: usize,
+        timeout: Option<Duration>,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        if let Some(fd) = borrow(&socket) {
+            let fd = fd.as_raw_fd();
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            poll.registry().register(&mut SourceFd(&fd), SOCKET, interest)?;
         }
         let input = vec![0; buffer.max(M::MIN_INPUT)].into_boxed_slice();
         let output = vec![0; buffer.max(M::MIN_OUTPUT).max(OUTPUT_MIN)].into_boxed_slice();
-        let connection = Connection::new(socket, machine, input, output)
-            .map_err(|e| DialError::System(io::Error::other(e)))?;
+        let connection =
+            Connection::new(socket, machine, input, output).map_err(io::Error::other)?;
         Ok(Self {
             stack: Stack::reading(buffer),
             connection,
@@ -299,6 +327,33 @@ impl<M: Machine> Client<M> {
         self.timeout = timeout;
         self.last.1 = Instant::now();
         wake
+    }
+
+    /// Closes the connection so that the peer gets what was sent last: a system that closes a
+    /// socket with something unread tells the peer to drop what it has not read either. Waits for
+    /// the peer to close for as long as a living one takes.
+    pub fn close(mut self) {
+        /// So long, and so many bytes, for what the peer still sends.
+        const GRACE: Duration = Duration::from_secs(1);
+        const MOST: usize = 1 << 20;
+
+        self.close_sending();
+        let until = Instant::now() + GRACE;
+        let (mut room, mut dropped) = ([0; 4096], 0);
+        let (connection, stack) = (self.connection, &mut self.stack);
+        let mut socket = connection.into_socket();
+        while dropped < MOST {
+            match stack.receive(&mut socket, &mut room) {
+                Ok(n @ 1..) => dropped += n,
+                Ok(0) | Err(nb::Error::Other(_)) => break,
+                Err(nb::Error::WouldBlock) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() || self.poll.poll(&mut self.events, Some(left)).is_err() {
+                        break;
+                    }
+                }
+            }
+        }
     }
 
     /// Closes the sending side: the peer sees the end, its last bytes can still be read.

@@ -4,6 +4,7 @@ mod client;
 mod dial;
 mod engine;
 mod listen;
+mod listener;
 mod peer;
 mod stack;
 mod tick;
@@ -12,6 +13,7 @@ pub use client::{Client, Error, Wake};
 pub use dial::{DialError, Target};
 pub use engine::{Course, Ended, Limits, Running, Server, Service, Stopper};
 pub use listen::BindError;
+pub use listener::{Accepted, Listener};
 pub use stack::{Direction, Observer};
 
 /// How long to wait when nobody says otherwise: for a connection, and for a peer that is silent.

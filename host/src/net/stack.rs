@@ -1,13 +1,21 @@
-use std::io::ErrorKind;
-use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use embedded_nal::{TcpClientStack, TcpErrorKind};
 
 // std-embedded-nal does not name its types.
 type System = std_embedded_nal::Stack;
 type SystemError = <System as TcpClientStack>::Error;
-pub(super) type TcpSocket = <System as TcpClientStack>::TcpSocket;
+
+/// A socket of the [`Stack`].
+pub(super) enum TcpSocket {
+    /// Made by the system's stack.
+    Dialled(<System as TcpClientStack>::TcpSocket),
+    /// Accepted, and non-blocking. The system's stack makes no socket of an accepted one, and its
+    /// own accept gives blocking ones, listening on all addresses or none.
+    Accepted(TcpStream),
+}
 
 /// Which way bytes went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +81,21 @@ fn fault(e: nb::Error<SystemError>) -> nb::Error<Fault> {
     e.map(|e| Fault(e.0))
 }
 
-fn interrupted<T>(result: &nb::Result<T, SystemError>) -> bool {
-    matches!(result, Err(nb::Error::Other(e)) if e.0.kind() == ErrorKind::Interrupted)
+fn accepted(e: std::io::Error) -> nb::Error<Fault> {
+    match e.kind() {
+        ErrorKind::WouldBlock => nb::Error::WouldBlock,
+        _ => nb::Error::Other(Fault(e)),
+    }
+}
+
+/// Repeats what was interrupted.
+fn again<T>(mut call: impl FnMut() -> nb::Result<T, Fault>) -> nb::Result<T, Fault> {
+    loop {
+        match call() {
+            Err(nb::Error::Other(Fault(e))) if e.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }
 
 impl TcpClientStack for Stack {
@@ -82,47 +103,50 @@ impl TcpClientStack for Stack {
     type Error = Fault;
 
     fn socket(&mut self) -> Result<TcpSocket, Fault> {
-        self.inner.socket().map_err(|e| Fault(e.0))
+        self.inner.socket().map(TcpSocket::Dialled).map_err(|e| Fault(e.0))
     }
 
     fn connect(&mut self, socket: &mut TcpSocket, remote: SocketAddr) -> nb::Result<(), Fault> {
-        self.inner.connect(socket, remote).map_err(fault)
+        match socket {
+            TcpSocket::Dialled(socket) => self.inner.connect(socket, remote).map_err(fault),
+            TcpSocket::Accepted(_) => Err(nb::Error::Other(Fault(ErrorKind::AlreadyExists.into()))),
+        }
     }
 
     fn send(&mut self, socket: &mut TcpSocket, bytes: &[u8]) -> nb::Result<usize, Fault> {
-        loop {
-            let sent = self.inner.send(socket, bytes);
-            if interrupted(&sent) {
-                continue;
-            }
-            let n = sent.map_err(fault)?;
-            self.note(Direction::Sent, &bytes[..n]);
-            return Ok(n);
-        }
+        let n = again(|| match socket {
+            TcpSocket::Dialled(socket) => self.inner.send(socket, bytes).map_err(fault),
+            TcpSocket::Accepted(stream) => stream.write(bytes).map_err(accepted),
+        })?;
+        self.note(Direction::Sent, &bytes[..n]);
+        Ok(n)
     }
 
     fn receive(&mut self, socket: &mut TcpSocket, room: &mut [u8]) -> nb::Result<usize, Fault> {
         let n = room.len().min(self.read_max.unwrap_or(usize::MAX));
         let room = &mut room[..n];
-        loop {
-            let received = self.inner.receive(socket, room);
-            if interrupted(&received) {
-                continue;
-            }
-            let n = received.map_err(fault)?;
-            self.note(Direction::Received, &room[..n]);
-            return Ok(n);
-        }
+        let n = again(|| match socket {
+            TcpSocket::Dialled(socket) => self.inner.receive(socket, room).map_err(fault),
+            TcpSocket::Accepted(stream) => stream.read(room).map_err(accepted),
+        })?;
+        self.note(Direction::Received, &room[..n]);
+        Ok(n)
     }
 
     fn close(&mut self, socket: TcpSocket) -> Result<(), Fault> {
-        self.inner.close(socket).map_err(|e| Fault(e.0))
+        match socket {
+            TcpSocket::Dialled(socket) => self.inner.close(socket).map_err(|e| Fault(e.0)),
+            TcpSocket::Accepted(_) => Ok(()),
+        }
     }
 }
 
-/// The socket as something the safe crates take.
-#[expect(unsafe_code, reason = "std-embedded-nal gives a raw descriptor and nothing safer")]
+/// The socket as something the safe crates take; `None` before it is connected.
 pub(super) fn borrow(socket: &TcpSocket) -> Option<BorrowedFd<'_>> {
-    // SAFETY: the descriptor belongs to `socket`, which is borrowed for as long as the result.
-    socket.as_raw_fd().map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
+    match socket {
+        #[expect(unsafe_code, reason = "std-embedded-nal gives a raw descriptor and nothing safer")]
+        // SAFETY: the descriptor belongs to `socket`, which is borrowed for as long as the result.
+        TcpSocket::Dialled(s) => s.as_raw_fd().map(|fd| unsafe { BorrowedFd::borrow_raw(fd) }),
+        TcpSocket::Accepted(stream) => Some(stream.as_fd()),
+    }
 }

@@ -1,0 +1,111 @@
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use super::listen::{BindError, listen};
+
+const LISTENER: Token = Token(0);
+const WAKER: Token = Token(1);
+
+/// Takes one client at a time, for a server whose other player is a person: the others wait in
+/// the system's backlog.
+///
+/// ```no_run
+/// # use socklab::net::{Client, Listener};
+/// # fn talk(machine: socklab_core::echo::server::Server) -> std::io::Result<()> {
+/// let mut listener = Listener::bind("127.0.0.1:0").map_err(std::io::Error::other)?;
+/// while let Some(accepted) = listener.accept()? {
+///     let client = Client::accepted(accepted, machine.clone(), 4096, None)?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Listener {
+    listener: mio::net::TcpListener,
+    addr: SocketAddr,
+    poll: Poll,
+    events: Events,
+    waker: Arc<Waker>,
+}
+
+/// A client that has come; [`Client::accepted`](super::Client::accepted) talks to it.
+#[derive(Debug)]
+pub struct Accepted {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+}
+
+impl Accepted {
+    /// The client's address.
+    #[must_use]
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+impl Listener {
+    /// Listens on the first of these addresses that can be had. Port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`].
+    pub fn bind(addrs: impl ToSocketAddrs + fmt::Debug) -> Result<Self, BindError> {
+        let text = format!("{addrs:?}");
+        let listener = listen(addrs)?;
+        Self::over(listener).map_err(|e| BindError::new(text.trim_matches('"'), e))
+    }
+
+    fn over(mut listener: mio::net::TcpListener) -> io::Result<Self> {
+        let addr = listener.local_addr()?;
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        Ok(Self { listener, addr, poll, events: Events::with_capacity(2), waker })
+    }
+
+    /// The address it listens on.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Wakes an [`accept`](Self::accept) from another thread.
+    #[must_use]
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// Waits for the next client. `None`: somebody used the [`waker`](Self::waker).
+    ///
+    /// # Errors
+    ///
+    /// When the system cannot accept or wait. A client that left before it was accepted is none.
+    pub fn accept(&mut self) -> io::Result<Option<Accepted>> {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
+        loop {
+            match self.listener.accept() {
+                Ok((stream, peer)) => {
+                    // A small message is not to wait for the acknowledgement of the one before.
+                    let _ = stream.set_nodelay(true);
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                    return Ok(Some(Accepted { stream: stream.into(), peer }));
+                }
+                Err(e) if e.kind() == WouldBlock => {
+                    match self.poll.poll(&mut self.events, None) {
+                        Err(e) if e.kind() != Interrupted => return Err(e),
+                        _ => {}
+                    }
+                    if self.events.iter().any(|event| event.token() == WAKER) {
+                        return Ok(None);
+                    }
+                }
+                Err(e) if matches!(e.kind(), ConnectionAborted | ConnectionReset | Interrupted) => {
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
