@@ -1,0 +1,288 @@
+//! `socklab add` and `socklab hello` as a person meets them. The peer is the test itself, or the
+//! other end of ours.
+
+use std::io::Write as _;
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use socket2::SockRef;
+use socklab_tests::program::{Played, Process, Program, Server, client, read, read_all};
+
+/// What is dangerous on a terminal, and harmless in a pipe.
+const NASTY: &str = "\u{1b}[31m\u{202e}evil\u{9b}2J\u{7}";
+
+fn reset(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger");
+}
+
+/// A client of ours, and its connection in the hands of the test.
+fn played(protocol: &str, args: &[&str]) -> (Process, TcpStream) {
+    let played = Played::new();
+    let process = client(protocol, played.addr, args).start();
+    let stream = played.accept();
+    (process, stream)
+}
+
+const ADA: [&str; 4] = ["--name", "Ada", "--number", "42"];
+
+mod add {
+    use super::*;
+
+    #[test]
+    fn without_an_address_it_runs_against_its_own_server() {
+        let finished = Program::socklab(&[&["add", "client"], &ADA[..]].concat()).run();
+        let stdout = String::from_utf8(finished.success().to_vec()).unwrap();
+        let lines: Vec<&str> = stdout.lines().collect();
+        let [ours, theirs, sum] = lines[..] else { panic!("{finished:?}") };
+        let number: i32 = theirs.strip_prefix("Server of socklab: ").unwrap().parse().unwrap();
+        assert!((1..=100).contains(&number));
+        assert_eq!((ours, sum.to_owned()), ("Ada: 42", format!("sum: {}", 42 + number)));
+        assert!(finished.stderr.starts_with("no address given: a built-in add server runs on"));
+    }
+
+    #[test]
+    fn name_and_number_are_asked_for_until_they_are_right() {
+        let server = Server::start("add", &["--name", "Serveur", "--number", "7"]);
+        let finished = server.client("add", &[]).run_with("\n  Ada L. \nforty\n0\n101\n42\nrest\n");
+        assert_eq!(finished.stdout, b"Ada L.: 42\nServeur: 7\nsum: 49\n");
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        let said =
+            "a name is not empty\n".to_owned() + &"expected a number from 1 to 100\n".repeat(3);
+        assert_eq!(finished.stderr, said);
+        let ended = server.client("add", &["--name", "x"]).run_with("");
+        assert!(ended.failure(2).contains("--number"), "{ended:?}");
+        let server = server.process;
+        server.signal("INT");
+        let server = server.finish();
+        assert_eq!(server.code, Some(0));
+        assert!(server.stderr.contains(": Ada L. and Serveur: 42 + 7 = 49\n"), "{server:?}");
+    }
+
+    #[test]
+    fn out_of_range_it_closes_every_connection_answers_nothing_and_exits_0() {
+        let mut server = Server::start("add", &[]);
+        let mut other = server.connect();
+        other.write_all(b"Waiting\n").unwrap();
+        let finished = server.client("add", &["--name", "Ada", "--shutdown"]).run();
+        assert_eq!(finished.success(), b"");
+        assert_eq!(finished.stderr, "the server closed without an answer: it is shut down\n");
+        assert_eq!(read_all(&mut other), b"");
+        assert!(TcpStream::connect(server.addr).is_err());
+        let _ = &mut server;
+        let server = server.process.finish();
+        assert_eq!(server.code, Some(0), "{server:?}");
+        let why = ": Ada sent 0, which is not in 1 to 100: the server shuts down\n";
+        assert!(server.stderr.contains(why), "{server:?}");
+    }
+
+    #[test]
+    fn with_keep_running_it_refuses_and_stays() {
+        let server = Server::start("add", &["--keep-running", "--number", "1"]);
+        let mut stream = server.connect();
+        stream.write_all(b"Eve\n99999999999\n").unwrap();
+        assert_eq!(read_all(&mut stream), b"");
+        let finished = server.client("add", &ADA).run();
+        assert_eq!(finished.success(), b"Ada: 42\nServer of socklab: 1\nsum: 43\n");
+        assert!(server.process.stderr().contains("not in 1 to 100: refused"));
+    }
+
+    #[test]
+    fn what_is_no_integer_is_refused_and_the_server_stays() {
+        let server = Server::start("add", &["--number", "1"]);
+        for (line, what) in [
+            ("forty", "byte 0 of a line is 0x66 ('f'), expected a decimal integer"),
+            ("", "a line is empty, expected a decimal integer"),
+        ] {
+            let mut stream = server.connect();
+            writeln!(stream, "Eve\n{line}").unwrap();
+            assert_eq!(read_all(&mut stream), b"");
+            server.process.wait_for(what);
+        }
+        assert_eq!(server.client("add", &ADA).run().code, Some(0));
+    }
+
+    #[test]
+    fn every_ending_of_the_server_has_its_line() {
+        type Play = fn(TcpStream);
+        let play: [(Play, &str); 6] = [
+            (
+                |mut s| {
+                    let _: [u8; 7] = read(&mut s);
+                },
+                "the server closed the connection instead of answering: it refused what it got, or was shut down",
+            ),
+            (
+                |mut s| {
+                    let _: [u8; 7] = read(&mut s);
+                    reset(s);
+                },
+                "the server reset the connection instead of answering",
+            ),
+            (
+                |mut s| {
+                    let _: [u8; 7] = read(&mut s);
+                    s.write_all(b"Bob\n4").unwrap();
+                    s.shutdown(Shutdown::Write).unwrap();
+                },
+                "the server closed the connection in the middle of a message, after 1 byte",
+            ),
+            (
+                |mut s| s.write_all(b"Bob\nfour\n").unwrap(),
+                "the server broke the protocol: byte 0 of a line is 0x66 ('f'), expected a decimal integer",
+            ),
+            (
+                |mut s| s.write_all(b"Bob\n99999999999\n").unwrap(),
+                "the server broke the protocol: its integer does not fit in 32 bits",
+            ),
+            (
+                // More than either end's buffers hold: it stops listening long before.
+                |mut s| while s.write_all(&[b'x'; 1 << 16]).is_ok() {},
+                "the server broke the protocol: a line is too long, its first 1025 bytes have no newline",
+            ),
+        ];
+        for (play, sentence) in play {
+            let (process, stream) = played("add", &ADA);
+            play(stream);
+            let finished = process.finish();
+            assert_eq!(finished.failure(1), sentence);
+            assert_eq!(finished.stdout, b"");
+        }
+        let (process, stream) =
+            played("add", &["--name", "Ada", "--number", "42", "--timeout", "300ms"]);
+        assert_eq!(
+            process.finish().failure(1),
+            "the server did not answer in time (300ms; --timeout changes that)"
+        );
+        drop(stream);
+    }
+
+    #[test]
+    fn a_servers_name_is_shown_as_it_is_in_a_pipe_and_a_clients_never_in_a_log() {
+        let (process, mut stream) = played("add", &ADA);
+        write!(stream, "{NASTY}\n1\n").unwrap();
+        let finished = process.finish();
+        assert_eq!(finished.success(), format!("Ada: 42\n{NASTY}: 1\nsum: 43\n").as_bytes());
+
+        let server = Server::start("add", &["--number", "1"]);
+        let mut stream = server.connect();
+        write!(stream, "{NASTY}\n2\n").unwrap();
+        assert_eq!(read_all(&mut stream), b"Server of socklab\n1\n");
+        let line = server.process.wait_for("2 + 1 = 3");
+        assert!(line.contains("\\x1b[31m\\u{202e}evil\\u{9b}2J\\x07 and Server"), "{line}");
+    }
+
+    #[test]
+    fn json_has_every_result_as_an_event() {
+        let (process, mut stream) = played("add", &["--name", "Ada", "--number", "42", "--json"]);
+        stream.write_all(b"B\xff\n58\n").unwrap();
+        let stdout = String::from_utf8(process.finish().success().to_vec()).unwrap();
+        let mut lines = stdout.lines();
+        assert!(lines.next().unwrap().starts_with(r#"{"event":"connected","peer":"127.0.0.1:"#));
+        assert_eq!(
+            lines.next().unwrap(),
+            "{\"event\":\"answer\",\"name\":\"Ada\",\"number\":42,\"server_number\":58,\"sum\":100,\
+             \"server_name\":\"B\u{fffd}\",\"hex\":\"42ff\"}"
+        );
+    }
+
+    #[test]
+    fn what_is_typed_wrong_is_said_with_code_2() {
+        for (args, text) in [
+            (&["--number", "0"][..], "expected a number from 1 to 100"),
+            (&["--number", "-5"], "expected a number from 1 to 100"),
+            (&["--number", "ten"], "expected a number from 1 to 100"),
+            (&["--name", " "], "a name is not empty"),
+            (&["--name", "a\nb"], "a name is one line"),
+            (&["--shutdown", "--number", "5"], "cannot be used with"),
+        ] {
+            let finished = Program::socklab(&[&["add", "client"], args].concat()).run();
+            assert!(finished.failure(2).contains(text), "{finished:?}");
+        }
+    }
+}
+
+mod hello {
+    use super::*;
+
+    #[test]
+    fn greets_and_is_greeted() {
+        let finished = Program::socklab(&["hello", "client"]).run();
+        assert_eq!(finished.success(), b"Hello from server\n");
+        let server = Server::start("hello", &["--both", "--count", "2"]);
+        for _ in 0..2 {
+            let finished = server.client("hello", &["--both"]).run();
+            assert_eq!(finished.success(), b"Hello from server\n");
+            assert_eq!(finished.stderr, "");
+        }
+        let server = server.process.finish();
+        assert_eq!(server.code, Some(0));
+        let told = ": greeted, and was told \"Hello from client\"\n";
+        assert_eq!(server.stderr.matches(told).count(), 2, "{server:?}");
+    }
+
+    #[test]
+    fn after_its_count_a_server_takes_nobody_more() {
+        let server = Server::start("hello", &["--count", "1", "--both"]);
+        let mut one = server.connect();
+        assert_eq!(read::<18>(&mut one), *b"Hello from server\n");
+        assert!(TcpStream::connect(server.addr).is_err(), "the listener is closed");
+        one.write_all(b"Hi\n").unwrap();
+        assert_eq!(read_all(&mut one), b"");
+        drop(one);
+        assert_eq!(server.process.finish().code, Some(0));
+    }
+
+    #[test]
+    fn a_split_greeting_comes_in_two_reads() {
+        let server = Server::start("hello", &["--split", "8", "--gap", "200ms"]);
+        let finished = server.client("hello", &["--trace"]).run();
+        assert_eq!(finished.success(), b"Hello from server\n");
+        assert!(finished.stderr.contains("[8 bytes so far]"), "{finished:?}");
+        assert!(finished.stderr.contains("[in 2 reads: 8 + 10 bytes]"), "{finished:?}");
+    }
+
+    #[test]
+    fn a_greeting_may_lack_its_newline() {
+        let (process, mut stream) = played("hello", &[]);
+        stream.write_all(b"Good day").unwrap();
+        drop(stream);
+        assert_eq!(process.finish().success(), b"Good day\n");
+    }
+
+    #[test]
+    fn every_ending_of_the_server_has_its_line() {
+        type Play = fn(TcpStream);
+        let plays: [(Play, &str); 3] = [
+            (drop, "the server closed the connection between messages, without a greeting"),
+            (reset, "the server reset the connection between messages, without a greeting"),
+            (
+                |mut s| while s.write_all(&[b'x'; 1 << 16]).is_ok() {},
+                "the server broke the protocol: a line is too long, its first 1025 bytes have no newline",
+            ),
+        ];
+        for (play, sentence) in plays {
+            let (process, stream) = played("hello", &[]);
+            play(stream);
+            assert_eq!(process.finish().failure(1), sentence);
+        }
+        let (process, stream) = played("hello", &["--timeout", "200ms"]);
+        assert_eq!(
+            process.finish().failure(1),
+            "the server sent nothing more in time, without a greeting (200ms; --timeout changes that)"
+        );
+        drop(stream);
+    }
+
+    #[test]
+    fn a_client_that_does_not_greet_back_is_named_and_the_others_are_served() {
+        let server = Server::start("hello", &["--both"]);
+        let mut stream = server.connect();
+        assert_eq!(read::<18>(&mut stream), *b"Hello from server\n");
+        stream.write_all(b"Hel").unwrap();
+        drop(stream);
+        server
+            .process
+            .wait_for("the client closed the connection in the middle of a message, after 3 bytes");
+        assert_eq!(server.client("hello", &["--both"]).run().code, Some(0));
+    }
+}
