@@ -4,6 +4,7 @@ mod add;
 mod common;
 mod echo;
 mod hello;
+mod manual;
 mod math;
 
 use std::io::Write as _;
@@ -15,20 +16,38 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::ui::{one_line, say};
 use common::{Common, Failure, Role, Run as _};
 
-const AFTER_HELP: &str = "\
-A client without an address starts the matching server inside itself and runs against it:
+/// Commands to try, and what they do.
+const EXAMPLES: [(&str, &str); 6] = [
+    ("socklab math client", "solve a quiz of a built-in server"),
+    ("socklab math client mathserver 8000", "solve the quiz of a real one"),
+    ("socklab math server 8000 --trace", "be that server, and see every message"),
+    ("socklab guess client", "play against a built-in server"),
+    ("socklab chat server 0.0.0.0:12345", "chat with whoever connects"),
+    ("socklab file client host:12001:notes.txt notes.txt", "fetch a file"),
+];
 
-  socklab math client                    solve a quiz of a built-in server
-  socklab math client mathserver 8000    solve the quiz of a real one
-  socklab math server 8000 --trace       be that server, and see every message
-  socklab echo client --trace            type messages, get them back
+const USAGE: &str = "\
+socklab PROTOCOL client [HOST [PORT]] [OPTIONS]
+       socklab PROTOCOL server [[BIND:]PORT] [OPTIONS]";
 
-Exit codes: 0 done; 1 the peer or the protocol failed; 2 wrong usage; 3 could not connect, bind,
-read or write.";
+const EXIT_CODES: &str = "\
+0 done; 1 the peer or the protocol failed; 2 wrong usage; 3 could not connect, bind, read or write.";
+
+fn after_help() -> String {
+    let mut text = String::from(
+        "A client without an address starts the matching server inside itself and runs against it.\n\
+         Each command has a --help of its own. To try:\n\n",
+    );
+    for (command, what) in EXAMPLES {
+        text += &format!("  {command:<50}  {what}\n");
+    }
+    text + "\nExit codes: " + EXIT_CODES
+}
 
 /// The classic socket-programming protocols: client, server and trace for each.
 #[derive(Debug, Parser)]
-#[command(name = "socklab", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "socklab", version, max_term_width = 100, after_help = after_help())]
+#[command(override_usage = USAGE)]
 pub struct Cli {
     #[command(flatten)]
     common: Common,
@@ -55,9 +74,9 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print a manual page, in troff: socklab man math client | man -l -
+    /// Print the manual, for man: socklab man | man -l -
     Man {
-        /// The command to print it of [default: the program]
+        /// The command to print the page of, such as math client [default: all of them]
         command: Vec<String>,
     },
 }
@@ -81,7 +100,9 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "socklab", &mut script);
             print(&script)
         }
-        Command::Man { command } => manual(&command).and_then(|page| print(&page)),
+        Command::Man { command } => {
+            manual::page(Cli::command(), &command).and_then(|page| print(&page))
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,23 +116,6 @@ pub fn main() -> ExitCode {
 fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = std::io::stdout();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(Failure::stdout)
-}
-
-/// The manual page of the program, or of the command with this path.
-fn manual(path: &[String]) -> Result<Vec<u8>, Failure> {
-    let mut command = Cli::command().disable_help_subcommand(true);
-    command.build();
-    for name in path {
-        let Some(found) = command.find_subcommand(name).cloned() else {
-            let text = format!("there is no command '{}'; --help tells more", path.join(" "));
-            return Err(Failure::Usage(text));
-        };
-        command = found;
-    }
-    let mut page = Vec::new();
-    let source = concat!("socklab ", env!("CARGO_PKG_VERSION"));
-    clap_mangen::Man::new(command).source(source).render(&mut page).map_err(Failure::stdout)?;
-    Ok(page)
 }
 
 /// Help and version as clap has them; an error in one line.
