@@ -34,6 +34,8 @@ fn echo_client(args: &[&str]) -> (Process, TcpStream) {
     (process, stream)
 }
 
+const PROTOCOLS: [&str; 4] = ["math", "add", "hello", "echo"];
+
 mod usage {
     use super::*;
 
@@ -129,7 +131,7 @@ mod usage {
         }
         // A page for the program and one for each of its commands.
         for (args, words) in [
-            (&["man"][..], &[".TH socklab 1", ".SH NAME", "Exit codes"][..]),
+            (&["man"][..], &[".TH socklab 1", ".SH NAME", ".SH \"EXIT STATUS\""][..]),
             (&["man", "math", "server"], &[".TH socklab-math-server 1", "full\\-range"]),
             (&["man", "echo", "client"], &[".TH socklab-echo-client 1", "buffer"]),
         ] {
@@ -137,6 +139,14 @@ mod usage {
             let page = String::from_utf8(page.success().to_vec()).unwrap();
             for word in words {
                 assert!(page.contains(word), "no {word} in {args:?}: {page}");
+            }
+        }
+        let page = Program::socklab(&["man"]).run();
+        let page = String::from_utf8(page.success().to_vec()).unwrap();
+        for protocol in PROTOCOLS {
+            for role in ["client", "server"] {
+                let head = format!(".SS \"socklab {protocol} {role} ");
+                assert!(page.contains(&head), "no {head}: {page}");
             }
         }
         let finished = Program::socklab(&["man", "no", "such"]).run();
