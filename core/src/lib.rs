@@ -21,6 +21,7 @@
 extern crate std;
 
 pub mod add;
+pub mod chat;
 pub mod driver;
 pub mod echo;
 pub mod file;

@@ -1,0 +1,347 @@
+//! A conversation in lines.
+//!
+//! ```text
+//!   server -> client   a line '\n'
+//!   client -> server   a line '\n'     and so on, strictly in turns
+//! ```
+//!
+//! The first line that has the word BYE in it is the last one, whoever says it. What a side says
+//! early waits until the other one has had its turn. With duplex, on both sides, there are no
+//! turns.
+//!
+//! ```text
+//!            .---- a line comes ----.             .- a line comes or is said -.
+//!            v                      |             '--> Both ------------------'
+//!   server: Ours -- one is said --> Theirs :client      |
+//!            |                      |                  BYE
+//!            '--------- BYE --------+-------------------+--> Over
+//! ```
+//!
+//! Both sides are one machine: they differ in who begins.
+
+use core::fmt;
+
+use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
+use crate::wire::{Cut, LINE_BYTES, LineError, LineMessages, Lines, put_line};
+
+/// What a client sends, for traces.
+pub type ClientBytes = LineMessages;
+
+/// What a server sends, for traces.
+pub type ServerBytes = LineMessages;
+
+/// One side of a conversation. 4 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Chat {
+    lines: Lines,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    Ours,
+    Theirs,
+    /// Duplex: both may speak.
+    Both,
+    Over,
+}
+
+/// What the application can say: in its turn, which is when the machine asks with
+/// [`Need::Command`]; with duplex at any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Command<'c> {
+    /// Say this line, without its end. The last one if it [`says_bye`]. [`Refused::Invalid`] when it
+    /// is no line: see [`put_line`].
+    Say(&'c [u8]),
+}
+
+/// What the other side said, without the end of the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Event<'i> {
+    /// A line.
+    Line(&'i [u8]),
+    /// The last line: it says BYE.
+    Bye(&'i [u8]),
+}
+
+/// Why the conversation ended before anybody said BYE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Error {
+    /// What came is no line, or not a whole one.
+    Line(LineError),
+    /// The other side left between two lines.
+    Left(How),
+}
+
+impl Error {
+    /// How the stream ended, if that is why.
+    #[must_use]
+    pub const fn how(&self) -> Option<How> {
+        match self {
+            Self::Line(LineError::TooLong) => None,
+            Self::Line(LineError::Cut(Cut { how, .. })) | Self::Left(how) => Some(*how),
+        }
+    }
+}
+
+impl From<LineError> for Error {
+    fn from(e: LineError) -> Self {
+        match e {
+            LineError::Cut(Cut { how, got: 0, .. }) => Self::Left(how),
+            e => Self::Line(e),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Line(e) => return e.by("the other side").fmt(f),
+            Self::Left(How::Closed) => "the other side left without saying BYE",
+            Self::Left(How::Reset) => {
+                "the other side reset the connection without saying BYE; its program was stopped, \
+                 or the network failed"
+            }
+            Self::Left(How::TimedOut) => "the other side said nothing in time",
+        })
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// Whether the word BYE is in the text, in any case.
+///
+/// A word is a run of ASCII letters and digits and of bytes that are no ASCII, which stand for
+/// letters: "Bye!" and "ok, bye" say it, "goodbye", "bye2" and "byé" do not.
+#[must_use]
+pub fn says_bye(text: &[u8]) -> bool {
+    const WORD: &[u8; 3] = b"bye";
+    // So many letters of it have been seen at the start of this word; more than it has: another.
+    let mut seen = 0_usize;
+    for byte in text {
+        if byte.is_ascii_alphanumeric() || !byte.is_ascii() {
+            let next = WORD.get(seen).is_some_and(|letter| byte.eq_ignore_ascii_case(letter));
+            seen = if next { seen.wrapping_add(1) } else { usize::MAX };
+        } else if seen == WORD.len() {
+            return true;
+        } else {
+            seen = 0;
+        }
+    }
+    seen == WORD.len()
+}
+
+impl Chat {
+    /// The client: listens first.
+    #[must_use]
+    pub const fn client() -> Self {
+        Self { lines: Lines::new(), state: State::Theirs }
+    }
+
+    /// The server: speaks first.
+    #[must_use]
+    pub const fn server() -> Self {
+        Self { lines: Lines::new(), state: State::Ours }
+    }
+
+    /// Either side without turns. The other one has to be duplex too.
+    #[must_use]
+    pub const fn duplex() -> Self {
+        Self { lines: Lines::new(), state: State::Both }
+    }
+
+    /// Whether the application may say something.
+    #[must_use]
+    pub const fn may_speak(&self) -> bool {
+        matches!(self.state, State::Ours | State::Both)
+    }
+
+    /// Whether somebody said BYE.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+}
+
+impl Machine for Chat {
+    type Command<'c> = Command<'c>;
+    type Event<'i> = Event<'i>;
+    type Error = Error;
+
+    const MIN_INPUT: usize = LINE_BYTES;
+    const MIN_OUTPUT: usize = LINE_BYTES;
+
+    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+        let (need, next) = match self.state {
+            State::Over => return Ok(Step::idle(Then::Done)),
+            State::Ours => match input.after {
+                After::More | After::Silence => return Ok(Step::need(Need::Command)),
+                // Nobody is there to listen.
+                After::End(how @ (How::Reset | How::TimedOut)) => return Err(Error::Left(how)),
+                // As long as one who has left has something to say, so have we: they may have
+                // closed their sending side only, as netcat does.
+                After::End(How::Closed) => {
+                    self.lines.next(input)?;
+                    return Ok(Step::need(Need::Command));
+                }
+            },
+            State::Theirs => (Need::Input, State::Ours),
+            State::Both => (Need::Either, State::Both),
+        };
+        let Some(line) = self.lines.next(input)? else { return Ok(Step::need(need)) };
+        let event = if says_bye(line.text) {
+            self.state = State::Over;
+            Event::Bye(line.text)
+        } else {
+            self.state = next;
+            Event::Line(line.text)
+        };
+        Ok(Step::new(line.bytes, 0, Then::Event(event)))
+    }
+
+    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
+        let Command::Say(text) = command;
+        let next = match self.state {
+            State::Ours => State::Theirs,
+            State::Both => State::Both,
+            State::Theirs | State::Over => return Err(Refused::NotNow),
+        };
+        let written = put_line(text, output)?;
+        self.state = if says_bye(text) { State::Over } else { next };
+        Ok(written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+    use std::vec;
+
+    use super::*;
+
+    fn said<'i>(chat: &mut Chat, input: Input<'i>) -> Result<Then<Event<'i>>, Error> {
+        chat.step(input, &mut []).map(|step| step.then)
+    }
+
+    fn say(chat: &mut Chat, text: &str) -> Result<usize, Refused> {
+        chat.command(Command::Say(text.as_bytes()), &mut [0; LINE_BYTES])
+    }
+
+    #[test]
+    fn bye_is_a_word() {
+        for text in
+            ["bye", "BYE", "Bye!", "ok, bye.", "bye bye", " bYe ", "(bye)", "bye_", "by bye"]
+        {
+            assert!(says_bye(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "", "goodbye", "byebye", "bye2", "2bye", "byé", "ébye", "byeé", "by e", "b ye", "byee",
+            "by",
+        ] {
+            assert!(!says_bye(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn turns_are_strict_and_the_server_begins() {
+        let (mut server, mut client) = (Chat::server(), Chat::client());
+        assert_eq!(said(&mut server, Input::more(b"early\n")), Ok(Then::Need(Need::Command)));
+        assert_eq!(said(&mut client, Input::more(b"")), Ok(Then::Need(Need::Input)));
+        assert_eq!(say(&mut client, "out of turn"), Err(Refused::NotNow));
+        assert_eq!((server.may_speak(), client.may_speak()), (true, false));
+        assert_eq!(say(&mut server, "hello"), Ok(6));
+        assert_eq!(say(&mut server, "again"), Err(Refused::NotNow));
+        let event = said(&mut client, Input::more(b"hello\nagain\n"));
+        assert_eq!(event, Ok(Then::Event(Event::Line(b"hello"))));
+        assert_eq!(said(&mut client, Input::more(b"again\n")), Ok(Then::Need(Need::Command)));
+    }
+
+    #[test]
+    fn bye_ends_it_whoever_says_it() {
+        let (mut server, mut client) = (Chat::server(), Chat::client());
+        assert_eq!(say(&mut server, "Bye now"), Ok(8));
+        let event = said(&mut client, Input::more(b"Bye now\nmore\n"));
+        assert_eq!(event, Ok(Then::Event(Event::Bye(b"Bye now"))));
+        for chat in [&mut server, &mut client] {
+            assert!(chat.is_over());
+            assert_eq!(said(chat, Input::more(b"more\n")), Ok(Then::Done));
+            assert_eq!(say(chat, "more"), Err(Refused::NotNow));
+        }
+    }
+
+    #[test]
+    fn in_duplex_anyone_may_speak() {
+        let mut chat = Chat::duplex();
+        assert_eq!(said(&mut chat, Input::more(b"")), Ok(Then::Need(Need::Either)));
+        assert_eq!((say(&mut chat, "one"), say(&mut chat, "two")), (Ok(4), Ok(4)));
+        for _ in 0..2 {
+            let event = said(&mut chat, Input::more(b"hi\n"));
+            assert_eq!(event, Ok(Then::Event(Event::Line(b"hi"))));
+        }
+        assert_eq!(say(&mut chat, "bye"), Ok(4));
+        assert_eq!(said(&mut chat, Input::more(b"hi\n")), Ok(Then::Done));
+    }
+
+    #[test]
+    fn one_who_leaves_in_our_turn_is_noticed_unless_there_is_a_line() {
+        for how in [How::Closed, How::Reset, How::TimedOut] {
+            let result = said(&mut Chat::server(), Input::end(b"", how));
+            assert_eq!(result, Err(Error::Left(how)));
+        }
+        let half = said(&mut Chat::server(), Input::end(b"hal", How::Closed));
+        assert_eq!(half, Err(Error::Line(LineError::Cut(Cut::inside(How::Closed, 3, 0)))));
+        let mut server = Chat::server();
+        let (line, end) = (Input::end(b"a line\n", How::Closed), Input::end(b"", How::Closed));
+        assert_eq!(said(&mut server, line), Ok(Then::Need(Need::Command)));
+        assert_eq!(say(&mut server, "hello"), Ok(6));
+        assert_eq!(said(&mut server, line), Ok(Then::Event(Event::Line(b"a line"))));
+        assert_eq!(said(&mut server, end), Err(Error::Left(How::Closed)));
+        // A reset leaves nobody to listen, whatever was said before.
+        let reset = said(&mut Chat::server(), Input::end(b"a line\n", How::Reset));
+        assert_eq!(reset, Err(Error::Left(How::Reset)));
+    }
+
+    #[test]
+    fn what_is_no_line_is_not_said() {
+        let mut chat = Chat::server();
+        let long = vec![b'x'; LINE_BYTES];
+        for text in [&b"two\nlines"[..], b"bye\n", b"end\r", &long] {
+            let before = chat.clone();
+            let refused = chat.command(Command::Say(text), &mut [0; 2000]);
+            assert_eq!((refused, &chat), (Err(Refused::Invalid), &before));
+        }
+        assert_eq!(chat.command(Command::Say(b"bye"), &mut [0; 3]), Err(Refused::NoRoom));
+        assert!(!chat.is_over(), "a refusal changes nothing");
+    }
+
+    #[test]
+    fn errors_are_sentences_about_the_other_side() {
+        let cases = [
+            (Input::end(b"", How::Closed), "the other side left without saying BYE"),
+            (
+                Input::end(b"", How::Reset),
+                "the other side reset the connection without saying BYE; its program was stopped, \
+                 or the network failed",
+            ),
+            (Input::end(b"", How::TimedOut), "the other side said nothing in time"),
+            (
+                Input::end(b"hal", How::Closed),
+                "the other side closed the connection in the middle of a message, after 3 bytes",
+            ),
+            (
+                Input::more(&[b'x'; LINE_BYTES]),
+                "the other side broke the protocol: a line is too long, its first 1025 bytes have \
+                 no newline",
+            ),
+        ];
+        for (input, sentence) in cases {
+            let error = said(&mut Chat::client(), input).unwrap_err();
+            assert_eq!(error.to_string(), sentence);
+        }
+    }
+}
