@@ -232,6 +232,10 @@ mod tests {
                     said.push("...".to_string());
                     break;
                 }
+                Dissected::Unterminated => {
+                    said.push("...".to_string());
+                    break;
+                }
             }
         }
         said
