@@ -22,12 +22,15 @@ extern crate std;
 
 pub mod add;
 pub mod chat;
+pub mod coin;
 pub mod driver;
 pub mod echo;
 pub mod file;
+pub mod guess;
 pub mod hello;
 pub mod machine;
 pub mod math;
+pub mod rps;
 pub mod session;
 pub mod wire;
 

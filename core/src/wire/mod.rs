@@ -1,10 +1,11 @@
-//! What the protocols share: lines, integers, text, frames, how a stream was cut, and traces for people.
+//! What the protocols share: lines, prompts, integers, text, frames, how a stream was cut, and traces for people.
 
 mod cut;
 mod decimal;
 mod dissect;
 mod frame;
 mod line;
+mod prompt;
 mod text;
 
 pub use cut::Cut;
@@ -12,4 +13,6 @@ pub use decimal::{DECIMAL_BYTES, Unexpected, decimal, put_decimal};
 pub use dissect::{Dissect, Dissected};
 pub use frame::{LENGTH_BYTES, copy, length_of, put_length};
 pub use line::{LINE_BYTES, LINE_MAX, Line, LineError, LineMessage, LineMessages, Lines, put_line};
+pub use prompt::{PROMPT_SILENCE_MS, PromptMessage, PromptMessages, Prompts, Said};
+pub(crate) use prompt::{persons_turn, put_all};
 pub use text::{Byte, Escaped, Prefix, prefix_of_chars};

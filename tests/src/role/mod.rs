@@ -2,18 +2,24 @@
 //! told, so that a run depends on the bytes alone.
 
 mod add;
+mod coin;
 mod echo;
+mod guess;
 mod hello;
 mod math;
+mod rps;
 
 use std::fmt::Debug;
 
 use socklab_core::machine::Machine;
 
 pub use add::{AddClient, AddServer, AddTold, add_agrees};
+pub use coin::{CoinClient, CoinServer, CoinTold, coin_agrees, coin_replies};
 pub use echo::{EchoClient, EchoServer, Message, Reply};
+pub use guess::{GuessClient, GuessServer, GuessTold, guess_agrees, guess_game};
 pub use hello::{HelloClient, HelloServer, hello_agrees};
 pub use math::{MathClient, MathServer};
+pub use rps::{RpsClient, RpsServer, RpsTold, rps_agrees};
 
 /// A command of the machine of a role.
 pub type Command<'c, R> = <<R as Role>::Machine as Machine>::Command<'c>;

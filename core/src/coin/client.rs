@@ -1,0 +1,181 @@
+//! The client: tells prompts and replies, sends what the person answers, keeps the score.
+
+use core::fmt;
+
+use super::{Answer, Reply, Score};
+use crate::machine::{How, Input, Machine, Refused, Step, Then};
+use crate::wire::{Cut, LINE_BYTES, Line, LineError, Prompts, Said, persons_turn, put_line};
+
+/// The longest answer, in bytes.
+pub const ANSWER_MAX: usize = 31;
+
+/// The client's end. 16 bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Client {
+    score: Score,
+    /// So many guesses have been sent.
+    guesses: u32,
+    prompts: Prompts,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    /// For a prompt.
+    #[default]
+    Listening,
+    /// For the application's answer.
+    Asked,
+    /// For the reply. The rest of the prompt may stand before it.
+    Waiting,
+    /// Something else came instead: if a prompt follows, that was the reply.
+    Puzzled,
+    /// For the farewell.
+    Leaving,
+    Over,
+}
+
+/// What the application can say, when the client asks with [`Need::Command`](crate::machine::Need::Command).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Command<'c> {
+    /// The person's answer, at most [`ANSWER_MAX`] bytes. It is sent as it is: people's servers
+    /// may know capitals only. After `Q` the client waits for the farewell.
+    Answer(&'c [u8]),
+}
+
+/// What the client tells. Text is the server's and not safe for a terminal; see
+/// [`Escaped`](crate::wire::Escaped).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Event<'i> {
+    /// The server asks this: an answer is due.
+    Prompt(&'i [u8]),
+    /// The server says this to the answer.
+    Reply(Reply),
+    /// The server says something else.
+    Line(&'i [u8]),
+}
+
+/// Why the session ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Error(pub LineError);
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.by("the server").fmt(f)
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl Client {
+    /// A client that has not heard anything yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            score: Score { right: 0, of: 0 },
+            guesses: 0,
+            prompts: Prompts::new(),
+            state: State::Listening,
+        }
+    }
+
+    /// How often it was right.
+    #[must_use]
+    pub const fn score(&self) -> Score {
+        self.score
+    }
+
+    /// A reply, and what it means for the score.
+    fn reply(&mut self, text: &[u8]) -> Event<'static> {
+        let reply = Reply::at_end_of(text).unwrap_or(Reply::Invalid);
+        self.state = match (self.state, reply) {
+            (State::Leaving, Reply::Bye) => State::Over,
+            (State::Leaving, _) => State::Leaving,
+            _ => State::Listening,
+        };
+        // Of a server that replies to what was never guessed nothing is counted.
+        if self.score.of < self.guesses && matches!(reply, Reply::Right | Reply::Wrong) {
+            self.score.count(reply == Reply::Right);
+        }
+        Event::Reply(reply)
+    }
+
+    /// The server has closed after `Q`: its last words need no newline, nor have there to be any.
+    fn left<'i>(&mut self, bytes: &'i [u8]) -> Step<Event<'i>> {
+        self.state = State::Over;
+        match bytes {
+            [] => Step::idle(Then::Done),
+            text => Step::new(text.len(), 0, Then::Event(Event::Line(text))),
+        }
+    }
+}
+
+impl Machine for Client {
+    type Command<'c> = Command<'c>;
+    type Event<'i> = Event<'i>;
+    type Error = Error;
+
+    const MIN_INPUT: usize = LINE_BYTES;
+    const MIN_OUTPUT: usize = ANSWER_MAX + 1;
+
+    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+        let prompts = match self.state {
+            State::Over => return Ok(Step::idle(Then::Done)),
+            State::Asked => return persons_turn(input).map_err(Error),
+            State::Listening | State::Puzzled => true,
+            State::Waiting | State::Leaving => false,
+        };
+        let is_known: fn(&[u8]) -> bool = match self.state {
+            State::Listening => |_| false,
+            _ => |front| Reply::at_end_of(front).is_some(),
+        };
+        let (Line { bytes, .. }, event) = match self.prompts.next(input, prompts, is_known) {
+            Ok(Said::Nothing(need)) => return Ok(Step::need(need)),
+            Ok(Said::Space(n)) => return Ok(Step::new(n, 0, Then::Again)),
+            Ok(Said::Prompt(prompt)) => {
+                self.state = State::Asked;
+                (prompt, Event::Prompt(prompt.text))
+            }
+            Ok(Said::Known(known)) => (known, self.reply(known.text)),
+            Ok(Said::Line(line)) => {
+                if self.state == State::Waiting {
+                    self.state = State::Puzzled;
+                }
+                (line, Event::Line(line.text))
+            }
+            Err(LineError::Cut(Cut { how: How::Closed, .. })) if self.state == State::Leaving => {
+                return Ok(self.left(input.bytes));
+            }
+            Err(e) => return Err(Error(e)),
+        };
+        Ok(Step::new(bytes, 0, Then::Event(event)))
+    }
+
+    fn command(
+        &mut self,
+        Command::Answer(text): Command<'_>,
+        output: &mut [u8],
+    ) -> Result<usize, Refused> {
+        if self.state != State::Asked {
+            return Err(Refused::NotNow);
+        }
+        if text.len() > ANSWER_MAX {
+            return Err(Refused::Invalid);
+        }
+        let written = put_line(text, output)?;
+        self.state = match Answer::parse(text) {
+            Answer::Quit => State::Leaving,
+            Answer::Guess(_) => {
+                self.guesses = self.guesses.saturating_add(1);
+                State::Waiting
+            }
+            Answer::Invalid => State::Waiting,
+        };
+        Ok(written)
+    }
+}

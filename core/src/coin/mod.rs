@@ -1,0 +1,193 @@
+//! Head or tail: a server tosses a coin, a client guesses.
+//!
+//! ```text
+//!   server -> client   the prompt, without a newline        (again and again)
+//!   client -> server   "H", "T" or "Q", a line
+//!   server -> client   "You are right!" or "Sorry, you are wrong.", a line
+//!                      "Please enter head (H), tail (T) or Q to quit", for anything else
+//!                      "Thanks for playing the game. Bye!" for Q, then it closes
+//! ```
+//!
+//! Servers that people have written differ in a word, leave out a newline, or send a reply and the
+//! next prompt in one piece. So the client knows a prompt by its first `:` or by the silence behind
+//! it, and a reply by how it ends, whatever stands before and behind.
+//!
+//! ```text
+//!   client                                      server
+//!
+//!     .--> Listening --prompt--> Asked            .--> Ready --boundary, prompt--> Listening
+//!     |                            |              |                                  |
+//!     |       .---- answer --------+--- Q --.     +------------- anything else ------+
+//!     |       v                             v     |                                  |
+//!     '--- Waiting --line it does not know--|     '--Toss-- Guessed <---- H, T ------+
+//!     |       v                             |                                        |
+//!     '--- Puzzled --prompt--> Asked     Leaving            Over <------ Q ----------'
+//!                                           |
+//!                              Bye or closed '-> Over
+//! ```
+
+pub mod client;
+pub mod server;
+
+pub use client::Client;
+pub use server::Server;
+
+use core::fmt;
+
+/// What a client sends, for traces.
+pub use crate::wire::LineMessages as ClientBytes;
+/// What a server sends, for traces.
+pub use crate::wire::PromptMessages as ServerBytes;
+
+/// The prompt.
+pub const PROMPT: &[u8] = b"I will toss a coin, guess if it is a head (H) or tail (T) : ";
+
+/// A side of the coin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Side {
+    /// `H`.
+    Head,
+    /// `T`.
+    Tail,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Head => "head",
+            Self::Tail => "tail",
+        })
+    }
+}
+
+/// What a client's line means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Answer {
+    /// `H` or `T`.
+    Guess(Side),
+    /// `Q`.
+    Quit,
+    /// Anything else.
+    Invalid,
+}
+
+impl Answer {
+    /// The answer in a line: one letter in any case, spaces around it allowed.
+    #[must_use]
+    pub const fn parse(text: &[u8]) -> Self {
+        match text.trim_ascii() {
+            [b'H' | b'h'] => Self::Guess(Side::Head),
+            [b'T' | b't'] => Self::Guess(Side::Tail),
+            [b'Q' | b'q'] => Self::Quit,
+            _ => Self::Invalid,
+        }
+    }
+}
+
+/// What a server says to an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Reply {
+    /// The guess is right.
+    Right,
+    /// The guess is wrong.
+    Wrong,
+    /// It was neither `H` nor `T` nor `Q`.
+    Invalid,
+    /// The game is over.
+    Bye,
+}
+
+/// What people's servers have between the two halves of this sentence is a matter of how they broke
+/// a long line of their source.
+const INVALID: [&[u8]; 2] = [b"Please enter head (H), tail (T)", b"or Q to quit"];
+
+impl Reply {
+    /// Its sentence.
+    #[must_use]
+    pub const fn text(self) -> &'static [u8] {
+        match self {
+            Self::Right => b"You are right!",
+            Self::Wrong => b"Sorry, you are wrong.",
+            Self::Invalid => b"Please enter head (H), tail (T) or Q to quit",
+            Self::Bye => b"Thanks for playing the game. Bye!",
+        }
+    }
+
+    /// The reply whose sentence `text` ends with; anything may stand before it.
+    #[must_use]
+    pub fn at_end_of(text: &[u8]) -> Option<Self> {
+        let ends_with = |reply: Self| text.ends_with(reply.text()).then_some(reply);
+        match text {
+            [.., b'.'] => ends_with(Self::Wrong),
+            [.., b'!'] => ends_with(Self::Right).or_else(|| ends_with(Self::Bye)),
+            [.., b't'] => {
+                let [front, back] = INVALID;
+                let text = text.strip_suffix(back)?.trim_ascii_end();
+                text.ends_with(front).then_some(Self::Invalid)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How often a guess was right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Score {
+    /// So many guesses were right.
+    pub right: u32,
+    /// So many there were: `H` and `T`, nothing else counts.
+    pub of: u32,
+}
+
+impl Score {
+    fn count(&mut self, right: bool) {
+        self.of = self.of.saturating_add(1);
+        self.right = self.right.saturating_add(u32::from(right));
+    }
+}
+
+impl fmt::Display for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "You have guessed correctly {} out of {} times.", self.right, self.of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_one_letter_in_any_case() {
+        for (text, answer) in [
+            (&b"H"[..], Answer::Guess(Side::Head)),
+            (b" h ", Answer::Guess(Side::Head)),
+            (b"\tt", Answer::Guess(Side::Tail)),
+            (b"Q", Answer::Quit),
+            (b"", Answer::Invalid),
+            (b"HH", Answer::Invalid),
+            (b"head", Answer::Invalid),
+            (b"\xff", Answer::Invalid),
+        ] {
+            assert_eq!(Answer::parse(text), answer, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_is_known_by_its_end() {
+        for reply in [Reply::Right, Reply::Wrong, Reply::Invalid, Reply::Bye] {
+            assert_eq!(Reply::at_end_of(reply.text()), Some(reply));
+            let behind = [b"rest of a prompt: ", reply.text()].concat();
+            assert_eq!(Reply::at_end_of(&behind), Some(reply));
+            assert_eq!(Reply::at_end_of(&[reply.text(), b" "].concat()), None);
+        }
+        let broken = b"Please enter head (H), tail (T)             or Q to quit";
+        assert_eq!(Reply::at_end_of(broken), Some(Reply::Invalid));
+        for other in [&b""[..], b"right!", b"or Q to quit", b"You are wrong.", b"Bye!"] {
+            assert_eq!(Reply::at_end_of(other), None, "{other:?}");
+        }
+    }
+}

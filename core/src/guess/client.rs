@@ -1,0 +1,112 @@
+//! The client: tells what the server says, sends the application's guesses.
+
+use core::fmt;
+
+use super::Message;
+use crate::machine::{Input, Machine, Need, Refused, Step, Then};
+use crate::wire::{DECIMAL_BYTES, LINE_BYTES, LineError, Lines, persons_turn, put_decimal};
+
+/// The client's end. 4 bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Client {
+    lines: Lines,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    #[default]
+    Listening,
+    /// For the application's guess.
+    Asked,
+    Over,
+}
+
+/// What the application can say, when the client asks with [`Need::Command`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Command {
+    /// The number is this. One out of range is just too high or too low.
+    Guess(i32),
+}
+
+/// What the client tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Event<'i> {
+    /// The server says this. After [`Message::Guess`] a guess is due; [`Message::Win`] and
+    /// [`Message::GameOver`] end the session.
+    Message(Message),
+    /// A line that is no message, to be skipped. It is not safe for a terminal; see
+    /// [`Escaped`](crate::wire::Escaped).
+    Line(&'i [u8]),
+}
+
+/// Why the session ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Error(pub LineError);
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.by("the server").fmt(f)
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl Client {
+    /// A client that has not heard anything yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { lines: Lines::new(), state: State::Listening }
+    }
+}
+
+impl Machine for Client {
+    type Command<'c> = Command;
+    type Event<'i> = Event<'i>;
+    type Error = Error;
+
+    const MIN_INPUT: usize = LINE_BYTES;
+    const MIN_OUTPUT: usize = DECIMAL_BYTES;
+
+    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+        match self.state {
+            State::Asked => persons_turn(input).map_err(Error),
+            State::Over => Ok(Step::idle(Then::Done)),
+            State::Listening => {
+                let Some(line) = self.lines.next(input).map_err(Error)? else {
+                    return Ok(Step::need(Need::Input));
+                };
+                let event = match Message::parse(line.text) {
+                    None => Event::Line(line.text),
+                    Some(message) => {
+                        match message {
+                            Message::Guess => self.state = State::Asked,
+                            Message::Win | Message::GameOver => self.state = State::Over,
+                            Message::Low | Message::High | Message::Invalid => {}
+                        }
+                        Event::Message(message)
+                    }
+                };
+                Ok(Step::new(line.bytes, 0, Then::Event(event)))
+            }
+        }
+    }
+
+    fn command(
+        &mut self,
+        Command::Guess(number): Command,
+        output: &mut [u8],
+    ) -> Result<usize, Refused> {
+        if self.state != State::Asked {
+            return Err(Refused::NotNow);
+        }
+        let written = put_decimal(number, output).ok_or(Refused::NoRoom)?;
+        self.state = State::Listening;
+        Ok(written)
+    }
+}

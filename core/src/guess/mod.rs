@@ -1,0 +1,102 @@
+//! High or low: a server thinks of a number, a client has five guesses.
+//!
+//! ```text
+//!   server -> client   GUESS      a guess is due
+//!   client -> server   an integer, ASCII decimal
+//!   server -> client   LOW, HIGH  it is that                       one guess is spent
+//!                      Please enter number 1 to 100                it is none; spent too
+//!                      WIN        it is right, then it closes
+//!                      GAMEOVER   after the fifth one, then it closes
+//! ```
+//!
+//! All of them are lines. Behind every line of the server's is a boundary: a client that everybody
+//! has takes one `recv` for one line, and waits for ever when two come together.
+//!
+//! ```text
+//!   server                                              client
+//!
+//!     .--> GUESS --> Listening                            .--> Listening --GUESS--> Asked
+//!     |                 |                                 |       |                   |
+//!     +-- LOW, HIGH <---+---> WIN ----------> Over        |    WIN, GAMEOVER          |
+//!     |                 |                      ^          |       v                   |
+//!     '-- not a number -'-- the fifth one      |          |      Over                 |
+//!                              v               |          |                           |
+//!                    LOW, HIGH, GAMEOVER ------'          '------- a number ----------'
+//! ```
+
+pub mod client;
+pub mod server;
+
+pub use client::Client;
+pub use server::Server;
+
+/// What a client sends, for traces.
+pub use crate::wire::LineMessages as ClientBytes;
+/// What a server sends, for traces.
+pub use crate::wire::LineMessages as ServerBytes;
+
+/// So many guesses a client has.
+pub const GUESSES: u8 = 5;
+
+/// The numbers a server thinks of.
+pub const NUMBERS: core::ops::RangeInclusive<i32> = 1..=100;
+
+/// What a server says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Message {
+    /// A guess is due.
+    Guess,
+    /// The guess is too low.
+    Low,
+    /// The guess is too high.
+    High,
+    /// The guess is no number.
+    Invalid,
+    /// The guess is right, the game over.
+    Win,
+    /// That was the last guess.
+    GameOver,
+}
+
+impl Message {
+    const ALL: [Self; 6] =
+        [Self::Guess, Self::Low, Self::High, Self::Invalid, Self::Win, Self::GameOver];
+
+    /// Its line, without the newline.
+    #[must_use]
+    pub const fn text(self) -> &'static [u8] {
+        match self {
+            Self::Guess => b"GUESS",
+            Self::Low => b"LOW",
+            Self::High => b"HIGH",
+            Self::Invalid => b"Please enter number 1 to 100",
+            Self::Win => b"WIN",
+            Self::GameOver => b"GAMEOVER",
+        }
+    }
+
+    /// The message in a line, white space around it allowed.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text = text.trim_ascii();
+        Self::ALL.into_iter().find(|message| message.text() == text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_its_whole_line() {
+        for message in Message::ALL {
+            assert_eq!(Message::parse(message.text()), Some(message));
+            assert_eq!(Message::parse(&[b" \t", message.text(), b" \r"].concat()), Some(message));
+            assert_eq!(Message::parse(&[message.text(), b"!"].concat()), None);
+        }
+        for other in [&b""[..], b"low", b"LOW\nGUESS", b"GAME OVER"] {
+            assert_eq!(Message::parse(other), None, "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The server: says how each guess is, until one is right or all are spent.
+
+use core::convert::Infallible;
+use core::fmt;
+
+use super::{GUESSES, Message};
+use crate::machine::{Input, Machine, Need, Refused, Step, Then};
+use crate::wire::{LINE_BYTES, LineError, Lines, decimal, put_all};
+
+/// The server's end of one session. 12 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Server {
+    number: i32,
+    lines: Lines,
+    /// So many guesses are left.
+    left: u8,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    /// This is to be said.
+    Saying(Message),
+    /// It is said, and the boundary behind it due.
+    Said(Message),
+    Listening,
+    Over,
+}
+
+/// What the server tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Event {
+    /// The client has guessed.
+    Guessed {
+        /// This number, or what is none. [Saturated](decimal).
+        guess: Option<i32>,
+        /// What it is told: too low, too high, right, or no number.
+        reply: Message,
+        /// So many guesses it has left.
+        left: u8,
+    },
+}
+
+/// Why the session ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Error(pub LineError);
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.by("the client").fmt(f)
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl Server {
+    /// A server that thinks of this number and has not said anything yet. Numbers out of
+    /// [`NUMBERS`](super::NUMBERS) make a game that is hard to win.
+    #[must_use]
+    pub const fn new(number: i32) -> Self {
+        let state = State::Saying(Message::Guess);
+        Self { number, lines: Lines::new(), left: GUESSES, state }
+    }
+
+    /// The number it thinks of.
+    #[must_use]
+    pub const fn number(&self) -> i32 {
+        self.number
+    }
+
+    /// How many guesses its client has left.
+    #[must_use]
+    pub const fn left(&self) -> u8 {
+        self.left
+    }
+
+    /// What follows behind the boundary.
+    const fn after(&self, said: Message) -> State {
+        match said {
+            Message::Guess => State::Listening,
+            Message::Win | Message::GameOver => State::Over,
+            _ if self.left == 0 => State::Saying(Message::GameOver),
+            _ => State::Saying(Message::Guess),
+        }
+    }
+
+    fn judge(&self, guess: Option<i32>) -> Message {
+        match guess {
+            None => Message::Invalid,
+            Some(guess) if guess < self.number => Message::Low,
+            Some(guess) if guess > self.number => Message::High,
+            Some(_) => Message::Win,
+        }
+    }
+}
+
+impl Machine for Server {
+    type Command<'c> = Infallible;
+    type Event<'i> = Event;
+    type Error = Error;
+
+    const MIN_INPUT: usize = LINE_BYTES;
+    const MIN_OUTPUT: usize = Message::Invalid.text().len() + 1;
+
+    fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event>, Error> {
+        match self.state {
+            State::Saying(message) => {
+                let Some(written) = put_all(&[message.text(), b"\n"], output) else {
+                    return Ok(Step::need(Need::Output));
+                };
+                self.state = State::Said(message);
+                Ok(Step::new(0, written, Then::Again))
+            }
+            State::Said(message) => {
+                self.state = self.after(message);
+                Ok(Step::idle(Then::Boundary))
+            }
+            State::Listening => {
+                let Some(line) = self.lines.next(input).map_err(Error)? else {
+                    return Ok(Step::need(Need::Input));
+                };
+                let guess = decimal(line.text).ok();
+                let reply = self.judge(guess);
+                if reply != Message::Win {
+                    self.left = self.left.saturating_sub(1);
+                }
+                self.state = State::Saying(reply);
+                let event = Event::Guessed { guess, reply, left: self.left };
+                Ok(Step::new(line.bytes, 0, Then::Event(event)))
+            }
+            State::Over => Ok(Step::idle(Then::Done)),
+        }
+    }
+
+    fn command(&mut self, command: Infallible, _: &mut [u8]) -> Result<usize, Refused> {
+        match command {}
+    }
+}

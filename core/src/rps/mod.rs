@@ -1,0 +1,288 @@
+//! Scissor, paper, stone: the client is player 1, the server player 2. Three rounds.
+//!
+//! ```text
+//!   server -> client   the prompt, without a newline
+//!   client -> server   Scissor, Paper or Stone, a line
+//!   server -> client   VERDICT,CHOICE1,CHOICE2, a line, once its own player has chosen
+//!   client -> server   the same line: its acknowledgement
+//! ```
+//!
+//! VERDICT is `Draw`, `Player1 wins!` or `Player2 wins!`; people's servers also say `Player1 win!`.
+//! Neither player learns the other's choice before both have chosen.
+//!
+//! ```text
+//!   client                                         server
+//!
+//!     .--> Listening --prompt--> Asked               .--> Ready --boundary, prompt--> Listening
+//!     |                            |                 |                                   |
+//!     |                         a choice             |                               a choice
+//!     |                            v                 |                                   v
+//!     '-- verdict, sent back -- Waiting              '-- verdict's line <-- Told <-- Chosen
+//!     |                                              |   comes back
+//!     '-- the third --> Over                         '-- the third --> Over
+//! ```
+
+pub mod client;
+pub mod server;
+
+pub use client::Client;
+pub use server::Server;
+
+use core::fmt;
+
+/// What a client sends, for traces.
+pub use crate::wire::LineMessages as ClientBytes;
+/// What a server sends, for traces.
+pub use crate::wire::PromptMessages as ServerBytes;
+use crate::wire::{Unexpected, put_all};
+
+/// The prompt.
+pub const PROMPT: &[u8] = b"Enter (1) Scissor (2) Paper or (3) Stone: ";
+
+/// So many rounds a game has.
+pub const ROUNDS: u8 = 3;
+
+/// The longest line of a round, with its newline.
+pub const ROUND_BYTES: usize = b"Player1 wins!,Scissor,Scissor\n".len();
+
+/// What a player chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Choice {
+    /// Cuts paper.
+    Scissor,
+    /// Wraps stone.
+    Paper,
+    /// Blunts scissors.
+    Stone,
+}
+
+impl Choice {
+    /// All of them, in the prompt's order.
+    pub const ALL: [Self; 3] = [Self::Scissor, Self::Paper, Self::Stone];
+
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scissor => "Scissor",
+            Self::Paper => "Paper",
+            Self::Stone => "Stone",
+        }
+    }
+
+    /// The choice in a line: its name in any case, spaces around it allowed.
+    ///
+    /// # Errors
+    ///
+    /// [`Unexpected`]: the byte that is in the way.
+    pub fn parse(text: &[u8]) -> Result<Self, Unexpected> {
+        let text = text.trim_ascii_end();
+        let name = text.trim_ascii_start();
+        let mut agree = 0;
+        for choice in Self::ALL {
+            let wanted = choice.name().as_bytes();
+            if name.eq_ignore_ascii_case(wanted) {
+                return Ok(choice);
+            }
+            agree = agreement(name, wanted).max(agree);
+        }
+        Err(Unexpected::at(text, text.len().wrapping_sub(name.len()).wrapping_add(agree)))
+    }
+
+    /// The choice that `text` ends with, and what stands before it.
+    fn strip(text: &[u8]) -> Option<(Self, &[u8])> {
+        Self::ALL
+            .into_iter()
+            .find_map(|choice| Some((choice, text.strip_suffix(choice.name().as_bytes())?)))
+    }
+
+    /// Whether it wins against the other.
+    #[must_use]
+    pub const fn beats(self, other: Self) -> bool {
+        matches!(
+            (self, other),
+            (Self::Scissor, Self::Paper)
+                | (Self::Paper, Self::Stone)
+                | (Self::Stone, Self::Scissor)
+        )
+    }
+}
+
+/// How many bytes at the front of both are the same letters.
+fn agreement(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count()
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Who wins a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Verdict {
+    /// Nobody.
+    Draw,
+    /// The client.
+    Player1,
+    /// The server.
+    Player2,
+}
+
+impl Verdict {
+    /// The verdict on these choices.
+    #[must_use]
+    pub const fn of(player1: Choice, player2: Choice) -> Self {
+        if player1.beats(player2) {
+            Self::Player1
+        } else if player2.beats(player1) {
+            Self::Player2
+        } else {
+            Self::Draw
+        }
+    }
+
+    /// Its words on the wire.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Draw => "Draw",
+            Self::Player1 => "Player1 wins!",
+            Self::Player2 => "Player2 wins!",
+        }
+    }
+
+    /// The verdict that `text` ends with, and what stands before it.
+    fn strip(text: &[u8]) -> Option<(Self, &[u8])> {
+        if let Some(rest) = text.strip_suffix(b"Draw") {
+            return Some((Self::Draw, rest));
+        }
+        let who = text.strip_suffix(b" wins!").or_else(|| text.strip_suffix(b" win!"))?;
+        if let Some(rest) = who.strip_suffix(b"Player1") {
+            return Some((Self::Player1, rest));
+        }
+        Some((Self::Player2, who.strip_suffix(b"Player2")?))
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
+    }
+}
+
+/// A round that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Round {
+    /// Who wins it.
+    pub verdict: Verdict,
+    /// The client's choice.
+    pub player1: Choice,
+    /// The server's choice.
+    pub player2: Choice,
+}
+
+impl Round {
+    /// The round with these choices.
+    #[must_use]
+    pub const fn of(player1: Choice, player2: Choice) -> Self {
+        Self { verdict: Verdict::of(player1, player2), player1, player2 }
+    }
+
+    /// The round whose line `text` ends with, and that line; anything may stand before it.
+    #[must_use]
+    pub fn at_end_of(text: &[u8]) -> Option<(Self, &[u8])> {
+        let (player2, rest) = Choice::strip(text)?;
+        let (player1, rest) = Choice::strip(rest.strip_suffix(b",")?)?;
+        let (verdict, before) = Verdict::strip(rest.strip_suffix(b",")?)?;
+        Some((Self { verdict, player1, player2 }, text.get(before.len()..)?))
+    }
+
+    /// Writes its line. `None` when there is too little room.
+    fn put(self, output: &mut [u8]) -> Option<usize> {
+        let Self { verdict, player1, player2 } = self;
+        let [verdict, player1, player2] =
+            [verdict.words(), player1.name(), player2.name()].map(str::as_bytes);
+        put_all(&[verdict, b",", player1, b",", player2, b"\n"], output)
+    }
+}
+
+impl fmt::Display for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{},{}", self.verdict, self.player1, self.player2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn each_choice_beats_one_and_loses_to_one() {
+        for a in Choice::ALL {
+            assert!(!a.beats(a));
+            assert_eq!(Choice::ALL.into_iter().filter(|b| a.beats(*b)).count(), 1);
+            assert_eq!(Choice::ALL.into_iter().filter(|b| b.beats(a)).count(), 1);
+            for b in Choice::ALL {
+                let turned = match Verdict::of(a, b) {
+                    Verdict::Draw => Verdict::Draw,
+                    Verdict::Player1 => Verdict::Player2,
+                    Verdict::Player2 => Verdict::Player1,
+                };
+                assert_eq!(Verdict::of(b, a), turned);
+            }
+        }
+        assert_eq!(Verdict::of(Choice::Scissor, Choice::Paper), Verdict::Player1);
+        assert_eq!(Verdict::of(Choice::Paper, Choice::Stone), Verdict::Player1);
+        assert_eq!(Verdict::of(Choice::Stone, Choice::Scissor), Verdict::Player1);
+    }
+
+    #[test]
+    fn a_choice_is_its_name_in_any_case() {
+        for choice in Choice::ALL {
+            let name = choice.name();
+            for text in [name, &name.to_uppercase(), &std::format!(" {name}\t")] {
+                assert_eq!(Choice::parse(text.as_bytes()), Ok(choice));
+            }
+        }
+        for (text, at, byte) in [
+            ("", 0, None),
+            ("1", 0, Some(b'1')),
+            ("  Sto", 5, None),
+            ("Stony", 4, Some(b'y')),
+            ("Scissors", 7, Some(b's')),
+            ("Rock", 0, Some(b'R')),
+        ] {
+            assert_eq!(Choice::parse(text.as_bytes()), Err(Unexpected { at, byte }), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_round_is_known_by_its_end() {
+        for player1 in Choice::ALL {
+            for player2 in Choice::ALL {
+                let round = Round::of(player1, player2);
+                let mut room = [0; ROUND_BYTES];
+                let n = round.put(&mut room).unwrap();
+                let line = room.get(..n - 1).unwrap();
+                assert_eq!(line, round.to_string().as_bytes());
+                assert_eq!(Round::at_end_of(line), Some((round, line)));
+                let behind = [b"or (3) Stone: ", line].concat();
+                assert_eq!(Round::at_end_of(&behind), Some((round, line)));
+                assert_eq!(round.put(room.get_mut(..n - 1).unwrap()), None);
+            }
+        }
+        let other = b"Player1 win!,Paper,Stone";
+        let (round, line) = Round::at_end_of(other).unwrap();
+        assert_eq!((round, line), (Round::of(Choice::Paper, Choice::Stone), &other[..]));
+        for text in ["", "Draw,Paper", "Paper,Paper", "Draw,,Paper", "Player3 wins!,Paper,Paper"] {
+            assert_eq!(Round::at_end_of(text.as_bytes()), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+use core::fmt;
+
+use super::{Cut, Dissect, Dissected, Escaped, LINE_BYTES, LINE_MAX, Line, LineError, copy};
+use crate::machine::{After, How, Input, Need, Step};
+
+/// So many milliseconds of silence end a prompt that has no `:`.
+pub const PROMPT_SILENCE_MS: u16 = 200;
+
+/// Finds what a server says to a person: lines, and prompts, which have no newline. 2 bytes: how
+/// far it has looked.
+///
+/// A prompt ends at its first `:`, so that it is the same however it is cut; or where the server
+/// falls silent. White space in front of anything is skipped, so that the spaces behind a `:` may
+/// come whenever they like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Prompts {
+    looked: u16,
+}
+
+/// What stands at the front of the input. The caller consumes its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Said<'i> {
+    /// So many bytes of white space.
+    Space(usize),
+    /// A line.
+    Line(Line<'i>),
+    /// A prompt, with its `:`.
+    Prompt(Line<'i>),
+    /// What the caller knows stands at the end of this. Its newline may follow, or not.
+    Known(Line<'i>),
+    /// Nothing whole yet.
+    Nothing(Need),
+}
+
+impl Prompts {
+    /// Has not looked at anything.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { looked: 0 }
+    }
+
+    /// What stands at the front of `input`: whichever ends first of a line, a prompt if `prompts`,
+    /// and bytes of which `is_known` says that they end with what the caller waits for. It is asked
+    /// with a longer and longer front.
+    ///
+    /// # Errors
+    ///
+    /// [`LineError`], with nothing changed. [`LINE_MAX`] holds for all of them.
+    pub fn next<'i>(
+        &mut self,
+        input: Input<'i>,
+        prompts: bool,
+        is_known: fn(&[u8]) -> bool,
+    ) -> Result<Said<'i>, LineError> {
+        let space = input.bytes.len().wrapping_sub(input.bytes.trim_ascii_start().len());
+        if space > 0 {
+            self.looked = 0;
+            return Ok(Said::Space(space));
+        }
+        // Only so much is ever looked at, as with lines.
+        let window = input.bytes.get(..LINE_BYTES).unwrap_or(input.bytes);
+        let mut at = usize::from(self.looked);
+        while let Some(byte) = window.get(at) {
+            let text = window.get(..at).unwrap_or_default();
+            at = at.wrapping_add(1);
+            let front = window.get(..at).unwrap_or_default();
+            let said = match *byte {
+                b'\n' => {
+                    Said::Line(Line { text: text.strip_suffix(b"\r").unwrap_or(text), bytes: at })
+                }
+                b':' if prompts => Said::Prompt(Line { text: front, bytes: at }),
+                _ if is_known(front) => Said::Known(Line { text: front, bytes: at }),
+                _ => continue,
+            };
+            self.looked = 0;
+            return Ok(said);
+        }
+        let got = input.bytes.len();
+        if got > LINE_MAX {
+            return Err(LineError::TooLong);
+        }
+        match input.after {
+            After::End(how) => {
+                Err(LineError::Cut(Cut::inside(how, u64::try_from(got).unwrap_or(0), 0)))
+            }
+            After::Silence if prompts && got > 0 => {
+                self.looked = 0;
+                Ok(Said::Prompt(Line { text: input.bytes.trim_ascii_end(), bytes: got }))
+            }
+            _ => {
+                self.looked = u16::try_from(got).unwrap_or(0);
+                Ok(Said::Nothing(if prompts && got > 0 {
+                    Need::InputOrSilence(PROMPT_SILENCE_MS)
+                } else {
+                    Need::Input
+                }))
+            }
+        }
+    }
+}
+
+/// Writes all of these, one behind the other, to the front of `output`. Returns the bytes written,
+/// `None` when there is too little room.
+pub(crate) fn put_all(parts: &[&[u8]], output: &mut [u8]) -> Option<usize> {
+    let mut written = 0_usize;
+    for part in parts {
+        let room = output.get_mut(written..)?;
+        if copy(part, room) < part.len() {
+            return None;
+        }
+        written = written.wrapping_add(part.len());
+    }
+    Some(written)
+}
+
+/// It is the turn of a client's application, unless the server is gone: who has closed and left nothing to
+/// read will not reply.
+pub(crate) fn persons_turn<E>(input: Input<'_>) -> Result<Step<E>, LineError> {
+    match input.after {
+        After::End(how) if how != How::Closed || input.bytes.trim_ascii().is_empty() => {
+            Err(LineError::Cut(Cut::between(how)))
+        }
+        _ => Ok(Step::need(Need::Command)),
+    }
+}
+
+/// Lines and prompts in a stream, for traces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct PromptMessages(Prompts);
+
+/// A line or a prompt in a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum PromptMessage<'b> {
+    /// White space between them.
+    Space(&'b [u8]),
+    /// A line.
+    Line(&'b [u8]),
+    /// A prompt, with its `:`.
+    Prompt(&'b [u8]),
+    /// Neither: too many bytes without an end.
+    TooLong(&'b [u8]),
+}
+
+impl fmt::Display for PromptMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// So much of a line a line of a trace can take.
+        const SHOWN: usize = 72;
+        let text = match *self {
+            Self::Space(_) => return f.write_str("white space"),
+            Self::Line(text) => text,
+            Self::Prompt(text) => {
+                f.write_str("prompt ")?;
+                text
+            }
+            Self::TooLong(text) => {
+                write!(f, "{} bytes without a newline ", text.len())?;
+                text
+            }
+        };
+        match text.get(..SHOWN) {
+            Some(shown) => write!(f, "\"{}\"...", Escaped(shown)),
+            None => write!(f, "\"{}\"", Escaped(text)),
+        }
+    }
+}
+
+impl Dissect for PromptMessages {
+    type Message<'b> = PromptMessage<'b>;
+
+    fn dissect<'b>(&mut self, bytes: &'b [u8]) -> Dissected<PromptMessage<'b>> {
+        match self.0.next(Input::more(bytes), true, |_| false) {
+            Ok(Said::Space(n)) => {
+                Dissected::Message(n, PromptMessage::Space(bytes.get(..n).unwrap_or_default()))
+            }
+            Ok(Said::Line(line)) => Dissected::Message(line.bytes, PromptMessage::Line(line.text)),
+            Ok(Said::Prompt(prompt)) => {
+                // The spaces that are there belong to it, for whoever reads the trace.
+                let rest = bytes.get(prompt.bytes..).unwrap_or_default();
+                let spaces = rest.len().wrapping_sub(rest.trim_ascii_start().len());
+                let all = prompt.bytes.saturating_add(spaces);
+                Dissected::Message(all, PromptMessage::Prompt(prompt.text))
+            }
+            Ok(Said::Known(_) | Said::Nothing(_)) => Dissected::Unterminated,
+            Err(_) => Dissected::Message(bytes.len(), PromptMessage::TooLong(bytes)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+    use std::vec;
+
+    use super::*;
+
+    fn next(input: Input<'_>) -> Result<Said<'_>, LineError> {
+        Prompts::new().next(input, true, |front| front.ends_with(b"yes!"))
+    }
+
+    #[test]
+    fn whichever_ends_first() {
+        for (input, said) in [
+            (&b"name: "[..], Said::Prompt(Line { text: b"name:", bytes: 5 })),
+            (b"a\r\nb:", Said::Line(Line { text: b"a", bytes: 3 })),
+            (b"  \r\n\tb:", Said::Space(5)),
+            (b"I say yes!no:", Said::Known(Line { text: b"I say yes!", bytes: 10 })),
+            (b"I say: yes!", Said::Prompt(Line { text: b"I say:", bytes: 6 })),
+            (b"name", Said::Nothing(Need::InputOrSilence(200))),
+            (b"", Said::Nothing(Need::Input)),
+        ] {
+            assert_eq!(next(Input::more(input)), Ok(said), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn silence_ends_a_prompt_where_one_may_stand() {
+        let silent = Input { bytes: b"name? ", after: After::Silence };
+        assert_eq!(next(silent), Ok(Said::Prompt(Line { text: b"name?", bytes: 6 })));
+        let none = Prompts::new().next(silent, false, |_| false);
+        assert_eq!(none, Ok(Said::Nothing(Need::Input)));
+        let empty = Input { bytes: b"", after: After::Silence };
+        assert_eq!(next(empty), Ok(Said::Nothing(Need::Input)));
+    }
+
+    #[test]
+    fn nothing_is_longer_than_a_line() {
+        let mut longest = vec![b'x'; LINE_MAX];
+        assert_eq!(
+            next(Input::more(&longest)),
+            Ok(Said::Nothing(Need::InputOrSilence(PROMPT_SILENCE_MS)))
+        );
+        longest.push(b':');
+        assert!(matches!(next(Input::more(&longest)), Ok(Said::Prompt(_))));
+        longest.insert(0, b'x');
+        assert_eq!(next(Input::more(&longest)), Err(LineError::TooLong));
+        let silent = Input { bytes: &longest, after: After::Silence };
+        assert_eq!(next(silent), Err(LineError::TooLong));
+        let cut = next(Input::end(b"nam", How::Closed)).unwrap_err();
+        assert_eq!(cut, LineError::Cut(Cut { how: How::Closed, got: 3, want: 0 }));
+    }
+
+    #[test]
+    fn each_byte_is_looked_at_once() {
+        let mut prompts = Prompts::new();
+        assert!(matches!(prompts.next(Input::more(b"ab"), true, |_| false), Ok(Said::Nothing(_))));
+        assert_eq!(prompts, Prompts { looked: 2 });
+        let said = prompts.next(Input::more(b"abc: d"), true, |front| {
+            assert!(front.len() > 2);
+            false
+        });
+        assert_eq!(said, Ok(Said::Prompt(Line { text: b"abc:", bytes: 4 })));
+        assert_eq!(prompts, Prompts::new());
+    }
+
+    #[test]
+    fn a_trace_shows_a_prompt_at_its_colon() {
+        let mut messages = PromptMessages::default();
+        let shown = |dissected| match dissected {
+            Dissected::Message(n, message) => (n, PromptMessage::to_string(&message)),
+            Dissected::Partial(_) | Dissected::Unterminated => (0, "partial".into()),
+        };
+        assert_eq!(shown(messages.dissect(b"Pick : You")), (7, "prompt \"Pick :\"".into()));
+        assert_eq!(shown(messages.dissect(b"You w\x1bn\n")), (8, "\"You w\\x1bn\"".into()));
+        assert_eq!(shown(messages.dissect(b"You w")), (0, "partial".into()));
+    }
+
+    #[test]
+    fn parts_are_written_all_or_not_at_all() {
+        let mut room = [0; 5];
+        assert_eq!(put_all(&[b"ab", b"", b"c\n"], &mut room), Some(4));
+        assert!(room.starts_with(b"abc\n"));
+        assert_eq!(put_all(&[b"abc", b"def"], &mut room), None);
+        assert_eq!(put_all(&[], &mut []), Some(0));
+    }
+}

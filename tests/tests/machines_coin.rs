@@ -1,0 +1,327 @@
+//! Head or tail under every cut.
+
+use socklab_core::coin::client::{ANSWER_MAX, Command};
+use socklab_core::coin::{self, PROMPT, Reply, Side};
+use socklab_core::machine::{How, Input, Machine, Need, Refused};
+use socklab_core::wire::{LINE_MAX, PROMPT_SILENCE_MS};
+use socklab_tests::role::{CoinClient, CoinServer, CoinTold};
+use socklab_tests::script::{
+    Outcome, Script, Transcript, every_cut, every_cut_of, every_truncation, every_truncation_of,
+    hold,
+};
+
+const SHORT: &[u8] = b"Pick : ";
+
+fn prompt(text: &str) -> CoinTold {
+    CoinTold::Prompt(text.as_bytes().to_vec())
+}
+
+fn line(text: &str) -> CoinTold {
+    CoinTold::Line(text.as_bytes().to_vec())
+}
+
+fn client(answers: &[&str], bytes: &[u8], end: Option<How>) -> Transcript<CoinTold> {
+    hold(every_cut(&CoinClient::new(answers), bytes, end))
+}
+
+const RIGHT: CoinTold = CoinTold::Reply(Reply::Right);
+const WRONG: CoinTold = CoinTold::Reply(Reply::Wrong);
+const INVALID: CoinTold = CoinTold::Reply(Reply::Invalid);
+const BYE: CoinTold = CoinTold::Reply(Reply::Bye);
+
+#[test]
+fn client_plays_a_whole_game_under_every_truncation() {
+    let script = [
+        SHORT,
+        b"You are right!\n",
+        SHORT,
+        b"Sorry, you are wrong.\n",
+        SHORT,
+        b"Thanks for playing the game. Bye!\n and what nobody reads",
+    ]
+    .concat();
+    let transcript = hold(every_truncation(&CoinClient::new(&["H", "t", "Q"]), &script));
+    let ask = || prompt("Pick :");
+    assert_eq!(transcript.events(), [ask(), RIGHT, ask(), WRONG, ask(), BYE]);
+    assert_eq!(transcript.sent, b"H\nt\nQ\n");
+    assert_eq!(transcript.outcome, Outcome::Done);
+}
+
+#[test]
+fn client_knows_the_contracts_own_words() {
+    let script = [
+        PROMPT,
+        b"Please enter head (H), tail (T) or Q to quit\n",
+        PROMPT,
+        // As a long line of a source breaks.
+        b"Please enter head (H), tail (T)             or Q to quit\n",
+        PROMPT,
+        b"You are right!\n",
+        PROMPT,
+        b"Thanks for playing the game. Bye!\n",
+    ]
+    .concat();
+    let transcript = client(&["x", "", "H", "q"], &script, Some(How::Closed));
+    let ask = || prompt("I will toss a coin, guess if it is a head (H) or tail (T) :");
+    assert_eq!(transcript.events(), [ask(), INVALID, ask(), INVALID, ask(), RIGHT, ask(), BYE]);
+    assert_eq!((transcript.sent, transcript.outcome), (b"x\n\nH\nq\n".to_vec(), Outcome::Done));
+}
+
+#[test]
+fn client_understands_servers_that_glue() {
+    // A result without its newline, right before the next prompt.
+    let glued = b"Guess, H or T: You are right!Guess, H or T: Sorry, you are wrong.Guess, H or T: Thanks for playing the game. Bye!";
+    let transcript = hold(every_truncation(&CoinClient::new(&["H", "T", "Q"]), glued));
+    let ask = || prompt("Guess, H or T:");
+    assert_eq!(transcript.events(), [ask(), RIGHT, ask(), WRONG, ask(), BYE]);
+    assert_eq!(transcript.outcome, Outcome::Done);
+    // A prompt with more than one colon: the rest of it stands before the reply.
+    let colons = b"Guess: H: or T: : You are right!\r\n\r\nGuess: H: or T: : Thanks for playing the game. Bye!\r\n";
+    let transcript = hold(every_truncation(&CoinClient::new(&["H", "Q"]), colons));
+    let ask = || prompt("Guess:");
+    assert_eq!(transcript.events(), [ask(), RIGHT, ask(), BYE]);
+}
+
+#[test]
+fn client_tells_lines_it_does_not_know() {
+    let script = b"Welcome!\r\n\nRules? None\nPick: Hm\nYou are right!\nPick: Farewell\n";
+    let transcript = client(&["H", "Q"], script, Some(How::Closed));
+    assert_eq!(
+        transcript.events(),
+        [
+            line("Welcome!"),
+            line("Rules? None"),
+            prompt("Pick:"),
+            line("Hm"),
+            RIGHT,
+            prompt("Pick:"),
+            line("Farewell"),
+        ]
+    );
+    assert_eq!(transcript.outcome, Outcome::Done);
+    // A reply in other words: the next prompt says that it was one.
+    let transcript = client(&["H", "T", "Q"], b"Pick: Yes, head\nPick: You are right!", None);
+    assert_eq!(transcript.events(), [prompt("Pick:"), line("Yes, head"), prompt("Pick:"), RIGHT]);
+    assert_eq!(transcript.sent, b"H\nT\n");
+}
+
+#[test]
+fn client_takes_silence_for_the_end_of_a_prompt() {
+    let (bytes, silences) = (b"Head or tail? You are right!\nAgain?Bye", [14, 35]);
+    let script = Script { bytes, silences: &silences, end: None };
+    let transcript = hold(every_truncation_of(&CoinClient::new(&["H", "Q"]), &script));
+    assert_eq!(transcript.events(), [prompt("Head or tail?"), RIGHT, prompt("Again?")]);
+    assert_eq!(transcript.outcome, Outcome::Waiting(Need::Input));
+    // Without it there is no prompt, only more to come.
+    let transcript = client(&["H"], b"Head or tail? ", None);
+    assert_eq!(transcript.events(), []);
+    assert_eq!(transcript.outcome, Outcome::Waiting(Need::InputOrSilence(PROMPT_SILENCE_MS)));
+    // Silence where nothing unterminated stands, or a reply is due, says nothing.
+    for (bytes, silent, told) in [
+        (&b"hello\nPick:"[..], 6, &[line("hello"), prompt("Pick:")][..]),
+        (b"Pick: You are", 13, &[prompt("Pick:")]),
+        (b"Pick: Hm\nWell? ", 15, &[prompt("Pick:"), line("Hm"), prompt("Well?")]),
+    ] {
+        let silences = [0, silent];
+        let script = Script { bytes, silences: &silences, end: None };
+        let transcript = hold(every_cut_of(&CoinClient::new(&["H"]), &script));
+        assert_eq!(transcript.events(), told);
+    }
+}
+
+#[test]
+fn client_names_every_ending() {
+    for (bytes, how, sentence) in [
+        (&b""[..], How::Closed, "the server closed the connection between messages"),
+        (
+            b"Pic",
+            How::Closed,
+            "the server closed the connection in the middle of a message, after 3 bytes",
+        ),
+        (b"Pick: ", How::Closed, "the server closed the connection between messages"),
+        (
+            b"Pick: You ",
+            How::Closed,
+            "the server closed the connection in the middle of a message, after 4 bytes",
+        ),
+        (b"Pick: ", How::Reset, "the server reset the connection between messages"),
+        (b"Pick: ", How::TimedOut, "the server sent nothing more in time"),
+        (
+            b"Pick: You are right!\n",
+            How::Closed,
+            "the server closed the connection between messages",
+        ),
+    ] {
+        assert_eq!(client(&["H"], bytes, Some(how)).sentence(), sentence, "{bytes:?}");
+    }
+    // After Q all that is missing is the farewell, and a server need not have one.
+    for (rest, told) in [
+        (&b""[..], &[][..]),
+        (b"\n", &[]),
+        (b"So long", &[line("So long")]),
+        (b"So long\n", &[line("So long")]),
+        (b"Thanks for playing the game. Bye!", &[BYE]),
+    ] {
+        let bytes = [b"Pick:", rest].concat();
+        // It is one end that may race with the Q; here the Q is out.
+        let transcript = client(&["Q"], &bytes, Some(How::Closed));
+        assert_eq!(transcript.events()[1..], *told);
+        assert_eq!(transcript.outcome, Outcome::Done);
+    }
+    let reset = client(&["Q"], b"Pick: ", Some(How::Reset));
+    assert_eq!(reset.sentence(), "the server reset the connection between messages");
+}
+
+#[test]
+fn client_has_a_limit_for_all_that_has_no_end() {
+    let long = "x".repeat(LINE_MAX + 1);
+    let too_long =
+        "the server broke the protocol: a line is too long, its first 1025 bytes have no newline";
+    let role = CoinClient::new(&["H"]);
+    for start in ["", "Pick:"] {
+        let bytes = [start, &long, "\nYou are right!\n"].concat();
+        for silences in [&[][..], &[bytes.len() - 16]] {
+            let script = Script { bytes: bytes.as_bytes(), silences, end: None };
+            let whole = hold(socklab_tests::script::same_script(
+                &role,
+                &script,
+                &socklab_tests::script::Plan::whole(),
+                &socklab_tests::script::Plan {
+                    every_byte: true,
+                    ..socklab_tests::script::Plan::whole()
+                },
+            ));
+            assert_eq!(whole.sentence(), too_long);
+        }
+    }
+}
+
+#[test]
+fn client_takes_only_short_answers_in_their_turn() {
+    let (mut client, mut room) = (coin::Client::new(), [0; 40]);
+    assert_eq!(client.command(Command::Answer(b"H"), &mut room), Err(Refused::NotNow));
+    let step = client.step(Input::more(b"Pick:"), &mut room).unwrap();
+    assert_eq!(step.consumed, 5);
+    let long = [b'x'; ANSWER_MAX + 1];
+    assert_eq!(client.command(Command::Answer(&long), &mut room), Err(Refused::Invalid));
+    assert_eq!(client.command(Command::Answer(b"H\nT"), &mut room), Err(Refused::Invalid));
+    assert_eq!(client.command(Command::Answer(b"H"), &mut room[..1]), Err(Refused::NoRoom));
+    assert_eq!(client.command(Command::Answer(&long[1..]), &mut room), Ok(ANSWER_MAX + 1));
+    assert_eq!(client.command(Command::Answer(b"H"), &mut room), Err(Refused::NotNow));
+}
+
+#[test]
+fn client_counts_what_it_guessed_and_nothing_else() {
+    let mut client = coin::Client::new();
+    let mut play = |answer: &[u8], reply: &[u8]| {
+        let input = [b"Pick:", reply].concat();
+        let _ = client.step(Input::more(&input), &mut []).unwrap();
+        client.command(Command::Answer(answer), &mut [0; 8]).unwrap();
+        let _ = client.step(Input::more(&input[5..]), &mut []).unwrap();
+        (client.score().right, client.score().of)
+    };
+    assert_eq!(play(b"H", b"You are right!"), (1, 1));
+    assert_eq!(play(b"T", b"Sorry, you are wrong."), (1, 2));
+    assert_eq!(play(b"x", b"Please enter head (H), tail (T) or Q to quit"), (1, 2));
+    // A server that is right about what was no guess.
+    assert_eq!(play(b"x", b"You are right!"), (1, 2));
+    assert_eq!(play(b" h", b"You are right!"), (2, 3));
+    assert_eq!(client.score().to_string(), "You have guessed correctly 2 out of 3 times.");
+}
+
+#[test]
+fn text_that_a_terminal_would_obey_arrives_as_it_is() {
+    let script = b"\x1b[2J\x07 \xe2\x80\xae\n\x1b]0;x\x07: ";
+    let transcript = client(&[], script, None);
+    assert_eq!(
+        transcript.events(),
+        [
+            CoinTold::Line(b"\x1b[2J\x07 \xe2\x80\xae".to_vec()),
+            CoinTold::Prompt(b"\x1b]0;x\x07:".to_vec())
+        ]
+    );
+}
+
+// ---------------------------------------------------------------- server
+
+#[test]
+fn server_answers_every_kind_of_line() {
+    let role = CoinServer::new(&[Side::Head, Side::Head, Side::Tail]);
+    let script = b"H\nT\r\n t \nhead\n\nq\nH\n";
+    let transcript = hold(every_truncation(&role, script));
+    let replies: [&[u8]; 6] = [
+        b"You are right!\n",
+        b"Sorry, you are wrong.\n",
+        b"You are right!\n",
+        b"Please enter head (H), tail (T) or Q to quit\n",
+        b"Please enter head (H), tail (T) or Q to quit\n",
+        b"Thanks for playing the game. Bye!\n",
+    ];
+    let (mut sent, mut boundaries) = (Vec::new(), Vec::new());
+    for reply in replies {
+        boundaries.push(sent.len());
+        sent.extend_from_slice(PROMPT);
+        sent.extend_from_slice(reply);
+    }
+    assert_eq!(transcript.sent, sent);
+    assert_eq!(transcript.boundaries, boundaries, "one before each prompt and nowhere else");
+    use coin::server::Event::{Guess, Invalid, Quit};
+    assert_eq!(
+        transcript.events(),
+        [Guess(Side::Head), Guess(Side::Tail), Guess(Side::Tail), Invalid, Invalid, Quit]
+    );
+    assert_eq!((transcript.consumed, transcript.outcome), (script.len() - 2, Outcome::Done));
+}
+
+#[test]
+fn server_keeps_the_score() {
+    let mut server = coin::Server::new();
+    let mut room = [0; 64];
+    for (line, tosses, score) in [("H", true, (1, 1)), ("x", false, (1, 1)), ("T", true, (1, 2))] {
+        let input = [line, "\n"].concat();
+        let mut consumed = 0;
+        loop {
+            let step = server.step(Input::more(&input.as_bytes()[consumed..]), &mut room).unwrap();
+            consumed += step.consumed;
+            use socklab_core::machine::Then;
+            match step.then {
+                Then::Need(Need::Command) => {
+                    assert!(tosses);
+                    let toss = coin::server::Command::Toss(Side::Head);
+                    server.command(toss, &mut room).unwrap();
+                }
+                Then::Need(_) => break,
+                _ => {}
+            }
+        }
+        assert_eq!((server.score().right, server.score().of), score);
+    }
+}
+
+#[test]
+fn server_names_every_ending() {
+    let role = CoinServer::new(&[]);
+    for (bytes, how, sentence) in [
+        (&b""[..], How::Closed, "the client closed the connection between messages"),
+        (
+            b"H",
+            How::Closed,
+            "the client closed the connection in the middle of a message, after 1 byte",
+        ),
+        (b"H\n", How::Closed, "the client closed the connection between messages"),
+        (
+            b"x\nQ",
+            How::Reset,
+            "the client reset the connection in the middle of a message, after 1 byte",
+        ),
+        (b"x\n", How::TimedOut, "the client sent nothing more in time"),
+    ] {
+        assert_eq!(hold(every_cut(&role, bytes, Some(how))).sentence(), sentence);
+    }
+    // Who only half-closes still gets its reply.
+    let transcript = hold(every_cut(&role, b"H\n", Some(How::Closed)));
+    assert_eq!(transcript.sent, [PROMPT, b"You are right!\n", PROMPT].concat());
+    let long = [&[b'x'; LINE_MAX + 1][..], b"\n"].concat();
+    let transcript = hold(every_cut(&role, &long, None));
+    assert!(transcript.sentence().contains("the client broke the protocol: a line is too long"));
+}

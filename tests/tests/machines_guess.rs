@@ -1,0 +1,150 @@
+//! High or low under every cut.
+
+use socklab_core::guess::{self, Message};
+use socklab_core::machine::{How, Input, Machine, Need, Refused};
+use socklab_core::wire::LINE_MAX;
+use socklab_tests::role::{GuessClient, GuessServer, GuessTold, guess_game};
+use socklab_tests::script::{Outcome, every_cut, every_truncation, hold};
+
+fn lines(messages: &[Message]) -> Vec<u8> {
+    messages.iter().flat_map(|message| [message.text(), b"\n"].concat()).collect()
+}
+
+/// Behind each line of `bytes`.
+fn ends_of_lines(bytes: &[u8]) -> Vec<usize> {
+    bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect()
+}
+
+#[test]
+fn server_plays_every_kind_of_game() {
+    for (script, guesses) in [
+        (&b"50\n"[..], &[Some(50)][..]),
+        (b"1\n 99 \n-5\r\n50\n", &[Some(1), Some(99), Some(-5), Some(50)]),
+        (b"1\n2\n3\n4\n5\n", &[Some(1), Some(2), Some(3), Some(4), Some(5)]),
+        (b"\nx\n5 0\n0x32\n+50\n", &[None, None, None, None, Some(50)]),
+        (b"99999999999999\n-1e9\n100\n", &[Some(i32::MAX), None, Some(100)]),
+    ] {
+        let (said, used) = guess_game(50, guesses);
+        let transcript = hold(every_truncation(&GuessServer(50), script));
+        assert_eq!(transcript.sent, lines(&said), "{script:?}");
+        assert_eq!(transcript.boundaries, ends_of_lines(&transcript.sent), "one behind each line");
+        let seen: Vec<_> = transcript
+            .events()
+            .into_iter()
+            .map(|guess::server::Event::Guessed { guess, .. }| guess)
+            .collect();
+        assert_eq!(seen, guesses[..used]);
+        let is_over = !matches!(said.last(), Some(Message::Guess));
+        let outcome = if is_over { Outcome::Done } else { Outcome::Waiting(Need::Input) };
+        assert_eq!(transcript.outcome, outcome);
+    }
+}
+
+#[test]
+fn server_counts_down() {
+    let transcript = hold(every_cut(&GuessServer(7), b"1\nx\n9\n7\nmore\n", None));
+    use Message::{High, Invalid, Low, Win};
+    let event = |guess, reply, left| guess::server::Event::Guessed { guess, reply, left };
+    assert_eq!(
+        transcript.events(),
+        [
+            event(Some(1), Low, 4),
+            event(None, Invalid, 3),
+            event(Some(9), High, 2),
+            event(Some(7), Win, 2),
+        ]
+    );
+    assert_eq!((transcript.consumed, transcript.outcome), (8, Outcome::Done));
+}
+
+#[test]
+fn server_names_every_ending() {
+    for (bytes, how, sentence) in [
+        (&b""[..], How::Closed, "the client closed the connection between messages"),
+        (
+            b"5",
+            How::Closed,
+            "the client closed the connection in the middle of a message, after 1 byte",
+        ),
+        (
+            b"5\n12",
+            How::Reset,
+            "the client reset the connection in the middle of a message, after 2 bytes",
+        ),
+        (b"5\n", How::TimedOut, "the client sent nothing more in time"),
+    ] {
+        assert_eq!(hold(every_cut(&GuessServer(50), bytes, Some(how))).sentence(), sentence);
+    }
+    let long = [&[b'5'; LINE_MAX + 1][..], b"\n"].concat();
+    let transcript = hold(every_cut(&GuessServer(50), &long, None));
+    assert!(transcript.sentence().contains("the client broke the protocol: a line is too long"));
+    assert_eq!(transcript.sent, b"GUESS\n");
+}
+
+#[test]
+fn client_plays_and_skips_what_it_does_not_know() {
+    let script = b"Welcome\r\nGUESS\nLOW\nGUESS\n\nhigh\n HIGH \nGUESS\r\nPlease enter number 1 to 100\nGUESS\nWIN\nmore";
+    let transcript = hold(every_truncation(&GuessClient::new(&[50, 75, -1, 62]), script));
+    use Message::{Guess, High, Invalid, Low, Win};
+    let line = |text: &str| GuessTold::Line(text.as_bytes().to_vec());
+    let [guess, low, high, invalid, win] = [Guess, Low, High, Invalid, Win].map(GuessTold::Message);
+    assert_eq!(
+        transcript.events(),
+        [
+            line("Welcome"),
+            guess.clone(),
+            low,
+            guess.clone(),
+            line(""),
+            line("high"),
+            high,
+            guess.clone(),
+            invalid,
+            guess,
+            win,
+        ]
+    );
+    assert_eq!(transcript.sent, b"50\n75\n-1\n62\n");
+    assert_eq!(transcript.outcome, Outcome::Done);
+}
+
+#[test]
+fn client_is_done_at_the_end_of_the_game_and_not_before() {
+    for (bytes, how, sentence) in [
+        (&b"GUESS\nGAMEOVER\n"[..], How::Reset, ""),
+        (b"WIN\n", How::TimedOut, ""),
+        (
+            b"GUESS\nWIN",
+            How::Closed,
+            "the server closed the connection in the middle of a message, after 3 bytes",
+        ),
+        (b"GUESS\nLOW\n", How::Closed, "the server closed the connection between messages"),
+        (b"GUESS\n", How::Closed, "the server closed the connection between messages"),
+        (b"GUESS\n", How::Reset, "the server reset the connection between messages"),
+        (b"", How::Closed, "the server closed the connection between messages"),
+        (
+            b"GUE",
+            How::TimedOut,
+            "the server sent nothing more in time in the middle of a message, after 3 bytes",
+        ),
+    ] {
+        let transcript = hold(every_cut(&GuessClient::new(&[1]), bytes, Some(how)));
+        assert_eq!(transcript.sentence(), sentence, "{bytes:?}");
+        assert_eq!(sentence.is_empty(), transcript.outcome == Outcome::Done);
+    }
+    let long = [&[b'G'; LINE_MAX + 1][..], b"\nGUESS\n"].concat();
+    let transcript = hold(every_cut(&GuessClient::new(&[1]), &long, None));
+    assert!(transcript.sentence().contains("the server broke the protocol: a line is too long"));
+}
+
+#[test]
+fn client_guesses_only_when_asked() {
+    use guess::client::Command::Guess;
+    let (mut client, mut room) = (guess::Client::new(), [0; 12]);
+    assert_eq!(client.command(Guess(1), &mut room), Err(Refused::NotNow));
+    let _ = client.step(Input::more(b"GUESS\n"), &mut room).unwrap();
+    assert_eq!(client.command(Guess(100), &mut room[..3]), Err(Refused::NoRoom));
+    assert_eq!(client.command(Guess(i32::MIN), &mut room), Ok(12));
+    assert_eq!(&room, b"-2147483648\n");
+    assert_eq!(client.command(Guess(1), &mut room), Err(Refused::NotNow));
+}

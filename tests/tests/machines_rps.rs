@@ -1,0 +1,218 @@
+//! Scissor, paper, stone under every cut.
+
+use socklab_core::machine::{How, Input, Machine, Need, Refused, Then};
+use socklab_core::rps::Choice::{self, Paper, Scissor, Stone};
+use socklab_core::rps::{self, PROMPT, Round, Verdict};
+use socklab_core::wire::{LINE_MAX, PROMPT_SILENCE_MS};
+use socklab_tests::role::{RpsClient, RpsServer, RpsTold};
+use socklab_tests::script::{
+    Outcome, Script, Transcript, every_cut, every_truncation, every_truncation_of, hold,
+};
+
+fn prompt(text: &str) -> RpsTold {
+    RpsTold::Prompt(text.as_bytes().to_vec())
+}
+
+fn round(player1: Choice, player2: Choice) -> RpsTold {
+    RpsTold::Round(Round::of(player1, player2))
+}
+
+fn client(choices: &[Choice], bytes: &[u8], end: Option<How>) -> Transcript<RpsTold> {
+    hold(every_cut(&RpsClient::new(choices), bytes, end))
+}
+
+#[test]
+fn client_plays_three_rounds_and_acknowledges_each() {
+    let lines =
+        "Draw,Paper,Paper\nPick: Player1 win!,Stone,Scissor\r\nPick: Player2 wins!,Paper,Scissor\n";
+    let script = ["Pick: ", lines, "more"].concat();
+    let transcript =
+        hold(every_truncation(&RpsClient::new(&[Paper, Stone, Paper]), script.as_bytes()));
+    let ask = || prompt("Pick:");
+    assert_eq!(
+        transcript.events(),
+        [ask(), round(Paper, Paper), ask(), round(Stone, Scissor), ask(), round(Paper, Scissor)]
+    );
+    // Each line as it came.
+    let sent = "Paper\nDraw,Paper,Paper\nStone\nPlayer1 win!,Stone,Scissor\nPaper\nPlayer2 wins!,Paper,Scissor\n";
+    assert_eq!(String::from_utf8_lossy(&transcript.sent), sent);
+    assert_eq!(transcript.outcome, Outcome::Done);
+}
+
+#[test]
+fn client_understands_servers_that_glue() {
+    // The prompt's own colons, and a verdict that has no newline before the next prompt.
+    let script = b"1: or 2: or 3: Draw,Paper,PaperEnter: Draw,Stone,Stone Enter: Draw,Paper,Paper";
+    let transcript = hold(every_truncation(&RpsClient::new(&[Paper, Stone, Paper]), script));
+    assert_eq!(
+        transcript.events(),
+        [
+            prompt("1:"),
+            round(Paper, Paper),
+            prompt("Enter:"),
+            round(Stone, Stone),
+            prompt("Enter:"),
+            round(Paper, Paper),
+        ]
+    );
+    assert_eq!(transcript.outcome, Outcome::Done);
+    // Silence ends a prompt, and a line before it is for the person.
+    let bytes = b"Hi, player 1\nScissor? Player2 is thinking\nDraw,Paper,Paper\n";
+    let script = Script { bytes, silences: &[22], end: None };
+    let transcript = hold(every_truncation_of(&RpsClient::new(&[Paper]), &script));
+    let line = |text: &str| RpsTold::Line(text.as_bytes().to_vec());
+    assert_eq!(
+        transcript.events(),
+        [
+            line("Hi, player 1"),
+            prompt("Scissor?"),
+            line("Player2 is thinking"),
+            round(Paper, Paper)
+        ]
+    );
+    let transcript = client(&[], b"Scissor? ", None);
+    assert_eq!(transcript.outcome, Outcome::Waiting(Need::InputOrSilence(PROMPT_SILENCE_MS)));
+}
+
+#[test]
+fn client_names_what_a_server_does_wrong() {
+    let broke = "the server broke the protocol: ";
+    for (line, sentence) in [
+        ("Player1 wins!,Stone,Scissor", "it says that player 1 chose Stone, and Paper was sent"),
+        (
+            "Player1 wins!,Paper,Scissor",
+            "it says \"Player1 wins!,Paper,Scissor\", expected the verdict \"Player2 wins!\"",
+        ),
+        (
+            "Draw,Paper,Rock",
+            "byte 11 of a line is 0x52 ('R'), expected a verdict and two choices, with commas between them",
+        ),
+        (
+            "Draw,,Paper",
+            "byte 5 of a line is 0x2c (','), expected a verdict and two choices, with commas between them",
+        ),
+        (
+            "You lose,Paper,Scissor",
+            "byte 0 of a line is 0x59 ('Y'), expected a verdict and two choices, with commas between them",
+        ),
+    ] {
+        let script = ["Pick:", line, "\nPick:"].concat();
+        let transcript = client(&[Paper, Paper], script.as_bytes(), None);
+        assert_eq!(transcript.sentence(), [broke, sentence].concat());
+        assert_eq!(transcript.sent, b"Paper\n", "nothing is acknowledged");
+    }
+    let long = ["Pick:", &"x".repeat(LINE_MAX + 1), "\n"].concat();
+    let transcript = client(&[Paper], long.as_bytes(), None);
+    assert!(transcript.sentence().contains("a line is too long"));
+    for (bytes, how, sentence) in [
+        (&b"Pick: "[..], How::Closed, "the server closed the connection between messages"),
+        (
+            b"Pick: Dr",
+            How::Closed,
+            "the server closed the connection in the middle of a message, after 2 bytes",
+        ),
+        (b"Pick: ", How::TimedOut, "the server sent nothing more in time"),
+        (b"", How::Reset, "the server reset the connection between messages"),
+    ] {
+        assert_eq!(client(&[Paper], bytes, Some(how)).sentence(), sentence);
+    }
+}
+
+// ---------------------------------------------------------------- server
+
+#[test]
+fn server_plays_three_rounds() {
+    let role = RpsServer::new(&[Scissor, Scissor, Stone]);
+    let script = b"Paper\nPlayer2 wins!,Paper,Scissor\n scissor \r\nDraw,Scissor,Scissor\r\nPAPER\nPlayer1 wins!,Paper,Stone\nmore";
+    let transcript = hold(every_truncation(&role, script));
+    use rps::server::Event::{Chosen, Round as Told};
+    let rounds = [Round::of(Paper, Scissor), Round::of(Scissor, Scissor), Round::of(Paper, Stone)];
+    assert_eq!(
+        transcript.events(),
+        [Chosen, Told(rounds[0]), Chosen, Told(rounds[1]), Chosen, Told(rounds[2])]
+    );
+    let (mut sent, mut boundaries) = (Vec::new(), Vec::new());
+    for round in rounds {
+        boundaries.push(sent.len());
+        sent.extend_from_slice(PROMPT);
+        sent.extend_from_slice(format!("{round}\n").as_bytes());
+    }
+    assert_eq!((transcript.sent, transcript.boundaries), (sent, boundaries));
+    assert_eq!((transcript.consumed, transcript.outcome), (script.len() - 4, Outcome::Done));
+}
+
+#[test]
+fn server_says_nothing_of_the_others_choice_before_its_own() {
+    let transcript = hold(every_cut(&RpsServer::new(&[]), b"Paper\n", None));
+    assert_eq!(transcript.events(), [rps::server::Event::Chosen]);
+    assert_eq!(
+        (transcript.sent.as_slice(), transcript.outcome),
+        (PROMPT, Outcome::Waiting(Need::Command))
+    );
+}
+
+#[test]
+fn server_names_what_a_client_does_wrong() {
+    let broke = "the client broke the protocol: ";
+    let ack = "expected \"Draw,Paper,Paper\" back as the acknowledgement";
+    for (script, sentence) in [
+        ("1\n", "byte 0 of a line is 0x31 ('1'), expected Scissor, Paper or Stone".to_owned()),
+        ("\n", "a line is empty, expected Scissor, Paper or Stone".to_owned()),
+        ("Pape\n", "a line ends after 4 bytes, expected Scissor, Paper or Stone".to_owned()),
+        ("Paper\nPaper\n", format!("byte 0 of a line is 0x50 ('P'), {ack}")),
+        ("Paper\nDraw,Paper,Stone\n", format!("byte 11 of a line is 0x53 ('S'), {ack}")),
+        ("Paper\nDraw,Paper\n", format!("a line ends after 10 bytes, {ack}")),
+        ("Paper\nDraw,Paper,Paper!\n", format!("byte 16 of a line is 0x21 ('!'), {ack}")),
+        ("Paper\ndraw,Paper,Paper\n", format!("byte 0 of a line is 0x64 ('d'), {ack}")),
+    ] {
+        let transcript = hold(every_cut(&RpsServer::new(&[Paper; 3]), script.as_bytes(), None));
+        assert_eq!(transcript.sentence(), [broke, &sentence].concat());
+    }
+    for (bytes, how, sentence) in [
+        (&b""[..], How::Closed, "the client closed the connection between messages"),
+        (b"Paper\n", How::Closed, "the client closed the connection between messages"),
+        (
+            b"Paper\nDraw",
+            How::Closed,
+            "the client closed the connection in the middle of a message, after 4 bytes",
+        ),
+        (
+            b"Pap",
+            How::Reset,
+            "the client reset the connection in the middle of a message, after 3 bytes",
+        ),
+        (b"Paper\n", How::TimedOut, "the client sent nothing more in time"),
+    ] {
+        let transcript = hold(every_cut(&RpsServer::new(&[Paper; 3]), bytes, Some(how)));
+        assert_eq!(transcript.sentence(), sentence, "{bytes:?}");
+    }
+}
+
+#[test]
+fn choices_are_taken_only_in_their_turn() {
+    use rps::server::Command::Choose;
+    let (mut server, mut room) = (rps::Server::new(), [0; 64]);
+    assert_eq!(server.command(Choose(Paper), &mut room), Err(Refused::NotNow));
+    let mut input = &b"Stone\n"[..];
+    while !matches!(
+        server.step(Input::more(input), &mut room).map(|step| {
+            input = &input[step.consumed..];
+            step.then
+        }),
+        Ok(Then::Need(Need::Command))
+    ) {}
+    assert_eq!(server.command(Choose(Paper), &mut room[..25]), Err(Refused::NoRoom));
+    assert_eq!(server.command(Choose(Paper), &mut room), Ok(26));
+    assert!(room.starts_with(b"Player2 wins!,Stone,Paper\n"));
+    assert_eq!(server.command(Choose(Paper), &mut room), Err(Refused::NotNow));
+    assert_eq!(Verdict::of(Stone, Paper), Verdict::Player2);
+}
+
+#[test]
+fn machines_are_as_small_as_promised() {
+    use socklab_core::{coin, guess};
+    use std::mem::size_of;
+    assert_eq!((size_of::<coin::Client>(), size_of::<coin::Server>()), (16, 12));
+    assert_eq!((size_of::<guess::Client>(), size_of::<guess::Server>()), (4, 12));
+    assert_eq!((size_of::<rps::Client>(), size_of::<rps::Server>()), (4, 8));
+}

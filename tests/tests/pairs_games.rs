@@ -1,0 +1,66 @@
+//! Both ends of each game over a simulated link: they must agree on what happened.
+
+use socklab_core::coin::Side;
+use socklab_core::rps::Choice;
+use socklab_tests::pair::{Faults, talk};
+use socklab_tests::rng::Rng;
+use socklab_tests::role::{
+    CoinClient, CoinServer, GuessClient, GuessServer, RpsClient, RpsServer, coin_agrees,
+    guess_agrees, rps_agrees,
+};
+
+const SEEDS: u64 = 1_500;
+
+/// Runs `play` with as many seeds, without faults and with resets, and sees that the resets hit.
+fn over_any_link(salt: u64, play: impl Fn(&mut Rng, &Faults, u64) -> bool) {
+    let (mut cut, mut whole) = (0, 0);
+    for seed in 0..SEEDS {
+        let mut rng = Rng::new(seed ^ salt);
+        let faults = Faults::draw(&mut rng);
+        assert!(play(&mut rng, &faults, seed), "{seed}: not to its end");
+        let reset_after = Some(rng.below(700));
+        let is_whole = play(&mut rng, &Faults { reset_after, ..faults }, seed);
+        *if is_whole { &mut whole } else { &mut cut } += 1;
+    }
+    assert!(cut > 100 && whole > 10, "the resets miss: {cut} cut, {whole} whole");
+}
+
+#[test]
+fn head_or_tail() {
+    over_any_link(0xc011, |rng, faults, seed| {
+        const SOME: [&str; 8] = ["H", "T", "h", " t ", "", "x", "head", "HT"];
+        let mut answers: Vec<&str> = (0..rng.below(6)).map(|_| SOME[rng.below(8)]).collect();
+        answers.push(if rng.percent(50) { "Q" } else { "q " });
+        let toss = |rng: &mut Rng| if rng.percent(50) { Side::Head } else { Side::Tail };
+        let tosses: Vec<Side> = (0..rng.below(5)).map(|_| toss(rng)).collect();
+        let both =
+            talk(&CoinClient::new(&answers), &CoinServer::new(&tosses), faults, seed).unwrap();
+        coin_agrees(&answers, &tosses, faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
+        both.0.ended.is_ok()
+    });
+}
+
+#[test]
+fn high_or_low() {
+    over_any_link(0x60e5, |rng, faults, seed| {
+        let number = rng.within(1, 8) as i32;
+        let guesses: Vec<i32> = (0..5).map(|_| rng.within(0, 9) as i32).collect();
+        let both = talk(&GuessClient::new(&guesses), &GuessServer(number), faults, seed).unwrap();
+        guess_agrees(number, &guesses, faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
+        both.0.ended.is_ok()
+    });
+}
+
+#[test]
+fn scissor_paper_stone() {
+    over_any_link(0x4b5, |rng, faults, seed| {
+        // A player who has chosen for the last time has still to acknowledge the verdict.
+        let faults = &Faults { half_close: false, ..*faults };
+        let mut choices = || [(); 3].map(|()| Choice::ALL[rng.below(3)]);
+        let (player1, player2) = (choices(), choices());
+        let both =
+            talk(&RpsClient::new(&player1), &RpsServer::new(&player2), faults, seed).unwrap();
+        rps_agrees(&player1, &player2, faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
+        both.0.ended.is_ok()
+    });
+}
