@@ -140,6 +140,8 @@ pub(crate) struct Stream<I, O> {
     output: Buffer<O>,
     after: After,
     deaf: bool,
+    /// Whether bytes went through, in either direction, since [`has_moved`](Self::has_moved).
+    moved: bool,
 }
 
 impl<I, O> Stream<I, O>
@@ -147,6 +149,46 @@ where
     I: AsRef<[u8]> + AsMut<[u8]>,
     O: AsRef<[u8]> + AsMut<[u8]>,
 {
+    pub(crate) fn new(input: I, output: O) -> Self {
+        let input = Buffer::new(input);
+        let output = Buffer::new(output);
+        Self { input, output, after: After::More, deaf: false, moved: false }
+    }
+
+    /// Whether the buffers are large enough for this machine.
+    pub(crate) fn holds<M: Machine>(&self) -> Result<(), TooSmall> {
+        if self.input.capacity() < M::MIN_INPUT || self.output.capacity() < M::MIN_OUTPUT {
+            return Err(TooSmall { min_input: M::MIN_INPUT, min_output: M::MIN_OUTPUT });
+        }
+        Ok(())
+    }
+
+    /// As new: the buffers are for another connection.
+    #[cfg(feature = "nal")]
+    pub(crate) fn reset(&mut self) {
+        self.input.clear();
+        self.output.clear();
+        (self.after, self.deaf, self.moved) = (After::More, false, false);
+    }
+
+    /// Whether bytes have gone through, in either direction, since this was asked last.
+    #[cfg(feature = "nal")]
+    pub(crate) const fn has_moved(&mut self) -> bool {
+        core::mem::replace(&mut self.moved, false)
+    }
+
+    pub(crate) fn silent(&mut self) {
+        if self.after == After::More {
+            self.after = After::Silence;
+        }
+    }
+
+    /// Whether more may come, and the machine has not been told of any silence since bytes came.
+    #[cfg(feature = "nal")]
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.after, After::More)
+    }
+
     /// Room behind the input, so that `min_input` bytes of it can come to stand in one piece.
     pub(crate) fn room(&mut self, min_input: usize) -> &mut [u8] {
         self.room_and_pending(min_input).0
@@ -160,6 +202,7 @@ where
 
     pub(crate) fn received(&mut self, n: usize) {
         self.input.fill(n);
+        self.moved = true;
         if self.after == After::Silence {
             self.after = After::More;
         }
@@ -181,6 +224,7 @@ where
 
     pub(crate) fn sent(&mut self, n: usize) {
         self.output.consume(n);
+        self.moved = true;
     }
 
     pub(crate) fn cannot_send(&mut self) {
@@ -235,11 +279,9 @@ where
     /// [`TooSmall`] when `input` is shorter than [`Machine::MIN_INPUT`], or `output` than
     /// [`Machine::MIN_OUTPUT`].
     pub fn new(machine: M, input: I, output: O) -> Result<Self, TooSmall> {
-        if input.as_ref().len() < M::MIN_INPUT || output.as_ref().len() < M::MIN_OUTPUT {
-            return Err(TooSmall { min_input: M::MIN_INPUT, min_output: M::MIN_OUTPUT });
-        }
-        let (input, output) = (Buffer::new(input), Buffer::new(output));
-        Ok(Self { machine, stream: Stream { input, output, after: After::More, deaf: false } })
+        let stream = Stream::new(input, output);
+        stream.holds::<M>()?;
+        Ok(Self { machine, stream })
     }
 
     /// Machine and stream, for a driver whose loop is not to be there for each machine.
@@ -259,29 +301,15 @@ where
     ///
     /// The machine's. Send what is [`pending`](Self::pending) before you report it.
     pub fn step(&mut self) -> Result<Then<M::Event<'_>>, M::Error> {
-        match &self.stepped() {
+        match &stepped(&mut self.machine, &mut self.stream) {
             Ok(step) => Ok(step.then),
             Err(e) => Err(*e),
         }
     }
 
-    /// As [`step`](Self::step), with the counts. What is in it is best taken out by reference: an
-    /// event moved from one enum into the next is copied each time.
-    #[inline(always)]
+    #[cfg(feature = "nal")]
     pub(crate) fn stepped(&mut self) -> Result<Step<M::Event<'_>>, M::Error> {
-        let Stream { input, output, after, deaf } = &mut self.stream;
-        if *deaf {
-            output.clear();
-        }
-        // Field by field: the event goes on borrowing the storage while `start` moves.
-        let Buffer { storage, start, end } = input;
-        let input = Input { bytes: between(I::as_ref(storage), *start, *end), after: *after };
-        let step = step(&mut self.machine, input, output.room(M::MIN_OUTPUT));
-        if let Ok(Step { consumed, written, .. }) = &step {
-            output.fill(*written);
-            consume(start, *end, *consumed);
-        }
-        step
+        stepped(&mut self.machine, &mut self.stream)
     }
 
     /// Steps until something other than [`Then::Again`] is to be done, and says what.
@@ -307,11 +335,7 @@ where
     /// The machine's. After [`Refused::NoRoom`] send what is [`pending`](Self::pending) and try
     /// again.
     pub fn command(&mut self, command: M::Command<'_>) -> Result<(), Refused> {
-        // Everything: a command may be longer than MIN_OUTPUT.
-        let least = self.stream.output.capacity();
-        let written = self.machine.command(command, self.stream.output_room(least))?;
-        self.stream.output.fill(written);
-        Ok(())
+        self::command(&mut self.machine, &mut self.stream, command)
     }
 
     /// Queues payload that the machine is [`owed`](Machine::owed): as much as there is room for
@@ -343,9 +367,7 @@ where
 
     /// Nothing came for as long as [`Need::InputOrSilence`] asked.
     pub fn silent(&mut self) {
-        if self.stream.after == After::More {
-            self.stream.after = After::Silence;
-        }
+        self.stream.silent();
     }
 
     /// The stream from the peer has ended. The first ending counts.
@@ -379,6 +401,48 @@ where
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Failed;
+
+/// [`Session::step`] with the counts. What is in it is best taken out by reference: an event moved from
+/// one enum into the next is copied each time.
+#[inline(always)]
+pub(crate) fn stepped<'s, M: Machine, I, O>(
+    machine: &mut M,
+    Stream { input, output, after, deaf, .. }: &'s mut Stream<I, O>,
+) -> Result<Step<M::Event<'s>>, M::Error>
+where
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+{
+    if *deaf {
+        output.clear();
+    }
+    // Field by field: the event goes on borrowing the storage while `start` moves.
+    let Buffer { storage, start, end } = input;
+    let input = Input { bytes: between(I::as_ref(storage), *start, *end), after: *after };
+    let step = step(machine, input, output.room(M::MIN_OUTPUT));
+    if let Ok(Step { consumed, written, .. }) = &step {
+        output.fill(*written);
+        consume(start, *end, *consumed);
+    }
+    step
+}
+
+/// [`Session::command`].
+pub(crate) fn command<M: Machine, I, O>(
+    machine: &mut M,
+    stream: &mut Stream<I, O>,
+    command: M::Command<'_>,
+) -> Result<(), Refused>
+where
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+{
+    // Everything: a command may be longer than MIN_OUTPUT.
+    let least = stream.output.capacity();
+    let written = machine.command(command, stream.output_room(least))?;
+    stream.output.fill(written);
+    Ok(())
+}
 
 /// [`Session::advance`].
 pub(crate) fn advance<M: Machine, I, O>(

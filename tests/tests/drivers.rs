@@ -4,7 +4,7 @@
 use embedded_io::ErrorKind;
 use embedded_nal::TcpErrorKind;
 use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
-use socklab_core::machine::{After, How, Input, Machine, Need, Refused, Then};
+use socklab_core::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
 use socklab_core::session::{Application, Buffer, Session, Stop, TooSmall, pump};
 use socklab_core::{echo, math};
 use socklab_tests::oracle::{echo_message, echo_reply_bytes, question};
@@ -661,7 +661,6 @@ impl Application<math::Server> for Master {
 
 #[test]
 fn a_pool_of_two_serves_five_clients() {
-    use nonblocking::Served;
     for seed in 0..60 {
         let mut net = Net::new(seed);
         net.storm = (seed as usize * 7) % 80;
@@ -674,20 +673,22 @@ fn a_pool_of_two_serves_five_clients() {
                 (connection.unwrap(), None, 0)
             })
             .collect();
-        let mut server = nonblocking::Server::<Net, _, _, [u8; 4], [u8; 9], 2>::new(Socket::Idle);
+        let buffers = [([0; 4], [0; 9]); 2];
+        let mut server =
+            nonblocking::Server::<Net, _, _, _, _, 2>::new(Socket::Idle, buffers).unwrap();
         let (mut opened, mut done, mut rounds) = (0, 0, 0);
         let asked = std::rc::Rc::default();
         while clients.iter().any(|(_, secret, _)| secret.is_none()) || done < 5 {
             rounds += 1;
             assert!(rounds < 100_000, "seed {seed}: {opened} opened, {done} done");
-            let open = || {
-                let master = Master { left: 7, asked: std::rc::Rc::clone(&asked) };
-                (math::Server::new(), master, [0; 4], [0; 9])
+            let open = |_| {
+                opened += 1;
+                (math::Server::new(), Master { left: 7, asked: std::rc::Rc::clone(&asked) })
             };
-            let result = server.poll(&mut net, open, |served| match served {
-                Served::Opened(_) => opened += 1,
-                Served::Done => done += 1,
-                Served::Failed(e) => panic!("seed {seed}: {e}"),
+            let result = server.poll(&mut net, 0, open, |ended| {
+                assert_eq!((ended.outcome, ended.application.left), (Ok(()), 0), "seed {seed}");
+                assert!(ended.fault.is_none());
+                done += 1;
             });
             assert!(matches!(result, Ok(()) | Err(nb::Error::WouldBlock)));
             assert!(server.clients() <= 2 && opened - done == server.clients());
@@ -717,7 +718,6 @@ fn a_pool_of_two_serves_five_clients() {
 
 #[test]
 fn a_pool_loses_no_command_to_a_client_that_answers_early_and_reads_late() {
-    use nonblocking::Served;
     for seed in 0..30 {
         let mut net = Net::new(seed);
         // Less than a question goes onto the line at a time.
@@ -725,20 +725,19 @@ fn a_pool_loses_no_command_to_a_client_that_answers_early_and_reads_late() {
         let client = net.dial();
         let answers: Vec<u8> = (0..7_u32).rev().flat_map(|a| (a + 1).to_be_bytes()).collect();
         net.preset(&client, &answers, None);
-        let mut server = nonblocking::Server::<Net, _, _, [u8; 64], [u8; 9], 2>::new(Socket::Idle);
+        let buffers = [([0; 64], [0; 9]); 2];
+        let mut server =
+            nonblocking::Server::<Net, _, _, _, _, 2>::new(Socket::Idle, buffers).unwrap();
         let asked = std::rc::Rc::default();
         let (mut done, mut rounds, mut got) = (false, 0, vec![]);
         while !done {
             rounds += 1;
             assert!(rounds < 10_000, "seed {seed}: it hangs, {} bytes sent", got.len());
-            let open = || {
-                let master = Master { left: 7, asked: std::rc::Rc::clone(&asked) };
-                (math::Server::new(), master, [0; 64], [0; 9])
-            };
-            let result = server.poll(&mut net, open, |served| match served {
-                Served::Opened(_) => {}
-                Served::Done => done = true,
-                Served::Failed(e) => panic!("seed {seed}: {e}"),
+            let open =
+                |_| (math::Server::new(), Master { left: 7, asked: std::rc::Rc::clone(&asked) });
+            let result = server.poll(&mut net, 0, open, |ended| {
+                assert_eq!(ended.outcome, Ok(()), "seed {seed}");
+                done = true;
             });
             assert!(matches!(result, Ok(()) | Err(nb::Error::WouldBlock)));
             if rounds % 3 == 0 {
@@ -750,6 +749,121 @@ fn a_pool_loses_no_command_to_a_client_that_answers_early_and_reads_late() {
         assert_eq!(got, [&expected[..], b"Sopensesm"].concat(), "seed {seed}");
         assert_eq!(asked.get(), 8, "each command asked for is a command given");
     }
+}
+
+/// Writes a byte, pauses, writes another, waits for 50 ms of silence, then for the peer's end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Spaced {
+    First,
+    Paused,
+    Second,
+    Listening,
+    Waiting,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Gone(How);
+
+impl std::fmt::Display for Gone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl std::error::Error for Gone {}
+
+impl Machine for Spaced {
+    type Command<'c> = std::convert::Infallible;
+    type Event<'i> = usize;
+    type Error = Gone;
+    const MIN_INPUT: usize = 1;
+    const MIN_OUTPUT: usize = 1;
+
+    fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<usize>, Gone> {
+        if let After::End(how) = input.after {
+            return Err(Gone(how));
+        }
+        let (next, written, then) = match self {
+            Self::First => (Self::Paused, 1, Then::Again),
+            Self::Paused => (Self::Second, 0, Then::Boundary),
+            Self::Second => (Self::Listening, 1, Then::Again),
+            Self::Listening if input.after == After::Silence => {
+                (Self::Waiting, 0, Then::Event(input.bytes.len()))
+            }
+            Self::Listening => (Self::Listening, 0, Then::Need(Need::InputOrSilence(50))),
+            Self::Waiting => (Self::Waiting, 0, Then::Need(Need::Input)),
+        };
+        *self = next;
+        output[..written].fill(b'.');
+        Ok(Step::new(0, written, then))
+    }
+
+    fn command(&mut self, command: Self::Command<'_>, _: &mut [u8]) -> Result<usize, Refused> {
+        match command {}
+    }
+}
+
+struct Heard(Option<usize>);
+
+impl Application<Spaced> for Heard {
+    fn event(&mut self, bytes: usize) {
+        assert_eq!(self.0.replace(bytes), None, "one silence, one event");
+    }
+}
+
+#[test]
+fn a_pool_keeps_pauses_tells_of_silence_and_gives_up_silent_clients() {
+    for (seed, start) in (0_u32..40).map(|seed| (seed, (seed * 37).wrapping_sub(700))) {
+        let mut net = Net::new(seed.into());
+        let client = net.dial();
+        let buffers = [([0; 4], [0; 4]); 2];
+        let mut server =
+            nonblocking::Server::<Net, Spaced, Heard, _, _, 2>::new(Socket::Idle, buffers).unwrap();
+        server.set_pace(20);
+        server.set_timeout(Some(1000));
+        let (mut at, mut sent, mut ended, mut waits) = (0_u32, vec![], None, vec![]);
+        while ended.is_none() {
+            assert!(at < 2000, "seed {seed}: it is not given up");
+            let now = start.wrapping_add(at);
+            let open = |_| (Spaced::First, Heard(None));
+            let polled = server.poll(&mut net, now, open, |e| {
+                assert!(e.fault.is_none());
+                ended = Some((at, e.outcome, e.application.0));
+            });
+            sent.extend(net.take(&client).iter().map(|_| at));
+            if polled.is_err() {
+                // The net is ready at once: only the time has to pass.
+                let wait = server.wait(now).filter(|_| sent.len() == 2).unwrap_or(1);
+                assert!(wait > 0, "seed {seed}: it would spin");
+                if sent.len() == 2 {
+                    waits.push(wait);
+                }
+                at += wait;
+            }
+        }
+        let (first, second) = (sent[0], sent[1]);
+        assert!(second - first >= 20, "seed {seed}: {sent:?}");
+        // Told of the silence after 50 ms, given up after 1000 since the last byte went through.
+        let (end, outcome, heard) = ended.unwrap();
+        assert_eq!((outcome, heard), (Err(Gone(How::TimedOut)), Some(0)), "seed {seed}");
+        assert!((1000..1100).contains(&(end - second)), "seed {seed}: {end} {sent:?}");
+        assert!(waits.len() < 40, "seed {seed}: {waits:?}");
+        assert_eq!(server.clients(), 0);
+    }
+}
+
+#[test]
+fn a_pool_says_at_once_that_its_buffers_are_too_small() {
+    let buffers = [([0; 43], [0; 4]); 1];
+    let server =
+        nonblocking::Server::<Net, echo::Server, Deaf, _, _, 1>::new(Socket::Idle, buffers);
+    assert_eq!(server.err(), Some(TooSmall { min_input: 44, min_output: 4 }));
+}
+
+struct Deaf;
+
+impl Application<echo::Server> for Deaf {
+    fn event(&mut self, _: echo::server::Event) {}
 }
 
 // ---------------------------------------------------------------- async

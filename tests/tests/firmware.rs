@@ -182,6 +182,7 @@ fn a_client_that_fails_is_named_in_the_log() {
 
     // Nothing comes from it: the board does not keep a place for it for ever.
     assert_eq!(read_all(&mut connect()), b"");
+    board.wait_for("Error { cut: Cut { how: TimedOut, got: 0, want: 0 }, right: 0 }");
 
     let log = ended(&board.finish(), 0);
     assert_eq!(log.matches("has failed").count(), 3, "{log}");

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use embedded_io::{ErrorKind, ErrorType, Read, Write};
 use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack};
-use socklab_core::driver::nonblocking::Served;
+use socklab_core::driver::nonblocking::Ended;
 use socklab_core::driver::{Next, asynch, blocking, nonblocking};
 use socklab_core::machine::{How, Input, Machine};
 use socklab_core::session::{Application, pump};
@@ -368,21 +368,17 @@ fn the_server_pool_does_not_allocate() {
     let (mut opened, mut done) = (0, 0);
     armed(|| {
         let mut stack = Listening(Stack(Wire::new(ECHO)), false);
-        let mut pool = nonblocking::Server::<_, echo::Server, Player<_>, _, _, 2>::new(());
-        let open = || {
-            (
-                echo::Server::new(),
-                Player { says: |_| None, said: 0, events: 0 },
-                [0_u8; 64],
-                [0_u8; 16],
-            )
+        let mut pool = nonblocking::Server::<_, echo::Server, Player<_>, _, _, 2>::new(
+            (),
+            [([0_u8; 64], [0_u8; 16]); 2],
+        )
+        .unwrap();
+        let mut open = |_| {
+            opened += 1;
+            (echo::Server::new(), Player { says: |_| None, said: 0, events: 0 })
         };
-        let mut report = |served| match served {
-            Served::Opened(_) => opened += 1,
-            Served::Done => done += 1,
-            Served::Failed(_) => {}
-        };
-        while pool.poll(&mut stack, open, &mut report).is_ok() {}
+        let mut report = |ended: Ended<'_, _, _, _>| done += usize::from(ended.outcome.is_ok());
+        while pool.poll(&mut stack, 0, &mut open, &mut report).is_ok() {}
     });
     assert_eq!((opened, done), (1, 1));
 }

@@ -23,6 +23,8 @@ pub struct Connection<R, W, M, I, O> {
     writer: W,
     session: Session<M, I, O>,
     unflushed: bool,
+    /// A boundary has been said, and what comes before it not all been sent.
+    at_boundary: bool,
 }
 
 type Result<E, M, X> = core::result::Result<X, Error<<M as Machine>::Error, E>>;
@@ -54,7 +56,7 @@ where
         output: O,
     ) -> core::result::Result<Self, TooSmall> {
         let session = Session::new(machine, input, output)?;
-        Ok(Self { reader, writer, session, unflushed: false })
+        Ok(Self { reader, writer, session, unflushed: false, at_boundary: false })
     }
 
     /// The machine, to look at.
@@ -89,7 +91,9 @@ where
     /// As [`next`](Self::next).
     pub async fn advance(&mut self) -> Result<R::Error, M, Next<()>> {
         loop {
-            let then = self.session.advance();
+            // A boundary is said once, and stays until all before it has been sent: `next` may be dropped.
+            let then = if self.at_boundary { Ok(Then::Boundary) } else { self.session.advance() };
+            self.at_boundary = matches!(then, Ok(Then::Boundary));
             match then {
                 Ok(Then::Event(())) => return Ok(Next::Event(())),
                 Ok(Then::Abort) => return Ok(Next::Abort),
@@ -112,7 +116,10 @@ where
                     flushed?;
                     match then {
                         Then::Need(Need::Command) => return Ok(Next::Command),
-                        Then::Boundary => return Ok(Next::Boundary),
+                        Then::Boundary => {
+                            self.at_boundary = false;
+                            return Ok(Next::Boundary);
+                        }
                         Then::Done => return Ok(Next::Done),
                         _ => self.read().await?,
                     }

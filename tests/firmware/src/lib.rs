@@ -16,7 +16,6 @@
 pub mod args;
 pub mod clock;
 pub mod ethernet;
-pub mod lease;
 pub mod nal;
 pub mod ram;
 pub mod serve;

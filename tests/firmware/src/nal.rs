@@ -66,15 +66,12 @@ pub struct Stack<const N: usize> {
     sockets: SocketSet<'static>,
     slots: [Slot; N],
     next_port: u16,
-    idle_timeout: Option<Duration>,
 }
 
 #[derive(Clone, Copy)]
 struct Slot {
     handle: SocketHandle,
     usage: Usage,
-    /// When bytes went through last.
-    moved: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -113,8 +110,6 @@ pub enum Error {
     Refused,
     /// The connection is gone: reset, or its peer has fallen silent.
     Lost,
-    /// Nothing went through for as long as [`Stack::set_idle_timeout`] allows.
-    Silent,
     /// We have closed it ourselves.
     Closed,
 }
@@ -157,16 +152,10 @@ impl<const N: usize> Stack<N> {
                 tcp::Socket::new(tcp::SocketBuffer::new(rx), tcp::SocketBuffer::new(tx));
             // A quiz is small messages back and forth; the driver puts together what belongs so.
             socket.set_nagle_enabled(false);
-            Slot { handle: sockets.add(socket), usage: Usage::Free, moved: Instant::ZERO }
+            Slot { handle: sockets.add(socket), usage: Usage::Free }
         });
         let next_port = FIRST_PORT | seed as u16;
-        Self { ethernet, interface, sockets, slots, next_port, idle_timeout: None }
-    }
-
-    /// A connection on which no byte has gone through for so long is [`Error::Silent`] from then
-    /// on. Without it, whoever connects and says nothing keeps a socket for ever.
-    pub fn set_idle_timeout(&mut self, timeout: Duration) {
-        self.idle_timeout = Some(timeout);
+        Self { ethernet, interface, sockets, slots, next_port }
     }
 
     /// Moves what there is to move, in both directions.
@@ -192,8 +181,7 @@ impl<const N: usize> Stack<N> {
             let now = clock::now();
             let deadlines = self.slots.iter().filter_map(|slot| match slot.usage {
                 Usage::Closing(until) => Some(until),
-                Usage::Open => self.idle_timeout.map(|timeout| slot.moved + timeout),
-                Usage::Free | Usage::Waiting(_) => None,
+                Usage::Free | Usage::Waiting(_) | Usage::Open => None,
             });
             // Nothing of this when there is something to send: it must not wait for a tick.
             let due = self.interface.poll_at(now, &self.sockets);
@@ -217,8 +205,7 @@ impl<const N: usize> Stack<N> {
     }
 
     fn open(&mut self, index: usize) {
-        let slot = &mut self.slots[index];
-        (slot.usage, slot.moved) = (Usage::Open, clock::now());
+        self.slots[index].usage = Usage::Open;
     }
 
     fn socket_of(&mut self, slot: usize) -> Result<&mut tcp::Socket<'static>, Error> {
@@ -230,20 +217,6 @@ impl<const N: usize> Stack<N> {
         match socket.0 {
             Kind::Connection(slot) => self.socket_of(slot),
             _ => Err(Error::WrongKind),
-        }
-    }
-
-    /// So many bytes went through, or none could: `WouldBlock`, but not for ever.
-    fn moved(&mut self, socket: &Socket, n: usize, of: usize) -> nb::Result<usize, Error> {
-        let Kind::Connection(index) = socket.0 else { return Err(Error::WrongKind.into()) };
-        let (slot, now) = (&mut self.slots[index], clock::now());
-        if n > 0 || of == 0 {
-            slot.moved = now;
-            return Ok(n);
-        }
-        match self.idle_timeout {
-            Some(timeout) if now >= slot.moved + timeout => Err(Error::Silent.into()),
-            _ => Err(nb::Error::WouldBlock),
         }
     }
 
@@ -327,7 +300,8 @@ impl<const N: usize> TcpClientStack for Stack<N> {
     fn send(&mut self, socket: &mut Socket, buffer: &[u8]) -> nb::Result<usize, Error> {
         let tcp = self.connection(socket)?;
         match tcp.send_slice(buffer) {
-            Ok(n) => self.moved(socket, n, buffer.len()),
+            Ok(0) if !buffer.is_empty() => Err(nb::Error::WouldBlock),
+            Ok(n) => Ok(n),
             Err(tcp::SendError::InvalidState) if tcp.is_open() => Err(Error::Closed.into()),
             Err(tcp::SendError::InvalidState) => Err(Error::Lost.into()),
         }
@@ -335,7 +309,8 @@ impl<const N: usize> TcpClientStack for Stack<N> {
 
     fn receive(&mut self, socket: &mut Socket, buffer: &mut [u8]) -> nb::Result<usize, Error> {
         match self.connection(socket)?.recv_slice(buffer) {
-            Ok(n) => self.moved(socket, n, buffer.len()),
+            Ok(0) if !buffer.is_empty() => Err(nb::Error::WouldBlock),
+            Ok(n) => Ok(n),
             Err(tcp::RecvError::Finished) => Ok(0),
             Err(tcp::RecvError::InvalidState) => Err(Error::Lost.into()),
         }

@@ -2,11 +2,13 @@
 
 use embedded_nal::{TcpClientStack, TcpFullStack};
 use socklab_core::Machine;
-use socklab_core::driver::nonblocking::{Served, Server};
+use socklab_core::driver::nonblocking::{Ended, Server};
 use socklab_core::session::Application;
 
+use smoltcp::time::Duration;
+
 use crate::nal::{self, Stack};
-use crate::ram;
+use crate::{clock, ram};
 
 /// So many clients are served at a time.
 pub const CLIENTS: usize = 2;
@@ -14,47 +16,72 @@ pub const CLIENTS: usize = 2;
 /// So many sockets that takes: one for each client, and those that listen meanwhile.
 pub const SOCKETS: usize = CLIENTS + nal::BACKLOG;
 
-/// Serves on `port` until so many sessions have ended; 0 serves for ever. `open` makes what a
-/// session is made of.
+/// What the driver buffers for each of them: input and output.
+pub type Buffers<const SIZE: usize> = [([u8; SIZE], [u8; SIZE]); CLIENTS];
+
+/// What they start as.
+pub const fn buffers<const SIZE: usize>() -> Buffers<SIZE> {
+    [([0; SIZE], [0; SIZE]); CLIENTS]
+}
+
+/// The pool's clock, which may wrap: it does after 50 days.
+fn now() -> u32 {
+    clock::millis() as u32
+}
+
+/// Serves on `port` until so many sessions have ended; 0 serves for ever. A client is given up after
+/// `timeout` seconds of silence. `open` makes what a session is made of.
 ///
 /// # Errors
 ///
 /// When the network cannot listen there.
-pub fn serve<M, A, B>(
+pub fn serve<M, A, const SIZE: usize>(
     stack: &mut Stack<SOCKETS>,
     port: u16,
     sessions: u32,
-    mut open: impl FnMut() -> (M, A, B, B),
+    timeout: u32,
+    buffers: &'static mut Buffers<SIZE>,
+    mut open: impl FnMut() -> (M, A),
 ) -> Result<(), nal::Error>
 where
     M: Machine<Error: defmt::Format>,
     A: Application<M>,
-    B: AsRef<[u8]> + AsMut<[u8]>,
 {
     let mut listener = stack.socket()?;
     stack.bind(&mut listener, port)?;
     stack.listen(&mut listener)?;
-    let mut server: Server<_, M, A, B, B, CLIENTS> = Server::new(listener);
+    let buffers = buffers.each_mut().map(|(input, output)| (&mut input[..], &mut output[..]));
+    let mut server = Server::<_, M, A, _, _, CLIENTS>::new(listener, buffers)
+        .unwrap_or_else(|e| defmt::panic!("{}", e));
+    server.set_timeout(Some(timeout.saturating_mul(1000)));
     defmt::info!("listening on port {=u16}", port);
 
     let mut ended = 0_u32;
     while sessions == 0 || ended < sessions {
         let before = ended;
         stack.poll();
-        let polled = server.poll(stack, &mut open, |served| match served {
-            Served::Opened(peer) => defmt::info!("{}: connected", peer),
-            Served::Done => {
-                defmt::info!("a session has ended as it should");
+        let connected = |peer| {
+            defmt::info!("{}: connected", peer);
+            open()
+        };
+        let polled =
+            server.poll(stack, now(), connected, |Ended { peer, outcome, fault, .. }| {
+                match outcome {
+                    Ok(()) => defmt::info!("{}: the session has ended as it should", peer),
+                    Err(e) => defmt::warn!("{}: the session has failed: {}", peer, e),
+                }
+                if let Some(fault) = fault {
+                    defmt::warn!("{}: the network said: {}", peer, fault);
+                }
                 ended = ended.wrapping_add(1);
-            }
-            Served::Failed(e) => {
-                defmt::warn!("a session has failed: {}", e);
-                ended = ended.wrapping_add(1);
-            }
-        });
+            });
         match polled {
             Ok(()) => {}
-            Err(nb::Error::WouldBlock) => stack.wait(None),
+            Err(nb::Error::WouldBlock) => {
+                let until =
+                    server.wait(now()).map(|ms| clock::now() + Duration::from_millis(ms.into()));
+                stack.wait(until);
+            }
             Err(nb::Error::Other(e)) => return Err(e),
         }
         // A server has no end at which to say it.

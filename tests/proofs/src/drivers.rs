@@ -1,5 +1,6 @@
 //! The three drivers, over transports that may say anything.
 
+use core::net::SocketAddr;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
@@ -57,15 +58,19 @@ type Pool<M> = nonblocking::Server<Net, M, Player<M>, Bytes, Bytes, 2>;
 fn poll<M: Machine>(
     pool: &mut Pool<M>,
     stack: &mut Net,
-    open: fn() -> (M, Player<M>, Bytes, Bytes),
-    report: fn(nonblocking::Served<M::Error>),
+    now: u32,
+    open: fn(SocketAddr) -> (M, Player<M>),
+    report: fn(nonblocking::Ended<'_, Player<M>, M::Error, Fault>),
 ) -> nb::Result<(), Fault> {
-    pool.poll(stack, open, report)
+    pool.poll(stack, now, open, report)
 }
 
-const fn pool<M: Machine>() -> Kept<4> {
+const fn pool<M: Machine>() -> Kept<7> {
     Kept([
         Pool::<M>::new as Function,
+        Pool::<M>::set_pace as Function,
+        Pool::<M>::set_timeout as Function,
+        Pool::<M>::wait as Function,
         Pool::<M>::clients as Function,
         Pool::<M>::command as Function,
         poll::<M> as Function,
@@ -73,7 +78,7 @@ const fn pool<M: Machine>() -> Kept<4> {
 }
 
 /// The server pool of each server.
-pub static POOL: [Kept<4>; 2] = [pool::<math::Server>(), pool::<echo::Server>()];
+pub static POOL: [Kept<7>; 2] = [pool::<math::Server>(), pool::<echo::Server>()];
 
 type Small = [u8; 64];
 
@@ -96,15 +101,24 @@ type SmallPool<M> = nonblocking::Server<Net, M, Player<M>, Small, Small, 2>;
 fn serve<M: Machine>(
     pool: &mut SmallPool<M>,
     stack: &mut Net,
-    open: fn() -> (M, Player<M>, Small, Small),
-    report: fn(nonblocking::Served<M::Error>),
+    now: u32,
+    open: fn(SocketAddr) -> (M, Player<M>),
+    report: fn(nonblocking::Ended<'_, Player<M>, M::Error, Fault>),
 ) -> nb::Result<(), Fault> {
-    pool.poll(stack, open, report)
+    pool.poll(stack, now, open, report)
+}
+
+/// What a server's firmware calls.
+const fn server<M: Machine>() -> Kept<3> {
+    Kept([
+        SmallPool::<M>::new as Function,
+        serve::<M> as Function,
+        SmallPool::<M>::wait as Function,
+    ])
 }
 
 /// A server of each protocol for two clients at a time, in buffers of 64 bytes.
-pub static NAL_SERVERS: [Kept<1>; 2] =
-    [Kept([serve::<math::Server> as Function]), Kept([serve::<echo::Server> as Function])];
+pub static NAL_SERVERS: [Kept<3>; 2] = [server::<math::Server>(), server::<echo::Server>()];
 
 type Async<M> = asynch::Connection<Wire, Wire, M, Bytes, Bytes>;
 type Told<'c, M> = Result<Next<<M as Machine>::Event<'c>>, Error<<M as Machine>::Error, ErrorKind>>;

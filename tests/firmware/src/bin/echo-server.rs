@@ -7,21 +7,18 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use smoltcp::time::Duration;
 use socklab_core::echo::Server;
 use socklab_core::echo::server::Event;
 use socklab_core::session::Application;
-use socklab_firmware::lease::Pool;
 use socklab_firmware::nal::{self, Stack};
-use socklab_firmware::serve::{CLIENTS, SOCKETS, serve};
+use socklab_firmware::serve::{self, SOCKETS, serve};
 use socklab_firmware::{Exit, args, exit, start};
 use static_cell::ConstStaticCell;
 
 /// What the driver buffers in each direction; a message may be as long as it likes.
 const BUFFER: usize = 1024;
 
-static SESSIONS: ConstStaticCell<[[u8; BUFFER]; 2 * CLIENTS]> =
-    ConstStaticCell::new([[0; BUFFER]; 2 * CLIENTS]);
+static SESSIONS: ConstStaticCell<serve::Buffers<BUFFER>> = ConstStaticCell::new(serve::buffers());
 static STORAGE: ConstStaticCell<nal::Sockets<SOCKETS>> = ConstStaticCell::new(nal::sockets());
 static BUFFERS: ConstStaticCell<nal::Buffers<SOCKETS, 4096, 4096>> =
     ConstStaticCell::new(nal::buffers());
@@ -41,11 +38,8 @@ fn main() -> ! {
         exit(Exit::Usage);
     }
     let mut stack = Stack::new(ethernet, STORAGE.take(), BUFFERS.take(), seed);
-    stack.set_idle_timeout(Duration::from_secs(timeout));
-    let buffers = Pool::new(SESSIONS.take());
-    let buffer = || buffers.lease().expect("there are two for each client");
-    let open = || (Server::new(), Log, buffer(), buffer());
-    let served = serve(&mut stack, port, sessions, open);
+    let open = || (Server::new(), Log);
+    let served = serve(&mut stack, port, sessions, timeout, SESSIONS.take(), open);
     exit(match served {
         Ok(()) => Exit::Done,
         Err(e) => {

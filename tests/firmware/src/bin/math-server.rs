@@ -10,18 +10,18 @@
 use core::cell::Cell;
 
 use cortex_m_rt::entry;
-use smoltcp::time::Duration;
 use socklab_core::math::server::{Command, Event};
 use socklab_core::math::{Question, Secret, Server};
 use socklab_core::session::Application;
 use socklab_firmware::nal::{self, Stack};
-use socklab_firmware::serve::{SOCKETS, serve};
+use socklab_firmware::serve::{self, SOCKETS, serve};
 use socklab_firmware::{Exit, args, exit, start};
 use static_cell::ConstStaticCell;
 
 /// Messages have 4 and 9 bytes; a client may answer early.
 const BUFFER: usize = 64;
 
+static SESSIONS: ConstStaticCell<serve::Buffers<BUFFER>> = ConstStaticCell::new(serve::buffers());
 static STORAGE: ConstStaticCell<nal::Sockets<SOCKETS>> = ConstStaticCell::new(nal::sockets());
 static BUFFERS: ConstStaticCell<nal::Buffers<SOCKETS, 256, 256>> =
     ConstStaticCell::new(nal::buffers());
@@ -47,11 +47,10 @@ fn main() -> ! {
         exit(Exit::Usage);
     }
     let mut stack = Stack::new(ethernet, STORAGE.take(), BUFFERS.take(), seed);
-    stack.set_idle_timeout(Duration::from_secs(timeout));
     let random = Random(Cell::new(seed));
-    let served = serve(&mut stack, port, sessions, || {
+    let served = serve(&mut stack, port, sessions, timeout, SESSIONS.take(), || {
         let quiz = Quiz { random: &random, left: rounds, secret: Secret(secret) };
-        (Server::new(), quiz, [0; BUFFER], [0; BUFFER])
+        (Server::new(), quiz)
     });
     exit(match served {
         Ok(()) => Exit::Done,
