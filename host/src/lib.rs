@@ -32,6 +32,7 @@
 #![cfg(unix)]
 
 pub mod add;
+pub mod chat;
 pub mod echo;
 pub mod hello;
 pub mod math;

@@ -40,8 +40,9 @@ impl<C: Args + Run, S: Args + Run> Run for Role<C, S> {
 #[command(next_display_order = 100)]
 pub(super) struct Common {
     /// How long to wait for a connection, and for a silent peer: 30, 500ms, 2min, or none
-    #[arg(long, global = true, value_name = "TIME", default_value = "30s")]
-    timeout: Timeout,
+    /// [default: 30s, and none for a peer who is a person]
+    #[arg(long, global = true, value_name = "TIME")]
+    timeout: Option<Timeout>,
     /// Show every message on stderr: time, direction, bytes, meaning
     #[arg(long, global = true)]
     trace: bool,
@@ -135,6 +136,13 @@ impl FromStr for Listen {
         }
         let port = port.parse().map_err(|_| "expected a port from 0 to 65535")?;
         Ok(Self(host.to_owned(), port))
+    }
+}
+
+impl Listen {
+    /// What a listener binds to.
+    pub(super) fn addrs(&self) -> impl ToSocketAddrs + fmt::Debug {
+        ListenAddr(self)
     }
 }
 
@@ -234,8 +242,14 @@ impl<P: fmt::Display> From<net::Error<P>> for Failure {
 }
 
 impl Common {
-    pub(super) const fn timeout(&self) -> Option<Duration> {
-        self.timeout.0
+    /// How long to wait for a connection, and for a program.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.timeout.map_or(Some(net::DEFAULT_TIMEOUT), |timeout| timeout.0)
+    }
+
+    /// How long to wait for a person: as long as it takes, if nobody says otherwise.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.timeout.and_then(|timeout| timeout.0)
     }
 
     pub(super) fn output(&self, raw: bool) -> Output {
@@ -347,9 +361,8 @@ impl Common {
         raise_descriptor_limit();
         let mut limits = Limits { idle: self.timeout(), ..Limits::default() };
         limits.pace = pace.unwrap_or(limits.pace);
-        let server = Server::bind(ListenAddr(listen), service(sessions.clone()))?
-            .limits(limits)
-            .observed(trace);
+        let server =
+            Server::bind(listen.addrs(), service(sessions.clone()))?.limits(limits).observed(trace);
         let stopper = server.stopper();
         let _ = stop.set(stopper.clone());
         let handle = signals.handle();

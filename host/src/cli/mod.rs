@@ -1,6 +1,7 @@
 //! The command line: one definition for parsing, help, completions and the man page.
 
 mod add;
+mod chat;
 mod common;
 mod echo;
 mod hello;
@@ -66,6 +67,9 @@ enum Command {
     /// Greetings: the server says hello, and the client may too
     #[command(subcommand)]
     Hello(Role<hello::ClientArgs, hello::ServerArgs>),
+    /// A conversation, a line at a time
+    #[command(subcommand)]
+    Chat(Role<chat::ClientArgs, chat::ServerArgs>),
     /// Length-prefixed messages that come back without their first ten characters
     #[command(subcommand)]
     Echo(Role<echo::ClientArgs, echo::ServerArgs>),
@@ -94,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Math(role) => role.run(&common),
         Command::Add(role) => role.run(&common),
         Command::Hello(role) => role.run(&common),
+        Command::Chat(role) => role.run(&common),
         Command::Echo(role) => role.run(&common),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -170,6 +170,13 @@ impl<M: Machine> Client<M> {
         self
     }
 
+    /// Waits for a silent peer for another time than for the connection; `None` for ever.
+    #[must_use]
+    pub const fn patient(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
     /// The address that took the connection.
     pub const fn peer(&self) -> SocketAddr {
         self.peer

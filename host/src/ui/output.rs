@@ -75,7 +75,6 @@ impl Output {
 
     /// A result that is one line, when plain results are wanted. For programs with a keyboard: it
     /// does not mix with what is being typed.
-    #[allow(dead_code, reason = "its users are being written")]
     pub(crate) fn line(&mut self, bytes: &[u8]) -> io::Result<()> {
         above(|| self.piece(bytes).and_then(|()| self.end()))
     }

@@ -210,6 +210,22 @@ impl Keyboard {
         matches!(queue.lines.front(), Some(Entry::End)).then_some(Typed::End)
     }
 
+    /// Whether a person types, and not a script.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.kind != Kind::Pipe
+    }
+
+    /// Drops what a person typed ahead; a script's lines stay.
+    pub(crate) fn forget(&self) {
+        if self.is_terminal() {
+            self.shared.queue().lines.retain(|entry| matches!(entry, Entry::End));
+            self.shared.changed.notify_all();
+            if let Some(screen) = screen::lock().as_mut() {
+                screen.forget();
+            }
+        }
+    }
+
     /// So many lines were typed and not taken.
     pub(crate) fn left(&self) -> usize {
         let queue = self.shared.queue();

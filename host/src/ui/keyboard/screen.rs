@@ -165,6 +165,12 @@ impl Screen {
         self.commit(line);
     }
 
+    /// What was typed ahead is not wanted any more.
+    pub(super) fn forget(&mut self) {
+        self.ahead = 0;
+        self.draw();
+    }
+
     /// What the terminal sent.
     pub(super) fn typed(&mut self, bytes: &[u8]) -> (Vec<Entered>, bool) {
         let mut entered = Vec::new();

@@ -1,0 +1,300 @@
+//! A conversation in lines, in turns or duplex.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::Waker;
+use socklab_core::chat::{Chat, Command, Event};
+pub use socklab_core::chat::{Error as ChatError, says_bye};
+use socklab_core::driver::Next;
+
+use crate::net::{self, Accepted, DEFAULT_TIMEOUT, DialError, Ended, Observer, Target, Wake};
+
+/// What a conversation buffers each way, in bytes: a few lines of the longest kind.
+const BUFFER: usize = 4096;
+
+/// Why a conversation ended before anybody said BYE.
+pub type Error = net::Error<ChatError>;
+
+/// One side of a conversation, with another program or with the person before it.
+///
+/// ```no_run
+/// use socklab::chat::{Conversation, Heard};
+///
+/// let mut conversation = Conversation::connect(("localhost", 12345), false)?;
+/// while let Some(heard) = conversation.next()? {
+///     match heard {
+///         Heard::Line(text) | Heard::Bye(text) => println!("{}", text.escape_ascii()),
+///         Heard::YourTurn => conversation.say(b"Bye!")?,
+///     }
+/// }
+/// conversation.close();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Conversation {
+    inner: net::Client<Chat>,
+}
+
+/// What happened in a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The other side said this.
+    Line(Vec<u8>),
+    /// The other side said this, and it was the last line.
+    Bye(Vec<u8>),
+    /// It is our turn to say something. In duplex it always is, and this is not told.
+    YourTurn,
+}
+
+impl Conversation {
+    /// Connects to a server, waiting 30 s at the most. What the other side says is waited for as
+    /// long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`].
+    pub fn connect(target: impl Into<Target>, duplex: bool) -> Result<Self, DialError> {
+        Self::connect_with(&target.into(), duplex, Some(DEFAULT_TIMEOUT), None)
+    }
+
+    /// Connects with another timeout, and waits for each line at the most for so long. `None`
+    /// waits for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`].
+    pub fn connect_with(
+        target: &Target,
+        duplex: bool,
+        timeout: Option<Duration>,
+        patience: Option<Duration>,
+    ) -> Result<Self, DialError> {
+        let machine = if duplex { Chat::duplex() } else { Chat::client() };
+        let inner = net::Client::connect(target, machine, BUFFER, timeout)?;
+        Ok(Self { inner: inner.patient(patience) })
+    }
+
+    /// The server's side, with a client that has come to a [`Listener`](net::Listener).
+    ///
+    /// # Errors
+    ///
+    /// When the system has no poll to spare.
+    pub fn accepted(
+        accepted: Accepted,
+        duplex: bool,
+        patience: Option<Duration>,
+    ) -> io::Result<Self> {
+        let machine = if duplex { Chat::duplex() } else { Chat::server() };
+        Ok(Self { inner: net::Client::accepted(accepted, machine, BUFFER, patience)? })
+    }
+
+    /// Shows every byte to `observer`.
+    #[must_use]
+    pub fn observed(self, observer: Option<Box<dyn Observer>>) -> Self {
+        Self { inner: self.inner.observed(observer) }
+    }
+
+    /// The other side's address.
+    pub const fn peer(&self) -> SocketAddr {
+        self.inner.peer()
+    }
+
+    /// Whether something may be said now.
+    pub const fn may_speak(&self) -> bool {
+        self.inner.machine().may_speak()
+    }
+
+    /// Waits for what happens next; `None` when somebody has said BYE, and all is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], each way of failing with its name.
+    #[expect(clippy::should_implement_trait, reason = "it fails, and a failure repeats")]
+    pub fn next(&mut self) -> Result<Option<Heard>, Error> {
+        loop {
+            let next = self.inner.next()?;
+            if let Some(heard) = heard(next) {
+                return Ok(heard);
+            }
+        }
+    }
+
+    /// As [`next`](Self::next), but does not wait: `None` when nothing has happened yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn try_next(&mut self) -> Result<Option<Option<Heard>>, Error> {
+        loop {
+            let Some(next) = self.inner.try_next()? else { return Ok(None) };
+            if let Some(heard) = heard(next) {
+                return Ok(Some(heard));
+            }
+        }
+    }
+
+    /// Says a line, without its end. One that [`says_bye`] is the last.
+    ///
+    /// # Errors
+    ///
+    /// [`net::Error::Refused`] when it is not our turn, or it is no line: longer than
+    /// [`LINE_MAX`](socklab_core::wire::LINE_MAX), say.
+    pub fn say(&mut self, line: &[u8]) -> Result<(), Error> {
+        self.inner.command(Command::Say(line))
+    }
+
+    /// As [`say`](Self::say), but does not wait for room: whether there was any.
+    ///
+    /// # Errors
+    ///
+    /// As [`say`](Self::say).
+    pub fn try_say(&mut self, line: &[u8]) -> Result<bool, Error> {
+        self.inner.try_command(Command::Say(line))
+    }
+
+    /// Sleeps until something may have happened.
+    ///
+    /// # Errors
+    ///
+    /// [`net::Error::Io`] when the system cannot wait.
+    pub fn wait(&mut self) -> Result<Wake, Error> {
+        // Nobody is late who waits for us.
+        if self.inner.machine().may_speak() { self.inner.wait_for_us() } else { self.inner.wait() }
+    }
+
+    /// Wakes a [`wait`](Self::wait) from another thread.
+    #[must_use]
+    pub fn waker(&self) -> Arc<Waker> {
+        self.inner.waker()
+    }
+
+    /// Closes the connection; what was said last still arrives.
+    pub fn close(self) {
+        self.inner.close();
+    }
+}
+
+/// What the driver's word means: `None` nothing, `Some(None)` the end.
+fn heard(next: Next<Event<'_>>) -> Option<Option<Heard>> {
+    match next {
+        Next::Event(Event::Line(text)) => Some(Some(Heard::Line(text.to_vec()))),
+        Next::Event(Event::Bye(text)) => Some(Some(Heard::Bye(text.to_vec()))),
+        Next::Command => Some(Some(Heard::YourTurn)),
+        Next::Done | Next::Abort => Some(None),
+        Next::Boundary => None,
+    }
+}
+
+/// A session of the bot, for a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// The client.
+    pub peer: SocketAddr,
+    /// So many lines it said.
+    pub heard: u32,
+    /// How it ended.
+    pub ended: Ended<ChatError>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer, heard, ended } = self;
+        let s = if *heard == 1 { "" } else { "s" };
+        write!(f, "{peer}: {heard} line{s} heard, ")?;
+        match ended {
+            Ended::Done => f.write_str("ended with BYE"),
+            Ended::Failed(e) => e.fmt(f),
+            Ended::Stopped => f.write_str("ended because the server stopped"),
+        }
+    }
+}
+
+/// What the bot says first.
+const HELLO: &str = "Hello! I am the bot of socklab. Tell me something, or ask.";
+/// What it answers to a question.
+const TO_QUESTIONS: [&str; 3] = [
+    "Good question. What do you think yourself?",
+    "I am a very small bot and do not know.",
+    "Let me put it this way: perhaps.",
+];
+/// What it answers to anything else.
+const TO_ANYTHING: [&str; 4] = [
+    "I see. Tell me more.",
+    "Interesting. And then?",
+    "I have heard of that. Do you like it?",
+    "All of this comes over TCP, a line at a time.",
+];
+
+/// A small bot: the server of those who have nobody to talk to. What it says depends on what it
+/// hears and nothing else.
+pub struct Service {
+    duplex: bool,
+    report: Box<dyn FnMut(&Report) + Send>,
+}
+
+impl Service {
+    /// A bot. Sessions are logged at level info.
+    #[must_use]
+    pub fn new(duplex: bool) -> Self {
+        Self { duplex, report: Box::new(|report: &Report| log::info!("{report}")) }
+    }
+
+    /// Tells every session's end to `report` instead of the log.
+    #[must_use]
+    pub fn reporting(mut self, report: impl FnMut(&Report) + Send + 'static) -> Self {
+        self.report = Box::new(report);
+        self
+    }
+}
+
+/// What the bot remembers of a talk.
+#[derive(Clone, Copy, Debug)]
+pub struct Talk {
+    heard: u32,
+    /// So many lines it has said.
+    said: u32,
+    /// The last line was a question.
+    question: bool,
+}
+
+impl net::Service for Service {
+    type Machine = Chat;
+    type State = Talk;
+
+    fn open(&mut self) -> (Chat, Talk) {
+        let machine = if self.duplex { Chat::duplex() } else { Chat::server() };
+        (machine, Talk { heard: 0, said: 0, question: false })
+    }
+
+    fn event(&mut self, talk: &mut Talk, event: Event<'_>) {
+        let (Event::Line(text) | Event::Bye(text)) = event;
+        talk.heard = talk.heard.saturating_add(1);
+        talk.question = text.trim_ascii_end().ends_with(b"?");
+    }
+
+    fn command(&mut self, talk: &mut Talk) -> Option<Command<'_>> {
+        // One line more than it has heard: it begins, and then answers each.
+        let answers = talk.said.checked_sub(1);
+        if answers.is_some_and(|answers| answers >= talk.heard) {
+            return None;
+        }
+        talk.said = talk.said.saturating_add(1);
+        let line = match answers {
+            None => HELLO,
+            Some(n) if talk.question => TO_QUESTIONS[n as usize % TO_QUESTIONS.len()],
+            Some(n) => TO_ANYTHING[n as usize % TO_ANYTHING.len()],
+        };
+        Some(Command::Say(line.as_bytes()))
+    }
+
+    fn finish(&mut self) -> Option<Command<'_>> {
+        Some(Command::Say(b"I have to go. Bye!"))
+    }
+
+    fn closed(&mut self, peer: SocketAddr, _: &Chat, talk: &Talk, ended: Ended<ChatError>) {
+        (self.report)(&Report { peer, heard: talk.heard, ended });
+    }
+}

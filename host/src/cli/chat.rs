@@ -1,0 +1,266 @@
+//! `socklab chat`.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use serde_json::{Value, json};
+use socklab_core::chat::{ClientBytes, ServerBytes};
+use socklab_core::machine::Refused;
+
+use super::common::{Address, Common, Failure, Listen, Run};
+use crate::chat::{Conversation, Heard, Service, says_bye};
+use crate::net::{self, Listener};
+use crate::ui::{Keyboard, Output, Typed, put_text, say};
+
+const PORT: u16 = 12345;
+
+/// What is said for a person who has nothing more to say.
+const BYE: &[u8] = b"BYE";
+
+/// Talk with a server's person; it speaks first
+#[derive(Debug, Args)]
+pub(super) struct ClientArgs {
+    #[command(flatten)]
+    address: Address,
+    #[command(flatten)]
+    manner: Manner,
+}
+
+/// Talk with whoever connects, one at a time; you speak first
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Where to listen; 0 takes a free port
+    #[arg(value_name = "[BIND:]PORT", default_value = "12345")]
+    listen: Listen,
+    /// When a talk is over, wait for the next client
+    #[arg(long)]
+    forever: bool,
+    #[command(flatten)]
+    manner: Manner,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct Manner {
+    /// Take no turns: anyone may write at any time. Both sides need it
+    #[arg(long)]
+    duplex: bool,
+    /// Write what the other side says to a terminal as it is, control characters and all
+    #[arg(long)]
+    raw: bool,
+}
+
+impl Run for ClientArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let Self { address, manner } = self;
+        let service = || Service::new(manner.duplex);
+        common.dial(&address, PORT, "chat", service, |target| {
+            let (timeout, patience) = (common.timeout(), common.patience());
+            let conversation =
+                Conversation::connect_with(target, manner.duplex, timeout, patience)?
+                    .observed(common.client_trace::<ServerBytes, ClientBytes>());
+            let keyboard = Keyboard::new().map_err(|e| Failure::stdin(&e))?;
+            let mut output = common.output(manner.raw);
+            talk(conversation, &keyboard, &mut output).map(|_| ())
+        })
+    }
+}
+
+impl Run for ServerArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let Self { listen, forever, manner } = self;
+        // Before the address is printed: whoever reads it may send a signal at once.
+        let keyboard = Keyboard::new().map_err(|e| Failure::stdin(&e))?;
+        let mut output = common.output(manner.raw);
+        let mut listener = Listener::bind(listen.addrs())?;
+        let addr = listener.local_addr();
+        say(format_args!("listening on {addr}"));
+        event(&mut output, || json!({ "event": "listening", "address": addr.to_string() }))?;
+        loop {
+            let Some(accepted) = accept(&mut listener, &keyboard)? else { return Ok(()) };
+            let peer = accepted.peer();
+            let conversation = Conversation::accepted(accepted, manner.duplex, common.patience())
+                .map_err(|e| Failure::System(format!("cannot wait for the network: {e}")))?
+                .observed(common.client_trace::<ClientBytes, ServerBytes>());
+            match talk(conversation, &keyboard, &mut output) {
+                Ok(Ending::Bye) if forever => {}
+                Ok(_) => return Ok(()),
+                Err(Failure::Peer(text)) if forever => {
+                    say(format_args!("{peer}: {text}"));
+                    let failed = || json!({ "event": "failed", "message": text });
+                    event(&mut output, failed)?;
+                }
+                Err(e) => return Err(e),
+            }
+            // What was typed for one is not for the next.
+            keyboard.forget();
+        }
+    }
+}
+
+/// Waits for a client; `None` when the person does not want to.
+fn accept(listener: &mut Listener, keyboard: &Keyboard) -> Result<Option<net::Accepted>, Failure> {
+    keyboard.wake(listener.waker());
+    keyboard.wait("waiting for a client");
+    loop {
+        match keyboard.pressed() {
+            Some(Typed::Interrupted) => return Ok(None),
+            // A file that ends has something to say until then, if only BYE.
+            Some(Typed::End) if keyboard.is_terminal() => return Ok(None),
+            _ => {}
+        }
+        let accepted = listener.accept();
+        match accepted.map_err(|e| Failure::System(format!("cannot accept a client: {e}")))? {
+            None => {}
+            accepted => return Ok(accepted),
+        }
+    }
+}
+
+/// How a talk ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Somebody said BYE.
+    Bye,
+    /// The person did, by Ctrl-C or Ctrl-D, and wants no other talk.
+    Enough,
+}
+
+/// Talks until somebody says BYE.
+fn talk(
+    mut conversation: Conversation,
+    keyboard: &Keyboard,
+    output: &mut Output,
+) -> Result<Ending, Failure> {
+    let peer = conversation.peer();
+    keyboard.wake(conversation.waker());
+    event(output, || json!({ "event": "connected", "peer": peer.to_string() }))?;
+    if keyboard.is_terminal() {
+        say(format_args!("you talk with {peer}; the word BYE ends it, and so does Ctrl-D"));
+    }
+    let mut talker = Talker { keyboard, output, peer, unsent: None, ending: Ending::Bye };
+    let result = talker.talk(&mut conversation);
+    let ending = talker.ending;
+    // Also when it failed: what was said last is still to arrive.
+    conversation.close();
+    let left = keyboard.left();
+    if left > 0 && keyboard.is_terminal() {
+        let (s, were) = if left == 1 { ("", "was") } else { ("s", "were") };
+        say(format_args!("{left} line{s} typed ahead {were} not sent"));
+    }
+    result.map(|()| ending)
+}
+
+struct Talker<'t> {
+    keyboard: &'t Keyboard,
+    output: &'t mut Output,
+    peer: SocketAddr,
+    /// A line that has no room yet.
+    unsent: Option<Vec<u8>>,
+    ending: Ending,
+}
+
+/// What stands in front of the line that is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Prompt {
+    None,
+    You,
+    Waiting,
+}
+
+impl Talker<'_> {
+    fn talk(&mut self, conversation: &mut Conversation) -> Result<(), Failure> {
+        let mut prompt = Prompt::None;
+        loop {
+            match conversation.try_next()? {
+                Some(Some(Heard::Line(text))) => {
+                    self.show(&text, false)?;
+                    prompt = Prompt::None;
+                    continue;
+                }
+                Some(Some(Heard::Bye(text))) => {
+                    self.show(&text, true)?;
+                    continue;
+                }
+                Some(None) => return Ok(()),
+                Some(Some(Heard::YourTurn)) | None => {}
+            }
+            if !conversation.may_speak() {
+                if prompt != Prompt::Waiting {
+                    self.keyboard.wait("waiting for the other side");
+                    prompt = Prompt::Waiting;
+                }
+                // An end is told in its turn: it is a BYE.
+                if self.keyboard.pressed() == Some(Typed::Interrupted) {
+                    return Err(Failure::Interrupted);
+                }
+                conversation.wait()?;
+                continue;
+            }
+            if prompt != Prompt::You {
+                self.keyboard.ask("you: ");
+                prompt = Prompt::You;
+            }
+            if self.speak(conversation)? {
+                prompt = Prompt::None;
+            } else {
+                conversation.wait()?;
+            }
+        }
+    }
+
+    /// Says the next thing that was typed, if there is one and room for it.
+    fn speak(&mut self, conversation: &mut Conversation) -> Result<bool, Failure> {
+        let line = match self.unsent.take() {
+            Some(line) => line,
+            None => match self.keyboard.next().map_err(|e| Failure::stdin(&e))? {
+                None => return Ok(false),
+                Some(Typed::Line(line)) => line,
+                Some(Typed::End | Typed::Interrupted) => {
+                    self.ending = Ending::Enough;
+                    BYE.to_vec()
+                }
+            },
+        };
+        match conversation.try_say(&line) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.unsent = Some(line);
+                return Ok(false);
+            }
+            Err(net::Error::Refused(Refused::Invalid)) => {
+                let text = "a line of standard input ends with a carriage return, which the other \
+                            side would not see; leave it out";
+                return Err(Failure::Usage(text.into()));
+            }
+            Err(e) => return Err(e.into()),
+        }
+        let is_bye = says_bye(&line);
+        let peer = self.peer;
+        event(self.output, || text_event("said", &line, is_bye))?;
+        if is_bye && self.keyboard.is_terminal() {
+            say(format_args!("you said BYE to {peer}"));
+        }
+        Ok(true)
+    }
+
+    /// Shows what the other side said.
+    fn show(&mut self, text: &[u8], is_bye: bool) -> Result<(), Failure> {
+        event(self.output, || text_event("heard", text, is_bye))?;
+        self.output.line(text).map_err(Failure::stdout)?;
+        if is_bye && self.keyboard.is_terminal() {
+            say(format_args!("{} said BYE", self.peer));
+        }
+        Ok(())
+    }
+}
+
+fn text_event(name: &str, text: &[u8], is_bye: bool) -> Value {
+    let mut event = json!({ "event": name });
+    put_text(&mut event, "text", text);
+    event["bye"] = is_bye.into();
+    event
+}
+
+fn event(output: &mut Output, event: impl FnOnce() -> Value) -> Result<(), Failure> {
+    if output.is_json() { output.event(&event()).map_err(Failure::stdout) } else { Ok(()) }
+}
