@@ -12,10 +12,11 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use socklab_core::driver::{self, Next, nonblocking::Connection};
 use socklab_core::machine::{Machine, Refused};
 
-use super::DEFAULT_PACE;
 use super::dial::{DialError, Target, dial, reason};
 use super::listener::Accepted;
+use super::reads::Reads;
 use super::stack::{Fault, Observer, Stack, TcpSocket, borrow};
+use super::{DEFAULT_PACE, DEFAULT_TIMEOUT};
 
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -233,7 +234,7 @@ impl<M: Machine> Client<M> {
             return match self.connection.advance(&mut self.stack) {
                 // Here, since the machine has passed it when the next call asks what there was.
                 Ok(Next::Boundary) => {
-                    thread::sleep(self.pace);
+                    self.pause();
                     continue;
                 }
                 Ok(_) => Ok(true),
@@ -243,6 +244,30 @@ impl<M: Machine> Client<M> {
                 }
                 Err(e) => Err(error(self.connection.fault(), self.gave_up, e)),
             };
+        }
+    }
+
+    /// The pause of a boundary: for so long at least, and until the peer has read what stands
+    /// before it, as far as that can be known.
+    fn pause(&self) {
+        if self.pace.is_zero() {
+            return;
+        }
+        thread::sleep(self.pace);
+        let Some(fd) = borrow(self.connection.socket()) else { return };
+        let socket = socket2::SockRef::from(&fd);
+        let addr = |addr: io::Result<socket2::SockAddr>| addr.ok()?.as_socket();
+        // After a reset the system knows no peer any more: nothing to wait for.
+        let (Some(local), Some(peer)) = (addr(socket.local_addr()), addr(socket.peer_addr()))
+        else {
+            return;
+        };
+        let (mut reads, start) = (Reads::new(), Instant::now());
+        // One who never reads is not to keep us for ever.
+        let limit = self.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        while !reads.has_all(local, peer) && start.elapsed() < limit {
+            let wait = start.elapsed() / 4;
+            thread::sleep(wait.clamp(Duration::from_millis(2), Duration::from_millis(250)));
         }
     }
 

@@ -6,6 +6,7 @@ mod engine;
 mod listen;
 mod listener;
 mod peer;
+mod reads;
 mod stack;
 mod tick;
 

@@ -106,7 +106,9 @@ pub struct Limits {
     pub idle: Option<Duration>,
     /// After a stop, sessions in flight have so long to end.
     pub grace: Duration,
-    /// At a boundary of messages, the pause before the next one.
+    /// At a boundary of messages, the shortest pause before the next one. It lasts until the peer's
+    /// system has all that stands before the boundary, and if the peer runs on this machine, until
+    /// its program has read that. 0: none, and nothing is waited for.
     pub pace: Duration,
 }
 

@@ -16,6 +16,7 @@ use super::slot::{Context, Phase, Slot, Turn, stamp};
 use super::{Course, Ended, Limits, Service};
 use crate::net::dial::reason;
 use crate::net::peer::Peer;
+use crate::net::reads::Reads;
 use crate::net::stack::Observer;
 use crate::net::tick::Tick;
 
@@ -65,6 +66,8 @@ pub(super) struct Engine<S: Service> {
     input: Box<[u8]>,
     output: Box<[u8]>,
     parked: usize,
+    /// Opened at the first boundary: most protocols have none.
+    reads: Option<Reads>,
     accepting: Accepting,
     start: Instant,
     /// ms since the start, read once a round.
@@ -94,6 +97,7 @@ impl<S: Service> Engine<S> {
             input: scratch(),
             output: scratch(),
             parked: 0,
+            reads: None,
             accepting: Accepting::Waiting,
             start: Instant::now(),
             now: 0,
@@ -330,6 +334,16 @@ impl<S: Service> Engine<S> {
                 continue;
             }
             match slot.phase {
+                // Not before the peer has read what stands before the boundary.
+                Phase::Paused
+                    if !self.limits.pace.is_zero()
+                        && !slot.is_read(self.reads.get_or_insert_with(Reads::new)) =>
+                {
+                    // Later and later, so that thousands who never read cost nothing.
+                    let waited = u64::from(stamp(self.now).wrapping_sub(slot.stamp));
+                    let due = self.now.saturating_add(waited.div_ceil(4).clamp(2, SWEEP_MS));
+                    self.timers.push(Reverse(Timer { due, key, number }));
+                }
                 Phase::Paused => {
                     slot.phase = Phase::Open;
                     self.turn(key, After::More);

@@ -10,6 +10,7 @@ use socklab_core::session::{Application, Pumped, Stop, pump};
 
 use super::{Ended, Service};
 use crate::net::peer::Peer;
+use crate::net::reads::Reads;
 use crate::net::stack::{Direction, Observer};
 
 /// Bytes of a connection that wait.
@@ -202,6 +203,15 @@ impl<M: Machine, T> Slot<M, T> {
             }
             _ if !drained => Turn::Again,
             _ => Turn::Wait,
+        }
+    }
+
+    /// Whether the peer has read what it was sent, as far as that can be known.
+    pub(super) fn is_read(&self, reads: &mut Reads) -> bool {
+        // After a reset the system knows no peer any more: nothing to wait for.
+        match (self.stream.local_addr(), self.stream.peer_addr()) {
+            (Ok(local), Ok(peer)) => reads.has_all(local, peer),
+            _ => true,
         }
     }
 
