@@ -9,9 +9,9 @@ use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
 use socklab_core::machine::Machine;
 use socklab_core::{echo, math};
 
-use crate::machines::Bytes;
+use crate::machines::{Bytes, MACHINES};
 use crate::world::{Fault, Net, Player, Wire};
-use crate::{Function, Kept};
+use crate::{Function, Kept, of_each_machine};
 
 const fn over_embedded_io<M: Machine>() -> Kept<5> {
     type Of<M> = blocking::Connection<Wire, M, Bytes, Bytes>;
@@ -25,12 +25,7 @@ const fn over_embedded_io<M: Machine>() -> Kept<5> {
 }
 
 /// The blocking driver of each machine.
-pub static BLOCKING: [Kept<5>; 4] = [
-    over_embedded_io::<math::Client>(),
-    over_embedded_io::<math::Server>(),
-    over_embedded_io::<echo::Client>(),
-    over_embedded_io::<echo::Server>(),
-];
+pub static BLOCKING: [Kept<5>; MACHINES] = of_each_machine!(over_embedded_io);
 
 const fn over_nal<M: Machine>() -> Kept<7> {
     type Of<M> = nonblocking::Connection<Net, M, Bytes, Bytes>;
@@ -46,12 +41,7 @@ const fn over_nal<M: Machine>() -> Kept<7> {
 }
 
 /// The non-blocking driver of each machine.
-pub static NONBLOCKING: [Kept<7>; 4] = [
-    over_nal::<math::Client>(),
-    over_nal::<math::Server>(),
-    over_nal::<echo::Client>(),
-    over_nal::<echo::Server>(),
-];
+pub static NONBLOCKING: [Kept<7>; MACHINES] = of_each_machine!(over_nal);
 
 type Pool<M> = nonblocking::Server<Net, M, Player<M>, Bytes, Bytes, 2>;
 
@@ -77,8 +67,8 @@ const fn pool<M: Machine>() -> Kept<7> {
     ])
 }
 
-/// The server pool of each server.
-pub static POOL: [Kept<7>; 2] = [pool::<math::Server>(), pool::<echo::Server>()];
+/// The server pool of each machine: it does not know who serves.
+pub static POOL: [Kept<7>; MACHINES] = of_each_machine!(pool);
 
 type Small = [u8; 64];
 
@@ -167,9 +157,4 @@ const fn over_async<M: Machine>() -> Kept<7> {
 }
 
 /// The async driver of each machine.
-pub static ASYNCH: [Kept<7>; 4] = [
-    over_async::<math::Client>(),
-    over_async::<math::Server>(),
-    over_async::<echo::Client>(),
-    over_async::<echo::Server>(),
-];
+pub static ASYNCH: [Kept<7>; MACHINES] = of_each_machine!(over_async);

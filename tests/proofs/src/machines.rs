@@ -5,7 +5,7 @@ use core::fmt;
 use socklab_core::machine::{Input, Machine};
 use socklab_core::session::{self, Buffer, Pumped, Session};
 use socklab_core::wire::{self, Dissect};
-use socklab_core::{echo, math};
+use socklab_core::{add, chat, coin, echo, file, guess, hello, math, rps};
 
 use crate::world::Player;
 use crate::{Function, Kept};
@@ -15,28 +15,80 @@ const fn alone<M: Machine>() -> Kept<2> {
     Kept([M::step as Function, M::command as Function])
 }
 
+/// Makes a table with an entry for each machine there is.
+#[macro_export]
+macro_rules! of_each_machine {
+    ($entry:ident) => {
+        [
+            $entry::<::socklab_core::math::Client>(),
+            $entry::<::socklab_core::math::Server>(),
+            $entry::<::socklab_core::add::Client>(),
+            $entry::<::socklab_core::add::Server>(),
+            $entry::<::socklab_core::file::Client>(),
+            $entry::<::socklab_core::file::Server>(),
+            $entry::<::socklab_core::echo::Client>(),
+            $entry::<::socklab_core::echo::Server>(),
+            $entry::<::socklab_core::hello::Client>(),
+            $entry::<::socklab_core::hello::Server>(),
+            $entry::<::socklab_core::chat::Chat>(),
+            $entry::<::socklab_core::coin::Client>(),
+            $entry::<::socklab_core::coin::Server>(),
+            $entry::<::socklab_core::guess::Client>(),
+            $entry::<::socklab_core::guess::Server>(),
+            $entry::<::socklab_core::rps::Client>(),
+            $entry::<::socklab_core::rps::Server>(),
+        ]
+    };
+}
+
+/// So many machines there are. Both sides of a chat are one.
+pub const MACHINES: usize = 17;
+
+/// Every machine alone.
+pub static ALONE: [Kept<2>; MACHINES] = of_each_machine!(alone);
+
 /// The math client.
 pub static MATH_CLIENT: Kept<2> = alone::<math::Client>();
 /// The math server.
 pub static MATH_SERVER: Kept<2> = alone::<math::Server>();
+/// The add client.
+pub static ADD_CLIENT: Kept<2> = alone::<add::Client>();
+/// The add server.
+pub static ADD_SERVER: Kept<2> = alone::<add::Server>();
+/// The file client.
+pub static FILE_CLIENT: Kept<2> = alone::<file::Client>();
+/// The file server.
+pub static FILE_SERVER: Kept<2> = alone::<file::Server>();
 /// The echo client.
 pub static ECHO_CLIENT: Kept<2> = alone::<echo::Client>();
 /// The echo server.
 pub static ECHO_SERVER: Kept<2> = alone::<echo::Server>();
+/// The hello client.
+pub static HELLO_CLIENT: Kept<2> = alone::<hello::Client>();
+/// The hello server.
+pub static HELLO_SERVER: Kept<2> = alone::<hello::Server>();
+/// Either side of a chat.
+pub static CHAT: Kept<2> = alone::<chat::Chat>();
+/// The coin client.
+pub static COIN_CLIENT: Kept<2> = alone::<coin::Client>();
+/// The coin server.
+pub static COIN_SERVER: Kept<2> = alone::<coin::Server>();
+/// The guess client.
+pub static GUESS_CLIENT: Kept<2> = alone::<guess::Client>();
+/// The guess server.
+pub static GUESS_SERVER: Kept<2> = alone::<guess::Server>();
+/// The rps client.
+pub static RPS_CLIENT: Kept<2> = alone::<rps::Client>();
+/// The rps server.
+pub static RPS_SERVER: Kept<2> = alone::<rps::Server>();
 
 /// What a machine says of bulk payload.
 const fn bulk<M: Machine>() -> Kept<4> {
     Kept([M::owed as Function, M::paid as Function, M::due as Function, M::taken as Function])
 }
 
-/// The payload of an echo client.
-pub static ECHO_CLIENT_BULK: Kept<4> = bulk::<echo::Client>();
-/// The payload of an echo server.
-pub static ECHO_SERVER_BULK: Kept<4> = bulk::<echo::Server>();
-/// The payload of a math client: none.
-pub static MATH_CLIENT_BULK: Kept<4> = bulk::<math::Client>();
-/// The payload of a math server: none.
-pub static MATH_SERVER_BULK: Kept<4> = bulk::<math::Server>();
+/// The payload of each machine.
+pub static BULK: [Kept<4>; MACHINES] = of_each_machine!(bulk);
 
 /// Buffers of a length that nobody knows.
 pub type Bytes = &'static mut [u8];
@@ -70,14 +122,8 @@ const fn session<M: Machine>() -> Kept<14> {
     ])
 }
 
-/// Session and pump of a math client.
-pub static MATH_CLIENT_SESSION: Kept<14> = session::<math::Client>();
-/// Session and pump of a math server.
-pub static MATH_SERVER_SESSION: Kept<14> = session::<math::Server>();
-/// Session and pump of an echo client.
-pub static ECHO_CLIENT_SESSION: Kept<14> = session::<echo::Client>();
-/// Session and pump of an echo server.
-pub static ECHO_SERVER_SESSION: Kept<14> = session::<echo::Server>();
+/// Session and pump of each machine.
+pub static SESSIONS: [Kept<14>; MACHINES] = of_each_machine!(session);
 
 /// A buffer by itself.
 pub static BUFFER: Kept<6> = Kept([
@@ -90,13 +136,25 @@ pub static BUFFER: Kept<6> = Kept([
 ]);
 
 /// What protocols share, and what is for traces.
-pub static WIRE: Kept<6> = Kept([
+pub static WIRE: Kept<18> = Kept([
     wire::length_of as Function,
     wire::put_length as Function,
     wire::prefix_of_chars as Function,
+    wire::put_line as Function,
+    wire::decimal as Function,
+    wire::put_decimal as Function,
+    wire::Lines::next as Function,
+    wire::Lines::next_or_last as Function,
     math::ServerBytes::dissect as Function,
     math::ClientBytes::dissect as Function,
     echo::Messages::dissect as Function,
+    wire::LineMessages::dissect as Function,
+    wire::PromptMessages::dissect as Function,
+    file::ClientBytes::dissect as Function,
+    file::ServerBytes::dissect as Function,
+    file::Request::parse as Function,
+    file::Request::emit as Function,
+    chat::says_bye as Function,
 ]);
 
 const fn shown<T: fmt::Display>() -> Function {
@@ -104,15 +162,34 @@ const fn shown<T: fmt::Display>() -> Function {
 }
 
 /// The sentences for people.
-pub static SENTENCES: Kept<10> = Kept([
+pub static SENTENCES: Kept<29> = Kept([
     shown::<math::client::Error>(),
     shown::<math::server::Error>(),
+    shown::<add::client::Error>(),
+    shown::<add::server::Error>(),
+    shown::<file::client::Error>(),
+    shown::<file::server::Error>(),
     shown::<echo::client::Error>(),
     shown::<echo::server::Error>(),
+    shown::<hello::client::Error>(),
+    shown::<hello::server::Error>(),
+    shown::<chat::Error>(),
+    shown::<coin::client::Error>(),
+    shown::<coin::server::Error>(),
+    shown::<guess::client::Error>(),
+    shown::<guess::server::Error>(),
+    shown::<rps::client::Error>(),
+    shown::<rps::server::Error>(),
+    shown::<file::Malformed>(),
     shown::<wire::Cut>(),
     shown::<wire::Escaped<'_>>(),
+    shown::<wire::Unexpected>(),
+    shown::<wire::LineMessage<'_>>(),
+    shown::<wire::PromptMessage<'_>>(),
     shown::<math::ServerMessage>(),
     shown::<math::Answer>(),
     shown::<echo::Part<'_>>(),
+    shown::<file::RequestMessage<'_>>(),
+    shown::<file::ServerMessage<'_>>(),
     shown::<session::TooSmall>(),
 ]);

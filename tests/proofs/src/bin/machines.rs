@@ -5,19 +5,4 @@
 
 use socklab_proofs::machines::*;
 
-socklab_proofs::image!(
-    MATH_CLIENT,
-    MATH_SERVER,
-    ECHO_CLIENT,
-    ECHO_SERVER,
-    MATH_CLIENT_BULK,
-    MATH_SERVER_BULK,
-    ECHO_CLIENT_BULK,
-    ECHO_SERVER_BULK,
-    MATH_CLIENT_SESSION,
-    MATH_SERVER_SESSION,
-    ECHO_CLIENT_SESSION,
-    ECHO_SERVER_SESSION,
-    BUFFER,
-    WIRE,
-);
+socklab_proofs::image!(ALONE, BULK, SESSIONS, BUFFER, WIRE);

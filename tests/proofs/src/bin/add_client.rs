@@ -1,0 +1,6 @@
+//! The add client alone.
+
+#![no_std]
+#![no_main]
+
+socklab_proofs::image!(socklab_proofs::machines::ADD_CLIENT);

@@ -1,0 +1,6 @@
+//! The file server alone.
+
+#![no_std]
+#![no_main]
+
+socklab_proofs::image!(socklab_proofs::machines::FILE_SERVER);
