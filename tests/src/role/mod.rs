@@ -2,6 +2,7 @@
 //! told, so that a run depends on the bytes alone.
 
 mod add;
+mod chat;
 mod coin;
 mod echo;
 mod guess;
@@ -14,6 +15,7 @@ use std::fmt::Debug;
 use socklab_core::machine::Machine;
 
 pub use add::{AddClient, AddServer, AddTold, add_agrees};
+pub use chat::{ChatSide, ChatTold, chat_agrees};
 pub use coin::{CoinClient, CoinServer, CoinTold, coin_agrees, coin_replies};
 pub use echo::{EchoClient, EchoServer, Message, Reply};
 pub use guess::{GuessClient, GuessServer, GuessTold, guess_agrees, guess_game};
