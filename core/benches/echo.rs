@@ -41,6 +41,7 @@ fn main() {
                 ("step", &mut || server_stepped(&stream, &mut Gone)),
             ],
             codec: &mut || server_codec(&stream, &mut Gone),
+            extra: None,
             hand: &mut || server_hand(&stream, &mut Gone),
             targets: Targets { codec: Some(codec), hand: 1.3 },
         }
@@ -65,6 +66,7 @@ fn main() {
                 ("step", &mut || client_stepped(&client, &stream, &mut Gone)),
             ],
             codec: &mut || client_codec(&stream, &mut Gone),
+            extra: None,
             hand: &mut || client_hand(&hand, &stream, &mut Gone),
             targets: Targets { codec: Some(codec), hand: 1.3 },
         }
@@ -96,13 +98,15 @@ impl Application<Server> for Echoed {
 
 fn server_pumped(stream: &[u8], wire: &mut impl Wire) {
     let (mut server, mut echoed) = (Server::new(), Echoed(0));
-    drive(stream, ROOM, wire, |input, output| pumped(&mut server, &mut echoed, input, output));
+    drive(PIECE, stream, ROOM, wire, |input, output| {
+        pumped(&mut server, &mut echoed, input, output)
+    });
     black_box(echoed.0);
 }
 
 fn server_stepped(stream: &[u8], wire: &mut impl Wire) {
     let (mut server, mut echoed) = (Server::new(), 0_usize);
-    drive(stream, ROOM, wire, |input, output| {
+    drive(PIECE, stream, ROOM, wire, |input, output| {
         stepped(&mut server, |server::Event::Echoed { .. }| echoed += 1, input, output)
     });
     black_box(echoed);
@@ -130,7 +134,7 @@ fn server_codec(stream: &[u8], wire: &mut impl Wire) {
 
 fn server_hand(stream: &[u8], wire: &mut impl Wire) {
     let mut server = ServerHand::default();
-    drive(stream, ROOM, wire, |input, output| server.work(input, output).unwrap());
+    drive(PIECE, stream, ROOM, wire, |input, output| server.work(input, output).unwrap());
     black_box(server.echoed);
 }
 
@@ -232,7 +236,7 @@ fn client_with(messages: usize, size: usize) -> Client {
 
 fn client_pumped(client: &Client, stream: &[u8], replies: &mut impl Wire) {
     let (mut client, mut replies) = (client.clone(), Replies(replies));
-    drive(stream, ROOM, &mut Gone, |input, output| {
+    drive(PIECE, stream, ROOM, &mut Gone, |input, output| {
         pumped(&mut client, &mut replies, input, output)
     });
     assert_eq!(client.in_flight(), 0);
@@ -240,7 +244,7 @@ fn client_pumped(client: &Client, stream: &[u8], replies: &mut impl Wire) {
 
 fn client_stepped(client: &Client, stream: &[u8], replies: &mut impl Wire) {
     let (mut client, mut replies) = (client.clone(), Replies(replies));
-    drive(stream, ROOM, &mut Gone, |input, output| {
+    drive(PIECE, stream, ROOM, &mut Gone, |input, output| {
         let event = |client::Event::Reply(Piece { bytes, remaining, .. }): client::Event<'_>| {
             replies.piece(bytes, remaining == 0);
         };
@@ -263,7 +267,9 @@ fn client_codec(stream: &[u8], replies: &mut impl Wire) {
 
 fn client_hand(client: &ClientHand, stream: &[u8], replies: &mut impl Wire) {
     let (mut client, mut replies) = (client.clone(), Replies(replies));
-    drive(stream, ROOM, &mut Gone, |input, _| (client.work(input, &mut replies).unwrap(), 0));
+    drive(PIECE, stream, ROOM, &mut Gone, |input, _| {
+        (client.work(input, &mut replies).unwrap(), 0)
+    });
     assert_eq!(client.in_flight, 0);
 }
 

@@ -64,6 +64,7 @@ fn client() {
             ("step", &mut || client_stepped(&stream, &mut Gone)),
         ],
         codec: &mut || client_codec(&stream, &mut Gone),
+        extra: None,
         hand: &mut || client_hand(&stream, &mut Gone),
         targets: Targets { codec: None, hand: 1.5 },
     }
@@ -95,13 +96,13 @@ impl Application<Client> for Quiz {
 
 fn client_pumped(stream: &[u8], wire: &mut impl Wire) {
     let (mut client, mut quiz) = (Client::new(), Quiz::default());
-    drive(stream, ROOM, wire, |input, output| pumped(&mut client, &mut quiz, input, output));
+    drive(PIECE, stream, ROOM, wire, |input, output| pumped(&mut client, &mut quiz, input, output));
     quiz.check();
 }
 
 fn client_stepped(stream: &[u8], wire: &mut impl Wire) {
     let (mut client, mut quiz) = (Client::new(), Quiz::default());
-    drive(stream, ROOM, wire, |input, output| {
+    drive(PIECE, stream, ROOM, wire, |input, output| {
         stepped(&mut client, |event| quiz.event(event), input, output)
     });
     quiz.check();
@@ -154,7 +155,9 @@ fn client_codec(stream: &[u8], wire: &mut impl Wire) {
 
 fn client_hand(stream: &[u8], wire: &mut impl Wire) {
     let mut quiz = Quiz::default();
-    drive(stream, ROOM, wire, |input, output| answer_by_hand(input, output, &mut quiz).unwrap());
+    drive(PIECE, stream, ROOM, wire, |input, output| {
+        answer_by_hand(input, output, &mut quiz).unwrap()
+    });
     quiz.check();
 }
 
@@ -214,6 +217,7 @@ fn server() {
             ("step", &mut || server_stepped(&stream, &mut Gone)),
         ],
         codec: &mut || server_codec(&stream, &mut Gone),
+        extra: None,
         hand: &mut || server_hand(&stream, &mut Gone),
         // Nanoseconds beside the microseconds of a read: a guard, not an aim.
         targets: Targets { codec: None, hand: 2.0 },
@@ -249,13 +253,15 @@ impl Application<Server> for Examiner {
 
 fn server_pumped(stream: &[u8], wire: &mut impl Wire) {
     let (mut server, mut examiner) = (Server::new(), Examiner::default());
-    drive(stream, ROOM, wire, |input, output| pumped(&mut server, &mut examiner, input, output));
+    drive(PIECE, stream, ROOM, wire, |input, output| {
+        pumped(&mut server, &mut examiner, input, output)
+    });
     black_box(examiner.right);
 }
 
 fn server_stepped(stream: &[u8], wire: &mut impl Wire) {
     let (mut server, mut examiner) = (Server::new(), Examiner::default());
-    drive(stream, ROOM, wire, |input, output| {
+    drive(PIECE, stream, ROOM, wire, |input, output| {
         let (mut at, mut put) = (0, 0);
         loop {
             let step = server.step(Input::more(&input[at..]), &mut output[put..]);
@@ -319,7 +325,7 @@ fn server_codec(stream: &[u8], wire: &mut impl Wire) {
 
 fn server_hand(stream: &[u8], wire: &mut impl Wire) {
     let (mut examiner, mut expected) = (Examiner::default(), None);
-    drive(stream, ROOM, wire, |input, output| {
+    drive(PIECE, stream, ROOM, wire, |input, output| {
         examine_by_hand(input, output, &mut examiner, &mut expected).unwrap()
     });
     black_box(examiner.right);

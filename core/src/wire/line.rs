@@ -45,10 +45,7 @@ impl Lines {
         // Only so much is ever looked at: more would make a line that is too long a matter of how
         // it is cut.
         let window = input.bytes.get(..LINE_BYTES).unwrap_or(input.bytes);
-        let unseen = window.get(usize::from(self.looked)..).unwrap_or(window);
-        let Some(at) = end_of_line(unseen) else { return self.none(input) };
-        let at = at.wrapping_add(window.len().wrapping_sub(unseen.len()));
-        self.looked = 0;
+        let Some(at) = self.find(window) else { return self.none(input) };
         let text = window.get(..at).unwrap_or_default();
         Ok(Some(Line { text: text.strip_suffix(b"\r").unwrap_or(text), bytes: at.wrapping_add(1) }))
     }
@@ -67,6 +64,25 @@ impl Lines {
             }
             line => line,
         }
+    }
+
+    /// Where the line ends.
+    #[inline]
+    fn find(&mut self, window: &[u8]) -> Option<usize> {
+        // A branch, where vectors make the rest fast: the search for a line would else wait for
+        // the store of the one before.
+        if cfg!(target_pointer_width = "64") && self.looked == 0 {
+            return end_of_line(window);
+        }
+        self.find_further(window)
+    }
+
+    #[inline(never)]
+    fn find_further(&mut self, window: &[u8]) -> Option<usize> {
+        let unseen = window.get(usize::from(self.looked)..).unwrap_or(window);
+        let at = end_of_line(unseen)?;
+        self.looked = 0;
+        Some(at.wrapping_add(window.len().wrapping_sub(unseen.len())))
     }
 
     /// There is no end of a line in what has come.
@@ -233,6 +249,21 @@ mod tests {
         // A caller that gives less than before is mistaken, and still gets an answer.
         let mut lines = Lines { looked: 9 };
         assert_eq!(lines.next(Input::more(b"a\n")).unwrap().unwrap().text, b"a");
+    }
+
+    #[test]
+    fn a_line_that_trickles_in_is_looked_through_once() {
+        let mut longest = vec![b'x'; LINE_MAX];
+        longest.push(b'\n');
+        let (mut lines, mut looked_at) = (Lines::new(), 0);
+        for have in 1..=LINE_MAX {
+            looked_at += have - usize::from(lines.looked);
+            assert_eq!(lines.next(Input::more(longest.get(..have).unwrap())), Ok(None));
+            assert_eq!(usize::from(lines.looked), have);
+        }
+        assert_eq!(looked_at, LINE_MAX);
+        let line = lines.next(Input::more(&longest)).unwrap().unwrap();
+        assert_eq!((line.bytes, lines), (LINE_BYTES, Lines::new()));
     }
 
     #[test]
