@@ -9,7 +9,7 @@ use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::echo::Client;
 use socklab_fuzz::{client, messages, plan};
-use socklab_tests::script::{Outcome, run};
+use socklab_tests::script::{Outcome, Script, run};
 
 fuzz_target!(|data: &[u8]| {
     let mut u = Unstructured::new(data);
@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     let bytes = u.take_rest();
     let sent: usize = messages.iter().map(|m| m.payload.len()).sum();
     let role = client(messages.clone(), splits);
-    let transcript = run(&role, bytes, end, &plan).unwrap_or_else(|e| panic!("{e}"));
+    let transcript = run(&role, &Script::new(bytes, end), &plan).unwrap_or_else(|e| panic!("{e}"));
     let replies = transcript.events();
     assert!(replies.len() <= messages.len());
     assert!(replies.iter().map(|reply| reply.bytes.len()).sum::<usize>() <= sent);

@@ -11,13 +11,14 @@ use socklab_core::echo::Server;
 use socklab_fuzz::plan;
 use socklab_tests::oracle::{echo_message, echo_reply_bytes};
 use socklab_tests::role::EchoServer;
-use socklab_tests::script::{Outcome, run};
+use socklab_tests::script::{Outcome, Script, run};
 
 fuzz_target!(|data: &[u8]| {
     let mut u = Unstructured::new(data);
     let (plan, end, _) = plan::<Server>(&mut u);
     let bytes = u.take_rest();
-    let transcript = run(&EchoServer, bytes, end, &plan).unwrap_or_else(|e| panic!("{e}"));
+    let transcript =
+        run(&EchoServer, &Script::new(bytes, end), &plan).unwrap_or_else(|e| panic!("{e}"));
     let (mut rest, mut sent, mut messages, mut is_bad) = (bytes, vec![], 0, false);
     while let Some((length, tail)) = rest.split_first_chunk::<4>() {
         let length = u32::from_be_bytes(*length) as usize;

@@ -9,13 +9,14 @@ use libfuzzer_sys::fuzz_target;
 use socklab_core::math::Client;
 use socklab_fuzz::plan;
 use socklab_tests::role::MathClient;
-use socklab_tests::script::{Outcome, run};
+use socklab_tests::script::{Outcome, Script, run};
 
 fuzz_target!(|data: &[u8]| {
     let mut u = Unstructured::new(data);
     let (plan, end, _) = plan::<Client>(&mut u);
     let bytes = u.take_rest();
-    let transcript = run(&MathClient, bytes, end, &plan).unwrap_or_else(|e| panic!("{e}"));
+    let transcript =
+        run(&MathClient, &Script::new(bytes, end), &plan).unwrap_or_else(|e| panic!("{e}"));
     // The plain way: all of it is here, nine bytes a message.
     let mut answers = vec![];
     let mut rest = bytes;
