@@ -13,9 +13,9 @@ use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack};
 use socklab_core::driver::nonblocking::Ended;
 use socklab_core::driver::{Next, asynch, blocking, nonblocking};
 use socklab_core::machine::{How, Input, Machine};
-use socklab_core::session::{Application, pump};
+use socklab_core::session::{Application, Pumped, Stop, pump};
 use socklab_core::wire::{Dissect, Dissected};
-use socklab_core::{echo, math};
+use socklab_core::{add, chat, coin, echo, file, guess, hello, math, rps};
 use socklab_tests::transport::{Failed, NetError};
 
 thread_local! {
@@ -56,13 +56,13 @@ fn armed<T>(work: impl FnOnce() -> T) -> T {
 /// A transport over arrays: three bytes a call.
 struct Wire<'w> {
     input: &'w [u8],
-    sent: [u8; 256],
+    sent: [u8; 1024],
     length: usize,
 }
 
 impl<'w> Wire<'w> {
     const fn new(input: &'w [u8]) -> Self {
-        Self { input, sent: [0; 256], length: 0 }
+        Self { input, sent: [0; 1024], length: 0 }
     }
 }
 
@@ -140,6 +140,9 @@ impl TcpClientStack for Stack<'_> {
     }
 }
 
+/// Enough for any machine.
+const BUFFER: usize = 2048;
+
 const QUIZ: &[u8] = b"Q\0\0\0\x01\0\0\0\x02Q\0\0\0\x03\0\0\0\x04Sopensesm";
 const ECHO: &[u8] = b"\0\0\0\x0f0123456789abcde\0\0\0\x01x\0\0\0\x0c\xc3\xa90123456789";
 const WRONG: &[u8] = b"\0\0\0\x02\xff\xff";
@@ -181,12 +184,20 @@ fn play<M: Machine>(play: &Play<M>) -> [usize; 4] {
     let mut told = [0; 4];
 
     let (mut player, mut pumped) = (Player::<M> { says, said: 0, events: 0 }, machine());
-    let done = pump(&mut pumped, &mut player, Input::end(hears, How::Closed), &mut [0; 256]);
-    let _ = black_box(done);
+    let mut rest = hears;
+    loop {
+        let input = Input::end(rest, How::Closed);
+        let Pumped { consumed, stop, .. } = pump(&mut pumped, &mut player, input, &mut [0; BUFFER]);
+        rest = &rest[consumed..];
+        if stop != Stop::Boundary {
+            break;
+        }
+    }
     told[0] = player.events;
 
     let wire = Wire::new(hears);
-    let mut connection = blocking::Connection::new(wire, machine(), [0; 64], [0; 16]).ok().unwrap();
+    let mut connection =
+        blocking::Connection::new(wire, machine(), [0; BUFFER], [0; BUFFER]).ok().unwrap();
     let mut said = 1;
     if eager {
         while let Some(command) = says(&said) {
@@ -204,13 +215,14 @@ fn play<M: Machine>(play: &Play<M>) -> [usize; 4] {
                 connection.command(says(&said).unwrap()).ok().unwrap();
                 said += 1;
             }
+            Ok(Next::Boundary) => {}
             _ => break,
         }
     }
 
     let mut stack = Stack(Wire::new(hears));
     let mut connection =
-        nonblocking::Connection::<Stack<'_>, _, _, _>::new((), machine(), [0; 64], [0; 16])
+        nonblocking::Connection::<Stack<'_>, _, _, _>::new((), machine(), [0; BUFFER], [0; BUFFER])
             .ok()
             .unwrap();
     let mut said = 1;
@@ -230,13 +242,16 @@ fn play<M: Machine>(play: &Play<M>) -> [usize; 4] {
                 connection.command(&mut stack, says(&said).unwrap()).ok().unwrap();
                 said += 1;
             }
+            Ok(Next::Boundary) => {}
             _ => break,
         }
     }
 
     let wires = (Wire::new(hears), Wire::new(b""));
     let mut connection =
-        asynch::Connection::new(wires.0, wires.1, machine(), [0; 64], [0; 64]).ok().unwrap();
+        asynch::Connection::new(wires.0, wires.1, machine(), [0; BUFFER], [0; BUFFER])
+            .ok()
+            .unwrap();
     let mut said = 1;
     if eager {
         while let Some(command) = says(&said) {
@@ -254,6 +269,7 @@ fn play<M: Machine>(play: &Play<M>) -> [usize; 4] {
                     told[3] += 1;
                     false
                 }
+                Poll::Ready(Ok(Next::Boundary)) => false,
                 Poll::Ready(Ok(Next::Command)) if says(&said).is_some() => true,
                 _ => return told,
             }
@@ -316,6 +332,84 @@ fn no_machine_pump_or_driver_allocates() {
     };
     let [_, drivers @ ..] = armed(|| play(&echo_client));
     assert_eq!(drivers, [3; 3]);
+}
+
+/// Plays it, with the allocator armed. It is told as much with pump as with each driver.
+#[track_caller]
+fn tells<M: Machine>(machine: fn() -> M, hears: &'static [u8], says: Says<M>, events: usize) {
+    let told = armed(|| play(&Play { machine, hears, says, eager: false }));
+    assert_eq!(told, [events; 4]);
+}
+
+#[test]
+fn no_machine_of_lines_allocates() {
+    use coin::Side;
+    use rps::Choice;
+    tells(
+        add::Client::new,
+        b"Server\n7\n",
+        |at| (*at == 1).then_some(add::client::Command::Introduce { name: b"Ada", number: 42 }),
+        2,
+    );
+    tells(
+        add::Server::new,
+        b"Ada\n42\n",
+        |_| Some(add::server::Command::Answer { name: b"Server", number: 7 }),
+        2,
+    );
+    tells(hello::Client::both, b"Hello from server\n", |_| None, 1);
+    tells(|| hello::Server::both().split(8), b"Hello from client\n", |_| None, 1);
+    tells(chat::Chat::server, b"hello\nbye\n", |_| Some(chat::Command::Say(b"hi")), 2);
+    tells(chat::Chat::client, b"hello\nbye\n", |_| Some(chat::Command::Say(b"hi")), 2);
+    tells(
+        coin::Client::new,
+        b"Toss (H/T) : You are right!\nToss (H/T) : Thanks for playing the game. Bye!\n",
+        |at| [b"H", b"Q"].get(*at - 1).map(|text| coin::client::Command::Answer(*text)),
+        4,
+    );
+    tells(
+        coin::Server::new,
+        b"H\n t \nwhat\nQ\n",
+        |_| Some(coin::server::Command::Toss(Side::Head)),
+        4,
+    );
+    tells(
+        guess::Client::new,
+        b"GUESS\nLOW\nGUESS\nWIN\n",
+        |at| [50, 75].get(*at - 1).map(|number| guess::client::Command::Guess(*number)),
+        4,
+    );
+    tells(|| guess::Server::new(42), b"50\nx\n42\n", |_| None, 3);
+    tells(
+        rps::Client::new,
+        b"Choose: Draw,Paper,Paper\nChoose: Player1 wins!,Paper,Stone\nChoose: Draw,Paper,Paper\n",
+        |_| Some(rps::client::Command::Choose(Choice::Paper)),
+        6,
+    );
+    tells(
+        rps::Server::new,
+        b"Paper\nDraw,Paper,Paper\nStone\nPlayer2 wins!,Stone,Paper\nPaper\nDraw,Paper,Paper\n",
+        |_| Some(rps::server::Command::Choose(Choice::Paper)),
+        6,
+    );
+    tells(
+        file::Client::new,
+        b"+\0\0\0\0\0\0\0\x03abc\x01\x02\x03\x04",
+        |_| {
+            let form = file::Form::Checked { offset: 0 };
+            Some(file::client::Command::Fetch(file::Request { name: b"notes.txt", form }))
+        },
+        3,
+    );
+    tells(
+        file::Server::new,
+        b"notes.txt\0v1\x000\n",
+        |at| {
+            use file::server::Command::{Check, Send};
+            [Send(0), Check(0)].get(*at - 1).copied()
+        },
+        1,
+    );
 }
 
 /// Accepts one client.
