@@ -19,6 +19,15 @@ pub struct Line<'i> {
     pub bytes: usize,
 }
 
+impl<'i> Line<'i> {
+    /// The line of which `at` is the end.
+    #[inline]
+    fn ending_at(at: usize, bytes: &'i [u8]) -> Self {
+        let text = bytes.get(..at).unwrap_or_default();
+        Self { text: text.strip_suffix(b"\r").unwrap_or(text), bytes: at.wrapping_add(1) }
+    }
+}
+
 /// Finds lines at the front of the input. 2 bytes: how far it has looked, so that each byte is
 /// looked at once, however it comes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,12 +51,27 @@ impl Lines {
     /// [`LineError`], with nothing changed.
     #[inline]
     pub fn next<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
-        // Only so much is ever looked at: more would make a line that is too long a matter of how
-        // it is cut.
-        let window = input.bytes.get(..LINE_BYTES).unwrap_or(input.bytes);
-        let Some(at) = self.find(window) else { return self.none(input) };
-        let text = window.get(..at).unwrap_or_default();
-        Ok(Some(Line { text: text.strip_suffix(b"\r").unwrap_or(text), bytes: at.wrapping_add(1) }))
+        // A branch, where vectors make the search fast: it would else wait for the store of the
+        // one before.
+        if cfg!(target_pointer_width = "64") && self.looked == 0 {
+            let window = window(input.bytes);
+            return match end_of_line(window) {
+                Some(at) => Ok(Some(Line::ending_at(at, window))),
+                None => self.none(input),
+            };
+        }
+        self.next_further(input)
+    }
+
+    /// As [`next`](Self::next), past what was looked at before.
+    #[inline(never)]
+    fn next_further<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
+        let window = window(input.bytes);
+        let unseen = window.get(usize::from(self.looked)..).unwrap_or(window);
+        let Some(at) = end_of_line(unseen) else { return self.none(input) };
+        self.looked = 0;
+        let at = at.wrapping_add(window.len().wrapping_sub(unseen.len()));
+        Ok(Some(Line::ending_at(at, window)))
     }
 
     /// As [`next`](Self::next), but what stands unterminated before an orderly close is a line
@@ -66,27 +90,8 @@ impl Lines {
         }
     }
 
-    /// Where the line ends.
-    #[inline]
-    fn find(&mut self, window: &[u8]) -> Option<usize> {
-        // A branch, where vectors make the rest fast: the search for a line would else wait for
-        // the store of the one before.
-        if cfg!(target_pointer_width = "64") && self.looked == 0 {
-            return end_of_line(window);
-        }
-        self.find_further(window)
-    }
-
-    #[inline(never)]
-    fn find_further(&mut self, window: &[u8]) -> Option<usize> {
-        let unseen = window.get(usize::from(self.looked)..).unwrap_or(window);
-        let at = end_of_line(unseen)?;
-        self.looked = 0;
-        Some(at.wrapping_add(window.len().wrapping_sub(unseen.len())))
-    }
-
     /// There is no end of a line in what has come.
-    #[inline(never)]
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn none<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
         let got = input.bytes.len();
         if got > LINE_MAX {
@@ -98,6 +103,12 @@ impl Lines {
         self.looked = u16::try_from(got).unwrap_or(0);
         Ok(None)
     }
+}
+
+/// As much of the input as is ever looked at: more would make a line that is too long a matter of how
+/// it is cut.
+fn window(bytes: &[u8]) -> &[u8] {
+    bytes.get(..LINE_BYTES).unwrap_or(bytes)
 }
 
 /// Where the first `\n` is.
