@@ -11,6 +11,10 @@
 //!           16 input capped   32, 64 no end, closed, reset, timed out   128 the target's
 //! ```
 
+mod chat;
+
+pub use chat::converse;
+
 use arbitrary::{Result, Unstructured};
 use socklab_core::machine::{How, Machine};
 use socklab_tests::role::{EchoClient, MathServer, Message};

@@ -1,0 +1,105 @@
+//! A conversation: what both chat targets do.
+
+use arbitrary::Unstructured;
+use socklab_core::chat::Chat;
+use socklab_core::wire::LINE_MAX;
+use socklab_tests::role::{ChatSide, ChatTold};
+use socklab_tests::script::{Outcome, Plan, Script, run, same};
+
+use crate::{byte, payload, plan};
+
+/// One side says what the fuzzer chooses, and hears anything.
+///
+/// What the target chooses: a count of lines, then a length and a text for each.
+pub fn converse(
+    mut u: Unstructured<'_>,
+    turns: impl Fn(&[Vec<u8>]) -> ChatSide<false>,
+    begins: bool,
+) {
+    let (plan, end, duplex) = plan::<Chat>(&mut u);
+    let count = byte(&mut u) % 8;
+    let mut ours: Vec<Vec<u8>> = (0..count).filter_map(|_| payload(&mut u).ok()).collect();
+    for line in &mut ours {
+        // What cannot be said as a line is refused, which other tests look at.
+        line.retain(|byte| !matches!(byte, b'\n' | b'\r'));
+    }
+    let bytes = u.take_rest();
+    let heard =
+        |events: &[ChatTold]| events.iter().map(|(text, _)| text.clone()).collect::<Vec<_>>();
+    let script = Script::new(bytes, end);
+    let result = if duplex {
+        let role = ChatSide::duplex(&ours);
+        same(&role, bytes, end, &Plan::whole(), &plan).map_err(|e| e.to_string())
+    } else {
+        run(&turns(&ours), &script, &plan)
+    };
+    let transcript = result.unwrap_or_else(|e| panic!("{e}"));
+    let expected = plainly(&ours, bytes, begins, duplex);
+    let events = heard(&transcript.events());
+    if duplex || end.is_none() {
+        assert_eq!((&events, &transcript.sent), (&expected.heard, &expected.sent));
+    } else {
+        // The end of the stream may end our turn.
+        assert!(expected.heard.starts_with(&events), "{events:?}, expected {expected:?}");
+        assert!(
+            expected.sent.starts_with(&transcript.sent),
+            "{transcript:?}, expected {expected:?}"
+        );
+    }
+    for (at, (text, is_bye)) in transcript.told.iter().map(|told| &told.event).enumerate() {
+        assert_eq!(*is_bye, has_bye(text), "{text:?}");
+        assert!(!is_bye || at + 1 == events.len(), "nothing comes after a BYE");
+    }
+    let said_bye = |lines: &[u8]| lines.split(|byte| *byte == b'\n').any(has_bye);
+    let is_over = said_bye(&transcript.sent) || transcript.told.last().is_some_and(|t| t.event.1);
+    assert_eq!(transcript.outcome == Outcome::Done, is_over, "{transcript:?}");
+}
+
+#[derive(Debug)]
+struct Expected {
+    heard: Vec<Vec<u8>>,
+    sent: Vec<u8>,
+}
+
+/// The same as a loop over whole lines.
+fn plainly(ours: &[Vec<u8>], bytes: &[u8], begins: bool, duplex: bool) -> Expected {
+    let mut expected = Expected { heard: vec![], sent: vec![] };
+    let mut ours = ours.iter();
+    let mut theirs = bytes.split_inclusive(|byte| *byte == b'\n');
+    let mut our_turn = begins || duplex;
+    loop {
+        if our_turn {
+            match ours.next() {
+                Some(line) => {
+                    expected.sent.extend_from_slice(line);
+                    expected.sent.push(b'\n');
+                    if has_bye(line) {
+                        return expected;
+                    }
+                }
+                None if duplex => {}
+                None => return expected,
+            }
+            // In duplex all of ours is said first, which is how the harness gives it.
+            our_turn = duplex && ours.len() > 0;
+        } else {
+            let Some(line) = theirs.next().and_then(|line| line.strip_suffix(b"\n")) else {
+                return expected;
+            };
+            if line.len() > LINE_MAX {
+                return expected;
+            }
+            let text = line.strip_suffix(b"\r").unwrap_or(line);
+            expected.heard.push(text.to_vec());
+            if has_bye(text) {
+                return expected;
+            }
+            our_turn = !duplex;
+        }
+    }
+}
+
+fn has_bye(text: &[u8]) -> bool {
+    text.split(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric())
+        .any(|word| word.eq_ignore_ascii_case(b"bye"))
+}
