@@ -34,6 +34,7 @@
 pub mod add;
 pub mod chat;
 pub mod echo;
+pub mod file;
 pub mod hello;
 pub mod math;
 pub mod net;

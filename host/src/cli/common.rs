@@ -252,6 +252,10 @@ impl Common {
         self.timeout.and_then(|timeout| timeout.0)
     }
 
+    pub(super) const fn traces(&self) -> bool {
+        self.trace
+    }
+
     pub(super) fn output(&self, raw: bool) -> Output {
         Output::new(self.json, raw)
     }
@@ -302,11 +306,26 @@ impl Common {
         S::State: Send,
         S::Machine: Send,
     {
-        if let Some(target) = address.target(port) {
-            return client(&target);
+        match address.target(port) {
+            Some(target) => client(&target),
+            None => self.built_in(name, service(), client),
         }
+    }
+
+    /// Runs a client against a server inside this process.
+    pub(super) fn built_in<S>(
+        &self,
+        name: &str,
+        service: S,
+        client: impl FnOnce(&Target) -> Result<(), Failure>,
+    ) -> Result<(), Failure>
+    where
+        S: Service + Send + 'static,
+        S::State: Send,
+        S::Machine: Send,
+    {
         let limits = Limits { idle: None, ..Limits::default() };
-        let server = Server::bind((Ipv4Addr::LOCALHOST, 0), service())?.limits(limits);
+        let server = Server::bind((Ipv4Addr::LOCALHOST, 0), service)?.limits(limits);
         let running = server.start().map_err(|e| Failure::System(e.to_string()))?;
         let addr = running.local_addr();
         say(format_args!("no address given: a built-in {name} server runs on {addr}"));
@@ -328,6 +347,18 @@ impl Common {
         W: Dissect + Send + 'static,
         S: Service,
     {
+        let trace = |lines| Box::new(Trace::<R, W>::new(Place::Lines(lines))) as _;
+        self.serve_traced(listen, pace, trace, service)
+    }
+
+    /// As [`serve`](Self::serve), with a trace that takes more than two dissectors.
+    pub(super) fn serve_traced<S: Service>(
+        &self,
+        listen: &Listen,
+        pace: Option<Duration>,
+        trace: impl FnOnce(Lines) -> Box<dyn Observer>,
+        service: impl FnOnce(Sessions) -> S,
+    ) -> Result<(), Failure> {
         let lines = |writer: Box<dyn io::Write + Send>, stop: Box<dyn FnOnce() + Send>| {
             Lines::new(writer, stop).map_err(|e| Failure::System(e.to_string()))
         };
@@ -354,9 +385,7 @@ impl Common {
             })
             .transpose()?;
         let sessions = Sessions { errors: errors.clone(), events: events.clone() };
-        let trace = self.trace.then(|| {
-            Box::new(Trace::<R, W>::new(Place::Lines(errors.clone()))) as Box<dyn Observer>
-        });
+        let trace = self.trace.then(|| trace(errors.clone()));
 
         raise_descriptor_limit();
         let mut limits = Limits { idle: self.timeout(), ..Limits::default() };

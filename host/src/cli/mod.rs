@@ -4,6 +4,7 @@ mod add;
 mod chat;
 mod common;
 mod echo;
+mod file;
 mod hello;
 mod manual;
 mod math;
@@ -73,6 +74,9 @@ enum Command {
     /// Length-prefixed messages that come back without their first ten characters
     #[command(subcommand)]
     Echo(Role<echo::ClientArgs, echo::ServerArgs>),
+    /// Files: fetch one, or serve a folder of them
+    #[command(subcommand)]
+    File(Role<file::ClientArgs, file::ServerArgs>),
     /// Print completions for a shell, to be sourced by it
     Completions {
         /// The shell
@@ -100,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Hello(role) => role.run(&common),
         Command::Chat(role) => role.run(&common),
         Command::Echo(role) => role.run(&common),
+        Command::File(role) => role.run(&common),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "socklab", &mut script);

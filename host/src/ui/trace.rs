@@ -50,6 +50,19 @@ impl<R: Dissect, S: Dissect> Trace<R, S> {
     }
 }
 
+impl<R: Dissect, S: Dissect> Trace<R, S> {
+    /// From here on what this connection receives and sends is looked at by these.
+    pub(crate) fn look(&mut self, connection: usize, received: Option<R>, sent: Option<S>) {
+        let (r, s) = self.connections.entry(connection).or_default();
+        if let Some(received) = received {
+            r.dissector = received;
+        }
+        if let Some(sent) = sent {
+            s.dissector = sent;
+        }
+    }
+}
+
 impl<R: Dissect + Send, S: Dissect + Send> Observer for Trace<R, S> {
     fn moved(&mut self, connection: usize, peer: SocketAddr, direction: Direction, bytes: &[u8]) {
         let (received, sent) = self.connections.entry(connection).or_default();

@@ -8,11 +8,13 @@
 //!     one read        into scratch, behind what is parked
 //!     pump            the machine, from scratch to scratch
 //!     one send        what stays, and what was not consumed, is parked
+//!     work            payload that the service owes goes past the machine, a bounded piece of it
 //! ```
 //!
 //! A turn is bounded, so a flood delays nobody. All connections share two scratch buffers; one has
 //! memory of its own only while bytes of it wait.
 
+mod outlet;
 mod rounds;
 mod slot;
 
@@ -27,6 +29,7 @@ use std::time::Duration;
 use mio::Waker;
 use socklab_core::machine::Machine;
 
+pub use self::outlet::Outlet;
 use self::rounds::Engine;
 use super::listen::{BindError, listen};
 use super::stack::Observer;
@@ -60,6 +63,14 @@ pub trait Service {
         Course::Serve
     }
 
+    /// The machine waits for the application, which had no [`command`](Self::command): its time to
+    /// put payload that the machine is [`owed`](Machine::owed) into the outlet, or to go on with
+    /// other work, a bounded piece of it. Nobody else is served meanwhile.
+    fn work(&mut self, state: &mut Self::State, outlet: &mut Outlet<'_>) -> Work {
+        let _ = (state, outlet);
+        Work::Wait
+    }
+
     /// The server is to stop. The command that makes a session end soon, if there is one;
     /// otherwise it may go on as long as [`Limits::grace`].
     fn finish(&mut self) -> Option<<Self::Machine as Machine>::Command<'_>> {
@@ -86,6 +97,16 @@ pub enum Course {
     Last,
     /// Close every connection and stop.
     Quit,
+}
+
+/// What a service wants after a piece of [`work`](Service::work).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// To be asked again when something comes from the peer.
+    Wait,
+    /// To be asked for a command, and to go on, once the others had their turn and the socket
+    /// takes bytes.
+    Again,
 }
 
 /// How a session ended, as the server sees it.

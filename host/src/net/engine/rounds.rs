@@ -352,7 +352,11 @@ impl<S: Service> Engine<S> {
                     slot.phase = Phase::Open;
                     self.turn(key, After::Silence);
                 }
-                Phase::Open | Phase::Boundary | Phase::Flushing | Phase::Lingering => {}
+                Phase::Open
+                | Phase::Paying
+                | Phase::Boundary
+                | Phase::Flushing
+                | Phase::Lingering => {}
             }
         }
     }
@@ -372,9 +376,15 @@ impl<S: Service> Engine<S> {
             let Some(slot) = self.slots.get_mut(key) else { continue };
             match slot.phase {
                 Phase::Flushing | Phase::Lingering => self.remove(key),
-                Phase::Open | Phase::Boundary | Phase::Paused | Phase::Listening => {
+                Phase::Open
+                | Phase::Paying
+                | Phase::Boundary
+                | Phase::Paused
+                | Phase::Listening => {
                     slot.end = Some(How::TimedOut);
-                    slot.phase = Phase::Open;
+                    if slot.phase != Phase::Paying {
+                        slot.phase = Phase::Open;
+                    }
                     // A peer that reads nothing is not to keep its slot by that.
                     if let Some(park) = &mut slot.park {
                         park.output.clear();

@@ -8,7 +8,8 @@ use mio::net::TcpStream;
 use socklab_core::machine::{After, How, Input, Machine, Need};
 use socklab_core::session::{Application, Pumped, Stop, pump};
 
-use super::{Ended, Service};
+use super::outlet::{Outlet, Socket};
+use super::{Ended, Service, Work};
 use crate::net::peer::Peer;
 use crate::net::reads::Reads;
 use crate::net::stack::{Direction, Observer};
@@ -38,6 +39,9 @@ pub(super) enum Phase {
     Paused,
     /// As `Open`, and a timer tells when the peer has been silent.
     Listening,
+    /// As `Open`, and payload is owed. Whatever ends the connection now resets it, also the end of
+    /// this process: an orderly close could be taken for the payload's end.
+    Paying,
     /// The machine has finished: what is parked leaves, then the sending side closes.
     Flushing,
     /// Our last bytes are sent; the peer reads them and closes.
@@ -136,7 +140,7 @@ impl<M: Machine, T> Slot<M, T> {
         match self.phase {
             Phase::Lingering => return self.linger(context),
             Phase::Paused => return Turn::Wait,
-            Phase::Open | Phase::Listening | Phase::Boundary | Phase::Flushing => {}
+            Phase::Open | Phase::Listening | Phase::Paying | Phase::Boundary | Phase::Flushing => {}
         }
         if !self.send_parked(context) {
             return Turn::Wait;
@@ -193,6 +197,11 @@ impl<M: Machine, T> Slot<M, T> {
             context.pause = Some(Some(u64::from(ms)));
         }
         let full = have - consumed >= context.input.len();
+        if need == Need::Command
+            && let Some(turn) = self.work(context)
+        {
+            return turn;
+        }
         match need {
             Need::Output => Turn::Again,
             // Read ahead, as far as there is room, to notice when the peer leaves.
@@ -212,6 +221,56 @@ impl<M: Machine, T> Slot<M, T> {
         match (self.stream.local_addr(), self.stream.peer_addr()) {
             (Ok(local), Ok(peer)) => reads.has_all(local, peer),
             _ => true,
+        }
+    }
+
+    /// The service's own piece of work. `None` when there is none to go on with.
+    fn work<S>(&mut self, context: &mut Context<'_, S>) -> Option<Turn>
+    where
+        S: Service<Machine = M, State = T>,
+    {
+        let owed = self.machine.owed();
+        self.guard(owed > 0);
+        let mut outlet = Outlet {
+            stream: &self.stream,
+            scratch: context.output,
+            observer: match context.observer {
+                Some(observer) => Some(observer.as_mut()),
+                None => None,
+            },
+            key: context.key,
+            peer: self.peer.into(),
+            owed,
+            sent: 0,
+            socket: Socket::Open,
+        };
+        let work = context.service.work(&mut self.state, &mut outlet);
+        let Outlet { sent, socket, .. } = outlet;
+        // Never more than is owed: the outlet sees to it.
+        let _ = self.machine.paid(sent);
+        if sent > 0 || work == Work::Again {
+            self.stamp = stamp(context.now);
+        }
+        match (socket, work) {
+            (Socket::Gone, _) => {
+                // Also after an orderly end of what it sends.
+                self.end = Some(How::Reset);
+                Some(Turn::Again)
+            }
+            // Its being writable again brings the next turn.
+            (Socket::Full, _) => Some(Turn::Wait),
+            (Socket::Open, Work::Again) => Some(Turn::Again),
+            (Socket::Open, Work::Wait) => None,
+        }
+    }
+
+    /// While payload is owed the connection can only end with a reset.
+    fn guard(&mut self, owes: bool) {
+        let phase = if owes { Phase::Paying } else { Phase::Open };
+        if (self.phase == Phase::Paying) != owes {
+            let linger = owes.then_some(Duration::ZERO);
+            let _ = socket2::SockRef::from(&self.stream).set_linger(linger);
+            self.phase = phase;
         }
     }
 
@@ -349,8 +408,14 @@ impl<M: Machine, T> Slot<M, T> {
     where
         S: Service<Machine = M, State = T>,
     {
+        let owes = self.machine.owed() > 0;
+        self.guard(owes);
         self.report(ended, context);
-        if blocked { Turn::Wait } else { self.close_sending(context) }
+        match (owes, blocked) {
+            (true, _) => Turn::Close,
+            (false, true) => Turn::Wait,
+            (false, false) => self.close_sending(context),
+        }
     }
 
     /// All is sent. To close with unread input would make the system send a reset, which can

@@ -1,0 +1,455 @@
+//! `socklab file`.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use socklab_core::file::{ClientBytes, Form, Request, ServerBytes};
+
+use super::common::{Common, Failure, Listen, Run};
+use crate::file::{self, Client, Fetched, Local, Options, Outcome, Progress, Report, Service};
+use crate::net::{self, Direction, Observer, Target};
+use crate::ui::{Place, Trace, put_text, say};
+
+/// Fetch a file: socklab file client HOST:PORT:REMOTE LOCAL
+#[derive(Debug, Args)]
+pub(super) struct ClientArgs {
+    /// The server and the file's name there; without HOST:PORT, a built-in server of this folder
+    #[arg(value_name = "[HOST:PORT:]REMOTE",
+          value_parser = OsStringValueParser::new().try_map(|text| Remote::parse(&text)))]
+    remote: Remote,
+    /// Where to put it; - is standard output [default: its name, in this folder]
+    local: Option<PathBuf>,
+    /// Speak the document's form, without size, checksum and reasons
+    #[arg(long)]
+    plain: bool,
+    /// Go on from what an interrupted transfer has left
+    #[arg(long, conflicts_with = "plain")]
+    resume: bool,
+    /// No progress bar, and nothing said of a success
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Serve the files in a folder
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Where to listen; 0 takes a free port
+    #[arg(value_name = "[BIND:]PORT", default_value = "12001")]
+    listen: Listen,
+    /// The folder; nothing outside of it is served
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    root: PathBuf,
+}
+
+/// What to fetch, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Remote {
+    /// `None`: from a built-in server.
+    target: Option<Target>,
+    name: OsString,
+}
+
+impl Remote {
+    /// `HOST:PORT:REMOTE`, an IPv6 host in brackets; or `REMOTE` alone, which has no colon in it, or
+    /// a slash before that.
+    fn parse(text: &OsStr) -> Result<Self, String> {
+        const EXPECTED: &str = "expected HOST:PORT:REMOTE (an IPv6 host in brackets), or REMOTE \
+                                alone for a built-in server; a name with a colon starts with ./";
+        let bytes = text.as_bytes();
+        let host_end = match bytes {
+            [b'[', ..] => bytes.iter().position(|byte| *byte == b']').map(|at| at + 1),
+            _ => bytes.iter().position(|byte| matches!(byte, b':' | b'/')),
+        };
+        let (host, rest) = match host_end.map(|at| bytes.split_at(at)) {
+            Some((host, [b':', rest @ ..])) => (host, rest),
+            Some((_, [b'/', ..])) | None => {
+                if bytes.is_empty() {
+                    return Err("expected a file's name".into());
+                }
+                return Ok(Self { target: None, name: text.to_owned() });
+            }
+            _ => return Err(EXPECTED.into()),
+        };
+        let colon = rest.iter().position(|byte| *byte == b':').ok_or(EXPECTED)?;
+        let (port, name) = (&rest[..colon], &rest[colon + 1..]);
+        let host = std::str::from_utf8(host).map_err(|_| EXPECTED)?;
+        let port = std::str::from_utf8(port).ok().and_then(|port| port.parse().ok());
+        let port = port.filter(|port| *port > 0).ok_or("expected a port from 1 to 65535")?;
+        if host.is_empty() || host == "[]" {
+            return Err("expected a host before the first colon".into());
+        }
+        if name.is_empty() {
+            return Err("expected a file's name behind the port".into());
+        }
+        Ok(Self { target: Some(Target::new(host, port)), name: OsString::from_vec(name.into()) })
+    }
+
+    /// Its last part: what it is called here when nobody says otherwise.
+    fn base(&self) -> Result<PathBuf, Failure> {
+        let base =
+            Path::new(&self.name).file_name().filter(|_| !self.name.as_bytes().ends_with(b"/"));
+        base.map(PathBuf::from).ok_or_else(|| {
+            Failure::Usage("say where to put it: this name has no last part to call it by".into())
+        })
+    }
+}
+
+impl Run for ClientArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let local = match &self.local {
+            Some(local) => local.clone(),
+            None => self.remote.base()?,
+        };
+        let stdout = local.as_os_str() == "-";
+        if stdout && common.output(false).is_json() {
+            return Err(Failure::Usage(
+                "--json writes to standard output, and so would LOCAL -: give a file".into(),
+            ));
+        }
+        // What no line can say is told before anything is made or asked for.
+        let form = if self.plain { Form::Plain } else { Form::Checked { offset: 0 } };
+        let request = Request { name: self.remote.name.as_bytes(), form };
+        if request.emit(&mut [0; 2048]).is_err() {
+            return Err(Failure::Usage(
+                "this name cannot be asked for: it has a newline in it, or is too long for a line \
+                 of 1024 bytes"
+                    .into(),
+            ));
+        }
+        let place = if stdout {
+            let file = io::stdout().as_fd().try_clone_to_owned().map_err(Failure::stdout)?;
+            Local::direct(File::from(file), Path::new("standard output"))
+        } else {
+            Local::open(&local, self.resume).map_err(|e| Failure::System(e.to_string()))?
+        };
+        let fetch = |target: &Target| self.fetch(target, &local, place, common);
+        match &self.remote.target {
+            Some(target) => fetch(target),
+            None => common.built_in("file", serve(Path::new("."))?, fetch),
+        }
+    }
+}
+
+fn serve(root: &Path) -> Result<Service, Failure> {
+    Service::new(root).map_err(|e| {
+        let reason = net::reason(&e);
+        Failure::System(format!("cannot serve the folder {}: {reason}", root.display()))
+    })
+}
+
+impl ClientArgs {
+    fn fetch(
+        &self,
+        target: &Target,
+        local: &Path,
+        place: Local,
+        common: &Common,
+    ) -> Result<(), Failure> {
+        let name = self.remote.name.as_bytes();
+        let mut output = common.output(false);
+        let signals = Interrupts::watch()?;
+        let trace = || Box::new(FileTrace::client(Place::Stderr)) as Box<dyn Observer>;
+        let client =
+            Client::connect_with(target, common.timeout())?.observed(common.traces().then(trace));
+        signals.wake(client.waker());
+        output
+            .event(&json!({ "event": "connected", "peer": client.peer().to_string() }))
+            .map_err(Failure::stdout)?;
+        let bar = self.bar(place.length());
+        let start = std::time::Instant::now();
+        let progress = |Progress { got, size }: Progress| {
+            if let Some(bar) = &bar {
+                bar.set_length(size.unwrap_or(got));
+                bar.set_position(got);
+            }
+            if signals.caught() == 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        let fetched = client.fetch(name, place, Options { plain: self.plain }, progress);
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        match fetched {
+            Ok(fetched) => {
+                let mut event = json!({ "event": "file", "bytes": fetched.size });
+                put_text(&mut event, "local", local.as_os_str().as_bytes());
+                if fetched.resumed > 0 {
+                    event["resumed"] = fetched.resumed.into();
+                }
+                if let Some(crc) = fetched.crc {
+                    event["crc32"] = format!("{crc:08x}").into();
+                }
+                output.event(&event).map_err(Failure::stdout)?;
+                if !self.quiet {
+                    say(summary(local, &fetched, start.elapsed().as_secs_f64()));
+                }
+                Ok(())
+            }
+            Err(e) => Err(self.failure(e)),
+        }
+    }
+
+    /// A progress bar, on a terminal.
+    fn bar(&self, there: u64) -> Option<ProgressBar> {
+        if self.quiet || !io::stderr().is_terminal() {
+            return None;
+        }
+        let style = "{bar:30} {percent:>3}%  {decimal_bytes} of {decimal_total_bytes}  \
+                     {decimal_bytes_per_sec}  {eta} left";
+        let plain = "{spinner} {decimal_bytes}  {decimal_bytes_per_sec}  {elapsed}";
+        let style = ProgressStyle::with_template(if self.plain { plain } else { style }).ok()?;
+        let bar = ProgressBar::no_length().with_style(style).with_position(there);
+        // What was there before says nothing of the rate.
+        bar.reset_eta();
+        Some(bar)
+    }
+
+    fn kept(&self, kept: Option<&(PathBuf, u64)>) -> String {
+        match kept {
+            None => String::new(),
+            Some((path, n)) => {
+                format!("; {n} bytes are kept in {}, --resume goes on from there", path.display())
+            }
+        }
+    }
+
+    fn failure(&self, e: file::Error) -> Failure {
+        let kept = self.kept(e.kept.as_ref());
+        let hint = match &e.cause {
+            file::Failure::Net(net::Error::Protocol(e) | net::Error::TimedOut(e, _))
+                if e.may_be_plain() && !self.plain =>
+            {
+                "; if it is a server of the plain form, try --plain"
+            }
+            file::Failure::Refused(_) if self.resume && e.kept.is_some() => {
+                "; without --resume it is fetched anew"
+            }
+            _ => "",
+        };
+        let more = |text: String| format!("{text}{hint}{kept}");
+        match e.cause {
+            file::Failure::Net(e) => match Failure::from(e) {
+                Failure::System(text) => Failure::System(more(text)),
+                Failure::Peer(text) => Failure::Peer(more(text)),
+                failure => failure,
+            },
+            file::Failure::Local(e) => Failure::System(more(e.to_string())),
+            cause => Failure::Peer(more(cause.to_string())),
+        }
+    }
+}
+
+/// What a person is told of a success.
+fn summary(local: &Path, fetched: &Fetched, seconds: f64) -> String {
+    let Fetched { size, resumed, crc } = *fetched;
+    let s = if size == 1 { "" } else { "s" };
+    let mut text = format!("{}: {size} byte{s}", local.display());
+    if resumed > 0 {
+        text += &format!(", {resumed} of them there before");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "it is for a person")]
+    let rate = (size - resumed) as f64 / seconds / 1e6;
+    text += &format!(", {seconds:.1} s, {rate:.1} MB/s");
+    text + &crc.map_or_else(
+        || ", no checksum to check it by".to_owned(),
+        |crc| format!(", CRC-32 {crc:08x} is right"),
+    )
+}
+
+/// Ctrl-C and SIGTERM while a file is fetched: what has come is put in order first.
+struct Interrupts {
+    caught: Arc<AtomicI32>,
+    waker: Arc<std::sync::OnceLock<Arc<mio::Waker>>>,
+}
+
+impl Interrupts {
+    fn watch() -> Result<Self, Failure> {
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
+            .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
+        let this = Self { caught: Arc::default(), waker: Arc::default() };
+        let (caught, waker) = (Arc::clone(&this.caught), Arc::clone(&this.waker));
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                for signal in &mut signals {
+                    // Asked twice, or before there is anything to put in order.
+                    if caught.swap(signal, Ordering::Relaxed) != 0 || waker.get().is_none() {
+                        let _ = signal_hook::low_level::emulate_default_handler(signal);
+                    }
+                    if let Some(waker) = waker.get() {
+                        let _ = waker.wake();
+                    }
+                }
+            })
+            .map_err(|e| Failure::System(e.to_string()))?;
+        Ok(this)
+    }
+
+    fn wake(&self, waker: Arc<mio::Waker>) {
+        let _ = self.waker.set(waker);
+    }
+
+    /// The signal that came, or 0.
+    fn caught(&self) -> i32 {
+        self.caught.load(Ordering::Relaxed)
+    }
+}
+
+impl Run for ServerArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let service = serve(&self.root)?;
+        let trace = |lines| Box::new(FileTrace::server(Place::Lines(lines))) as Box<dyn Observer>;
+        common.serve_traced(&self.listen, None, trace, |sessions| {
+            service.reporting(move |report| sessions.tell(report, || event(report)))
+        })
+    }
+}
+
+fn event(report: &Report<'_>) -> serde_json::Value {
+    let (outcome, error) = match report.outcome {
+        Outcome::Sent => ("sent", None),
+        Outcome::Refused(reason) => ("refused", Some(reason.to_owned())),
+        Outcome::Malformed(e) => ("malformed", Some(e.to_string())),
+        Outcome::Unreadable(reason) => ("reset", Some(reason.to_owned())),
+        Outcome::Failed(e) => ("failed", Some(e.to_string())),
+        Outcome::Stopped => ("stopped", None),
+    };
+    let mut event = json!({ "event": "session", "peer": report.peer.to_string() });
+    if let Some(asked) = report.asked {
+        put_text(&mut event, "name", asked.name);
+        event["form"] = if asked.form == Form::Plain { "plain" } else { "checked" }.into();
+        event["offset"] = asked.form.offset().into();
+        event["size"] = asked.size.into();
+        event["sent"] = report.sent.into();
+    }
+    event["outcome"] = outcome.into();
+    if let Some(error) = error {
+        event["error"] = error.into();
+    }
+    event
+}
+
+/// A trace that knows from a request what its reply consists of.
+struct FileTrace<R, S> {
+    trace: Trace<R, S>,
+    /// The direction that requests have.
+    requests: Direction,
+    /// The requests as far as they have come, until the replies begin.
+    heads: HashMap<usize, Option<Vec<u8>>>,
+    look: fn(&mut Trace<R, S>, usize, Form),
+}
+
+impl FileTrace<ServerBytes, ClientBytes> {
+    fn client(place: Place) -> Self {
+        Self {
+            trace: Trace::new(place),
+            requests: Direction::Sent,
+            heads: HashMap::new(),
+            look: |trace, connection, form| {
+                trace.look(connection, Some(ServerBytes::to(form)), None);
+            },
+        }
+    }
+}
+
+impl FileTrace<ClientBytes, ServerBytes> {
+    fn server(place: Place) -> Self {
+        Self {
+            trace: Trace::new(place),
+            requests: Direction::Received,
+            heads: HashMap::new(),
+            look: |trace, connection, form| {
+                trace.look(connection, None, Some(ServerBytes::to(form)));
+            },
+        }
+    }
+}
+
+impl<R, S> Observer for FileTrace<R, S>
+where
+    R: socklab_core::wire::Dissect + Send,
+    S: socklab_core::wire::Dissect + Send,
+{
+    fn moved(&mut self, connection: usize, peer: SocketAddr, direction: Direction, bytes: &[u8]) {
+        let head = self.heads.entry(connection).or_insert_with(|| Some(Vec::new()));
+        if direction == self.requests {
+            if let Some(head) = head {
+                let room = socklab_core::wire::LINE_BYTES.saturating_sub(head.len());
+                head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            }
+        } else if let Some(head) = head.take() {
+            let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            if let Ok(request) = Request::parse(line.strip_suffix(b"\r").unwrap_or(line)) {
+                (self.look)(&mut self.trace, connection, request.form);
+            }
+        }
+        self.trace.moved(connection, peer, direction, bytes);
+    }
+
+    fn ended(&mut self, connection: usize, peer: SocketAddr) {
+        self.heads.remove(&connection);
+        self.trace.ended(connection, peer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<(Option<String>, String), String> {
+        let Remote { target, name } = Remote::parse(OsStr::new(text))?;
+        Ok((target.map(|target| target.to_string()), name.into_string().unwrap()))
+    }
+
+    fn from(target: &str, name: &str) -> Result<(Option<String>, String), String> {
+        Ok(((!target.is_empty()).then(|| target.to_owned()), name.to_owned()))
+    }
+
+    #[test]
+    fn a_remote_file_is_host_port_and_name() {
+        assert_eq!(parsed("host:12001:a.txt"), from("host:12001", "a.txt"));
+        assert_eq!(parsed("10.0.0.1:1:/etc/x:y"), from("10.0.0.1:1", "/etc/x:y"));
+        assert_eq!(parsed("[::1]:80:dir/a b"), from("[::1]:80", "dir/a b"));
+        assert_eq!(parsed("host:1:sub/../a"), from("host:1", "sub/../a"));
+    }
+
+    #[test]
+    fn a_name_alone_is_for_the_built_in_server() {
+        assert_eq!(parsed("a.txt"), from("", "a.txt"));
+        assert_eq!(parsed("dir/a:1:b"), from("", "dir/a:1:b"));
+        assert_eq!(parsed("./a:1:b"), from("", "./a:1:b"));
+    }
+
+    #[test]
+    fn what_is_neither_is_said() {
+        for text in ["", "host:", "host:12001", "host:12001:", "host:0:a", "host:x:a", ":1:a"] {
+            assert!(parsed(text).is_err(), "{text}");
+        }
+        for text in ["[::1]", "[::1]:1", "[::1", "[]:1:a", "::1:80:a", "host:70000:a"] {
+            assert!(parsed(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_last_part_of_a_name_is_what_it_is_called_here() {
+        let base = |name: &str| Remote { target: None, name: name.into() }.base();
+        assert_eq!(base("a/b/c.txt").unwrap(), Path::new("c.txt"));
+        assert_eq!(base("/c").unwrap(), Path::new("c"));
+        for name in ["..", "/", "a/", "a/.."] {
+            assert!(base(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The client's side: a file from a server to a place.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socklab_core::driver::Next;
+use socklab_core::file::client::{Client as Machine, Command, Error as Cause, Event};
+use socklab_core::file::{Form, Request};
+use socklab_core::machine::Refused;
+use socklab_core::wire::Escaped;
+
+use super::local::{Local, LocalError};
+use crate::net::{self, DEFAULT_TIMEOUT, DialError, Observer, Target, Wake};
+
+/// What is read and written at a time, in bytes: it stays in a processor's own cache.
+const BUFFER: usize = 256 << 10;
+
+/// A client that fetches one file.
+pub struct Client {
+    inner: net::Client<Machine>,
+}
+
+/// What to fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// In the document's form, which has neither size nor checksum nor a reason when the server
+    /// says no.
+    pub plain: bool,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// So many bytes of the file are there.
+    pub got: u64,
+    /// So many it has; `None` when nobody knows.
+    pub size: Option<u64>,
+}
+
+/// A file that has been fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its size in bytes.
+    pub size: u64,
+    /// So many of them had been there before.
+    pub resumed: u64,
+    /// Its CRC-32, which is that of the server's; `None` in the plain form.
+    pub crc: Option<u32>,
+}
+
+/// Why a file was not fetched, and what is left of it.
+#[derive(Debug)]
+pub struct Error {
+    /// Why.
+    pub cause: Failure,
+    /// What has come, to go on from, and how many bytes that is.
+    pub kept: Option<(PathBuf, u64)>,
+}
+
+/// Why a file was not fetched.
+#[derive(Debug)]
+pub enum Failure {
+    /// The connection or the server failed.
+    Net(net::Error<Cause>),
+    /// The server does not send it, and why: as it came.
+    Refused(Vec<u8>),
+    /// It cannot be written here.
+    Local(LocalError),
+    /// It is not what the server has.
+    Checksum {
+        /// What the server says.
+        server: u32,
+        /// Of what is here.
+        here: u32,
+        /// So many bytes of it had been there before.
+        resumed: u64,
+    },
+    /// The caller stopped it.
+    Interrupted,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Net(e) => e.fmt(f),
+            Self::Refused(reason) => write!(f, "the server refused: {}", Escaped(reason)),
+            Self::Local(e) => e.fmt(f),
+            Self::Checksum { server, here, resumed } => {
+                write!(
+                    f,
+                    "the checksum is wrong: the server says {server:08x}, what came has {here:08x}; "
+                )?;
+                f.write_str(match resumed {
+                    0 => "a byte changed on the way, or the file while it was sent",
+                    _ => "what was there before is not the start of this file, or a byte changed",
+                })?;
+                f.write_str("; all of it is discarded, fetch it again")
+            }
+            Self::Interrupted => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)?;
+        match &self.kept {
+            Some((path, n)) => write!(f, "; {n} bytes are kept in {}", path.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<LocalError> for Failure {
+    fn from(e: LocalError) -> Self {
+        Self::Local(e)
+    }
+}
+
+impl From<net::Error<Cause>> for Failure {
+    fn from(e: net::Error<Cause>) -> Self {
+        Self::Net(e)
+    }
+}
+
+impl Client {
+    /// Connects, waiting 30 s at the most; later it waits as long whenever nothing comes.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`].
+    pub fn connect(target: impl Into<Target>) -> Result<Self, DialError> {
+        Self::connect_with(&target.into(), Some(DEFAULT_TIMEOUT))
+    }
+
+    /// Connects with another timeout; `None` waits for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`].
+    pub fn connect_with(target: &Target, timeout: Option<Duration>) -> Result<Self, DialError> {
+        Ok(Self { inner: net::Client::connect(target, Machine::new(), BUFFER, timeout)? })
+    }
+
+    /// Shows every byte to `observer`.
+    #[must_use]
+    pub fn observed(self, observer: Option<Box<dyn Observer>>) -> Self {
+        Self { inner: self.inner.observed(observer) }
+    }
+
+    /// The address that took the connection.
+    pub const fn peer(&self) -> SocketAddr {
+        self.inner.peer()
+    }
+
+    /// Has `progress` called soon, from any thread: to interrupt it.
+    #[must_use]
+    pub fn waker(&self) -> Arc<mio::Waker> {
+        self.inner.waker()
+    }
+
+    /// Fetches the file of this name, or the rest of it if some of it is in `local` already.
+    ///
+    /// `progress` is called whenever something has come, and may break it off.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]. What has come is kept where it can be gone on with: not in the plain form, and
+    /// not when the checksum is wrong.
+    pub fn fetch(
+        mut self,
+        name: &[u8],
+        mut local: Local,
+        options: Options,
+        progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Fetched, Error> {
+        self.transfer(name, &mut local, options, progress).map_err(|cause| {
+            if options.plain || matches!(cause, Failure::Checksum { .. }) {
+                local.discard();
+            }
+            Error { cause, kept: local.kept().map(|path| (path, local.length())) }
+        })
+    }
+
+    fn transfer(
+        &mut self,
+        name: &[u8],
+        local: &mut Local,
+        options: Options,
+        mut progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Fetched, Failure> {
+        let resumed = local.length();
+        let mut hasher = local.checksum()?;
+        let form = if options.plain { Form::Plain } else { Form::Checked { offset: resumed } };
+        if options.plain && resumed > 0 {
+            return Err(net::Error::Refused(Refused::Invalid).into());
+        }
+        self.inner.command(Command::Fetch(Request { name, form }))?;
+        let mut size = None;
+        loop {
+            match self.inner.try_next()? {
+                Some(Next::Event(event)) => match event {
+                    Event::Found { size: found } => size = Some(found),
+                    Event::Body(bytes) => {
+                        if !options.plain {
+                            hasher.update(bytes);
+                        }
+                        local.write(bytes)?;
+                    }
+                    Event::Crc(server) => {
+                        let here = hasher.finalize();
+                        if here != server {
+                            return Err(Failure::Checksum { server, here, resumed });
+                        }
+                        local.complete()?;
+                        return Ok(Fetched { size: local.length(), resumed, crc: Some(here) });
+                    }
+                    Event::Closed => {
+                        local.complete()?;
+                        return Ok(Fetched { size: local.length(), resumed, crc: None });
+                    }
+                    Event::Refused(reason) => return Err(Failure::Refused(reason.to_vec())),
+                },
+                Some(Next::Command | Next::Boundary) => {}
+                // The machine says it only behind an event that has returned.
+                Some(Next::Done | Next::Abort) => {
+                    return Err(net::Error::Io(io::ErrorKind::UnexpectedEof.into()).into());
+                }
+                None => match self.inner.wait()? {
+                    Wake::Socket => continue,
+                    Wake::Called => {}
+                },
+            }
+            if progress(Progress { got: local.length(), size }).is_break() {
+                return Err(Failure::Interrupted);
+            }
+        }
+    }
+}

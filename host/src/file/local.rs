@@ -1,0 +1,233 @@
+//! Where a fetched file goes: never half a file under its own name.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, OFlags};
+
+/// So much is read at a time to sum up what is there already.
+const CHUNK: usize = 256 << 10;
+
+/// Why the place for a file cannot be used.
+#[derive(Debug)]
+pub struct LocalError {
+    /// What was tried: "write", "replace", ...
+    pub(super) doing: &'static str,
+    /// With which file.
+    pub(super) path: PathBuf,
+    /// What the system said.
+    pub(super) source: io::Error,
+}
+
+impl std::fmt::Display for LocalError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { doing, path, source } = self;
+        write!(f, "cannot {doing} {}: {}", path.display(), crate::net::reason(source))
+    }
+}
+
+impl std::error::Error for LocalError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// A place for a file that is fetched.
+///
+/// It is written to a temporary file in the same folder, `.NAME.part`, which takes the name when it
+/// is complete: until then whatever was there stays. What is not a regular file (a device, a pipe)
+/// is written as the bytes come.
+#[derive(Debug)]
+pub struct Local {
+    file: File,
+    kind: Kind,
+    /// So many bytes are there.
+    length: u64,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// Takes `path` when it is complete.
+    Partial { part: PathBuf, path: PathBuf },
+    /// Is written as it is.
+    Direct(PathBuf),
+}
+
+impl Local {
+    /// Makes the place ready: nothing is left to fail that can be known now.
+    ///
+    /// What an interrupted fetch has left is gone on with if `resume`, otherwise dropped. A second
+    /// fetch to the same place is refused while the first one is running.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`]: it is a folder, may not be written, ...
+    pub fn open(path: &Path, resume: bool) -> Result<Self, LocalError> {
+        let fail = |path: &Path, source| LocalError { doing: "write", path: path.into(), source };
+        let mut path = path.to_owned();
+        // A link is kept: what it leads to is replaced.
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+            path = path.canonicalize().map_err(|e| fail(&path, e))?;
+        }
+        match fs::metadata(&path) {
+            Ok(found) if found.is_dir() => {
+                return Err(fail(&path, ErrorKind::IsADirectory.into()));
+            }
+            Ok(found) if !found.is_file() => {
+                let file = OpenOptions::new().write(true).open(&path);
+                let file = file.map_err(|e| fail(&path, e))?;
+                return Ok(Self { file, kind: Kind::Direct(path), length: 0 });
+            }
+            // To replace a file is not to write it, but whoever made it read-only meant it.
+            Ok(found) if found.permissions().readonly() => {
+                return Err(fail(&path, ErrorKind::PermissionDenied.into()));
+            }
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(fail(&path, e)),
+        }
+        let Some(name) = path.file_name() else {
+            return Err(fail(&path, ErrorKind::IsADirectory.into()));
+        };
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(".part");
+        let part = path.with_file_name(hidden);
+        let mut file = Self::lock(&part)?;
+        if !resume {
+            file.set_len(0).map_err(|e| fail(&part, e))?;
+        }
+        let length = file.seek(SeekFrom::End(0)).map_err(|e| fail(&part, e))?;
+        Ok(Self { file, kind: Kind::Partial { part, path }, length })
+    }
+
+    /// The partial file, and nobody else's.
+    fn lock(part: &Path) -> Result<File, LocalError> {
+        let fail = |source| LocalError { doing: "write", path: part.into(), source };
+        loop {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                // Nobody's link is followed, and a pipe does not make us wait.
+                .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+                .open(part)
+                .map_err(fail)?;
+            let found = file.metadata().map_err(fail)?;
+            if !found.is_file() {
+                return Err(fail(io::Error::other("it is not a regular file")));
+            }
+            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+                return Err(fail(io::Error::other("another transfer writes it now")));
+            }
+            // The one who had it may have finished in between: then it has another name now.
+            if fs::symlink_metadata(part).is_ok_and(|now| now.ino() == found.ino()) {
+                return Ok(file);
+            }
+        }
+    }
+
+    /// Standard output, or whatever else is open already.
+    #[must_use]
+    pub fn direct(file: File, name: &Path) -> Self {
+        Self { file, kind: Kind::Direct(name.into()), length: 0 }
+    }
+
+    /// So many bytes of the file are there.
+    #[must_use]
+    pub const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Sums up what is there.
+    pub(super) fn checksum(&mut self) -> Result<crc32fast::Hasher, LocalError> {
+        let mut hasher = crc32fast::Hasher::new();
+        if self.length > 0 {
+            let read = self.sum(&mut hasher);
+            read.map_err(|e| self.failed("read", e))?;
+        }
+        Ok(hasher)
+    }
+
+    fn sum(&mut self, hasher: &mut crc32fast::Hasher) -> io::Result<()> {
+        let mut chunk = vec![0; CHUNK];
+        self.file.seek(SeekFrom::Start(0))?;
+        loop {
+            match self.file.read(&mut chunk) {
+                Ok(0) => return Ok(()),
+                Ok(n) => hasher.update(&chunk[..n]),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Appends bytes.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), LocalError> {
+        match self.file.write_all(bytes) {
+            Ok(()) => {
+                self.length += bytes.len() as u64;
+                Ok(())
+            }
+            Err(e) => {
+                // Some of it may have been written.
+                if let (Kind::Partial { .. }, Ok(at)) = (&self.kind, self.file.stream_position()) {
+                    self.length = at;
+                }
+                Err(self.failed("write", e))
+            }
+        }
+    }
+
+    /// All of it is there: it gets its name.
+    ///
+    /// The bytes are on the disk before the name is, so that a power failure leaves the old file or
+    /// the new one.
+    pub(super) fn complete(&mut self) -> Result<(), LocalError> {
+        let Kind::Partial { part, path } = &self.kind else { return Ok(()) };
+        self.file.sync_data().map_err(|e| self.failed("write", e))?;
+        if let Ok(old) = fs::metadata(path) {
+            // Refused where they belong to somebody else: then it has ours.
+            let _ = self.file.set_permissions(old.permissions());
+        }
+        fs::rename(part, path).map_err(|source| LocalError {
+            doing: "replace",
+            path: path.clone(),
+            source,
+        })?;
+        self.kind = Kind::Direct(path.clone());
+        Ok(())
+    }
+
+    /// What is there is of no use.
+    pub(super) fn discard(&mut self) {
+        self.length = 0;
+    }
+
+    /// What is there can be gone on with, unless it is nothing: where it is.
+    pub(super) fn kept(&self) -> Option<PathBuf> {
+        match &self.kind {
+            Kind::Partial { part, .. } if self.length > 0 => Some(part.clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn failed(&self, doing: &'static str, source: io::Error) -> LocalError {
+        let (Kind::Partial { part: path, .. } | Kind::Direct(path)) = &self.kind;
+        LocalError { doing, path: path.clone(), source }
+    }
+}
+
+/// A partial file stays only if there is something in it to go on with.
+impl Drop for Local {
+    fn drop(&mut self) {
+        if let (Kind::Partial { part, .. }, 0) = (&self.kind, self.length) {
+            // It may have been removed already.
+            let _ = fs::remove_file(part);
+        }
+    }
+}
