@@ -76,7 +76,7 @@ impl Remote {
         };
         let (host, rest) = match host_end.map(|at| bytes.split_at(at)) {
             Some((host, [b':', rest @ ..])) => (host, rest),
-            Some((_, [b'/', ..])) | None => {
+            Some((_, [b'/', ..])) | None if !bytes.starts_with(b"[") => {
                 if bytes.is_empty() {
                     return Err("expected a file's name".into());
                 }
