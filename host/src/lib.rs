@@ -33,11 +33,14 @@
 
 pub mod add;
 pub mod chat;
+pub mod coin;
 pub mod echo;
 pub mod file;
+pub mod guess;
 pub mod hello;
 pub mod math;
 pub mod net;
+pub mod rps;
 
 #[cfg(feature = "cli")]
 pub mod cli;

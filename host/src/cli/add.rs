@@ -151,7 +151,7 @@ impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let Self { listen, name, number, keep_running } = self;
         let options = Options { name, number, keep_running };
-        common.serve::<ClientBytes, ServerBytes, _>(&listen, None, |sessions| {
+        common.serve::<ClientBytes, ServerBytes, _>(&listen, common.limits(), |sessions| {
             Service::new(options).reporting(move |report| sessions.tell(report, || event(report)))
         })
     }

@@ -98,7 +98,10 @@ impl Run for ServerArgs {
 }
 
 /// Waits for a client; `None` when the person does not want to.
-fn accept(listener: &mut Listener, keyboard: &Keyboard) -> Result<Option<net::Accepted>, Failure> {
+pub(super) fn accept(
+    listener: &mut Listener,
+    keyboard: &Keyboard,
+) -> Result<Option<net::Accepted>, Failure> {
     keyboard.wake(listener.waker());
     keyboard.wait("waiting for a client");
     loop {

@@ -334,12 +334,21 @@ impl Common {
         running.stop().map_err(|e| Failure::System(e.to_string()))
     }
 
-    /// Serves until Ctrl-C or SIGTERM. Sessions are told through the lines given to `service`;
-    /// `pace` is the pause at a boundary of messages.
+    /// What a server of programs allows its clients.
+    pub(super) fn limits(&self) -> Limits {
+        Limits { idle: self.timeout(), ..Limits::default() }
+    }
+
+    /// What a server allows whose clients are people: they may think as long as they like.
+    pub(super) fn with_people(&self, pace: &Pace) -> Limits {
+        Limits { idle: self.patience(), pace: pace.time, ..Limits::default() }
+    }
+
+    /// Serves until Ctrl-C or SIGTERM. Sessions are told through the lines given to `service`.
     pub(super) fn serve<R, W, S>(
         &self,
         listen: &Listen,
-        pace: Option<Duration>,
+        limits: Limits,
         service: impl FnOnce(Sessions) -> S,
     ) -> Result<(), Failure>
     where
@@ -348,14 +357,14 @@ impl Common {
         S: Service,
     {
         let trace = |lines| Box::new(Trace::<R, W>::new(Place::Lines(lines))) as _;
-        self.serve_traced(listen, pace, trace, service)
+        self.serve_traced(listen, limits, trace, service)
     }
 
     /// As [`serve`](Self::serve), with a trace that takes more than two dissectors.
     pub(super) fn serve_traced<S: Service>(
         &self,
         listen: &Listen,
-        pace: Option<Duration>,
+        limits: Limits,
         trace: impl FnOnce(Lines) -> Box<dyn Observer>,
         service: impl FnOnce(Sessions) -> S,
     ) -> Result<(), Failure> {
@@ -388,8 +397,6 @@ impl Common {
         let trace = self.trace.then(|| trace(errors.clone()));
 
         raise_descriptor_limit();
-        let mut limits = Limits { idle: self.timeout(), ..Limits::default() };
-        limits.pace = pace.unwrap_or(limits.pace);
         let server =
             Server::bind(listen.addrs(), service(sessions.clone()))?.limits(limits).observed(trace);
         let stopper = server.stopper();

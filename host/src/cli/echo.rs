@@ -53,7 +53,7 @@ pub(super) struct ServerArgs {
 
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        common.serve::<Messages, Messages, _>(&self.listen, None, |sessions| {
+        common.serve::<Messages, Messages, _>(&self.listen, common.limits(), |sessions| {
             Service::new().reporting(move |report| sessions.tell(report, || event(report)))
         })
     }

@@ -312,7 +312,7 @@ impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let service = serve(&self.root)?;
         let trace = |lines| Box::new(FileTrace::server(Place::Lines(lines))) as Box<dyn Observer>;
-        common.serve_traced(&self.listen, None, trace, |sessions| {
+        common.serve_traced(&self.listen, common.limits(), trace, |sessions| {
             service.reporting(move |report| sessions.tell(report, || event(report)))
         })
     }

@@ -8,7 +8,7 @@ use socklab_core::hello::{ClientBytes, ServerBytes};
 
 use super::common::{Address, Common, Failure, Listen, Run, time};
 use crate::hello::{Client, Options, Report, Service};
-use crate::net::Ended;
+use crate::net::{Ended, Limits};
 use crate::ui::put_text;
 
 const PORT: u16 = 12345;
@@ -73,7 +73,8 @@ impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let Self { listen, both, count, split, gap } = self;
         let options = Options { both, count, split: split.unwrap_or(0) };
-        common.serve::<ClientBytes, ServerBytes, _>(&listen, Some(gap), |sessions| {
+        let limits = Limits { pace: gap, ..common.limits() };
+        common.serve::<ClientBytes, ServerBytes, _>(&listen, limits, |sessions| {
             Service::new(options).reporting(move |report| sessions.tell(report, || event(report)))
         })
     }

@@ -109,7 +109,7 @@ impl Run for ServerArgs {
             seed: self.seed,
             full_range: self.full_range,
         };
-        common.serve::<ClientBytes, ServerBytes, _>(&self.listen, None, |sessions| {
+        common.serve::<ClientBytes, ServerBytes, _>(&self.listen, common.limits(), |sessions| {
             Service::new(options).reporting(move |report| sessions.tell(report, || event(report)))
         })
     }

@@ -2,12 +2,16 @@
 
 mod add;
 mod chat;
+mod coin;
 mod common;
 mod echo;
 mod file;
+mod game;
+mod guess;
 mod hello;
 mod manual;
 mod math;
+mod rps;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -71,6 +75,15 @@ enum Command {
     /// A conversation, a line at a time
     #[command(subcommand)]
     Chat(Role<chat::ClientArgs, chat::ServerArgs>),
+    /// Head or tail: the server tosses, the client guesses
+    #[command(subcommand)]
+    Coin(Role<coin::ClientArgs, coin::ServerArgs>),
+    /// High or low: guess the server's number
+    #[command(subcommand)]
+    Guess(Role<guess::ClientArgs, guess::ServerArgs>),
+    /// Scissor, paper, stone: two players, three rounds
+    #[command(subcommand)]
+    Rps(Role<rps::ClientArgs, rps::ServerArgs>),
     /// Length-prefixed messages that come back without their first ten characters
     #[command(subcommand)]
     Echo(Role<echo::ClientArgs, echo::ServerArgs>),
@@ -103,6 +116,9 @@ pub fn main() -> ExitCode {
         Command::Add(role) => role.run(&common),
         Command::Hello(role) => role.run(&common),
         Command::Chat(role) => role.run(&common),
+        Command::Coin(role) => role.run(&common),
+        Command::Guess(role) => role.run(&common),
+        Command::Rps(role) => role.run(&common),
         Command::Echo(role) => role.run(&common),
         Command::File(role) => role.run(&common),
         Command::Completions { shell } => {

@@ -215,9 +215,12 @@ impl<S: Service> Engine<S> {
         }
         let was_starved = matches!(self.accepting, Accepting::Starved(_));
         for _ in 0..most {
-            let Some(listener) =
-                self.listener.as_ref().filter(|_| self.service.course() == Course::Serve)
-            else {
+            if self.service.course() != Course::Serve {
+                // Before the last client hears anything: it may tell others that it is over.
+                self.close_listener();
+                return;
+            }
+            let Some(listener) = &self.listener else {
                 self.accepting = Accepting::Waiting;
                 return;
             };

@@ -1,0 +1,172 @@
+//! `socklab coin`.
+
+use clap::Args;
+use fastrand::Rng;
+use serde_json::json;
+use socklab_core::coin::{Answer, ClientBytes, ServerBytes};
+
+use super::common::{Address, Common, Failure, Listen, Pace, Run};
+use super::game::{self, Player};
+use crate::coin::{self, Command, Event, Options, Reply, Report, Service, client};
+use crate::net::{Ended, Target};
+use crate::ui::{Keyboard, Output};
+
+const PORT: u16 = 12345;
+
+/// Guess head or tail until you quit
+#[derive(Debug, Args)]
+pub(super) struct ClientArgs {
+    #[command(flatten)]
+    address: Address,
+    /// Guess so many times at random, then quit
+    #[arg(long, value_name = "N")]
+    auto: Option<u32>,
+    /// Guess the same in every run with this seed
+    #[arg(long, value_name = "N", requires = "auto")]
+    seed: Option<u64>,
+    /// Write what the server says to a terminal as it is, control characters and all
+    #[arg(long)]
+    raw: bool,
+}
+
+/// Toss a coin for every client
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Where to listen; 0 takes a free port
+    #[arg(value_name = "[BIND:]PORT", default_value = "12345")]
+    listen: Listen,
+    /// Toss the same in every run with this seed
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    pace: Pace,
+}
+
+impl Run for ClientArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let service = || Service::new(Options::default());
+        common.dial(&self.address, PORT, "coin", service, |target| self.play(target, common))
+    }
+}
+
+impl ClientArgs {
+    fn play(&self, target: &Target, common: &Common) -> Result<(), Failure> {
+        let mut client = coin::connect_with(target, common.timeout())?
+            .observed(common.client_trace::<ServerBytes, ClientBytes>());
+        let keyboard = match self.auto {
+            Some(_) => None,
+            None => Some(Keyboard::new().map_err(|e| Failure::stdin(&e))?),
+        };
+        let mut output = common.output(self.raw);
+        let peer = client.peer();
+        game::event(&mut output, || json!({ "event": "connected", "peer": peer.to_string() }))?;
+        let mut guesser = Guesser {
+            prompt: None,
+            left: self.auto.unwrap_or(0),
+            rng: self.seed.map_or_else(Rng::new, Rng::with_seed),
+        };
+        let result = game::play(&mut client, &mut guesser, keyboard.as_ref(), &mut output);
+        let score = client.machine().score();
+        client.close();
+        // Also of a game that failed, if there was one.
+        if guesser.prompt.is_some() {
+            game::event(
+                &mut output,
+                || json!({ "event": "score", "right": score.right, "of": score.of }),
+            )?;
+            output.line(score.to_string().as_bytes()).map_err(Failure::stdout)?;
+        }
+        result.map(|_| ())
+    }
+}
+
+/// Who guesses.
+struct Guesser {
+    /// What the server asks, once it has.
+    prompt: Option<String>,
+    /// So many guesses are left to be made by itself.
+    left: u32,
+    rng: Rng,
+}
+
+impl Player for Guesser {
+    type Machine = client::Client;
+
+    fn hear(&mut self, event: Event<'_>, output: &mut Output) -> Result<(), Failure> {
+        match event {
+            Event::Prompt(text) => {
+                self.prompt = Some(format!("{} [Q quits] ", String::from_utf8_lossy(text)));
+                game::prompted(output, text)
+            }
+            Event::Line(text) => game::show(output, text),
+            Event::Reply(reply) => {
+                game::event(output, || json!({ "event": "reply", "reply": name(reply) }))?;
+                output.line(reply.text()).map_err(Failure::stdout)
+            }
+        }
+    }
+
+    fn auto(&mut self) -> Option<Command<'_>> {
+        let Some(left) = self.left.checked_sub(1) else { return self.quit() };
+        self.left = left;
+        Some(Command::Answer(if self.rng.bool() { b"H" } else { b"T" }))
+    }
+
+    fn prompt(&self) -> &str {
+        self.prompt.as_deref().unwrap_or("H, T or Q: ")
+    }
+
+    fn parse<'c>(&mut self, line: &'c [u8]) -> Result<Command<'c>, &'static str> {
+        // Capitals: people's servers may know nothing else.
+        Ok(Command::Answer(match Answer::parse(line) {
+            Answer::Guess(coin::Side::Head) => b"H",
+            Answer::Guess(coin::Side::Tail) => b"T",
+            Answer::Quit => b"Q",
+            Answer::Invalid => return Err("H is head, T is tail, Q quits"),
+        }))
+    }
+
+    fn quit(&mut self) -> Option<Command<'static>> {
+        Some(Command::Answer(b"Q"))
+    }
+
+    fn waiting(&self) -> &str {
+        "waiting for the server"
+    }
+}
+
+const fn name(reply: Reply) -> &'static str {
+    match reply {
+        Reply::Right => "right",
+        Reply::Wrong => "wrong",
+        Reply::Invalid => "invalid",
+        Reply::Bye => "bye",
+    }
+}
+
+impl Run for ServerArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let Self { listen, seed, pace } = self;
+        let limits = common.with_people(&pace);
+        common.serve::<ClientBytes, ServerBytes, _>(&listen, limits, |sessions| {
+            Service::new(Options { seed })
+                .reporting(move |report| sessions.tell(report, || event(report)))
+        })
+    }
+}
+
+fn event(report: &Report) -> serde_json::Value {
+    let (outcome, error) = match report.ended {
+        Ended::Done => ("quit", None),
+        Ended::Failed(e) => ("failed", Some(e.to_string())),
+        Ended::Stopped => ("stopped", None),
+    };
+    let mut event = json!({
+        "event": "session", "peer": report.peer.to_string(), "right": report.score.right,
+        "of": report.score.of, "outcome": outcome,
+    });
+    if let Some(error) = error {
+        event["error"] = error.into();
+    }
+    event
+}

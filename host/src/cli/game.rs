@@ -1,0 +1,167 @@
+//! What the games share: a person, or a program in their place, who takes turns with a peer.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+use socklab_core::driver::Next;
+use socklab_core::machine::Machine;
+
+use super::common::Failure;
+use crate::net;
+use crate::ui::{Keyboard, Output, Typed, put_text, say};
+
+/// One side of a game.
+pub(super) trait Player {
+    type Machine: Machine;
+
+    /// The machine says this.
+    fn hear(
+        &mut self,
+        event: <Self::Machine as Machine>::Event<'_>,
+        output: &mut Output,
+    ) -> Result<(), Failure>;
+
+    /// What it does in its turn, if it plays by itself.
+    fn auto(&mut self) -> Option<<Self::Machine as Machine>::Command<'_>>;
+
+    /// What the person is asked for in their turn.
+    fn prompt(&self) -> &str;
+
+    /// What the person's line means, or what it should have been.
+    fn parse<'c>(
+        &mut self,
+        line: &'c [u8],
+    ) -> Result<<Self::Machine as Machine>::Command<'c>, &'static str>;
+
+    /// How the person says that they have had enough, if the game has a word for it.
+    fn quit(&mut self) -> Option<<Self::Machine as Machine>::Command<'static>> {
+        None
+    }
+
+    /// What the person waits for in the other's turn.
+    fn waiting(&self) -> &str;
+}
+
+/// How a game ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// As games do.
+    Over,
+    /// The person had enough.
+    Left,
+}
+
+/// What stands in front of the line that is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Prompt {
+    None,
+    Turn,
+    Waiting,
+}
+
+/// Plays to the end. Without a keyboard the player has to play by itself.
+pub(super) fn play<P: Player>(
+    client: &mut net::Client<P::Machine>,
+    player: &mut P,
+    keyboard: Option<&Keyboard>,
+    output: &mut Output,
+) -> Result<Ending, Failure>
+where
+    <P::Machine as Machine>::Error: fmt::Display,
+{
+    if let Some(keyboard) = keyboard {
+        keyboard.wake(client.waker());
+    }
+    let (mut prompt, mut ending) = (Prompt::None, Ending::Over);
+    loop {
+        let is_our_turn = match client.try_next()? {
+            Some(Next::Event(event)) => {
+                player.hear(event, output)?;
+                prompt = Prompt::None;
+                continue;
+            }
+            Some(Next::Done | Next::Abort) => return Ok(ending),
+            Some(Next::Boundary) => continue,
+            Some(Next::Command) => true,
+            None => false,
+        };
+        let Some(keyboard) = keyboard else {
+            if !is_our_turn {
+                client.wait()?;
+                continue;
+            }
+            let Some(command) = player.auto() else { return Ok(Ending::Left) };
+            client.command(command)?;
+            continue;
+        };
+        if !is_our_turn {
+            if prompt != Prompt::Waiting {
+                keyboard.wait(player.waiting());
+                prompt = Prompt::Waiting;
+            }
+            // An end is told in its turn.
+            if keyboard.pressed() == Some(Typed::Interrupted) {
+                return Err(Failure::Interrupted);
+            }
+            client.wait()?;
+            continue;
+        }
+        if prompt != Prompt::Turn {
+            keyboard.ask(player.prompt());
+            prompt = Prompt::Turn;
+        }
+        let Some(typed) = keyboard.next().map_err(|e| Failure::stdin(&e))? else {
+            client.wait_for_us()?;
+            continue;
+        };
+        prompt = Prompt::None;
+        match typed {
+            Typed::Line(line) => match player.parse(&line) {
+                Ok(command) => client.command(command)?,
+                Err(what) => say(what),
+            },
+            Typed::End | Typed::Interrupted => {
+                let Some(command) = player.quit() else { return leave(keyboard, &typed) };
+                client.command(command)?;
+                ending = Ending::Left;
+            }
+        }
+    }
+}
+
+/// The person has had enough before the game was over. A script that ends too early has not done
+/// what it was to do.
+fn leave(keyboard: &Keyboard, typed: &Typed) -> Result<Ending, Failure> {
+    match typed {
+        Typed::Interrupted if !keyboard.is_terminal() => Err(Failure::Interrupted),
+        _ if !keyboard.is_terminal() => Err(Failure::Usage(
+            "standard input ended before the game was over; --auto plays without it".into(),
+        )),
+        _ => {
+            say("you left before the game was over");
+            Ok(Ending::Left)
+        }
+    }
+}
+
+/// An event, when events are wanted.
+pub(super) fn event(output: &mut Output, event: impl FnOnce() -> Value) -> Result<(), Failure> {
+    if output.is_json() { output.event(&event()).map_err(Failure::stdout) } else { Ok(()) }
+}
+
+/// Something that the other side says to the person.
+pub(super) fn show(output: &mut Output, text: &[u8]) -> Result<(), Failure> {
+    event(output, || text_event("line", text))?;
+    output.line(text).map_err(Failure::stdout)
+}
+
+/// The other side's prompt: a program wants to know it, a person sees it where they type.
+pub(super) fn prompted(output: &mut Output, text: &[u8]) -> Result<(), Failure> {
+    event(output, || text_event("prompt", text))
+}
+
+fn text_event(name: &str, text: &[u8]) -> Value {
+    let mut event = json!({ "event": name });
+    put_text(&mut event, "text", text);
+    event
+}

@@ -1,0 +1,172 @@
+//! `socklab guess`.
+
+use clap::Args;
+use serde_json::json;
+use socklab_core::guess::{ClientBytes, ServerBytes};
+
+use super::common::{Address, Common, Failure, Listen, Pace, Run};
+use super::game::{self, Player};
+use crate::guess::{
+    self, Bisection, Command, Event, Message, NUMBERS, Options, Report, Service, client,
+};
+use crate::net::{Ended, Target};
+use crate::ui::{Keyboard, Output};
+
+const PORT: u16 = 12345;
+
+/// Guess the server's number, five times at the most
+#[derive(Debug, Args)]
+pub(super) struct ClientArgs {
+    #[command(flatten)]
+    address: Address,
+    /// Play without you: halve what is left
+    #[arg(long)]
+    auto: bool,
+}
+
+/// Think of a number for every client
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Where to listen; 0 takes a free port
+    #[arg(value_name = "[BIND:]PORT", default_value = "12345")]
+    listen: Listen,
+    /// Think of this number, 1 to 100 [default: drawn for each client]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=100))]
+    number: Option<i32>,
+    /// Draw the same numbers in every run with this seed
+    #[arg(long, value_name = "N", conflicts_with = "number")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    pace: Pace,
+}
+
+impl Run for ClientArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let service = || Service::new(Options::default());
+        common.dial(&self.address, PORT, "guess", service, |target| self.play(target, common))
+    }
+}
+
+impl ClientArgs {
+    fn play(&self, target: &Target, common: &Common) -> Result<(), Failure> {
+        let mut client = guess::connect_with(target, common.timeout())?
+            .observed(common.client_trace::<ServerBytes, ClientBytes>());
+        let keyboard = match self.auto {
+            true => None,
+            false => Some(Keyboard::new().map_err(|e| Failure::stdin(&e))?),
+        };
+        let mut output = common.output(false);
+        let peer = client.peer();
+        game::event(&mut output, || json!({ "event": "connected", "peer": peer.to_string() }))?;
+        let mut guesser = Guesser { guess: None, guesses: 0, bisection: Bisection::default() };
+        let result = game::play(&mut client, &mut guesser, keyboard.as_ref(), &mut output);
+        client.close();
+        result.map(|_| ())
+    }
+}
+
+/// Who guesses.
+struct Guesser {
+    /// The last guess.
+    guess: Option<i32>,
+    guesses: u32,
+    bisection: Bisection,
+}
+
+impl Guesser {
+    const fn guess(&mut self, guess: i32) -> Command {
+        self.guess = Some(guess);
+        self.guesses = self.guesses.saturating_add(1);
+        Command::Guess(guess)
+    }
+}
+
+impl Player for Guesser {
+    type Machine = client::Client;
+
+    fn hear(&mut self, event: Event<'_>, output: &mut Output) -> Result<(), Failure> {
+        let message = match event {
+            Event::Message(message) => message,
+            Event::Line(text) => {
+                log::debug!("skipped: {}", socklab_core::wire::Escaped(text));
+                return Ok(());
+            }
+        };
+        self.bisection.hear(message);
+        let guess = self.guess;
+        let text = match (message, guess) {
+            (Message::Guess, _) => return Ok(()),
+            (Message::Low, Some(guess)) => format!("{guess} is too low"),
+            (Message::Low, None) => "too low".into(),
+            (Message::High, Some(guess)) => format!("{guess} is too high"),
+            (Message::High, None) => "too high".into(),
+            (Message::Invalid, _) => "the server takes numbers from 1 to 100".into(),
+            (Message::Win, Some(guess)) => format!("{guess} is right: you win"),
+            (Message::Win, None) => "you win".into(),
+            (Message::GameOver, _) => "no guesses are left: the game is over".into(),
+        };
+        game::event(output, || {
+            let guesses = self.guesses;
+            json!({ "event": name(message), "guess": guess, "guesses": guesses })
+        })?;
+        output.line(text.as_bytes()).map_err(Failure::stdout)
+    }
+
+    fn auto(&mut self) -> Option<Command> {
+        let guess = self.bisection.guess();
+        Some(self.guess(guess))
+    }
+
+    fn prompt(&self) -> &str {
+        "your guess, 1 to 100: "
+    }
+
+    fn parse(&mut self, line: &[u8]) -> Result<Command, &'static str> {
+        let guess = str::from_utf8(line).ok().and_then(|text| text.trim().parse().ok());
+        let guess = guess.filter(|guess| NUMBERS.contains(guess));
+        Ok(self.guess(guess.ok_or("expected a number from 1 to 100")?))
+    }
+
+    fn waiting(&self) -> &str {
+        "waiting for the server"
+    }
+}
+
+const fn name(message: Message) -> &'static str {
+    match message {
+        Message::Guess => "guess",
+        Message::Low => "low",
+        Message::High => "high",
+        Message::Invalid => "invalid",
+        Message::Win => "win",
+        Message::GameOver => "game over",
+    }
+}
+
+impl Run for ServerArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let Self { listen, number, seed, pace } = self;
+        let limits = common.with_people(&pace);
+        common.serve::<ClientBytes, ServerBytes, _>(&listen, limits, |sessions| {
+            Service::new(Options { number, seed })
+                .reporting(move |report| sessions.tell(report, || event(report)))
+        })
+    }
+}
+
+fn event(report: &Report) -> serde_json::Value {
+    let (outcome, error) = match report.ended {
+        Ended::Done if report.is_won => ("won", None),
+        Ended::Done => ("lost", None),
+        Ended::Failed(e) => ("failed", Some(e.to_string())),
+        Ended::Stopped => ("stopped", None),
+    };
+    let mut event = json!({
+        "event": "session", "peer": report.peer.to_string(), "number": report.number,
+        "guesses": report.guesses, "outcome": outcome,
+    });
+    if let Some(error) = error {
+        event["error"] = error.into();
+    }
+    event
+}

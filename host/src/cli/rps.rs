@@ -1,0 +1,322 @@
+//! `socklab rps`.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use fastrand::Rng;
+use serde_json::{Value, json};
+use socklab_core::rps::{ClientBytes, PROMPT, ServerBytes};
+
+use super::chat::accept;
+use super::common::{Address, Common, Failure, Listen, Pace, Run};
+use super::game::{self, Ending, Player};
+use crate::net::{self, Ended, Listener, Target};
+use crate::rps::{
+    self, BUFFER, Choice, Event, Options, Report, Round, Service, Tally, Verdict, client, server,
+};
+use crate::ui::{Keyboard, Output, say};
+
+const PORT: u16 = 12345;
+
+/// Play as player 1
+#[derive(Debug, Args)]
+pub(super) struct ClientArgs {
+    #[command(flatten)]
+    address: Address,
+    #[command(flatten)]
+    auto: Auto,
+    /// Write what the server says to a terminal as it is, control characters and all
+    #[arg(long)]
+    raw: bool,
+}
+
+/// Play as player 2 with whoever connects, one at a time
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Where to listen; 0 takes a free port
+    #[arg(value_name = "[BIND:]PORT", default_value = "12345")]
+    listen: Listen,
+    #[command(flatten)]
+    auto: Auto,
+    /// When a game is over, wait for the next client
+    #[arg(long, conflicts_with = "auto")]
+    forever: bool,
+    #[command(flatten)]
+    pace: Pace,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct Auto {
+    /// Play without you: at random. Such a server plays with many at once, until it is stopped
+    #[arg(long)]
+    auto: bool,
+    /// Choose the same in every run with this seed
+    #[arg(long, value_name = "N", requires = "auto")]
+    seed: Option<u64>,
+}
+
+impl Auto {
+    fn rng(self) -> Option<Rng> {
+        self.auto.then(|| self.seed.map_or_else(Rng::new, Rng::with_seed))
+    }
+
+    fn keyboard(self) -> Result<Option<Keyboard>, Failure> {
+        if self.auto { Ok(None) } else { Keyboard::new().map(Some).map_err(|e| Failure::stdin(&e)) }
+    }
+}
+
+impl Run for ClientArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let service = || Service::new(Options::default());
+        common.dial(&self.address, PORT, "rps", service, |target| self.play(target, common))
+    }
+}
+
+impl ClientArgs {
+    fn play(&self, target: &Target, common: &Common) -> Result<(), Failure> {
+        let mut client = rps::connect_with(target, common.timeout(), common.patience())?
+            .observed(common.client_trace::<ServerBytes, ClientBytes>());
+        let keyboard = self.auto.keyboard()?;
+        let mut output = common.output(self.raw);
+        let peer = client.peer();
+        connected(&mut output, peer)?;
+        let mut player = Player1(Game::new(self.auto.rng()));
+        let result = game::play(&mut client, &mut player, keyboard.as_ref(), &mut output);
+        client.close();
+        player.0.end(&mut output, |tally| (tally.player1, tally.player2))?;
+        result.map(|_| ())
+    }
+}
+
+fn connected(output: &mut Output, peer: SocketAddr) -> Result<(), Failure> {
+    game::event(output, || json!({ "event": "connected", "peer": peer.to_string() }))
+}
+
+/// What both players have.
+struct Game {
+    rng: Option<Rng>,
+    tally: Tally,
+    prompt: String,
+}
+
+impl Game {
+    fn new(rng: Option<Rng>) -> Self {
+        let prompt = String::from_utf8_lossy(PROMPT).into_owned();
+        Self { rng, tally: Tally::default(), prompt }
+    }
+
+    fn auto(&mut self) -> Option<Choice> {
+        self.rng.as_mut().map(rps::any)
+    }
+
+    /// A round is over; `us` is the verdict when we have won.
+    fn round(&mut self, round: Round, us: Verdict, output: &mut Output) -> Result<(), Failure> {
+        self.tally.count(round);
+        let number = self.tally.rounds();
+        let Round { verdict, player1, player2 } = round;
+        game::event(output, || {
+            json!({
+                "event": "round", "round": number, "player1": player1.name(),
+                "player2": player2.name(), "verdict": verdict.words(),
+            })
+        })?;
+        let (ours, theirs) =
+            if us == Verdict::Player1 { (player1, player2) } else { (player2, player1) };
+        let what = match verdict {
+            Verdict::Draw => "a draw",
+            _ if verdict == us => "you win",
+            _ => "you lose",
+        };
+        let line = format!("round {number}: you {ours}, the other {theirs}: {what}");
+        output.line(line.as_bytes()).map_err(Failure::stdout)
+    }
+
+    /// The game is over: so many rounds won and lost.
+    fn end(
+        &self,
+        output: &mut Output,
+        ours: impl FnOnce(Tally) -> (u8, u8),
+    ) -> Result<(), Failure> {
+        if self.tally.rounds() == 0 {
+            return Ok(());
+        }
+        let ((won, lost), drawn) = (ours(self.tally), self.tally.draws);
+        game::event(
+            output,
+            || json!({ "event": "game", "won": won, "lost": lost, "drawn": drawn }),
+        )?;
+        let line = format!("{won} won, {lost} lost, {drawn} drawn");
+        output.line(line.as_bytes()).map_err(Failure::stdout)
+    }
+}
+
+/// 1, 2, 3 or the word.
+fn choice(line: &[u8]) -> Result<Choice, &'static str> {
+    match line.trim_ascii() {
+        b"1" => Ok(Choice::Scissor),
+        b"2" => Ok(Choice::Paper),
+        b"3" => Ok(Choice::Stone),
+        word => {
+            Choice::parse(word).map_err(|_| "enter 1, 2 or 3, or the word: Scissor, Paper, Stone")
+        }
+    }
+}
+
+struct Player1(Game);
+
+impl Player for Player1 {
+    type Machine = client::Client;
+
+    fn hear(&mut self, event: Event<'_>, output: &mut Output) -> Result<(), Failure> {
+        match event {
+            Event::Prompt(text) => {
+                self.0.prompt = format!("{} ", String::from_utf8_lossy(text));
+                game::prompted(output, text)
+            }
+            Event::Line(text) => game::show(output, text),
+            Event::Round(round) => self.0.round(round, Verdict::Player1, output),
+        }
+    }
+
+    fn auto(&mut self) -> Option<client::Command> {
+        self.0.auto().map(client::Command::Choose)
+    }
+
+    fn prompt(&self) -> &str {
+        &self.0.prompt
+    }
+
+    fn parse(&mut self, line: &[u8]) -> Result<client::Command, &'static str> {
+        choice(line).map(client::Command::Choose)
+    }
+
+    fn waiting(&self) -> &str {
+        "waiting for player 2"
+    }
+}
+
+struct Player2(Game);
+
+impl Player for Player2 {
+    type Machine = server::Server;
+
+    fn hear(&mut self, event: server::Event, output: &mut Output) -> Result<(), Failure> {
+        match event {
+            server::Event::Chosen => {
+                say("player 1 has chosen");
+                game::event(output, || json!({ "event": "chosen" }))
+            }
+            server::Event::Round(round) => self.0.round(round, Verdict::Player2, output),
+        }
+    }
+
+    fn auto(&mut self) -> Option<server::Command> {
+        self.0.auto().map(server::Command::Choose)
+    }
+
+    fn prompt(&self) -> &str {
+        &self.0.prompt
+    }
+
+    fn parse(&mut self, line: &[u8]) -> Result<server::Command, &'static str> {
+        choice(line).map(server::Command::Choose)
+    }
+
+    fn waiting(&self) -> &str {
+        "waiting for player 1"
+    }
+}
+
+impl Run for ServerArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let Auto { auto, seed } = self.auto;
+        if !auto {
+            return self.play(common);
+        }
+        let limits = common.with_people(&self.pace);
+        common.serve::<ClientBytes, ServerBytes, _>(&self.listen, limits, |sessions| {
+            Service::new(Options { seed })
+                .reporting(move |report| sessions.tell(report, || session(report)))
+        })
+    }
+}
+
+impl ServerArgs {
+    /// The server's player is a person: one client at a time.
+    fn play(&self, common: &Common) -> Result<(), Failure> {
+        // Before the address is printed: whoever reads it may send a signal at once.
+        let keyboard = Keyboard::new().map_err(|e| Failure::stdin(&e))?;
+        let mut output = common.output(false);
+        let mut listener = Listener::bind(self.listen.addrs())?;
+        let addr = listener.local_addr();
+        say(format_args!("listening on {addr}"));
+        game::event(&mut output, || json!({ "event": "listening", "address": addr.to_string() }))?;
+        loop {
+            let Some(accepted) = accept(&mut listener, &keyboard)? else { return Ok(()) };
+            let peer = accepted.peer();
+            let mut client =
+                net::Client::accepted(accepted, server::Server::new(), BUFFER, common.patience())
+                    .map_err(|e| Failure::System(format!("cannot wait for the network: {e}")))?
+                    .paced(self.pace.time)
+                    .observed(common.client_trace::<ClientBytes, ServerBytes>());
+            connected(&mut output, peer)?;
+            if keyboard.is_terminal() {
+                say(format_args!("you play with {peer}; Ctrl-D ends"));
+            }
+            let mut player = Player2(Game::new(None));
+            let result = game::play(&mut client, &mut player, Some(&keyboard), &mut output);
+            client.close();
+            player.0.end(&mut output, |tally| (tally.player2, tally.player1))?;
+            match result {
+                Ok(Ending::Over) if self.forever => {}
+                Ok(_) => return Ok(()),
+                Err(Failure::Peer(text)) if self.forever => {
+                    say(format_args!("{peer}: {text}"));
+                    let failed = || json!({ "event": "failed", "message": text });
+                    game::event(&mut output, failed)?;
+                }
+                Err(e) => return Err(e),
+            }
+            // What was typed for one is not for the next.
+            keyboard.forget();
+        }
+    }
+}
+
+fn session(report: &Report) -> Value {
+    let (outcome, error) = match report.ended {
+        Ended::Done => ("played", None),
+        Ended::Failed(e) => ("failed", Some(e.to_string())),
+        Ended::Stopped => ("stopped", None),
+    };
+    let Tally { player1, player2, draws } = report.tally;
+    let mut event = json!({
+        "event": "session", "peer": report.peer.to_string(), "player1": player1,
+        "player2": player2, "draws": draws, "outcome": outcome,
+    });
+    if let Some(error) = error {
+        event["error"] = error.into();
+    }
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_is_a_number_or_the_word() {
+        for (text, wanted) in [
+            ("1", Choice::Scissor),
+            (" 2 ", Choice::Paper),
+            ("3", Choice::Stone),
+            ("stone", Choice::Stone),
+            ("Scissor", Choice::Scissor),
+        ] {
+            assert_eq!(choice(text.as_bytes()), Ok(wanted));
+        }
+        for text in ["", "0", "4", "12", "rock"] {
+            assert!(choice(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

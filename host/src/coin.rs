@@ -1,0 +1,137 @@
+//! Head or tail: a client that guesses, a server that tosses.
+//!
+//! ```
+//! use socklab::coin::{self, Command, Event, Next, Reply};
+//! use socklab::net::Server;
+//!
+//! let game = coin::Service::new(coin::Options::default());
+//! let server = Server::bind("127.0.0.1:0", game)?.start()?;
+//!
+//! let mut client = coin::connect(server.local_addr())?;
+//! let mut answers = ["H", "T", "Q"].iter();
+//! loop {
+//!     match client.next()? {
+//!         Next::Event(Event::Prompt(_) | Event::Line(_) | Event::Reply(_)) | Next::Boundary => {}
+//!         Next::Command => client.command(Command::Answer(answers.next().unwrap().as_bytes()))?,
+//!         Next::Done | Next::Abort => break,
+//!     }
+//! }
+//! assert_eq!(client.machine().score().of, 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use fastrand::Rng;
+pub use socklab_core::coin::client::{Command, Event};
+pub use socklab_core::coin::{Reply, Score, Side, client, server};
+pub use socklab_core::driver::Next;
+
+use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Target};
+
+/// What a client buffers, in bytes: the longest line and more.
+const BUFFER: usize = 4096;
+
+/// A client: told a prompt, it is given an answer.
+pub type Client = net::Client<client::Client>;
+
+/// Why a game ended before its time.
+pub type Error = net::Error<client::Error>;
+
+/// Connects, waiting 30 s at the most; later the client waits for each message as long.
+///
+/// # Errors
+///
+/// [`DialError`].
+pub fn connect(target: impl Into<Target>) -> Result<Client, DialError> {
+    connect_with(&target.into(), Some(DEFAULT_TIMEOUT))
+}
+
+/// Connects with another timeout; `None` waits for ever.
+///
+/// # Errors
+///
+/// [`DialError`].
+pub fn connect_with(target: &Target, timeout: Option<Duration>) -> Result<Client, DialError> {
+    net::Client::connect(target, client::Client::new(), BUFFER, timeout)
+}
+
+/// How a server plays.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Makes a run repeatable.
+    pub seed: Option<u64>,
+}
+
+/// One session of a server, for a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// The client.
+    pub peer: SocketAddr,
+    /// How often it was right.
+    pub score: Score,
+    /// How it ended.
+    pub ended: Ended<server::Error>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer, score, ended } = self;
+        write!(f, "{peer}: {score}")?;
+        match ended {
+            Ended::Done => Ok(()),
+            Ended::Failed(e) => write!(f, " Then {e}"),
+            Ended::Stopped => f.write_str(" Then the server stopped"),
+        }
+    }
+}
+
+/// The server's side of the game, for a [`net::Server`].
+pub struct Service {
+    rng: Rng,
+    report: Box<dyn FnMut(&Report) + Send>,
+}
+
+impl Service {
+    /// A game with these options. Sessions are logged at level info.
+    #[must_use]
+    pub fn new(Options { seed }: Options) -> Self {
+        let rng = seed.map_or_else(Rng::new, Rng::with_seed);
+        Self { rng, report: Box::new(|report: &Report| log::info!("{report}")) }
+    }
+
+    /// Tells every session's end to `report` instead of the log.
+    #[must_use]
+    pub fn reporting(mut self, report: impl FnMut(&Report) + Send + 'static) -> Self {
+        self.report = Box::new(report);
+        self
+    }
+}
+
+impl net::Service for Service {
+    type Machine = server::Server;
+    type State = ();
+
+    fn open(&mut self) -> (server::Server, ()) {
+        (server::Server::new(), ())
+    }
+
+    fn event(&mut self, (): &mut (), _: server::Event) {}
+
+    fn command(&mut self, (): &mut ()) -> Option<server::Command> {
+        let side = if self.rng.bool() { Side::Head } else { Side::Tail };
+        Some(server::Command::Toss(side))
+    }
+
+    fn closed(
+        &mut self,
+        peer: SocketAddr,
+        machine: &server::Server,
+        (): &(),
+        ended: Ended<server::Error>,
+    ) {
+        (self.report)(&Report { peer, score: machine.score(), ended });
+    }
+}

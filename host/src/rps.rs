@@ -1,0 +1,186 @@
+//! Scissor, paper, stone: two players, three rounds. The client is player 1.
+//!
+//! ```
+//! use socklab::net::Server;
+//! use socklab::rps::{self, Choice, Command, Event, Next};
+//!
+//! let player2 = rps::Service::new(rps::Options::default());
+//! let server = Server::bind("127.0.0.1:0", player2)?.start()?;
+//!
+//! let mut player1 = rps::connect(server.local_addr())?;
+//! let mut tally = rps::Tally::default();
+//! loop {
+//!     match player1.next()? {
+//!         Next::Event(Event::Round(round)) => tally.count(round),
+//!         Next::Command => player1.command(Command::Choose(Choice::Paper))?,
+//!         Next::Event(_) | Next::Boundary => {}
+//!         Next::Done | Next::Abort => break,
+//!     }
+//! }
+//! assert_eq!(tally.rounds(), 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A server whose player is a person takes one client at a time: a [`net::Listener`], and
+//! [`net::Client::accepted`] with a [`server::Server`].
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use fastrand::Rng;
+pub use socklab_core::driver::Next;
+pub use socklab_core::rps::client::{Command, Event};
+pub use socklab_core::rps::{Choice, ROUNDS, Round, Verdict, client, server};
+
+use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Target};
+
+/// What either end buffers, in bytes: the longest line and more.
+pub(crate) const BUFFER: usize = 4096;
+
+/// Player 1: told a prompt, it is given a choice.
+pub type Client = net::Client<client::Client>;
+
+/// Why a game ended before its time.
+pub type Error = net::Error<client::Error>;
+
+/// Connects, waiting 30 s at the most. What the other player does is waited for as long as it
+/// takes.
+///
+/// # Errors
+///
+/// [`DialError`].
+pub fn connect(target: impl Into<Target>) -> Result<Client, DialError> {
+    connect_with(&target.into(), Some(DEFAULT_TIMEOUT), None)
+}
+
+/// Connects with another timeout, and waits for each message at the most for so long. `None` waits
+/// for ever.
+///
+/// # Errors
+///
+/// [`DialError`].
+pub fn connect_with(
+    target: &Target,
+    timeout: Option<Duration>,
+    patience: Option<Duration>,
+) -> Result<Client, DialError> {
+    let client = net::Client::connect(target, client::Client::new(), BUFFER, timeout)?;
+    Ok(client.patient(patience))
+}
+
+/// A choice at random.
+#[must_use]
+pub fn any(rng: &mut Rng) -> Choice {
+    rng.choice(Choice::ALL).unwrap_or(Choice::Paper)
+}
+
+/// How the rounds of a game went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// So many player 1 won.
+    pub player1: u8,
+    /// So many player 2 won.
+    pub player2: u8,
+    /// So many nobody won.
+    pub draws: u8,
+}
+
+impl Tally {
+    /// One more round.
+    pub const fn count(&mut self, round: Round) {
+        let number = match round.verdict {
+            Verdict::Player1 => &mut self.player1,
+            Verdict::Player2 => &mut self.player2,
+            Verdict::Draw => &mut self.draws,
+        };
+        *number = number.saturating_add(1);
+    }
+
+    /// So many rounds there were.
+    #[must_use]
+    pub const fn rounds(&self) -> u8 {
+        self.player1.saturating_add(self.player2).saturating_add(self.draws)
+    }
+}
+
+/// One session of a server, for a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// The client.
+    pub peer: SocketAddr,
+    /// How the rounds went.
+    pub tally: Tally,
+    /// How it ended.
+    pub ended: Ended<server::Error>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer, tally: Tally { player1, player2, draws }, ended } = self;
+        write!(f, "{peer}: player 1 won {player1}, player 2 won {player2}, {draws} drawn")?;
+        match ended {
+            Ended::Done => Ok(()),
+            Ended::Failed(e) => write!(f, ", then {e}"),
+            Ended::Stopped => f.write_str(", then the server stopped"),
+        }
+    }
+}
+
+/// How a server plays that has no person.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Makes a run repeatable.
+    pub seed: Option<u64>,
+}
+
+/// Player 2 at random, for a [`net::Server`].
+pub struct Service {
+    rng: Rng,
+    report: Box<dyn FnMut(&Report) + Send>,
+}
+
+impl Service {
+    /// A game with these options. Sessions are logged at level info.
+    #[must_use]
+    pub fn new(Options { seed }: Options) -> Self {
+        let rng = seed.map_or_else(Rng::new, Rng::with_seed);
+        Self { rng, report: Box::new(|report: &Report| log::info!("{report}")) }
+    }
+
+    /// Tells every session's end to `report` instead of the log.
+    #[must_use]
+    pub fn reporting(mut self, report: impl FnMut(&Report) + Send + 'static) -> Self {
+        self.report = Box::new(report);
+        self
+    }
+}
+
+impl net::Service for Service {
+    type Machine = server::Server;
+    type State = Tally;
+
+    fn open(&mut self) -> (server::Server, Tally) {
+        (server::Server::new(), Tally::default())
+    }
+
+    fn event(&mut self, tally: &mut Tally, event: server::Event) {
+        if let server::Event::Round(round) = event {
+            tally.count(round);
+        }
+    }
+
+    fn command(&mut self, _: &mut Tally) -> Option<server::Command> {
+        Some(server::Command::Choose(any(&mut self.rng)))
+    }
+
+    fn closed(
+        &mut self,
+        peer: SocketAddr,
+        _: &server::Server,
+        tally: &Tally,
+        ended: Ended<server::Error>,
+    ) {
+        (self.report)(&Report { peer, tally: *tally, ended });
+    }
+}
