@@ -6,23 +6,16 @@
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
-use socklab_fuzz::{byte, payload, questions, quiz};
+use socklab_fuzz::{byte, faults, payload, questions, quiz, seed};
 use socklab_tests::oracle::echo_reply_bytes;
-use socklab_tests::pair::{Faults, echo_agrees, math_agrees, talk};
+use socklab_tests::pair::{echo_agrees, math_agrees, talk};
 use socklab_tests::role::{EchoClient, EchoServer, MathClient, Message};
 
 fuzz_target!(|data: &[u8]| {
     let mut u = Unstructured::new(data);
     let flags = byte(&mut u);
-    let faults = Faults {
-        reset_after: (flags & 1 != 0).then(|| usize::from(byte(&mut u))),
-        link: 1 + usize::from(byte(&mut u)),
-        spare: usize::from(byte(&mut u)),
-        delay: u64::from(byte(&mut u) % 32),
-        half_close: flags & 2 != 0,
-        strict_server: flags & 4 != 0,
-    };
-    let seed = u64::from_be_bytes([(); 8].map(|()| byte(&mut u)));
+    let faults = faults(&mut u, flags);
+    let seed = seed(&mut u);
     let agrees = if flags & 8 == 0 {
         let questions = questions(&mut u);
         talk(&MathClient, &quiz(&questions, true), &faults, seed)

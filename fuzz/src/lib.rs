@@ -17,6 +17,7 @@ pub use chat::converse;
 
 use arbitrary::{Result, Unstructured};
 use socklab_core::machine::{How, Machine};
+use socklab_tests::pair::Faults;
 use socklab_tests::role::{EchoClient, MathServer, Message};
 use socklab_tests::script::Plan;
 
@@ -83,4 +84,68 @@ pub fn client(messages: Vec<Message>, splits: bool) -> EchoClient {
 pub fn payload(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let length = usize::from(byte(u)).min(u.len());
     Ok(u.bytes(length)?.to_vec())
+}
+
+/// What the link does, from the target's flags and some bytes of its own.
+pub fn faults(u: &mut Unstructured<'_>, flags: u8) -> Faults {
+    Faults {
+        reset_after: (flags & 1 != 0).then(|| usize::from(byte(u))),
+        link: 1 + usize::from(byte(u)),
+        spare: usize::from(byte(u)),
+        delay: u64::from(byte(u) % 32),
+        half_close: flags & 2 != 0,
+        strict_server: flags & 4 != 0,
+    }
+}
+
+/// The seed of a link.
+pub fn seed(u: &mut Unstructured<'_>) -> u64 {
+    u64::from_be_bytes([(); 8].map(|()| byte(u)))
+}
+
+/// A name that can be sent: what the fuzzer has, made a line.
+pub fn name(u: &mut Unstructured<'_>) -> Vec<u8> {
+    let mut name = payload(u).unwrap_or_default();
+    for byte in &mut name {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    name
+}
+
+/// The plain way to a line: all of it is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Front<'b> {
+    /// A line, and what follows it.
+    Line(&'b [u8], &'b [u8]),
+    /// More than a line may have, without an end.
+    TooLong,
+    /// The front of one, or nothing.
+    Part(&'b [u8]),
+}
+
+/// What stands at the front of `bytes`.
+pub fn front(bytes: &[u8]) -> Front<'_> {
+    let end = bytes.iter().position(|byte| *byte == b'\n');
+    if end.unwrap_or(bytes.len()) > 1024 {
+        return Front::TooLong;
+    }
+    let Some(end) = end else { return Front::Part(bytes) };
+    let text = &bytes[..end];
+    Front::Line(text.strip_suffix(b"\r").unwrap_or(text), &bytes[end + 1..])
+}
+
+/// The integer in a line, as far as an `i32` goes.
+pub fn integer(text: &[u8]) -> Option<i32> {
+    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // So many digits are more than any i32 has, and less than an i128.
+    let digits = digits.trim_start_matches('0');
+    let value = format!("0{}", &digits[..digits.len().min(30)]).parse::<i128>().ok()?;
+    let value = if text.starts_with('-') { -value } else { value };
+    i32::try_from(value.clamp(i32::MIN.into(), i32::MAX.into())).ok()
 }

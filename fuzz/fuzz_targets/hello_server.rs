@@ -1,0 +1,35 @@
+//! A hello server greets in one part or two, and is fed anything for a greeting.
+//!
+//! Invariant: no panic, no stall, no law of `Machine` broken; any cut, the same transcript; it always
+//! sends its greeting and nothing else, with one boundary where it is split; it is told the first
+//! line if it waits to be greeted, and reads nothing if it does not.
+#![no_main]
+
+use arbitrary::Unstructured;
+use libfuzzer_sys::fuzz_target;
+use socklab_core::hello::Server;
+use socklab_fuzz::{Front, byte, front, plan};
+use socklab_tests::role::HelloServer;
+use socklab_tests::script::{Outcome, Plan, same};
+
+fuzz_target!(|data: &[u8]| {
+    let mut u = Unstructured::new(data);
+    let (plan, end, both) = plan::<Server>(&mut u);
+    let split = byte(&mut u);
+    let bytes = u.take_rest();
+    let transcript = same(&HelloServer { both, split }, bytes, end, &Plan::whole(), &plan)
+        .unwrap_or_else(|e| panic!("{e}"));
+
+    assert_eq!(transcript.sent, b"Hello from server\n");
+    let boundary = (1..18).contains(&split).then_some(usize::from(split));
+    assert_eq!(transcript.boundaries, Vec::from_iter(boundary));
+    let greeting = match front(bytes) {
+        Front::Line(text, rest) if both => Some((text, bytes.len() - rest.len())),
+        _ => None,
+    };
+    assert_eq!(transcript.events(), Vec::from_iter(greeting.map(|(text, _)| text)));
+    assert_eq!(transcript.consumed, greeting.map_or(0, |(_, consumed)| consumed));
+    assert_eq!(transcript.outcome == Outcome::Done, !both || greeting.is_some());
+    let is_waiting = both && end.is_none() && matches!(front(bytes), Front::Part(_));
+    assert_eq!(matches!(transcript.outcome, Outcome::Waiting(_)), is_waiting);
+});

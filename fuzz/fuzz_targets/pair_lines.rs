@@ -1,0 +1,35 @@
+//! The two ends of add, or of hello, talk over a link that the fuzzer makes bad.
+//!
+//! Invariant: no panic, no deadlock; both ends agree on what was said. Without a reset both end
+//! well; with one, each knows a front of the whole, and names the reset.
+#![no_main]
+
+use arbitrary::Unstructured;
+use libfuzzer_sys::fuzz_target;
+use socklab_fuzz::{byte, faults, name, seed};
+use socklab_tests::pair::talk;
+use socklab_tests::role::{
+    AddClient, AddServer, HelloClient, HelloServer, add_agrees, hello_agrees,
+};
+
+fuzz_target!(|data: &[u8]| {
+    let mut u = Unstructured::new(data);
+    let flags = byte(&mut u);
+    let faults = faults(&mut u, flags);
+    let seed = seed(&mut u);
+    let agrees = if flags & 8 == 0 {
+        let [one, two] = [(); 2].map(|()| i32::from(byte(&mut u)) - 64);
+        let client = AddClient::new(&name(&mut u), one);
+        let server = AddServer::new(&name(&mut u), two);
+        talk(&client, &server, &faults, seed)
+            .and_then(|ends| add_agrees(&client, &server, &faults, &ends))
+    } else {
+        let both = flags & 16 != 0;
+        let server = HelloServer { both, split: byte(&mut u) };
+        talk(&HelloClient { both }, &server, &faults, seed)
+            .and_then(|ends| hello_agrees(both, &faults, &ends))
+    };
+    if let Err(what) = agrees {
+        panic!("{what}");
+    }
+});
