@@ -22,7 +22,7 @@
 use core::fmt;
 
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{Cut, LINE_BYTES, LineError, LineMessages, Lines, put_line};
+use crate::wire::{LINE_BYTES, LineError, LineMessages, Lines, put_line};
 
 /// What a client sends, for traces.
 pub type ClientBytes = LineMessages;
@@ -84,7 +84,7 @@ impl Error {
     pub const fn how(&self) -> Option<How> {
         match self {
             Self::Line(LineError::TooLong) => None,
-            Self::Line(LineError::Cut(Cut { how, .. })) | Self::Left(how) => Some(*how),
+            Self::Line(LineError::Cut { how, .. }) | Self::Left(how) => Some(*how),
         }
     }
 }
@@ -92,7 +92,7 @@ impl Error {
 impl From<LineError> for Error {
     fn from(e: LineError) -> Self {
         match e {
-            LineError::Cut(Cut { how, got: 0, .. }) => Self::Left(how),
+            LineError::Cut { how, got: 0 } => Self::Left(how),
             e => Self::Line(e),
         }
     }
@@ -294,7 +294,7 @@ mod tests {
             assert_eq!(result, Err(Error::Left(how)));
         }
         let half = said(&mut Chat::server(), Input::end(b"hal", How::Closed));
-        assert_eq!(half, Err(Error::Line(LineError::Cut(Cut::inside(How::Closed, 3, 0)))));
+        assert_eq!(half, Err(Error::Line(LineError::Cut { how: How::Closed, got: 3 })));
         let mut server = Chat::server();
         let (line, end) = (Input::end(b"a line\n", How::Closed), Input::end(b"", How::Closed));
         assert_eq!(said(&mut server, line), Ok(Then::Need(Need::Command)));

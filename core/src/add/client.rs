@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::{INTRODUCTION_BYTES, RANGE, introduce};
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{Cut, LINE_BYTES, Line, LineError, Lines, Unexpected, decimal};
+use crate::wire::{LINE_BYTES, Line, LineError, Lines, Unexpected, decimal};
 
 /// The client's end. 4 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,13 +98,13 @@ impl Client {
     #[cold]
     fn failed(&mut self, e: LineError) -> Result<Step<Event<'static>>, Error> {
         match (self.state, e) {
-            (State::Name, LineError::Cut(Cut { how: How::Closed | How::Reset, got: 0, .. }))
+            (State::Name, LineError::Cut { how: How::Closed | How::Reset, got: 0 })
                 if self.leaving =>
             {
                 self.state = State::Over;
                 Ok(Step::idle(Then::Done))
             }
-            (State::Name, LineError::Cut(Cut { how, got: 0, .. })) => Err(Error::Unanswered(how)),
+            (State::Name, LineError::Cut { how, got: 0 }) => Err(Error::Unanswered(how)),
             _ => Err(Error::Line(e)),
         }
     }
@@ -122,7 +122,7 @@ impl Machine for Client {
         match (self.state, input.after) {
             // One that has closed may have answered before it was asked.
             (State::Ready, After::End(how @ (How::Reset | How::TimedOut))) => {
-                return Err(Error::Line(LineError::Cut(Cut::between(how))));
+                return Err(Error::Line(LineError::between(how)));
             }
             (State::Ready, _) => return Ok(Step::need(Need::Command)),
             (State::Over, _) => return Ok(Step::idle(Then::Done)),

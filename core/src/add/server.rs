@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::{INTRODUCTION_BYTES, RANGE, introduce};
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{Cut, LINE_BYTES, Line, LineError, Lines, Unexpected, decimal};
+use crate::wire::{LINE_BYTES, Line, LineError, Lines, Unexpected, decimal};
 
 /// The server's end of one connection. 4 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Machine for Server {
         match (self.state, input.after) {
             // A client that has only closed its sending side can still read the answer.
             (State::Ready, After::End(how @ (How::Reset | How::TimedOut))) => {
-                return Err(Error::Line(LineError::Cut(Cut::between(how))));
+                return Err(Error::Line(LineError::between(how)));
             }
             (State::Ready, _) => return Ok(Step::need(Need::Command)),
             (State::Over, _) => return Ok(Step::idle(Then::Done)),

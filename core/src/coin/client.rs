@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::{Answer, Reply, Score};
 use crate::machine::{How, Input, Machine, Refused, Step, Then};
-use crate::wire::{Cut, LINE_BYTES, Line, LineError, Prompts, Said, persons_turn, put_line};
+use crate::wire::{LINE_BYTES, Line, LineError, Prompts, Said, persons_turn, put_line};
 
 /// The longest answer, in bytes.
 pub const ANSWER_MAX: usize = 31;
@@ -148,7 +148,7 @@ impl Machine for Client {
                 }
                 (line, Event::Line(line.text))
             }
-            Err(LineError::Cut(Cut { how: How::Closed, .. })) if self.state == State::Leaving => {
+            Err(LineError::Cut { how: How::Closed, .. }) if self.state == State::Leaving => {
                 return Ok(self.left(input.bytes));
             }
             Err(e) => return Err(Error(e)),

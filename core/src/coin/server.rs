@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::{Answer, PROMPT, Reply, Score, Side};
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{Cut, LINE_BYTES, LineError, Lines, put_all};
+use crate::wire::{LINE_BYTES, LineError, Lines, put_all};
 
 /// The server's end of one session. 12 bytes.
 ///
@@ -124,7 +124,7 @@ impl Machine for Server {
             // A client that has only closed its sending side can still read the reply.
             State::Guessed(_) => match input.after {
                 After::End(how @ (How::Reset | How::TimedOut)) => {
-                    Err(Error(LineError::Cut(Cut::between(how))))
+                    Err(Error(LineError::between(how)))
                 }
                 _ => Ok(Step::need(Need::Command)),
             },

@@ -6,7 +6,7 @@ use super::{
     CRC_BYTES, FOUND, Form, Malformed, REFUSED, Request, SILENCE_MS, SIZE_BYTES, SIZE_MAX,
 };
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{Cut, LINE_BYTES, Line, LineError, Lines, put_line};
+use crate::wire::{LINE_BYTES, Line, LineError, Lines, put_line};
 
 /// The server's end of one connection. 24 bytes, whatever the length of the file.
 ///
@@ -68,7 +68,7 @@ pub enum Event<'i> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Error {
     /// No whole request had come.
-    Cut(Cut),
+    Request(LineError),
     /// The file was still to be sent, or on its way.
     Gone {
         /// How it ended.
@@ -81,7 +81,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cut(cut) => cut.by("the client").fmt(f),
+            Self::Request(e) => e.by("the client").fmt(f),
             Self::Gone { how, owed } => {
                 f.write_str(match how {
                     How::TimedOut => "the client took nothing more in time",
@@ -116,7 +116,7 @@ fn bare<'i>(input: &Input<'i>) -> Option<Line<'i>> {
 fn request<'i>(lines: &mut Lines, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
     match lines.next(input) {
         // `next` never gives a line where this one does.
-        Ok(None) | Err(LineError::Cut(_)) if let Some(line) = bare(&input) => Ok(Some(line)),
+        Ok(None) | Err(LineError::Cut { .. }) if let Some(line) = bare(&input) => Ok(Some(line)),
         line => line,
     }
 }
@@ -140,7 +140,7 @@ impl Machine for Server {
                     }
                     Ok(None) => return Ok(Step::need(Need::InputOrSilence(SILENCE_MS))),
                     Err(LineError::TooLong) => (0, Err(Malformed::TooLong)),
-                    Err(LineError::Cut(cut)) => return Err(Error::Cut(cut)),
+                    Err(cut) => return Err(Error::Request(cut)),
                 };
                 let event = match parsed {
                     Ok(request) => {

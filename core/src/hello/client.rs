@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::{CLIENT_GREETING, GREETING_BYTES};
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{Cut, LINE_BYTES, LineError, Lines, put_line};
+use crate::wire::{LINE_BYTES, LineError, Lines, put_line};
 
 /// The client's end. 4 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.by("the server").fmt(f)?;
         match self.0 {
-            LineError::Cut(Cut { got: 0, .. }) => f.write_str(", without a greeting"),
+            LineError::Cut { got: 0, .. } => f.write_str(", without a greeting"),
             _ => Ok(()),
         }
     }

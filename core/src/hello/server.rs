@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::GREETING_BYTES;
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{Cut, LINE_BYTES, LineError, Lines, copy};
+use crate::wire::{LINE_BYTES, LineError, Lines, copy};
 
 /// [`SERVER_GREETING`](super::SERVER_GREETING) as it is sent.
 const GREETING: &[u8; GREETING_BYTES] = b"Hello from server\n";
@@ -55,7 +55,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.by("the client").fmt(f)?;
         match self.0 {
-            LineError::Cut(Cut { got: 0, .. }) => f.write_str(", without a greeting"),
+            LineError::Cut { got: 0, .. } => f.write_str(", without a greeting"),
             _ => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 use core::fmt;
 
-use super::{Cut, Dissect, Dissected, Escaped, LINE_BYTES, LINE_MAX, Line, LineError, copy};
+use super::{Dissect, Dissected, Escaped, LINE_BYTES, Line, LineError, copy};
 use crate::machine::{After, How, Input, Need, Step};
 
 /// So many milliseconds of silence end a prompt that has no `:`.
@@ -77,27 +77,16 @@ impl Prompts {
             self.looked = 0;
             return Ok(said);
         }
-        let got = input.bytes.len();
-        if got > LINE_MAX {
-            return Err(LineError::TooLong);
+        self.looked = LineError::unless_awaited(input)?;
+        if !prompts || self.looked == 0 {
+            return Ok(Said::Nothing(Need::Input));
         }
-        match input.after {
-            After::End(how) => {
-                Err(LineError::Cut(Cut::inside(how, u64::try_from(got).unwrap_or(0), 0)))
-            }
-            After::Silence if prompts && got > 0 => {
-                self.looked = 0;
-                Ok(Said::Prompt(Line { text: input.bytes.trim_ascii_end(), bytes: got }))
-            }
-            _ => {
-                self.looked = u16::try_from(got).unwrap_or(0);
-                Ok(Said::Nothing(if prompts && got > 0 {
-                    Need::InputOrSilence(PROMPT_SILENCE_MS)
-                } else {
-                    Need::Input
-                }))
-            }
+        if input.after != After::Silence {
+            return Ok(Said::Nothing(Need::InputOrSilence(PROMPT_SILENCE_MS)));
         }
+        self.looked = 0;
+        let text = input.bytes.trim_ascii_end();
+        Ok(Said::Prompt(Line { text, bytes: input.bytes.len() }))
     }
 }
 
@@ -120,7 +109,7 @@ pub(crate) fn put_all(parts: &[&[u8]], output: &mut [u8]) -> Option<usize> {
 pub(crate) fn persons_turn<E>(input: Input<'_>) -> Result<Step<E>, LineError> {
     match input.after {
         After::End(how) if how != How::Closed || input.bytes.trim_ascii().is_empty() => {
-            Err(LineError::Cut(Cut::between(how)))
+            Err(LineError::between(how))
         }
         _ => Ok(Step::need(Need::Command)),
     }
@@ -240,7 +229,7 @@ mod tests {
         let silent = Input { bytes: &longest, after: After::Silence };
         assert_eq!(next(silent), Err(LineError::TooLong));
         let cut = next(Input::end(b"nam", How::Closed)).unwrap_err();
-        assert_eq!(cut, LineError::Cut(Cut { how: How::Closed, got: 3, want: 0 }));
+        assert_eq!(cut, LineError::Cut { how: How::Closed, got: 3 });
     }
 
     #[test]
