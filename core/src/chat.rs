@@ -120,20 +120,19 @@ impl core::error::Error for Error {}
 /// letters: "Bye!" and "ok, bye" say it, "goodbye", "bye2" and "byé" do not.
 #[must_use]
 pub fn says_bye(text: &[u8]) -> bool {
-    const WORD: &[u8; 3] = b"bye";
-    // So many letters of it have been seen at the start of this word; more than it has: another.
-    let mut seen = 0_usize;
+    const BYE: u32 = u32::from_be_bytes(*b"\0bye");
+    // The last four bytes of this word, in lower case: of one that is longer the first is not 0.
+    let mut word = 0_u32;
     for byte in text {
         if byte.is_ascii_alphanumeric() || !byte.is_ascii() {
-            let next = WORD.get(seen).is_some_and(|letter| byte.eq_ignore_ascii_case(letter));
-            seen = if next { seen.wrapping_add(1) } else { usize::MAX };
-        } else if seen == WORD.len() {
+            word = word.wrapping_shl(8) | u32::from(byte.to_ascii_lowercase());
+        } else if word == BYE {
             return true;
         } else {
-            seen = 0;
+            word = 0;
         }
     }
-    seen == WORD.len()
+    word == BYE
 }
 
 impl Chat {
@@ -179,17 +178,16 @@ impl Machine for Chat {
     fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
         let (need, next) = match self.state {
             State::Over => return Ok(Step::idle(Then::Done)),
-            State::Ours => match input.after {
-                After::More | After::Silence => return Ok(Step::need(Need::Command)),
-                // Nobody is there to listen.
-                After::End(how @ (How::Reset | How::TimedOut)) => return Err(Error::Left(how)),
+            State::Ours => {
+                // Nobody may be there to listen.
+                LineError::unless_read(input.after)?;
                 // As long as one who has left has something to say, so have we: they may have
                 // closed their sending side only, as netcat does.
-                After::End(How::Closed) => {
+                if input.after == After::End(How::Closed) {
                     self.lines.next(input)?;
-                    return Ok(Step::need(Need::Command));
                 }
-            },
+                return Ok(Step::need(Need::Command));
+            }
             State::Theirs => (Need::Input, State::Ours),
             State::Both => (Need::Either, State::Both),
         };

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{INTRODUCTION_BYTES, RANGE, introduce};
-use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
+use crate::machine::{Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{LINE_BYTES, Line, LineError, Lines, Unexpected, decimal};
 
 /// The server's end of one connection. 4 bytes.
@@ -90,14 +90,14 @@ impl Machine for Server {
     const MIN_OUTPUT: usize = INTRODUCTION_BYTES;
 
     fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
-        match (self.state, input.after) {
-            // A client that has only closed its sending side can still read the answer.
-            (State::Ready, After::End(how @ (How::Reset | How::TimedOut))) => {
-                return Err(Error::Line(LineError::between(how)));
+        match self.state {
+            State::Ready => {
+                // A client that has only closed its sending side can still read the answer.
+                LineError::unless_read(input.after).map_err(Error::Line)?;
+                return Ok(Step::need(Need::Command));
             }
-            (State::Ready, _) => return Ok(Step::need(Need::Command)),
-            (State::Over, _) => return Ok(Step::idle(Then::Done)),
-            (State::Name | State::Number, _) => {}
+            State::Over => return Ok(Step::idle(Then::Done)),
+            State::Name | State::Number => {}
         }
         let before = self.lines.clone();
         let Line { text, bytes } = match self.lines.next(input) {
@@ -144,6 +144,7 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
+    use crate::machine::How;
 
     const ANSWER: Command<'_> = Command::Answer { name: b"Server", number: 7 };
 

@@ -3,8 +3,8 @@
 use core::fmt;
 
 use super::{Answer, Reply, Score};
-use crate::machine::{How, Input, Machine, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, Line, LineError, Prompts, Said, persons_turn, put_line};
+use crate::machine::{How, Input, Machine, Need, Refused, Step, Then};
+use crate::wire::{LINE_BYTES, Line, LineError, Prompts, Said, put_line, will_reply};
 
 /// The longest answer, in bytes.
 pub const ANSWER_MAX: usize = 31;
@@ -37,7 +37,7 @@ enum State {
     Over,
 }
 
-/// What the application can say, when the client asks with [`Need::Command`](crate::machine::Need::Command).
+/// What the application can say, when the client asks with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
@@ -126,7 +126,10 @@ impl Machine for Client {
     fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
         let prompts = match self.state {
             State::Over => return Ok(Step::idle(Then::Done)),
-            State::Asked => return persons_turn(input).map_err(Error),
+            State::Asked => {
+                will_reply(input).map_err(Error)?;
+                return Ok(Step::need(Need::Command));
+            }
             State::Listening | State::Puzzled => true,
             State::Waiting | State::Leaving => false,
         };

@@ -34,6 +34,8 @@ pub use server::Server;
 
 use core::fmt;
 
+use crate::wire::{strip_word, trim, trim_end};
+
 /// What a client sends, for traces.
 pub use crate::wire::LineMessages as ClientBytes;
 /// What a server sends, for traces.
@@ -76,8 +78,8 @@ pub enum Answer {
 impl Answer {
     /// The answer in a line: one letter in any case, spaces around it allowed.
     #[must_use]
-    pub const fn parse(text: &[u8]) -> Self {
-        match text.trim_ascii() {
+    pub fn parse(text: &[u8]) -> Self {
+        match trim(text) {
             [b'H' | b'h'] => Self::Guess(Side::Head),
             [b'T' | b't'] => Self::Guess(Side::Tail),
             [b'Q' | b'q'] => Self::Quit,
@@ -100,36 +102,42 @@ pub enum Reply {
     Bye,
 }
 
+/// The sentence of each reply. Not constant: that would be a copy wherever it is used.
+static REPLIES: [&str; 4] = [
+    "You are right!",
+    "Sorry, you are wrong.",
+    "Please enter head (H), tail (T) or Q to quit",
+    "Thanks for playing the game. Bye!",
+];
+
 /// What people's servers have between the two halves of this sentence is a matter of how they broke
 /// a long line of their source.
-const INVALID: [&[u8]; 2] = [b"Please enter head (H), tail (T)", b"or Q to quit"];
+static INVALID: [&str; 2] = ["Please enter head (H), tail (T)", "or Q to quit"];
 
 impl Reply {
+    const ALL: [Self; 4] = [Self::Right, Self::Wrong, Self::Invalid, Self::Bye];
+
     /// Its sentence.
     #[must_use]
-    pub const fn text(self) -> &'static [u8] {
-        match self {
-            Self::Right => b"You are right!",
-            Self::Wrong => b"Sorry, you are wrong.",
-            Self::Invalid => b"Please enter head (H), tail (T) or Q to quit",
-            Self::Bye => b"Thanks for playing the game. Bye!",
-        }
+    pub fn text(self) -> &'static [u8] {
+        let index = match self {
+            Self::Right => 0,
+            Self::Wrong => 1,
+            Self::Invalid => 2,
+            Self::Bye => 3,
+        };
+        REPLIES.get(index).map_or(b"", |text: &&str| text.as_bytes())
     }
 
     /// The reply whose sentence `text` ends with; anything may stand before it.
     #[must_use]
     pub fn at_end_of(text: &[u8]) -> Option<Self> {
-        let ends_with = |reply: Self| text.ends_with(reply.text()).then_some(reply);
-        match text {
-            [.., b'.'] => ends_with(Self::Wrong),
-            [.., b'!'] => ends_with(Self::Right).or_else(|| ends_with(Self::Bye)),
-            [.., b't'] => {
-                let [front, back] = INVALID;
-                let text = text.strip_suffix(back)?.trim_ascii_end();
-                text.ends_with(front).then_some(Self::Invalid)
-            }
-            _ => None,
+        let [front, back] = INVALID.each_ref().map(core::slice::from_ref);
+        if let Some((_, text)) = strip_word(text, back) {
+            return strip_word(trim_end(text), front).map(|_| Self::Invalid);
         }
+        let (index, _) = strip_word(text, &REPLIES)?;
+        Self::ALL.get(index).copied()
     }
 }
 

@@ -3,8 +3,8 @@
 use core::fmt;
 
 use super::{Answer, PROMPT, Reply, Score, Side};
-use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, LineError, Lines, put_all};
+use crate::machine::{Input, Machine, Need, Refused, Step, Then};
+use crate::wire::{LINE_BYTES, LineError, Lines, put, put_ended};
 
 /// The server's end of one session. 12 bytes.
 ///
@@ -77,8 +77,8 @@ impl Server {
 }
 
 /// Writes a reply.
-fn put(reply: Reply, output: &mut [u8]) -> Option<usize> {
-    put_all(&[reply.text(), b"\n"], output)
+fn say(reply: Reply, output: &mut [u8]) -> Option<usize> {
+    put_ended(reply.text(), b'\n', output)
 }
 
 impl Machine for Server {
@@ -97,7 +97,7 @@ impl Machine for Server {
                 Ok(Step::idle(Then::Boundary))
             }
             State::Prompting => {
-                let Some(written) = put_all(&[PROMPT], output) else {
+                let Some(written) = put(PROMPT, output) else {
                     return Ok(Step::need(Need::Output));
                 };
                 self.state = State::Listening;
@@ -115,19 +115,17 @@ impl Machine for Server {
                     Answer::Quit => (State::Over, Reply::Bye, Event::Quit),
                     Answer::Invalid => (State::Ready, Reply::Invalid, Event::Invalid),
                 };
-                let Some(written) = put(reply, output) else {
+                let Some(written) = say(reply, output) else {
                     return Ok(Step::need(Need::Output));
                 };
                 self.state = state;
                 Ok(Step::new(line.bytes, written, Then::Event(event)))
             }
             // A client that has only closed its sending side can still read the reply.
-            State::Guessed(_) => match input.after {
-                After::End(how @ (How::Reset | How::TimedOut)) => {
-                    Err(Error(LineError::between(how)))
-                }
-                _ => Ok(Step::need(Need::Command)),
-            },
+            State::Guessed(_) => {
+                LineError::unless_read(input.after).map_err(Error)?;
+                Ok(Step::need(Need::Command))
+            }
             State::Over => Ok(Step::idle(Then::Done)),
         }
     }
@@ -140,7 +138,7 @@ impl Machine for Server {
         let State::Guessed(guess) = self.state else { return Err(Refused::NotNow) };
         let right = guess == side;
         let reply = if right { Reply::Right } else { Reply::Wrong };
-        let written = put(reply, output).ok_or(Refused::NoRoom)?;
+        let written = say(reply, output).ok_or(Refused::NoRoom)?;
         self.score.count(right);
         self.state = State::Ready;
         Ok(written)

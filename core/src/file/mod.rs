@@ -43,7 +43,7 @@ pub use server::Server;
 use core::fmt;
 
 use crate::machine::Refused;
-use crate::wire::{LINE_BYTES, LINE_MAX, copy};
+use crate::wire::{LINE_BYTES, LINE_MAX, copy, find};
 
 /// After so long without another byte a name that has no `\n` counts as complete, in ms.
 pub const SILENCE_MS: u16 = 300;
@@ -140,17 +140,19 @@ impl<'r> Request<'r> {
     ///
     /// [`Malformed`]; its length is the caller's to check.
     pub fn parse(line: &'r [u8]) -> Result<Self, Malformed> {
-        let mut parts = line.splitn(2, |byte| *byte == 0);
-        let name = parts.next().unwrap_or_default();
+        let (name, rest) = match find(0, line) {
+            Some(end) => line.split_at_checked(end).unwrap_or((line, &[])),
+            None => (line, &[][..]),
+        };
         if name.is_empty() {
             return Err(Malformed::NoName);
         }
-        let form = match parts.next() {
-            None => Form::Plain,
-            Some([b'v', b'1', 0, digits @ ..]) => {
+        let form = match rest {
+            [] => Form::Plain,
+            [0, b'v', b'1', 0, digits @ ..] => {
                 Form::Checked { offset: offset(digits).ok_or(Malformed::Form)? }
             }
-            Some(_) => return Err(Malformed::Form),
+            _ => return Err(Malformed::Form),
         };
         Ok(Self { name, form })
     }
@@ -171,7 +173,7 @@ impl<'r> Request<'r> {
             let digits = tail.get_mut(VERSION.len()..).unwrap_or_default();
             length = put_offset(offset, digits).wrapping_add(VERSION.len());
         }
-        let is_text = name.iter().all(|byte| !matches!(byte, 0 | b'\n'));
+        let is_text = find(0, name).or_else(|| find(b'\n', name)).is_none();
         let all = name.len().saturating_add(length);
         if name.is_empty()
             || !is_text

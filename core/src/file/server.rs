@@ -6,7 +6,7 @@ use super::{
     CRC_BYTES, FOUND, Form, Malformed, REFUSED, Request, SILENCE_MS, SIZE_BYTES, SIZE_MAX,
 };
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, Line, LineError, Lines, put_line};
+use crate::wire::{LINE_BYTES, Line, LineError, Lines, find, put_line};
 
 /// The server's end of one connection. 24 bytes, whatever the length of the file.
 ///
@@ -109,7 +109,7 @@ fn bare<'i>(input: &Input<'i>) -> Option<Line<'i>> {
     let Input { bytes, after } = *input;
     let is_complete = matches!(after, After::Silence | After::End(How::Closed))
         && !bytes.is_empty()
-        && !bytes.contains(&0);
+        && find(0, bytes).is_none();
     is_complete.then_some(Line { text: bytes, bytes: bytes.len() })
 }
 
@@ -135,7 +135,7 @@ impl Machine for Server {
                 let (bytes, parsed) = match request(lines, input) {
                     Ok(Some(line)) => (line.bytes, Request::parse(line.text)),
                     // Nothing that would be complete by itself has come yet.
-                    Ok(None) if input.bytes.is_empty() || input.bytes.contains(&0) => {
+                    Ok(None) if input.bytes.is_empty() || find(0, input.bytes).is_some() => {
                         return Ok(Step::need(Need::Input));
                     }
                     Ok(None) => return Ok(Step::need(Need::InputOrSilence(SILENCE_MS))),

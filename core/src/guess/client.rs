@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::Message;
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{DECIMAL_BYTES, LINE_BYTES, LineError, Lines, persons_turn, put_decimal};
+use crate::wire::{DECIMAL_BYTES, LINE_BYTES, LineError, Lines, put_decimal, will_reply};
 
 /// The client's end. 4 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,7 +75,10 @@ impl Machine for Client {
 
     fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
         match self.state {
-            State::Asked => persons_turn(input).map_err(Error),
+            State::Asked => {
+                will_reply(input).map_err(Error)?;
+                Ok(Step::need(Need::Command))
+            }
             State::Over => Ok(Step::idle(Then::Done)),
             State::Listening => {
                 let Some(line) = self.lines.next(input).map_err(Error)? else {

@@ -35,6 +35,8 @@ pub use crate::wire::LineMessages as ClientBytes;
 /// What a server sends, for traces.
 pub use crate::wire::LineMessages as ServerBytes;
 
+use crate::wire::{trim, word};
+
 /// So many guesses a client has.
 pub const GUESSES: u8 = 5;
 
@@ -63,26 +65,35 @@ impl Message {
     const ALL: [Self; 6] =
         [Self::Guess, Self::Low, Self::High, Self::Invalid, Self::Win, Self::GameOver];
 
+    /// So many bytes the longest has.
+    const LONGEST: usize = INVALID.len();
+
     /// Its line, without the newline.
     #[must_use]
-    pub const fn text(self) -> &'static [u8] {
-        match self {
-            Self::Guess => b"GUESS",
-            Self::Low => b"LOW",
-            Self::High => b"HIGH",
-            Self::Invalid => b"Please enter number 1 to 100",
-            Self::Win => b"WIN",
-            Self::GameOver => b"GAMEOVER",
-        }
+    pub fn text(self) -> &'static [u8] {
+        let index = match self {
+            Self::Guess => 0,
+            Self::Low => 1,
+            Self::High => 2,
+            Self::Invalid => 3,
+            Self::Win => 4,
+            Self::GameOver => 5,
+        };
+        TEXTS.get(index).map_or(b"", |text: &&str| text.as_bytes())
     }
 
     /// The message in a line, white space around it allowed.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let text = text.trim_ascii();
-        Self::ALL.into_iter().find(|message| message.text() == text)
+        Self::ALL.get(word(trim(text), &TEXTS)?).copied()
     }
 }
+
+/// What a server says to what is no number.
+const INVALID: &str = "Please enter number 1 to 100";
+
+/// The text of each message. Not constant: that would be a copy wherever it is used.
+static TEXTS: [&str; 6] = ["GUESS", "LOW", "HIGH", INVALID, "WIN", "GAMEOVER"];
 
 #[cfg(test)]
 mod tests {

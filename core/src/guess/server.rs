@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::{GUESSES, Message};
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, LineError, Lines, decimal, put_all};
+use crate::wire::{LINE_BYTES, LineError, Lines, decimal, put_ended};
 
 /// The server's end of one session. 12 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,12 +104,12 @@ impl Machine for Server {
     type Error = Error;
 
     const MIN_INPUT: usize = LINE_BYTES;
-    const MIN_OUTPUT: usize = Message::Invalid.text().len() + 1;
+    const MIN_OUTPUT: usize = Message::LONGEST + 1;
 
     fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event>, Error> {
         match self.state {
             State::Saying(message) => {
-                let Some(written) = put_all(&[message.text(), b"\n"], output) else {
+                let Some(written) = put_ended(message.text(), b'\n', output) else {
                     return Ok(Step::need(Need::Output));
                 };
                 self.state = State::Said(message);

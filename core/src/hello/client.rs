@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::{CLIENT_GREETING, GREETING_BYTES};
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, LineError, Lines, put_line};
+use crate::wire::{LINE_BYTES, LineError, Lines, put_ended};
 
 /// The client's end. 4 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Machine for Client {
                 Ok(Step::new(line.bytes, 0, Then::Event(Event::Greeting(line.text))))
             }
             State::Greeting => {
-                let Ok(written) = put_line(CLIENT_GREETING, output) else {
+                let Some(written) = put_ended(CLIENT_GREETING, b'\n', output) else {
                     return Ok(Step::need(Need::Output));
                 };
                 self.state = State::Over;

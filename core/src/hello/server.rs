@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::GREETING_BYTES;
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, LineError, Lines, copy};
+use crate::wire::{LINE_BYTES, LineError, Lines, put};
 
 /// [`SERVER_GREETING`](super::SERVER_GREETING) as it is sent.
 const GREETING: &[u8; GREETING_BYTES] = b"Hello from server\n";
@@ -85,11 +85,9 @@ impl Server {
 
     /// Writes all of `part`, or nothing.
     fn put(&mut self, part: &[u8], output: &mut [u8], next: State) -> Step<Event<'static>> {
-        if output.len() < part.len() {
-            return Step::need(Need::Output);
-        }
+        let Some(written) = put(part, output) else { return Step::need(Need::Output) };
         self.state = next;
-        Step::new(0, copy(part, output), Then::Again)
+        Step::new(0, written, Then::Again)
     }
 }
 

@@ -4,7 +4,9 @@ use core::fmt;
 
 use super::{Choice, ROUND_BYTES, ROUNDS, Round, Verdict};
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, Line, LineError, Prompts, Said, Unexpected, persons_turn, put_all};
+use crate::wire::{
+    LINE_BYTES, Line, LineError, Prompts, Said, Unexpected, find, put_ended, will_reply,
+};
 
 /// The client's end. 4 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,7 +121,10 @@ impl Machine for Client {
     fn step<'i>(&mut self, input: Input<'i>, output: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
         let (prompts, is_known): (bool, fn(&[u8]) -> bool) = match self.state {
             State::Over => return Ok(Step::idle(Then::Done)),
-            State::Asked => return persons_turn(input).map_err(Error::Line),
+            State::Asked => {
+                will_reply(input).map_err(Error::Line)?;
+                return Ok(Step::need(Need::Command));
+            }
             State::Listening => (true, |_| false),
             State::Waiting(_) => (false, |front| Round::at_end_of(front).is_some()),
         };
@@ -150,7 +155,7 @@ impl Machine for Client {
                         self.prompts = before;
                         return Err(e);
                     }
-                    let Some(written) = put_all(&[line, b"\n"], output) else {
+                    let Some(written) = put_ended(line, b'\n', output) else {
                         return Ok(Step::need(Need::Output));
                     };
                     self.played = self.played.saturating_add(1);
@@ -170,7 +175,7 @@ impl Machine for Client {
             return Err(Refused::NotNow);
         }
         let name = choice.name().as_bytes();
-        let written = put_all(&[name, b"\n"], output).ok_or(Refused::NoRoom)?;
+        let written = put_ended(name, b'\n', output).ok_or(Refused::NoRoom)?;
         self.state = State::Waiting(choice);
         Ok(written)
     }
@@ -190,17 +195,18 @@ fn check(round: Round, sent: Choice) -> Result<(), Error> {
 
 /// What is wrong with a line that looks like a round's. Anything else is for the person to read.
 fn no_round(text: &[u8]) -> Option<Unexpected> {
-    let mut fields = text.split(|byte| *byte == b',');
-    let (Some(verdict), Some(player1), Some(player2), None) =
-        (fields.next(), fields.next(), fields.next(), fields.next())
-    else {
+    let second = find(b',', text)?.wrapping_add(1);
+    let choices = text.get(second..)?;
+    let comma = find(b',', choices)?;
+    let third = second.wrapping_add(comma).wrapping_add(1);
+    let player2 = text.get(third..)?;
+    if find(b',', player2).is_some() {
         return None;
-    };
-    let second = verdict.len().wrapping_add(1);
-    let at = if Choice::parse(player1).is_err() {
+    }
+    let at = if Choice::parse(choices.get(..comma)?).is_err() {
         second
     } else if Choice::parse(player2).is_err() {
-        second.wrapping_add(player1.len()).wrapping_add(1)
+        third
     } else {
         0
     };

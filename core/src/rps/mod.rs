@@ -34,7 +34,7 @@ use core::fmt;
 pub use crate::wire::LineMessages as ClientBytes;
 /// What a server sends, for traces.
 pub use crate::wire::PromptMessages as ServerBytes;
-use crate::wire::{Unexpected, put_all};
+use crate::wire::{Unexpected, put_ended, strip_word, trim_end, trim_start};
 
 /// The prompt.
 pub const PROMPT: &[u8] = b"Enter (1) Scissor (2) Paper or (3) Stone: ";
@@ -63,12 +63,13 @@ impl Choice {
 
     /// Its name on the wire.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Scissor => "Scissor",
-            Self::Paper => "Paper",
-            Self::Stone => "Stone",
-        }
+    pub fn name(self) -> &'static str {
+        let index = match self {
+            Self::Scissor => 0,
+            Self::Paper => 1,
+            Self::Stone => 2,
+        };
+        NAMES.get(index).copied().unwrap_or_default()
     }
 
     /// The choice in a line: its name in any case, spaces around it allowed.
@@ -77,24 +78,23 @@ impl Choice {
     ///
     /// [`Unexpected`]: the byte that is in the way.
     pub fn parse(text: &[u8]) -> Result<Self, Unexpected> {
-        let text = text.trim_ascii_end();
-        let name = text.trim_ascii_start();
-        let mut agree = 0;
-        for choice in Self::ALL {
-            let wanted = choice.name().as_bytes();
-            if name.eq_ignore_ascii_case(wanted) {
+        let text = trim_end(text);
+        let name = trim_start(text);
+        let mut most = 0;
+        for (choice, wanted) in Self::ALL.into_iter().zip(NAMES) {
+            let agree = agreement(name, wanted.as_bytes());
+            if agree == name.len() && agree == wanted.len() {
                 return Ok(choice);
             }
-            agree = agreement(name, wanted).max(agree);
+            most = agree.max(most);
         }
-        Err(Unexpected::at(text, text.len().wrapping_sub(name.len()).wrapping_add(agree)))
+        Err(Unexpected::at(text, text.len().wrapping_sub(name.len()).wrapping_add(most)))
     }
 
     /// The choice that `text` ends with, and what stands before it.
     fn strip(text: &[u8]) -> Option<(Self, &[u8])> {
-        Self::ALL
-            .into_iter()
-            .find_map(|choice| Some((choice, text.strip_suffix(choice.name().as_bytes())?)))
+        let (index, before) = strip_word(text, &NAMES)?;
+        Some((*Self::ALL.get(index)?, before))
     }
 
     /// Whether it wins against the other.
@@ -108,6 +108,9 @@ impl Choice {
         )
     }
 }
+
+/// The name of each choice. Not constant: that would be a copy wherever it is used.
+static NAMES: [&str; 3] = ["Scissor", "Paper", "Stone"];
 
 /// How many bytes at the front of both are the same letters.
 fn agreement(a: &[u8], b: &[u8]) -> usize {
@@ -147,26 +150,27 @@ impl Verdict {
 
     /// Its words on the wire.
     #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Draw => "Draw",
-            Self::Player1 => "Player1 wins!",
-            Self::Player2 => "Player2 wins!",
-        }
+    pub fn words(self) -> &'static str {
+        let index = match self {
+            Self::Draw => 0,
+            Self::Player1 => 1,
+            Self::Player2 => 2,
+        };
+        VERDICTS.get(index).copied().unwrap_or_default()
     }
 
     /// The verdict that `text` ends with, and what stands before it.
     fn strip(text: &[u8]) -> Option<(Self, &[u8])> {
-        if let Some(rest) = text.strip_suffix(b"Draw") {
-            return Some((Self::Draw, rest));
-        }
-        let who = text.strip_suffix(b" wins!").or_else(|| text.strip_suffix(b" win!"))?;
-        if let Some(rest) = who.strip_suffix(b"Player1") {
-            return Some((Self::Player1, rest));
-        }
-        Some((Self::Player2, who.strip_suffix(b"Player2")?))
+        const MEANT: [Verdict; 5] =
+            [Verdict::Draw, Verdict::Player1, Verdict::Player2, Verdict::Player1, Verdict::Player2];
+        let (index, before) = strip_word(text, &VERDICTS)?;
+        Some((*MEANT.get(index)?, before))
     }
 }
+
+/// The words of each verdict, and then those that people's servers have as well.
+static VERDICTS: [&str; 5] =
+    ["Draw", "Player1 wins!", "Player2 wins!", "Player1 win!", "Player2 win!"];
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -205,9 +209,14 @@ impl Round {
     /// Writes its line. `None` when there is too little room.
     fn put(self, output: &mut [u8]) -> Option<usize> {
         let Self { verdict, player1, player2 } = self;
-        let [verdict, player1, player2] =
-            [verdict.words(), player1.name(), player2.name()].map(str::as_bytes);
-        put_all(&[verdict, b",", player1, b",", player2, b"\n"], output)
+        let mut written = 0_usize;
+        for (part, end) in
+            [(verdict.words(), b','), (player1.name(), b','), (player2.name(), b'\n')]
+        {
+            let room = output.get_mut(written..)?;
+            written = written.wrapping_add(put_ended(part.as_bytes(), end, room)?);
+        }
+        Some(written)
     }
 }
 

@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::{Choice, PROMPT, ROUND_BYTES, ROUNDS, Round};
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, LineError, Lines, Unexpected, persons_turn, put_all};
+use crate::wire::{LINE_BYTES, LineError, Lines, Unexpected, put, will_reply};
 
 /// The server's end of one game. 8 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,8 +106,8 @@ impl Server {
         let length = round.put(&mut line).unwrap_or_default();
         // Without its newline.
         let line = line.get(..length.saturating_sub(1)).unwrap_or_default();
-        if text != line {
-            let agree = text.iter().zip(line).take_while(|(a, b)| a == b).count();
+        let agree = text.iter().zip(line).take_while(|(a, b)| a == b).count();
+        if agree < text.len().max(line.len()) {
             return Err(Error::Acknowledgement { at: Unexpected::at(text, agree), round });
         }
         self.played = self.played.saturating_add(1);
@@ -132,7 +132,7 @@ impl Machine for Server {
                 Ok(Step::idle(Then::Boundary))
             }
             State::Prompting => {
-                let Some(written) = put_all(&[PROMPT], output) else {
+                let Some(written) = put(PROMPT, output) else {
                     return Ok(Step::need(Need::Output));
                 };
                 self.state = State::Listening;
@@ -148,7 +148,10 @@ impl Machine for Server {
                 self.lines = lines;
                 Ok(Step::new(line.bytes, 0, then))
             }
-            State::Chosen(_) => persons_turn(input).map_err(Error::Line),
+            State::Chosen(_) => {
+                will_reply(input).map_err(Error::Line)?;
+                Ok(Step::need(Need::Command))
+            }
             State::Told(round) => {
                 self.state = State::Waiting(round);
                 Ok(Step::idle(Then::Event(Event::Round(round))))

@@ -1,6 +1,6 @@
 use core::fmt;
 
-use super::{Byte, copy};
+use super::{Byte, put_ended, trim_end, trim_start};
 
 /// Where a line is not what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,9 +39,9 @@ impl fmt::Display for Unexpected {
 ///
 /// [`Unexpected`]: the byte that is in the way.
 pub fn decimal(text: &[u8]) -> Result<i32, Unexpected> {
-    let text = text.trim_ascii_end();
-    let mut rest = text.trim_ascii_start();
-    let (mut value, mut negative) = (0_i32, false);
+    let text = trim_end(text);
+    let mut rest = trim_start(text);
+    let (mut value, mut negative) = (0_u32, false);
     if let [sign @ (b'+' | b'-'), tail @ ..] = rest {
         negative = *sign == b'-';
         rest = tail;
@@ -54,13 +54,16 @@ pub fn decimal(text: &[u8]) -> Result<i32, Unexpected> {
         if digit > 9 {
             return Err(Unexpected::at(text, text.len().wrapping_sub(rest.len())));
         }
-        let digit = i32::from(digit);
-        value = value.saturating_mul(10);
-        // Towards the sign's own limit: that of the negative ones is one further away.
-        value = if negative { value.saturating_sub(digit) } else { value.saturating_add(digit) };
+        value = value.saturating_mul(10).saturating_add(digit.into());
         rest = tail;
     }
-    Ok(value)
+    // To the sign's own limit: that of the negative ones is one further away.
+    let zero = 0_i32;
+    Ok(if negative {
+        zero.saturating_sub_unsigned(value)
+    } else {
+        zero.saturating_add_unsigned(value)
+    })
 }
 
 /// So many bytes an integer takes at the most, with its sign and the line's end.
@@ -69,29 +72,27 @@ pub const DECIMAL_BYTES: usize = 12;
 /// Writes `value` as a line to the front of `output`. Returns the bytes written, `None` when there
 /// is too little room.
 pub fn put_decimal(value: i32, output: &mut [u8]) -> Option<usize> {
-    // From the end to the front.
-    let mut text = [0; DECIMAL_BYTES];
-    let mut at = DECIMAL_BYTES;
-    let mut put = |byte| {
+    // From the end to the front, without the newline.
+    let mut text = [0; DECIMAL_BYTES - 1];
+    let mut at = text.len();
+    let mut prepend = |byte| {
         at = at.wrapping_sub(1);
         if let Some(place) = text.get_mut(at) {
             *place = byte;
         }
     };
-    put(b'\n');
     let mut left = value.unsigned_abs();
     loop {
-        put(b'0'.wrapping_add(u8::try_from(left.wrapping_rem(10)).unwrap_or(0)));
+        prepend(b'0'.wrapping_add(u8::try_from(left.wrapping_rem(10)).unwrap_or(0)));
         left = left.wrapping_div(10);
         if left == 0 {
             break;
         }
     }
     if value < 0 {
-        put(b'-');
+        prepend(b'-');
     }
-    let line = text.get(at..)?;
-    (copy(line, output) == line.len()).then_some(line.len())
+    put_ended(text.get(at..)?, b'\n', output)
 }
 
 #[cfg(test)]

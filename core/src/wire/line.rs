@@ -1,6 +1,6 @@
 use core::fmt;
 
-use super::{Cut, Dissect, Dissected, Escaped, copy};
+use super::{Cut, Dissect, Dissected, Escaped, find, put_ended};
 use crate::machine::{After, How, Input, Refused};
 
 /// The longest line: so many bytes before its `\n`.
@@ -55,7 +55,7 @@ impl Lines {
         // one before.
         if cfg!(target_pointer_width = "64") && self.looked == 0 {
             let window = window(input.bytes);
-            return match end_of_line(window) {
+            return match find(b'\n', window) {
                 Some(at) => Ok(Some(Line::ending_at(at, window))),
                 None => self.none(input),
             };
@@ -68,7 +68,7 @@ impl Lines {
     fn next_further<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
         let window = window(input.bytes);
         let unseen = window.get(usize::from(self.looked)..).unwrap_or(window);
-        let Some(at) = end_of_line(unseen) else { return self.none(input) };
+        let Some(at) = find(b'\n', unseen) else { return self.none(input) };
         self.looked = 0;
         let at = at.wrapping_add(window.len().wrapping_sub(unseen.len()));
         Ok(Some(Line::ending_at(at, window)))
@@ -104,19 +104,6 @@ fn window(bytes: &[u8]) -> &[u8] {
     bytes.get(..LINE_BYTES).unwrap_or(bytes)
 }
 
-/// Where the first `\n` is.
-#[cfg(target_pointer_width = "64")]
-#[inline]
-fn end_of_line(bytes: &[u8]) -> Option<usize> {
-    memchr::memchr(b'\n', bytes)
-}
-
-/// Where the first `\n` is. Lines are short and flash is dear: a loop.
-#[cfg(not(target_pointer_width = "64"))]
-fn end_of_line(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|byte| *byte == b'\n')
-}
-
 /// Why there is no line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -138,6 +125,15 @@ impl LineError {
     #[must_use]
     pub const fn between(how: How) -> Self {
         Self::Cut { how, got: 0 }
+    }
+
+    /// It is the application's turn, as long as the peer can read what it says: one that has only
+    /// closed its sending side still does.
+    pub(crate) fn unless_read(after: After) -> Result<(), Self> {
+        match after {
+            After::End(how @ (How::Reset | How::TimedOut)) => Err(Self::between(how)),
+            _ => Ok(()),
+        }
     }
 
     /// More of a line may come, of which so many bytes are there; else why none does.
@@ -194,13 +190,10 @@ impl fmt::Display for LineErrorBy<'_> {
 /// [`Refused::Invalid`] when it is no line: longer than [`LINE_MAX`], or with a `\n` in it, or with
 /// a `\r` last, which the peer would drop. [`Refused::NoRoom`].
 pub fn put_line(text: &[u8], output: &mut [u8]) -> Result<usize, Refused> {
-    if text.len() > LINE_MAX || text.ends_with(b"\r") || end_of_line(text).is_some() {
+    if text.len() > LINE_MAX || text.ends_with(b"\r") || find(b'\n', text).is_some() {
         return Err(Refused::Invalid);
     }
-    let n = copy(text, output);
-    // No room here also when the text did not fit: then `n` is all there was.
-    *output.get_mut(n).ok_or(Refused::NoRoom)? = b'\n';
-    Ok(n.wrapping_add(1))
+    put_ended(text, b'\n', output).ok_or(Refused::NoRoom)
 }
 
 /// Lines in a stream, for traces.
@@ -325,7 +318,7 @@ mod tests {
         let last = Lines::new().next_or_last(closed).unwrap().unwrap();
         assert_eq!(last, Line { text: b"part", bytes: 4 });
         for input in [Input::end(b"part", How::Reset), Input::end(b"", How::Closed)] {
-            assert!(matches!(Lines::new().next_or_last(input), Err(LineError::Cut(_))));
+            assert!(matches!(Lines::new().next_or_last(input), Err(LineError::Cut { .. })));
         }
     }
 

@@ -7,12 +7,14 @@ mod frame;
 mod line;
 mod prompt;
 mod text;
+mod words;
 
 pub use cut::Cut;
 pub use decimal::{DECIMAL_BYTES, Unexpected, decimal, put_decimal};
 pub use dissect::{Dissect, Dissected};
 pub use frame::{LENGTH_BYTES, copy, length_of, put_length};
 pub use line::{LINE_BYTES, LINE_MAX, Line, LineError, LineMessage, LineMessages, Lines, put_line};
+pub(crate) use prompt::will_reply;
 pub use prompt::{PROMPT_SILENCE_MS, PromptMessage, PromptMessages, Prompts, Said};
-pub(crate) use prompt::{persons_turn, put_all};
 pub use text::{Byte, Escaped, Prefix, prefix_of_chars};
+pub(crate) use words::{find, put, put_ended, strip_word, trim, trim_end, trim_start, word};

@@ -1,7 +1,7 @@
 use core::fmt;
 
-use super::{Dissect, Dissected, Escaped, LINE_BYTES, Line, LineError, copy};
-use crate::machine::{After, How, Input, Need, Step};
+use super::{Dissect, Dissected, Escaped, LINE_BYTES, Line, LineError, trim, trim_end, trim_start};
+use crate::machine::{After, How, Input, Need};
 
 /// So many milliseconds of silence end a prompt that has no `:`.
 pub const PROMPT_SILENCE_MS: u16 = 200;
@@ -54,7 +54,7 @@ impl Prompts {
         prompts: bool,
         is_known: fn(&[u8]) -> bool,
     ) -> Result<Said<'i>, LineError> {
-        let space = input.bytes.len().wrapping_sub(input.bytes.trim_ascii_start().len());
+        let space = input.bytes.len().wrapping_sub(trim_start(input.bytes).len());
         if space > 0 {
             self.looked = 0;
             return Ok(Said::Space(space));
@@ -85,34 +85,18 @@ impl Prompts {
             return Ok(Said::Nothing(Need::InputOrSilence(PROMPT_SILENCE_MS)));
         }
         self.looked = 0;
-        let text = input.bytes.trim_ascii_end();
+        let text = trim_end(input.bytes);
         Ok(Said::Prompt(Line { text, bytes: input.bytes.len() }))
     }
 }
 
-/// Writes all of these, one behind the other, to the front of `output`. Returns the bytes written,
-/// `None` when there is too little room.
-pub(crate) fn put_all(parts: &[&[u8]], output: &mut [u8]) -> Option<usize> {
-    let mut written = 0_usize;
-    for part in parts {
-        let room = output.get_mut(written..)?;
-        if copy(part, room) < part.len() {
-            return None;
-        }
-        written = written.wrapping_add(part.len());
+/// It is the turn of a client's application, unless the server is gone: one that has closed and left
+/// nothing to read will not reply.
+pub(crate) fn will_reply(input: Input<'_>) -> Result<(), LineError> {
+    if input.after == After::End(How::Closed) && trim(input.bytes).is_empty() {
+        return Err(LineError::between(How::Closed));
     }
-    Some(written)
-}
-
-/// It is the turn of a client's application, unless the server is gone: who has closed and left nothing to
-/// read will not reply.
-pub(crate) fn persons_turn<E>(input: Input<'_>) -> Result<Step<E>, LineError> {
-    match input.after {
-        After::End(how) if how != How::Closed || input.bytes.trim_ascii().is_empty() => {
-            Err(LineError::between(how))
-        }
-        _ => Ok(Step::need(Need::Command)),
-    }
+    LineError::unless_read(input.after)
 }
 
 /// Lines and prompts in a stream, for traces.
@@ -185,6 +169,7 @@ mod tests {
     use std::vec;
 
     use super::*;
+    use crate::wire::LINE_MAX;
 
     fn next(input: Input<'_>) -> Result<Said<'_>, LineError> {
         Prompts::new().next(input, true, |front| front.ends_with(b"yes!"))
@@ -255,14 +240,5 @@ mod tests {
         assert_eq!(shown(messages.dissect(b"Pick : You")), (7, "prompt \"Pick :\"".into()));
         assert_eq!(shown(messages.dissect(b"You w\x1bn\n")), (8, "\"You w\\x1bn\"".into()));
         assert_eq!(shown(messages.dissect(b"You w")), (0, "partial".into()));
-    }
-
-    #[test]
-    fn parts_are_written_all_or_not_at_all() {
-        let mut room = [0; 5];
-        assert_eq!(put_all(&[b"ab", b"", b"c\n"], &mut room), Some(4));
-        assert!(room.starts_with(b"abc\n"));
-        assert_eq!(put_all(&[b"abc", b"def"], &mut room), None);
-        assert_eq!(put_all(&[], &mut []), Some(0));
     }
 }
