@@ -34,3 +34,20 @@ pub fn echo_message(payload: &[u8]) -> Vec<u8> {
 pub fn question(a: u32, b: u32) -> Vec<u8> {
     [&b"Q"[..], &a.to_be_bytes(), &b.to_be_bytes()].concat()
 }
+
+/// CRC-32 (ISO-HDLC, that of zlib), bit by bit.
+#[must_use]
+pub fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
+        })
+    })
+}
+
+/// The reply of a file server in the checked form to a request for the bytes from `offset` on.
+#[must_use]
+pub fn file_reply(file: &[u8], offset: usize) -> Vec<u8> {
+    let size = (file.len() as u64).to_be_bytes();
+    [&b"+"[..], &size, &file[offset..], &crc32(file).to_be_bytes()].concat()
+}

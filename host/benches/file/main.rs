@@ -1,0 +1,110 @@
+//! Fetching a large file from memory: socklab against nginx with curl, nc, and a plain loop that
+//! reads and writes 256 KiB at a time.
+//!
+//! Servers and clients are processes of their own; what is timed is the client's, from its start to
+//! its end. All take turns, so that a machine's changing speed meets all of them, and the ratios
+//! are those of the same turn. A tool that is not installed is "not measured".
+//!
+//!     cargo bench -p socklab --bench file             some twenty seconds
+//!     cargo bench -p socklab --bench file -- --quick  a small file, for a first look: no verdict
+
+mod contestants;
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use contestants::{Contestant, Folder};
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    if let Some(at) = args.iter().position(|arg| arg == "--loop") {
+        contestants::run_loop(&args[at + 1..]);
+        return;
+    }
+    let quick = args.iter().any(|arg| arg == "--quick");
+    let (size, turns) = if quick { (32 << 20, 3) } else { (1_usize << 30, 9) };
+
+    let folder = Folder::new();
+    fill(&folder.path.join("data"), size);
+    let mut contestants: Vec<(Contestant, Vec<f64>)> =
+        contestants::all(&folder).into_iter().map(|c| (c, Vec::new())).collect();
+    for turn in 0..=turns {
+        for (contestant, seconds) in &mut contestants {
+            folder.empty();
+            let start = Instant::now();
+            let done = contestant.fetch();
+            let took = start.elapsed().as_secs_f64();
+            // The first turn warms up.
+            if turn > 0 && done {
+                seconds.push(took);
+            }
+        }
+    }
+
+    let what = size >> 20;
+    println!("{what} MiB from {}, median of {turns} turns", folder.path.display());
+    println!("{:>22} {:>12} {:>8} {:>8} {:>8}", "", "to", "GB/s", "least", "most");
+    for (contestant, seconds) in &contestants {
+        let (name, to) = (contestant.name, contestant.to);
+        if seconds.len() < turns {
+            println!("{name:>22} {to:>12} not measured: {}", contestant.missing());
+            continue;
+        }
+        let rates: Vec<f64> = seconds.iter().map(|s| size as f64 / s / 1e9).collect();
+        let (least, most) = (
+            rates.iter().copied().fold(f64::INFINITY, f64::min),
+            rates.iter().copied().fold(0.0, f64::max),
+        );
+        println!("{name:>22} {to:>12} {:>8.2} {least:>8.2} {most:>8.2}", median(rates));
+    }
+    println!();
+    for (ours, theirs, target) in [
+        (("socklab plain", "/dev/null"), ("nginx, curl", "/dev/null"), 1.5),
+        (("socklab checked", "file"), ("256 KiB loop", "file"), 1.0),
+    ] {
+        let find = |(name, to): (&str, &str)| {
+            contestants.iter().find(|(c, _)| (c.name, c.to) == (name, to)).map(|(_, s)| s)
+        };
+        let pairs = find(ours)
+            .zip(find(theirs))
+            .filter(|(ours, theirs)| ours.len() == turns && theirs.len() == turns);
+        let said = match pairs {
+            None => "not measured".to_owned(),
+            Some((ours, theirs)) => {
+                let ratio = median(theirs.iter().zip(ours).map(|(t, o)| t / o).collect());
+                let verdict = match ratio >= target {
+                    _ if quick => "too small a file for a verdict",
+                    true => "holds",
+                    false => "MISSED",
+                };
+                format!("{ratio:.2} times, target {target:.1}: {verdict}")
+            }
+        };
+        println!("{} to {} against {}: {said}", ours.0, ours.1, theirs.0);
+    }
+}
+
+/// Bytes that do not repeat soon.
+fn fill(path: &Path, size: usize) {
+    let mut file = File::create(path).expect("room for the file");
+    let mut block = vec![0; 1 << 20];
+    File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut block)).expect("random bytes");
+    for n in 0..size >> 20 {
+        block[..8].copy_from_slice(&n.to_be_bytes());
+        file.write_all(&block).expect("room for the file");
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A program, if it is installed.
+fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+    places.map(|place| place.join(name)).find(|program| program.is_file())
+}

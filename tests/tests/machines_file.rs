@@ -1,0 +1,216 @@
+//! File under every cut.
+
+use socklab_core::file::{Form, Malformed, SILENCE_MS};
+use socklab_core::machine::{How, Need};
+use socklab_core::wire::{LINE_BYTES, LINE_MAX};
+use socklab_tests::oracle::{crc32, file_reply};
+use socklab_tests::role::{FileAsked, FileClient, FileGot, FileServer};
+use socklab_tests::script::{Outcome, Script, every_cut, every_cut_of, every_truncation, hold};
+
+const ENDS: [How; 3] = [How::Closed, How::Reset, How::TimedOut];
+const WHOLE: Form = Form::Checked { offset: 0 };
+const FILE: &[u8] = b"four score and seven\n\0\xff";
+
+fn asked(name: &[u8], form: Form) -> [FileAsked; 1] {
+    [FileAsked::Request(name.to_vec(), form)]
+}
+
+#[test]
+fn the_oracle_sums_as_everybody_does() {
+    assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    assert_eq!(crc32(b""), 0);
+}
+
+#[test]
+fn client_gets_a_file_and_its_checksum() {
+    for offset in [0, 7, FILE.len()] {
+        let role = FileClient::new(b"notes", Form::Checked { offset: offset as u64 });
+        let reply = file_reply(FILE, offset);
+        let transcript = hold(every_truncation(&role, &reply));
+        let mut events = vec![FileGot::Found(FILE.len() as u64)];
+        if offset < FILE.len() {
+            events.push(FileGot::Body(FILE[offset..].to_vec()));
+        }
+        events.push(FileGot::Crc(crc32(FILE)));
+        assert_eq!(transcript.events(), events);
+        assert_eq!(transcript.sent, format!("notes\0v1\0{offset}\n").as_bytes());
+        assert_eq!((transcript.consumed, transcript.outcome), (reply.len(), Outcome::Done));
+    }
+}
+
+#[test]
+fn client_says_how_much_has_come() {
+    let role = FileClient::new(b"f", Form::Checked { offset: 7 });
+    let reply = file_reply(FILE, 7);
+    for (length, sentence) in [
+        (0, "the server closed the connection without a reply"),
+        (8, "the server closed the connection without a reply"),
+        (9, "the server closed the connection after 7 of 23 bytes of the file"),
+        (14, "the server closed the connection after 12 of 23 bytes of the file"),
+        (
+            25,
+            "the server closed the connection after all 23 bytes of the file, before their checksum",
+        ),
+        (
+            28,
+            "the server closed the connection after all 23 bytes of the file, before their checksum",
+        ),
+    ] {
+        let transcript = hold(every_cut(&role, &reply[..length], Some(How::Closed)));
+        assert_eq!(transcript.sentence(), sentence, "{length}");
+    }
+    let silent = hold(every_cut(&role, &reply[..14], Some(How::TimedOut)));
+    assert_eq!(
+        silent.sentence(),
+        "the server sent nothing more in time after 12 of 23 bytes of the file"
+    );
+}
+
+#[test]
+fn client_is_told_why_not() {
+    let role = FileClient::new(b"f", WHOLE);
+    for (reply, reason) in [
+        (&b"-no such file\n"[..], &b"no such file"[..]),
+        (b"-\x1b[31m\xff\r\n", b"\x1b[31m\xff"),
+        (b"-\n", b""),
+    ] {
+        let transcript = hold(every_truncation(&role, reply));
+        assert_eq!(transcript.events(), [FileGot::Refused(reason.to_vec())]);
+        assert_eq!(transcript.outcome, Outcome::Done);
+    }
+    // The longest reason, and one byte more.
+    let reply = [b"-".to_vec(), vec![b'x'; LINE_MAX], b"\n".to_vec()].concat();
+    assert_eq!(hold(every_cut(&role, &reply, None)).outcome, Outcome::Done);
+    let reply = [b"-".to_vec(), vec![b'x'; 4 * LINE_MAX]].concat();
+    for end in ENDS.map(Some).into_iter().chain([None]) {
+        let transcript = hold(every_cut(&role, &reply, end));
+        assert!(transcript.sentence().contains("a line is too long"), "{}", transcript.sentence());
+    }
+}
+
+#[test]
+fn client_names_what_is_no_reply() {
+    for (reply, form, sentence) in [
+        (
+            &b"four score"[..],
+            WHOLE,
+            "the server broke the protocol: its reply starts with the byte 0x66 ('f'), expected '+' or '-'",
+        ),
+        (
+            b"+\0\0\0\0\0\0\0\x09",
+            Form::Checked { offset: 10 },
+            "the server broke the protocol: a file of 9 bytes, asked for from 10 on",
+        ),
+        (
+            b"+\x80\0\0\0\0\0\0\0",
+            WHOLE,
+            "the server broke the protocol: 9223372036854775808 bytes are more than a file can have",
+        ),
+    ] {
+        let transcript = hold(every_truncation(&FileClient::new(b"f", form), reply));
+        assert_eq!((transcript.sentence(), transcript.told.len()), (sentence, 0));
+    }
+}
+
+#[test]
+fn client_takes_a_plain_file_until_the_close() {
+    let role = FileClient::new(b"a b", Form::Plain);
+    let transcript = hold(every_truncation(&role, FILE));
+    assert_eq!(transcript.sent, b"a b\n");
+    assert_eq!(transcript.outcome, Outcome::Waiting(Need::Input));
+    let closed = hold(every_cut(&role, FILE, Some(How::Closed)));
+    assert_eq!(closed.events(), [FileGot::Body(FILE.to_vec()), FileGot::Closed]);
+    assert_eq!(closed.outcome, Outcome::Done);
+    let empty = hold(every_cut(&role, b"", Some(How::Closed)));
+    assert_eq!(empty.events(), [FileGot::Closed]);
+    let reset = hold(every_cut(&role, FILE, Some(How::Reset)));
+    assert_eq!(
+        reset.sentence(),
+        "the server reset the connection after 23 bytes: it has no such file, or was interrupted"
+    );
+}
+
+#[test]
+fn server_sends_a_file_in_either_form() {
+    for offset in [0, 7, FILE.len()] {
+        let request = format!("notes\0v1\0{offset}\nmore");
+        let transcript = hold(every_truncation(&FileServer::new(FILE), request.as_bytes()));
+        assert_eq!(transcript.events(), asked(b"notes", Form::Checked { offset: offset as u64 }));
+        assert_eq!(transcript.sent, file_reply(FILE, offset));
+        assert_eq!(transcript.consumed, request.len() - 4);
+        assert_eq!(transcript.outcome, Outcome::Done);
+    }
+    let transcript = hold(every_truncation(&FileServer::new(FILE), b"notes\r\n"));
+    assert_eq!(transcript.events(), asked(b"notes", Form::Plain));
+    assert_eq!((transcript.sent.as_slice(), transcript.outcome), (FILE, Outcome::Done));
+    let empty = hold(every_truncation(&FileServer::new(b""), b"notes\n"));
+    assert_eq!((empty.sent.as_slice(), empty.outcome), (&b""[..], Outcome::Done));
+}
+
+#[test]
+fn server_takes_a_bare_name_at_a_half_close_and_after_silence() {
+    let closed = hold(every_cut(&FileServer::new(FILE), b"notes.txt", Some(How::Closed)));
+    assert_eq!(closed.events(), asked(b"notes.txt", Form::Plain));
+    assert_eq!((closed.sent.as_slice(), closed.outcome), (FILE, Outcome::Done));
+    for end in [None, Some(How::Closed)] {
+        // What comes behind the silence comes too late to be of the name.
+        let script = Script { bytes: b"notes.txt", silences: &[5], end };
+        let silent = hold(every_cut_of(&FileServer::new(FILE), &script));
+        assert_eq!(silent.events(), asked(b"notes", Form::Plain));
+        assert_eq!((silent.sent.as_slice(), silent.consumed), (FILE, 5));
+    }
+    let waits = hold(every_cut(&FileServer::new(FILE), b"notes.txt", None));
+    assert_eq!(waits.outcome, Outcome::Waiting(Need::InputOrSilence(SILENCE_MS)));
+    // Nothing said is no name, and half an offset is none.
+    for bytes in [&b""[..], b"notes\0", b"notes\0v1\x001"] {
+        let silences: Vec<usize> = (0..=bytes.len()).filter(|at| *at == 0 || *at > 5).collect();
+        let script = Script { bytes, silences: &silences, end: None };
+        let transcript = hold(every_cut_of(&FileServer::new(FILE), &script));
+        assert_eq!(transcript.outcome, Outcome::Waiting(Need::Input));
+        let closed = hold(every_cut(&FileServer::new(FILE), bytes, Some(How::Closed)));
+        assert!(closed.sentence().contains("closed the connection"), "{:?}", closed.outcome);
+    }
+}
+
+#[test]
+fn server_resets_what_is_no_request() {
+    let long = vec![b'x'; 5000];
+    for (request, why) in [
+        (&b"\n"[..], Malformed::NoName),
+        (b"\r\n", Malformed::NoName),
+        (b"\0v1\x000\n", Malformed::NoName),
+        (b"f\0\n", Malformed::Form),
+        (b"f\0v2\x000\n", Malformed::Form),
+        (b"f\0v1\x00ten\n", Malformed::Form),
+        (b"f\0v1\x0099999999999999999999\n", Malformed::Form),
+        (&long, Malformed::TooLong),
+        (&long[..LINE_BYTES], Malformed::TooLong),
+    ] {
+        let transcript = hold(every_cut(&FileServer::new(FILE), request, None));
+        assert_eq!(transcript.events(), [FileAsked::Malformed(why)]);
+        assert_eq!((transcript.sent.len(), transcript.outcome), (0, Outcome::Abort));
+    }
+}
+
+#[test]
+fn server_says_no_with_a_reason_or_a_reset() {
+    let role = FileServer::refusing(b"no such file");
+    let checked = hold(every_truncation(&role, b"f\0v1\x000\n"));
+    assert_eq!(
+        (checked.sent.as_slice(), checked.outcome),
+        (&b"-no such file\n"[..], Outcome::Done)
+    );
+    let plain = hold(every_truncation(&role, b"f\n"));
+    assert_eq!((plain.sent.len(), plain.outcome), (0, Outcome::Abort));
+    let beyond = hold(every_truncation(&FileServer::new(FILE), b"f\0v1\x0024\n"));
+    assert_eq!(beyond.sent, b"-too short\n");
+}
+
+#[test]
+fn server_resets_when_the_file_becomes_shorter() {
+    for request in [&b"f\n"[..], b"f\0v1\x002\n"] {
+        let role = FileServer::new(FILE).shrinking(3);
+        let transcript = hold(every_cut(&role, request, None));
+        assert_eq!(transcript.outcome, Outcome::Abort);
+    }
+}
