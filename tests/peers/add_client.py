@@ -86,7 +86,7 @@ def main():
         try:
             if args.fault == "one-recv":
                 # What comes in one read is taken for the whole answer.
-                name, number = sock.recv(1024).decode().split()
+                name, number, _ = sock.recv(1024).decode().split("\n")
             else:
                 name, number = read_line(sock), read_line(sock)
         except ConnectionError:

@@ -41,7 +41,7 @@ def session(conn, args):
     fault = args.fault
     if fault == "one-recv":
         # What comes in one read is taken for the whole message.
-        name, number = conn.recv(1024).decode().split()
+        name, number, _ = conn.recv(1024).decode().split("\n")
     else:
         name, number = read_line(conn), read_line(conn)
     if number is None:

@@ -23,8 +23,6 @@ def session(conn, args):
     if fault in ("reset", "cut-by-reset"):
         if fault == "cut-by-reset":
             conn.sendall(greeting[:8])
-            # A reset destroys what has not been read yet.
-            time.sleep(0.2)
         conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return
     if fault == "silent":

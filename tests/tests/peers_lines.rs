@@ -1,0 +1,369 @@
+//! Programs as students write them, in Python, against the real binary: add and hello, both roles, and
+//! each way of misbehaving.
+
+use serde_json::Value;
+use socklab_tests::program::{Program, Server, client};
+
+/// A Python server, which is gone when its clients have been.
+fn python_server(script: &str, args: &[&str]) -> Server {
+    Server::of(Program::peer(script, args))
+}
+
+/// A Python client of `server`.
+fn python_client(script: &str, server: &Server, args: &[&str]) -> Program {
+    let port = server.addr.port().to_string();
+    Program::peer(script, &[&["127.0.0.1", &port], args].concat())
+}
+
+/// The one line of the log that a server has behind the first `lines`, without the client's port.
+fn told(server: &Server, lines: usize) -> String {
+    let log = server.process.wait_for_lines(lines + 1);
+    let line = log.lines().nth(lines).unwrap_or_default();
+    let (port, told) = line
+        .strip_prefix("127.0.0.1:")
+        .and_then(|line| line.split_once(": "))
+        .unwrap_or_else(|| panic!("no address: {line}"));
+    assert!(port.parse::<u16>().is_ok(), "no port: {line}");
+    told.to_owned()
+}
+
+const AS_ADA: [&str; 4] = ["--name", "Ada", "--number", "42"];
+
+/// Control characters, also of one byte's upper half, and what turns the direction of text.
+const CONTROLS: &str = "\u{1b}[31mred\u{7} \u{202e}\u{2066} abc \u{9b}2J";
+const CONTROLS_SHOWN: &str = r"\x1b[31mred\x07 \u{202e}\u{2066} abc \u{9b}2J";
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn our_add_client_and_a_students_server_know_each_other() {
+    for fault in ["", "glued", "byte-by-byte", "crlf", "one-recv", "extra-bytes"] {
+        let server = python_server("add_server.py", &["--sessions", "8", "--fault", fault]);
+        for number in 1..=8 {
+            let text = number.to_string();
+            let ours = client("add", server.addr, &["--name", "Ada", "--number", &text]).run();
+            let expected =
+                format!("Ada: {number}\nServer of John Q. Smith: 58\nsum: {}\n", number + 58);
+            assert_eq!(String::from_utf8_lossy(ours.success()), expected, "{fault}");
+            assert_eq!(ours.stderr, "");
+        }
+        let theirs = server.process.finish();
+        assert_eq!(theirs.code, Some(0), "{theirs:?}");
+        // What it adds up is what we do.
+        for number in 1..=8 {
+            let line = format!("Ada: {number} + 58 = {}\n", number + 58);
+            assert!(theirs.stderr.contains(&line), "{theirs:?}");
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_students_number_may_be_out_of_our_range_and_its_name_anything() {
+    for (fault, name, number) in [
+        ("out-of-range", "Server of John Q. Smith".as_bytes(), 1000),
+        // Into a pipe as it is.
+        ("control-name", CONTROLS.as_bytes(), 58),
+        ("not-utf8", b"Ser\xff\xe4\xb8ver", 58),
+    ] {
+        let server = python_server("add_server.py", &["--fault", fault]);
+        let ours = client("add", server.addr, &AS_ADA).run();
+        let numbers = format!(": {number}\nsum: {}\n", 42 + number);
+        assert_eq!(ours.success(), [b"Ada: 42\n", name, numbers.as_bytes()].concat(), "{fault}");
+        assert_eq!(ours.stderr, "");
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_name_in_a_trace_and_in_json_has_no_control_characters() {
+    let server = python_server("add_server.py", &["--fault", "control-name"]);
+    let ours = client("add", server.addr, &[&AS_ADA[..], &["--trace", "--json"]].concat()).run();
+    let stdout = String::from_utf8_lossy(ours.success()).into_owned();
+    let is_bare = |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{2069}').contains(&c);
+    assert!(ours.stderr.contains(CONTROLS_SHOWN), "{ours:?}");
+    assert!(!ours.stderr.contains(is_bare), "{ours:?}");
+    let answer = stdout.lines().find(|line| line.contains("\"answer\"")).expect("an answer");
+    let answer: Value = serde_json::from_str(answer).expect("JSON");
+    assert_eq!(answer["server_name"], CONTROLS);
+    assert_eq!(answer["sum"], 100);
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn our_add_client_names_what_a_students_server_does_wrong() {
+    for (fault, sentence) in [
+        (
+            "unterminated",
+            "the server closed the connection in the middle of a message, after 2 bytes",
+        ),
+        (
+            "leave",
+            "the server closed the connection instead of answering: it refused what it got, or was \
+             shut down",
+        ),
+        ("close-after-name", "the server closed the connection between messages"),
+        ("reset", "the server reset the connection instead of answering"),
+        (
+            "cut-in-name",
+            "the server closed the connection in the middle of a message, after 3 bytes",
+        ),
+        (
+            "no-integer",
+            "the server broke the protocol: byte 0 of a line is 0x66 ('f'), expected a decimal integer",
+        ),
+        (
+            "empty-integer",
+            "the server broke the protocol: a line is empty, expected a decimal integer",
+        ),
+        ("too-large", "the server broke the protocol: its integer does not fit in 32 bits"),
+        (
+            "endless-line",
+            "the server broke the protocol: a line is too long, its first 1025 bytes have no newline",
+        ),
+        ("silent", "the server did not answer in time (300ms; --timeout changes that)"),
+    ] {
+        let server = python_server("add_server.py", &["--fault", fault]);
+        let timeout: &[&str] = if fault == "silent" { &["--timeout", "300ms"] } else { &[] };
+        let ours = client("add", server.addr, &[&AS_ADA[..], timeout].concat()).run();
+        assert_eq!(ours.failure(1), sentence, "{fault}");
+        assert_eq!(ours.stdout, b"", "{fault}");
+        let theirs = server.process.finish();
+        assert_eq!(theirs.code, Some(0), "{fault}: {theirs:?}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn our_add_client_shuts_a_students_server_down() {
+    let server = python_server("add_server.py", &["--sessions", "9"]);
+    let ours = client("add", server.addr, &["--name", "Ada", "--shutdown"]).run();
+    assert_eq!(ours.success(), b"");
+    assert_eq!(ours.stderr, "the server closed without an answer: it is shut down\n");
+    let theirs = server.process.finish();
+    assert_eq!(theirs.code, Some(0), "{theirs:?}");
+    assert!(theirs.stderr.ends_with("0 is out of range\n"), "{theirs:?}");
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn students_add_clients_and_our_server_know_each_other_several_at_once() {
+    let server = Server::start("add", &["--name", "Server of Ada", "--number", "58"]);
+    let faults = ["", "glued", "byte-by-byte", "crlf", "one-recv"];
+    let running = faults.map(|fault| {
+        python_client("add_client.py", &server, &["Bob", "42", "--fault", fault]).start()
+    });
+    for process in running {
+        let theirs = process.finish();
+        assert_eq!(theirs.success(), b"Bob and Server of Ada\n42 + 58 = 100\n");
+    }
+    for line in 1..=faults.len() {
+        assert_eq!(told(&server, line), "Bob and Server of Ada: 42 + 58 = 100");
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn our_add_server_names_what_a_students_client_does_wrong_and_serves_the_next() {
+    let server = Server::start("add", &["--name", "S", "--number", "58"]);
+    let mut lines = 1;
+    for (fault, code, sentence) in [
+        ("leave", 0, "the client closed the connection between messages"),
+        ("reset", 0, "the client reset the connection between messages"),
+        (
+            "unterminated",
+            1,
+            "the client closed the connection in the middle of a message, after 2 bytes",
+        ),
+        (
+            "no-integer",
+            1,
+            "the client broke the protocol: byte 0 of a line is 0x66 ('f'), expected a decimal integer",
+        ),
+        (
+            "endless-line",
+            1,
+            "the client broke the protocol: a line is too long, its first 1025 bytes have no newline",
+        ),
+    ] {
+        let theirs =
+            python_client("add_client.py", &server, &["Bob", "42", "--fault", fault]).run();
+        assert_eq!((theirs.code, theirs.stdout.as_slice()), (Some(code), &b""[..]), "{theirs:?}");
+        assert_eq!(told(&server, lines), sentence, "{fault}");
+        let next = python_client("add_client.py", &server, &["Eve", "1"]).run();
+        assert_eq!(next.success(), b"Eve and S\n1 + 58 = 59\n", "{fault}");
+        assert_eq!(told(&server, lines + 1), "Eve and S: 1 + 58 = 59");
+        lines += 2;
+    }
+    let server = Server::start("add", &["--timeout", "300ms"]);
+    let theirs = python_client("add_client.py", &server, &["Bob", "42", "--fault", "silent"]).run();
+    assert_eq!((theirs.code, theirs.stderr.as_str()), (Some(1), "closed without an answer\n"));
+    assert_eq!(told(&server, 1), "the client sent nothing more in time");
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn our_add_server_shows_a_students_name_safely() {
+    let server = Server::start("add", &["--name", "S", "--number", "58"]);
+    for (line, (fault, shown)) in
+        [("control-name", CONTROLS_SHOWN), ("not-utf8", r"Ad\xff\xe4\xb8a")].into_iter().enumerate()
+    {
+        let theirs =
+            python_client("add_client.py", &server, &["Bob", "42", "--fault", fault]).run();
+        assert_eq!(theirs.success(), b"Bob and S\n42 + 58 = 100\n");
+        assert_eq!(told(&server, line + 1), format!("{shown} and S: 42 + 58 = 100"));
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_students_client_shuts_our_add_server_down_or_is_refused() {
+    for number in ["0", "101", "-1", "99999999999999999999"] {
+        let server = Server::start("add", &["--number", "58"]);
+        let theirs = python_client("add_client.py", &server, &["--", "Bob", number]).run();
+        assert_eq!((theirs.code, theirs.stderr.as_str()), (Some(1), "closed without an answer\n"));
+        let ours = server.process.finish();
+        assert_eq!(ours.code, Some(0), "{ours:?}");
+        let value = if number.len() > 9 { "2147483647" } else { number };
+        let line = format!(": Bob sent {value}, which is not in 1 to 100: the server shuts down\n");
+        assert!(ours.stderr.contains(&line), "{ours:?}");
+    }
+    let server = Server::start("add", &["--name", "S", "--number", "58", "--keep-running"]);
+    let theirs = python_client("add_client.py", &server, &["Bob", "101"]).run();
+    assert_eq!((theirs.code, theirs.stderr.as_str()), (Some(1), "closed without an answer\n"));
+    assert_eq!(told(&server, 1), "Bob sent 101, which is not in 1 to 100: refused");
+    let next = python_client("add_client.py", &server, &["Eve", "1"]).run();
+    assert_eq!(next.success(), b"Eve and S\n1 + 58 = 59\n");
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn our_hello_client_and_a_students_server() {
+    for fault in ["", "split", "byte-by-byte", "crlf", "extra-bytes", "unterminated"] {
+        let server = python_server("hello_server.py", &["--sessions", "3", "--fault", fault]);
+        for _ in 0..3 {
+            let ours = client("hello", server.addr, &[]).run();
+            assert_eq!(ours.success(), b"Hello from a student\n", "{fault}");
+            assert_eq!(ours.stderr, "");
+        }
+        assert_eq!(server.process.finish().code, Some(0));
+    }
+    for fault in ["", "split", "byte-by-byte", "crlf"] {
+        let server = python_server("hello_server.py", &["--both", "--fault", fault]);
+        let ours = client("hello", server.addr, &["--both"]).run();
+        assert_eq!(ours.success(), b"Hello from a student\n", "{fault}");
+        let theirs = server.process.finish();
+        assert!(theirs.stderr.ends_with("greeted with b'Hello from client\\n'\n"), "{theirs:?}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_students_greeting_goes_into_a_pipe_as_it_is_and_into_a_trace_safely() {
+    for (fault, greeting, shown) in [
+        (
+            "control",
+            "\u{1b}]0;owned\u{7}\u{1b}[2J \u{202e}\u{2066} Hello".as_bytes(),
+            r"\x1b]0;owned\x07\x1b[2J \u{202e}\u{2066} Hello",
+        ),
+        ("not-utf8", b"Hel\xff\xe4\xb8lo", r"Hel\xff\xe4\xb8lo"),
+    ] {
+        let server = python_server("hello_server.py", &["--fault", fault]);
+        let ours = client("hello", server.addr, &["--trace"]).run();
+        assert_eq!(ours.success(), [greeting, b"\n"].concat(), "{fault}");
+        assert!(ours.stderr.contains(shown), "{ours:?}");
+        assert!(!ours.stderr.contains(['\u{1b}', '\u{7}', '\u{202e}', '\u{2066}']), "{ours:?}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn our_hello_client_names_what_a_students_server_does_wrong() {
+    for (fault, sentence) in [
+        ("close-first", "the server closed the connection between messages, without a greeting"),
+        ("reset", "the server reset the connection between messages, without a greeting"),
+        (
+            "cut-by-reset",
+            "the server reset the connection in the middle of a message, after 8 bytes",
+        ),
+        (
+            "endless-line",
+            "the server broke the protocol: a line is too long, its first 1025 bytes have no newline",
+        ),
+        (
+            "silent",
+            "the server sent nothing more in time, without a greeting (300ms; --timeout changes that)",
+        ),
+    ] {
+        let server = python_server("hello_server.py", &["--fault", fault]);
+        let timeout: &[&str] = if fault == "silent" { &["--timeout", "300ms"] } else { &[] };
+        let ours = client("hello", server.addr, timeout).run();
+        assert_eq!(ours.failure(1), sentence, "{fault}");
+        assert_eq!(ours.stdout, b"", "{fault}");
+        assert_eq!(server.process.finish().code, Some(0), "{fault}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn students_hello_clients_and_our_server() {
+    let server = Server::start("hello", &["--count", "4"]);
+    for fault in ["", "one-recv", "", "one-recv"] {
+        let theirs = python_client("hello_client.py", &server, &["--fault", fault]).run();
+        assert_eq!(theirs.success(), b"Hello from server\n");
+    }
+    let ours = server.process.finish();
+    assert_eq!((ours.code, ours.stderr.matches(": greeted\n").count()), (Some(0), 4), "{ours:?}");
+
+    // In two parts: one read gives the first of them, which is what the document shows.
+    let server = Server::start("hello", &["--split", "8", "--gap", "1min"]);
+    let naive = python_client("hello_client.py", &server, &["--fault", "one-recv"]).run();
+    assert_eq!(naive.success(), b"Hello fr\n");
+    let server = Server::start("hello", &["--split", "8", "--gap", "50ms"]);
+    let theirs = python_client("hello_client.py", &server, &[]).run();
+    assert_eq!(theirs.success(), b"Hello from server\n");
+
+    let server = Server::start("hello", &["--both"]);
+    for (line, fault) in ["", "one-recv", "byte-by-byte", "crlf"].into_iter().enumerate() {
+        let theirs = python_client("hello_client.py", &server, &["--both", "--fault", fault]).run();
+        assert_eq!(theirs.success(), b"Hello from server\n");
+        assert_eq!(
+            told(&server, line + 1),
+            "greeted, and was told \"Hello from a student\"",
+            "{fault}"
+        );
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn our_hello_server_names_what_a_students_client_does_wrong() {
+    let server = Server::start("hello", &["--both"]);
+    for (line, (fault, sentence)) in [
+        ("leave", "the client closed the connection between messages, without a greeting"),
+        ("reset", "the client reset the connection between messages, without a greeting"),
+        (
+            "unterminated",
+            "the client closed the connection in the middle of a message, after 20 bytes",
+        ),
+        (
+            "endless-line",
+            "the client broke the protocol: a line is too long, its first 1025 bytes have no newline",
+        ),
+        (
+            "control",
+            r#"greeted, and was told "\x1b]0;owned\x07\x1b[2J \u{202e}\u{2066} Hello""#,
+        ),
+        ("not-utf8", r#"greeted, and was told "Hel\xff\xe4\xb8lo""#),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let theirs = python_client("hello_client.py", &server, &["--both", "--fault", fault]).run();
+        assert_eq!(theirs.success(), b"Hello from server\n", "{fault}");
+        assert_eq!(told(&server, line + 1), sentence, "{fault}");
+    }
+    let server = Server::start("hello", &["--both", "--timeout", "300ms"]);
+    let theirs = python_client("hello_client.py", &server, &["--both", "--fault", "silent"]).run();
+    assert_eq!(theirs.success(), b"Hello from server\n");
+    assert_eq!(told(&server, 1), "the client sent nothing more in time, without a greeting");
+}
