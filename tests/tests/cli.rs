@@ -34,7 +34,8 @@ fn echo_client(args: &[&str]) -> (Process, TcpStream) {
     (process, stream)
 }
 
-const PROTOCOLS: [&str; 4] = ["math", "add", "hello", "echo"];
+const PROTOCOLS: [&str; 9] =
+    ["math", "add", "file", "echo", "hello", "chat", "coin", "guess", "rps"];
 
 mod usage {
     use super::*;
@@ -125,7 +126,8 @@ mod usage {
         for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
             let finished = Program::socklab(&["completions", shell]).run();
             let text = String::from_utf8(finished.success().to_vec()).unwrap();
-            for word in ["socklab", "math", "echo", "client", "full-range", "timeout"] {
+            for word in PROTOCOLS.into_iter().chain(["socklab", "client", "full-range", "timeout"])
+            {
                 assert!(text.contains(word), "no {word} for {shell}");
             }
         }

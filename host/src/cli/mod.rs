@@ -69,6 +69,12 @@ enum Command {
     /// Two names, two numbers: both ends add them up
     #[command(subcommand)]
     Add(Role<add::ClientArgs, add::ServerArgs>),
+    /// File transfer: fetch a file, or serve a folder
+    #[command(subcommand)]
+    File(Role<file::ClientArgs, file::ServerArgs>),
+    /// Length-prefixed messages that come back without their first ten characters
+    #[command(subcommand)]
+    Echo(Role<echo::ClientArgs, echo::ServerArgs>),
     /// Greetings: the server says hello, and the client may too
     #[command(subcommand)]
     Hello(Role<hello::ClientArgs, hello::ServerArgs>),
@@ -84,12 +90,6 @@ enum Command {
     /// Scissor, paper, stone: two players, three rounds
     #[command(subcommand)]
     Rps(Role<rps::ClientArgs, rps::ServerArgs>),
-    /// Length-prefixed messages that come back without their first ten characters
-    #[command(subcommand)]
-    Echo(Role<echo::ClientArgs, echo::ServerArgs>),
-    /// Files: fetch one, or serve a folder of them
-    #[command(subcommand)]
-    File(Role<file::ClientArgs, file::ServerArgs>),
     /// Print completions for a shell, to be sourced by it
     Completions {
         /// The shell

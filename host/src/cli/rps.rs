@@ -47,7 +47,7 @@ pub(super) struct ServerArgs {
 
 #[derive(Clone, Copy, Debug, Args)]
 struct Auto {
-    /// Play without you: at random. Such a server plays with many at once, until it is stopped
+    /// Play at random, without a person; a server then plays with many at once, until stopped
     #[arg(long)]
     auto: bool,
     /// Choose the same in every run with this seed
