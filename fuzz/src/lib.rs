@@ -12,6 +12,7 @@
 //! ```
 
 mod chat;
+pub mod games;
 
 pub use chat::converse;
 

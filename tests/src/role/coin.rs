@@ -112,7 +112,8 @@ impl Role for CoinServer {
 pub fn coin_replies<A: AsRef<[u8]>>(answers: &[A], tosses: &[Side]) -> Vec<Reply> {
     let (mut replies, mut tossed) = (Vec::new(), 0);
     for answer in answers {
-        let text = String::from_utf8_lossy(answer.as_ref()).trim().to_uppercase();
+        let text = String::from_utf8_lossy(answer.as_ref());
+        let text = text.trim_matches([' ', '\t', '\r', '\x0c']).to_ascii_uppercase();
         let guess = match text.as_str() {
             "H" => Side::Head,
             "T" => Side::Tail,

@@ -1,0 +1,11 @@
+//! A coin server tosses what the fuzzer chooses, and hears anything.
+//!
+//! Invariant: no panic, no stall, no law of `Machine` broken, any plan the same as none; what it
+//! sends is what a plain loop over whole lines gives, with a boundary before each prompt.
+#![no_main]
+
+use arbitrary::Unstructured;
+use libfuzzer_sys::fuzz_target;
+use socklab_fuzz::games;
+
+fuzz_target!(|data: &[u8]| games::coin_server(Unstructured::new(data)));

@@ -1,0 +1,11 @@
+//! A guess client guesses what the fuzzer chooses, and hears anything.
+//!
+//! Invariant: no panic, no stall, no law of `Machine` broken, any plan the same as none; what it
+//! tells and sends is what a plain loop over whole lines gives.
+#![no_main]
+
+use arbitrary::Unstructured;
+use libfuzzer_sys::fuzz_target;
+use socklab_fuzz::games;
+
+fuzz_target!(|data: &[u8]| games::guess_client(Unstructured::new(data)));

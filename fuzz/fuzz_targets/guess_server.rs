@@ -1,0 +1,11 @@
+//! A guess server thinks of the fuzzer's number, and hears anything.
+//!
+//! Invariant: no panic, no stall, no law of `Machine` broken, any plan the same as none; what it
+//! says is what a plain loop over whole lines gives, with a boundary behind every line.
+#![no_main]
+
+use arbitrary::Unstructured;
+use libfuzzer_sys::fuzz_target;
+use socklab_fuzz::games;
+
+fuzz_target!(|data: &[u8]| games::guess_server(Unstructured::new(data)));

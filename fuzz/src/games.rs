@@ -1,0 +1,246 @@
+//! The games: what the fuzzer chooses for them, and the plain way to see what is right.
+
+use arbitrary::Unstructured;
+use socklab_core::coin::{Answer, PROMPT as TOSS, Reply, Side};
+use socklab_core::guess::{self, Message};
+use socklab_core::machine::How;
+use socklab_core::rps::{self, Choice, PROMPT as CHOOSE, Round};
+use socklab_core::wire::LINE_MAX;
+use socklab_tests::role::{
+    CoinClient, CoinServer, CoinTold, GuessClient, GuessServer, GuessTold, Role, RpsClient,
+    RpsServer, RpsTold, coin_replies, guess_game,
+};
+use socklab_tests::script::{Outcome, Plan, Script, Transcript, same_script};
+
+use crate::{byte, plan};
+
+/// What came of a script, which is the same under any plan: the bytes, how they ended, and that.
+type Came<'d, E> = (&'d [u8], Option<How>, Transcript<E>);
+
+/// Drives the role under a plan and a silence or two of the fuzzer's, and under none.
+fn drive<'d, R: Role>(
+    u: &mut Unstructured<'d>,
+    choose: impl FnOnce(&mut Unstructured<'d>) -> R,
+) -> Came<'d, R::Event> {
+    let (plan, end, is_silent) = plan::<R::Machine>(u);
+    let mut silences = vec![];
+    if is_silent {
+        silences.extend([byte(u), byte(u)].map(usize::from));
+        silences.sort_unstable();
+    }
+    let role = choose(u);
+    let bytes = std::mem::replace(u, Unstructured::new(&[])).take_rest();
+    let script = Script { bytes, silences: &silences, end };
+    let transcript =
+        same_script(&role, &script, &Plan::whole(), &plan).unwrap_or_else(|e| panic!("{e}"));
+    (bytes, end, transcript)
+}
+
+/// The whole lines at the front that are not too long, as a server of lines hears them.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .map_while(|line| line.strip_suffix(b"\n").filter(|line| line.len() <= LINE_MAX))
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+fn choices(u: &mut Unstructured<'_>) -> [Choice; 3] {
+    [(); 3].map(|()| Choice::ALL[usize::from(byte(u) % 3)])
+}
+
+/// `coin_server`: the tosses, a bit each.
+pub fn coin_server(mut u: Unstructured<'_>) {
+    let mut tosses = vec![];
+    let (bytes, _, transcript) = drive(&mut u, |u| {
+        let bits = byte(u);
+        tosses = (0..8).map(|n| if bits >> n & 1 == 0 { Side::Head } else { Side::Tail }).collect();
+        CoinServer::new(&tosses)
+    });
+    let heard: Vec<&[u8]> = lines(bytes).collect();
+    let replies = coin_replies(&heard, &tosses);
+    let (mut sent, mut boundaries) = (vec![], vec![]);
+    for reply in &replies {
+        boundaries.push(sent.len());
+        sent.extend_from_slice(&[TOSS, reply.text(), b"\n"].concat());
+    }
+    let is_over = replies.last() == Some(&Reply::Bye);
+    if !is_over {
+        boundaries.push(sent.len());
+        sent.extend_from_slice(TOSS);
+    }
+    assert_eq!((&transcript.sent, &transcript.boundaries), (&sent, &boundaries));
+    assert_eq!(transcript.outcome == Outcome::Done, is_over);
+    assert_eq!(transcript.told.len(), replies.len());
+}
+
+/// `coin_client`: three answers, then a Q if the fuzzer likes.
+pub fn coin_client(mut u: Unstructured<'_>) {
+    let mut answers: Vec<&[u8]> = vec![];
+    let (bytes, end, transcript) = drive(&mut u, |u| {
+        const SOME: [&[u8]; 8] = [b"H", b"T", b"h", b"x", b"", b"Q", b"HT", b" t"];
+        let choice = byte(u);
+        answers = (0..3).map(|n| SOME[usize::from(choice >> (2 * n) & 3)]).collect();
+        if choice & 64 != 0 {
+            answers.push(b"Q");
+        }
+        CoinClient::new(&answers)
+    });
+    let prompts = transcript.told.iter().filter(|t| matches!(t.event, CoinTold::Prompt(_))).count();
+    // An answer to each prompt, while there are some; of the last one the end may have been seen
+    // instead.
+    let sent: Vec<Vec<u8>> = answers.iter().map(|a| [a, &b"\n"[..]].concat()).collect();
+    let given = prompts.min(answers.len());
+    let all = sent[..given].concat();
+    let fewer = sent[..given.saturating_sub(1)].concat();
+    assert!(transcript.sent == all || end.is_some() && transcript.sent == fewer);
+    let said_q = answers.iter().take(given).any(|a| Answer::parse(a) == Answer::Quit);
+    let is_done = transcript.outcome == Outcome::Done;
+    assert!(said_q || !is_done, "done before Q");
+    // All text is the server's, in its order.
+    let mut at = 0;
+    for told in &transcript.told {
+        let text = match &told.event {
+            CoinTold::Prompt(text) | CoinTold::Line(text) => text.as_slice(),
+            CoinTold::Reply(Reply::Invalid) => b"or Q to quit",
+            CoinTold::Reply(reply) => reply.text(),
+        };
+        assert!(
+            bytes[at..told.consumed].windows(text.len().max(1)).any(|w| w == text)
+                || text.is_empty()
+        );
+        at = told.consumed;
+    }
+    if said_q && end == Some(How::Closed) && transcript.sent == all && given > 0 {
+        let is_too_long = transcript.sentence().contains("too long");
+        assert!(is_done || is_too_long, "closed after Q is an end");
+    }
+}
+
+/// `guess_server`: the number.
+pub fn guess_server(mut u: Unstructured<'_>) {
+    let mut number = 0;
+    let (bytes, _, transcript) = drive(&mut u, |u| {
+        number = i32::from(byte(u) % 128);
+        GuessServer(number)
+    });
+    // As wide as anything a line can say.
+    let guess = |line: &[u8]| {
+        let text = str::from_utf8(line).ok()?.trim_matches([' ', '\t', '\r', '\x0c']);
+        let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        Some(text.parse().unwrap_or(if text.starts_with('-') { i32::MIN } else { i32::MAX }))
+    };
+    let guesses: Vec<Option<i32>> = lines(bytes).map(guess).collect();
+    let (said, used) = guess_game(number, &guesses);
+    let sent: Vec<u8> = said.iter().flat_map(|m| [m.text(), b"\n"].concat()).collect();
+    assert_eq!(transcript.sent, sent);
+    assert_eq!(transcript.boundaries.len(), said.len(), "one behind each line");
+    let seen = transcript.events();
+    let seen = seen.iter().map(|guess::server::Event::Guessed { guess, .. }| *guess);
+    assert!(seen.eq(guesses[..used].iter().copied()));
+    let is_over = matches!(said.last(), Some(Message::Win | Message::GameOver));
+    assert_eq!(transcript.outcome == Outcome::Done, is_over);
+}
+
+/// `guess_client`: five guesses.
+pub fn guess_client(mut u: Unstructured<'_>) {
+    let mut guesses = [0; 5];
+    let (bytes, end, transcript) = drive(&mut u, |u| {
+        guesses = [(); 5].map(|()| i32::from(byte(u)) - 20);
+        GuessClient::new(&guesses)
+    });
+    let (mut told, mut asked, mut is_over) = (vec![], 0, false);
+    for line in lines(bytes) {
+        if is_over || asked > guesses.len() {
+            break;
+        }
+        told.push(match Message::parse(line) {
+            Some(message) => {
+                asked += usize::from(message == Message::Guess);
+                is_over = matches!(message, Message::Win | Message::GameOver);
+                GuessTold::Message(message)
+            }
+            None => GuessTold::Line(line.to_vec()),
+        });
+    }
+    assert_eq!(transcript.events(), told);
+    assert_eq!(transcript.outcome == Outcome::Done, is_over);
+    let sent = |n: usize| guesses[..n].iter().map(|g| format!("{g}\n")).collect::<String>();
+    let given = asked.min(guesses.len());
+    let all = sent(given).into_bytes();
+    assert!(
+        transcript.sent == all || end.is_some() && transcript.sent == sent(given - 1).into_bytes()
+    );
+}
+
+/// `rps_server`: three choices.
+pub fn rps_server(mut u: Unstructured<'_>) {
+    let mut ours = [Choice::Paper; 3];
+    let (bytes, end, transcript) = drive(&mut u, |u| {
+        ours = choices(u);
+        RpsServer::new(&ours)
+    });
+    let (mut lines, mut sent, mut told) = (lines(bytes), CHOOSE.to_vec(), vec![]);
+    let mut is_over = false;
+    for (index, choice) in ours.into_iter().enumerate() {
+        let Some(Ok(theirs)) = lines.next().map(Choice::parse) else { break };
+        let round = Round::of(theirs, choice);
+        told.extend([rps::server::Event::Chosen, rps::server::Event::Round(round)]);
+        let line = round.to_string();
+        sent.extend_from_slice(&[line.as_bytes(), b"\n"].concat());
+        if lines.next() != Some(line.as_bytes()) {
+            break;
+        }
+        is_over = index == 2;
+        if !is_over {
+            sent.extend_from_slice(CHOOSE);
+        }
+    }
+    // The end may have been seen in the application's turn.
+    if end.is_none() {
+        assert_eq!((&transcript.sent, transcript.events()), (&sent, told));
+    } else {
+        assert!(sent.starts_with(&transcript.sent) && told.starts_with(&transcript.events()));
+    }
+    assert_eq!(transcript.outcome == Outcome::Done, is_over);
+}
+
+/// `rps_client`: three choices.
+pub fn rps_client(mut u: Unstructured<'_>) {
+    let mut ours = [Choice::Paper; 3];
+    let (_, _, transcript) = drive(&mut u, |u| {
+        ours = choices(u);
+        RpsClient::new(&ours)
+    });
+    // What is sent: a choice for each prompt, and its line back for each round.
+    let (mut sent, mut chosen) = (vec![], ours.into_iter());
+    let mut rounds = 0;
+    let mut last = None;
+    for told in &transcript.told {
+        match &told.event {
+            RpsTold::Prompt(_) => {
+                last = chosen.next();
+                if let Some(choice) = last {
+                    sent.push(choice.name().to_owned());
+                }
+            }
+            RpsTold::Round(round) => {
+                assert_eq!(Some(round.player1), last);
+                assert_eq!(*round, Round::of(round.player1, round.player2));
+                sent.push(round.to_string());
+                rounds += 1;
+            }
+            RpsTold::Line(_) => {}
+        }
+    }
+    assert_eq!(transcript.outcome == Outcome::Done, rounds == 3);
+    // People's servers say "win!", and have it back.
+    let text = String::from_utf8_lossy(&transcript.sent).replace(" win!", " wins!");
+    let all = sent.iter().map(|line| format!("{line}\n")).collect::<String>();
+    assert!(
+        all.starts_with(&text) && sent.len() <= text.lines().count() + 1,
+        "{text:?} of {all:?}"
+    );
+}
