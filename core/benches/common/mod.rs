@@ -189,16 +189,23 @@ impl<const OURS: usize> Row<'_, OURS> {
         if rounds == 0 {
             return;
         }
-        let calls = calls(self.hand, TURN);
-        let per_message = 1e9 / (calls * self.messages) as f64;
+        // Each takes a turn of the same time, or the slow ones would be disturbed more often.
+        let messages = self.messages as f64;
+        let turn = |run: Run<'_>| Turn { calls: calls(run, TURN), messages };
+        let (codec_turn, hand_turn) = (turn(self.codec), turn(self.hand));
+        let extra_turn = self.extra.as_mut().map(|extra| turn(*extra));
+        let ours_turns = self.ours.each_mut().map(|(_, run)| turn(*run));
         let (mut ours, mut codec, mut hand) = ([const { vec![] }; OURS], vec![], vec![]);
         for _ in 0..rounds {
-            let extra = self.extra.as_mut().map_or(0.0, |extra| time(*extra, calls));
-            codec.push(per_message * (time(self.codec, calls) - extra));
-            for (times, (_, run)) in ours.iter_mut().zip(&mut self.ours) {
-                times.push(per_message * time(*run, calls));
+            let extra = match (&mut self.extra, &extra_turn) {
+                (Some(run), Some(turn)) => turn.take(*run),
+                _ => 0.0,
+            };
+            codec.push(codec_turn.take(self.codec) - extra);
+            for ((times, (_, run)), turn) in ours.iter_mut().zip(&mut self.ours).zip(&ours_turns) {
+                times.push(turn.take(*run));
             }
-            hand.push(per_message * time(self.hand, calls));
+            hand.push(hand_turn.take(self.hand));
         }
         for (times, (by, _)) in ours.iter().zip(&self.ours) {
             self.line(by, times, &codec, &hand);
@@ -235,13 +242,21 @@ fn calls(run: Run<'_>, turn: Duration) -> usize {
     calls
 }
 
-/// Seconds for so many calls.
-fn time(run: Run<'_>, calls: usize) -> f64 {
-    let start = Instant::now();
-    for _ in 0..calls {
-        run();
+/// A turn of one peer.
+struct Turn {
+    calls: usize,
+    messages: f64,
+}
+
+impl Turn {
+    /// Takes it: ns a message.
+    fn take(&self, run: Run<'_>) -> f64 {
+        let start = Instant::now();
+        for _ in 0..self.calls {
+            run();
+        }
+        start.elapsed().as_secs_f64() * 1e9 / (self.calls as f64 * self.messages)
     }
-    start.elapsed().as_secs_f64()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
