@@ -1,0 +1,86 @@
+//! Games with clients that take one `recv` for one message, on a machine that is busy with something
+//! else. In a program of its own, so that no other test is kept waiting.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use socklab_tests::program::{Finished, Program, Server};
+
+/// A Python client of this server of ours.
+fn python_client(script: &str, server: &Server, args: &[&str]) -> Program {
+    let port = server.addr.port().to_string();
+    Program::peer(script, &[&["127.0.0.1", &port], args].concat())
+}
+
+fn stdout(finished: &Finished) -> String {
+    String::from_utf8_lossy(finished.success()).into_owned()
+}
+
+/// Keeps every processor busy, several times over, while `what` runs.
+fn loaded<T>(what: impl FnOnce() -> T) -> T {
+    /// Stops the load also when `what` panics.
+    struct Stop<'s>(&'s AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let processors = thread::available_parallelism().map_or(2, usize::from);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..(4 * processors).min(64) {
+            scope.spawn(|| {
+                let mut n = 0_u64;
+                while !over.load(Ordering::Relaxed) {
+                    n = std::hint::black_box(n.wrapping_mul(3).wrapping_add(1));
+                }
+            });
+        }
+        let _stop = Stop(&over);
+        what()
+    })
+}
+
+/// So many games of each kind with clients that take one recv for one message, several at once, on
+/// a loaded machine. Not one may hang.
+fn games_under_load(games: usize) {
+    const AT_ONCE: usize = 10;
+    let guess = Server::start("guess", &[]);
+    let coin = Server::start("coin", &[]);
+    let each = (games / AT_ONCE).to_string();
+    let (guesses, coins): (Vec<_>, Vec<_>) = loaded(|| {
+        let start = |script: &str, server: &Server, args: &[&str]| {
+            let client = python_client(script, server, &[args, &["--games", &each]].concat());
+            client.deadline(Duration::from_secs(20) * u32::try_from(games).unwrap()).start()
+        };
+        let running: Vec<_> = (0..AT_ONCE)
+            .map(|_| {
+                let one = start("guess_client.py", &guess, &[]);
+                (one, start("coin_client.py", &coin, &["H", "T", "Q"]))
+            })
+            .collect();
+        running
+            .into_iter()
+            .map(|(one, other)| (stdout(&one.finish()), stdout(&other.finish())))
+            .unzip()
+    });
+    let (guesses, coins) = (guesses.concat(), coins.concat());
+    assert_eq!(guesses.matches("WIN\n").count() + guesses.matches("GAMEOVER\n").count(), games);
+    assert_eq!(coins.matches(" out of 2 times.\n").count(), games);
+    let log = guess.process.wait_for_lines(1 + games);
+    assert_eq!(log.matches(": found ").count() + log.matches(": did not find ").count(), games);
+    assert!(!log.contains("then"), "{log}");
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn clients_that_take_one_recv_for_one_message_finish_their_games_on_a_busy_machine() {
+    games_under_load(20);
+}
+
+#[test]
+#[ignore = "500 games of each kind take minutes; .ci/run plays them"]
+fn five_hundred_of_five_hundred_games_are_finished_on_a_busy_machine() {
+    games_under_load(500);
+}
