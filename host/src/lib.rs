@@ -24,7 +24,7 @@
 //! | module | what it has |
 //! |---|---|
 //! | [`net`] | dialling, the client that sleeps on its socket, the one-thread server engine |
-//! | [`add`], [`chat`], [`echo`], [`hello`], [`math`] | a protocol's `Client` and `Service` |
+//! | [`math`], [`add`], [`file`], [`echo`], [`hello`], [`chat`], [`coin`], [`guess`], [`rps`] | a protocol's `Client` and `Service` |
 //! | `cli` | the program, behind the feature `cli` |
 //!
 //! Unix only: waiting goes by file descriptors.
