@@ -83,7 +83,8 @@ impl Run for ServerArgs {
                 .observed(common.client_trace::<ClientBytes, ServerBytes>());
             match talk(conversation, &keyboard, &mut output) {
                 Ok(Ending::Bye) if forever => {}
-                Ok(_) => return Ok(()),
+                // A server that is stopped has done what it was asked.
+                Ok(_) | Err(Failure::Interrupted) => return Ok(()),
                 Err(Failure::Peer(text)) if forever => {
                     say(format_args!("{peer}: {text}"));
                     let failed = || json!({ "event": "failed", "message": text });

@@ -217,13 +217,17 @@ impl Keyboard {
 
     /// Drops what a person typed ahead; a script's lines stay.
     pub(crate) fn forget(&self) {
-        if self.is_terminal() {
-            self.shared.queue().lines.retain(|entry| matches!(entry, Entry::End));
-            self.shared.changed.notify_all();
-            if let Some(screen) = screen::lock().as_mut() {
-                screen.forget();
-            }
+        if !self.is_terminal() {
+            return;
         }
+        // Both at once, as they come: what is on its way is not for later either.
+        let mut screen = screen::lock();
+        self.shared.queue().lines.retain(|entry| matches!(entry, Entry::End));
+        if let Some(screen) = screen.as_mut() {
+            screen.forget();
+        }
+        drop(screen);
+        self.shared.changed.notify_all();
     }
 
     /// So many lines were typed and not taken.
@@ -289,41 +293,41 @@ impl Shared {
         }
     }
 
-    /// Keeps what has come, waiting for room. Whether somebody still wants it.
-    fn push(&self, entry: Entry) -> bool {
+    /// Waits until there is room for what comes next. Whether somebody still wants it.
+    fn has_room(&self) -> bool {
         let mut queue = self.queue();
         while queue.lines.len() >= KEPT && !queue.closed {
             queue = self.wait(queue);
         }
-        queue.lines.push_back(entry);
-        let open = !queue.closed;
+        !queue.closed
+    }
+
+    /// Keeps what has come.
+    fn push(&self, entries: impl IntoIterator<Item = Entry>) {
+        let mut queue = self.queue();
+        queue.lines.extend(entries);
         self.wake(queue);
-        open
     }
 
     /// Keys from a terminal, until it is gone.
     fn read_keys(&self) {
         let mut bytes = [0; 1024];
-        loop {
+        while self.has_room() {
             let n = match io::stdin().read(&mut bytes) {
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 // The terminal has hung up.
                 Err(_) => 0,
             };
-            let (entered, end) = match screen::lock().as_mut() {
-                Some(screen) => screen.typed(&bytes[..n]),
-                None => return,
-            };
-            for Entered { line, ahead } in entered {
-                let line = if ahead { Entry::Ahead(line) } else { Entry::Line(line.into_bytes()) };
-                if !self.push(line) {
-                    return;
-                }
-            }
+            let mut screen = screen::lock();
+            let Some(screen) = screen.as_mut() else { return };
+            let (entered, end) = screen.typed(&bytes[..n]);
+            // Before the screen is let go: see `forget`.
+            self.push(entered.into_iter().map(|Entered { line, ahead }| {
+                if ahead { Entry::Ahead(line) } else { Entry::Line(line.into_bytes()) }
+            }));
             if end || n == 0 {
-                self.push(Entry::End);
-                // Ctrl-D may be pressed by mistake, but an end is an end.
+                self.push([Entry::End]);
                 return;
             }
         }
@@ -338,7 +342,8 @@ impl Shared {
                 Err(e) => Entry::Failed(e),
             };
             let is_last = !matches!(entry, Entry::Line(_));
-            if !self.push(entry) || is_last {
+            self.push([entry]);
+            if is_last || !self.has_room() {
                 return;
             }
         }
@@ -459,8 +464,7 @@ mod tests {
         let shared = Arc::<Shared>::default();
         let keyboard = Keyboard { shared, kind: Kind::Pipe };
         assert_eq!((keyboard.next().unwrap(), keyboard.pressed()), (None, None));
-        keyboard.shared.push(Entry::Line(b"typed ahead".to_vec()));
-        keyboard.shared.push(Entry::End);
+        keyboard.shared.push([Entry::Line(b"typed ahead".to_vec()), Entry::End]);
         keyboard.shared.signal(SIGINT);
         assert_eq!(keyboard.left(), 1);
         assert_eq!(keyboard.next().unwrap(), Some(Typed::Interrupted));

@@ -3,6 +3,8 @@ use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use rustix::termios::{
     InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize,
@@ -73,16 +75,21 @@ pub(super) fn close() {
     ACTIVE.store(false, Ordering::Release);
 }
 
-/// As [`close`], by a thread that must not wait: somebody may be stuck in writing.
+/// As [`close`], by a thread that must not wait for ever: somebody may be stuck in writing to a
+/// terminal that takes nothing.
 pub(super) fn close_now() {
-    match SCREEN.try_lock() {
-        Ok(mut screen) => {
-            if let Some(screen) = screen.as_mut() {
-                screen.leave();
+    for _ in 0..100 {
+        match SCREEN.try_lock() {
+            Ok(mut screen) => {
+                if let Some(screen) = screen.as_mut() {
+                    screen.leave();
+                }
+                return;
             }
+            Err(_) => thread::sleep(Duration::from_millis(5)),
         }
-        Err(_) => restore_mode(OptionalActions::Now),
     }
+    restore_mode(OptionalActions::Now);
 }
 
 fn restore_mode(when: OptionalActions) {
