@@ -1,0 +1,120 @@
+//! Programs as students write them, in Python, against `socklab chat`: both roles, and each way of
+//! misbehaving.
+
+use socklab_tests::program::{Finished, Program, Server, client};
+
+/// A Python server that says these lines.
+fn python_server(fault: &str, sessions: &str, lines: &[&str]) -> Server {
+    let mut args = vec!["--fault", fault, "--sessions", sessions];
+    args.extend(lines.iter().flat_map(|line| ["--say", line]));
+    Server::of(Program::peer("chat_server.py", &args))
+}
+
+/// Our server, fed with these lines, and what became of it and of a Python client that says those.
+fn with_python_client(input: &str, fault: &str, lines: &[&str]) -> (Finished, Finished) {
+    let mut server = Server::of(Program::socklab(&["chat", "server", "0"]).with_stdin());
+    server.process.feed(input);
+    let port = server.addr.port().to_string();
+    let mut args = vec!["127.0.0.1", &port, "--fault", fault];
+    args.extend(lines.iter().flat_map(|line| ["--say", line]));
+    let theirs = Program::peer("chat_client.py", &args).run();
+    (server.process.finish(), theirs)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn our_client_talks_with_a_students_server_until_either_says_bye() {
+    for fault in ["", "one-recv", "byte-by-byte", "crlf", "ahead", "extra-bytes"] {
+        let lines = ["h\u{e9}llo", "how are you?", "ok, Bye."];
+        let server = python_server(fault, "8", &lines);
+        for _ in 0..4 {
+            let ours = client("chat", server.addr, &[]).run_with("hi\ngoodbye is no bye2\nnever\n");
+            assert_eq!(text(ours.success()), lines.join("\n") + "\n", "{fault}");
+            let ours = client("chat", server.addr, &[]).run_with("hi\n");
+            assert_eq!(text(ours.success()), lines[..2].join("\n") + "\n", "{fault}");
+        }
+        let theirs = server.process.finish();
+        assert_eq!(theirs.code, Some(0), "{fault}: {theirs:?}");
+        let heard = "hi\ngoodbye is no bye2\nhi\nBYE\n".repeat(4);
+        assert_eq!(text(&theirs.stdout), heard, "{fault}");
+        assert_eq!(theirs.stderr.matches('\n').count(), 1, "{fault}: {theirs:?}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn our_client_names_what_a_students_server_does_wrong() {
+    for (fault, heard, text) in [
+        ("leave", "hello\n", "the other side left without saying BYE"),
+        ("reset", "hello\n", "the other side reset the connection without saying BYE"),
+        (
+            "unterminated",
+            "",
+            "the other side closed the connection in the middle of a message, after 3 bytes",
+        ),
+        ("endless-line", "", "the other side broke the protocol: a line is too long"),
+        ("silent", "hello\n", "the other side said nothing in time (500ms;"),
+    ] {
+        let server = python_server(fault, "1", &["hello", "again"]);
+        let ours = client("chat", server.addr, &["--timeout", "500ms"]).run_with("hi\n".repeat(9));
+        assert!(ours.failure(1).starts_with(text), "{fault}: {ours:?}");
+        assert_eq!(ours.stdout, heard.as_bytes(), "{fault}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn what_is_no_text_goes_into_a_pipe_as_it_is_and_into_json_with_its_bytes() {
+    let server = python_server("not-utf8", "2", &["x"]);
+    let ours = client("chat", server.addr, &[]).run();
+    assert_eq!(ours.success(), b"\xff\xfe bye\n");
+    let ours = client("chat", server.addr, &["--json"]).run();
+    let events = text(ours.success());
+    assert!(events.contains(r#""hex":"fffe20627965","bye":true"#), "{events}");
+    let server = python_server("control", "2", &["bye"]);
+    let ours = client("chat", server.addr, &["--trace"]).run();
+    assert_eq!(text(ours.success()), "\u{1b}[2J\u{202e}\u{7} bye\n");
+    assert!(ours.stderr.contains(r#""\x1b[2J\u{202e}\x07 bye""#), "{}", ours.stderr);
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn our_server_talks_with_a_students_client_until_either_says_bye() {
+    for fault in ["", "one-recv", "byte-by-byte", "crlf", "ahead"] {
+        // The client's BYE.
+        let (ours, theirs) =
+            with_python_client("hello\nand?\nnever\n", fault, &["h\u{ed}", "BYE for now"]);
+        assert_eq!(text(ours.success()), "h\u{ed}\nBYE for now\n", "{fault}");
+        assert_eq!((theirs.code, text(&theirs.stdout)), (Some(0), "hello\nand?\n".into()));
+        // The server's: its input has ended.
+        let (ours, theirs) = with_python_client("hello\n", fault, &["hi", "never", "never"]);
+        assert_eq!(text(ours.success()), "hi\n", "{fault}");
+        assert_eq!((theirs.code, text(&theirs.stdout)), (Some(0), "hello\nBYE\n".into()));
+        assert_eq!(theirs.stderr, "", "{fault}: its last words arrive");
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn our_server_names_what_a_students_client_does_wrong() {
+    for (fault, text) in [
+        ("leave", "the other side left without saying BYE"),
+        ("half-close", "the other side left without saying BYE"),
+        ("reset", "the other side reset the connection without saying BYE"),
+        (
+            "unterminated",
+            "the other side closed the connection in the middle of a message, after 3 bytes",
+        ),
+        ("endless-line", "the other side broke the protocol: a line is too long"),
+    ] {
+        let (ours, theirs) = with_python_client("hello\nand?\n", fault, &["hi"]);
+        assert!(ours.last_failure(1).starts_with(text), "{fault}: {ours:?}");
+        assert_eq!(theirs.code, Some(0), "{fault}: {theirs:?}");
+    }
+    let (ours, _) = with_python_client("hello\n", "not-utf8", &[]);
+    assert_eq!(ours.success(), b"\xff\xfe\x1b[31m bye\n");
+}
