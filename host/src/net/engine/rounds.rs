@@ -385,15 +385,17 @@ impl<S: Service> Engine<S> {
                 | Phase::Paused
                 | Phase::Listening => {
                     slot.end = Some(How::TimedOut);
-                    if slot.phase != Phase::Paying {
-                        slot.phase = Phase::Open;
-                    }
-                    // A peer that reads nothing is not to keep its slot by that.
-                    if let Some(park) = &mut slot.park {
-                        park.output.clear();
-                        park.sent = 0;
-                    }
+                    slot.give_up();
                     self.turn(key, After::More);
+                    // No pause holds up who has been given up. What they sent is finite.
+                    for _ in 0..self.input.len() {
+                        let Some(slot) = self.slots.get_mut(key) else { break };
+                        if !matches!(slot.phase, Phase::Paused | Phase::Boundary) {
+                            break;
+                        }
+                        slot.give_up();
+                        self.turn(key, After::More);
+                    }
                     if self.slots.contains(key) {
                         self.remove(key);
                     }

@@ -215,6 +215,18 @@ impl<M: Machine, T> Slot<M, T> {
         }
     }
 
+    /// The next turn is not to wait for the peer: one that reads nothing is not to keep its slot by
+    /// that.
+    pub(super) fn give_up(&mut self) {
+        if self.phase != Phase::Paying {
+            self.phase = Phase::Open;
+        }
+        if let Some(park) = &mut self.park {
+            park.output.clear();
+            park.sent = 0;
+        }
+    }
+
     /// Whether the peer has read what it was sent, as far as that can be known.
     pub(super) fn is_read(&self, reads: &mut Reads) -> bool {
         // After a reset the system knows no peer any more: nothing to wait for.

@@ -1,0 +1,281 @@
+//! The games as a person or a script meets them.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use socklab_tests::program::{DEADLINE, Played, Program, Server, client, read, read_all, until};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What can be read now, without reading it.
+fn waiting(stream: &TcpStream) -> String {
+    let mut room = [0; 256];
+    stream.set_nonblocking(true).unwrap();
+    let n = stream.peek(&mut room).unwrap_or(0);
+    stream.set_nonblocking(false).unwrap();
+    text(&room[..n])
+}
+
+fn wait_until(what: impl Fn() -> bool) {
+    until(DEADLINE, || what().then_some(())).expect("it does not come");
+}
+
+#[test]
+fn every_game_can_be_tried_with_one_command() {
+    for (game, args, last) in [
+        ("coin", &["--auto", "5"][..], " out of 5 times.\n"),
+        ("guess", &["--auto"], "\n"),
+        ("rps", &["--auto"], " drawn\n"),
+    ] {
+        let finished = Program::socklab(&[&[game, "client"], args].concat()).run();
+        assert!(text(finished.success()).ends_with(last), "{finished:?}");
+        let said = format!("no address given: a built-in {game} server runs on 127.0.0.1:");
+        assert!(finished.stderr.starts_with(&said), "{finished:?}");
+    }
+}
+
+#[test]
+fn a_seed_makes_a_run_repeatable() {
+    for (game, server, player) in [
+        ("coin", &["--seed", "3"][..], &["--auto", "9", "--seed", "4"][..]),
+        ("guess", &["--seed", "3"], &["--auto"]),
+        ("rps", &["--auto", "--seed", "3"], &["--auto", "--seed", "4"]),
+    ] {
+        let play = || {
+            let server = Server::start(game, server);
+            [(); 3].map(|()| text(server.client(game, player).run().success()))
+        };
+        let games = play();
+        assert_eq!(games, play(), "{game}");
+    }
+}
+
+#[test]
+fn events_are_json_lines() {
+    let server = Server::start("guess", &["--number", "62"]);
+    let finished = server.client("guess", &["--json"]).run_with("50\n200\n62\n");
+    let lines = text(finished.success());
+    let lines: Vec<&str> = lines.lines().collect();
+    assert_eq!(
+        lines[1..],
+        [r#"{"event":"low","guess":50,"guesses":1}"#, r#"{"event":"win","guess":62,"guesses":2}"#]
+    );
+    let server = Server::start("rps", &["--auto", "--json"]);
+    let finished = server.client("rps", &["--json", "--auto"]).run();
+    assert!(text(finished.success()).contains(r#"{"event":"round","round":3,"player1":""#));
+    server.process.wait_for_stdout(r#""outcome":"played"}"#);
+    let server = Server::start("coin", &["--json"]);
+    let finished = server.client("coin", &["--json"]).run_with("H\n");
+    let said = text(finished.success());
+    assert!(said.contains(r#"{"event":"prompt","text":"I will toss a coin"#), "{said}");
+    assert!(said.contains(r#"{"event":"reply","reply":"bye"}"#), "{said}");
+    assert!(said.contains(r#","of":1}"#), "{said}");
+    server.process.wait_for_stdout(r#""of":1,"outcome":"quit"}"#);
+}
+
+#[test]
+fn a_trace_shows_prompts_and_lines() {
+    let finished = Program::socklab(&["coin", "client", "--auto", "1", "--trace"]).run();
+    let trace = &finished.stderr;
+    assert!(
+        trace.contains(" prompt \"I will toss a coin, guess if it is a head (H) or tail (T) :\"\n")
+    );
+    assert!(trace.contains(" -> 51 0a "), "{trace}");
+    assert!(trace.contains(" \"Thanks for playing the game. Bye!\"\n"), "{trace}");
+    let server = Server::start("rps", &["--auto", "--trace"]);
+    server.client("rps", &["--auto"]).run().success();
+    let _ = server.process.wait_for(" prompt \"Enter (1) Scissor (2) Paper or (3) Stone:\"");
+}
+
+/// The document's client takes everything that one `recv` gives for one line.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_line_is_not_sent_before_the_peer_has_read_the_one_before() {
+    let server = Server::start("guess", &["--number", "50", "--pace", "1ms"]);
+    let mut stream = server.connect();
+    assert_eq!(read::<6>(&mut stream), *b"GUESS\n");
+    stream.write_all(b"1\n").unwrap();
+    wait_until(|| !waiting(&stream).is_empty());
+    for _ in 0..300 {
+        assert_eq!(waiting(&stream), "LOW\n");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // Also not when a part of it has been read.
+    assert_eq!(read::<3>(&mut stream), *b"LOW");
+    for _ in 0..100 {
+        assert_eq!(waiting(&stream), "\n");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(read::<1>(&mut stream), *b"\n");
+    assert_eq!(read::<6>(&mut stream), *b"GUESS\n");
+    // A reader who leaves instead is served as far as that goes, and the next one too.
+    stream.write_all(b"1\n").unwrap();
+    drop(stream);
+    server.process.wait_for("did not find 50 with ");
+    server.client("guess", &["--auto"]).run().success();
+}
+
+#[test]
+fn without_a_pace_nobody_is_waited_for() {
+    for (game, args, answer, all) in [
+        ("guess", &["--number", "50"][..], "1\n", "LOW\nGUESS\n"),
+        (
+            "coin",
+            &[],
+            "x\n",
+            "or Q to quit\nI will toss a coin, guess if it is a head (H) or tail (T) : ",
+        ),
+    ] {
+        let server = Server::start(game, &[args, &["--pace", "0"]].concat());
+        let mut stream = server.connect();
+        wait_until(|| waiting(&stream).ends_with(['\n', ' ']));
+        let first = waiting(&stream).len();
+        stream.read_exact(&mut vec![0; first]).unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
+        wait_until(|| waiting(&stream).ends_with(all));
+    }
+}
+
+#[test]
+fn a_peer_that_never_reads_is_given_up_and_others_are_served() {
+    let server = Server::start("guess", &["--timeout", "1s", "--number", "50"]);
+    let mut stream = server.connect();
+    stream.write_all(b"1\n2\n3\n").unwrap();
+    for _ in 0..3 {
+        assert_eq!(
+            text(server.client("guess", &["--auto"]).run().success()),
+            "50 is right: you win\n"
+        );
+    }
+    // It has not even read GUESS.
+    server.process.wait_for("then the client sent nothing more in time");
+}
+
+#[test]
+fn a_line_without_end_is_refused_by_either_end() {
+    for (game, args) in [("coin", &[][..]), ("guess", &[]), ("rps", &["--auto"])] {
+        let server = Server::start(game, args);
+        let mut stream = server.connect();
+        // Who reads nothing is not read from either.
+        wait_until(|| waiting(&stream).ends_with(['\n', ' ']));
+        let first = waiting(&stream).len();
+        stream.read_exact(&mut vec![0; first]).unwrap();
+        // It may be closed before all of it is taken.
+        let _ = stream.write_all(&vec![b'x'; 1 << 20]);
+        server.process.wait_for("the client broke the protocol: a line is too long");
+
+        let played = Played::new();
+        let client = client(game, played.addr, &[]).with_stdin().start();
+        let mut stream = played.accept();
+        let _ = stream.write_all(&vec![b'x'; 1 << 20]);
+        let finished = client.finish();
+        assert!(finished.failure(1).contains("a line is too long"), "{finished:?}");
+        assert_eq!(finished.stdout, b"");
+    }
+}
+
+#[test]
+fn a_server_that_closes_while_a_person_thinks_is_told_at_once() {
+    for (game, first) in [("coin", "Pick: "), ("guess", "GUESS\n"), ("rps", "Pick: ")] {
+        let played = Played::new();
+        let client = client(game, played.addr, &[]).with_stdin().start();
+        let mut stream = played.accept();
+        stream.write_all(first.as_bytes()).unwrap();
+        drop(stream);
+        let finished = client.finish_with_stdin_open();
+        let said = "the server closed the connection between messages";
+        assert_eq!(finished.last_failure(1), said, "{game}");
+    }
+}
+
+// ---------------------------------------------------------------- rps with a person on the server
+
+const CHOOSE: &[u8; 42] = b"Enter (1) Scissor (2) Paper or (3) Stone: ";
+
+fn person(args: &[&str]) -> Server {
+    Server::of(Program::socklab(&[&["rps", "server", "0"], args].concat()).with_stdin())
+}
+
+/// All that a server's person has seen.
+fn seen(server: &Server) -> String {
+    server.process.stderr()
+}
+
+#[test]
+fn neither_player_learns_the_others_choice_before_both_have_chosen() {
+    let mut server = person(&[]);
+    let mut stream = server.connect();
+    assert_eq!(read(&mut stream), *CHOOSE);
+    stream.write_all(b"Paper\n").unwrap();
+    server.process.wait_for("player 1 has chosen");
+    assert!(!seen(&server).contains("Paper"), "{}", seen(&server));
+    assert_eq!(waiting(&stream), "", "player 2 has not chosen");
+    server.process.stdin().write_all(b"rock\nstone\n").unwrap();
+    let line = *b"Player1 wins!,Paper,Stone\n";
+    assert_eq!(read(&mut stream), line);
+    server.process.wait_for_stdout("round 1: you Stone, the other Paper: you lose");
+    stream.write_all(&line).unwrap();
+    for round in ["round 2: you Scissor, the other Paper: you win", "round 3: "] {
+        assert_eq!(read(&mut stream), *CHOOSE);
+        stream.write_all(b"Paper\n").unwrap();
+        server.process.stdin().write_all(b"1\n").unwrap();
+        let line = *b"Player2 wins!,Paper,Scissor\n";
+        assert_eq!(read(&mut stream), line);
+        server.process.wait_for_stdout(round);
+        stream.write_all(&line).unwrap();
+    }
+    assert_eq!(read_all(&mut stream), b"");
+    drop(stream);
+    // Its session is over, and so is the program.
+    let finished = server.process.finish();
+    assert!(text(finished.success()).ends_with("2 won, 1 lost, 0 drawn\n"), "{finished:?}");
+    assert!(finished.stderr.contains("enter 1, 2 or 3, or the word"), "{finished:?}");
+}
+
+#[test]
+fn two_people_play_and_the_next_waits_for_its_turn() {
+    let mut server = person(&["--forever"]);
+    server.process.stdin().write_all(&b"2\n".repeat(9)).unwrap();
+    for _ in 0..3 {
+        let finished = server.client("rps", &[]).run_with("1\n2\n3\n");
+        let lines = text(finished.success());
+        assert!(lines.ends_with("1 won, 1 lost, 1 drawn\n"), "{lines}");
+    }
+    // The first holds the table, the second is not spoken to.
+    let (mut first, second) = (server.connect(), server.connect());
+    assert_eq!(read(&mut first), *CHOOSE);
+    assert_eq!(waiting(&second), "");
+    drop(first);
+    wait_until(|| !waiting(&second).is_empty());
+    server.process.wait_for("the client closed the connection between messages");
+}
+
+#[test]
+fn a_person_who_has_had_enough_closes_cleanly() {
+    let mut server = person(&[]);
+    let mut stream = server.connect();
+    assert_eq!(read(&mut stream), *CHOOSE);
+    stream.write_all(b"Paper\n").unwrap();
+    server.process.wait_for("player 1 has chosen");
+    server.process.close_stdin();
+    assert_eq!(read_all(&mut stream), b"", "an end, and no reset");
+    let finished = server.process.finish();
+    assert!(finished.last_failure(2).contains("standard input ended before the game was over"));
+}
+
+#[test]
+fn wrong_usage_is_named() {
+    for (args, said) in [
+        (&["guess", "server", "--number", "101"][..], "101"),
+        (&["rps", "client", "--seed", "1"], "--auto"),
+        (&["rps", "server", "--auto", "--forever"], "--forever"),
+        (&["coin", "client", "--auto", "many"], "many"),
+        (&["coin", "server", "--pace", "soon"], "expected a time"),
+    ] {
+        let finished = Program::socklab(args).run();
+        assert!(finished.failure(2).contains(said), "{finished:?}");
+    }
+}
