@@ -218,6 +218,11 @@ where
         matches!(self.after, After::End(_))
     }
 
+    /// Whether there is something that the machine has to see before the transport is read again.
+    fn has_unread(&self) -> bool {
+        self.has_ended() || !self.input.bytes().is_empty()
+    }
+
     pub(crate) fn pending(&self) -> &[u8] {
         if self.deaf { &[] } else { self.output.bytes() }
     }
@@ -347,6 +352,22 @@ where
             _ => return 0,
         }
         n
+    }
+
+    /// So much payload is [`due`](Machine::due) that the caller may read it from the transport
+    /// itself, and say so with [`taken`](Self::taken): nothing while bytes of it stand in the
+    /// buffer, or when the stream has ended.
+    pub fn due(&self) -> u64 {
+        if self.stream.has_unread() { 0 } else { self.machine.due() }
+    }
+
+    /// The caller has read `n` bytes of payload that were [`due`](Self::due) from the transport.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Invalid`] when they were not.
+    pub fn taken(&mut self, n: u64) -> Result<(), Refused> {
+        if self.stream.has_unread() { Err(Refused::Invalid) } else { self.machine.taken(n) }
     }
 
     /// Room for bytes from the transport. Empty when the machine is behind: do not read then.

@@ -164,6 +164,27 @@ where
         }
     }
 
+    /// So much payload is [`due`](Machine::due) that the caller may read it from the socket itself,
+    /// past the session: by `splice`, say. See [`Session::due`].
+    pub fn due(&self) -> u64 {
+        self.session.due()
+    }
+
+    /// The caller has read `n` bytes of payload that were [`due`](Self::due) from the socket.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Invalid`] when they were not.
+    pub fn taken(&mut self, n: u64) -> core::result::Result<(), Refused> {
+        self.session.taken(n)
+    }
+
+    /// The caller, reading from the socket itself, found that the connection is gone.
+    pub fn lost(&mut self) {
+        self.session.ended(How::Reset);
+        self.session.cannot_send();
+    }
+
     /// After [`nb::Error::WouldBlock`]: so many milliseconds without a byte are what the machine
     /// also waits for ([`Need::InputOrSilence`]). Wait no longer, then tell it with
     /// [`silent`](Self::silent).

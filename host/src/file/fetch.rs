@@ -15,6 +15,7 @@ use socklab_core::machine::Refused;
 use socklab_core::wire::Escaped;
 
 use super::local::{Local, LocalError};
+use super::sum::{Behind, Sum};
 use crate::net::{self, DEFAULT_TIMEOUT, DialError, Observer, Target, Wake};
 
 /// What is read and written at a time, in bytes: it stays in a processor's own cache.
@@ -197,50 +198,127 @@ impl Client {
         mut progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Fetched, Failure> {
         let resumed = local.length();
-        let mut hasher = local.checksum()?;
-        let form = if options.plain { Form::Plain } else { Form::Checked { offset: resumed } };
         if options.plain && resumed > 0 {
             return Err(net::Error::Refused(Refused::Invalid).into());
         }
+        let form = if options.plain { Form::Plain } else { Form::Checked { offset: resumed } };
+        let mut sum = if !options.plain && local.is_partial() {
+            let behind = Behind::start(local.reader()?, resumed);
+            Sum::Behind(behind.map_err(|e| local.failed("read", e))?)
+        } else {
+            Sum::Passing(crc32fast::Hasher::new())
+        };
+        // Bytes that go past this process cannot be summed up here.
+        let mut shortcut = match (&sum, options.plain) {
+            (Sum::Behind(_), _) | (_, true) => Shortcut::new(),
+            (Sum::Passing(_), false) => None,
+        };
         self.inner.command(Command::Fetch(Request { name, form }))?;
         let mut size = None;
         loop {
-            match self.inner.try_next()? {
-                Some(Next::Event(event)) => match event {
-                    Event::Found { size: found } => size = Some(found),
-                    Event::Body(bytes) => {
-                        if !options.plain {
-                            hasher.update(bytes);
-                        }
-                        local.write(bytes)?;
-                    }
-                    Event::Crc(server) => {
-                        let here = hasher.finalize();
-                        if here != server {
-                            return Err(Failure::Checksum { server, here, resumed });
-                        }
-                        local.complete()?;
-                        return Ok(Fetched { size: local.length(), resumed, crc: Some(here) });
-                    }
-                    Event::Closed => {
-                        local.complete()?;
-                        return Ok(Fetched { size: local.length(), resumed, crc: None });
-                    }
-                    Event::Refused(reason) => return Err(Failure::Refused(reason.to_vec())),
-                },
-                Some(Next::Command | Next::Boundary) => {}
-                // The machine says it only behind an event that has returned.
-                Some(Next::Done | Next::Abort) => {
-                    return Err(net::Error::Io(io::ErrorKind::UnexpectedEof.into()).into());
-                }
-                None => match self.inner.wait()? {
+            let moved = match &mut shortcut {
+                Some(shortcut) => shortcut.go(&mut self.inner, local)?,
+                None => None,
+            };
+            match moved {
+                Some(true) => sum.grew(local.length()),
+                Some(false) => match self.inner.wait()? {
                     Wake::Socket => continue,
                     Wake::Called => {}
+                },
+                None => match self.inner.try_next()? {
+                    Some(Next::Event(event)) => match event {
+                        Event::Found { size: found } => size = Some(found),
+                        Event::Body(bytes) => {
+                            if !options.plain {
+                                sum.passed(bytes);
+                            }
+                            local.write(bytes)?;
+                            sum.grew(local.length());
+                        }
+                        Event::Crc(server) => {
+                            let here = sum.finish().map_err(|e| local.failed("read", e))?;
+                            if here != server {
+                                return Err(Failure::Checksum { server, here, resumed });
+                            }
+                            local.complete()?;
+                            return Ok(Fetched { size: local.length(), resumed, crc: Some(here) });
+                        }
+                        Event::Closed => {
+                            local.complete()?;
+                            return Ok(Fetched { size: local.length(), resumed, crc: None });
+                        }
+                        Event::Refused(reason) => return Err(Failure::Refused(reason.to_vec())),
+                    },
+                    Some(Next::Command | Next::Boundary) => {}
+                    // The machine says it only behind an event that has returned.
+                    Some(Next::Done | Next::Abort) => {
+                        return Err(net::Error::Io(io::ErrorKind::UnexpectedEof.into()).into());
+                    }
+                    None => match self.inner.wait()? {
+                        Wake::Socket => continue,
+                        Wake::Called => {}
+                    },
                 },
             }
             if progress(Progress { got: local.length(), size }).is_break() {
                 return Err(Failure::Interrupted);
             }
         }
+    }
+}
+
+/// The way from the socket to the file that does not lead through this process.
+#[cfg(target_os = "linux")]
+struct Shortcut {
+    read: std::os::fd::OwnedFd,
+    write: std::os::fd::OwnedFd,
+    holds: usize,
+}
+
+#[cfg(target_os = "linux")]
+impl Shortcut {
+    /// What the pipe is to hold, in bytes: what a user's pipe may (`fs.pipe-max-size`).
+    const WANTED: usize = 1 << 20;
+
+    /// `None` when the system has no pipe to spare.
+    fn new() -> Option<Self> {
+        use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).ok()?;
+        // Refused: then it holds what pipes hold.
+        let holds = fcntl_setpipe_size(&write, Self::WANTED).unwrap_or(1 << 16);
+        Some(Self { read, write, holds })
+    }
+
+    /// Moves what is there. Whether that was anything; `None` when there is no such way now.
+    fn go(
+        &mut self,
+        client: &mut net::Client<Machine>,
+        local: &mut Local,
+    ) -> Result<Option<bool>, Failure> {
+        use std::os::fd::AsFd as _;
+        match client.splice(self.write.as_fd(), self.holds) {
+            None => Ok(None),
+            Some(0) => Ok(Some(false)),
+            Some(n) => {
+                local.write_pipe(&self.read, n)?;
+                Ok(Some(true))
+            }
+        }
+    }
+}
+
+/// There is none here.
+#[cfg(not(target_os = "linux"))]
+struct Shortcut;
+
+#[cfg(not(target_os = "linux"))]
+impl Shortcut {
+    const fn new() -> Option<Self> {
+        None
+    }
+
+    fn go(&mut self, _: &mut net::Client<Machine>, _: &mut Local) -> Result<Option<bool>, Failure> {
+        Ok(None)
     }
 }

@@ -2,14 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, ErrorKind, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags};
-
-/// So much is read at a time to sum up what is there already.
-const CHUNK: usize = 256 << 10;
 
 /// Why the place for a file cannot be used.
 #[derive(Debug)]
@@ -143,27 +140,47 @@ impl Local {
         self.length
     }
 
-    /// Sums up what is there.
-    pub(super) fn checksum(&mut self) -> Result<crc32fast::Hasher, LocalError> {
-        let mut hasher = crc32fast::Hasher::new();
-        if self.length > 0 {
-            let read = self.sum(&mut hasher);
-            read.map_err(|e| self.failed("read", e))?;
-        }
-        Ok(hasher)
-    }
+    /// Moves `n` bytes from a pipe to the end, without a copy where that can be.
+    #[cfg(target_os = "linux")]
+    pub(super) fn write_pipe(
+        &mut self,
+        pipe: &std::os::fd::OwnedFd,
+        n: usize,
+    ) -> Result<(), LocalError> {
+        use rustix::io::Errno;
+        use rustix::pipe::{SpliceFlags, splice};
 
-    fn sum(&mut self, hasher: &mut crc32fast::Hasher) -> io::Result<()> {
-        let mut chunk = vec![0; CHUNK];
-        self.file.seek(SeekFrom::Start(0))?;
-        loop {
-            match self.file.read(&mut chunk) {
-                Ok(0) => return Ok(()),
-                Ok(n) => hasher.update(&chunk[..n]),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+        let mut left = n;
+        while left > 0 {
+            match splice(pipe, None, &self.file, None, left, SpliceFlags::MOVE) {
+                Ok(0) => return Err(self.failed("write", ErrorKind::WriteZero.into())),
+                Ok(n) => {
+                    left -= n;
+                    self.length += n as u64;
+                }
+                Err(Errno::INTR) => {}
+                // A terminal, say, or a file that is appended to.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                    let mut bytes = vec![0; left];
+                    let n = rustix::io::read(pipe, &mut bytes);
+                    let n = n.map_err(|e| self.failed("write", e.into()))?;
+                    self.write(&bytes[..n])?;
+                    left -= n;
+                }
+                Err(e) => return Err(self.failed("write", e.into())),
             }
         }
+        Ok(())
+    }
+
+    /// Whether what is written can be read back.
+    pub(super) const fn is_partial(&self) -> bool {
+        matches!(self.kind, Kind::Partial { .. })
+    }
+
+    /// The same open file, to read what is written.
+    pub(super) fn reader(&self) -> Result<File, LocalError> {
+        self.file.try_clone().map_err(|e| self.failed("read", e))
     }
 
     /// Appends bytes.

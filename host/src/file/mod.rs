@@ -25,6 +25,7 @@
 mod fetch;
 mod local;
 mod serve;
+mod sum;
 
 pub use fetch::{Client, Error, Failure, Fetched, Options, Progress};
 pub use local::{Local, LocalError};

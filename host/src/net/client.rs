@@ -316,6 +316,44 @@ impl<M: Machine> Client<M> {
         }
     }
 
+    /// Moves payload that is [`due`](Machine::due) from the socket to a pipe, `most` bytes at the
+    /// most, without a copy. How many that were, 0 when nothing is there now: [`wait`](Self::wait).
+    ///
+    /// `None` when [`try_next`](Self::try_next) is to be asked instead: nothing is due, the stream
+    /// ends, bytes are there already or wait to be sent, an observer wants to see them, or the system cannot do it.
+    #[cfg(target_os = "linux")]
+    pub fn splice(&mut self, pipe: std::os::fd::BorrowedFd<'_>, most: usize) -> Option<usize> {
+        use rustix::io::Errno;
+        use rustix::pipe::{SpliceFlags, splice};
+
+        let due = usize::try_from(self.connection.due()).unwrap_or(usize::MAX).min(most);
+        if due == 0 || self.is_sending() || self.stack.observer.is_some() {
+            return None;
+        }
+        let socket = borrow(self.connection.socket())?;
+        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+        loop {
+            return match splice(socket, None, pipe, None, due, flags) {
+                // The end: to be read, and named.
+                Ok(0) => None,
+                Ok(n) => {
+                    self.stack.moved += n as u64;
+                    // No more than was due.
+                    let _ = self.connection.taken(n as u64);
+                    Some(n)
+                }
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => Some(0),
+                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => None,
+                // Told once: to read again would find an orderly end.
+                Err(_) => {
+                    self.connection.lost();
+                    None
+                }
+            };
+        }
+    }
+
     /// Sleeps until the socket is ready, the waker is used, the time is up, or the peer has been
     /// silent for as long as the machine waits for that.
     ///

@@ -1,0 +1,65 @@
+//! A file client asks for the fuzzer's offset in the fuzzer's form, and gets anything for a reply.
+//!
+//! Invariant: no panic, no stall, no law of `Machine` broken; any cut, the same transcript; a
+//! checked file is told only if size, body and checksum stand in the input as they have to, a plain
+//! one is all of the input, and ends well only with an orderly close.
+#![no_main]
+
+use arbitrary::Unstructured;
+use libfuzzer_sys::fuzz_target;
+use socklab_core::file::{Client, Form, SIZE_MAX};
+use socklab_core::machine::How;
+use socklab_fuzz::{Front, byte, front, plan};
+use socklab_tests::role::{FileClient, FileGot};
+use socklab_tests::script::{Outcome, Plan, same};
+
+fuzz_target!(|data: &[u8]| {
+    let mut u = Unstructured::new(data);
+    let (plan, end, is_plain) = plan::<Client>(&mut u);
+    let offset = u64::from(byte(&mut u));
+    let bytes = u.take_rest();
+    let form = if is_plain { Form::Plain } else { Form::Checked { offset } };
+    let role = FileClient::new(b"notes.txt", form);
+    let transcript =
+        same(&role, bytes, end, &Plan::whole(), &plan).unwrap_or_else(|e| panic!("{e}"));
+
+    let mut told = vec![];
+    let mut done = false;
+    let body = |bytes: &[u8]| (!bytes.is_empty()).then(|| FileGot::Body(bytes.to_vec()));
+    match (form, bytes) {
+        (Form::Plain, _) => {
+            told.extend(body(bytes));
+            done = end == Some(How::Closed);
+            told.extend(done.then_some(FileGot::Closed));
+        }
+        (_, [b'+', s0, s1, s2, s3, s4, s5, s6, s7, rest @ ..]) => {
+            let size = u64::from_be_bytes([*s0, *s1, *s2, *s3, *s4, *s5, *s6, *s7]);
+            if (offset..=SIZE_MAX).contains(&size) {
+                told.push(FileGot::Found(size));
+                let length = usize::try_from(size - offset).unwrap_or(usize::MAX);
+                let (part, rest) = rest.split_at(length.min(rest.len()));
+                told.extend(body(part));
+                if let (true, Some(crc)) = (part.len() == length, rest.first_chunk()) {
+                    told.push(FileGot::Crc(u32::from_be_bytes(*crc)));
+                    done = true;
+                }
+            }
+        }
+        (_, [b'-', rest @ ..]) => {
+            let reason = match front(rest) {
+                Front::Line(text, _) => Some(text),
+                Front::Part(text @ [_, ..]) if end == Some(How::Closed) => Some(text),
+                Front::Part(_) | Front::TooLong => None,
+            };
+            done = reason.is_some();
+            told.extend(reason.map(|reason| FileGot::Refused(reason.to_vec())));
+        }
+        _ => {}
+    }
+    assert_eq!(transcript.events(), told);
+    assert_eq!(transcript.outcome == Outcome::Done, done);
+    let request = if is_plain { "notes.txt\n".into() } else { format!("notes.txt\0v1\0{offset}\n") };
+    assert_eq!(transcript.sent, request.as_bytes());
+    // After an end nothing is waited for.
+    assert!(end.is_none() || !matches!(transcript.outcome, Outcome::Waiting(_)));
+});

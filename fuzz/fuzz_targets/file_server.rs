@@ -1,0 +1,63 @@
+//! A file server is asked anything, cut anyhow, ended anyhow, silent anywhere.
+//!
+//! Invariant: no panic, no stall, no law of `Machine` broken; any cut, the same transcript; what is
+//! sent is the reply that the request of the first line gets, or its beginning; without a request
+//! nothing is, and a line that is none ends with a reset.
+#![no_main]
+
+use arbitrary::Unstructured;
+use libfuzzer_sys::fuzz_target;
+use socklab_core::file::{Form, Request, Server};
+use socklab_core::machine::How;
+use socklab_fuzz::{Front, byte, front, plan};
+use socklab_tests::oracle::file_reply;
+use socklab_tests::role::{FileAsked, FileServer};
+use socklab_tests::script::{Outcome, Plan, Script, same_script};
+
+fuzz_target!(|data: &[u8]| {
+    let mut u = Unstructured::new(data);
+    let (plan, end, refuses) = plan::<Server>(&mut u);
+    let file: Vec<u8> = (0..byte(&mut u)).collect();
+    let silence = usize::from(byte(&mut u));
+    let bytes = u.take_rest();
+    let role = if refuses { FileServer::refusing(b"no") } else { FileServer::new(&file) };
+    // 0: it is never silent.
+    let silences = if silence == 0 { vec![] } else { vec![silence] };
+    let script = Script { bytes, silences: &silences, end };
+    let transcript =
+        same_script(&role, &script, &Plan::whole(), &plan).unwrap_or_else(|e| panic!("{e}"));
+
+    let is_bare = |text: &[u8]| !text.is_empty() && text.len() <= 1024 && !text.contains(&0);
+    let silent = bytes.get(..silence).filter(|text| !text.contains(&b'\n') && is_bare(text));
+    let line = match (silent, front(bytes)) {
+        (Some(text), _) => Some(text),
+        (None, Front::Line(text, _)) => Some(text),
+        (None, Front::Part(text)) if end == Some(How::Closed) && is_bare(text) => Some(text),
+        (None, Front::Part(_)) => None,
+        (None, Front::TooLong) => Some(&[][..]),
+    };
+    let request = line.map(Request::parse);
+    match request {
+        None => assert_eq!((transcript.told.len(), transcript.sent.len()), (0, 0)),
+        Some(Err(_)) => {
+            assert!(matches!(transcript.events()[..], [FileAsked::Malformed(_)]));
+            assert_eq!((transcript.sent.len(), transcript.outcome), (0, Outcome::Abort));
+        }
+        Some(Ok(Request { name, form })) => {
+            assert_eq!(transcript.events(), [FileAsked::Request(name.to_vec(), form)]);
+            let offset = usize::try_from(form.offset()).unwrap_or(usize::MAX);
+            let reply = match form {
+                Form::Plain if refuses => vec![],
+                Form::Plain => file,
+                Form::Checked { .. } if refuses => b"-no\n".to_vec(),
+                Form::Checked { .. } if offset > file.len() => b"-too short\n".to_vec(),
+                Form::Checked { .. } => file_reply(&file, offset),
+            };
+            match transcript.outcome {
+                Outcome::Done => assert_eq!(transcript.sent, reply),
+                Outcome::Abort => assert!(refuses && form == Form::Plain),
+                _ => assert!(reply.starts_with(&transcript.sent)),
+            }
+        }
+    }
+});

@@ -1,0 +1,699 @@
+//! `socklab file`, both roles, and every fault a fetch can meet.
+#![cfg(unix)]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use socklab_tests::oracle::file_reply;
+use socklab_tests::program::{DEADLINE, Played, Program, Server, read_all, until};
+
+/// A folder of a test's own, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name =
+            format!("socklab-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).expect("a folder");
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        fs::write(self.path(name), bytes).expect("to write");
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    /// What is in it, sorted.
+    fn list(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).expect("to list");
+        let mut names: Vec<String> = entries
+            .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn server(&self) -> Server {
+        Server::start("file", &["--root", self.0.to_str().expect("a plain name")])
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_u32;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+fn fetch(addr: SocketAddr, name: &[u8], local: &Path, options: &[&str]) -> Program {
+    let remote = [format!("{addr}:").as_bytes(), name].concat();
+    let mut args: Vec<&OsStr> = ["file", "client"].map(OsStr::new).to_vec();
+    args.extend(options.iter().map(OsStr::new));
+    args.extend([OsStr::from_bytes(&remote), local.as_os_str()]);
+    Program::socklab(&args)
+}
+
+/// What a client of the test's own gets for these bytes.
+fn ask(server: &Server, request: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut stream = server.connect();
+    stream.write_all(request)?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).map(|_| reply)
+}
+
+/// Accepts a client, reads its request, and sends this; gives the request and the connection.
+fn answer(played: &Played, reply: &[u8]) -> (Vec<u8>, TcpStream) {
+    let mut stream = played.accept();
+    let mut request = Vec::new();
+    while !request.ends_with(b"\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a request");
+        request.push(byte[0]);
+    }
+    stream.write_all(reply).expect("to send");
+    (request, stream)
+}
+
+#[test]
+fn a_file_comes_over_whole_in_either_form() {
+    let (root, here) = (Folder::new(), Folder::new());
+    let server = root.server();
+    for length in [0, 1, 1023, 1024, 1025, 300_000, 3_000_001] {
+        let file = noise(length);
+        root.write("data", &file);
+        for options in [&["--quiet"][..], &["--quiet", "--plain"], &["--quiet", "--resume"]] {
+            let done = fetch(server.addr, b"data", &here.path("copy"), options).run();
+            assert_eq!((done.success(), done.stderr.as_str()), (&b""[..], ""), "{length}");
+            assert!(here.read("copy") == file, "{length} bytes {options:?}");
+            assert_eq!(here.list(), ["copy"]);
+        }
+    }
+}
+
+#[test]
+fn what_was_done_is_said_on_a_line() {
+    let (root, here) = (Folder::new(), Folder::new());
+    root.write("notes.txt", "123456789");
+    let server = root.server();
+    let done = fetch(server.addr, b"notes.txt", &here.path("n"), &[]).run();
+    assert_eq!(done.success(), b"");
+    assert!(
+        done.stderr.contains("n: 9 bytes, ") && done.stderr.contains("CRC-32 cbf43926 is right")
+    );
+    let plain = fetch(server.addr, b"notes.txt", &here.path("n"), &["--plain"]).run();
+    assert!(plain.stderr.contains("no checksum to check it by"), "{plain:?}");
+    let json = fetch(server.addr, b"notes.txt", &here.path("n"), &["--json"]).run();
+    let text = String::from_utf8_lossy(json.success()).into_owned();
+    assert!(text.contains(r#""event":"file""#) && text.contains(r#""crc32":"cbf43926""#), "{text}");
+    server.process.wait_for(r#""notes.txt" checked, 9 of 9 bytes sent, complete"#);
+    server.process.wait_for(r#""notes.txt" plain, 9 of 9 bytes sent, complete"#);
+    let stdout = fetch(server.addr, b"notes.txt", Path::new("-"), &["--quiet"]).run();
+    assert_eq!(stdout.success(), b"123456789");
+}
+
+#[test]
+fn without_an_address_this_folder_is_served() {
+    let here = Folder::new();
+    here.write("a.txt", "four score");
+    let line = format!("cd '{}' && exec \"$@\"", here.0.display());
+    let run =
+        |args: &[&str]| Program::behind_shell(&line, &[&["file", "client"], args].concat()).run();
+    let done = run(&["a.txt", "b.txt"]);
+    assert_eq!(done.success(), b"");
+    assert!(done.stderr.starts_with("no address given: a built-in file server runs on 127.0.0.1:"));
+    assert_eq!(here.read("b.txt"), b"four score");
+    // Its own name, in this folder.
+    let server = here.server();
+    let sub = Folder::new();
+    let line = format!("cd '{}' && exec \"$@\"", sub.0.display());
+    let remote = format!("{}:./a.txt", server.addr);
+    Program::behind_shell(&line, &["file", "client", &remote]).run().success();
+    assert_eq!(sub.list(), ["a.txt"]);
+}
+
+#[test]
+fn a_trace_shows_every_message_and_the_same_bytes() {
+    let (root, here) = (Folder::new(), Folder::new());
+    let file = noise(200_000);
+    root.write("data", &file);
+    let server = Server::start("file", &["--trace", "--root", root.0.to_str().unwrap()]);
+    let done = fetch(server.addr, b"data", &here.path("d"), &["--trace"]).run();
+    done.success();
+    for text in
+        ["fetch \"data\", checked", "+ a file of 200000 bytes", "bytes of the file", "CRC-32 "]
+    {
+        assert!(done.stderr.contains(text), "{text}: {}", done.stderr);
+        server.process.wait_for(text);
+    }
+    assert!(here.read("d") == file);
+    // A reply is traced as what was asked for, also from some byte on.
+    here.write(".d.part", &file[..150_000]);
+    let done = fetch(server.addr, b"data", &here.path("d"), &["--trace", "--resume"]).run();
+    done.success();
+    assert!(done.stderr.contains("checked, from byte 150000 on"), "{}", done.stderr);
+    assert!(!done.stderr.contains("not a message"), "{}", done.stderr);
+    // A plain file may look like anything.
+    root.write("plus", "+12345678 is no size");
+    let done = fetch(server.addr, b"plus", &here.path("p"), &["--trace", "--plain"]).run();
+    assert!(done.stderr.contains("20 bytes of the file"), "{}", done.stderr);
+}
+
+#[test]
+fn naive_clients_get_their_file() {
+    let root = Folder::new();
+    let file = noise(100_000);
+    root.write("data", &file);
+    let server = root.server();
+    assert!(ask(&server, b"data\n").unwrap() == file);
+    assert!(ask(&server, b"data\r\n").unwrap() == file);
+    // Bare, and then silent.
+    assert!(ask(&server, b"data").unwrap() == file);
+    // Bare, and then half closed.
+    let mut stream = server.connect();
+    stream.write_all(b"data").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert!(read_all(&mut stream) == file);
+    // Byte by byte.
+    let mut stream = server.connect();
+    for byte in b"data\0v1\x0099990\n" {
+        stream.write_all(&[*byte]).unwrap();
+    }
+    assert!(read_all(&mut stream) == file_reply(&file, 99_990));
+    // What comes behind the request is nobody's business, and destroys nothing.
+    let mut stream = server.connect();
+    stream.write_all(&[b"data\n".to_vec(), vec![b'x'; 100_000]].concat()).unwrap();
+    assert!(read_all(&mut stream) == file);
+}
+
+#[test]
+fn names_lead_nowhere_but_to_regular_files_under_the_root() {
+    let (outside, root, here) = (Folder::new(), Folder::new(), Folder::new());
+    outside.write("secret", "secret");
+    root.write("data", "data");
+    fs::create_dir(root.path("sub")).unwrap();
+    symlink(outside.path("secret"), root.path("out")).unwrap();
+    symlink("/etc", root.path("etc")).unwrap();
+    symlink("sub/../data", root.path("in")).unwrap();
+    symlink("loop", root.path("loop")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(root.path("fifo")).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    let _socket = std::os::unix::net::UnixListener::bind(root.path("socket")).unwrap();
+    let up = format!("../{}/secret", outside.0.file_name().unwrap().to_str().unwrap());
+    let absolute = outside.path("secret");
+    let server = root.server();
+    let outside_of = "it is outside of the folder that is served";
+    for (name, why) in [
+        (up.as_bytes(), outside_of),
+        (absolute.as_os_str().as_bytes(), outside_of),
+        (b"/etc/passwd", outside_of),
+        (b"..", outside_of),
+        (b"out", outside_of),
+        (b"etc/passwd", outside_of),
+        (b"sub/../../data", outside_of),
+        (b"sub", "it is a folder"),
+        (b".", "it is a folder"),
+        (b"fifo", "it is not a regular file"),
+        (b"socket", "it is not a regular file"),
+        (b"nope", "no such file"),
+        (b"data/x", "no such file"),
+        (b"\xff\xfe", "no such file"),
+        (b"\x1b[31m\xe2\x80\xae", "no such file"),
+        (b"loop", ""),
+    ] {
+        let failed = fetch(server.addr, name, &here.path("x"), &[]).run();
+        let expected = format!("the server refused: {why}");
+        assert!(failed.failure(1).starts_with(&expected), "{failed:?}");
+        // The plain form has only a reset to say it.
+        let reset = ask(&server, &[name, b"\n"].concat());
+        assert!(reset.is_err(), "{}: {reset:?}", name.escape_ascii());
+        assert_eq!(here.list(), [""; 0]);
+    }
+    for name in ["in", "sub/../data", "./data"] {
+        fetch(server.addr, name.as_bytes(), &here.path("x"), &[]).run().success();
+        assert_eq!(here.read("x"), b"data");
+    }
+    // The log shows names safely.
+    server.process.wait_for(r#""\x1b[31m\u{202e}" checked, refused: no such file"#);
+}
+
+#[test]
+fn a_name_that_is_not_utf8_is_fetched_by_its_bytes() {
+    let (root, here) = (Folder::new(), Folder::new());
+    let name = b"caf\xe9 \x01";
+    if fs::write(root.0.join(OsStr::from_bytes(name)), "latin").is_err() {
+        // A file system that has only Unicode names has none to serve.
+        return;
+    }
+    let server = root.server();
+    fetch(server.addr, name, &here.path("x"), &["-q"]).run().success();
+    assert_eq!(here.read("x"), b"latin");
+}
+
+#[test]
+fn names_no_line_can_say_are_wrong_usage() {
+    let here = Folder::new();
+    let played = Played::new();
+    for name in [vec![b'x'; 5000], b"two\nlines".to_vec(), vec![b'x'; 1020]] {
+        let failed = fetch(played.addr, &name, &here.path("x"), &[]).run();
+        assert!(failed.failure(2).contains("this name cannot be asked for"), "{failed:?}");
+    }
+}
+
+#[test]
+fn what_is_no_request_is_reset_and_the_server_goes_on() {
+    let root = Folder::new();
+    root.write("data", "data");
+    let server = root.server();
+    for request in
+        [&b"\n"[..], &[b'x'; 5000], &vec![b'x'; 1 << 20], b"data\0v2\x000\n", b"\0v1\x000\n"]
+    {
+        let mut stream = server.connect();
+        // It may be reset before all of it has left.
+        let _ = stream.write_all(request);
+        assert!(stream.read(&mut [0; 64]).is_err(), "{}", request.len());
+    }
+    server.process.wait_for("the client broke the protocol: the first 1025 bytes have no newline");
+    assert_eq!(ask(&server, b"data\n").unwrap(), b"data");
+}
+
+#[test]
+fn targets_that_cannot_be_written_are_told_before_anything_is_asked() {
+    let here = Folder::new();
+    fs::create_dir(here.path("sub")).unwrap();
+    here.write("fixed", "old");
+    fs::set_permissions(here.path("fixed"), fs::Permissions::from_mode(0o444)).unwrap();
+    symlink("nowhere", here.path("dangling")).unwrap();
+    let before = here.list();
+    // Nobody accepts: it is not asked.
+    let played = Played::new();
+    for (local, why) in [
+        ("sub", "is a directory"),
+        ("sub/..", "is a directory"),
+        ("fixed", "permission denied"),
+        ("fixed/x", "not a directory"),
+        ("none/x", "no such file or directory"),
+        ("dangling", "no such file or directory"),
+    ] {
+        let failed = fetch(played.addr, b"data", &here.path(local), &[]).run();
+        let line = failed.failure(3);
+        assert!(line.starts_with("cannot write ") && line.ends_with(why), "{local}: {line}");
+    }
+    // A folder nobody may write to, the superuser neither.
+    let failed = fetch(played.addr, b"data", Path::new("/proc/x"), &[]).run();
+    assert!(failed.failure(3).starts_with("cannot write /proc/.x.part: "), "{failed:?}");
+    assert_eq!(here.list(), before);
+}
+
+#[test]
+fn a_read_only_folder_is_told() {
+    let here = Folder::new();
+    fs::set_permissions(&here.0, fs::Permissions::from_mode(0o555)).unwrap();
+    let is_superuser = fs::write(here.path("probe"), "").is_ok();
+    let _ = fs::remove_file(here.path("probe"));
+    let gone = Played::new().addr;
+    let failed = fetch(gone, b"data", &here.path("x"), &[]).run();
+    if is_superuser {
+        // To whom no folder is read-only; and there it is refused.
+        assert!(failed.failure(3).contains("connection refused"), "{failed:?}");
+    } else {
+        assert!(failed.failure(3).ends_with("permission denied"), "{failed:?}");
+    }
+    assert_eq!(here.list(), [""; 0]);
+}
+
+#[test]
+fn a_full_disk_is_one_line_and_leaves_the_old_file() {
+    let (root, here) = (Folder::new(), Folder::new());
+    root.write("data", noise(1 << 20));
+    here.write("copy", "old");
+    let server = root.server();
+    let remote = format!("{}:data", server.addr);
+    let local = here.path("copy");
+    for form in [&[][..], &["--plain"]] {
+        // As far as a program can see, a disk with 128 KiB of room.
+        let args = [&["file", "client", &remote, local.to_str().unwrap()], form].concat();
+        let line = "trap '' XFSZ; ulimit -f 256; exec \"$@\"";
+        let failed = Program::behind_shell(line, &args).run();
+        assert!(failed.failure(3).contains("cannot write "), "{failed:?}");
+        assert!(failed.stderr.contains("file too large"), "{failed:?}");
+        assert_eq!(here.read("copy"), b"old");
+        // Kept to go on from, where that can be.
+        let part = fs::metadata(here.path(".copy.part")).ok();
+        assert_eq!(part.is_some(), form.is_empty(), "{:?}", here.list());
+        let failed = fetch(server.addr, b"data", Path::new("/dev/full"), form).run();
+        let expected = "cannot write /dev/full: no space left on device";
+        assert_eq!(failed.failure(3), expected);
+        let _ = fs::remove_file(here.path(".copy.part"));
+    }
+    fetch(server.addr, b"data", Path::new("/dev/null"), &["-q"]).run().success();
+}
+
+#[test]
+fn an_interrupted_fetch_is_gone_on_with() {
+    let (root, here) = (Folder::new(), Folder::new());
+    let file = noise(500_000);
+    root.write("data", &file);
+    here.write("copy", "old");
+    let played = Played::new();
+    let client = fetch(played.addr, b"data", &here.path("copy"), &[]).start();
+    let (request, stream) = answer(&played, &file_reply(&file, 0)[..200_009]);
+    assert_eq!(request, b"data\0v1\x000\n");
+    drop(stream);
+    let failed = client.finish();
+    let line = failed.failure(1);
+    assert!(
+        line.starts_with(
+            "the server closed the connection after 200000 of 500000 bytes of the file; 200000 bytes are kept in "
+        ) && line.ends_with(".copy.part, --resume goes on from there"),
+        "{line}"
+    );
+    assert_eq!(here.list(), [".copy.part", "copy"]);
+    assert_eq!(here.read("copy"), b"old");
+    // No other server is needed to go on; and only what is missing is sent.
+    let server = root.server();
+    let done = fetch(server.addr, b"data", &here.path("copy"), &["--resume"]).run();
+    done.success();
+    assert!(done.stderr.contains("500000 bytes, 200000 of them there before"), "{done:?}");
+    assert!(here.read("copy") == file);
+    assert_eq!(here.list(), ["copy"]);
+    server.process.wait_for("300000 of 500000 bytes sent from 200000 on, complete");
+}
+
+#[test]
+fn a_resume_that_does_not_fit_is_caught() {
+    let (root, here) = (Folder::new(), Folder::new());
+    let file = noise(50_000);
+    root.write("data", &file);
+    here.write("copy", "old");
+    let server = root.server();
+    // The start of another file.
+    here.write(".copy.part", vec![7; 20_000]);
+    let failed = fetch(server.addr, b"data", &here.path("copy"), &["--resume"]).run();
+    let line = failed.failure(1);
+    assert!(line.contains("what was there before is not the start of this file"), "{line}");
+    assert!(line.contains("all of it is discarded"), "{line}");
+    assert_eq!((here.list(), here.read("copy")), (vec!["copy".to_owned()], b"old".to_vec()));
+    // Longer than the file.
+    here.write(".copy.part", vec![7; 50_001]);
+    let failed = fetch(server.addr, b"data", &here.path("copy"), &["--resume"]).run();
+    assert!(
+        failed.failure(1).contains(
+            "only 50000 bytes, and was asked for from 50001 on; without --resume it is fetched anew"
+        ),
+        "{failed:?}"
+    );
+    // All of it, but for the name.
+    here.write(".copy.part", &file);
+    fetch(server.addr, b"data", &here.path("copy"), &["--resume"]).run().success();
+    assert!(here.read("copy") == file);
+    // Without --resume what is left is dropped.
+    here.write(".copy.part", vec![7; 60_000]);
+    fetch(server.addr, b"data", &here.path("copy"), &[]).run().success();
+    assert_eq!(here.list(), ["copy"]);
+}
+
+#[test]
+fn ctrl_c_keeps_what_has_come() {
+    let here = Folder::new();
+    let file = noise(300_000);
+    for (form, left) in [(&[][..], 1), (&["--plain"], 0)] {
+        let played = Played::new();
+        let client = fetch(played.addr, b"data", &here.path("copy"), form).start();
+        let reply = if left == 0 {
+            file[..100_000].to_vec()
+        } else {
+            file_reply(&file, 0)[..100_009].to_vec()
+        };
+        let (_, _stream) = answer(&played, &reply);
+        let part = here.path(".copy.part");
+        let come =
+            until(DEADLINE, || fs::metadata(&part).ok().filter(|found| found.len() == 100_000));
+        assert!(come.is_some(), "it does not come");
+        client.signal("INT");
+        let failed = client.finish();
+        assert!(failed.failure(1).starts_with("interrupted"), "{failed:?}");
+        assert_eq!(here.list().len(), left);
+        let _ = fs::remove_file(part);
+    }
+}
+
+#[test]
+fn a_byte_that_changes_on_the_way_is_caught() {
+    let (root, here) = (Folder::new(), Folder::new());
+    let file = noise(400_000);
+    root.write("data", &file);
+    here.write("copy", "old");
+    let server = root.server();
+    // Between the two: one bit, somewhere in the body, or in the checksum.
+    for at in [9, 200_000, 400_008, 400_012] {
+        let proxy = Played::new();
+        let client = fetch(proxy.addr, b"data", &here.path("copy"), &[]).start();
+        let mut upstream = server.connect();
+        let mut stream = proxy.accept();
+        let mut request = [0; 10];
+        stream.read_exact(&mut request).unwrap();
+        upstream.write_all(&request).unwrap();
+        let mut reply = read_all(&mut upstream);
+        assert_eq!(reply.len(), 400_013);
+        reply[at] ^= 0x10;
+        stream.write_all(&reply).unwrap();
+        drop(stream);
+        let failed = client.finish();
+        assert!(
+            failed.failure(1).starts_with("the checksum is wrong: the server says "),
+            "{failed:?}"
+        );
+        assert_eq!((here.list(), here.read("copy")), (vec!["copy".to_owned()], b"old".to_vec()));
+    }
+}
+
+#[test]
+fn a_killed_server_leaves_no_half_file_in_either_form() {
+    let (root, here) = (Folder::new(), Folder::new());
+    let big = fs::File::create(root.path("big")).unwrap();
+    // It takes no room on the disk, and far more than sockets hold.
+    big.set_len(1 << 32).unwrap();
+    for form in [&[][..], &["--plain"]] {
+        let server = root.server();
+        // It does not read on: the server is in the middle for as long as it lives.
+        let mut stream = server.connect();
+        let request: &[u8] = if form.is_empty() { b"big\0v1\x000\n" } else { b"big\n" };
+        stream.write_all(request).unwrap();
+        stream.read_exact(&mut [0; 5000]).unwrap();
+        drop(server);
+        let mut sink = std::io::sink();
+        let ended = std::io::copy(&mut stream, &mut sink);
+        assert!(ended.is_err(), "an orderly end in the middle: {ended:?}");
+
+        let server = root.server();
+        let client = fetch(server.addr, b"big", &here.path("copy"), form).start();
+        let part = here.path(".copy.part");
+        let some = until(DEADLINE, || fs::metadata(&part).ok().filter(|found| found.len() > 0));
+        assert!(some.is_some(), "nothing comes");
+        drop(server);
+        let failed = client.finish();
+        assert!(
+            failed.failure(1).starts_with("the server reset the connection after "),
+            "{failed:?}"
+        );
+        assert_eq!(here.list().len(), usize::from(form.is_empty()), "{:?}", here.list());
+        let _ = fs::remove_file(&part);
+    }
+}
+
+#[test]
+fn a_stopped_server_resets_what_it_cannot_finish() {
+    let root = Folder::new();
+    fs::File::create(root.path("big")).unwrap().set_len(1 << 32).unwrap();
+    let server = root.server();
+    let mut stream = server.connect();
+    stream.write_all(b"big\n").unwrap();
+    stream.read_exact(&mut [0; 5000]).unwrap();
+    server.process.signal("TERM");
+    // Twice: without grace.
+    server.process.signal("TERM");
+    assert!(std::io::copy(&mut stream, &mut std::io::sink()).is_err());
+    let stopped = server.process.finish();
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    assert!(stopped.stderr.contains("ended because the server stopped"), "{stopped:?}");
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_sent() {
+    let root = Folder::new();
+    let length = 64 << 20;
+    for form in ["checked", "plain"] {
+        let request: &[u8] = if form == "plain" { b"data\n" } else { b"data\0v1\x000\n" };
+        let begin = |server: &Server| {
+            fs::File::create(root.path("data")).unwrap().set_len(length).unwrap();
+            let mut stream = server.connect();
+            stream.write_all(request).unwrap();
+            stream.read_exact(&mut [0; 9]).unwrap();
+            stream
+        };
+        let server = root.server();
+        // Shorter: a reset, since no more can be said.
+        let mut stream = begin(&server);
+        fs::OpenOptions::new().write(true).open(root.path("data")).unwrap().set_len(1000).unwrap();
+        assert!(std::io::copy(&mut stream, &mut std::io::sink()).is_err());
+        server.process.wait_for("reset: the file has become shorter meanwhile");
+        // Longer: as long as it was.
+        let mut stream = begin(&server);
+        let mut file = fs::OpenOptions::new().append(true).open(root.path("data")).unwrap();
+        file.write_all(b"more").unwrap();
+        let rest = read_all(&mut stream);
+        let crc = if form == "plain" { 0 } else { 4 + 9 };
+        assert_eq!(rest.len() as u64 + 9, length + crc);
+        // Replaced: the old one to its end.
+        let mut stream = begin(&server);
+        root.write("new", b"another file");
+        fs::rename(root.path("new"), root.path("data")).unwrap();
+        assert_eq!(read_all(&mut stream).len() as u64 + 9, length + crc);
+    }
+}
+
+#[test]
+fn servers_of_the_plain_form_are_told_apart_by_a_hint() {
+    let here = Folder::new();
+    let hint = "; if it is a server of the plain form, try --plain";
+    for (reply, sentence) in [
+        (&b""[..], "the server closed the connection without a reply"),
+        (
+            b"four score",
+            "the server broke the protocol: its reply starts with the byte 0x66 ('f'), expected '+' or '-'",
+        ),
+    ] {
+        let played = Played::new();
+        let client = fetch(played.addr, b"data", &here.path("x"), &[]).start();
+        drop(answer(&played, reply));
+        let failed = client.finish();
+        assert_eq!(failed.failure(1), format!("{sentence}{hint}"));
+    }
+    let played = Played::new();
+    let client = fetch(played.addr, b"data", &here.path("x"), &["--timeout", "300ms"]).start();
+    let (_, _stream) = answer(&played, b"");
+    let failed = client.finish();
+    let sentence = "the server sent nothing in time (300ms; --timeout changes that)";
+    assert_eq!(failed.failure(1), format!("{sentence}{hint}"));
+    assert_eq!(here.list(), [""; 0]);
+}
+
+#[test]
+fn what_a_server_says_does_nothing_to_a_terminal() {
+    let here = Folder::new();
+    let played = Played::new();
+    let client = fetch(played.addr, b"data", &here.path("x"), &[]).start();
+    drop(answer(&played, b"-\x1b]0;x\x07\xe2\x80\xae\xff\n"));
+    let failed = client.finish();
+    assert_eq!(failed.failure(1), r"the server refused: \x1b]0;x\x07\u{202e}\xff");
+    // A mebibyte without an end.
+    let played = Played::new();
+    let client = fetch(played.addr, b"data", &here.path("x"), &[]).start();
+    let writer = thread::spawn(move || {
+        let mut stream = played.accept();
+        let _ = stream.write_all(b"-");
+        let _ = stream.write_all(&vec![b'x'; 1 << 20]);
+    });
+    let failed = client.finish();
+    assert!(failed.failure(1).contains("a line is too long"), "{failed:?}");
+    writer.join().unwrap();
+}
+
+#[test]
+fn two_fetches_to_one_place_do_not_mix() {
+    let here = Folder::new();
+    let played = Played::new();
+    let first = fetch(played.addr, b"data", &here.path("copy"), &["-q"]).start();
+    let (_, mut stream) = answer(&played, b"");
+    let second = fetch(played.addr, b"data", &here.path("copy"), &[]).run();
+    assert!(second.failure(3).ends_with("another transfer writes it now"), "{second:?}");
+    stream.write_all(&file_reply(b"four score", 0)).unwrap();
+    drop(stream);
+    first.finish().success();
+    assert_eq!((here.list(), here.read("copy")), (vec!["copy".to_owned()], b"four score".to_vec()));
+}
+
+#[test]
+fn the_new_file_has_the_old_ones_mode_and_a_link_stays_one() {
+    let (root, here) = (Folder::new(), Folder::new());
+    root.write("data", "new");
+    here.write("real", "old");
+    fs::set_permissions(here.path("real"), fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("real", here.path("link")).unwrap();
+    let server = root.server();
+    fetch(server.addr, b"data", &here.path("link"), &["-q"]).run().success();
+    assert_eq!(here.list(), ["link", "real"]);
+    assert!(fs::symlink_metadata(here.path("link")).unwrap().is_symlink());
+    assert_eq!(here.read("real"), b"new");
+    assert_eq!(fs::metadata(here.path("real")).unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn a_slow_client_delays_nobody_and_memory_does_not_grow() {
+    let root = Folder::new();
+    fs::File::create(root.path("big")).unwrap().set_len(8 << 30).unwrap();
+    root.write("small", "small");
+    let server = root.server();
+    // These ask for a lot and read nothing.
+    let slow: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(b"big\0v1\x000\n").unwrap();
+            stream
+        })
+        .collect();
+    // And this one reads as fast as it can.
+    let mut fast = server.connect();
+    fast.write_all(b"big\n").unwrap();
+    let reader = thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 16];
+        while matches!(fast.read(&mut buffer), Ok(1..)) {}
+    });
+    for _ in 0..50 {
+        assert_eq!(ask(&server, b"small\n").unwrap(), b"small");
+    }
+    #[cfg(target_os = "linux")]
+    assert!(server.process.memory("VmHWM") < 64 << 20, "{}", server.process.memory("VmHWM"));
+    drop(slow);
+    drop(server);
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_root_that_cannot_be_served_is_told() {
+    let here = Folder::new();
+    here.write("file", "");
+    for (root, why) in [("none", "no such file or directory"), ("file", "not a directory")] {
+        let root = here.path(root);
+        let failed =
+            Program::socklab(&["file", "server", "0", "--root", root.to_str().unwrap()]).run();
+        let line = failed.failure(3);
+        assert!(line.starts_with("cannot serve the folder ") && line.ends_with(why), "{line}");
+    }
+}
