@@ -436,6 +436,20 @@ mod from_a_pipe {
     }
 
     #[test]
+    fn the_last_words_arrive_although_more_was_said_than_is_heard() {
+        let mut server = Server::of(Program::socklab(&["chat", "server", "0"]).with_stdin());
+        let mut stream = server.connect();
+        // More than fits where nobody reads: a close that leaves it there would be a reset, and this
+        // would fail before the last words are read.
+        SockRef::from(&stream).set_send_buffer_size(4096).unwrap();
+        server.process.feed("one\n");
+        stream.write_all(&b"said early\n".repeat(40_000)).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(server.process.finish().success(), b"said early\n");
+        assert_eq!(read_all(&mut stream), b"one\nBYE\n");
+    }
+
+    #[test]
     fn nasty_text_goes_into_a_pipe_as_it_is() {
         let played = Played::new();
         let process = client("chat", played.addr, &[]).start();
