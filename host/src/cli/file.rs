@@ -263,10 +263,12 @@ fn summary(local: &Path, fetched: &Fetched, seconds: f64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "it is for a person")]
     let rate = (size - resumed) as f64 / seconds / 1e6;
     text += &format!(", {seconds:.1} s, {rate:.1} MB/s");
-    text + &crc.map_or_else(
-        || ", no checksum to check it by".to_owned(),
-        |crc| format!(", CRC-32 {crc:08x} is right"),
-    )
+    text + &match crc {
+        Some(crc) => format!(", CRC-32 {crc:08x} is right"),
+        // All that some servers of the plain form say of a file they do not have.
+        None if size == 0 => ", which may mean that the server has no such file".to_owned(),
+        None => ", no checksum to check it by".to_owned(),
+    }
 }
 
 /// Ctrl-C and SIGTERM while a file is fetched: what has come is put in order first.
