@@ -418,8 +418,12 @@ impl<M: Machine> Client<M> {
                 Ok(0) | Err(nb::Error::Other(_)) => break,
                 Err(nb::Error::WouldBlock) => {
                     let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() || self.poll.poll(&mut self.events, Some(left)).is_err() {
+                    if left.is_zero() {
                         break;
+                    }
+                    match self.poll.poll(&mut self.events, Some(left)) {
+                        Err(e) if e.kind() != io::ErrorKind::Interrupted => break,
+                        _ => {}
                     }
                 }
             }

@@ -237,6 +237,10 @@ impl Keyboard {
     }
 
     fn show(&self, next: Option<Entry>) -> io::Result<Option<Typed>> {
+        if self.kind == Kind::Dumb && matches!(next, Some(Entry::Interrupted | Entry::End)) {
+            // What follows is not to stand behind the prompt.
+            let _ = io::stderr().write_all(b"\n");
+        }
         Ok(match next {
             None => None,
             Some(Entry::Line(line)) => Some(Typed::Line(line)),

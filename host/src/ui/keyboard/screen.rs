@@ -20,6 +20,9 @@ use super::editor::{Edit, Editor};
 /// In front of what is typed when its prompt stands above it.
 const SHORT_PROMPT: &str = "> ";
 
+/// So many columns are left for what is typed, or the prompt stands above.
+const ANSWER: usize = 24;
+
 /// The terminal whose last row is being edited. While it is there, all that the program writes goes
 /// [`above`] that row.
 static SCREEN: Mutex<Option<Screen>> = Mutex::new(None);
@@ -152,7 +155,7 @@ impl Screen {
     /// It is the person's turn.
     pub(super) fn ask(&mut self, prompt: &str) {
         let mut prompt = one_row(prompt);
-        if prompt.width() + SHORT_PROMPT.len() > self.columns() / 2 {
+        if prompt.width() + ANSWER > self.columns() {
             self.put(&format!("\r\x1b[K{prompt}\r\n"));
             prompt = SHORT_PROMPT.into();
         }
