@@ -7,7 +7,9 @@
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
-use socklab_core::wire::{Dissect, Dissected, LINE_BYTES, LineMessage, LineMessages};
+use socklab_core::wire::{
+    Dissect, Dissected, LINE_BYTES, LineMessage, LineMessages, PromptMessage, PromptMessages,
+};
 use socklab_core::{echo, math};
 use socklab_fuzz::byte;
 
@@ -86,5 +88,20 @@ fuzz_target!(|data: &[u8]| {
     dissect::<LineMessages>(bytes, cut(), LINE_BYTES, |line| one.push(text(&line)));
     dissect::<LineMessages>(bytes, whole(), LINE_BYTES, |line| two.push(text(&line)));
     let front = |all: &[Option<Vec<u8>>]| all.iter().map_while(Clone::clone).collect::<Vec<_>>();
+    assert_eq!(front(&one), front(&two));
+
+    // Spaces between messages may come with the one before, or by themselves.
+    let text = |message: &PromptMessage<'_>| match message {
+        PromptMessage::Space(_) => Some(None),
+        PromptMessage::Line(text) => Some(Some((false, text.to_vec()))),
+        PromptMessage::Prompt(text) => Some(Some((true, text.to_vec()))),
+        PromptMessage::TooLong(_) => None,
+    };
+    let (mut one, mut two) = (vec![], vec![]);
+    dissect::<PromptMessages>(bytes, cut(), LINE_BYTES, |message| one.push(text(&message)));
+    dissect::<PromptMessages>(bytes, whole(), LINE_BYTES, |message| two.push(text(&message)));
+    let front = |all: &[Option<Option<_>>]| {
+        all.iter().map_while(Clone::clone).flatten().collect::<Vec<(bool, Vec<u8>)>>()
+    };
     assert_eq!(front(&one), front(&two));
 });

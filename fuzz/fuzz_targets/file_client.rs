@@ -58,7 +58,8 @@ fuzz_target!(|data: &[u8]| {
     }
     assert_eq!(transcript.events(), told);
     assert_eq!(transcript.outcome == Outcome::Done, done);
-    let request = if is_plain { "notes.txt\n".into() } else { format!("notes.txt\0v1\0{offset}\n") };
+    let request =
+        if is_plain { "notes.txt\n".into() } else { format!("notes.txt\0v1\0{offset}\n") };
     assert_eq!(transcript.sent, request.as_bytes());
     // After an end nothing is waited for.
     assert!(end.is_none() || !matches!(transcript.outcome, Outcome::Waiting(_)));
