@@ -11,6 +11,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
@@ -23,6 +24,9 @@ use super::common::{Common, Failure, Listen, Run};
 use crate::file::{self, Client, Fetched, Local, Options, Outcome, Progress, Report, Service};
 use crate::net::{self, Direction, Observer, Target};
 use crate::ui::{Place, Trace, put_text, say};
+
+/// So often a progress bar is drawn: bytes come far more often.
+const REDRAW: Duration = Duration::from_millis(100);
 
 /// Fetch a file: socklab file client HOST:PORT:REMOTE LOCAL
 #[derive(Debug, Args)]
@@ -170,9 +174,13 @@ impl ClientArgs {
             .event(&json!({ "event": "connected", "peer": client.peer().to_string() }))
             .map_err(Failure::stdout)?;
         let bar = self.bar(place.length());
-        let start = std::time::Instant::now();
+        let start = Instant::now();
+        let mut drawn = None::<Instant>;
         let progress = |Progress { got, size }: Progress| {
-            if let Some(bar) = &bar {
+            if let Some(bar) = &bar
+                && drawn.is_none_or(|drawn| drawn.elapsed() >= REDRAW)
+            {
+                drawn = Some(Instant::now());
                 bar.set_length(size.unwrap_or(got));
                 bar.set_position(got);
             }
