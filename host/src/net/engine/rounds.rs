@@ -216,7 +216,6 @@ impl<S: Service> Engine<S> {
         let was_starved = matches!(self.accepting, Accepting::Starved(_));
         for _ in 0..most {
             if self.service.course() != Course::Serve {
-                // Before the last client hears anything: it may tell others that it is over.
                 self.close_listener();
                 return;
             }
@@ -269,6 +268,10 @@ impl<S: Service> Engine<S> {
         let peer = Peer::from(peer);
         log::debug!("{}: connected", SocketAddr::from(peer));
         entry.insert(Slot::new(stream, machine, state, peer, self.now));
+        if self.service.course() != Course::Serve {
+            // Before the last client hears anything: whom it tells must not be let in.
+            self.close_listener();
+        }
         self.turn(key, After::More);
     }
 
