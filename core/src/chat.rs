@@ -121,11 +121,14 @@ impl core::error::Error for Error {}
 #[must_use]
 pub fn says_bye(text: &[u8]) -> bool {
     const BYE: u32 = u32::from_be_bytes(*b"\0bye");
+    /// The bit that a small letter has and its capital has not. Of what else is in words it makes no
+    /// letter.
+    const CASE: u8 = 0x20;
     // The last four bytes of this word, in lower case: of one that is longer the first is not 0.
     let mut word = 0_u32;
     for byte in text {
         if byte.is_ascii_alphanumeric() || !byte.is_ascii() {
-            word = word.wrapping_shl(8) | u32::from(byte.to_ascii_lowercase());
+            word = word.wrapping_shl(8) | u32::from(byte | CASE);
         } else if word == BYE {
             return true;
         } else {
@@ -176,22 +179,23 @@ impl Machine for Chat {
     const MIN_OUTPUT: usize = LINE_BYTES;
 
     fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
-        let (need, next) = match self.state {
-            State::Over => return Ok(Step::idle(Then::Done)),
-            State::Ours => {
-                // Nobody may be there to listen.
-                LineError::unless_read(input.after)?;
-                // As long as one who has left has something to say, so have we: they may have
-                // closed their sending side only, as netcat does.
-                if input.after == After::End(How::Closed) {
-                    self.lines.next(input)?;
-                }
-                return Ok(Step::need(Need::Command));
+        let (need, next) = match (self.state, input.after) {
+            (State::Over, _) => return Ok(Step::idle(Then::Done)),
+            (State::Ours, After::More | After::Silence) => return Ok(Step::need(Need::Command)),
+            // Nobody is there to listen.
+            (State::Ours, After::End(how @ (How::Reset | How::TimedOut))) => {
+                return Err(Error::Left(how));
             }
-            State::Theirs => (Need::Input, State::Ours),
-            State::Both => (Need::Either, State::Both),
+            // As long as one who has left has something to say, so have we: they may have closed
+            // their sending side only, as netcat does.
+            (State::Ours, After::End(How::Closed)) => (Need::Command, State::Ours),
+            (State::Theirs, _) => (Need::Input, State::Ours),
+            (State::Both, _) => (Need::Either, State::Both),
         };
-        let Some(line) = self.lines.next(input)? else { return Ok(Step::need(need)) };
+        let line = match self.lines.next(input)? {
+            Some(line) if self.state != State::Ours => line,
+            _ => return Ok(Step::need(need)),
+        };
         let event = if says_bye(line.text) {
             self.state = State::Over;
             Event::Bye(line.text)
@@ -209,9 +213,11 @@ impl Machine for Chat {
             State::Both => State::Both,
             State::Theirs | State::Over => return Err(Refused::NotNow),
         };
-        let written = put_line(text, output)?;
-        self.state = if says_bye(text) { State::Over } else { next };
-        Ok(written)
+        let written = put_line(text, output);
+        if written.is_ok() {
+            self.state = if says_bye(text) { State::Over } else { next };
+        }
+        written
     }
 }
 

@@ -46,6 +46,18 @@ pub enum After {
     End(How),
 }
 
+impl After {
+    /// How the peer has gone in both directions, or is given up: nobody reads what is sent. One that
+    /// has only closed its sending side still does.
+    #[inline]
+    pub(crate) const fn gone(self) -> Option<How> {
+        match self {
+            Self::End(how @ (How::Reset | How::TimedOut)) => Some(how),
+            _ => None,
+        }
+    }
+}
+
 /// What the peer sent and has not been consumed yet, and what follows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

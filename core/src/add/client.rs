@@ -95,7 +95,7 @@ impl Client {
     }
 
     /// There is no line, for this reason.
-    #[cold]
+    #[inline]
     fn failed(&mut self, e: LineError) -> Result<Step<Event<'static>>, Error> {
         match (self.state, e) {
             (State::Name, LineError::Cut { how: How::Closed | How::Reset, got: 0 })
@@ -122,7 +122,9 @@ impl Machine for Client {
         match self.state {
             State::Ready => {
                 // One that has closed may have answered before it was asked.
-                LineError::unless_read(input.after).map_err(Error::Line)?;
+                if let Some(how) = input.after.gone() {
+                    return Err(Error::Line(LineError::between(how)));
+                }
                 return Ok(Step::need(Need::Command));
             }
             State::Over => return Ok(Step::idle(Then::Done)),
@@ -158,10 +160,12 @@ impl Machine for Client {
         if self.state != State::Ready {
             return Err(Refused::NotNow);
         }
-        let n = introduce(name, number, output)?;
-        self.leaving = !RANGE.contains(&number);
-        self.state = State::Name;
-        Ok(n)
+        let written = introduce(name, number, output);
+        if written.is_ok() {
+            self.leaving = !RANGE.contains(&number);
+            self.state = State::Name;
+        }
+        written
     }
 }
 

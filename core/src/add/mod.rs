@@ -44,7 +44,6 @@ const INTRODUCTION_BYTES: usize = LINE_BYTES + DECIMAL_BYTES;
 /// Writes both lines, or nothing.
 fn introduce(name: &[u8], number: i32, output: &mut [u8]) -> Result<usize, Refused> {
     let n = put_line(name, output)?;
-    let room = output.get_mut(n..).unwrap_or_default();
-    let m = put_decimal(number, room).ok_or(Refused::NoRoom)?;
-    Ok(n.saturating_add(m))
+    let m = output.get_mut(n..).and_then(|room| put_decimal(number, room));
+    Ok(n.wrapping_add(m.ok_or(Refused::NoRoom)?))
 }

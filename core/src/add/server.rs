@@ -93,7 +93,9 @@ impl Machine for Server {
         match self.state {
             State::Ready => {
                 // A client that has only closed its sending side can still read the answer.
-                LineError::unless_read(input.after).map_err(Error::Line)?;
+                if let Some(how) = input.after.gone() {
+                    return Err(Error::Line(LineError::between(how)));
+                }
                 return Ok(Step::need(Need::Command));
             }
             State::Over => return Ok(Step::idle(Then::Done)),
@@ -133,9 +135,11 @@ impl Machine for Server {
         if self.state != State::Ready {
             return Err(Refused::NotNow);
         }
-        let n = introduce(name, number, output)?;
-        self.state = State::Over;
-        Ok(n)
+        let written = introduce(name, number, output);
+        if written.is_ok() {
+            self.state = State::Over;
+        }
+        written
     }
 }
 

@@ -170,15 +170,17 @@ impl Machine for Client {
         if text.len() > ANSWER_MAX {
             return Err(Refused::Invalid);
         }
-        let written = put_line(text, output)?;
-        self.state = match Answer::parse(text) {
-            Answer::Quit => State::Leaving,
-            Answer::Guess(_) => {
-                self.guesses = self.guesses.saturating_add(1);
-                State::Waiting
-            }
-            Answer::Invalid => State::Waiting,
-        };
-        Ok(written)
+        let written = put_line(text, output);
+        if written.is_ok() {
+            self.state = match Answer::parse(text) {
+                Answer::Quit => State::Leaving,
+                Answer::Guess(_) => {
+                    self.guesses = self.guesses.saturating_add(1);
+                    State::Waiting
+                }
+                Answer::Invalid => State::Waiting,
+            };
+        }
+        written
     }
 }

@@ -102,21 +102,19 @@ pub enum Reply {
     Bye,
 }
 
-/// The sentence of each reply. Not constant: that would be a copy wherever it is used.
-static REPLIES: [&str; 4] = [
-    "You are right!",
-    "Sorry, you are wrong.",
-    "Please enter head (H), tail (T) or Q to quit",
-    "Thanks for playing the game. Bye!",
-];
+/// To what is neither `H` nor `T` nor `Q`.
+const INVALID: &str = "Please enter head (H), tail (T) or Q to quit";
 
-/// What people's servers have between the two halves of this sentence is a matter of how they broke
-/// a long line of their source.
-static INVALID: [&str; 2] = ["Please enter head (H), tail (T)", "or Q to quit"];
+/// The two halves of that sentence. What people's servers have between them is a matter of how they
+/// broke a long line of their source.
+static FRONT: [&str; 1] = [INVALID.split_at(INVALID.len() - " or Q to quit".len()).0];
+static BACK: [&str; 1] = [INVALID.split_at(INVALID.len() - "or Q to quit".len()).1];
+
+/// The sentence of each reply. Not constant: that would be a copy wherever it is used.
+static REPLIES: [&str; 4] =
+    ["You are right!", "Sorry, you are wrong.", INVALID, "Thanks for playing the game. Bye!"];
 
 impl Reply {
-    const ALL: [Self; 4] = [Self::Right, Self::Wrong, Self::Invalid, Self::Bye];
-
     /// Its sentence.
     #[must_use]
     pub fn text(self) -> &'static [u8] {
@@ -132,12 +130,16 @@ impl Reply {
     /// The reply whose sentence `text` ends with; anything may stand before it.
     #[must_use]
     pub fn at_end_of(text: &[u8]) -> Option<Self> {
-        let [front, back] = INVALID.each_ref().map(core::slice::from_ref);
-        if let Some((_, text)) = strip_word(text, back) {
-            return strip_word(trim_end(text), front).map(|_| Self::Invalid);
+        if let Some((_, text)) = strip_word(text, &BACK) {
+            return strip_word(trim_end(text), &FRONT).map(|_| Self::Invalid);
         }
-        let (index, _) = strip_word(text, &REPLIES)?;
-        Self::ALL.get(index).copied()
+        match strip_word(text, &REPLIES)? {
+            (0, _) => Some(Self::Right),
+            (1, _) => Some(Self::Wrong),
+            (2, _) => Some(Self::Invalid),
+            (3, _) => Some(Self::Bye),
+            _ => None,
+        }
     }
 }
 

@@ -77,6 +77,7 @@ impl Server {
 }
 
 /// Writes a reply.
+#[inline(never)]
 fn say(reply: Reply, output: &mut [u8]) -> Option<usize> {
     put_ended(reply.text(), b'\n', output)
 }
@@ -123,7 +124,9 @@ impl Machine for Server {
             }
             // A client that has only closed its sending side can still read the reply.
             State::Guessed(_) => {
-                LineError::unless_read(input.after).map_err(Error)?;
+                if let Some(how) = input.after.gone() {
+                    return Err(Error(LineError::between(how)));
+                }
                 Ok(Step::need(Need::Command))
             }
             State::Over => Ok(Step::idle(Then::Done)),

@@ -168,7 +168,8 @@ impl Client {
         }
     }
 
-    #[cold]
+    #[cfg_attr(target_pointer_width = "64", cold)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline)]
     fn starved(&self, bytes: &[u8], after: After) -> Result<Step<Event<'static>>, Error> {
         let After::End(how) = after else {
             // Also once it finishes: what is queued must not have to leave before replies are

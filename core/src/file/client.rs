@@ -6,7 +6,7 @@ use super::{CRC_BYTES, FOUND, Form, REFUSED, Request, SIZE_BYTES, SIZE_MAX};
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{Byte, LINE_BYTES, LineError, Lines};
 
-/// The client's end. 32 bytes, whatever the length of the file.
+/// The client's end. 24 bytes, whatever the length of the file.
 ///
 /// The body comes as events, or the application takes what is [`due`](Machine::due) past the
 /// machine.
@@ -14,27 +14,26 @@ use crate::wire::{Byte, LINE_BYTES, LineError, Lines};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Client {
     state: State,
+    /// The form of the reply.
+    checked: bool,
+    /// For the reason.
+    lines: Lines,
+    /// So many bytes of the file are still to come; before the reply, so many need not come.
+    left: u64,
+    /// So many it has. In the plain form nobody knows: [`SIZE_MAX`].
+    size: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
     #[default]
     Idle,
     /// The checked form's first byte, and the size behind it.
-    Reply {
-        offset: u64,
-    },
-    Reason(Lines),
-    /// So many bytes of the file are still to come.
-    Body {
-        left: u64,
-        /// `None` in the plain form, where nobody knows: `left` counts down from [`SIZE_MAX`].
-        size: Option<u64>,
-    },
-    Crc {
-        size: u64,
-    },
+    Reply,
+    Reason,
+    Body,
+    Crc,
     Over,
 }
 
@@ -68,6 +67,8 @@ pub enum Event<'i> {
 /// Why the file, or a part of it, is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+// Without it the tag has the eight bytes of the sizes' alignment.
+#[repr(u8)]
 pub enum Error {
     /// The reply starts with a byte that is neither `+` nor `-`.
     Tag(u8),
@@ -156,19 +157,16 @@ impl Client {
     /// A client that has not asked for anything yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { state: State::Idle }
+        Self { state: State::Idle, checked: false, lines: Lines::new(), left: 0, size: 0 }
     }
 
     /// More has to come. The stream has not ended, or nothing can be made of how.
     #[cold]
     fn starved(&self, after: After) -> Result<Step<Event<'static>>, Error> {
         let After::End(how) = after else { return Ok(Step::need(Need::Input)) };
+        let (got, size) = (self.size.saturating_sub(self.left), self.size);
         Err(match self.state {
-            State::Body { left, size } => {
-                let got = size.unwrap_or(SIZE_MAX).saturating_sub(left);
-                Error::Cut { how, got, size }
-            }
-            State::Crc { size } => Error::Cut { how, got: size, size: Some(size) },
+            State::Body | State::Crc => Error::Cut { how, got, size: self.checked.then_some(size) },
             _ => Error::NoReply(how),
         })
     }
@@ -176,12 +174,12 @@ impl Client {
     /// So many bytes of the body have come.
     #[inline]
     fn passed(&mut self, n: u64) -> Result<(), Refused> {
-        let State::Body { left, size } = &mut self.state else {
+        if self.state != State::Body {
             return if n == 0 { Ok(()) } else { Err(Refused::Invalid) };
-        };
-        *left = left.checked_sub(n).ok_or(Refused::Invalid)?;
-        if let (0, Some(size)) = (*left, *size) {
-            self.state = State::Crc { size };
+        }
+        self.left = self.left.checked_sub(n).ok_or(Refused::Invalid)?;
+        if self.left == 0 && self.checked {
+            self.state = State::Crc;
         }
         Ok(())
     }
@@ -197,59 +195,59 @@ impl Machine for Client {
 
     fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
         let Input { bytes, after } = input;
-        let (consumed, event, state) = match &mut self.state {
+        let (consumed, event) = match self.state {
             State::Idle => return Ok(Step::need(Need::Command)),
             // The first byte before the other eight: a wrong one is an error however few have come.
-            State::Reply { offset } => {
-                match (bytes, bytes.get(1..).and_then(<[u8]>::first_chunk)) {
-                    ([REFUSED, ..], _) => {
-                        self.state = State::Reason(Lines::new());
-                        return Ok(Step::new(1, 0, Then::Again));
-                    }
-                    ([FOUND, ..], Some(size)) => {
-                        let size = u64::from_be_bytes(*size);
-                        let offset = *offset;
-                        let Some(left) = size.checked_sub(offset).filter(|_| size <= SIZE_MAX)
-                        else {
-                            return Err(Error::Size { size, offset });
-                        };
-                        let state = match left {
-                            0 => State::Crc { size },
-                            _ => State::Body { left, size: Some(size) },
-                        };
-                        (1 + SIZE_BYTES, Event::Found { size }, state)
-                    }
-                    ([] | [FOUND, ..], _) => return self.starved(after),
-                    ([byte, ..], _) => return Err(Error::Tag(*byte)),
+            State::Reply => match (bytes, bytes.get(1..).and_then(<[u8]>::first_chunk)) {
+                ([REFUSED, ..], _) => {
+                    self.state = State::Reason;
+                    return Ok(Step::new(1, 0, Then::Again));
                 }
-            }
-            State::Reason(lines) => match lines.next_or_last(input) {
-                Ok(Some(line)) => (line.bytes, Event::Refused(line.text), State::Over),
-                Ok(None) => return Ok(Step::need(Need::Input)),
-                Err(e) => return Err(Error::Reason(e)),
+                ([FOUND, ..], Some(size)) => {
+                    let (size, offset) = (u64::from_be_bytes(*size), self.left);
+                    if size < offset || size > SIZE_MAX {
+                        return Err(Error::Size { size, offset });
+                    }
+                    self.left = size.wrapping_sub(offset);
+                    self.size = size;
+                    self.state = if size == offset { State::Crc } else { State::Body };
+                    (1 + SIZE_BYTES, Event::Found { size })
+                }
+                ([] | [FOUND, ..], _) => return self.starved(after),
+                ([byte, ..], _) => return Err(Error::Tag(*byte)),
             },
-            State::Body { size: None, .. }
-                if bytes.is_empty() && after == After::End(How::Closed) =>
+            State::Reason => match self.lines.next_or_last(input).map_err(Error::Reason)? {
+                Some(line) => {
+                    self.state = State::Over;
+                    (line.bytes, Event::Refused(line.text))
+                }
+                None => return Ok(Step::need(Need::Input)),
+            },
+            State::Body
+                if !self.checked && bytes.is_empty() && after == After::End(How::Closed) =>
             {
-                (0, Event::Closed, State::Over)
+                self.state = State::Over;
+                (0, Event::Closed)
             }
-            State::Body { left, .. } => {
+            State::Body => {
                 // A `usize` may have 16 bits.
-                let n = usize::try_from(*left).unwrap_or(usize::MAX);
+                let n = usize::try_from(self.left).unwrap_or(usize::MAX);
                 let bytes = bytes.get(..n).unwrap_or(bytes);
                 let n = u64::try_from(bytes.len()).unwrap_or_default();
                 if n == 0 || self.passed(n).is_err() {
                     return self.starved(after);
                 }
-                return Ok(Step::new(bytes.len(), 0, Then::Event(Event::Body(bytes))));
+                (bytes.len(), Event::Body(bytes))
             }
-            State::Crc { .. } => match bytes.first_chunk() {
-                Some(crc) => (CRC_BYTES, Event::Crc(u32::from_be_bytes(*crc)), State::Over),
+            State::Crc => match bytes.first_chunk() {
+                Some(crc) => {
+                    self.state = State::Over;
+                    (CRC_BYTES, Event::Crc(u32::from_be_bytes(*crc)))
+                }
                 None => return self.starved(after),
             },
             State::Over => return Ok(Step::idle(Then::Done)),
         };
-        self.state = state;
         Ok(Step::new(consumed, 0, Then::Event(event)))
     }
 
@@ -259,18 +257,16 @@ impl Machine for Client {
             return Err(Refused::NotNow);
         }
         let written = request.emit(output)?;
-        self.state = match request.form {
-            Form::Plain => State::Body { left: SIZE_MAX, size: None },
-            Form::Checked { offset } => State::Reply { offset },
+        self.checked = request.form != Form::Plain;
+        (self.state, self.left, self.size) = match request.form {
+            Form::Plain => (State::Body, SIZE_MAX, SIZE_MAX),
+            Form::Checked { offset } => (State::Reply, offset, offset),
         };
         Ok(written)
     }
 
     fn due(&self) -> u64 {
-        match self.state {
-            State::Body { left, .. } => left,
-            _ => 0,
-        }
+        if self.state == State::Body { self.left } else { 0 }
     }
 
     fn taken(&mut self, n: u64) -> Result<(), Refused> {

@@ -43,7 +43,7 @@ pub use server::Server;
 use core::fmt;
 
 use crate::machine::Refused;
-use crate::wire::{LINE_BYTES, LINE_MAX, copy, find};
+use crate::wire::{LINE_BYTES, copy, find, split};
 
 /// After so long without another byte a name that has no `\n` counts as complete, in ms.
 pub const SILENCE_MS: u16 = 300;
@@ -76,6 +76,8 @@ const REFUSED: u8 = b'-';
 /// Which of the two forms a request has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+// Without it the tag has the eight bytes of the offset's alignment.
+#[repr(u8)]
 pub enum Form {
     /// The document's: the bytes, and nothing to check them by.
     Plain,
@@ -139,20 +141,18 @@ impl<'r> Request<'r> {
     /// # Errors
     ///
     /// [`Malformed`]; its length is the caller's to check.
+    #[inline(never)]
     pub fn parse(line: &'r [u8]) -> Result<Self, Malformed> {
-        let (name, rest) = match find(0, line) {
-            Some(end) => line.split_at_checked(end).unwrap_or((line, &[])),
-            None => (line, &[][..]),
-        };
+        let (name, rest) = split(0, line).map_or((line, None), |(name, rest)| (name, Some(rest)));
         if name.is_empty() {
             return Err(Malformed::NoName);
         }
         let form = match rest {
-            [] => Form::Plain,
-            [0, b'v', b'1', 0, digits @ ..] => {
+            None => Form::Plain,
+            Some([b'v', b'1', 0, digits @ ..]) => {
                 Form::Checked { offset: offset(digits).ok_or(Malformed::Form)? }
             }
-            _ => return Err(Malformed::Form),
+            Some(_) => return Err(Malformed::Form),
         };
         Ok(Self { name, form })
     }
@@ -162,35 +162,38 @@ impl<'r> Request<'r> {
     /// # Errors
     ///
     /// [`Refused::Invalid`] when no line says it: the name is empty, has a NUL or newline in it or a
-    /// carriage return last, the line would be longer than [`LINE_MAX`], or the offset is beyond
+    /// carriage return last, the line would be longer than [`LINE_MAX`](crate::wire::LINE_MAX), or the offset is beyond
     /// [`SIZE_MAX`]. [`Refused::NoRoom`].
     pub fn emit(&self, output: &mut [u8]) -> Result<usize, Refused> {
         let Self { name, form } = *self;
-        let mut tail = [0; VERSION.len() + DIGITS + 1];
-        let mut length = 0;
+        /// The longest end of a line: what stands between name and digits, these, and the newline.
+        const TAIL: usize = VERSION.len() + DIGITS + 1;
+        let mut tail = [0; TAIL];
+        let [version @ .., end] = &mut tail;
+        *end = b'\n';
+        let mut start = version.len();
         if let Form::Checked { offset } = form {
-            copy(VERSION, &mut tail);
-            let digits = tail.get_mut(VERSION.len()..).unwrap_or_default();
-            length = put_offset(offset, digits).wrapping_add(VERSION.len());
+            start = put_offset(offset, version.get_mut(VERSION.len()..).unwrap_or_default());
+            if let Some(place) = version.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
+                *place = *VERSION;
+            }
         }
+        let tail = tail.get(start..).unwrap_or_default();
         let is_text = find(0, name).or_else(|| find(b'\n', name)).is_none();
-        let all = name.len().saturating_add(length);
+        let all = name.len().saturating_add(tail.len());
         if name.is_empty()
             || !is_text
-            || all > LINE_MAX
+            || all > LINE_BYTES
             || (form == Form::Plain && name.ends_with(b"\r"))
             || form.offset() > SIZE_MAX
         {
             return Err(Refused::Invalid);
         }
-        if let Some(end) = tail.get_mut(length) {
-            *end = b'\n';
-        }
-        let tail = tail.get(..length.wrapping_add(1)).unwrap_or_default();
-        let room = output.get_mut(name.len()..).and_then(|room| room.get_mut(..tail.len()));
-        copy(tail, room.ok_or(Refused::NoRoom)?);
-        copy(name, output);
-        Ok(all.saturating_add(1))
+        let room = output.get_mut(..all).ok_or(Refused::NoRoom)?;
+        let (front, back) = room.split_at_mut_checked(name.len()).ok_or(Refused::NoRoom)?;
+        copy(name, front);
+        copy(tail, back);
+        Ok(all)
     }
 }
 
@@ -208,25 +211,25 @@ fn offset(digits: &[u8]) -> Option<u64> {
     (!digits.is_empty() && value <= SIZE_MAX).then_some(value)
 }
 
-/// Writes an offset in ASCII digits to the front of `room`. Returns how many they are.
+/// Writes an offset in ASCII digits to the end of these. Returns where they start.
 ///
-/// By doubling in decimal (double dabble): a small processor's division of 64 bits is a library
-/// function longer than this machine.
-fn put_offset(offset: u64, room: &mut [u8]) -> usize {
-    let mut digits = [0_u8; DIGITS];
-    for bit in (0..u64::BITS).rev() {
-        let mut carry = u8::from(offset.wrapping_shr(bit) & 1 == 1);
-        for digit in digits.iter_mut().rev() {
-            let doubled = digit.wrapping_add(*digit).wrapping_add(carry);
-            carry = u8::from(doubled > 9);
-            *digit = if doubled > 9 { doubled.wrapping_sub(10) } else { doubled };
+/// A byte at a time, as on paper: a small processor's division of 64 bits is a library function longer
+/// than this machine.
+fn put_offset(offset: u64, digits: &mut [u8]) -> usize {
+    let mut left = offset.to_be_bytes();
+    for (at, digit) in digits.iter_mut().enumerate().rev() {
+        let mut rest = 0;
+        for byte in &mut left {
+            let value = u16::from_be_bytes([rest, *byte]);
+            [_, *byte] = value.wrapping_div(10).to_be_bytes();
+            [_, rest] = value.wrapping_rem(10).to_be_bytes();
+        }
+        *digit = rest.wrapping_add(b'0');
+        if left == [0; 8] {
+            return at;
         }
     }
-    let zeros = digits.iter().take(DIGITS.wrapping_sub(1)).take_while(|digit| **digit == 0).count();
-    for digit in &mut digits {
-        *digit = digit.wrapping_add(b'0');
-    }
-    copy(digits.get(zeros..).unwrap_or_default(), room)
+    0
 }
 
 #[cfg(test)]
@@ -237,6 +240,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::wire::LINE_MAX;
 
     fn line(request: &Request<'_>) -> Result<Vec<u8>, Refused> {
         let mut room = [0; LINE_BYTES];
@@ -269,9 +273,9 @@ mod tests {
         values.extend((0..63).map(|bit| 1_u64 << bit));
         values.extend((0..63).map(|bit| (1_u64 << bit) - 1));
         for value in values {
-            let mut room = [b'x'; DIGITS];
-            let n = put_offset(value, &mut room);
-            let text = room.get(..n).unwrap();
+            let mut room = [0; DIGITS];
+            let start = put_offset(value, &mut room);
+            let text = room.get(start..).unwrap();
             assert_eq!(String::from_utf8_lossy(text), format!("{value}"));
             assert_eq!(offset(text), Some(value));
         }

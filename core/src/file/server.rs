@@ -8,7 +8,7 @@ use super::{
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{LINE_BYTES, Line, LineError, Lines, find, put_line};
 
-/// The server's end of one connection. 24 bytes, whatever the length of the file.
+/// The server's end of one connection. 16 bytes, whatever the length of the file.
 ///
 /// The body is [`owed`](Machine::owed) after [`Command::Send`]. A session that ends while it is must
 /// end with a reset: of the plain form an orderly close says that all is there.
@@ -16,26 +16,22 @@ use crate::wire::{LINE_BYTES, Line, LineError, Lines, find, put_line};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server {
     state: State,
+    /// The form of the request.
+    checked: bool,
+    lines: Lines,
+    /// So much of the body has not been sent; before it begins, so much of the file is not in it.
+    owed: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
-    Request(Lines),
-    Asked(Form),
-    /// So much of the body has not been sent.
-    Body {
-        owed: u64,
-        checked: bool,
-    },
+    #[default]
+    Request,
+    Asked,
+    Body,
     Over,
     Aborted,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self::Request(Lines::new())
-    }
 }
 
 /// What the application can say.
@@ -99,26 +95,21 @@ impl Server {
     /// A server to which nothing has been sent yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { state: State::Request(Lines::new()) }
+        Self { state: State::Request, checked: false, lines: Lines::new(), owed: 0 }
+    }
+
+    /// What came is no request.
+    #[cold]
+    fn malformed(&mut self, e: Malformed, bytes: usize) -> Step<Event<'static>> {
+        self.state = State::Aborted;
+        Step::new(bytes, 0, Then::Event(Event::Malformed(e)))
     }
 }
 
-/// A request that has no newline, if it counts as complete all the same. One with a NUL in it does
-/// not: half an offset is another one.
-fn bare<'i>(input: &Input<'i>) -> Option<Line<'i>> {
-    let Input { bytes, after } = *input;
-    let is_complete = matches!(after, After::Silence | After::End(How::Closed))
-        && !bytes.is_empty()
-        && find(0, bytes).is_none();
-    is_complete.then_some(Line { text: bytes, bytes: bytes.len() })
-}
-
-fn request<'i>(lines: &mut Lines, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
-    match lines.next(input) {
-        // `next` never gives a line where this one does.
-        Ok(None) | Err(LineError::Cut { .. }) if let Some(line) = bare(&input) => Ok(Some(line)),
-        line => line,
-    }
+/// Whether these bytes are a request even without a newline. Those with a NUL in them are not: half an
+/// offset is another one.
+fn is_name(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && find(0, bytes).is_none()
 }
 
 impl Machine for Server {
@@ -130,71 +121,78 @@ impl Machine for Server {
     const MIN_OUTPUT: usize = 1 + LINE_BYTES;
 
     fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
-        let owed = match &mut self.state {
-            State::Request(lines) => {
-                let (bytes, parsed) = match request(lines, input) {
-                    Ok(Some(line)) => (line.bytes, Request::parse(line.text)),
-                    // Nothing that would be complete by itself has come yet.
-                    Ok(None) if input.bytes.is_empty() || find(0, input.bytes).is_some() => {
-                        return Ok(Step::need(Need::Input));
+        let owed = match self.state {
+            State::Request => {
+                let line = match self.lines.next(input) {
+                    Ok(Some(line)) => line,
+                    Err(LineError::TooLong) => return Ok(self.malformed(Malformed::TooLong, 0)),
+                    unfinished => {
+                        let is_name = is_name(input.bytes);
+                        match input.after {
+                            After::Silence | After::End(How::Closed) if is_name => {
+                                Line { text: input.bytes, bytes: input.bytes.len() }
+                            }
+                            _ => {
+                                unfinished.map_err(Error::Request)?;
+                                return Ok(Step::need(if is_name {
+                                    Need::InputOrSilence(SILENCE_MS)
+                                } else {
+                                    Need::Input
+                                }));
+                            }
+                        }
                     }
-                    Ok(None) => return Ok(Step::need(Need::InputOrSilence(SILENCE_MS))),
-                    Err(LineError::TooLong) => (0, Err(Malformed::TooLong)),
-                    Err(cut) => return Err(Error::Request(cut)),
                 };
-                let event = match parsed {
-                    Ok(request) => {
-                        self.state = State::Asked(request.form);
-                        Event::Request(request)
-                    }
-                    Err(e) => {
-                        self.state = State::Aborted;
-                        Event::Malformed(e)
-                    }
+                let request = match Request::parse(line.text) {
+                    Ok(request) => request,
+                    Err(e) => return Ok(self.malformed(e, line.bytes)),
                 };
-                return Ok(Step::new(bytes, 0, Then::Event(event)));
+                self.state = State::Asked;
+                self.checked = request.form != Form::Plain;
+                self.owed = request.form.offset();
+                return Ok(Step::new(line.bytes, 0, Then::Event(Event::Request(request))));
             }
-            State::Asked(_) => 0,
-            State::Body { owed: 0, checked: false } | State::Over => {
+            State::Asked => 0,
+            State::Body if self.checked || self.owed > 0 => self.owed,
+            State::Body | State::Over => {
                 self.state = State::Over;
                 return Ok(Step::idle(Then::Done));
             }
-            State::Body { owed, .. } => *owed,
             State::Aborted => return Ok(Step::idle(Then::Abort)),
         };
-        match input.after {
-            After::End(how @ (How::Reset | How::TimedOut)) => Err(Error::Gone { how, owed }),
-            // A client that has closed its sending side still reads.
-            _ => Ok(Step::need(Need::Command)),
+        match input.after.gone() {
+            Some(how) => Err(Error::Gone { how, owed }),
+            None => Ok(Step::need(Need::Command)),
         }
     }
 
     fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
-        let (written, state) = match (&self.state, command) {
-            (State::Asked(form), Command::Send(size)) => {
-                let owed = size.checked_sub(form.offset()).ok_or(Refused::Invalid)?;
-                let checked = *form != Form::Plain;
+        let (written, state) = match (self.state, command) {
+            (State::Asked, Command::Send(size)) => {
+                let owed = size.checked_sub(self.owed).ok_or(Refused::Invalid)?;
                 let mut written = 0;
-                if checked {
-                    let room = output.first_chunk_mut().ok_or(Refused::NoRoom)?;
-                    let [s0, s1, s2, s3, s4, s5, s6, s7] = size.to_be_bytes();
-                    *room = [FOUND, s0, s1, s2, s3, s4, s5, s6, s7];
+                if self.checked {
+                    let (tag, room) = output.split_first_mut().ok_or(Refused::NoRoom)?;
+                    *room.first_chunk_mut().ok_or(Refused::NoRoom)? = size.to_be_bytes();
+                    *tag = FOUND;
                     written = 1 + SIZE_BYTES;
                 }
                 if size > SIZE_MAX {
                     return Err(Refused::Invalid);
                 }
-                (written, State::Body { owed, checked })
+                self.owed = owed;
+                (written, State::Body)
             }
-            (State::Asked(Form::Plain), Command::Refuse(_))
-            | (State::Asked(_) | State::Body { .. }, Command::Abort) => (0, State::Aborted),
-            (State::Asked(Form::Checked { .. }), Command::Refuse(reason)) => {
+            (State::Asked, Command::Refuse(reason)) if self.checked => {
                 let (tag, line) = output.split_first_mut().ok_or(Refused::NoRoom)?;
                 let written = put_line(reason, line)?;
                 *tag = REFUSED;
-                (written.saturating_add(1), State::Over)
+                (written.wrapping_add(1), State::Over)
             }
-            (State::Body { owed: 0, checked: true }, Command::Check(crc)) => {
+            (State::Asked, Command::Refuse(_)) | (State::Asked | State::Body, Command::Abort) => {
+                (0, State::Aborted)
+            }
+            (State::Body, Command::Check(crc)) if self.checked && self.owed == 0 => {
                 *output.first_chunk_mut().ok_or(Refused::NoRoom)? = crc.to_be_bytes();
                 (CRC_BYTES, State::Over)
             }
@@ -205,21 +203,15 @@ impl Machine for Server {
     }
 
     fn owed(&self) -> u64 {
-        match self.state {
-            State::Body { owed, .. } => owed,
-            _ => 0,
-        }
+        if self.state == State::Body { self.owed } else { 0 }
     }
 
     fn paid(&mut self, n: u64) -> Result<(), Refused> {
-        match &mut self.state {
-            State::Body { owed, .. } => {
-                *owed = owed.checked_sub(n).ok_or(Refused::Invalid)?;
-                Ok(())
-            }
-            _ if n == 0 => Ok(()),
-            _ => Err(Refused::Invalid),
+        if self.state != State::Body {
+            return if n == 0 { Ok(()) } else { Err(Refused::Invalid) };
         }
+        self.owed = self.owed.checked_sub(n).ok_or(Refused::Invalid)?;
+        Ok(())
     }
 }
 

@@ -82,13 +82,6 @@ impl Server {
     pub const fn split(self, split: u8) -> Self {
         Self { first: if split == 0 { u8::MAX } else { split }, ..self }
     }
-
-    /// Writes all of `part`, or nothing.
-    fn put(&mut self, part: &[u8], output: &mut [u8], next: State) -> Step<Event<'static>> {
-        let Some(written) = put(part, output) else { return Step::need(Need::Output) };
-        self.state = next;
-        Step::new(0, written, Then::Again)
-    }
 }
 
 impl Machine for Server {
@@ -101,27 +94,27 @@ impl Machine for Server {
 
     fn step<'i>(&mut self, input: Input<'i>, output: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
         let last = if self.both { State::Waiting } else { State::Over };
-        let (first, rest) =
-            GREETING.split_at_checked(usize::from(self.first)).unwrap_or((GREETING, &[]));
-        match self.state {
-            State::First => {
-                let next = if rest.is_empty() { last } else { State::Boundary };
-                Ok(self.put(first, output, next))
-            }
-            State::Boundary => {
+        let split = GREETING.split_at_checked(usize::from(self.first));
+        let (part, next) = match (self.state, split) {
+            (State::First, Some((first, [_, ..]))) => (first, State::Boundary),
+            (State::First, _) => (&GREETING[..], last),
+            (State::Boundary, _) => {
                 self.state = State::Rest;
-                Ok(Step::idle(Then::Boundary))
+                return Ok(Step::idle(Then::Boundary));
             }
-            State::Rest => Ok(self.put(rest, output, last)),
-            State::Waiting => {
+            (State::Rest, split) => (split.map_or(&[][..], |(_, rest)| rest), last),
+            (State::Waiting, _) => {
                 let Some(line) = self.lines.next(input).map_err(Error)? else {
                     return Ok(Step::need(Need::Input));
                 };
                 self.state = State::Over;
-                Ok(Step::new(line.bytes, 0, Then::Event(Event::Greeting(line.text))))
+                return Ok(Step::new(line.bytes, 0, Then::Event(Event::Greeting(line.text))));
             }
-            State::Over => Ok(Step::idle(Then::Done)),
-        }
+            (State::Over, _) => return Ok(Step::idle(Then::Done)),
+        };
+        let Some(written) = put(part, output) else { return Ok(Step::need(Need::Output)) };
+        self.state = next;
+        Ok(Step::new(0, written, Then::Again))
     }
 
     fn command(&mut self, command: Infallible, _: &mut [u8]) -> Result<usize, Refused> {

@@ -93,7 +93,8 @@ impl Client {
     }
 
     // Out of line: not on the way of a question that is there.
-    #[cold]
+    #[cfg_attr(target_pointer_width = "64", cold)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline)]
     fn starved(&self, input: Input<'_>) -> Result<Step<Event>, Error> {
         let answered = self.answered;
         match (input.bytes, input.after) {

@@ -65,8 +65,15 @@ impl Question {
     #[inline]
     #[must_use]
     pub const fn emit(self) -> [u8; Self::BYTES] {
-        let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (self.a.to_be_bytes(), self.b.to_be_bytes());
+        let [a0, a1, a2, a3, b0, b1, b2, b3] = self.body();
         [Self::TAG, a0, a1, a2, a3, b0, b1, b2, b3]
+    }
+
+    /// Its bytes behind the tag.
+    #[inline]
+    const fn body(self) -> [u8; 8] {
+        let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (self.a.to_be_bytes(), self.b.to_be_bytes());
+        [a0, a1, a2, a3, b0, b1, b2, b3]
     }
 }
 

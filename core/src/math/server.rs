@@ -135,12 +135,13 @@ impl Machine for Server {
         if self.state != State::Ready {
             return Err(Refused::NotNow);
         }
-        let room = output.first_chunk_mut().ok_or(Refused::NoRoom)?;
-        (*room, self.state) = match command {
+        let [tag, body @ ..]: &mut [u8; Question::BYTES] =
+            output.first_chunk_mut().ok_or(Refused::NoRoom)?;
+        (*tag, *body, self.state) = match command {
             Command::Ask(question) => {
-                (question.emit(), State::Waiting { expected: question.sum() })
+                (Question::TAG, question.body(), State::Waiting { expected: question.sum() })
             }
-            Command::Reveal(secret) => (secret.emit(), State::Over),
+            Command::Reveal(secret) => (Secret::TAG, secret.0, State::Over),
         };
         Ok(Question::BYTES)
     }

@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-use super::{Choice, ROUND_BYTES, ROUNDS, Round, Verdict};
+use super::{Choice, ROUND_BYTES, ROUNDS, Round, Verdict, name_in};
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{
-    LINE_BYTES, Line, LineError, Prompts, Said, Unexpected, find, put_ended, will_reply,
+    LINE_BYTES, Line, LineError, Prompts, Said, Unexpected, find, put_ended, split, will_reply,
 };
 
 /// The client's end. 4 bytes.
@@ -133,34 +133,31 @@ impl Machine for Client {
             match self.prompts.next(input, prompts, is_known).map_err(Error::Line)? {
                 Said::Nothing(need) => return Ok(Step::need(need)),
                 Said::Space(n) => return Ok(Step::new(n, 0, Then::Again)),
-                Said::Line(line) => {
-                    if let (State::Waiting(_), Some(at)) = (self.state, no_round(line.text)) {
-                        self.prompts = before;
-                        return Err(Error::Round(at));
-                    }
-                    (line, 0, Event::Line(line.text))
-                }
                 Said::Prompt(prompt) => {
                     self.state = State::Asked;
                     (prompt, 0, Event::Prompt(prompt.text))
                 }
-                Said::Known(known) => {
-                    let State::Waiting(sent) = self.state else {
-                        return Ok(Step::need(Need::Input));
+                Said::Line(line) | Said::Known(line) => {
+                    let heard = match self.state {
+                        State::Waiting(sent) => verdict(line.text, sent),
+                        _ => Ok(None),
                     };
-                    let Some((round, line)) = Round::at_end_of(known.text) else {
-                        return Ok(Step::need(Need::Input));
-                    };
-                    if let Err(e) = check(round, sent) {
-                        self.prompts = before;
-                        return Err(e);
+                    match heard {
+                        Ok(None) => (line, 0, Event::Line(line.text)),
+                        Ok(Some((round, back))) => {
+                            let Some(written) = put_ended(back, b'\n', output) else {
+                                return Ok(Step::need(Need::Output));
+                            };
+                            self.played = self.played.wrapping_add(1);
+                            self.state =
+                                if self.played == ROUNDS { State::Over } else { State::Listening };
+                            (line, written, Event::Round(round))
+                        }
+                        Err(e) => {
+                            self.prompts = before;
+                            return Err(e);
+                        }
                     }
-                    let Some(written) = put_ended(line, b'\n', output) else {
-                        return Ok(Step::need(Need::Output));
-                    };
-                    self.played = self.played.saturating_add(1);
-                    self.state = if self.played == ROUNDS { State::Over } else { State::Listening };
-                    (known, written, Event::Round(round))
                 }
             };
         Ok(Step::new(bytes, written, Then::Event(event)))
@@ -174,41 +171,42 @@ impl Machine for Client {
         if self.state != State::Asked {
             return Err(Refused::NotNow);
         }
-        let name = choice.name().as_bytes();
+        let name = name_in(choice.field());
         let written = put_ended(name, b'\n', output).ok_or(Refused::NoRoom)?;
         self.state = State::Waiting(choice);
         Ok(written)
     }
 }
 
-/// A server whose line contradicts itself, or what it was sent, has not played this game.
-fn check(round: Round, sent: Choice) -> Result<(), Error> {
-    let Round { verdict, player1, player2 } = round;
-    if player1 != sent {
-        Err(Error::Choice { sent, said: player1 })
-    } else if verdict != Verdict::of(player1, player2) {
+/// The round whose line `text` ends with, and that line; `None` when it is another one. A server whose
+/// line contradicts itself, or what it was sent, has not played this game.
+fn verdict(text: &[u8], sent: Choice) -> Result<Option<(Round, &[u8])>, Error> {
+    let Some((round, line)) = Round::at_end_of(text) else {
+        return no_round(text).map_or(Ok(None), |at| Err(Error::Round(at)));
+    };
+    let said = round.player1;
+    if said != sent {
+        Err(Error::Choice { sent, said })
+    } else if round.verdict != Verdict::of(said, round.player2) {
         Err(Error::Verdict(round))
     } else {
-        Ok(())
+        Ok(Some((round, line)))
     }
 }
 
 /// What is wrong with a line that looks like a round's. Anything else is for the person to read.
 fn no_round(text: &[u8]) -> Option<Unexpected> {
-    let second = find(b',', text)?.wrapping_add(1);
-    let choices = text.get(second..)?;
-    let comma = find(b',', choices)?;
-    let third = second.wrapping_add(comma).wrapping_add(1);
-    let player2 = text.get(third..)?;
+    let (_, choices) = split(b',', text)?;
+    let (player1, player2) = split(b',', choices)?;
     if find(b',', player2).is_some() {
         return None;
     }
-    let at = if Choice::parse(choices.get(..comma)?).is_err() {
-        second
+    let wrong = if Choice::parse(player1).is_err() {
+        choices
     } else if Choice::parse(player2).is_err() {
-        third
+        player2
     } else {
-        0
+        text
     };
-    Some(Unexpected::at(text, at))
+    Some(Unexpected::at(text, text.len().wrapping_sub(wrong.len())))
 }

@@ -34,7 +34,7 @@ use core::fmt;
 pub use crate::wire::LineMessages as ClientBytes;
 /// What a server sends, for traces.
 pub use crate::wire::PromptMessages as ServerBytes;
-use crate::wire::{Unexpected, put_ended, strip_word, trim_end, trim_start};
+use crate::wire::{Unexpected, put, strip_word, trim_end, trim_start};
 
 /// The prompt.
 pub const PROMPT: &[u8] = b"Enter (1) Scissor (2) Paper or (3) Stone: ";
@@ -64,12 +64,17 @@ impl Choice {
     /// Its name on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {
+        self.field().get(1..).unwrap_or_default()
+    }
+
+    /// The comma and the name behind it.
+    fn field(self) -> &'static str {
         let index = match self {
             Self::Scissor => 0,
             Self::Paper => 1,
             Self::Stone => 2,
         };
-        NAMES.get(index).copied().unwrap_or_default()
+        FIELDS.get(index).copied().unwrap_or_default()
     }
 
     /// The choice in a line: its name in any case, spaces around it allowed.
@@ -81,20 +86,15 @@ impl Choice {
         let text = trim_end(text);
         let name = trim_start(text);
         let mut most = 0;
-        for (choice, wanted) in Self::ALL.into_iter().zip(NAMES) {
-            let agree = agreement(name, wanted.as_bytes());
+        for (choice, field) in Self::ALL.iter().zip(&FIELDS) {
+            let wanted = name_in(field);
+            let agree = agreement(name, wanted);
             if agree == name.len() && agree == wanted.len() {
-                return Ok(choice);
+                return Ok(*choice);
             }
             most = agree.max(most);
         }
         Err(Unexpected::at(text, text.len().wrapping_sub(name.len()).wrapping_add(most)))
-    }
-
-    /// The choice that `text` ends with, and what stands before it.
-    fn strip(text: &[u8]) -> Option<(Self, &[u8])> {
-        let (index, before) = strip_word(text, &NAMES)?;
-        Some((*Self::ALL.get(index)?, before))
     }
 
     /// Whether it wins against the other.
@@ -109,12 +109,19 @@ impl Choice {
     }
 }
 
-/// The name of each choice. Not constant: that would be a copy wherever it is used.
-static NAMES: [&str; 3] = ["Scissor", "Paper", "Stone"];
+/// The name of each choice, with the comma before it. Not constant: that would be a copy wherever it
+/// is used.
+static FIELDS: [&str; 3] = [",Scissor", ",Paper", ",Stone"];
 
-/// How many bytes at the front of both are the same letters.
-fn agreement(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count()
+/// The name in a field.
+fn name_in(field: &'static str) -> &'static [u8] {
+    field.as_bytes().get(1..).unwrap_or_default()
+}
+
+/// How many bytes at the front of `text` are the letters of `wanted`, in any case.
+fn agreement(text: &[u8], wanted: &[u8]) -> usize {
+    // The case of a letter is one bit.
+    text.iter().zip(wanted).take_while(|(byte, letter)| **byte | 0x20 == **letter | 0x20).count()
 }
 
 impl fmt::Display for Choice {
@@ -139,12 +146,12 @@ impl Verdict {
     /// The verdict on these choices.
     #[must_use]
     pub const fn of(player1: Choice, player2: Choice) -> Self {
-        if player1.beats(player2) {
-            Self::Player1
-        } else if player2.beats(player1) {
-            Self::Player2
-        } else {
-            Self::Draw
+        match (player1, player2) {
+            (Choice::Scissor, Choice::Scissor)
+            | (Choice::Paper, Choice::Paper)
+            | (Choice::Stone, Choice::Stone) => Self::Draw,
+            _ if player1.beats(player2) => Self::Player1,
+            _ => Self::Player2,
         }
     }
 
@@ -158,19 +165,15 @@ impl Verdict {
         };
         VERDICTS.get(index).copied().unwrap_or_default()
     }
-
-    /// The verdict that `text` ends with, and what stands before it.
-    fn strip(text: &[u8]) -> Option<(Self, &[u8])> {
-        const MEANT: [Verdict; 5] =
-            [Verdict::Draw, Verdict::Player1, Verdict::Player2, Verdict::Player1, Verdict::Player2];
-        let (index, before) = strip_word(text, &VERDICTS)?;
-        Some((*MEANT.get(index)?, before))
-    }
 }
 
 /// The words of each verdict, and then those that people's servers have as well.
 static VERDICTS: [&str; 5] =
     ["Draw", "Player1 wins!", "Player2 wins!", "Player1 win!", "Player2 win!"];
+
+/// What they say.
+static SAYING: [Verdict; 5] =
+    [Verdict::Draw, Verdict::Player1, Verdict::Player2, Verdict::Player1, Verdict::Player2];
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -200,23 +203,27 @@ impl Round {
     /// The round whose line `text` ends with, and that line; anything may stand before it.
     #[must_use]
     pub fn at_end_of(text: &[u8]) -> Option<(Self, &[u8])> {
-        let (player2, rest) = Choice::strip(text)?;
-        let (player1, rest) = Choice::strip(rest.strip_suffix(b",")?)?;
-        let (verdict, before) = Verdict::strip(rest.strip_suffix(b",")?)?;
-        Some((Self { verdict, player1, player2 }, text.get(before.len()..)?))
+        let (player2, rest) = strip_word(text, &FIELDS)?;
+        let (player1, rest) = strip_word(rest, &FIELDS)?;
+        let (verdict, before) = strip_word(rest, &VERDICTS)?;
+        let round = Self {
+            verdict: *SAYING.get(verdict)?,
+            player1: *Choice::ALL.get(player1)?,
+            player2: *Choice::ALL.get(player2)?,
+        };
+        Some((round, text.get(before.len()..)?))
     }
 
     /// Writes its line. `None` when there is too little room.
     fn put(self, output: &mut [u8]) -> Option<usize> {
         let Self { verdict, player1, player2 } = self;
         let mut written = 0_usize;
-        for (part, end) in
-            [(verdict.words(), b','), (player1.name(), b','), (player2.name(), b'\n')]
-        {
+        for part in [verdict.words(), player1.field(), player2.field()] {
             let room = output.get_mut(written..)?;
-            written = written.wrapping_add(put_ended(part.as_bytes(), end, room)?);
+            written = written.wrapping_add(put(part.as_bytes(), room)?);
         }
-        Some(written)
+        *output.get_mut(written)? = b'\n';
+        Some(written.wrapping_add(1))
     }
 }
 

@@ -54,6 +54,8 @@ pub enum Event {
 /// Why the game ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+// Without it a small processor shifts its fields into words.
+#[repr(u8)]
 pub enum Error {
     /// No line, or no more of them.
     Line(LineError),
@@ -104,13 +106,12 @@ impl Server {
         };
         let mut line = [0; ROUND_BYTES];
         let length = round.put(&mut line).unwrap_or_default();
-        // Without its newline.
-        let line = line.get(..length.saturating_sub(1)).unwrap_or_default();
-        let agree = text.iter().zip(line).take_while(|(a, b)| a == b).count();
-        if agree < text.len().max(line.len()) {
+        // Its newline is never the same: `text` has none.
+        let agree = text.iter().zip(&line).take_while(|(a, b)| a == b).count();
+        if agree < text.len() || agree.wrapping_add(1) < length {
             return Err(Error::Acknowledgement { at: Unexpected::at(text, agree), round });
         }
-        self.played = self.played.saturating_add(1);
+        self.played = self.played.wrapping_add(1);
         self.state = if self.played == ROUNDS { State::Over } else { State::Ready };
         Ok(Then::Again)
     }
@@ -139,13 +140,11 @@ impl Machine for Server {
                 Ok(Step::new(0, written, Then::Again))
             }
             State::Listening | State::Waiting(_) => {
-                let mut lines = self.lines.clone();
-                let Some(line) = lines.next(input).map_err(Error::Line)? else {
-                    self.lines = lines;
+                let before = self.lines.clone();
+                let Some(line) = self.lines.next(input).map_err(Error::Line)? else {
                     return Ok(Step::need(Need::Input));
                 };
-                let then = self.hear(line.text)?;
-                self.lines = lines;
+                let then = self.hear(line.text).inspect_err(|_| self.lines = before)?;
                 Ok(Step::new(line.bytes, 0, then))
             }
             State::Chosen(_) => {

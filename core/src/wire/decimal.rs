@@ -15,6 +15,7 @@ pub struct Unexpected {
 impl Unexpected {
     /// The byte at this index of `text`, or its end.
     #[must_use]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn at(text: &[u8], index: usize) -> Self {
         Self { at: u16::try_from(index).unwrap_or(u16::MAX), byte: text.get(index).copied() }
     }
@@ -40,30 +41,25 @@ impl fmt::Display for Unexpected {
 /// [`Unexpected`]: the byte that is in the way.
 pub fn decimal(text: &[u8]) -> Result<i32, Unexpected> {
     let text = trim_end(text);
-    let mut rest = trim_start(text);
-    let (mut value, mut negative) = (0_u32, false);
-    if let [sign @ (b'+' | b'-'), tail @ ..] = rest {
-        negative = *sign == b'-';
-        rest = tail;
-    }
-    if rest.is_empty() {
-        return Err(Unexpected::at(text, text.len()));
-    }
-    while let [byte, tail @ ..] = rest {
+    let (digits, negative) = match trim_start(text) {
+        [b'-', digits @ ..] => (digits, true),
+        [b'+', digits @ ..] | digits => (digits, false),
+    };
+    /// What is larger is larger than any [`i32`] with another digit, and this with any fits.
+    const ENOUGH: u32 = 429_496_728;
+    let (mut rest, mut value) = (digits, 0_u32);
+    while let [byte @ b'0'..=b'9', tail @ ..] = rest {
         let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return Err(Unexpected::at(text, text.len().wrapping_sub(rest.len())));
-        }
-        value = value.saturating_mul(10).saturating_add(digit.into());
+        value = value.min(ENOUGH).wrapping_mul(10).wrapping_add(digit.into());
         rest = tail;
     }
-    // To the sign's own limit: that of the negative ones is one further away.
-    let zero = 0_i32;
-    Ok(if negative {
-        zero.saturating_sub_unsigned(value)
-    } else {
-        zero.saturating_add_unsigned(value)
-    })
+    if digits.is_empty() || !rest.is_empty() {
+        return Err(Unexpected::at(text, text.len().wrapping_sub(rest.len())));
+    }
+    // The limit of the negative ones is one further away.
+    let limit = i32::MAX.unsigned_abs().wrapping_add(negative.into());
+    let value = value.min(limit).cast_signed();
+    Ok(if negative { value.wrapping_neg() } else { value })
 }
 
 /// So many bytes an integer takes at the most, with its sign and the line's end.

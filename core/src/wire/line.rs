@@ -22,9 +22,11 @@ pub struct Line<'i> {
 impl<'i> Line<'i> {
     /// The line of which `at` is the end.
     #[inline]
-    fn ending_at(at: usize, bytes: &'i [u8]) -> Self {
-        let text = bytes.get(..at).unwrap_or_default();
-        Self { text: text.strip_suffix(b"\r").unwrap_or(text), bytes: at.wrapping_add(1) }
+    pub(super) fn ending_at(at: usize, bytes: &'i [u8]) -> Self {
+        let (Some([text @ .., b'\r']) | Some(text)) = bytes.get(..at) else {
+            return Self { text: &[], bytes: 0 };
+        };
+        Self { text, bytes: at.wrapping_add(1) }
     }
 }
 
@@ -125,15 +127,6 @@ impl LineError {
     #[must_use]
     pub const fn between(how: How) -> Self {
         Self::Cut { how, got: 0 }
-    }
-
-    /// It is the application's turn, as long as the peer can read what it says: one that has only
-    /// closed its sending side still does.
-    pub(crate) fn unless_read(after: After) -> Result<(), Self> {
-        match after {
-            After::End(how @ (How::Reset | How::TimedOut)) => Err(Self::between(how)),
-            _ => Ok(()),
-        }
     }
 
     /// More of a line may come, of which so many bytes are there; else why none does.

@@ -17,4 +17,4 @@ pub use line::{LINE_BYTES, LINE_MAX, Line, LineError, LineMessage, LineMessages,
 pub(crate) use prompt::will_reply;
 pub use prompt::{PROMPT_SILENCE_MS, PromptMessage, PromptMessages, Prompts, Said};
 pub use text::{Byte, Escaped, Prefix, prefix_of_chars};
-pub(crate) use words::{find, put, put_ended, strip_word, trim, trim_end, trim_start, word};
+pub(crate) use words::{find, put, put_ended, split, strip_word, trim, trim_end, trim_start, word};

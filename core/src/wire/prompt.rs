@@ -63,13 +63,11 @@ impl Prompts {
         let window = input.bytes.get(..LINE_BYTES).unwrap_or(input.bytes);
         let mut at = usize::from(self.looked);
         while let Some(byte) = window.get(at) {
-            let text = window.get(..at).unwrap_or_default();
+            let end = at;
             at = at.wrapping_add(1);
             let front = window.get(..at).unwrap_or_default();
             let said = match *byte {
-                b'\n' => {
-                    Said::Line(Line { text: text.strip_suffix(b"\r").unwrap_or(text), bytes: at })
-                }
+                b'\n' => Said::Line(Line::ending_at(end, window)),
                 b':' if prompts => Said::Prompt(Line { text: front, bytes: at }),
                 _ if is_known(front) => Said::Known(Line { text: front, bytes: at }),
                 _ => continue,
@@ -90,13 +88,16 @@ impl Prompts {
     }
 }
 
-/// It is the turn of a client's application, unless the server is gone: one that has closed and left
-/// nothing to read will not reply.
+/// It is the turn of a client's application, unless the server has gone: one that has closed and left
+/// nothing to read will not reply either.
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) fn will_reply(input: Input<'_>) -> Result<(), LineError> {
-    if input.after == After::End(How::Closed) && trim(input.bytes).is_empty() {
-        return Err(LineError::between(How::Closed));
+    match input.after {
+        After::End(how @ How::Closed) if trim(input.bytes).is_empty() => {
+            Err(LineError::between(how))
+        }
+        after => after.gone().map_or(Ok(()), |how| Err(LineError::between(how))),
     }
-    LineError::unless_read(input.after)
 }
 
 /// Lines and prompts in a stream, for traces.

@@ -16,6 +16,12 @@ pub(crate) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|other| *other == byte)
 }
 
+/// What stands before the first such byte, and what behind it.
+pub(crate) fn split(byte: u8, text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = find(byte, text)?;
+    Some((text.get(..at)?, text.get(at.wrapping_add(1)..)?))
+}
+
 /// Without the ASCII white space in front.
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) fn trim_start(text: &[u8]) -> &[u8] {
@@ -56,23 +62,29 @@ pub(crate) fn word(text: &[u8], words: &[&str]) -> Option<usize> {
 
 /// Writes `text` to the front of `output`. Returns the bytes written, `None` when there is too little
 /// room.
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) fn put(text: &[u8], output: &mut [u8]) -> Option<usize> {
-    (copy(text, output) == text.len()).then_some(text.len())
+    Some(copy(text, output.get_mut(..text.len())?))
 }
 
 /// Writes `text` and the byte that ends it to the front of `output`. Returns the bytes written,
 /// `None` when there is too little room.
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) fn put_ended(text: &[u8], end: u8, output: &mut [u8]) -> Option<usize> {
-    let n = copy(text, output);
-    // No room here also when the text did not fit: then `n` is all there was.
-    *output.get_mut(n)? = end;
-    Some(n.wrapping_add(1))
+    *output.get_mut(text.len())? = end;
+    Some(copy(text, output).wrapping_add(1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_split_at_the_first_such_byte() {
+        assert_eq!(split(b',', b"a,b,c"), Some((&b"a"[..], &b"b,c"[..])));
+        assert_eq!(split(b',', b","), Some((&b""[..], &b""[..])));
+        assert_eq!(split(b',', b"a"), None);
+    }
 
     #[test]
     fn a_word_is_known_by_its_end() {
