@@ -2,20 +2,28 @@
 
 use std::mem::size_of;
 
-use socklab_core::{echo, math};
+use socklab_core::{add, chat, coin, echo, file, guess, hello, math, rps};
 
 /// Module, client, server.
-const SIZES: [(&str, usize, usize); 2] = [
+const SIZES: [(&str, usize, usize); 9] = [
     ("math", size_of::<math::Client>(), size_of::<math::Server>()),
+    ("add", size_of::<add::Client>(), size_of::<add::Server>()),
+    ("file", size_of::<file::Client>(), size_of::<file::Server>()),
     ("echo", size_of::<echo::Client>(), size_of::<echo::Server>()),
+    ("hello", size_of::<hello::Client>(), size_of::<hello::Server>()),
+    ("chat", size_of::<chat::Chat>(), size_of::<chat::Chat>()),
+    ("coin", size_of::<coin::Client>(), size_of::<coin::Server>()),
+    ("guess", size_of::<guess::Client>(), size_of::<guess::Server>()),
+    ("rps", size_of::<rps::Client>(), size_of::<rps::Server>()),
 ];
 
 #[test]
 fn machines_are_as_small_as_promised() {
     assert_eq!(size_of::<math::Client>(), 8);
     assert_eq!(size_of::<math::Server>(), 12);
-    assert!(size_of::<echo::Client>() <= 32);
-    assert!(size_of::<echo::Server>() <= 32);
+    for (module, client, server) in SIZES {
+        assert!(client <= 40 && server <= 40, "{module}: {client} and {server} bytes");
+    }
 }
 
 #[test]
@@ -44,8 +52,9 @@ fn its_flash_is_what_the_proofs_measure() {
         let line = table.lines().find_map(|line| line.strip_prefix(image)?.strip_prefix(" = "));
         line.unwrap_or_else(|| panic!("no budget for {image}")).to_owned()
     };
-    let images =
-        ["math_client", "math_server", "echo_client", "echo_server", "nal_clients", "nal_servers"];
+    let images = small.lines().filter_map(|line| line.split_once(" = ")).map(|(image, _)| image);
+    let images: Vec<&str> = images.filter(|image| *image != "nal").collect();
+    assert!(images.len() > 19, "{images:?}");
     for image in images {
         let (s, z) = (bytes(small, image), bytes(smaller, image));
         let row = format!("| {} | {s} | {z} |", image.replace('_', " "));
@@ -55,18 +64,53 @@ fn its_flash_is_what_the_proofs_measure() {
 
 #[test]
 fn so_do_the_machines_own_words() {
-    // "The client's end. 8 bytes." and the like: the number before the word.
-    for (source, size) in [
-        (include_str!("../../core/src/math/client.rs"), SIZES[0].1),
-        (include_str!("../../core/src/math/server.rs"), SIZES[0].2),
-        (include_str!("../../core/src/echo/client.rs"), SIZES[1].1),
-        (include_str!("../../core/src/echo/server.rs"), SIZES[1].2),
-    ] {
-        let said = source.lines().find_map(|line| {
-            let words: Vec<&str> = line.strip_prefix("/// The ")?.split_whitespace().collect();
-            let at = words.iter().position(|word| word.starts_with("bytes"))?;
-            words.get(at.checked_sub(1)?)?.parse::<usize>().ok()
-        });
-        assert_eq!(said, Some(size));
+    let sources = [
+        [
+            include_str!("../../core/src/math/client.rs"),
+            include_str!("../../core/src/math/server.rs"),
+        ],
+        [
+            include_str!("../../core/src/add/client.rs"),
+            include_str!("../../core/src/add/server.rs"),
+        ],
+        [
+            include_str!("../../core/src/file/client.rs"),
+            include_str!("../../core/src/file/server.rs"),
+        ],
+        [
+            include_str!("../../core/src/echo/client.rs"),
+            include_str!("../../core/src/echo/server.rs"),
+        ],
+        [
+            include_str!("../../core/src/hello/client.rs"),
+            include_str!("../../core/src/hello/server.rs"),
+        ],
+        [include_str!("../../core/src/chat.rs"); 2],
+        [
+            include_str!("../../core/src/coin/client.rs"),
+            include_str!("../../core/src/coin/server.rs"),
+        ],
+        [
+            include_str!("../../core/src/guess/client.rs"),
+            include_str!("../../core/src/guess/server.rs"),
+        ],
+        [
+            include_str!("../../core/src/rps/client.rs"),
+            include_str!("../../core/src/rps/server.rs"),
+        ],
+    ];
+    for ((module, client, server), [one, two]) in SIZES.into_iter().zip(sources) {
+        assert_eq!(said(one), Some(client), "{module} client");
+        assert_eq!(said(two), Some(server), "{module} server");
     }
+}
+
+/// "The client's end. 8 bytes." and the like: the number before the word.
+fn said(source: &str) -> Option<usize> {
+    source.lines().find_map(|line| {
+        let line = line.strip_prefix("/// The ").or_else(|| line.strip_prefix("/// One "))?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let at = words.iter().position(|word| word.starts_with("bytes"))?;
+        words.get(at.checked_sub(1)?)?.parse().ok()
+    })
 }
