@@ -171,14 +171,18 @@ impl Server {
                 Then::Done
             }
             (_, After::More | After::Silence) => Then::Need(need),
-            (State::Payload { length, remaining }, After::End(how)) => {
-                let (got, want) = (whole(length.wrapping_sub(remaining)), whole(length));
-                return Err(Error::Cut(Cut { how, got, want }));
-            }
-            (_, After::End(how)) => {
-                let got = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                // Not even the length may have come: what is known to be wanted are its four bytes.
-                let length = length_of(bytes).map_or(0, |(length, _)| length);
+            (state, After::End(how)) => {
+                let (got, length) = match state {
+                    State::Payload { length, remaining } => {
+                        (whole(length.wrapping_sub(remaining)), length)
+                    }
+                    // Not even the length may have come: what is known to be wanted are its four
+                    // bytes.
+                    State::Header | State::Over => (
+                        u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+                        length_of(bytes).map_or(0, |(length, _)| length),
+                    ),
+                };
                 return Err(Error::Cut(Cut::inside(how, got, whole(length))));
             }
         };
