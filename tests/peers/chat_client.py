@@ -8,15 +8,24 @@ import re
 import socket
 import struct
 import sys
+import time
 
 FAULTS = [
     "", "one-recv", "byte-by-byte", "crlf", "ahead", "leave", "half-close", "reset", "unterminated",
-    "endless-line", "not-utf8",
+    "endless-line", "not-utf8", "spin",
 ]
 
 
 def says_bye(line):
     return re.search(r"\bbye\b", line, re.IGNORECASE) is not None
+
+
+def spin(sock):
+    """What a loop without a look at the end does: reads nothing for ever. Ten seconds here."""
+    print("spinning", flush=True)
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        sock.recv(1024)
 
 
 class Peer:
@@ -32,6 +41,8 @@ class Peer:
             return self.sock.recv(1024).decode().rstrip("\n") or None
         while b"\n" not in self.data:
             piece = self.sock.recv(1024)
+            if not piece and self.fault == "spin":
+                spin(self.sock)
             if not piece:
                 return None
             self.data += piece
@@ -69,7 +80,7 @@ def main():
             if heard is None:
                 sys.exit("the server left without a BYE")
             print(heard)
-            if says_bye(heard):
+            if says_bye(heard) and fault != "spin":
                 return
             if fault == "leave":
                 return

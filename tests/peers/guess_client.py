@@ -8,8 +8,17 @@ import argparse
 import socket
 import struct
 import sys
+import time
 
-FAULTS = ["", "leave", "reset", "windows", "early", "long"]
+FAULTS = ["", "leave", "reset", "windows", "early", "long", "spin"]
+
+
+def spin(conn):
+    """What a loop without a look at the end does: reads nothing for ever. Ten seconds here."""
+    print("spinning", flush=True)
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        conn.recv(1024)
 
 
 def play(args):
@@ -22,6 +31,8 @@ def play(args):
             data = b""
             while b"\n" not in data:
                 piece = conn.recv(1024)
+                if not piece and args.fault == "spin":
+                    spin(conn)
                 if not piece:
                     sys.exit(f"the server left after {data!r}")
                 data += piece
@@ -51,7 +62,7 @@ def play(args):
                     guess = (low + high) // 2
                     text = str(guess)
                 conn.sendall((text + end).encode())
-            elif received in ("WIN", "GAMEOVER"):
+            elif received in ("WIN", "GAMEOVER") and args.fault != "spin":
                 return received
 
 

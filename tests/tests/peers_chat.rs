@@ -118,3 +118,16 @@ fn our_server_names_what_a_students_client_does_wrong() {
     let (ours, _) = with_python_client("hello\n", "not-utf8", &[]);
     assert_eq!(ours.success(), b"\xff\xfe\x1b[31m bye\n");
 }
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_client_that_reads_on_at_the_end_for_ever_keeps_nobody() {
+    let mut server = Server::of(Program::socklab(&["chat", "server", "0"]).with_stdin());
+    server.process.feed("hi\nbye\n");
+    let port = server.addr.port().to_string();
+    let args = ["127.0.0.1", &port, "--say", "hello", "--say", "never", "--fault", "spin"];
+    let mut theirs = Program::peer("chat_client.py", &args).start();
+    theirs.wait_for_stdout("spinning");
+    assert_eq!(server.process.finish().success(), b"hello\n");
+    assert!(theirs.is_running(), "it was to outlive the server");
+}

@@ -229,3 +229,15 @@ fn every_kind_of_rps_client_plays_with_our_server() {
         server.process.wait_for(text);
     }
 }
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_client_that_reads_on_at_the_end_for_ever_keeps_neither_the_others_nor_the_server() {
+    let server = Server::start("guess", &["--number", "50"]);
+    let mut spinning = python_client("guess_client.py", &server, &["--fault", "spin"]).start();
+    spinning.wait_for_stdout("spinning");
+    assert_eq!(stdout(&python_client("guess_client.py", &server, &[]).run()), "WIN\n");
+    server.process.signal("INT");
+    assert_eq!(server.process.finish().code, Some(0));
+    assert!(spinning.is_running(), "it was to outlive the server");
+}
