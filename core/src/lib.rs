@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+//!
+//! [`file`]: mod@file
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -27,6 +27,8 @@
 //! | [`math`], [`add`], [`file`], [`echo`], [`hello`], [`chat`], [`coin`], [`guess`], [`rps`] | a protocol's `Client` and `Service` |
 //! | `cli` | the program, behind the feature `cli` |
 //!
+//! [`file`]: mod@file
+//!
 //! Unix only: waiting goes by file descriptors.
 
 #![cfg(unix)]

@@ -47,7 +47,7 @@ impl Prompts {
     ///
     /// # Errors
     ///
-    /// [`LineError`], with nothing changed. [`LINE_MAX`] holds for all of them.
+    /// [`LineError`], with nothing changed. [`LINE_MAX`](super::LINE_MAX) holds for all of them.
     pub fn next<'i>(
         &mut self,
         input: Input<'i>,
