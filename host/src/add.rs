@@ -2,24 +2,18 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 pub use socklab_core::add::{RANGE, client, server};
 use socklab_core::driver::Next;
 use socklab_core::wire::Escaped;
 
-use crate::net::{self, Course, DEFAULT_TIMEOUT, DialError, Ended, Observer, Target};
-
-/// What a client buffers, in bytes.
-const BUFFER: usize = 2048;
+use crate::net::{self, Course, Ended};
 
 /// Why there is no answer.
 pub type Error = net::Error<client::Error>;
 
 /// A client: introduces itself, learns the server's name and number.
-pub struct Client {
-    inner: net::Client<client::Client>,
-}
+pub type Client = net::Client<client::Client>;
 
 /// What a server answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,36 +25,6 @@ pub struct Answer {
 }
 
 impl Client {
-    /// Connects, waiting 30 s at the most; later it waits for the answer as long.
-    ///
-    /// # Errors
-    ///
-    /// [`DialError`].
-    pub fn connect(target: impl Into<Target>) -> Result<Self, DialError> {
-        Self::connect_with(&target.into(), Some(DEFAULT_TIMEOUT))
-    }
-
-    /// Connects with another timeout; `None` waits for ever.
-    ///
-    /// # Errors
-    ///
-    /// [`DialError`].
-    pub fn connect_with(target: &Target, timeout: Option<Duration>) -> Result<Self, DialError> {
-        let machine = client::Client::new();
-        Ok(Self { inner: net::Client::connect(target, machine, BUFFER, timeout)? })
-    }
-
-    /// Shows every byte to `observer`.
-    #[must_use]
-    pub fn observed(self, observer: Option<Box<dyn Observer>>) -> Self {
-        Self { inner: self.inner.observed(observer) }
-    }
-
-    /// The address that took the connection.
-    pub const fn peer(&self) -> SocketAddr {
-        self.inner.peer()
-    }
-
     /// Introduces itself and waits for the answer. A number out of [`RANGE`] shuts the server
     /// down, and then `None` is the answer.
     ///
@@ -69,10 +33,10 @@ impl Client {
     /// [`Error`], each way of failing with its name; [`net::Error::Refused`] when the name is no
     /// line.
     pub fn introduce(mut self, name: &[u8], number: i32) -> Result<Option<Answer>, Error> {
-        self.inner.command(client::Command::Introduce { name, number })?;
+        self.command(client::Command::Introduce { name, number })?;
         let (mut name, mut answer) = (Vec::new(), None);
         loop {
-            match self.inner.next()? {
+            match self.next()? {
                 Next::Event(client::Event::Name(text)) => name = text.to_vec(),
                 Next::Event(client::Event::Number(number)) => {
                     answer = Some(Answer { name: std::mem::take(&mut name), number });
@@ -177,23 +141,14 @@ pub struct Service {
     options: Options,
     number: i32,
     shut_down: bool,
-    report: Box<dyn FnMut(&Report) + Send>,
 }
 
 impl Service {
-    /// A server with these options. Sessions are logged at level info.
+    /// A server with these options.
     #[must_use]
     pub fn new(options: Options) -> Self {
         let number = options.number.unwrap_or_else(|| fastrand::i32(RANGE));
-        let report = Box::new(|report: &Report| log::info!("{report}"));
-        Self { options, number, shut_down: false, report }
-    }
-
-    /// Tells every session's end to `report` instead of the log.
-    #[must_use]
-    pub fn reporting(mut self, report: impl FnMut(&Report) + Send + 'static) -> Self {
-        self.report = Box::new(report);
-        self
+        Self { options, number, shut_down: false }
     }
 
     /// The server's number.
@@ -206,6 +161,7 @@ impl Service {
 impl net::Service for Service {
     type Machine = server::Server;
     type State = Introduced;
+    type Report = Report;
 
     fn open(&mut self) -> (server::Server, Introduced) {
         (server::Server::new(), Introduced::default())
@@ -233,9 +189,9 @@ impl net::Service for Service {
         &mut self,
         peer: SocketAddr,
         _: &server::Server,
-        client: &Introduced,
+        client: &mut Introduced,
         ended: Ended<server::Error>,
-    ) {
+    ) -> Report {
         let in_range = client.number.is_some_and(|number| RANGE.contains(&number));
         let outcome = match ended {
             Ended::Done if in_range => Outcome::Answered,
@@ -248,6 +204,6 @@ impl net::Service for Service {
             Ended::Stopped => Outcome::Stopped,
         };
         let (name, number) = (self.options.name.clone(), self.number);
-        (self.report)(&Report { peer, client: client.clone(), name, number, outcome });
+        Report { peer, client: std::mem::take(client), name, number, outcome }
     }
 }

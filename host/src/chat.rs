@@ -1,20 +1,15 @@
 //! A conversation in lines, in turns or duplex.
 
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mio::Waker;
-use socklab_core::chat::{Chat, Command, Event};
-pub use socklab_core::chat::{Error as ChatError, says_bye};
+pub use socklab_core::chat::{Chat, Error as ChatError, says_bye};
+use socklab_core::chat::{Command, Event};
 use socklab_core::driver::Next;
 
-use crate::net::{self, Accepted, DEFAULT_TIMEOUT, DialError, Ended, Observer, Target, Wake};
-
-/// What a conversation buffers each way, in bytes: a few lines of the longest kind.
-const BUFFER: usize = 4096;
+use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Target, Wake};
 
 /// Why a conversation ended before anybody said BYE.
 pub type Error = net::Error<ChatError>;
@@ -49,6 +44,14 @@ pub enum Heard {
     YourTurn,
 }
 
+/// With another timeout or an observer, or as the server's side: as the connection below it was
+/// [dialled](net::Client::dial) or [accepted](net::Client::accepted).
+impl From<net::Client<Chat>> for Conversation {
+    fn from(inner: net::Client<Chat>) -> Self {
+        Self { inner }
+    }
+}
+
 impl Conversation {
     /// Connects to a server, waiting 30 s at the most. What the other side says is waited for as
     /// long as it takes.
@@ -57,44 +60,10 @@ impl Conversation {
     ///
     /// [`DialError`].
     pub fn connect(target: impl Into<Target>, duplex: bool) -> Result<Self, DialError> {
-        Self::connect_with(&target.into(), duplex, Some(DEFAULT_TIMEOUT), None)
-    }
-
-    /// Connects with another timeout, and waits for each line at the most for so long. `None`
-    /// waits for ever.
-    ///
-    /// # Errors
-    ///
-    /// [`DialError`].
-    pub fn connect_with(
-        target: &Target,
-        duplex: bool,
-        timeout: Option<Duration>,
-        patience: Option<Duration>,
-    ) -> Result<Self, DialError> {
         let machine = if duplex { Chat::duplex() } else { Chat::client() };
-        let inner = net::Client::connect(target, machine, BUFFER, timeout)?;
-        Ok(Self { inner: inner.patient(patience) })
-    }
-
-    /// The server's side, with a client that has come to a [`Listener`](net::Listener).
-    ///
-    /// # Errors
-    ///
-    /// When the system has no poll to spare.
-    pub fn accepted(
-        accepted: Accepted,
-        duplex: bool,
-        patience: Option<Duration>,
-    ) -> io::Result<Self> {
-        let machine = if duplex { Chat::duplex() } else { Chat::server() };
-        Ok(Self { inner: net::Client::accepted(accepted, machine, BUFFER, patience)? })
-    }
-
-    /// Shows every byte to `observer`.
-    #[must_use]
-    pub fn observed(self, observer: Option<Box<dyn Observer>>) -> Self {
-        Self { inner: self.inner.observed(observer) }
+        let timeout = Some(DEFAULT_TIMEOUT);
+        let inner = net::Client::dial(&target.into(), machine, net::DEFAULT_BUFFER, timeout)?;
+        Ok(inner.patient(None).into())
     }
 
     /// The other side's address.
@@ -232,21 +201,13 @@ const TO_ANYTHING: [&str; 4] = [
 /// hears and nothing else.
 pub struct Service {
     duplex: bool,
-    report: Box<dyn FnMut(&Report) + Send>,
 }
 
 impl Service {
-    /// A bot. Sessions are logged at level info.
+    /// A bot.
     #[must_use]
-    pub fn new(duplex: bool) -> Self {
-        Self { duplex, report: Box::new(|report: &Report| log::info!("{report}")) }
-    }
-
-    /// Tells every session's end to `report` instead of the log.
-    #[must_use]
-    pub fn reporting(mut self, report: impl FnMut(&Report) + Send + 'static) -> Self {
-        self.report = Box::new(report);
-        self
+    pub const fn new(duplex: bool) -> Self {
+        Self { duplex }
     }
 }
 
@@ -263,6 +224,7 @@ pub struct Talk {
 impl net::Service for Service {
     type Machine = Chat;
     type State = Talk;
+    type Report = Report;
 
     fn open(&mut self) -> (Chat, Talk) {
         let machine = if self.duplex { Chat::duplex() } else { Chat::server() };
@@ -294,7 +256,13 @@ impl net::Service for Service {
         Some(Command::Say(b"I have to go. Bye!"))
     }
 
-    fn closed(&mut self, peer: SocketAddr, _: &Chat, talk: &Talk, ended: Ended<ChatError>) {
-        (self.report)(&Report { peer, heard: talk.heard, ended });
+    fn closed(
+        &mut self,
+        peer: SocketAddr,
+        _: &Chat,
+        talk: &mut Talk,
+        ended: Ended<ChatError>,
+    ) -> Report {
+        Report { peer, heard: talk.heard, ended }
     }
 }

@@ -7,7 +7,7 @@
 //! let game = coin::Service::new(coin::Options::default());
 //! let server = Server::bind("127.0.0.1:0", game)?.start()?;
 //!
-//! let mut client = coin::connect(server.local_addr())?;
+//! let mut client = coin::Client::connect(server.local_addr())?;
 //! let mut answers = ["H", "T", "Q"].iter();
 //! loop {
 //!     match client.next()? {
@@ -22,41 +22,19 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use fastrand::Rng;
 pub use socklab_core::coin::client::{Command, Event};
 pub use socklab_core::coin::{Reply, Score, Side, client, server};
 pub use socklab_core::driver::Next;
 
-use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Target};
-
-/// What a client buffers, in bytes: the longest line and more.
-const BUFFER: usize = 4096;
+use crate::net::{self, Ended};
 
 /// A client: told a prompt, it is given an answer.
 pub type Client = net::Client<client::Client>;
 
 /// Why a game ended before its time.
 pub type Error = net::Error<client::Error>;
-
-/// Connects, waiting 30 s at the most; later the client waits for each message as long.
-///
-/// # Errors
-///
-/// [`DialError`].
-pub fn connect(target: impl Into<Target>) -> Result<Client, DialError> {
-    connect_with(&target.into(), Some(DEFAULT_TIMEOUT))
-}
-
-/// Connects with another timeout; `None` waits for ever.
-///
-/// # Errors
-///
-/// [`DialError`].
-pub fn connect_with(target: &Target, timeout: Option<Duration>) -> Result<Client, DialError> {
-    net::Client::connect(target, client::Client::new(), BUFFER, timeout)
-}
 
 /// How a server plays.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,28 +69,21 @@ impl fmt::Display for Report {
 /// The server's side of the game, for a [`net::Server`].
 pub struct Service {
     rng: Rng,
-    report: Box<dyn FnMut(&Report) + Send>,
 }
 
 impl Service {
-    /// A game with these options. Sessions are logged at level info.
+    /// A game with these options.
     #[must_use]
     pub fn new(Options { seed }: Options) -> Self {
         let rng = seed.map_or_else(Rng::new, Rng::with_seed);
-        Self { rng, report: Box::new(|report: &Report| log::info!("{report}")) }
-    }
-
-    /// Tells every session's end to `report` instead of the log.
-    #[must_use]
-    pub fn reporting(mut self, report: impl FnMut(&Report) + Send + 'static) -> Self {
-        self.report = Box::new(report);
-        self
+        Self { rng }
     }
 }
 
 impl net::Service for Service {
     type Machine = server::Server;
     type State = ();
+    type Report = Report;
 
     fn open(&mut self) -> (server::Server, ()) {
         (server::Server::new(), ())
@@ -129,9 +100,9 @@ impl net::Service for Service {
         &mut self,
         peer: SocketAddr,
         machine: &server::Server,
-        (): &(),
+        (): &mut (),
         ended: Ended<server::Error>,
-    ) {
-        (self.report)(&Report { peer, score: machine.score(), ended });
+    ) -> Report {
+        Report { peer, score: machine.score(), ended }
     }
 }

@@ -3,15 +3,14 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use socklab_core::driver::Next;
 pub use socklab_core::echo::{client, server};
 
-use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Observer, Target};
+use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Target};
 
 /// What a client reads at a time when nobody says otherwise, in bytes: the largest that is useful.
-pub const DEFAULT_BUFFER: usize = 65_536;
+pub const BUFFER: usize = 65_536;
 
 /// Why a message or its reply did not get through.
 pub type Error = net::Error<client::Error>;
@@ -27,6 +26,14 @@ pub struct Client {
     partial: Vec<u8>,
 }
 
+/// With another buffer, timeout or observer: as the connection below it was
+/// [dialled](net::Client::dial).
+impl From<net::Client<client::Client>> for Client {
+    fn from(inner: net::Client<client::Client>) -> Self {
+        Self { inner, whole: VecDeque::new(), partial: Vec::new() }
+    }
+}
+
 impl Client {
     /// Connects, waiting 30 s at the most; later it waits for each reply as long.
     ///
@@ -34,29 +41,8 @@ impl Client {
     ///
     /// [`DialError`].
     pub fn connect(target: impl Into<Target>) -> Result<Self, DialError> {
-        Self::connect_with(&target.into(), DEFAULT_BUFFER, Some(DEFAULT_TIMEOUT))
-    }
-
-    /// Connects with another buffer (in bytes, what is read at a time) and timeout; `None` waits
-    /// for ever.
-    ///
-    /// # Errors
-    ///
-    /// [`DialError`].
-    pub fn connect_with(
-        target: &Target,
-        buffer: usize,
-        timeout: Option<Duration>,
-    ) -> Result<Self, DialError> {
         let machine = client::Client::new();
-        let inner = net::Client::connect(target, machine, buffer, timeout)?;
-        Ok(Self { inner, whole: VecDeque::new(), partial: Vec::new() })
-    }
-
-    /// Shows every byte to `observer`.
-    #[must_use]
-    pub fn observed(self, observer: Option<Box<dyn Observer>>) -> Self {
-        Self { inner: self.inner.observed(observer), ..self }
+        net::Client::dial(&target.into(), machine, BUFFER, Some(DEFAULT_TIMEOUT)).map(Self::from)
     }
 
     /// The address that took the connection.
@@ -167,30 +153,8 @@ impl fmt::Display for Report {
 }
 
 /// The server's side of echo, for a [`net::Server`].
-pub struct Service {
-    report: Box<dyn FnMut(&Report) + Send>,
-}
-
-impl Default for Service {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Service {
-    /// An echo. Connections are logged at level info.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { report: Box::new(|report: &Report| log::info!("{report}")) }
-    }
-
-    /// Tells every connection's end to `report` instead of the log.
-    #[must_use]
-    pub fn reporting(mut self, report: impl FnMut(&Report) + Send + 'static) -> Self {
-        self.report = Box::new(report);
-        self
-    }
-}
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Service;
 
 /// What the service counts for each connection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -202,6 +166,7 @@ pub struct Counts {
 impl net::Service for Service {
     type Machine = server::Server;
     type State = Counts;
+    type Report = Report;
 
     const SCRATCH: usize = 65_536;
 
@@ -227,10 +192,10 @@ impl net::Service for Service {
         &mut self,
         peer: SocketAddr,
         _: &server::Server,
-        counts: &Counts,
+        counts: &mut Counts,
         ended: Ended<server::Error>,
-    ) {
+    ) -> Report {
         let Counts { messages, bytes } = *counts;
-        (self.report)(&Report { peer, messages, bytes, ended });
+        Report { peer, messages, bytes, ended }
     }
 }

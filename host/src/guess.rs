@@ -7,7 +7,7 @@
 //! let game = guess::Service::new(guess::Options { number: Some(75), ..Default::default() });
 //! let server = Server::bind("127.0.0.1:0", game)?.start()?;
 //!
-//! let mut client = guess::connect(server.local_addr())?;
+//! let mut client = guess::Client::connect(server.local_addr())?;
 //! let mut bisection = Bisection::default();
 //! let mut is_won = false;
 //! loop {
@@ -27,41 +27,19 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use fastrand::Rng;
 pub use socklab_core::driver::Next;
 pub use socklab_core::guess::client::{Command, Event};
 pub use socklab_core::guess::{GUESSES, Message, NUMBERS, client, server};
 
-use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Target};
-
-/// What a client buffers, in bytes: the longest line and more.
-const BUFFER: usize = 4096;
+use crate::net::{self, Ended};
 
 /// A client: told [`Message::Guess`], it is given a guess.
 pub type Client = net::Client<client::Client>;
 
 /// Why a game ended before its time.
 pub type Error = net::Error<client::Error>;
-
-/// Connects, waiting 30 s at the most; later the client waits for each message as long.
-///
-/// # Errors
-///
-/// [`DialError`].
-pub fn connect(target: impl Into<Target>) -> Result<Client, DialError> {
-    connect_with(&target.into(), Some(DEFAULT_TIMEOUT))
-}
-
-/// Connects with another timeout; `None` waits for ever.
-///
-/// # Errors
-///
-/// [`DialError`].
-pub fn connect_with(target: &Target, timeout: Option<Duration>) -> Result<Client, DialError> {
-    net::Client::connect(target, client::Client::new(), BUFFER, timeout)
-}
 
 /// A player that halves what is left. Five guesses find 31 numbers of the hundred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,22 +113,14 @@ impl fmt::Display for Report {
 pub struct Service {
     rng: Rng,
     options: Options,
-    report: Box<dyn FnMut(&Report) + Send>,
 }
 
 impl Service {
-    /// A game with these options. Sessions are logged at level info.
+    /// A game with these options.
     #[must_use]
     pub fn new(options: Options) -> Self {
         let rng = options.seed.map_or_else(Rng::new, Rng::with_seed);
-        Self { rng, options, report: Box::new(|report: &Report| log::info!("{report}")) }
-    }
-
-    /// Tells every session's end to `report` instead of the log.
-    #[must_use]
-    pub fn reporting(mut self, report: impl FnMut(&Report) + Send + 'static) -> Self {
-        self.report = Box::new(report);
-        self
+        Self { rng, options }
     }
 }
 
@@ -164,6 +134,7 @@ pub struct Session {
 impl net::Service for Service {
     type Machine = server::Server;
     type State = Session;
+    type Report = Report;
 
     fn open(&mut self) -> (server::Server, Session) {
         let number = self.options.number.unwrap_or_else(|| self.rng.i32(NUMBERS));
@@ -184,11 +155,11 @@ impl net::Service for Service {
         &mut self,
         peer: SocketAddr,
         machine: &server::Server,
-        session: &Session,
+        session: &mut Session,
         ended: Ended<server::Error>,
-    ) {
+    ) -> Report {
         let Session { guesses, is_won } = *session;
-        (self.report)(&Report { peer, number: machine.number(), guesses, is_won, ended });
+        Report { peer, number: machine.number(), guesses, is_won, ended }
     }
 }
 

@@ -2,60 +2,20 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use socklab_core::driver::Next;
 pub use socklab_core::hello::{CLIENT_GREETING, SERVER_GREETING, client, server};
 
-use crate::net::{self, Course, DEFAULT_TIMEOUT, DialError, Ended, Observer, Target};
-
-/// What a client buffers, in bytes.
-const BUFFER: usize = 2048;
+use crate::net::{self, Course, Ended};
 
 /// Why nobody was greeted.
 pub type Error = net::Error<client::Error>;
 
-/// A client: takes a greeting, and may give one.
-pub struct Client {
-    inner: net::Client<client::Client>,
-}
+/// A client: takes a greeting, and gives one if its machine is
+/// [`client::Client::both`]; [`dial`](net::Client::dial) takes that one.
+pub type Client = net::Client<client::Client>;
 
 impl Client {
-    /// Connects, waiting 30 s at the most; later it waits for the greeting as long. Greets back
-    /// if `both`.
-    ///
-    /// # Errors
-    ///
-    /// [`DialError`].
-    pub fn connect(target: impl Into<Target>, both: bool) -> Result<Self, DialError> {
-        Self::connect_with(&target.into(), both, Some(DEFAULT_TIMEOUT))
-    }
-
-    /// Connects with another timeout; `None` waits for ever.
-    ///
-    /// # Errors
-    ///
-    /// [`DialError`].
-    pub fn connect_with(
-        target: &Target,
-        both: bool,
-        timeout: Option<Duration>,
-    ) -> Result<Self, DialError> {
-        let machine = if both { client::Client::both() } else { client::Client::new() };
-        Ok(Self { inner: net::Client::connect(target, machine, BUFFER, timeout)? })
-    }
-
-    /// Shows every byte to `observer`.
-    #[must_use]
-    pub fn observed(self, observer: Option<Box<dyn Observer>>) -> Self {
-        Self { inner: self.inner.observed(observer) }
-    }
-
-    /// The address that took the connection.
-    pub const fn peer(&self) -> SocketAddr {
-        self.inner.peer()
-    }
-
     /// Takes the server's greeting, and gives ours if we are to.
     ///
     /// # Errors
@@ -64,7 +24,7 @@ impl Client {
     pub fn greet(mut self) -> Result<Vec<u8>, Error> {
         let mut greeting = Vec::new();
         loop {
-            match self.inner.next()? {
+            match self.next()? {
                 Next::Event(client::Event::Greeting(text)) => greeting = text.to_vec(),
                 Next::Done | Next::Abort => return Ok(greeting),
                 Next::Command | Next::Boundary => {}
@@ -114,22 +74,13 @@ impl fmt::Display for Report {
 pub struct Service {
     options: Options,
     opened: u32,
-    report: Box<dyn FnMut(&Report) + Send>,
 }
 
 impl Service {
-    /// Greetings with these options. Sessions are logged at level info.
+    /// Greetings with these options.
     #[must_use]
-    pub fn new(options: Options) -> Self {
-        let report = Box::new(|report: &Report| log::info!("{report}"));
-        Self { options, opened: 0, report }
-    }
-
-    /// Tells every session's end to `report` instead of the log.
-    #[must_use]
-    pub fn reporting(mut self, report: impl FnMut(&Report) + Send + 'static) -> Self {
-        self.report = Box::new(report);
-        self
+    pub const fn new(options: Options) -> Self {
+        Self { options, opened: 0 }
     }
 }
 
@@ -137,6 +88,7 @@ impl net::Service for Service {
     type Machine = server::Server;
     /// What the client said.
     type State = Option<Vec<u8>>;
+    type Report = Report;
 
     fn open(&mut self) -> (server::Server, Option<Vec<u8>>) {
         self.opened = self.opened.saturating_add(1);
@@ -168,9 +120,9 @@ impl net::Service for Service {
         &mut self,
         peer: SocketAddr,
         _: &server::Server,
-        greeting: &Option<Vec<u8>>,
+        greeting: &mut Option<Vec<u8>>,
         ended: Ended<server::Error>,
-    ) {
-        (self.report)(&Report { peer, greeting: greeting.clone(), ended });
+    ) -> Report {
+        Report { peer, greeting: greeting.take(), ended }
     }
 }

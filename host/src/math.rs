@@ -2,83 +2,33 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use fastrand::Rng;
-use socklab_core::driver::Next;
+pub use socklab_core::driver::Next;
 pub use socklab_core::math::{Question, Secret, client, server};
 
-use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Observer, Target};
-
-/// What a client buffers, in bytes: some hundred messages.
-const BUFFER: usize = 4096;
+use crate::net::{self, Ended};
 
 /// Why a quiz was not solved.
 pub type Error = net::Error<client::Error>;
 
-/// A client of the math quiz.
-pub struct Client {
-    inner: net::Client<client::Client>,
-}
+/// A client of the math quiz: answers by itself, and tells each question and the secret.
+pub type Client = net::Client<client::Client>;
 
 impl Client {
-    /// Connects, waiting 30 s at the most; later it waits for each message as long.
-    ///
-    /// # Errors
-    ///
-    /// [`DialError`].
-    pub fn connect(target: impl Into<Target>) -> Result<Self, DialError> {
-        Self::connect_with(&target.into(), Some(DEFAULT_TIMEOUT))
-    }
-
-    /// Connects with another timeout; `None` waits for ever.
-    ///
-    /// # Errors
-    ///
-    /// [`DialError`].
-    pub fn connect_with(target: &Target, timeout: Option<Duration>) -> Result<Self, DialError> {
-        let machine = client::Client::new();
-        Ok(Self { inner: net::Client::connect(target, machine, BUFFER, timeout)? })
-    }
-
-    /// Shows every byte to `observer`.
-    #[must_use]
-    pub fn observed(self, observer: Option<Box<dyn Observer>>) -> Self {
-        Self { inner: self.inner.observed(observer) }
-    }
-
-    /// The address that took the connection.
-    pub const fn peer(&self) -> SocketAddr {
-        self.inner.peer()
-    }
-
-    /// The next question, which is answered already, or the secret; `None` after that.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`], each way of failing with its name.
-    #[expect(clippy::should_implement_trait, reason = "it fails, and a failure repeats")]
-    pub fn next(&mut self) -> Result<Option<client::Event>, Error> {
-        loop {
-            match self.inner.next()? {
-                Next::Event(event) => return Ok(Some(event)),
-                Next::Done | Next::Abort => return Ok(None),
-                Next::Command | Next::Boundary => {}
-            }
-        }
-    }
-
     /// Answers everything that is asked, for the secret.
     ///
     /// # Errors
     ///
-    /// As [`next`](Self::next).
+    /// [`Error`], each way of failing with its name.
     pub fn solve(mut self) -> Result<Secret, Error> {
         loop {
             match self.next()? {
-                Some(client::Event::Question(_)) => {}
-                Some(client::Event::Secret(secret)) => return Ok(secret),
-                None => return Err(net::Error::Io(std::io::ErrorKind::UnexpectedEof.into())),
+                Next::Event(client::Event::Secret(secret)) => return Ok(secret),
+                Next::Event(client::Event::Question(_)) | Next::Command | Next::Boundary => {}
+                Next::Done | Next::Abort => {
+                    return Err(net::Error::Io(std::io::ErrorKind::UnexpectedEof.into()));
+                }
             }
         }
     }
@@ -156,11 +106,10 @@ pub struct Service {
     options: Options,
     secret: Secret,
     wrong: Option<Outcome>,
-    report: Box<dyn FnMut(&Report) + Send>,
 }
 
 impl Service {
-    /// A quiz with these options. Sessions are logged at level info.
+    /// A quiz with these options.
     #[must_use]
     pub fn new(options: Options) -> Self {
         let mut rng = options.seed.map_or_else(Rng::new, Rng::with_seed);
@@ -168,15 +117,7 @@ impl Service {
             // Letters and digits, so that it can be read aloud and typed.
             std::array::from_fn(|_| u8::try_from(rng.alphanumeric()).unwrap_or(b'0'))
         });
-        let report = Box::new(|report: &Report| log::info!("{report}"));
-        Self { rng, options, secret: Secret(secret), wrong: None, report }
-    }
-
-    /// Tells every session's end to `report` instead of the log.
-    #[must_use]
-    pub fn reporting(mut self, report: impl FnMut(&Report) + Send + 'static) -> Self {
-        self.report = Box::new(report);
-        self
+        Self { rng, options, secret: Secret(secret), wrong: None }
     }
 
     /// The secret.
@@ -196,6 +137,7 @@ pub struct Session {
 impl net::Service for Service {
     type Machine = server::Server;
     type State = Session;
+    type Report = Report;
 
     fn open(&mut self) -> (server::Server, Session) {
         let (fewest, most) = self.options.rounds;
@@ -225,9 +167,9 @@ impl net::Service for Service {
         &mut self,
         peer: SocketAddr,
         machine: &server::Server,
-        session: &Session,
+        session: &mut Session,
         ended: Ended<server::Error>,
-    ) {
+    ) -> Report {
         let outcome = match (ended, self.wrong.take()) {
             (Ended::Done, Some(wrong)) => wrong,
             (Ended::Done, None) => Outcome::Solved,
@@ -235,6 +177,6 @@ impl net::Service for Service {
             (Ended::Stopped, _) => Outcome::Stopped,
         };
         let asked = session.rounds - session.left;
-        (self.report)(&Report { peer, asked, right: machine.right(), outcome });
+        Report { peer, asked, right: machine.right(), outcome }
     }
 }

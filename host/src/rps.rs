@@ -7,7 +7,7 @@
 //! let player2 = rps::Service::new(rps::Options::default());
 //! let server = Server::bind("127.0.0.1:0", player2)?.start()?;
 //!
-//! let mut player1 = rps::connect(server.local_addr())?;
+//! let mut player1 = rps::Client::connect(server.local_addr())?;
 //! let mut tally = rps::Tally::default();
 //! loop {
 //!     match player1.next()? {
@@ -26,48 +26,19 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use fastrand::Rng;
 pub use socklab_core::driver::Next;
 pub use socklab_core::rps::client::{Command, Event};
 pub use socklab_core::rps::{Choice, ROUNDS, Round, Verdict, client, server};
 
-use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Target};
-
-/// What either end buffers, in bytes: the longest line and more.
-pub(crate) const BUFFER: usize = 4096;
+use crate::net::{self, Ended};
 
 /// Player 1: told a prompt, it is given a choice.
 pub type Client = net::Client<client::Client>;
 
 /// Why a game ended before its time.
 pub type Error = net::Error<client::Error>;
-
-/// Connects, waiting 30 s at the most. What the other player does is waited for as long as it
-/// takes.
-///
-/// # Errors
-///
-/// [`DialError`].
-pub fn connect(target: impl Into<Target>) -> Result<Client, DialError> {
-    connect_with(&target.into(), Some(DEFAULT_TIMEOUT), None)
-}
-
-/// Connects with another timeout, and waits for each message at the most for so long. `None` waits
-/// for ever.
-///
-/// # Errors
-///
-/// [`DialError`].
-pub fn connect_with(
-    target: &Target,
-    timeout: Option<Duration>,
-    patience: Option<Duration>,
-) -> Result<Client, DialError> {
-    let client = net::Client::connect(target, client::Client::new(), BUFFER, timeout)?;
-    Ok(client.patient(patience))
-}
 
 /// A choice at random.
 #[must_use]
@@ -137,28 +108,21 @@ pub struct Options {
 /// Player 2 at random, for a [`net::Server`].
 pub struct Service {
     rng: Rng,
-    report: Box<dyn FnMut(&Report) + Send>,
 }
 
 impl Service {
-    /// A game with these options. Sessions are logged at level info.
+    /// A game with these options.
     #[must_use]
     pub fn new(Options { seed }: Options) -> Self {
         let rng = seed.map_or_else(Rng::new, Rng::with_seed);
-        Self { rng, report: Box::new(|report: &Report| log::info!("{report}")) }
-    }
-
-    /// Tells every session's end to `report` instead of the log.
-    #[must_use]
-    pub fn reporting(mut self, report: impl FnMut(&Report) + Send + 'static) -> Self {
-        self.report = Box::new(report);
-        self
+        Self { rng }
     }
 }
 
 impl net::Service for Service {
     type Machine = server::Server;
     type State = Tally;
+    type Report = Report;
 
     fn open(&mut self) -> (server::Server, Tally) {
         (server::Server::new(), Tally::default())
@@ -178,9 +142,9 @@ impl net::Service for Service {
         &mut self,
         peer: SocketAddr,
         _: &server::Server,
-        tally: &Tally,
+        tally: &mut Tally,
         ended: Ended<server::Error>,
-    ) {
-        (self.report)(&Report { peer, tally: *tally, ended });
+    ) -> Report {
+        Report { peer, tally: *tally, ended }
     }
 }

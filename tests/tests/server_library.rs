@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socklab::net::{Limits, Running, Server, Target};
+use socklab::net::{Client, Limits, Running, Server, Target};
 use socklab::{echo, math};
 use socklab_tests::program::{DEADLINE, Played, Server as Program, message, read, until};
 
@@ -26,7 +26,7 @@ fn in_time<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
 }
 
 fn echo_server() -> Running {
-    Server::bind("127.0.0.1:0", echo::Service::new()).unwrap().start().unwrap()
+    Server::bind("127.0.0.1:0", echo::Service).unwrap().start().unwrap()
 }
 
 fn quiz(options: math::Options) -> Running {
@@ -69,7 +69,9 @@ fn one_message_larger_than_all_buffers_and_small_reads() {
     let addr = running.local_addr();
     in_time(move || {
         let target = Target::from(addr);
-        let mut client = echo::Client::connect_with(&target, 100, Some(DEADLINE)).unwrap();
+        let machine = echo::client::Client::new();
+        let client = Client::dial(&target, machine, 100, Some(DEADLINE)).unwrap();
+        let mut client = echo::Client::from(client);
         let long: Vec<u8> = (0..20_000_000_u32).map(|n| b'a' + (n % 23) as u8).collect();
         client.send_message(b"").unwrap();
         client.send_message(&long).unwrap();
@@ -143,7 +145,7 @@ fn math_solve_gets_the_secret_or_the_named_ending() {
     assert_eq!(error.to_string(), "the server closed the connection before it sent any message");
 
     let timeout = Some(Duration::from_millis(200));
-    let client = math::Client::connect_with(&played.addr.into(), timeout).unwrap();
+    let client = math::Client::connect(played.addr).unwrap().patient(timeout);
     let _silent = played.accept();
     let error = in_time(move || client.solve().unwrap_err().to_string());
     assert_eq!(error, "the server sent nothing in time");
@@ -153,9 +155,10 @@ fn math_solve_gets_the_secret_or_the_named_ending() {
 fn a_server_of_the_library_tells_its_sessions() {
     let (report, reports) = mpsc::channel();
     let options = math::Options { rounds: (3, 3), ..Default::default() };
-    let service = math::Service::new(options).reporting(move |r| report.send(*r).unwrap());
+    let service = math::Service::new(options);
     let secret = service.secret();
-    let running = Server::bind("127.0.0.1:0", service).unwrap().start().unwrap();
+    let server = Server::bind("127.0.0.1:0", service).unwrap();
+    let running = server.reporting(move |r| report.send(r).unwrap()).start().unwrap();
     let client = math::Client::connect(running.local_addr()).unwrap();
     assert_eq!(client.solve().unwrap(), secret);
     let told = reports.recv_timeout(DEADLINE).unwrap();
@@ -177,7 +180,7 @@ fn a_stopped_server_has_given_its_address_back() {
     in_time(move || running.stop().unwrap());
     assert!(connect_fails(addr));
     // Nobody else has it, so it can be had.
-    let again = Server::bind(addr, echo::Service::new()).unwrap();
+    let again = Server::bind(addr, echo::Service).unwrap();
     assert_eq!(again.local_addr(), addr);
 }
 
@@ -211,7 +214,7 @@ fn a_stop_waits_for_a_session_as_long_as_the_grace_says() {
 
 #[test]
 fn a_stopper_stops_a_server_that_runs_in_our_own_thread() {
-    let server = Server::bind("127.0.0.1:0", echo::Service::new()).unwrap();
+    let server = Server::bind("127.0.0.1:0", echo::Service).unwrap();
     let (stopper, addr) = (server.stopper(), server.local_addr());
     in_time(move || {
         let stopping = thread::spawn(move || {
@@ -233,7 +236,7 @@ fn a_stopper_stops_a_server_that_runs_in_our_own_thread() {
 fn an_address_in_use_is_an_error_with_a_name() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
-    let error = Server::bind(addr, echo::Service::new()).err().expect("it is taken");
+    let error = Server::bind(addr, echo::Service).err().expect("it is taken");
     assert!(error.to_string().contains("address already in use"), "{error}");
     assert!(std::error::Error::source(&error).is_some());
 }

@@ -64,9 +64,10 @@ fn serve(name: &str) -> ! {
         "threads" => threads::serve(ROUNDS),
         _ => {
             let options = math::Options { rounds: (ROUNDS, ROUNDS), ..Default::default() };
-            let quiz = math::Service::new(options).reporting(|_| {});
+            let quiz = math::Service::new(options);
             let limits = Limits { idle: None, ..Default::default() };
-            let server = Server::bind("127.0.0.1:0", quiz).expect("a free port").limits(limits);
+            let server = Server::bind("127.0.0.1:0", quiz).expect("a free port");
+            let server = server.limits(limits).reporting(|_| {});
             process::ready(server.local_addr());
             server.run().expect("to poll");
         }

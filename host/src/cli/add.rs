@@ -1,13 +1,15 @@
 //! `socklab add`.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
+use socklab_core::add::client::Client;
 use socklab_core::add::{ClientBytes, ServerBytes};
 use socklab_core::wire::LINE_MAX;
 
-use super::common::{Address, Common, Failure, Listen, Run};
-use crate::add::{Client, Options, Outcome, RANGE, Report, Service};
-use crate::net::Target;
+use super::common::{Address, Common, Failure, Listen, Run, keyboard};
+use super::events::{connected, emit, session};
+use crate::add::{Options, Outcome, RANGE, Report, Service};
+use crate::net::{DEFAULT_BUFFER, Target};
 use crate::ui::{Keyboard, Typed, put_text, say};
 
 const PORT: u16 = 12000;
@@ -86,14 +88,14 @@ impl Run for ClientArgs {
 
 /// Asks until there is an answer that can be parsed.
 fn ask<T>(
-    keyboard: &mut Option<Keyboard>,
+    opened: &mut Option<Keyboard>,
     prompt: &str,
     option: &str,
     parse: fn(&str) -> Result<T, String>,
 ) -> Result<T, Failure> {
-    let keyboard = match keyboard {
+    let keyboard = match opened {
         Some(keyboard) => keyboard,
-        None => keyboard.insert(Keyboard::new().map_err(|e| Failure::stdin(&e))?),
+        None => opened.insert(keyboard()?),
     };
     loop {
         keyboard.ask(prompt);
@@ -121,23 +123,23 @@ impl ClientArgs {
         number: i32,
     ) -> Result<(), Failure> {
         let mut output = common.output(self.raw);
-        let client = Client::connect_with(target, common.timeout())?
-            .observed(common.client_trace::<ServerBytes, ClientBytes>());
-        output
-            .event(&json!({ "event": "connected", "peer": client.peer().to_string() }))
-            .map_err(Failure::stdout)?;
+        let client =
+            common.connect::<ServerBytes, ClientBytes, _>(target, Client::new(), DEFAULT_BUFFER)?;
+        connected(&mut output, client.peer())?;
         let Some(answer) = client.introduce(name.as_bytes(), number)? else {
             say("the server closed without an answer: it is shut down");
-            return output.event(&json!({ "event": "shut down" })).map_err(Failure::stdout);
+            return emit(&mut output, || json!({ "event": "shut down" }));
         };
         let sum = i64::from(number) + i64::from(answer.number);
-        let mut event = json!({
-            "event": "answer", "name": name, "number": number, "server_number": answer.number,
-            "sum": sum,
-        });
-        put_text(&mut event, "server_name", &answer.name);
+        emit(&mut output, || {
+            let mut event = json!({
+                "event": "answer", "name": name, "number": number,
+                "server_number": answer.number, "sum": sum,
+            });
+            put_text(&mut event, "server_name", &answer.name);
+            event
+        })?;
         let mut write = || {
-            output.event(&event)?;
             output.piece(format!("{name}: {number}\n").as_bytes())?;
             output.piece(&answer.name)?;
             output.piece(format!(": {}\nsum: {sum}", answer.number).as_bytes())?;
@@ -151,37 +153,31 @@ impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let Self { listen, name, number, keep_running } = self;
         let options = Options { name, number, keep_running };
-        common.serve::<ClientBytes, ServerBytes, _>(&listen, common.limits(), |sessions| {
-            Service::new(options).reporting(move |report| sessions.tell(report, || event(report)))
-        })
+        let service = Service::new(options);
+        common.serve::<ClientBytes, ServerBytes, _>(&listen, common.limits(), service, told)
     }
 }
 
-fn event(report: &Report) -> serde_json::Value {
-    let (outcome, error) = match report.outcome {
+/// What is told of a session.
+fn told(report: &Report) -> Value {
+    let outcome = match report.outcome {
         Outcome::Answered => ("answered", None),
         Outcome::ShutDown => ("shut down", None),
         Outcome::OutOfRange => ("out of range", None),
         Outcome::Failed(e) => ("failed", Some(e.to_string())),
         Outcome::Stopped => ("stopped", None),
     };
-    let mut event = json!({
-        "event": "session", "peer": report.peer.to_string(), "outcome": outcome,
-        "server_name": report.name, "server_number": report.number,
-    });
+    let mut details = json!({ "server_name": report.name, "server_number": report.number });
     if let Some(name) = &report.client.name {
-        put_text(&mut event, "name", name);
+        put_text(&mut details, "name", name);
     }
     if let Some(number) = report.client.number {
-        event["number"] = number.into();
+        details["number"] = number.into();
     }
     if let (Outcome::Answered, Some(sum)) = (report.outcome, report.sum()) {
-        event["sum"] = sum.into();
+        details["sum"] = sum.into();
     }
-    if let Some(error) = error {
-        event["error"] = error.into();
-    }
-    event
+    session(report.peer, details, outcome)
 }
 
 #[cfg(test)]

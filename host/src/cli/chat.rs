@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use socklab_core::chat::{ClientBytes, ServerBytes};
 use socklab_core::machine::Refused;
 
-use super::common::{Address, Common, Failure, Listen, Run};
-use crate::chat::{Conversation, Heard, Service, says_bye};
-use crate::net::{self, Listener};
-use crate::ui::{Keyboard, Output, Typed, put_text, say};
+use super::common::{Address, Common, Failure, Listen, Run, keyboard};
+use super::events::{connected, emit, text_event};
+use crate::chat::{Chat, Conversation, Heard, Service, says_bye};
+use crate::net::{self, DEFAULT_BUFFER, Listener};
+use crate::ui::{Keyboard, Output, Typed, say};
 
 const PORT: u16 = 12345;
 
@@ -54,13 +55,12 @@ impl Run for ClientArgs {
         let Self { address, manner } = self;
         let service = || Service::new(manner.duplex);
         common.dial(&address, PORT, "chat", service, |target| {
-            let (timeout, patience) = (common.timeout(), common.patience());
-            let conversation =
-                Conversation::connect_with(target, manner.duplex, timeout, patience)?
-                    .observed(common.client_trace::<ServerBytes, ClientBytes>());
-            let keyboard = Keyboard::new().map_err(|e| Failure::stdin(&e))?;
             let mut output = common.output(manner.raw);
-            talk(conversation, &keyboard, &mut output).map(|_| ())
+            let machine = if manner.duplex { Chat::duplex() } else { Chat::client() };
+            let client = common
+                .connect::<ServerBytes, ClientBytes, _>(target, machine, DEFAULT_BUFFER)?
+                .patient(common.patience());
+            talk(client.into(), &keyboard()?, &mut output).map(|_| ())
         })
     }
 }
@@ -69,26 +69,25 @@ impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let Self { listen, forever, manner } = self;
         // Before the address is printed: whoever reads it may send a signal at once.
-        let keyboard = Keyboard::new().map_err(|e| Failure::stdin(&e))?;
+        let keyboard = keyboard()?;
         let mut output = common.output(manner.raw);
         let mut listener = Listener::bind(listen.addrs())?;
         let addr = listener.local_addr();
         say(format_args!("listening on {addr}"));
-        event(&mut output, || json!({ "event": "listening", "address": addr.to_string() }))?;
+        emit(&mut output, || json!({ "event": "listening", "address": addr.to_string() }))?;
         loop {
             let Some(accepted) = accept(&mut listener, &keyboard)? else { return Ok(()) };
             let peer = accepted.peer();
-            let conversation = Conversation::accepted(accepted, manner.duplex, common.patience())
-                .map_err(|e| Failure::System(format!("cannot wait for the network: {e}")))?
-                .observed(common.client_trace::<ClientBytes, ServerBytes>());
-            match talk(conversation, &keyboard, &mut output) {
+            let machine = if manner.duplex { Chat::duplex() } else { Chat::server() };
+            let client = common.accepted::<ClientBytes, ServerBytes, _>(accepted, machine)?;
+            match talk(client.into(), &keyboard, &mut output) {
                 Ok(Ending::Bye) if forever => {}
                 // A server that is stopped has done what it was asked.
                 Ok(_) | Err(Failure::Interrupted) => return Ok(()),
                 Err(Failure::Peer(text)) if forever => {
                     say(format_args!("{peer}: {text}"));
                     let failed = || json!({ "event": "failed", "message": text });
-                    event(&mut output, failed)?;
+                    emit(&mut output, failed)?;
                 }
                 Err(e) => return Err(e),
             }
@@ -137,7 +136,7 @@ fn talk(
 ) -> Result<Ending, Failure> {
     let peer = conversation.peer();
     keyboard.wake(conversation.waker());
-    event(output, || json!({ "event": "connected", "peer": peer.to_string() }))?;
+    connected(output, peer)?;
     if keyboard.is_terminal() {
         say(format_args!("you talk with {peer}; the word BYE ends it, and so does Ctrl-D"));
     }
@@ -240,7 +239,7 @@ impl Talker<'_> {
         }
         let is_bye = says_bye(&line);
         let peer = self.peer;
-        event(self.output, || text_event("said", &line, is_bye))?;
+        emit(self.output, || spoken("said", &line, is_bye))?;
         if is_bye && self.keyboard.is_terminal() {
             say(format_args!("you said BYE to {peer}"));
         }
@@ -249,7 +248,7 @@ impl Talker<'_> {
 
     /// Shows what the other side said.
     fn show(&mut self, text: &[u8], is_bye: bool) -> Result<(), Failure> {
-        event(self.output, || text_event("heard", text, is_bye))?;
+        emit(self.output, || spoken("heard", text, is_bye))?;
         self.output.line(text).map_err(Failure::stdout)?;
         if is_bye && self.keyboard.is_terminal() {
             say(format_args!("{} said BYE", self.peer));
@@ -258,13 +257,8 @@ impl Talker<'_> {
     }
 }
 
-fn text_event(name: &str, text: &[u8], is_bye: bool) -> Value {
-    let mut event = json!({ "event": name });
-    put_text(&mut event, "text", text);
+fn spoken(name: &str, text: &[u8], is_bye: bool) -> Value {
+    let mut event = text_event(name, text);
     event["bye"] = is_bye.into();
     event
-}
-
-fn event(output: &mut Output, event: impl FnOnce() -> Value) -> Result<(), Failure> {
-    if output.is_json() { output.event(&event()).map_err(Failure::stdout) } else { Ok(()) }
 }

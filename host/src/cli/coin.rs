@@ -2,14 +2,15 @@
 
 use clap::Args;
 use fastrand::Rng;
-use serde_json::json;
+use serde_json::{Value, json};
 use socklab_core::coin::{Answer, ClientBytes, ServerBytes};
 
-use super::common::{Address, Common, Failure, Listen, Pace, Run};
+use super::common::{Address, Common, Failure, Listen, Pace, Run, keyboard};
+use super::events::{connected, emit, outcome, session};
 use super::game::{self, Player};
 use crate::coin::{self, Command, Event, Options, Reply, Report, Service, client};
-use crate::net::{Ended, Target};
-use crate::ui::{Keyboard, Output};
+use crate::net::{DEFAULT_BUFFER, Target};
+use crate::ui::Output;
 
 const PORT: u16 = 12345;
 
@@ -51,15 +52,14 @@ impl Run for ClientArgs {
 
 impl ClientArgs {
     fn play(&self, target: &Target, common: &Common) -> Result<(), Failure> {
-        let mut client = coin::connect_with(target, common.timeout())?
-            .observed(common.client_trace::<ServerBytes, ClientBytes>());
-        let keyboard = match self.auto {
-            Some(_) => None,
-            None => Some(Keyboard::new().map_err(|e| Failure::stdin(&e))?),
-        };
         let mut output = common.output(self.raw);
-        let peer = client.peer();
-        game::event(&mut output, || json!({ "event": "connected", "peer": peer.to_string() }))?;
+        let mut client = common.connect::<ServerBytes, ClientBytes, _>(
+            target,
+            client::Client::new(),
+            DEFAULT_BUFFER,
+        )?;
+        let keyboard = self.auto.is_none().then(keyboard).transpose()?;
+        connected(&mut output, client.peer())?;
         let mut guesser = Guesser {
             prompt: None,
             left: self.auto.unwrap_or(0),
@@ -70,7 +70,7 @@ impl ClientArgs {
         client.close();
         // Also of a game that failed, if there was one.
         if guesser.prompt.is_some() {
-            game::event(
+            emit(
                 &mut output,
                 || json!({ "event": "score", "right": score.right, "of": score.of }),
             )?;
@@ -100,7 +100,7 @@ impl Player for Guesser {
             }
             Event::Line(text) => game::show(output, text),
             Event::Reply(reply) => {
-                game::event(output, || json!({ "event": "reply", "reply": name(reply) }))?;
+                emit(output, || json!({ "event": "reply", "reply": name(reply) }))?;
                 output.line(reply.text()).map_err(Failure::stdout)
             }
         }
@@ -148,25 +148,13 @@ impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let Self { listen, seed, pace } = self;
         let limits = common.with_people(&pace);
-        common.serve::<ClientBytes, ServerBytes, _>(&listen, limits, |sessions| {
-            Service::new(Options { seed })
-                .reporting(move |report| sessions.tell(report, || event(report)))
-        })
+        let service = Service::new(Options { seed });
+        common.serve::<ClientBytes, ServerBytes, _>(&listen, limits, service, told)
     }
 }
 
-fn event(report: &Report) -> serde_json::Value {
-    let (outcome, error) = match report.ended {
-        Ended::Done => ("quit", None),
-        Ended::Failed(e) => ("failed", Some(e.to_string())),
-        Ended::Stopped => ("stopped", None),
-    };
-    let mut event = json!({
-        "event": "session", "peer": report.peer.to_string(), "right": report.score.right,
-        "of": report.score.of, "outcome": outcome,
-    });
-    if let Some(error) = error {
-        event["error"] = error.into();
-    }
-    event
+/// What is told of a session.
+fn told(report: &Report) -> Value {
+    let details = json!({ "right": report.score.right, "of": report.score.of });
+    session(report.peer, details, outcome(&report.ended, "quit"))
 }

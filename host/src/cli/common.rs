@@ -9,10 +9,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use socklab_core::machine::Machine;
 use socklab_core::wire::Dissect;
 
 use crate::net::{self, BindError, DialError, Limits, Observer, Server, Service, Target};
-use crate::ui::{Lines, LogWriter, Output, Place, Trace, one_line, say, say_last};
+use crate::ui::{Keyboard, Lines, LogWriter, Output, Place, Trace, one_line, say, say_last};
 
 /// The two ends of a protocol. What they are for stands at their arguments.
 #[derive(Debug, Subcommand)]
@@ -292,6 +293,39 @@ impl Common {
         self.trace.then(|| Box::new(Trace::<R, S>::new(Place::Stderr)) as _)
     }
 
+    /// A client connected to `target`, as every command wants it: with its time-out, and traced if
+    /// that is wanted.
+    pub(super) fn connect<R, S, M>(
+        &self,
+        target: &Target,
+        machine: M,
+        buffer: usize,
+    ) -> Result<net::Client<M>, Failure>
+    where
+        R: Dissect + Send + 'static,
+        S: Dissect + Send + 'static,
+        M: Machine,
+    {
+        let client = net::Client::dial(target, machine, buffer, self.timeout())?;
+        Ok(client.observed(self.client_trace::<R, S>()))
+    }
+
+    /// The same for a client that has come to a server with one person.
+    pub(super) fn accepted<R, S, M>(
+        &self,
+        accepted: net::Accepted,
+        machine: M,
+    ) -> Result<net::Client<M>, Failure>
+    where
+        R: Dissect + Send + 'static,
+        S: Dissect + Send + 'static,
+        M: Machine,
+    {
+        let client = net::Client::accepted(accepted, machine, net::DEFAULT_BUFFER, self.patience())
+            .map_err(|e| Failure::System(format!("cannot wait for the network: {e}")))?;
+        Ok(client.observed(self.client_trace::<R, S>()))
+    }
+
     /// Runs a client against `address`, or against a server inside this process when there is none.
     pub(super) fn dial<S>(
         &self,
@@ -344,12 +378,13 @@ impl Common {
         Limits { idle: self.patience(), pace: pace.time, ..Limits::default() }
     }
 
-    /// Serves until Ctrl-C or SIGTERM. Sessions are told through the lines given to `service`.
+    /// Serves until Ctrl-C or SIGTERM. Each session's end is a line on stderr, and an `event`.
     pub(super) fn serve<R, W, S>(
         &self,
         listen: &Listen,
         limits: Limits,
-        service: impl FnOnce(Sessions) -> S,
+        service: S,
+        event: fn(&S::Report) -> Value,
     ) -> Result<(), Failure>
     where
         R: Dissect + Send + 'static,
@@ -357,7 +392,7 @@ impl Common {
         S: Service,
     {
         let trace = |lines| Box::new(Trace::<R, W>::new(Place::Lines(lines))) as _;
-        self.serve_traced(listen, limits, trace, service)
+        self.serve_traced(listen, limits, trace, service, event)
     }
 
     /// As [`serve`](Self::serve), with a trace that takes more than two dissectors.
@@ -366,7 +401,8 @@ impl Common {
         listen: &Listen,
         limits: Limits,
         trace: impl FnOnce(Lines) -> Box<dyn Observer>,
-        service: impl FnOnce(Sessions) -> S,
+        service: S,
+        event: fn(&S::Report) -> Value,
     ) -> Result<(), Failure> {
         let lines = |writer: Box<dyn io::Write + Send>, stop: Box<dyn FnOnce() + Send>| {
             Lines::new(writer, stop).map_err(|e| Failure::System(e.to_string()))
@@ -397,8 +433,11 @@ impl Common {
         let trace = self.trace.then(|| trace(errors.clone()));
 
         raise_descriptor_limit();
-        let server =
-            Server::bind(listen.addrs(), service(sessions.clone()))?.limits(limits).observed(trace);
+        let told = sessions.clone();
+        let server = Server::bind(listen.addrs(), service)?
+            .limits(limits)
+            .observed(trace)
+            .reporting(move |report| told.tell(&report, || event(&report)));
         let stopper = server.stopper();
         let _ = stop.set(stopper.clone());
         let handle = signals.handle();
@@ -425,6 +464,11 @@ impl Common {
     }
 }
 
+/// A person, or a script in their place.
+pub(super) fn keyboard() -> Result<Keyboard, Failure> {
+    Keyboard::new().map_err(|e| Failure::stdin(&e))
+}
+
 /// As many clients as the system allows: the limit that a shell sets is for programs that still use
 /// `select`, which ends at 1024.
 fn raise_descriptor_limit() {
@@ -436,14 +480,14 @@ fn raise_descriptor_limit() {
 
 /// Where a server tells of its sessions.
 #[derive(Clone)]
-pub(super) struct Sessions {
+struct Sessions {
     errors: Lines,
     events: Option<Lines>,
 }
 
 impl Sessions {
     /// A session is over: its line for people, its event for programs.
-    pub(super) fn tell(&self, line: impl fmt::Display, event: impl FnOnce() -> Value) {
+    fn tell(&self, line: impl fmt::Display, event: impl FnOnce() -> Value) {
         self.errors.line(line);
         if let Some(events) = &self.events {
             events.line(event());

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, TryRecvError};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use socklab_core::driver::Next;
 use socklab_core::echo::Messages;
 use socklab_core::echo::client::{Client, Command, Event, Piece};
 
 use super::common::{Address, Common, Failure, Listen, Run};
-use crate::echo::{DEFAULT_BUFFER, Report, Service};
-use crate::net::{self, Ended};
+use super::events::{connected, outcome, session};
+use crate::echo::{BUFFER, Report, Service};
+use crate::net;
 use crate::ui::{Output, put_text, say};
 
 const PORT: u16 = 4567;
@@ -35,7 +36,7 @@ pub(super) struct ClientArgs {
     /// The messages [default: each line of stdin is one]
     messages: Vec<String>,
     /// How many bytes to read at a time
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_BUFFER as u32,
+    #[arg(long, value_name = "BYTES", default_value_t = BUFFER as u32,
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
     buffer: u32,
     /// Write replies to a terminal as they are, control characters and all
@@ -53,26 +54,14 @@ pub(super) struct ServerArgs {
 
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        common.serve::<Messages, Messages, _>(&self.listen, common.limits(), |sessions| {
-            Service::new().reporting(move |report| sessions.tell(report, || event(report)))
-        })
+        common.serve::<Messages, Messages, _>(&self.listen, common.limits(), Service, told)
     }
 }
 
-fn event(report: &Report) -> serde_json::Value {
-    let (outcome, error) = match report.ended {
-        Ended::Done => ("closed", None),
-        Ended::Failed(e) => ("failed", Some(e.to_string())),
-        Ended::Stopped => ("stopped", None),
-    };
-    let mut event = json!({
-        "event": "session", "peer": report.peer.to_string(), "messages": report.messages,
-        "bytes": report.bytes, "outcome": outcome,
-    });
-    if let Some(error) = error {
-        event["error"] = error.into();
-    }
-    event
+/// What is told of a connection.
+fn told(report: &Report) -> Value {
+    let details = json!({ "messages": report.messages, "bytes": report.bytes });
+    session(report.peer, details, outcome(&report.ended, "closed"))
 }
 
 type Incoming = mpsc::Receiver<io::Result<Vec<u8>>>;
@@ -138,15 +127,13 @@ fn read_stdin(waker: Arc<mio::Waker>) -> io::Result<Incoming> {
 impl Run for ClientArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let Self { address, messages, buffer, raw } = self;
-        common.dial(&address, PORT, "echo", Service::new, |target| {
-            let buffer = buffer as usize;
-            let mut client = net::Client::connect(target, Client::new(), buffer, common.timeout())?
-                .observed(common.client_trace::<Messages, Messages>());
-            let mut replies = Replies { output: common.output(raw), held: Vec::new(), length: 0 };
-            replies
-                .output
-                .event(&json!({ "event": "connected", "peer": client.peer().to_string() }))
-                .map_err(Failure::stdout)?;
+        let service = || Service;
+        common.dial(&address, PORT, "echo", service, |target| {
+            let mut output = common.output(raw);
+            let mut client =
+                common.connect::<Messages, Messages, _>(target, Client::new(), buffer as usize)?;
+            connected(&mut output, client.peer())?;
+            let mut replies = Replies { output, held: Vec::new(), length: 0 };
             let mut source = if messages.is_empty() {
                 if io::IsTerminal::is_terminal(&io::stdin()) {
                     say("each line you type is a message; Ctrl-D ends");

@@ -16,12 +16,16 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use socklab_core::file::client::Client as Machine;
 use socklab_core::file::{ClientBytes, Form, Request, ServerBytes};
 
 use super::common::{Common, Failure, Listen, Run};
-use crate::file::{self, Client, Fetched, Local, Options, Outcome, Progress, Report, Service};
+use super::events::{connected, emit, session};
+use crate::file::{
+    self, BUFFER, Client, Fetched, Local, Options, Outcome, Progress, Report, Service,
+};
 use crate::net::{self, Direction, Observer, Target};
 use crate::ui::{Place, Trace, put_text, say};
 
@@ -167,12 +171,11 @@ impl ClientArgs {
         let mut output = common.output(false);
         let signals = Interrupts::watch()?;
         let trace = || Box::new(FileTrace::client(Place::Stderr)) as Box<dyn Observer>;
-        let client =
-            Client::connect_with(target, common.timeout())?.observed(common.traces().then(trace));
+        let client = net::Client::dial(target, Machine::new(), BUFFER, common.timeout())?
+            .observed(common.traces().then(trace));
         signals.wake(client.waker());
-        output
-            .event(&json!({ "event": "connected", "peer": client.peer().to_string() }))
-            .map_err(Failure::stdout)?;
+        connected(&mut output, client.peer())?;
+        let client = Client::from(client);
         let bar = self.bar(place.length());
         let start = Instant::now();
         let mut drawn = None::<Instant>;
@@ -192,15 +195,17 @@ impl ClientArgs {
         }
         match fetched {
             Ok(fetched) => {
-                let mut event = json!({ "event": "file", "bytes": fetched.size });
-                put_text(&mut event, "local", local.as_os_str().as_bytes());
-                if fetched.resumed > 0 {
-                    event["resumed"] = fetched.resumed.into();
-                }
-                if let Some(crc) = fetched.crc {
-                    event["crc32"] = format!("{crc:08x}").into();
-                }
-                output.event(&event).map_err(Failure::stdout)?;
+                emit(&mut output, || {
+                    let mut event = json!({ "event": "file", "bytes": fetched.size });
+                    put_text(&mut event, "local", local.as_os_str().as_bytes());
+                    if fetched.resumed > 0 {
+                        event["resumed"] = fetched.resumed.into();
+                    }
+                    if let Some(crc) = fetched.crc {
+                        event["crc32"] = format!("{crc:08x}").into();
+                    }
+                    event
+                })?;
                 if !self.quiet {
                     say(summary(local, &fetched, start.elapsed().as_secs_f64()));
                 }
@@ -322,34 +327,29 @@ impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let service = serve(&self.root)?;
         let trace = |lines| Box::new(FileTrace::server(Place::Lines(lines))) as Box<dyn Observer>;
-        common.serve_traced(&self.listen, common.limits(), trace, |sessions| {
-            service.reporting(move |report| sessions.tell(report, || event(report)))
-        })
+        common.serve_traced(&self.listen, common.limits(), trace, service, told)
     }
 }
 
-fn event(report: &Report<'_>) -> serde_json::Value {
-    let (outcome, error) = match report.outcome {
+/// What is told of a session.
+fn told(report: &Report) -> Value {
+    let outcome = match &report.outcome {
         Outcome::Sent => ("sent", None),
-        Outcome::Refused(reason) => ("refused", Some(reason.to_owned())),
+        Outcome::Refused(reason) => ("refused", Some(reason.clone())),
         Outcome::Malformed(e) => ("malformed", Some(e.to_string())),
-        Outcome::Unreadable(reason) => ("reset", Some(reason.to_owned())),
+        Outcome::Unreadable(reason) => ("reset", Some(reason.clone())),
         Outcome::Failed(e) => ("failed", Some(e.to_string())),
         Outcome::Stopped => ("stopped", None),
     };
-    let mut event = json!({ "event": "session", "peer": report.peer.to_string() });
-    if let Some(asked) = report.asked {
-        put_text(&mut event, "name", asked.name);
-        event["form"] = if asked.form == Form::Plain { "plain" } else { "checked" }.into();
-        event["offset"] = asked.form.offset().into();
-        event["size"] = asked.size.into();
-        event["sent"] = report.sent.into();
+    let mut details = json!({});
+    if let Some(asked) = &report.asked {
+        put_text(&mut details, "name", &asked.name);
+        details["form"] = if asked.form == Form::Plain { "plain" } else { "checked" }.into();
+        details["offset"] = asked.form.offset().into();
+        details["size"] = asked.size.into();
+        details["sent"] = report.sent.into();
     }
-    event["outcome"] = outcome.into();
-    if let Some(error) = error {
-        event["error"] = error.into();
-    }
-    event
+    session(report.peer, details, outcome)
 }
 
 /// A trace that knows from a request what its reply consists of.

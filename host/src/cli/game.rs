@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
 use socklab_core::driver::Next;
 use socklab_core::machine::Machine;
 
 use super::common::Failure;
+use super::events::{emit, text_event};
 use crate::net;
-use crate::ui::{Keyboard, Output, Typed, put_text, say};
+use crate::ui::{Keyboard, Output, Typed, say};
 
 /// One side of a game.
 pub(super) trait Player {
@@ -144,24 +144,13 @@ fn leave(keyboard: &Keyboard, typed: &Typed) -> Result<Ending, Failure> {
     }
 }
 
-/// An event, when events are wanted.
-pub(super) fn event(output: &mut Output, event: impl FnOnce() -> Value) -> Result<(), Failure> {
-    if output.is_json() { output.event(&event()).map_err(Failure::stdout) } else { Ok(()) }
-}
-
 /// Something that the other side says to the person.
 pub(super) fn show(output: &mut Output, text: &[u8]) -> Result<(), Failure> {
-    event(output, || text_event("line", text))?;
+    emit(output, || text_event("line", text))?;
     output.line(text).map_err(Failure::stdout)
 }
 
 /// The other side's prompt: a program wants to know it, a person sees it where they type.
 pub(super) fn prompted(output: &mut Output, text: &[u8]) -> Result<(), Failure> {
-    event(output, || text_event("prompt", text))
-}
-
-fn text_event(name: &str, text: &[u8]) -> Value {
-    let mut event = json!({ "event": name });
-    put_text(&mut event, "text", text);
-    event
+    emit(output, || text_event("prompt", text))
 }

@@ -1,16 +1,15 @@
 //! `socklab guess`.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use socklab_core::guess::{ClientBytes, ServerBytes};
 
-use super::common::{Address, Common, Failure, Listen, Pace, Run};
+use super::common::{Address, Common, Failure, Listen, Pace, Run, keyboard};
+use super::events::{connected, emit, outcome, session};
 use super::game::{self, Player};
-use crate::guess::{
-    self, Bisection, Command, Event, Message, NUMBERS, Options, Report, Service, client,
-};
-use crate::net::{Ended, Target};
-use crate::ui::{Keyboard, Output};
+use crate::guess::{Bisection, Command, Event, Message, NUMBERS, Options, Report, Service, client};
+use crate::net::{DEFAULT_BUFFER, Target};
+use crate::ui::Output;
 
 const PORT: u16 = 12345;
 
@@ -49,15 +48,14 @@ impl Run for ClientArgs {
 
 impl ClientArgs {
     fn play(&self, target: &Target, common: &Common) -> Result<(), Failure> {
-        let mut client = guess::connect_with(target, common.timeout())?
-            .observed(common.client_trace::<ServerBytes, ClientBytes>());
-        let keyboard = match self.auto {
-            true => None,
-            false => Some(Keyboard::new().map_err(|e| Failure::stdin(&e))?),
-        };
         let mut output = common.output(false);
-        let peer = client.peer();
-        game::event(&mut output, || json!({ "event": "connected", "peer": peer.to_string() }))?;
+        let mut client = common.connect::<ServerBytes, ClientBytes, _>(
+            target,
+            client::Client::new(),
+            DEFAULT_BUFFER,
+        )?;
+        let keyboard = (!self.auto).then(keyboard).transpose()?;
+        connected(&mut output, client.peer())?;
         let mut guesser = Guesser { guess: None, guesses: 0, bisection: Bisection::default() };
         let result = game::play(&mut client, &mut guesser, keyboard.as_ref(), &mut output);
         client.close();
@@ -105,7 +103,7 @@ impl Player for Guesser {
             (Message::Win, None) => "you win".into(),
             (Message::GameOver, _) => "no guesses are left: the game is over".into(),
         };
-        game::event(output, || {
+        emit(output, || {
             let guesses = self.guesses;
             json!({ "event": name(message), "guess": guess, "guesses": guesses })
         })?;
@@ -147,26 +145,14 @@ impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let Self { listen, number, seed, pace } = self;
         let limits = common.with_people(&pace);
-        common.serve::<ClientBytes, ServerBytes, _>(&listen, limits, |sessions| {
-            Service::new(Options { number, seed })
-                .reporting(move |report| sessions.tell(report, || event(report)))
-        })
+        let service = Service::new(Options { number, seed });
+        common.serve::<ClientBytes, ServerBytes, _>(&listen, limits, service, told)
     }
 }
 
-fn event(report: &Report) -> serde_json::Value {
-    let (outcome, error) = match report.ended {
-        Ended::Done if report.is_won => ("won", None),
-        Ended::Done => ("lost", None),
-        Ended::Failed(e) => ("failed", Some(e.to_string())),
-        Ended::Stopped => ("stopped", None),
-    };
-    let mut event = json!({
-        "event": "session", "peer": report.peer.to_string(), "number": report.number,
-        "guesses": report.guesses, "outcome": outcome,
-    });
-    if let Some(error) = error {
-        event["error"] = error.into();
-    }
-    event
+/// What is told of a session.
+fn told(report: &Report) -> Value {
+    let details = json!({ "number": report.number, "guesses": report.guesses });
+    let done = if report.is_won { "won" } else { "lost" };
+    session(report.peer, details, outcome(&report.ended, done))
 }

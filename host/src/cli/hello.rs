@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
+use socklab_core::hello::client::Client;
 use socklab_core::hello::{ClientBytes, ServerBytes};
 
 use super::common::{Address, Common, Failure, Listen, Run, time};
-use crate::hello::{Client, Options, Report, Service};
-use crate::net::{Ended, Limits};
+use super::events::{connected, emit, outcome, session};
+use crate::hello::{Options, Report, Service};
+use crate::net::{DEFAULT_BUFFER, Limits};
 use crate::ui::put_text;
 
 const PORT: u16 = 12345;
@@ -52,19 +54,17 @@ impl Run for ClientArgs {
         let service = || Service::new(Options { both, ..Options::default() });
         common.dial(&address, PORT, "hello", service, |target| {
             let mut output = common.output(raw);
-            let client = Client::connect_with(target, both, common.timeout())?
-                .observed(common.client_trace::<ServerBytes, ClientBytes>());
-            output
-                .event(&json!({ "event": "connected", "peer": client.peer().to_string() }))
-                .map_err(Failure::stdout)?;
+            let machine = if both { Client::both() } else { Client::new() };
+            let client =
+                common.connect::<ServerBytes, ClientBytes, _>(target, machine, DEFAULT_BUFFER)?;
+            connected(&mut output, client.peer())?;
             let greeting = client.greet()?;
-            let mut event = json!({ "event": "greeting" });
-            put_text(&mut event, "greeting", &greeting);
-            output
-                .event(&event)
-                .and_then(|()| output.piece(&greeting))
-                .and_then(|()| output.end())
-                .map_err(Failure::stdout)
+            emit(&mut output, || {
+                let mut event = json!({ "event": "greeting" });
+                put_text(&mut event, "greeting", &greeting);
+                event
+            })?;
+            output.piece(&greeting).and_then(|()| output.end()).map_err(Failure::stdout)
         })
     }
 }
@@ -74,25 +74,15 @@ impl Run for ServerArgs {
         let Self { listen, both, count, split, gap } = self;
         let options = Options { both, count, split: split.unwrap_or(0) };
         let limits = Limits { pace: gap, ..common.limits() };
-        common.serve::<ClientBytes, ServerBytes, _>(&listen, limits, |sessions| {
-            Service::new(options).reporting(move |report| sessions.tell(report, || event(report)))
-        })
+        common.serve::<ClientBytes, ServerBytes, _>(&listen, limits, Service::new(options), told)
     }
 }
 
-fn event(report: &Report) -> serde_json::Value {
-    let (outcome, error) = match report.ended {
-        Ended::Done => ("greeted", None),
-        Ended::Failed(e) => ("failed", Some(e.to_string())),
-        Ended::Stopped => ("stopped", None),
-    };
-    let mut event =
-        json!({ "event": "session", "peer": report.peer.to_string(), "outcome": outcome });
+/// What is told of a session.
+fn told(report: &Report) -> Value {
+    let mut details = json!({});
     if let Some(greeting) = &report.greeting {
-        put_text(&mut event, "greeting", greeting);
+        put_text(&mut details, "greeting", greeting);
     }
-    if let Some(error) = error {
-        event["error"] = error.into();
-    }
-    event
+    session(report.peer, details, outcome(&report.ended, "greeted"))
 }

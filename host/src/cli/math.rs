@@ -1,13 +1,15 @@
 //! `socklab math`.
 
 use clap::Args;
-use serde_json::json;
-use socklab_core::math::client::Event;
+use serde_json::{Value, json};
+use socklab_core::driver::Next;
+use socklab_core::math::client::{Client, Event};
 use socklab_core::math::{ClientBytes, ServerBytes};
 
 use super::common::{Address, Common, Failure, Listen, Run};
-use crate::math::{Client, Options, Outcome, Report, Service};
-use crate::net::Target;
+use super::events::{connected, emit, session};
+use crate::math::{Options, Outcome, Report, Service};
+use crate::net::{DEFAULT_BUFFER, Target};
 use crate::ui::put_text;
 
 const PORT: u16 = 8000;
@@ -73,31 +75,27 @@ impl Run for ClientArgs {
 impl ClientArgs {
     fn solve(&self, target: &Target, common: &Common) -> Result<(), Failure> {
         let mut output = common.output(self.raw);
-        let mut client = Client::connect_with(target, common.timeout())?
-            .observed(common.client_trace::<ServerBytes, ClientBytes>());
-        output
-            .event(&json!({ "event": "connected", "peer": client.peer().to_string() }))
-            .map_err(Failure::stdout)?;
-        while let Some(event) = client.next()? {
-            match event {
-                Event::Question(question) => {
+        let mut client =
+            common.connect::<ServerBytes, ClientBytes, _>(target, Client::new(), DEFAULT_BUFFER)?;
+        connected(&mut output, client.peer())?;
+        loop {
+            match client.next()? {
+                Next::Event(Event::Question(question)) => emit(&mut output, || {
                     let (a, b) = (question.a, question.b);
-                    let event =
-                        json!({ "event": "question", "a": a, "b": b, "answer": question.sum() });
-                    output.event(&event)
+                    json!({ "event": "question", "a": a, "b": b, "answer": question.sum() })
+                })?,
+                Next::Event(Event::Secret(secret)) => {
+                    emit(&mut output, || {
+                        let mut event = json!({ "event": "secret" });
+                        put_text(&mut event, "secret", &secret.0);
+                        event
+                    })?;
+                    output.piece(&secret.0).and_then(|()| output.end()).map_err(Failure::stdout)?;
                 }
-                Event::Secret(secret) => {
-                    let mut event = json!({ "event": "secret" });
-                    put_text(&mut event, "secret", &secret.0);
-                    output
-                        .event(&event)
-                        .and_then(|()| output.piece(&secret.0))
-                        .and_then(|()| output.end())
-                }
+                Next::Command | Next::Boundary => {}
+                Next::Done | Next::Abort => return Ok(()),
             }
-            .map_err(Failure::stdout)?;
         }
-        Ok(())
     }
 }
 
@@ -109,31 +107,26 @@ impl Run for ServerArgs {
             seed: self.seed,
             full_range: self.full_range,
         };
-        common.serve::<ClientBytes, ServerBytes, _>(&self.listen, common.limits(), |sessions| {
-            Service::new(options).reporting(move |report| sessions.tell(report, || event(report)))
-        })
+        let service = Service::new(options);
+        common.serve::<ClientBytes, ServerBytes, _>(&self.listen, common.limits(), service, told)
     }
 }
 
-fn event(report: &Report) -> serde_json::Value {
-    let (outcome, error) = match report.outcome {
+/// What is told of a session.
+fn told(report: &Report) -> Value {
+    let Report { peer, asked, right, outcome } = *report;
+    let mut details = json!({ "asked": asked, "right": right });
+    let outcome = match outcome {
         Outcome::Solved => ("solved", None),
-        Outcome::Wrong { .. } => ("wrong", None),
+        Outcome::Wrong { answer, expected } => {
+            details["answer"] = answer.into();
+            details["expected"] = expected.into();
+            ("wrong", None)
+        }
         Outcome::Failed(e) => ("failed", Some(e.to_string())),
         Outcome::Stopped => ("stopped", None),
     };
-    let mut event = json!({
-        "event": "session", "peer": report.peer.to_string(), "asked": report.asked,
-        "right": report.right, "outcome": outcome,
-    });
-    if let Outcome::Wrong { answer, expected } = report.outcome {
-        event["answer"] = answer.into();
-        event["expected"] = expected.into();
-    }
-    if let Some(error) = error {
-        event["error"] = error.into();
-    }
-    event
+    session(peer, details, outcome)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod chat;
 mod coin;
 mod common;
 mod echo;
+mod events;
 mod file;
 mod game;
 mod guess;

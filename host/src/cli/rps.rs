@@ -1,20 +1,19 @@
 //! `socklab rps`.
 
-use std::net::SocketAddr;
-
 use clap::Args;
 use fastrand::Rng;
 use serde_json::{Value, json};
 use socklab_core::rps::{ClientBytes, PROMPT, ServerBytes};
 
 use super::chat::accept;
-use super::common::{Address, Common, Failure, Listen, Pace, Run};
+use super::common::{Address, Common, Failure, Listen, Pace, Run, keyboard};
+use super::events::{connected, emit, outcome, session};
 use super::game::{self, Ending, Player};
-use crate::net::{self, Ended, Listener, Target};
+use crate::net::{DEFAULT_BUFFER, Listener, Target};
 use crate::rps::{
-    self, BUFFER, Choice, Event, Options, Report, Round, Service, Tally, Verdict, client, server,
+    self, Choice, Event, Options, Report, Round, Service, Tally, Verdict, client, server,
 };
-use crate::ui::{Keyboard, Output, say};
+use crate::ui::{Output, say};
 
 const PORT: u16 = 12345;
 
@@ -59,10 +58,6 @@ impl Auto {
     fn rng(self) -> Option<Rng> {
         self.auto.then(|| self.seed.map_or_else(Rng::new, Rng::with_seed))
     }
-
-    fn keyboard(self) -> Result<Option<Keyboard>, Failure> {
-        if self.auto { Ok(None) } else { Keyboard::new().map(Some).map_err(|e| Failure::stdin(&e)) }
-    }
 }
 
 impl Run for ClientArgs {
@@ -74,22 +69,19 @@ impl Run for ClientArgs {
 
 impl ClientArgs {
     fn play(&self, target: &Target, common: &Common) -> Result<(), Failure> {
-        let mut client = rps::connect_with(target, common.timeout(), common.patience())?
-            .observed(common.client_trace::<ServerBytes, ClientBytes>());
-        let keyboard = self.auto.keyboard()?;
         let mut output = common.output(self.raw);
-        let peer = client.peer();
-        connected(&mut output, peer)?;
+        let machine = client::Client::new();
+        let mut client = common
+            .connect::<ServerBytes, ClientBytes, _>(target, machine, DEFAULT_BUFFER)?
+            .patient(common.patience());
+        let keyboard = (!self.auto.auto).then(keyboard).transpose()?;
+        connected(&mut output, client.peer())?;
         let mut player = Player1(Game::new(self.auto.rng()));
         let result = game::play(&mut client, &mut player, keyboard.as_ref(), &mut output);
         client.close();
         player.0.end(&mut output, |tally| (tally.player1, tally.player2))?;
         result.map(|_| ())
     }
-}
-
-fn connected(output: &mut Output, peer: SocketAddr) -> Result<(), Failure> {
-    game::event(output, || json!({ "event": "connected", "peer": peer.to_string() }))
 }
 
 /// What both players have.
@@ -114,7 +106,7 @@ impl Game {
         self.tally.count(round);
         let number = self.tally.rounds();
         let Round { verdict, player1, player2 } = round;
-        game::event(output, || {
+        emit(output, || {
             json!({
                 "event": "round", "round": number, "player1": player1.name(),
                 "player2": player2.name(), "verdict": verdict.words(),
@@ -141,10 +133,7 @@ impl Game {
             return Ok(());
         }
         let ((won, lost), drawn) = (ours(self.tally), self.tally.draws);
-        game::event(
-            output,
-            || json!({ "event": "game", "won": won, "lost": lost, "drawn": drawn }),
-        )?;
+        emit(output, || json!({ "event": "game", "won": won, "lost": lost, "drawn": drawn }))?;
         let line = format!("{won} won, {lost} lost, {drawn} drawn");
         output.line(line.as_bytes()).map_err(Failure::stdout)
     }
@@ -204,7 +193,7 @@ impl Player for Player2 {
         match event {
             server::Event::Chosen => {
                 say("player 1 has chosen");
-                game::event(output, || json!({ "event": "chosen" }))
+                emit(output, || json!({ "event": "chosen" }))
             }
             server::Event::Round(round) => self.0.round(round, Verdict::Player2, output),
         }
@@ -234,10 +223,8 @@ impl Run for ServerArgs {
             return self.play(common);
         }
         let limits = common.with_people(&self.pace);
-        common.serve::<ClientBytes, ServerBytes, _>(&self.listen, limits, |sessions| {
-            Service::new(Options { seed })
-                .reporting(move |report| sessions.tell(report, || session(report)))
-        })
+        let service = Service::new(Options { seed });
+        common.serve::<ClientBytes, ServerBytes, _>(&self.listen, limits, service, told)
     }
 }
 
@@ -245,20 +232,19 @@ impl ServerArgs {
     /// The server's player is a person: one client at a time.
     fn play(&self, common: &Common) -> Result<(), Failure> {
         // Before the address is printed: whoever reads it may send a signal at once.
-        let keyboard = Keyboard::new().map_err(|e| Failure::stdin(&e))?;
+        let keyboard = keyboard()?;
         let mut output = common.output(false);
         let mut listener = Listener::bind(self.listen.addrs())?;
         let addr = listener.local_addr();
         say(format_args!("listening on {addr}"));
-        game::event(&mut output, || json!({ "event": "listening", "address": addr.to_string() }))?;
+        emit(&mut output, || json!({ "event": "listening", "address": addr.to_string() }))?;
         loop {
             let Some(accepted) = accept(&mut listener, &keyboard)? else { return Ok(()) };
             let peer = accepted.peer();
-            let mut client =
-                net::Client::accepted(accepted, server::Server::new(), BUFFER, common.patience())
-                    .map_err(|e| Failure::System(format!("cannot wait for the network: {e}")))?
-                    .paced(self.pace.time)
-                    .observed(common.client_trace::<ClientBytes, ServerBytes>());
+            let machine = server::Server::new();
+            let mut client = common
+                .accepted::<ClientBytes, ServerBytes, _>(accepted, machine)?
+                .paced(self.pace.time);
             connected(&mut output, peer)?;
             if keyboard.is_terminal() {
                 say(format_args!("you play with {peer}; Ctrl-D ends"));
@@ -273,7 +259,7 @@ impl ServerArgs {
                 Err(Failure::Peer(text)) if self.forever => {
                     say(format_args!("{peer}: {text}"));
                     let failed = || json!({ "event": "failed", "message": text });
-                    game::event(&mut output, failed)?;
+                    emit(&mut output, failed)?;
                 }
                 Err(e) => return Err(e),
             }
@@ -283,21 +269,11 @@ impl ServerArgs {
     }
 }
 
-fn session(report: &Report) -> Value {
-    let (outcome, error) = match report.ended {
-        Ended::Done => ("played", None),
-        Ended::Failed(e) => ("failed", Some(e.to_string())),
-        Ended::Stopped => ("stopped", None),
-    };
+/// What is told of a session.
+fn told(report: &Report) -> Value {
     let Tally { player1, player2, draws } = report.tally;
-    let mut event = json!({
-        "event": "session", "peer": report.peer.to_string(), "player1": player1,
-        "player2": player2, "draws": draws, "outcome": outcome,
-    });
-    if let Some(error) = error {
-        event["error"] = error.into();
-    }
-    event
+    let details = json!({ "player1": player1, "player2": player2, "draws": draws });
+    session(report.peer, details, outcome(&report.ended, "played"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use socklab_core::driver::Next;
 use socklab_core::file::client::{Client as Machine, Command, Error as Cause, Event};
@@ -16,10 +15,10 @@ use socklab_core::wire::Escaped;
 
 use super::local::{Local, LocalError};
 use super::sum::{Behind, Sum};
-use crate::net::{self, DEFAULT_TIMEOUT, DialError, Observer, Target, Wake};
+use crate::net::{self, DEFAULT_TIMEOUT, DialError, Target, Wake};
 
 /// What is read and written at a time, in bytes: it stays in a processor's own cache.
-const BUFFER: usize = 256 << 10;
+pub const BUFFER: usize = 256 << 10;
 
 /// A client that fetches one file.
 pub struct Client {
@@ -131,6 +130,14 @@ impl From<net::Error<Cause>> for Failure {
     }
 }
 
+/// With another timeout or an observer: as the connection below it was
+/// [dialled](net::Client::dial), best with a buffer of [`BUFFER`].
+impl From<net::Client<Machine>> for Client {
+    fn from(inner: net::Client<Machine>) -> Self {
+        Self { inner }
+    }
+}
+
 impl Client {
     /// Connects, waiting 30 s at the most; later it waits as long whenever nothing comes.
     ///
@@ -138,22 +145,8 @@ impl Client {
     ///
     /// [`DialError`].
     pub fn connect(target: impl Into<Target>) -> Result<Self, DialError> {
-        Self::connect_with(&target.into(), Some(DEFAULT_TIMEOUT))
-    }
-
-    /// Connects with another timeout; `None` waits for ever.
-    ///
-    /// # Errors
-    ///
-    /// [`DialError`].
-    pub fn connect_with(target: &Target, timeout: Option<Duration>) -> Result<Self, DialError> {
-        Ok(Self { inner: net::Client::connect(target, Machine::new(), BUFFER, timeout)? })
-    }
-
-    /// Shows every byte to `observer`.
-    #[must_use]
-    pub fn observed(self, observer: Option<Box<dyn Observer>>) -> Self {
-        Self { inner: self.inner.observed(observer) }
+        let timeout = Some(DEFAULT_TIMEOUT);
+        net::Client::dial(&target.into(), Machine::new(), BUFFER, timeout).map(Self::from)
     }
 
     /// The address that took the connection.

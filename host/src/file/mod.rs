@@ -27,7 +27,7 @@ mod local;
 mod serve;
 mod sum;
 
-pub use fetch::{Client, Error, Failure, Fetched, Options, Progress};
+pub use fetch::{BUFFER, Client, Error, Failure, Fetched, Options, Progress};
 pub use local::{Local, LocalError};
 pub use serve::{Asked, Outcome, Report, Service, Session};
 pub use socklab_core::file::{Form, Malformed, Request, client, server};

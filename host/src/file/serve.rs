@@ -26,23 +26,23 @@ const TURN: u64 = 1 << 20;
 const CHUNK: usize = 128 << 10;
 
 /// One session of a server, for a log.
-#[derive(Clone, Copy, Debug)]
-pub struct Report<'r> {
+#[derive(Clone, Debug)]
+pub struct Report {
     /// The client.
     pub peer: SocketAddr,
     /// What it asked for; `None` when no request came.
-    pub asked: Option<Asked<'r>>,
+    pub asked: Option<Asked>,
     /// So many bytes of the file were sent.
     pub sent: u64,
     /// How it ended.
-    pub outcome: Outcome<'r>,
+    pub outcome: Outcome,
 }
 
 /// A request, and the file's size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked<'r> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
     /// The name as it came.
-    pub name: &'r [u8],
+    pub name: Box<[u8]>,
     /// The form of the request.
     pub form: Form,
     /// The file's size in bytes; `None` when it is not to be had.
@@ -50,35 +50,35 @@ pub struct Asked<'r> {
 }
 
 /// How a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome<'r> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
     /// The client was sent all of it.
     Sent,
     /// The client was told that it is not to be had, and this reason if the form has place for it.
-    Refused(&'r str),
+    Refused(String),
     /// What came is no request.
     Malformed(Malformed),
     /// The file could not be read to its end: the connection was reset.
-    Unreadable(&'r str),
+    Unreadable(String),
     /// The client failed.
     Failed(Error),
     /// The server stopped first.
     Stopped,
 }
 
-impl fmt::Display for Report<'_> {
+impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { peer, asked, sent, outcome } = self;
         write!(f, "{peer}: ")?;
         if let Some(Asked { name, form, size }) = asked {
-            let form = if *form == Form::Plain { "plain" } else { "checked" };
+            let kind = if *form == Form::Plain { "plain" } else { "checked" };
             // A name's newline is none in a log.
             let name = Escaped(name).to_string().replace('\n', "\\n");
-            write!(f, "\"{name}\" {form}, ")?;
+            write!(f, "\"{name}\" {kind}, ")?;
             if let Some(size) = size {
-                let from = match asked.map(|asked| asked.form.offset()) {
-                    None | Some(0) => String::new(),
-                    Some(offset) => format!(" from {offset} on"),
+                let from = match form.offset() {
+                    0 => String::new(),
+                    offset => format!(" from {offset} on"),
                 };
                 write!(f, "{sent} of {size} bytes sent{from}, ")?;
             }
@@ -103,11 +103,10 @@ pub struct Service {
     chunk: Box<[u8]>,
     /// Of the refusal in hand.
     reason: String,
-    report: Box<dyn FnMut(&Report<'_>) + Send>,
 }
 
 impl Service {
-    /// Serves what is under this folder. Sessions are logged at level info.
+    /// Serves what is under this folder.
     ///
     /// # Errors
     ///
@@ -117,15 +116,7 @@ impl Service {
             root: Dir::open_ambient_dir(root, ambient_authority())?,
             chunk: vec![0; CHUNK].into_boxed_slice(),
             reason: String::new(),
-            report: Box::new(|report| log::info!("{report}")),
         })
-    }
-
-    /// Tells every session's end to `report` instead of the log.
-    #[must_use]
-    pub fn reporting(mut self, report: impl FnMut(&Report<'_>) + Send + 'static) -> Self {
-        self.report = Box::new(report);
-        self
     }
 
     /// Opens a file, or says why not.
@@ -229,6 +220,7 @@ impl Sending {
 impl net::Service for Service {
     type Machine = Server;
     type State = Session;
+    type Report = Report;
 
     const SCRATCH: usize = 65_536;
 
@@ -300,22 +292,29 @@ impl net::Service for Service {
         }
     }
 
-    fn closed(&mut self, peer: SocketAddr, _: &Server, session: &Session, ended: Ended<Error>) {
+    fn closed(
+        &mut self,
+        peer: SocketAddr,
+        _: &Server,
+        session: &mut Session,
+        ended: Ended<Error>,
+    ) -> Report {
         let mut report = Report { peer, asked: None, sent: 0, outcome: Outcome::Sent };
-        if let Some(Asking { name, form, reply, malformed, .. }) = session.0.as_deref() {
+        if let Some(asking) = session.0.take() {
+            let Asking { name, form, reply, malformed, .. } = *asking;
             let mut size = None;
             match reply {
                 Reply::Refusal(reason) => report.outcome = Outcome::Refused(reason),
                 Reply::File(sending) => {
                     (size, report.sent) = (Some(sending.size), sending.sent);
-                    if let Some(reason) = &sending.failure {
+                    if let Some(reason) = sending.failure {
                         report.outcome = Outcome::Unreadable(reason);
                     }
                 }
             }
             match malformed {
-                Some(e) => report.outcome = Outcome::Malformed(*e),
-                None => report.asked = Some(Asked { name, form: *form, size }),
+                Some(e) => report.outcome = Outcome::Malformed(e),
+                None => report.asked = Some(Asked { name, form, size }),
             }
         }
         match ended {
@@ -323,6 +322,6 @@ impl net::Service for Service {
             Ended::Failed(e) => report.outcome = Outcome::Failed(e),
             Ended::Stopped => report.outcome = Outcome::Stopped,
         }
-        (self.report)(&report);
+        report
     }
 }

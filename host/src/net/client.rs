@@ -16,7 +16,7 @@ use super::dial::{DialError, Target, dial, reason};
 use super::listener::Accepted;
 use super::reads::Reads;
 use super::stack::{Fault, Observer, Stack, TcpSocket, borrow};
-use super::{DEFAULT_PACE, DEFAULT_TIMEOUT};
+use super::{DEFAULT_BUFFER, DEFAULT_PACE, DEFAULT_TIMEOUT};
 
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -90,7 +90,20 @@ pub enum Wake {
 type Result<M, T> = std::result::Result<T, Error<<M as Machine>::Error>>;
 
 impl<M: Machine> Client<M> {
-    /// Connects `machine` to the first of the target's addresses that takes it.
+    /// Connects a new machine to the first of the target's addresses that takes it. The connect, and
+    /// later whatever the peer is to say, is waited for 30 s at the most.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`].
+    pub fn connect(target: impl Into<Target>) -> std::result::Result<Self, DialError>
+    where
+        M: Default,
+    {
+        Self::dial(&target.into(), M::default(), DEFAULT_BUFFER, Some(DEFAULT_TIMEOUT))
+    }
+
+    /// Connects this machine to the first of the target's addresses that takes it.
     ///
     /// `timeout` bounds the connect, and later every time in which the peer is silent; `None`
     /// waits for ever. No read asks for more than `buffer` bytes; as many are buffered each way, or
@@ -99,7 +112,7 @@ impl<M: Machine> Client<M> {
     /// # Errors
     ///
     /// [`DialError`].
-    pub fn connect(
+    pub fn dial(
         target: &Target,
         machine: M,
         buffer: usize,

@@ -22,3 +22,6 @@ pub use stack::{Direction, Observer};
 pub const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 /// The pause at a boundary of messages when nobody says otherwise.
 pub const DEFAULT_PACE: std::time::Duration = std::time::Duration::from_millis(30);
+/// What a client reads and buffers at a time when nobody says otherwise, in bytes: a few lines of the
+/// longest kind.
+pub const DEFAULT_BUFFER: usize = 4096;

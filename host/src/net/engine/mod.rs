@@ -41,6 +41,8 @@ pub trait Service {
     type Machine: Machine;
     /// What the application remembers of one session. A few bytes: it is in every slot.
     type State;
+    /// What there is to tell of a session that is over: a line of a log.
+    type Report: fmt::Display + 'static;
 
     /// The scratch buffers' size in bytes, one for input and one for output: what one turn moves
     /// at the most. 4 KiB suit short messages, 64 KiB bulk.
@@ -77,14 +79,14 @@ pub trait Service {
         None
     }
 
-    /// A session is over.
+    /// A session is over; its state is looked at for the last time.
     fn closed(
         &mut self,
         peer: SocketAddr,
         machine: &Self::Machine,
-        state: &Self::State,
+        state: &mut Self::State,
         ended: Ended<<Self::Machine as Machine>::Error>,
-    );
+    ) -> Self::Report;
 }
 
 /// What a [`Service`] wants its server to do.
@@ -196,6 +198,13 @@ impl<S: Service> Server<S> {
     #[must_use]
     pub fn observed(mut self, observer: Option<Box<dyn Observer>>) -> Self {
         self.engine.observer = observer;
+        self
+    }
+
+    /// Tells every session's end to `report` instead of the log, which has them at level info.
+    #[must_use]
+    pub fn reporting(mut self, report: impl FnMut(S::Report) + Send + 'static) -> Self {
+        self.engine.report = Box::new(report);
         self
     }
 

@@ -74,6 +74,7 @@ pub(super) struct Engine<S: Service> {
     now: u64,
     pub(super) limits: Limits,
     pub(super) observer: Option<Box<dyn Observer>>,
+    pub(super) report: Box<dyn FnMut(S::Report) + Send>,
 }
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -103,6 +104,7 @@ impl<S: Service> Engine<S> {
             now: 0,
             limits: Limits::default(),
             observer: None,
+            report: Box::new(|report| log::info!("{report}")),
         };
         Ok((engine, waker))
     }
@@ -287,6 +289,7 @@ impl<S: Service> Engine<S> {
             read_max: if self.parked > PARKED_MAX { SMALL_READ } else { usize::MAX },
             output: &mut self.output,
             observer: &mut self.observer,
+            report: &mut self.report,
             pause: None,
         };
         let turn = slot.turn(after, &mut context);
@@ -317,14 +320,17 @@ impl<S: Service> Engine<S> {
     }
 
     fn remove(&mut self, key: usize) {
-        let slot = self.slots.remove(key);
+        let mut slot = self.slots.remove(key);
         self.parked -= slot.park.as_ref().map_or(0, |park| park.bytes());
         if let Some(observer) = &mut self.observer {
             observer.ended(key, slot.peer.into());
         }
         // Not yet told: its machine had not finished.
         if !matches!(slot.phase, Phase::Flushing | Phase::Lingering) {
-            self.service.closed(slot.peer.into(), &slot.machine, &slot.state, Ended::Stopped);
+            let peer = slot.peer.into();
+            let ended = Ended::Stopped;
+            let report = self.service.closed(peer, &slot.machine, &mut slot.state, ended);
+            (self.report)(report);
         }
     }
 

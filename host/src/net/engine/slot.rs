@@ -102,6 +102,7 @@ pub(super) struct Context<'e, S: Service> {
     pub(super) read_max: usize,
     pub(super) output: &'e mut [u8],
     pub(super) observer: &'e mut Option<Box<dyn Observer>>,
+    pub(super) report: &'e mut dyn FnMut(S::Report),
     /// A timer is wanted: of so many ms, or of the pace.
     pub(super) pause: Option<Option<u64>>,
 }
@@ -406,7 +407,9 @@ impl<M: Machine, T> Slot<M, T> {
     where
         S: Service<Machine = M, State = T>,
     {
-        context.service.closed(self.peer.into(), &self.machine, &self.state, ended);
+        let peer = self.peer.into();
+        let report = context.service.closed(peer, &self.machine, &mut self.state, ended);
+        (context.report)(report);
         self.phase = Phase::Flushing;
     }
 

@@ -1,0 +1,59 @@
+//! What the commands tell a program that reads their events.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use super::common::Failure;
+use crate::net::Ended;
+use crate::ui::{Output, put_text};
+
+/// An event, when events are wanted.
+pub(super) fn emit(output: &mut Output, event: impl FnOnce() -> Value) -> Result<(), Failure> {
+    if output.is_json() { output.event(&event()).map_err(Failure::stdout) } else { Ok(()) }
+}
+
+/// The event that there is a connection.
+pub(super) fn connected(output: &mut Output, peer: SocketAddr) -> Result<(), Failure> {
+    emit(output, || json!({ "event": "connected", "peer": peer.to_string() }))
+}
+
+/// An event that is something that was said.
+pub(super) fn text_event(name: &str, text: &[u8]) -> Value {
+    let mut event = json!({ "event": name });
+    put_text(&mut event, "text", text);
+    event
+}
+
+/// How a server's session ended, in a word, and why if it failed. `done` is the word for an end that
+/// is the protocol's.
+pub(super) fn outcome<E: fmt::Display>(
+    ended: &Ended<E>,
+    done: &'static str,
+) -> (&'static str, Option<String>) {
+    match ended {
+        Ended::Done => (done, None),
+        Ended::Failed(e) => ("failed", Some(e.to_string())),
+        Ended::Stopped => ("stopped", None),
+    }
+}
+
+/// The event that a server's session is over, with what the protocol has to tell of it.
+pub(super) fn session(
+    peer: SocketAddr,
+    details: Value,
+    (outcome, error): (&'static str, Option<String>),
+) -> Value {
+    let mut event = json!({ "event": "session", "peer": peer.to_string() });
+    if let Value::Object(details) = details {
+        for (key, value) in details {
+            event[key] = value;
+        }
+    }
+    event["outcome"] = outcome.into();
+    if let Some(error) = error {
+        event["error"] = error.into();
+    }
+    event
+}
