@@ -1,0 +1,182 @@
+//! A socket and the loop that every connection runs.
+
+use embedded_nal::{TcpClientStack, TcpError, TcpErrorKind};
+
+use crate::machine::{How, Need, Then};
+use crate::session::{Failed, Stream};
+
+/// Nothing moves until the socket is ready.
+#[derive(Debug)]
+pub(super) struct WouldBlock;
+
+pub(super) fn would_block<E>(WouldBlock: WouldBlock) -> nb::Error<E> {
+    nb::Error::WouldBlock
+}
+
+/// Why a connection does not go on: [`Next`], and what comes as an error.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Halt {
+    Event,
+    Command,
+    Boundary,
+    Done,
+    Abort,
+    WouldBlock,
+    /// The machine has an error.
+    Failed,
+}
+
+/// What steps a connection's machine, whichever that is.
+pub(super) type Advance<'m, I, O> =
+    dyn FnMut(&mut Stream<I, O>) -> core::result::Result<Then<()>, Failed> + 'm;
+
+/// A socket and what was wrong with it. Knows no machine, so that its code is there once for all.
+#[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(super) struct Link<T, E> {
+    pub(super) socket: T,
+    pub(super) fault: Option<E>,
+    /// What the machine said last.
+    pub(super) then: core::result::Result<Then<()>, Failed>,
+}
+
+impl<T, E> Link<T, E> {
+    pub(super) const fn new(socket: T) -> Self {
+        Self { socket, fault: None, then: Ok(Then::Again) }
+    }
+
+    pub(super) const fn silence(&self) -> Option<u16> {
+        match self.then {
+            Ok(Then::Need(Need::InputOrSilence(ms))) => Some(ms),
+            _ => None,
+        }
+    }
+}
+
+impl<T, E: TcpError> Link<T, E> {
+    /// The loop of a connection, there once for all machines. `advance` is the machine's.
+    pub(super) fn drive<I, O>(
+        &mut self,
+        stack: &mut impl TcpClientStack<TcpSocket = T, Error = E>,
+        stream: &mut Stream<I, O>,
+        min_input: usize,
+        advance: &mut Advance<'_, I, O>,
+    ) -> Halt
+    where
+        I: AsRef<[u8]> + AsMut<[u8]>,
+        O: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        loop {
+            // A boundary is said once, and stays until all before it has been sent.
+            let then = match self.then {
+                Ok(Then::Boundary) => self.then,
+                _ => advance(stream),
+            };
+            self.then = then;
+            // Also when the machine only wants to read: its replies are not to wait for it.
+            let sent = match then {
+                Ok(Then::Event(())) => return Halt::Event,
+                Ok(Then::Abort) => return Halt::Abort,
+                _ => self.send(stack, stream),
+            };
+            let (moved, halt) = match then {
+                Ok(Then::Event(()) | Then::Again | Then::Abort) => continue,
+                Ok(Then::Need(Need::Output)) => (sent, None),
+                // The peer may end while the application thinks: look, as far as there is room.
+                Ok(Then::Need(Need::Command)) => {
+                    if stream.has_ended() || self.receive(stack, stream, min_input).is_err() {
+                        return Halt::Command;
+                    }
+                    continue;
+                }
+                Ok(Then::Need(Need::Input | Need::InputOrSilence(_) | Need::Either)) => {
+                    (self.receive(stack, stream, min_input), None)
+                }
+                Ok(Then::Boundary) => (sent, Some(Halt::Boundary)),
+                Ok(Then::Done) => (sent, Some(Halt::Done)),
+                // What was queued first leaves first; the error repeats until then.
+                Err(Failed) => (sent, Some(Halt::Failed)),
+            };
+            match (moved, halt) {
+                (Err(WouldBlock), _) => return Halt::WouldBlock,
+                (Ok(()), Some(halt)) => {
+                    self.then = Ok(Then::Again);
+                    return halt;
+                }
+                (Ok(()), None) => {}
+            }
+        }
+    }
+
+    /// Sends all that is queued.
+    #[inline(never)]
+    pub(super) fn send<I, O>(
+        &mut self,
+        stack: &mut impl TcpClientStack<TcpSocket = T, Error = E>,
+        stream: &mut Stream<I, O>,
+    ) -> core::result::Result<(), WouldBlock>
+    where
+        I: AsRef<[u8]> + AsMut<[u8]>,
+        O: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        while !stream.pending().is_empty() {
+            self.send_some(stack, stream)?;
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    pub(super) fn send_some<I, O>(
+        &mut self,
+        stack: &mut impl TcpClientStack<TcpSocket = T, Error = E>,
+        stream: &mut Stream<I, O>,
+    ) -> core::result::Result<(), WouldBlock>
+    where
+        I: AsRef<[u8]> + AsMut<[u8]>,
+        O: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        match stack.send(&mut self.socket, stream.pending()) {
+            Ok(0) | Err(nb::Error::WouldBlock) => return Err(WouldBlock),
+            Ok(n) => stream.sent(n),
+            // The peer takes nothing more. What it sent before may still be there to read, and
+            // reading will tell how it ended.
+            Err(nb::Error::Other(e)) => {
+                stream.cannot_send();
+                if e.kind() != TcpErrorKind::PipeClosed {
+                    self.fault = Some(e);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn receive<I, O>(
+        &mut self,
+        stack: &mut impl TcpClientStack<TcpSocket = T, Error = E>,
+        stream: &mut Stream<I, O>,
+        min_input: usize,
+    ) -> core::result::Result<(), WouldBlock>
+    where
+        I: AsRef<[u8]> + AsMut<[u8]>,
+        O: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        let room = stream.room(min_input);
+        // Reading into nothing would give 0, which is not the end.
+        if room.is_empty() {
+            return Err(WouldBlock);
+        }
+        match stack.receive(&mut self.socket, room) {
+            Ok(0) => stream.ended(How::Closed),
+            Ok(n) => stream.received(n),
+            Err(nb::Error::WouldBlock) => return Err(WouldBlock),
+            Err(nb::Error::Other(e)) if e.kind() == TcpErrorKind::PipeClosed => {
+                stream.ended(How::Closed);
+            }
+            Err(nb::Error::Other(e)) => {
+                stream.ended(How::Reset);
+                self.fault = Some(e);
+            }
+        }
+        Ok(())
+    }
+}

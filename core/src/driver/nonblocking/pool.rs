@@ -1,0 +1,351 @@
+//! A server for a fixed number of clients, and its clock.
+
+use core::fmt;
+use core::net::SocketAddr;
+
+use embedded_nal::{TcpClientStack, TcpFullStack};
+
+use super::link::{Halt, Link};
+use crate::machine::{How, Machine, Refused, Step, Then};
+use crate::session::{self, Application, Stream, TooSmall};
+
+/// A server for up to `N` clients at a time, without allocation: what a microcontroller runs.
+///
+/// It owns the buffers of all its clients, so that nothing large moves when a session begins or ends:
+/// give it `&'static mut [u8]`, or arrays and put the server itself into a static. A client that comes
+/// while `N` are there waits in the stack's backlog.
+///
+/// Its clock is the caller's: each [`poll`](Self::poll) is told the time in milliseconds, and
+/// [`wait`](Self::wait) says how long to sleep at the most. With that it keeps the pauses that
+/// machines ask for ([`Then::Boundary`]), tells them of silence ([`Need::InputOrSilence`]), and gives
+/// up clients that have fallen silent ([`set_timeout`](Self::set_timeout)).
+///
+/// ```
+/// use embedded_nal::TcpFullStack;
+/// use socklab_core::driver::nonblocking::{Ended, Server};
+/// use socklab_core::echo::{self, server::Event};
+/// use socklab_core::session::Application;
+///
+/// /// Counts the bytes of one client.
+/// struct Count(u32);
+///
+/// impl Application<echo::Server> for Count {
+///     fn event(&mut self, Event::Echoed { length }: Event) {
+///         self.0 = self.0.saturating_add(length);
+///     }
+/// }
+///
+/// fn serve<S: TcpFullStack>(
+///     stack: &mut S,
+///     listener: S::TcpSocket,
+///     millis: impl Fn() -> u32,
+///     mut sleep: impl FnMut(Option<u32>),
+/// ) -> Result<(), S::Error> {
+///     let buffers = [([0; 64], [0; 64]); 2];
+///     let mut server = Server::new(listener, buffers).expect("an echo server needs 44 and 4 bytes");
+///     server.set_timeout(Some(30_000));
+///     loop {
+///         let open = |_peer| (echo::Server::new(), Count(0));
+///         let polled = server.poll(stack, millis(), open, |Ended { peer, application, outcome, .. }| {
+///             println!("{peer}: {} bytes, {outcome:?}", application.0);
+///         });
+///         match polled {
+///             Ok(()) => {}
+///             Err(nb::Error::WouldBlock) => sleep(server.wait(millis())),
+///             Err(nb::Error::Other(e)) => return Err(e),
+///         }
+///     }
+/// }
+/// ```
+pub struct Server<S: TcpClientStack, M, A, I, O, const N: usize> {
+    listener: S::TcpSocket,
+    slots: [Slot<S, M, A, I, O>; N],
+    clock: Clock,
+}
+
+/// A place for a client. The buffers stay when it goes.
+struct Slot<S: TcpClientStack, M, A, I, O> {
+    stream: Stream<I, O>,
+    client: Option<Client<S, M, A>>,
+}
+
+struct Client<S: TcpClientStack, M, A> {
+    link: Link<S::TcpSocket, S::Error>,
+    machine: M,
+    application: A,
+    peer: SocketAddr,
+    since: Since,
+}
+
+impl<S: TcpClientStack, M, A, I, O, const N: usize> Server<S, M, A, I, O, N> {
+    /// How many clients are connected.
+    pub fn clients(&self) -> usize {
+        self.slots.iter().fold(0, |n, slot| n.saturating_add(slot.client.is_some().into()))
+    }
+}
+
+impl<S: TcpClientStack, M, A, I, O, const N: usize> fmt::Debug for Server<S, M, A, I, O, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({} of {N} clients)", self.clients())
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<S: TcpClientStack, M, A, I, O, const N: usize> defmt::Format for Server<S, M, A, I, O, N> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Server({=usize} of {=usize} clients)", self.clients(), N);
+    }
+}
+
+/// A session of a [`Server`] that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Ended<'s, A, P, T> {
+    /// Whose it was.
+    pub peer: SocketAddr,
+    /// What [`Server::poll`]'s `open` made for it.
+    pub application: &'s A,
+    /// Whether it ended as it should; the machine's error otherwise.
+    pub outcome: core::result::Result<(), P>,
+    /// What the transport said if it failed. The machine got to know it as [`How::Reset`].
+    pub fault: Option<T>,
+}
+
+impl<S, M, A, I, O, const N: usize> Server<S, M, A, I, O, N>
+where
+    S: TcpFullStack,
+    M: Machine,
+    A: Application<M>,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+{
+    /// Serves on a `listener` that is bound and listens, with an input and an output buffer for each
+    /// client.
+    ///
+    /// # Errors
+    ///
+    /// [`TooSmall`] when a buffer is smaller than the machine needs.
+    pub fn new(
+        listener: S::TcpSocket,
+        buffers: [(I, O); N],
+    ) -> core::result::Result<Self, TooSmall> {
+        let slots = buffers
+            .map(|(input, output)| Slot { stream: Stream::new(input, output), client: None });
+        for slot in &slots {
+            slot.stream.holds::<M>()?;
+        }
+        let clock = Clock { now: 0, left: u32::MAX, pace: PACE, timeout: None };
+        Ok(Self { listener, slots, clock })
+    }
+
+    /// The pause at each [`Then::Boundary`], in milliseconds: 30 unless set. Some real peers take one
+    /// `recv` for one message.
+    pub const fn set_pace(&mut self, pace: u16) {
+        self.clock.pace = pace;
+    }
+
+    /// After so many milliseconds in which no byte went through in either direction a client is given
+    /// up: its machine is told [`How::TimedOut`]. The time in which an application has nothing to say
+    /// does not count. `None`, which is the default: never. At most 2^31.
+    pub const fn set_timeout(&mut self, timeout: Option<u32>) {
+        self.clock.timeout = timeout;
+    }
+
+    /// Gives every session that takes it this command: an echo server's `Finish`, say.
+    pub fn command(&mut self, stack: &mut S, command: M::Command<'_>) {
+        for Slot { stream, client } in &mut self.slots {
+            let Some(Client { link, machine, .. }) = client else { continue };
+            // One that is over refuses it, and needs it no more.
+            while session::command(machine, stream, command) == Err(Refused::NoRoom)
+                && !stream.pending().is_empty()
+                && link.send_some(stack, stream).is_ok()
+            {}
+        }
+    }
+
+    /// Accepts at most one client, for which `open` makes machine and application, moves every session
+    /// as far as it goes, and tells `report` which have ended.
+    ///
+    /// `now` is the time in milliseconds, from any start. It may wrap; only differences count.
+    ///
+    /// # Errors
+    ///
+    /// [`nb::Error::WouldBlock`] when nothing moves until the network does, or the time that
+    /// [`wait`](Self::wait) says has passed: sleep now. [`nb::Error::Other`] when the listener fails.
+    pub fn poll(
+        &mut self,
+        stack: &mut S,
+        now: u32,
+        open: impl FnOnce(SocketAddr) -> (M, A),
+        mut report: impl FnMut(Ended<'_, A, M::Error, S::Error>),
+    ) -> nb::Result<(), S::Error> {
+        let mut moved = false;
+        (self.clock.now, self.clock.left) = (now, u32::MAX);
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.client.is_none()) {
+            match stack.accept(&mut self.listener) {
+                Ok((socket, peer)) => {
+                    moved = true;
+                    let (machine, application) = open(peer);
+                    let (link, since) = (Link::new(socket), Since { at: now, paused: false });
+                    slot.stream.reset();
+                    slot.client = Some(Client { link, machine, application, peer, since });
+                }
+                Err(nb::Error::WouldBlock) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        for Slot { stream, client: place } in &mut self.slots {
+            let Some(client) = place else { continue };
+            let Some(outcome) = client.poll(stack, stream, &mut self.clock) else { continue };
+            moved = true;
+            let fault = client.link.fault.take();
+            report(Ended { peer: client.peer, application: &client.application, outcome, fault });
+            if let Some(Client { link, .. }) = place.take() {
+                stack.close(link.socket).map_err(nb::Error::Other)?;
+            }
+        }
+        if moved { Ok(()) } else { Err(nb::Error::WouldBlock) }
+    }
+
+    /// After [`nb::Error::WouldBlock`]: in so many milliseconds it is to be polled again, also if the
+    /// network does not move. `None`: only the network matters.
+    pub const fn wait(&self, now: u32) -> Option<u32> {
+        match self.clock.left {
+            u32::MAX => None,
+            left => Some(left.saturating_sub(now.wrapping_sub(self.clock.now))),
+        }
+    }
+}
+
+impl<S, M, A> Client<S, M, A>
+where
+    S: TcpClientStack,
+    M: Machine,
+    A: Application<M>,
+{
+    /// Goes as far as it can. How it ended, `None` while it has not.
+    fn poll<I, O>(
+        &mut self,
+        stack: &mut S,
+        stream: &mut Stream<I, O>,
+        clock: &mut Clock,
+    ) -> Option<core::result::Result<(), M::Error>>
+    where
+        I: AsRef<[u8]> + AsMut<[u8]>,
+        O: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        let Self { link, machine, application, since, .. } = self;
+        if since.pauses(clock) {
+            return None;
+        }
+        loop {
+            let advance = &mut |stream: &mut Stream<I, O>| session::advance(machine, stream);
+            match link.drive(stack, stream, M::MIN_INPUT, advance) {
+                // An error repeats, and is fetched like an event.
+                Halt::Event | Halt::Failed => match &session::stepped(machine, stream) {
+                    Ok(Step { then: Then::Event(event), .. }) => application.event(*event),
+                    Ok(_) => {}
+                    Err(e) => return Some(Err(*e)),
+                },
+                Halt::Done | Halt::Abort => return Some(Ok(())),
+                Halt::Boundary => {
+                    *since = Since { at: clock.now, paused: true };
+                    if since.pauses(clock) {
+                        return None;
+                    }
+                }
+                // A command asked for has to find room, or it would be lost: a client may answer
+                // early and read late.
+                Halt::Command if stream.pending().is_empty() => {
+                    since.at = clock.now;
+                    let command = application.command()?;
+                    if session::command(machine, stream, command).is_err() {
+                        return None;
+                    }
+                }
+                Halt::Command | Halt::WouldBlock => {
+                    let moved = stream.has_moved();
+                    let silence = if stream.is_open() { link.silence() } else { None };
+                    match since.due(clock, moved, silence) {
+                        Due::Nothing => return None,
+                        Due::Silence => stream.silent(),
+                        Due::TimedOut => {
+                            stream.ended(How::TimedOut);
+                            stream.cannot_send();
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The pause at a boundary, in ms, as the host's servers have it.
+const PACE: u16 = 30;
+
+/// A [`Server`]'s clock. Like what follows it knows no machine, so that its code is there once for all.
+#[derive(Debug)]
+struct Clock {
+    /// The time of this poll, in ms.
+    now: u32,
+    /// In so many ms from then there is something to do; `u32::MAX`: never.
+    left: u32,
+    /// How long a pause takes, in ms.
+    pace: u16,
+    /// How long a client may be silent, in ms.
+    timeout: Option<u32>,
+}
+
+/// What a client was doing, and since when.
+#[derive(Debug)]
+struct Since {
+    /// When bytes went through last, the application had its turn, or a pause began.
+    at: u32,
+    paused: bool,
+}
+
+/// What the time has come for.
+enum Due {
+    Nothing,
+    Silence,
+    TimedOut,
+}
+
+impl Clock {
+    /// Whether so many ms have passed. If not, it is remembered when they will have.
+    fn passed(&mut self, since: u32, ms: u32) -> bool {
+        let waited = self.now.wrapping_sub(since);
+        let passed = waited >= ms;
+        if !passed {
+            self.left = self.left.min(ms.wrapping_sub(waited));
+        }
+        passed
+    }
+}
+
+impl Since {
+    /// Whether a pause is not over yet.
+    #[inline(never)]
+    fn pauses(&mut self, clock: &mut Clock) -> bool {
+        if self.paused {
+            self.paused = !clock.passed(self.at, clock.pace.into());
+        }
+        self.paused
+    }
+
+    #[inline(never)]
+    fn due(&mut self, clock: &mut Clock, moved: bool, silence: Option<u16>) -> Due {
+        if moved {
+            self.at = clock.now;
+        }
+        if silence.is_some_and(|ms| clock.passed(self.at, ms.into())) {
+            Due::Silence
+        } else if clock.timeout.is_some_and(|ms| clock.passed(self.at, ms)) {
+            // Once: a machine that waits on all the same is not to keep a loop busy.
+            self.at = clock.now;
+            Due::TimedOut
+        } else {
+            Due::Nothing
+        }
+    }
+}
