@@ -1,0 +1,29 @@
+//! A file is fetched over a link that the fuzzer makes bad.
+//!
+//! Invariant: no panic, no deadlock; both ends agree on what was asked for and sent. Without a reset both end
+//! well; with one, each knows a front of the whole, and names the reset.
+#![no_main]
+
+use arbitrary::Unstructured;
+use libfuzzer_sys::fuzz_target;
+use socklab_core::file::Form;
+use socklab_fuzz::{byte, faults, seed};
+use socklab_tests::pair::talk;
+use socklab_tests::role::{FileClient, FileServer, file_agrees};
+
+fuzz_target!(|data: &[u8]| {
+    let mut u = Unstructured::new(data);
+    let flags = byte(&mut u);
+    let faults = faults(&mut u, flags);
+    let seed = seed(&mut u);
+    let form = match flags & 8 {
+        0 => Form::Checked { offset: byte(&mut u).into() },
+        _ => Form::Plain,
+    };
+    let file = u.take_rest();
+    let agrees = talk(&FileClient::new(b"notes", form), &FileServer::new(file), &faults, seed)
+        .and_then(|both| file_agrees((b"notes", form), file, &faults, &both));
+    if let Err(what) = agrees {
+        panic!("{what}");
+    }
+});
