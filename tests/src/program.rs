@@ -631,6 +631,15 @@ pub fn until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T
     }
 }
 
+/// Closes with a reset.
+///
+/// # Panics
+///
+/// When the system has no linger.
+pub fn reset(stream: TcpStream) {
+    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("linger");
+}
+
 /// A message of echo.
 ///
 /// # Panics

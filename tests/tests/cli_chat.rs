@@ -5,12 +5,11 @@ mod screen;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
 
 use screen::Screen;
 use socket2::SockRef;
 use socklab_tests::program::{
-    DEADLINE, Finished, Played, Process, Program, Server, client, read_all, until,
+    DEADLINE, Finished, Played, Process, Program, Server, client, read_all, reset, until,
 };
 
 /// What is dangerous on a terminal, and harmless in a pipe.
@@ -27,10 +26,6 @@ fn hears(stream: &TcpStream) -> String {
 
 fn says(mut stream: &TcpStream, line: &str) {
     stream.write_all(format!("{line}\n").as_bytes()).expect("the other side listens");
-}
-
-fn reset(stream: TcpStream) {
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger");
 }
 
 mod at_a_terminal {

@@ -3,17 +3,11 @@
 
 use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
 
-use socket2::SockRef;
-use socklab_tests::program::{Played, Process, Program, Server, client, read, read_all};
+use socklab_tests::program::{Played, Process, Program, Server, client, read, read_all, reset};
 
 /// What is dangerous on a terminal, and harmless in a pipe.
 const NASTY: &str = "\u{1b}[31m\u{202e}evil\u{9b}2J\u{7}";
-
-fn reset(stream: TcpStream) {
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger");
-}
 
 /// A client of ours, and its connection in the hands of the test.
 fn played(protocol: &str, args: &[&str]) -> (Process, TcpStream) {

@@ -13,10 +13,9 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use decode::decode;
-use socket2::SockRef;
 use socklab_core::math::Question;
 use socklab_tests::board::{Ended, HOST, Launch};
-use socklab_tests::program::{Played, Server, client, message, read, read_all};
+use socklab_tests::program::{Played, Server, client, message, read, read_all, reset};
 
 /// The most stack a program may use, in bytes: what was measured, and a fifth. Buffers are not on
 /// it, so that it is the same for all.
@@ -54,11 +53,6 @@ fn stack(program: &str, log: &str) {
     let bytes = bytes.unwrap_or_else(|| panic!("no number in {line}"));
     println!("{program}: {bytes} bytes of stack at the most, {STACK} allowed");
     assert!(bytes <= STACK, "{program}: {bytes} bytes of stack");
-}
-
-fn reset(stream: TcpStream) {
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger");
-    drop(stream);
 }
 
 #[test]

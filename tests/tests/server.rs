@@ -11,18 +11,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, SockRef, Socket, Type};
-use socklab_tests::program::{Program, Server, message, read, read_all, until};
+use socket2::{Domain, Socket, Type};
+use socklab_tests::program::{Program, Server, message, read, read_all, reset, until};
 
 /// Far more than a client needs who is served at once, on a machine that has other things to do.
 const PROMPT: Duration = Duration::from_secs(1);
 
 /// Those tests that take most of the machine, or measure it, run one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
-
-fn reset(stream: TcpStream) {
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger");
-}
 
 /// As many descriptors as this process may have; says how many connections of `wanted` that are.
 fn descriptors(wanted: usize) -> usize {

@@ -1,0 +1,285 @@
+//! `socklab math` as a person meets it. The peer is the test itself, so each case is exact.
+
+use std::io::Write as _;
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socklab_tests::program::{Played, Process, Program, Server, client, read, read_all, reset};
+
+const QUESTION: [u8; 9] = *b"Q\0\0\0\x0c\0\0\0\x1e";
+const SECRET: [u8; 9] = *b"Sopensesm";
+
+/// A math client of ours, and its connection in the hands of the test.
+fn math_client(args: &[&str]) -> (Process, TcpStream) {
+    let played = Played::new();
+    let process = client("math", played.addr, args).start();
+    let stream = played.accept();
+    (process, stream)
+}
+
+#[test]
+fn the_secret_and_a_newline_are_all_of_stdout() {
+    let (process, mut stream) = math_client(&[]);
+    for _ in 0..3 {
+        stream.write_all(&QUESTION).unwrap();
+        assert_eq!(read(&mut stream), [0, 0, 0, 42]);
+    }
+    stream.write_all(&SECRET).unwrap();
+    let finished = process.finish();
+    assert_eq!(finished.success(), b"opensesm\n");
+    assert_eq!(finished.stderr, "");
+}
+
+#[test]
+fn the_client_is_done_with_the_secret_and_does_not_wait_for_the_close() {
+    let (process, mut stream) = math_client(&["--timeout", "none"]);
+    stream.write_all(&SECRET).unwrap();
+    assert_eq!(process.finish().success(), b"opensesm\n");
+    assert_eq!(read_all(&mut stream), b"");
+}
+
+#[test]
+fn every_first_byte_but_two_is_named() {
+    for (byte, name) in
+        [(b'R', "0x52 ('R')"), (0, "0x00"), (b'q', "0x71 ('q')"), (b' ', "0x20"), (0xff, "0xff")]
+    {
+        let (process, mut stream) = math_client(&[]);
+        stream.write_all(&QUESTION).unwrap();
+        read::<4>(&mut stream);
+        // The byte alone: nothing else is waited for.
+        stream.write_all(&[byte]).unwrap();
+        let expected = format!(
+            "the server broke the protocol: message 2 starts with the byte {name}, expected \
+             'Q' or 'S'"
+        );
+        assert_eq!(process.finish().failure(1), expected);
+    }
+}
+
+/// What a server sends, how it ends, and what the client says then.
+#[test]
+fn every_ending_has_its_name() {
+    #[derive(Clone, Copy, Debug)]
+    enum End {
+        Close,
+        Reset,
+        Silence,
+    }
+    use End::{Close, Reset, Silence};
+    let waited = " (300ms; --timeout changes that)";
+    for (questions, bytes, end, text) in [
+        (0, 0, Close, "the server closed the connection before it sent any message"),
+        (0, 0, Reset, "the server reset the connection before it sent any message"),
+        (0, 0, Silence, "the server sent nothing in time"),
+        (
+            0,
+            1,
+            Close,
+            "the server closed the connection in the middle of a message, after 1 of 9 bytes",
+        ),
+        (
+            0,
+            8,
+            Reset,
+            "the server reset the connection in the middle of a message, after 8 of 9 bytes",
+        ),
+        (
+            0,
+            5,
+            Silence,
+            "the server sent nothing more in time in the middle of a message, after 5 of 9 bytes",
+        ),
+        (2, 0, Close, "answer 2 rejected: the server closed the connection right after it"),
+        (2, 0, Reset, "the server reset the connection between messages, with 2 answered"),
+        (2, 0, Silence, "the server sent nothing more in time, with 2 answered"),
+        (
+            1,
+            8,
+            Close,
+            "the server closed the connection in the middle of a message, after 8 of 9 bytes, with 1 answered",
+        ),
+        (
+            1,
+            1,
+            Reset,
+            "the server reset the connection in the middle of a message, after 1 of 9 bytes, with 1 answered",
+        ),
+        (
+            1,
+            8,
+            Silence,
+            "the server sent nothing more in time in the middle of a message, after 8 of 9 bytes, with 1 answered",
+        ),
+    ] {
+        // With a trace it can be seen that what was sent is read, before the reset.
+        let (process, mut stream) = math_client(&["--timeout", "300ms", "--trace"]);
+        for _ in 0..questions {
+            stream.write_all(&QUESTION).unwrap();
+            assert_eq!(read(&mut stream), [0, 0, 0, 42]);
+        }
+        stream.write_all(&SECRET[..bytes]).unwrap();
+        if bytes > 0 {
+            process.wait_for(&format!("{bytes} of 9 bytes so far"));
+        }
+        match end {
+            Close => drop(stream),
+            Reset => reset(stream),
+            Silence => assert_eq!(read_all(&mut stream), b""),
+        }
+        let text = [text, if matches!(end, Silence) { waited } else { "" }].concat();
+        let finished = process.finish();
+        assert_eq!(finished.last_failure(1), text);
+        assert_eq!(finished.stdout, b"");
+    }
+}
+
+#[test]
+fn silence_is_measured_from_the_last_byte() {
+    let (process, mut stream) = math_client(&["--timeout", "800ms"]);
+    // Longer altogether, never so long in one piece.
+    let start = Instant::now();
+    for byte in [QUESTION, SECRET].as_flattened() {
+        thread::sleep(Duration::from_millis(100));
+        stream.write_all(&[*byte]).unwrap();
+    }
+    assert!(start.elapsed() > Duration::from_millis(1700));
+    assert_eq!(process.finish().success(), b"opensesm\n");
+}
+
+#[test]
+fn a_client_without_an_address_says_where_its_server_is() {
+    for args in [&["math", "client"][..], &["math", "client", "--timeout", "none"]] {
+        let finished = Program::socklab(args).run();
+        assert_eq!(finished.success().len(), 9, "{finished:?}");
+        let text = "no address given: a built-in math server runs on 127.0.0.1:";
+        assert!(finished.stderr.starts_with(text), "{finished:?}");
+        assert_eq!(finished.stderr.matches('\n').count(), 1, "{finished:?}");
+    }
+}
+
+/// The questions of a session, the secret behind them.
+fn play(server: &Server) -> Vec<u8> {
+    let mut stream = server.connect();
+    let mut all = Vec::new();
+    loop {
+        let message: [u8; 9] = read(&mut stream);
+        all.extend_from_slice(&message);
+        if message[0] == b'S' {
+            assert_eq!(read_all(&mut stream), b"");
+            return all;
+        }
+        let [a, b] = [1, 5].map(|at| u32::from_be_bytes(*message[at..].first_chunk().unwrap()));
+        stream.write_all(&a.wrapping_add(b).to_be_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn a_seed_makes_a_run_repeatable() {
+    let runs = ["7", "7", "8"].map(|seed| {
+        let server = Server::start("math", &["--seed", seed, "--full-range"]);
+        [play(&server), play(&server)]
+    });
+    assert_eq!(runs[0], runs[1]);
+    assert_ne!(runs[0], runs[2]);
+    assert_ne!(runs[0][0], runs[0][1], "every session asks the same");
+    // Without a seed no two runs are alike.
+    let runs = [(); 2].map(|()| play(&Server::start("math", &["--rounds", "20"])));
+    assert_ne!(runs[0], runs[1]);
+}
+
+#[test]
+fn rounds_and_secret_are_as_told() {
+    let server = Server::start("math", &["--rounds", "3", "--secret", "12345678"]);
+    for _ in 0..5 {
+        let all = play(&server);
+        assert_eq!((all.len(), all.ends_with(b"S12345678")), (4 * 9, true));
+    }
+    let server = Server::start("math", &["--rounds", "0"]);
+    assert_eq!(play(&server).len(), 9);
+    let server = Server::start("math", &["--rounds", "2..=4", "--seed", "1"]);
+    let mut seen = [0; 8];
+    for _ in 0..60 {
+        seen[play(&server).len() / 9 - 1] += 1;
+    }
+    assert!(seen[2..=4].iter().all(|n| *n > 5), "{seen:?}");
+    assert_eq!(seen.iter().sum::<i32>(), seen[2..=4].iter().sum::<i32>(), "{seen:?}");
+}
+
+#[test]
+fn default_operands_have_a_sum_of_31_bits_and_rounds_are_5_to_20() {
+    let server = Server::start("math", &["--seed", "3"]);
+    let (mut fewest, mut most, mut largest) = (usize::MAX, 0, 0);
+    for _ in 0..100 {
+        let all = play(&server);
+        let questions = &all[..all.len() - 9];
+        (fewest, most) = (fewest.min(questions.len() / 9), most.max(questions.len() / 9));
+        for question in questions.chunks(9) {
+            let [a, b] =
+                [1, 5].map(|at| u32::from_be_bytes(*question[at..].first_chunk().unwrap()));
+            largest = largest.max(u64::from(a) + u64::from(b));
+        }
+    }
+    assert_eq!((fewest, most), (5, 20));
+    assert!(largest < 1 << 31 && largest > 1 << 30, "{largest}");
+}
+
+#[test]
+fn a_wrong_answer_ends_it_at_once_without_a_secret() {
+    let server = Server::start("math", &["--rounds", "5", "--secret", "12345678"]);
+    let mut stream = server.connect();
+    read::<9>(&mut stream);
+    stream.write_all(&[0xff; 4]).unwrap();
+    assert_eq!(read_all(&mut stream), b"");
+    let line = server.process.wait_for("wrong answer");
+    let peer = stream.local_addr().unwrap();
+    let start = format!("{peer}: 0 of 1 answered, wrong answer 4294967295, expected ");
+    assert!(line.starts_with(&start), "{line}");
+}
+
+#[test]
+fn answers_sent_early_are_a_stream_like_any() {
+    let args = ["--rounds", "9", "--seed", "5", "--full-range"];
+    let questions = play(&Server::start("math", &args));
+    let server = Server::start("math", &args);
+    let mut stream = server.connect();
+    let mut answers = Vec::new();
+    for question in questions[..81].chunks(9) {
+        let [a, b] = [1, 5].map(|at| u32::from_be_bytes(*question[at..].first_chunk().unwrap()));
+        answers.extend_from_slice(&a.wrapping_add(b).to_be_bytes());
+    }
+    // All before any question is read; and no more will come.
+    stream.write_all(&answers).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut stream), questions);
+    server.process.wait_for(": 9 of 9 answered, secret told");
+}
+
+#[test]
+fn the_server_names_every_ending_in_one_line() {
+    let server = Server::start("math", &["--timeout", "1s"]);
+    let mut count = 1;
+    for (bytes, how, text) in [
+        (0, "close", "0 of 1 answered, the client closed the connection between messages"),
+        (3, "close", "the client closed the connection in the middle of a message, after 3 of 4"),
+        (0, "reset", "0 of 1 answered, the client reset the connection between messages"),
+        (0, "silence", "0 of 1 answered, the client sent nothing more in time"),
+        (2, "silence", "in time in the middle of a message, after 2 of 4 bytes"),
+    ] {
+        let mut stream = server.connect();
+        let peer = stream.local_addr().unwrap();
+        read::<9>(&mut stream);
+        stream.write_all(&[0; 3][..bytes]).unwrap();
+        match how {
+            "close" => drop(stream),
+            "reset" => reset(stream),
+            _ => assert_eq!(read_all(&mut stream), b""),
+        }
+        count += 1;
+        let log = server.process.wait_for_lines(count);
+        let line = log.lines().last().unwrap_or_default();
+        assert!(line.starts_with(&format!("{peer}: ")) && line.contains(text), "{log}");
+    }
+    assert_eq!(play(&server).last_chunk::<9>().map(|s| s[0]), Some(b'S'));
+    assert_eq!(server.process.wait_for_lines(count + 1).lines().count(), count + 1);
+}

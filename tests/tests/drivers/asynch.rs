@@ -1,0 +1,138 @@
+//! The async driver.
+
+use embedded_io::ErrorKind;
+use socklab_core::driver::{Error, Next, asynch};
+use socklab_core::machine::{How, Refused};
+use socklab_core::{echo, math};
+use socklab_tests::oracle::{echo_reply_bytes, question};
+use socklab_tests::role::{EchoClient, MathClient, Role as _};
+use socklab_tests::transport::{Deadlock, Reader, Writer, block_on, join, pipe};
+
+use crate::ways::{Ended, bare, by_async, by_hand, keep};
+
+/// An echo server over pipes that writes a whole reply before it reads on.
+async fn naive_echo(reader: Reader, writer: Writer) {
+    let mut server =
+        asynch::Connection::new(reader, writer, echo::Server::new(), [0; 44], [0; 64]).unwrap();
+    loop {
+        match server.next().await.unwrap() {
+            Next::Event(_) => server.flush().await.unwrap(),
+            Next::Done => return,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Sends all payloads as fast as there is room and gives the replies.
+async fn pipelining(reader: Reader, writer: Writer, payloads: &[String]) -> Vec<Vec<u8>> {
+    let (mut role, mut replies) = (EchoClient::new(payloads, true), vec![]);
+    let mut client =
+        asynch::Connection::new(reader, writer, echo::Client::new(), [0; 32], [0; 512]).unwrap();
+    loop {
+        while let Some(command) = role.command() {
+            match client.command(command) {
+                Ok(()) => role.given(),
+                Err(Error::Refused(Refused::NoRoom)) => break,
+                Err(e) => panic!("{e:?}"),
+            }
+        }
+        match client.next().await.unwrap() {
+            Next::Event(event) => {
+                let event = EchoClient::own(event);
+                keep(&mut role, &mut replies, event);
+            }
+            Next::Done => return replies.into_iter().map(|reply| reply.bytes).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn echo_does_not_deadlock_with_a_server_that_stops_reading() {
+    let payloads: Vec<String> = (0..60).map(|n| format!("0123456789 message {n:050}")).collect();
+    let expected: Vec<Vec<u8>> =
+        payloads.iter().map(|p| echo_reply_bytes(p.as_bytes()).unwrap()).collect();
+    // From a pipe that holds one byte to one that holds several messages.
+    for holds in [1, 7, 64, 200] {
+        for buffers in [false, true] {
+            let (writer, their_reader) = pipe(holds, 1000, buffers);
+            let (their_writer, reader) = pipe(holds, 1000, buffers);
+            let result = block_on(join(
+                pipelining(reader, writer, &payloads),
+                naive_echo(their_reader, their_writer),
+            ));
+            let (replies, ()) = match result {
+                Ok(both) => both,
+                Err(Deadlock) => panic!("deadlock: pipes of {holds}, buffering {buffers}"),
+            };
+            assert_eq!(replies, expected);
+        }
+    }
+}
+
+#[test]
+fn loses_no_byte_when_a_call_is_dropped() {
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
+    use std::task::Poll;
+    // The peer's question arrives in pieces; `next` is dropped each time it has to wait, also in
+    // the middle of a flush.
+    for holds in 1..8 {
+        let (their_writer, reader) = pipe(64, 64, false);
+        let (writer, their_reader) = pipe(holds, 64, true);
+        let mut connection =
+            asynch::Connection::new(reader, writer, math::Client::new(), [0; 9], [0; 4]).unwrap();
+        let script = [question(40, 2), question(1, 2), b"Sopensesm".to_vec()].concat();
+        let (mut fed, mut got, mut events, mut rounds) = (0, vec![], 0, 0);
+        let done = block_on(async {
+            loop {
+                rounds += 1;
+                assert!(rounds < 1000, "holds {holds}: {got:?} has come, {events} events");
+                let polled = {
+                    let mut next = pin!(connection.next());
+                    poll_fn(|cx| {
+                        Poll::Ready(match next.as_mut().poll(cx) {
+                            Poll::Ready(Ok(next)) => Some(bare(&next)),
+                            Poll::Ready(Err(e)) => panic!("{e:?}"),
+                            Poll::Pending => None,
+                        })
+                    })
+                    .await
+                };
+                match polled {
+                    Some(Next::Event(())) => events += 1,
+                    Some(Next::Done) => return true,
+                    Some(other) => panic!("{other:?}"),
+                    None => {
+                        got.extend(their_reader.take());
+                        // Feeds on only when all answers so far have come, as a real server does.
+                        if fed < script.len() && (fed % 9 != 0 || got.len() == fed / 9 * 4) {
+                            their_writer.preset(&script[fed..=fed]);
+                            fed += 1;
+                        }
+                    }
+                }
+            }
+        });
+        assert_eq!(done, Ok(true));
+        got.extend(their_reader.take());
+        assert_eq!((got, events), ([0, 0, 0, 42, 0, 0, 0, 3].to_vec(), 3), "holds {holds}");
+    }
+}
+
+#[test]
+fn names_every_error_of_a_read() {
+    for (kind, how) in [
+        (ErrorKind::ConnectionReset, How::Reset),
+        (ErrorKind::ConnectionAborted, How::Reset),
+        (ErrorKind::BrokenPipe, How::Reset),
+        (ErrorKind::TimedOut, How::TimedOut),
+    ] {
+        let seen = by_async(&MathClient, &question(1, 2), Err(kind), 5);
+        assert_eq!(seen, by_hand(&MathClient, &question(1, 2), how), "{kind:?}");
+    }
+    for kind in [ErrorKind::Other, ErrorKind::NotConnected, ErrorKind::OutOfMemory] {
+        let seen = by_async(&MathClient, &question(1, 2), Err(kind), 5);
+        assert_eq!(seen.ended, Ended::Transport(kind));
+    }
+}

@@ -1,0 +1,9 @@
+//! One script, one transcript, whoever moves the bytes: a machine by hand, a session, the pump,
+//! and the three drivers over transports that do everything a real one may.
+
+mod asynch;
+mod blocking;
+mod everywhere;
+mod nonblocking;
+mod session;
+mod ways;

@@ -1,0 +1,282 @@
+//! The non-blocking driver, and its pool.
+
+use embedded_nal::TcpErrorKind;
+use socklab_core::driver::{Error, Next, nonblocking};
+use socklab_core::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
+use socklab_core::session::{Application, TooSmall};
+use socklab_core::{echo, math};
+use socklab_tests::oracle::question;
+use socklab_tests::role::MathClient;
+use socklab_tests::transport::{Net, NetEnd, NetError, Socket};
+
+use crate::ways::{by_hand, by_nonblocking};
+
+#[test]
+fn reads_on_when_sending_fails() {
+    let all = [question(1, 2).repeat(3), b"Sopensesm".to_vec()].concat();
+    let whole = by_hand(&MathClient, &all, How::Closed);
+    for seed in 0..20 {
+        for (kind, fault) in [
+            (TcpErrorKind::PipeClosed, None),
+            (TcpErrorKind::Other, Some(NetError(TcpErrorKind::Other))),
+        ] {
+            let broken = |net: &mut Net, ours: &Socket| net.break_sending(ours, kind);
+            let (seen, found) = by_nonblocking(&MathClient, &all, NetEnd::Zero, seed, broken);
+            assert_eq!((&seen.events, &seen.ended), (&whole.events, &whole.ended), "{kind:?}");
+            assert_eq!((seen.sent.len(), found), (0, fault));
+        }
+    }
+}
+
+#[test]
+fn says_would_block_until_something_can_move_and_gives_up_when_told() {
+    let mut net = Net::new(1);
+    net.storm = 0;
+    let (ours, theirs) = net.line();
+    let mut connection =
+        nonblocking::Connection::<Net, _, _, _>::new(ours, math::Client::new(), [0; 9], [0; 4])
+            .unwrap();
+    for _ in 0..3 {
+        assert_eq!(connection.next(&mut net), Err(nb::Error::WouldBlock));
+    }
+    net.preset(&theirs, &question(40, 2)[..8], None);
+    assert_eq!(connection.next(&mut net), Err(nb::Error::WouldBlock));
+    net.preset(&theirs, &[2], None);
+    assert!(matches!(connection.next(&mut net), Ok(Next::Event(_))));
+    assert!(connection.wants_send());
+    assert_eq!(connection.next(&mut net), Err(nb::Error::WouldBlock));
+    assert!(!connection.wants_send());
+    assert_eq!(net.take(&theirs), [0, 0, 0, 42]);
+    connection.give_up();
+    let error = connection.next(&mut net).unwrap_err();
+    let nb::Error::Other(Error::Protocol(error)) = error else { panic!("{error:?}") };
+    assert_eq!(error.to_string(), "the server sent nothing more in time, with 1 answered");
+}
+
+/// A quiz master who counts what it said.
+struct Master {
+    left: u32,
+    asked: std::rc::Rc<std::cell::Cell<u32>>,
+}
+
+impl Application<math::Server> for Master {
+    fn event(&mut self, _: math::server::Event) {}
+
+    fn command(&mut self) -> Option<math::server::Command> {
+        self.asked.set(self.asked.get() + 1);
+        Some(match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                math::server::Command::Ask(math::Question { a: left, b: 1 })
+            }
+            None => math::server::Command::Reveal(math::Secret(*b"opensesm")),
+        })
+    }
+}
+
+#[test]
+fn a_pool_of_two_serves_five_clients() {
+    for seed in 0..60 {
+        let mut net = Net::new(seed);
+        net.storm = (seed as usize * 7) % 80;
+        let mut clients: Vec<_> = (0..5)
+            .map(|_| {
+                let socket = net.dial();
+                let client = math::Client::new();
+                let connection =
+                    nonblocking::Connection::<Net, _, _, _>::new(socket, client, [0; 9], [0; 4]);
+                (connection.unwrap(), None, 0)
+            })
+            .collect();
+        let buffers = [([0; 4], [0; 9]); 2];
+        let mut server =
+            nonblocking::Server::<Net, _, _, _, _, 2>::new(Socket::Idle, buffers).unwrap();
+        let (mut opened, mut done, mut rounds) = (0, 0, 0);
+        let asked = std::rc::Rc::default();
+        while clients.iter().any(|(_, secret, _)| secret.is_none()) || done < 5 {
+            rounds += 1;
+            assert!(rounds < 100_000, "seed {seed}: {opened} opened, {done} done");
+            let open = |_| {
+                opened += 1;
+                (math::Server::new(), Master { left: 7, asked: std::rc::Rc::clone(&asked) })
+            };
+            let result = server.poll(&mut net, 0, open, |ended| {
+                assert_eq!((ended.outcome, ended.application.left), (Ok(()), 0), "seed {seed}");
+                assert!(ended.fault.is_none());
+                done += 1;
+            });
+            assert!(matches!(result, Ok(()) | Err(nb::Error::WouldBlock)));
+            assert!(server.clients() <= 2 && opened - done == server.clients());
+            for (connection, secret, questions) in &mut clients {
+                while secret.is_none() {
+                    match connection.next(&mut net) {
+                        Ok(Next::Event(math::client::Event::Secret(s))) => *secret = Some(s),
+                        Ok(Next::Event(math::client::Event::Question(q))) => {
+                            assert_eq!((q.a, q.b), (6 - *questions, 1));
+                            *questions += 1;
+                        }
+                        Err(nb::Error::WouldBlock) => break,
+                        other => panic!("seed {seed}: {other:?}"),
+                    }
+                }
+            }
+        }
+        assert_eq!((opened, done, net.closed, net.waiting()), (5, 5, 5, 0));
+        assert!(
+            clients
+                .iter()
+                .all(|client| (client.1, client.2) == (Some(math::Secret(*b"opensesm")), 7))
+        );
+        assert_eq!(asked.get(), 5 * 8, "each command asked for is a command given");
+    }
+}
+
+#[test]
+fn a_pool_loses_no_command_to_a_client_that_answers_early_and_reads_late() {
+    for seed in 0..30 {
+        let mut net = Net::new(seed);
+        // Less than a question goes onto the line at a time.
+        (net.holds, net.most) = (8, 8);
+        let client = net.dial();
+        let answers: Vec<u8> = (0..7_u32).rev().flat_map(|a| (a + 1).to_be_bytes()).collect();
+        net.preset(&client, &answers, None);
+        let buffers = [([0; 64], [0; 9]); 2];
+        let mut server =
+            nonblocking::Server::<Net, _, _, _, _, 2>::new(Socket::Idle, buffers).unwrap();
+        let asked = std::rc::Rc::default();
+        let (mut done, mut rounds, mut got) = (false, 0, vec![]);
+        while !done {
+            rounds += 1;
+            assert!(rounds < 10_000, "seed {seed}: it hangs, {} bytes sent", got.len());
+            let open =
+                |_| (math::Server::new(), Master { left: 7, asked: std::rc::Rc::clone(&asked) });
+            let result = server.poll(&mut net, 0, open, |ended| {
+                assert_eq!(ended.outcome, Ok(()), "seed {seed}");
+                done = true;
+            });
+            assert!(matches!(result, Ok(()) | Err(nb::Error::WouldBlock)));
+            if rounds % 3 == 0 {
+                got.extend(net.take(&client));
+            }
+        }
+        got.extend(net.take(&client));
+        let expected: Vec<u8> = (0..7).rev().flat_map(|a| question(a, 1)).collect();
+        assert_eq!(got, [&expected[..], b"Sopensesm"].concat(), "seed {seed}");
+        assert_eq!(asked.get(), 8, "each command asked for is a command given");
+    }
+}
+
+/// Writes a byte, pauses, writes another, waits for 50 ms of silence, then for the peer's end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Spaced {
+    First,
+    Paused,
+    Second,
+    Listening,
+    Waiting,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Gone(How);
+
+impl std::fmt::Display for Gone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl std::error::Error for Gone {}
+
+impl Machine for Spaced {
+    type Command<'c> = std::convert::Infallible;
+    type Event<'i> = usize;
+    type Error = Gone;
+    const MIN_INPUT: usize = 1;
+    const MIN_OUTPUT: usize = 1;
+
+    fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<usize>, Gone> {
+        if let After::End(how) = input.after {
+            return Err(Gone(how));
+        }
+        let (next, written, then) = match self {
+            Self::First => (Self::Paused, 1, Then::Again),
+            Self::Paused => (Self::Second, 0, Then::Boundary),
+            Self::Second => (Self::Listening, 1, Then::Again),
+            Self::Listening if input.after == After::Silence => {
+                (Self::Waiting, 0, Then::Event(input.bytes.len()))
+            }
+            Self::Listening => (Self::Listening, 0, Then::Need(Need::InputOrSilence(50))),
+            Self::Waiting => (Self::Waiting, 0, Then::Need(Need::Input)),
+        };
+        *self = next;
+        output[..written].fill(b'.');
+        Ok(Step::new(0, written, then))
+    }
+
+    fn command(&mut self, command: Self::Command<'_>, _: &mut [u8]) -> Result<usize, Refused> {
+        match command {}
+    }
+}
+
+struct Heard(Option<usize>);
+
+impl Application<Spaced> for Heard {
+    fn event(&mut self, bytes: usize) {
+        assert_eq!(self.0.replace(bytes), None, "one silence, one event");
+    }
+}
+
+#[test]
+fn a_pool_keeps_pauses_tells_of_silence_and_gives_up_silent_clients() {
+    for (seed, start) in (0_u32..40).map(|seed| (seed, (seed * 37).wrapping_sub(700))) {
+        let mut net = Net::new(seed.into());
+        let client = net.dial();
+        let buffers = [([0; 4], [0; 4]); 2];
+        let mut server =
+            nonblocking::Server::<Net, Spaced, Heard, _, _, 2>::new(Socket::Idle, buffers).unwrap();
+        server.set_pace(20);
+        server.set_timeout(Some(1000));
+        let (mut at, mut sent, mut ended, mut waits) = (0_u32, vec![], None, vec![]);
+        while ended.is_none() {
+            assert!(at < 2000, "seed {seed}: it is not given up");
+            let now = start.wrapping_add(at);
+            let open = |_| (Spaced::First, Heard(None));
+            let polled = server.poll(&mut net, now, open, |e| {
+                assert!(e.fault.is_none());
+                ended = Some((at, e.outcome, e.application.0));
+            });
+            sent.extend(net.take(&client).iter().map(|_| at));
+            if polled.is_err() {
+                // The net is ready at once: only the time has to pass.
+                let wait = server.wait(now).filter(|_| sent.len() == 2).unwrap_or(1);
+                assert!(wait > 0, "seed {seed}: it would spin");
+                if sent.len() == 2 {
+                    waits.push(wait);
+                }
+                at += wait;
+            }
+        }
+        let (first, second) = (sent[0], sent[1]);
+        assert!(second - first >= 20, "seed {seed}: {sent:?}");
+        // Told of the silence after 50 ms, given up after 1000 since the last byte went through.
+        let (end, outcome, heard) = ended.unwrap();
+        assert_eq!((outcome, heard), (Err(Gone(How::TimedOut)), Some(0)), "seed {seed}");
+        assert!((1000..1100).contains(&(end - second)), "seed {seed}: {end} {sent:?}");
+        assert!(waits.len() < 40, "seed {seed}: {waits:?}");
+        assert_eq!(server.clients(), 0);
+    }
+}
+
+#[test]
+fn a_pool_says_at_once_that_its_buffers_are_too_small() {
+    let buffers = [([0; 43], [0; 4]); 1];
+    let server =
+        nonblocking::Server::<Net, echo::Server, Deaf, _, _, 1>::new(Socket::Idle, buffers);
+    assert_eq!(server.err(), Some(TooSmall { min_input: 44, min_output: 4 }));
+}
+
+struct Deaf;
+
+impl Application<echo::Server> for Deaf {
+    fn event(&mut self, _: echo::server::Event) {}
+}

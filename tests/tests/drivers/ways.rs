@@ -1,0 +1,408 @@
+//! The ways to drive a machine, each with what was seen on it.
+
+use embedded_io::ErrorKind;
+use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
+use socklab_core::machine::{After, How, Input, Machine, Need, Refused, Then};
+use socklab_core::session::{Application, Session, Stop, pump};
+use socklab_tests::rng::Rng;
+use socklab_tests::role::Role;
+use socklab_tests::script::{Outcome, every_cut, hold};
+use socklab_tests::transport::{
+    Failed, Net, NetEnd, NetError, Reader, Socket, Stream, Writer, block_on, pipe,
+};
+
+/// What any way of driving a machine has to agree on.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Seen<E> {
+    pub(crate) events: Vec<E>,
+    pub(crate) sent: Vec<u8>,
+    pub(crate) ended: Ended,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Ended {
+    Done,
+    /// The machine's error.
+    Protocol(String),
+    /// The transport's.
+    Transport(ErrorKind),
+}
+
+/// What to do, without the event.
+pub(crate) fn bare<E>(next: &Next<E>) -> Next<()> {
+    match next {
+        Next::Event(_) => Next::Event(()),
+        Next::Command => Next::Command,
+        Next::Boundary => Next::Boundary,
+        Next::Done => Next::Done,
+        Next::Abort => Next::Abort,
+    }
+}
+
+/// Tells the role and keeps the event.
+pub(crate) fn keep<R: Role>(role: &mut R, events: &mut Vec<R::Event>, event: R::Event) {
+    role.told(&event);
+    if !events.last_mut().is_some_and(|last| R::append(last, &event)) {
+        events.push(event);
+    }
+}
+
+/// By hand, under every cut.
+pub(crate) fn by_hand<R: Role>(role: &R, bytes: &[u8], how: How) -> Seen<R::Event> {
+    let transcript = hold(every_cut(role, bytes, Some(how)));
+    let ended = match &transcript.outcome {
+        Outcome::Done => Ended::Done,
+        Outcome::Error(error, _) => Ended::Protocol(error.clone()),
+        other => panic!("the script does not end: {other:?}"),
+    };
+    Seen { events: transcript.events(), sent: transcript.sent, ended }
+}
+
+/// Gives a session or connection all that can be said now. What does not fit is split.
+macro_rules! speak {
+    ($role:expr, $command:expr, $pay:expr) => {
+        while let Some(command) = $role.command() {
+            match $command(command) {
+                Ok(()) => $role.given(),
+                Err(Error::Refused(Refused::NoRoom)) => {
+                    assert!($role.split(), "no room, and no smaller way to say it");
+                    continue;
+                }
+                Err(e) => panic!("a command in turn got {e:?}"),
+            }
+            while !$role.payload().is_empty() {
+                let n = $pay($role.payload());
+                $role.paid(n);
+            }
+        }
+    };
+}
+
+pub(crate) fn by_session<R: Role>(role: &R, bytes: &[u8], how: How, seed: u64) -> Seen<R::Event> {
+    let (mut role, mut rng, mut rest) = (role.clone(), Rng::new(seed), bytes);
+    let input = vec![0; R::Machine::MIN_INPUT + rng.below(9)];
+    let output = vec![0; R::Machine::MIN_OUTPUT + rng.below(9)];
+    let session = std::cell::RefCell::new(Session::new(role.machine(), input, output).unwrap());
+    let (mut events, sent) = (vec![], std::cell::RefCell::new(vec![]));
+    let drain = || {
+        let mut session = session.borrow_mut();
+        sent.borrow_mut().extend_from_slice(session.pending());
+        let n = session.pending().len();
+        session.sent(n);
+    };
+    let command = |command: <R::Machine as Machine>::Command<'_>| {
+        drain();
+        session.borrow_mut().command(command).map_err(Error::<(), ()>::Refused)
+    };
+    let pay = |payload: &[u8]| {
+        drain();
+        session.borrow_mut().pay(payload)
+    };
+    if !R::TAKES_TURNS {
+        speak!(role, command, pay);
+    }
+    let ended = loop {
+        let mut told = None;
+        // Half of the time through `advance`, which peeks.
+        let then = if rng.percent(50) {
+            let peeked = session.borrow_mut().advance();
+            if let Ok(Then::Event(())) = peeked {
+                let mut session = session.borrow_mut();
+                let Ok(Then::Event(event)) = session.step() else { panic!("the event is gone") };
+                told = Some(R::own(event));
+            }
+            peeked
+        } else {
+            session.borrow_mut().step().map(|then| {
+                if let Then::Event(event) = then {
+                    told = Some(R::own(event));
+                }
+                then.without_event()
+            })
+        };
+        match then {
+            Ok(Then::Event(())) => {
+                keep(&mut role, &mut events, told.expect("an event is told"));
+                if !R::TAKES_TURNS {
+                    speak!(role, command, pay);
+                }
+            }
+            Ok(Then::Again | Then::Boundary) => {}
+            Ok(Then::Need(Need::Output)) => drain(),
+            Ok(Then::Need(Need::Command)) if role.command().is_some() => {
+                // One at a time: it takes turns.
+                let said = command(role.command().unwrap());
+                said.expect("it is its turn");
+                role.given();
+            }
+            Ok(Then::Need(_)) => {
+                let mut session = session.borrow_mut();
+                if rest.is_empty() {
+                    assert!(!session.has_ended(), "it waits after the end");
+                    session.ended(how);
+                    // The first ending counts.
+                    session.ended(How::Closed);
+                    session.silent();
+                    continue;
+                }
+                let room = session.room();
+                assert!(!room.is_empty(), "it waits for input and has no room for it");
+                let n = rng.within(1, room.len().min(rest.len()));
+                room[..n].copy_from_slice(&rest[..n]);
+                session.received(n);
+                rest = &rest[n..];
+            }
+            Ok(Then::Done) => break Ended::Done,
+            Ok(Then::Abort) => panic!("none of these aborts"),
+            Err(e) => break Ended::Protocol(format!("{e:?}")),
+        }
+    };
+    drain();
+    Seen { events, sent: sent.into_inner(), ended }
+}
+
+/// The application of a pump.
+struct Player<R: Role> {
+    role: R,
+    events: Vec<R::Event>,
+    offered: bool,
+}
+
+impl<R: Role> Application<R::Machine> for Player<R> {
+    fn event(&mut self, event: <R::Machine as Machine>::Event<'_>) {
+        if std::mem::take(&mut self.offered) {
+            self.role.given();
+        }
+        keep(&mut self.role, &mut self.events, R::own(event));
+    }
+
+    fn command(&mut self) -> Option<<R::Machine as Machine>::Command<'_>> {
+        if std::mem::take(&mut self.offered) {
+            self.role.given();
+        }
+        let command = self.role.command();
+        self.offered = command.is_some();
+        command
+    }
+}
+
+pub(crate) fn by_pump<R: Role>(
+    role: &R,
+    bytes: &[u8],
+    how: How,
+    seed: u64,
+    output: usize,
+) -> Seen<R::Event> {
+    let mut rng = Rng::new(seed);
+    let mut player = Player { role: role.clone(), events: vec![], offered: false };
+    let mut machine = role.machine();
+    let (mut sent, mut consumed, mut arrived, mut ended) = (vec![], 0, 0, false);
+    let mut output = vec![0; output];
+    let ended = loop {
+        let after = if ended { After::End(how) } else { After::More };
+        let input = Input { bytes: &bytes[consumed..arrived], after };
+        let pumped = pump(&mut machine, &mut player, input, &mut output);
+        consumed += pumped.consumed;
+        sent.extend_from_slice(&output[..pumped.written]);
+        match pumped.stop {
+            Stop::Need(Need::Output) | Stop::Boundary => {}
+            Stop::Need(Need::Either) if pumped.written + R::Machine::MIN_OUTPUT > output.len() => {}
+            Stop::Need(need) if arrived < bytes.len() => {
+                let _ = need;
+                arrived += rng.within(1, bytes.len() - arrived);
+            }
+            Stop::Need(need) => {
+                assert!(!ended, "it waits for {need:?} after the end");
+                ended = true;
+            }
+            Stop::Done => break Ended::Done,
+            Stop::Abort => panic!("none of these aborts"),
+            Stop::Failed(e) => break Ended::Protocol(format!("{e:?}")),
+        }
+    };
+    Seen { events: player.events, sent, ended }
+}
+
+/// A connection of the blocking driver.
+type Blocking<R> = blocking::Connection<Stream, <R as Role>::Machine, Vec<u8>, Vec<u8>>;
+
+pub(crate) fn by_blocking<R: Role>(role: &R, stream: Stream, seed: u64) -> (Seen<R::Event>, usize) {
+    let (mut role, mut rng, mut events) = (role.clone(), Rng::new(seed), vec![]);
+    let input = vec![0; R::Machine::MIN_INPUT + rng.below(9)];
+    let output = vec![0; R::Machine::MIN_OUTPUT + rng.below(9)];
+    let connection = Blocking::<R>::new(stream, role.machine(), input, output).unwrap();
+    let connection = std::cell::RefCell::new(connection);
+    let command =
+        |command: <R::Machine as Machine>::Command<'_>| connection.borrow_mut().command(command);
+    let pay = |payload: &[u8]| {
+        connection.borrow_mut().pay(payload).unwrap();
+        payload.len()
+    };
+    if !R::TAKES_TURNS {
+        speak!(role, command, pay);
+    }
+    let ended = loop {
+        let next = connection.borrow_mut().next().map(|next| match next {
+            Next::Event(event) => (Next::Event(()), Some(R::own(event))),
+            other => (bare(&other), None),
+        });
+        match next {
+            Ok((Next::Event(()), event)) => {
+                keep(&mut role, &mut events, event.expect("it is there"));
+                if !R::TAKES_TURNS {
+                    speak!(role, command, pay);
+                }
+            }
+            Ok((Next::Command, _)) => {
+                command(role.command().expect("the script has one")).unwrap();
+                role.given();
+            }
+            Ok((Next::Boundary, _)) => {}
+            Ok((Next::Done, _)) => break Ended::Done,
+            Ok((Next::Abort, _)) => panic!("none of these aborts"),
+            Err(Error::Protocol(e)) => break Ended::Protocol(format!("{e:?}")),
+            Err(Error::Transport(Failed(kind))) => break Ended::Transport(kind),
+            Err(Error::Refused(refused)) => panic!("{refused:?}"),
+        }
+    };
+    let stream = connection.into_inner().into_transport();
+    (Seen { events, sent: stream.sent, ended }, stream.writes_after_failure)
+}
+
+pub(crate) fn by_nonblocking<R: Role>(
+    role: &R,
+    bytes: &[u8],
+    end: NetEnd,
+    seed: u64,
+    prepare: impl FnOnce(&mut Net, &Socket),
+) -> (Seen<R::Event>, Option<NetError>) {
+    let (mut role, mut rng, mut events) = (role.clone(), Rng::new(seed), vec![]);
+    let mut net = Net::new(seed);
+    net.storm = rng.below(90);
+    let (ours, theirs) = net.line();
+    net.preset(&theirs, bytes, Some(end));
+    prepare(&mut net, &ours);
+    let input = vec![0; R::Machine::MIN_INPUT + rng.below(9)];
+    let output = vec![0; R::Machine::MIN_OUTPUT + rng.below(9)];
+    let mut connection =
+        nonblocking::Connection::<Net, _, _, _>::new(ours, role.machine(), input, output).unwrap();
+    let mut sent = vec![];
+    let mut rounds = 0;
+    // Whatever can be said is said first, so that the order does not hang on the storm.
+    let ended = loop {
+        rounds += 1;
+        assert!(rounds < 1_000_000, "it goes round without end");
+        let can_speak = !R::TAKES_TURNS && (role.command().is_some() || !role.payload().is_empty());
+        if can_speak {
+            sent.extend(net.take(&theirs));
+            if role.payload().is_empty() {
+                let command = role.command().expect("looked at above");
+                match connection.command(&mut net, command) {
+                    Ok(()) => role.given(),
+                    Err(nb::Error::WouldBlock) => {}
+                    Err(nb::Error::Other(Error::Refused(Refused::NoRoom))) => {
+                        assert!(role.split());
+                    }
+                    Err(e) => panic!("{e:?}"),
+                }
+            } else {
+                match connection.pay(&mut net, role.payload()) {
+                    Ok(n) => role.paid(n),
+                    Err(nb::Error::WouldBlock) => {}
+                    Err(e) => panic!("{e:?}"),
+                }
+            }
+            continue;
+        }
+        let next = connection.next(&mut net).map(|next| match next {
+            Next::Event(event) => (Next::Event(()), Some(R::own(event))),
+            other => (bare(&other), None),
+        });
+        match next {
+            Ok((Next::Event(()), event)) => keep(&mut role, &mut events, event.unwrap()),
+            Ok((Next::Command, _)) => {
+                let command = role.command().expect("the script has one");
+                match connection.command(&mut net, command) {
+                    Ok(()) => role.given(),
+                    // The peer takes some.
+                    Err(nb::Error::WouldBlock) => sent.extend(net.take(&theirs)),
+                    Err(e) => panic!("{e:?}"),
+                }
+            }
+            Ok((Next::Boundary, _)) => {}
+            Ok((Next::Done, _)) => break Ended::Done,
+            Ok((Next::Abort, _)) => panic!("none of these aborts"),
+            Err(nb::Error::WouldBlock) => sent.extend(net.take(&theirs)),
+            Err(nb::Error::Other(Error::Protocol(e))) => break Ended::Protocol(format!("{e:?}")),
+            Err(nb::Error::Other(e)) => panic!("{e:?}"),
+        }
+    };
+    assert!(!connection.wants_send(), "it ended with bytes unsent");
+    sent.extend(net.take(&theirs));
+    (Seen { events, sent, ended }, connection.fault())
+}
+
+pub(crate) fn by_async<R: Role>(
+    role: &R,
+    bytes: &[u8],
+    end: Result<(), ErrorKind>,
+    seed: u64,
+) -> Seen<R::Event> {
+    let (mut role, mut rng) = (role.clone(), Rng::new(seed));
+    let buffers = rng.percent(50);
+    let (their_writer, reader) = pipe(1 << 16, rng.within(1, 9), false);
+    let (writer, their_reader) = pipe(1 << 16, rng.within(1, 9), buffers);
+    their_writer.preset(bytes);
+    their_writer.end(end);
+    let input = vec![0; R::Machine::MIN_INPUT + rng.below(9)];
+    let output = vec![0; R::Machine::MIN_OUTPUT + rng.below(9)];
+    let connection = asynch::Connection::<Reader, Writer, _, _, _>::new(
+        reader,
+        writer,
+        role.machine(),
+        input,
+        output,
+    );
+    let mut connection = connection.unwrap();
+    let result = block_on(async {
+        let mut events = vec![];
+        loop {
+            let can_speak = !R::TAKES_TURNS;
+            while can_speak && (role.command().is_some() || !role.payload().is_empty()) {
+                if role.payload().is_empty() {
+                    let command = role.command().expect("looked at above");
+                    match connection.command(command) {
+                        Ok(()) => role.given(),
+                        Err(Error::Refused(Refused::NoRoom)) if role.split() => {}
+                        Err(Error::Refused(Refused::NoRoom)) => connection.flush().await.unwrap(),
+                        Err(e) => panic!("{e:?}"),
+                    }
+                } else {
+                    let n = connection.pay(role.payload());
+                    role.paid(n);
+                    if n == 0 {
+                        connection.flush().await.unwrap();
+                    }
+                }
+            }
+            match connection.next().await {
+                Ok(Next::Event(event)) => {
+                    let event = R::own(event);
+                    keep(&mut role, &mut events, event);
+                }
+                Ok(Next::Command) => {
+                    connection.command(role.command().expect("the script has one")).unwrap();
+                    role.given();
+                }
+                Ok(Next::Boundary) => {}
+                Ok(Next::Done) => break (events, Ended::Done),
+                Ok(Next::Abort) => panic!("none of these aborts"),
+                Err(Error::Protocol(e)) => break (events, Ended::Protocol(format!("{e:?}"))),
+                Err(Error::Transport(Failed(kind))) => break (events, Ended::Transport(kind)),
+                Err(Error::Refused(refused)) => panic!("{refused:?}"),
+            }
+        }
+    });
+    let (events, ended) = result.expect("the script is all there");
+    Seen { events, sent: their_reader.take(), ended }
+}
