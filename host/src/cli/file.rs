@@ -19,7 +19,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use socklab_core::file::client::Client as Machine;
+use socklab_core::file::server::{Event as Asked, Server};
 use socklab_core::file::{ClientBytes, Form, Request, ServerBytes};
+use socklab_core::machine::{How, Input, Machine as _, Step, Then};
 
 use super::common::{Common, Failure, Listen, Run};
 use super::events::{connected, emit, session};
@@ -401,8 +403,9 @@ where
                 head.extend_from_slice(&bytes[..bytes.len().min(room)]);
             }
         } else if let Some(head) = head.take() {
-            let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            if let Ok(request) = Request::parse(line.strip_suffix(b"\r").unwrap_or(line)) {
+            // There is a reply, so the request is complete; what it was a server's machine says.
+            let asked = Server::new().step(Input::end(&head, How::Closed), &mut []);
+            if let Ok(Step { then: Then::Event(Asked::Request(request)), .. }) = asked {
                 (self.look)(&mut self.trace, connection, request.form);
             }
         }

@@ -188,13 +188,13 @@ where
     }
 
     /// After [`nb::Error::WouldBlock`]: so many milliseconds without a byte are what the machine
-    /// also waits for ([`Need::InputOrSilence`]). Wait no longer, then tell it with
+    /// also waits for ([`Need::InputOrSilence`](crate::machine::Need::InputOrSilence)). Wait no longer, then tell it with
     /// [`silent`](Self::silent).
     pub const fn silence(&self) -> Option<u16> {
         self.link.silence()
     }
 
-    /// Nothing came for as long as [`Need::InputOrSilence`] asked.
+    /// Nothing came for as long as [`Need::InputOrSilence`](crate::machine::Need::InputOrSilence) asked.
     pub fn silent(&mut self) {
         self.session.silent();
     }

@@ -17,7 +17,7 @@ use crate::session::{self, Application, Stream, TooSmall};
 ///
 /// Its clock is the caller's: each [`poll`](Self::poll) is told the time in milliseconds, and
 /// [`wait`](Self::wait) says how long to sleep at the most. With that it keeps the pauses that
-/// machines ask for ([`Then::Boundary`]), tells them of silence ([`Need::InputOrSilence`]), and gives
+/// machines ask for ([`Then::Boundary`]), tells them of silence ([`Need::InputOrSilence`](crate::machine::Need::InputOrSilence)), and gives
 /// up clients that have fallen silent ([`set_timeout`](Self::set_timeout)).
 ///
 /// ```
