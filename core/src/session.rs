@@ -139,7 +139,8 @@ pub(crate) struct Stream<I, O> {
     input: Buffer<I>,
     output: Buffer<O>,
     after: After,
-    deaf: bool,
+    /// The peer takes no more bytes; how that showed.
+    deaf: Option<How>,
     /// Whether bytes went through, in either direction, since [`has_moved`](Self::has_moved).
     moved: bool,
 }
@@ -152,7 +153,7 @@ where
     pub(crate) fn new(input: I, output: O) -> Self {
         let input = Buffer::new(input);
         let output = Buffer::new(output);
-        Self { input, output, after: After::More, deaf: false, moved: false }
+        Self { input, output, after: After::More, deaf: None, moved: false }
     }
 
     /// Whether the buffers are large enough for this machine.
@@ -168,7 +169,7 @@ where
     pub(crate) fn reset(&mut self) {
         self.input.clear();
         self.output.clear();
-        (self.after, self.deaf, self.moved) = (After::More, false, false);
+        (self.after, self.deaf, self.moved) = (After::More, None, false);
     }
 
     /// Whether bytes have gone through, in either direction, since this was asked last.
@@ -197,7 +198,7 @@ where
     pub(crate) fn room_and_pending(&mut self, min_input: usize) -> (&mut [u8], &[u8]) {
         let waiting = self.input.bytes().len();
         let room = self.input.room(min_input.saturating_sub(waiting).max(1));
-        (room, if self.deaf { &[] } else { self.output.bytes() })
+        (room, if self.deaf.is_some() { &[] } else { self.output.bytes() })
     }
 
     pub(crate) fn received(&mut self, n: usize) {
@@ -210,6 +211,8 @@ where
 
     pub(crate) fn ended(&mut self, how: How) {
         if !matches!(self.after, After::End(_)) {
+            // A reset is told once: who learned of it by sending reads an orderly end.
+            let how = if how == How::Closed { self.deaf.unwrap_or(how) } else { how };
             self.after = After::End(how);
         }
     }
@@ -224,7 +227,7 @@ where
     }
 
     pub(crate) fn pending(&self) -> &[u8] {
-        if self.deaf { &[] } else { self.output.bytes() }
+        if self.deaf.is_some() { &[] } else { self.output.bytes() }
     }
 
     pub(crate) fn sent(&mut self, n: usize) {
@@ -232,15 +235,21 @@ where
         self.moved = true;
     }
 
-    pub(crate) fn cannot_send(&mut self) {
-        self.deaf = true;
+    /// Whether the peer still takes bytes.
+    #[cfg(feature = "nal")]
+    pub(crate) const fn can_send(&self) -> bool {
+        self.deaf.is_none()
+    }
+
+    pub(crate) fn cannot_send(&mut self, how: How) {
+        self.deaf = Some(how);
         self.output.clear();
     }
 
     /// What a machine is given: what has come, and room for what it writes.
     #[inline(never)]
     fn offer(&mut self, min_output: usize) -> (Input<'_>, &mut [u8]) {
-        if self.deaf {
+        if self.deaf.is_some() {
             self.output.clear();
         }
         let input = Input { bytes: self.input.bytes(), after: self.after };
@@ -264,7 +273,7 @@ where
 
     /// Room for at least `least` bytes of output, where that many fit.
     fn output_room(&mut self, least: usize) -> &mut [u8] {
-        if self.deaf {
+        if self.deaf.is_some() {
             self.output.clear();
         }
         self.output.room(least)
@@ -413,8 +422,12 @@ where
 
     /// The peer takes no more bytes: what is pending is dropped, and so is all that follows.
     /// What the peer has sent can still be read.
-    pub fn cannot_send(&mut self) {
-        self.stream.cannot_send();
+    ///
+    /// `how` is what the transport said of it: [`Closed`](How::Closed) if the peer only reads no more.
+    /// Systems tell of a reset once, so behind a [`Reset`](How::Reset) an orderly
+    /// [end](Self::ended) is taken for one.
+    pub fn cannot_send(&mut self, how: How) {
+        self.stream.cannot_send(how);
     }
 }
 
@@ -434,7 +447,7 @@ where
     I: AsRef<[u8]> + AsMut<[u8]>,
     O: AsRef<[u8]> + AsMut<[u8]>,
 {
-    if *deaf {
+    if deaf.is_some() {
         output.clear();
     }
     // Field by field: the event goes on borrowing the storage while `start` moves.

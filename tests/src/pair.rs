@@ -314,7 +314,7 @@ fn reset<R: Role>(end: &mut End<R>, lane: &mut Lane) {
     }
     end.session.received(n);
     end.session.ended(How::Reset);
-    end.session.cannot_send();
+    end.session.cannot_send(How::Reset);
     lane.bytes.clear();
     end.busy_until = 0;
 }

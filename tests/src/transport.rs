@@ -213,6 +213,8 @@ pub struct Net {
     pub end: NetEnd,
     /// Sockets that were closed.
     pub closed: usize,
+    /// To close says that it failed.
+    pub fails_to_close: bool,
 }
 
 impl Net {
@@ -228,6 +230,7 @@ impl Net {
             storm: 30,
             end: NetEnd::Zero,
             closed: 0,
+            fails_to_close: false,
         }
     }
 
@@ -340,7 +343,7 @@ impl TcpClientStack for Net {
         if let Socket::End(line, side) = socket {
             self.lines[line].lanes[side].end = Some(self.end);
         }
-        Ok(())
+        if self.fails_to_close { Err(NetError(TcpErrorKind::Other)) } else { Ok(()) }
     }
 }
 

@@ -11,7 +11,7 @@ use core::task::Poll;
 
 use embedded_io_async::{Error as _, ErrorKind, Read, Write};
 
-use super::{Error, Next, take};
+use super::{Error, Next, take, unsendable};
 use crate::machine::{How, Machine, Need, Then};
 use crate::session::{Session, TooSmall};
 
@@ -167,7 +167,7 @@ where
     /// [`next`](Self::next).
     pub fn give_up(&mut self) {
         self.session.ended(How::TimedOut);
-        self.session.cannot_send();
+        self.session.cannot_send(How::TimedOut);
     }
 
     /// Nothing came for as long as [`Need::InputOrSilence`] asked.
@@ -255,19 +255,15 @@ where
     ) -> Result<R::Error, M, ()> {
         match written {
             // Against the contract of embedded-io, but seen: nothing goes out any more.
-            Ok(0) => self.session.cannot_send(),
+            Ok(0) => self.session.cannot_send(How::Closed),
             Ok(n) => {
                 self.session.sent(n);
                 self.unflushed = true;
             }
-            Err(e) => match e.kind() {
-                ErrorKind::Interrupted => {}
-                ErrorKind::BrokenPipe
-                | ErrorKind::ConnectionReset
-                | ErrorKind::ConnectionAborted
-                | ErrorKind::NotConnected
-                | ErrorKind::WriteZero => self.session.cannot_send(),
-                _ => return Err(Error::Transport(e)),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => match unsendable(e.kind()) {
+                Some(how) => self.session.cannot_send(how),
+                None => return Err(Error::Transport(e)),
             },
         }
         Ok(())

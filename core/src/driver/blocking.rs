@@ -8,7 +8,7 @@
 
 use embedded_io::{Error as _, ErrorKind, Read, Write};
 
-use super::{Error, Next, take};
+use super::{Error, Next, take, unsendable};
 use crate::machine::{How, Machine, Need, Refused, Then};
 use crate::session::{Session, TooSmall};
 
@@ -150,16 +150,12 @@ where
         while !self.session.pending().is_empty() {
             match self.transport.write(self.session.pending()) {
                 // Against the contract of embedded-io, but seen: nothing goes out any more.
-                Ok(0) => self.session.cannot_send(),
+                Ok(0) => self.session.cannot_send(How::Closed),
                 Ok(n) => self.session.sent(n),
-                Err(e) => match e.kind() {
-                    ErrorKind::Interrupted => {}
-                    ErrorKind::BrokenPipe
-                    | ErrorKind::ConnectionReset
-                    | ErrorKind::ConnectionAborted
-                    | ErrorKind::NotConnected
-                    | ErrorKind::WriteZero => self.session.cannot_send(),
-                    _ => return Err(Error::Transport(e)),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => match unsendable(e.kind()) {
+                    Some(how) => self.session.cannot_send(how),
+                    None => return Err(Error::Transport(e)),
                 },
             }
         }

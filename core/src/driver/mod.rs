@@ -28,10 +28,15 @@ pub mod nonblocking;
 
 use core::fmt;
 
+#[cfg(feature = "embedded-io")]
+use embedded_io::ErrorKind;
+#[cfg(all(feature = "embedded-io-async", not(feature = "embedded-io")))]
+use embedded_io_async::ErrorKind;
+
 use crate::machine::Refused;
 #[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
 use crate::{
-    machine::{Machine, Then},
+    machine::{How, Machine, Then},
     session::Session,
 };
 
@@ -76,6 +81,16 @@ where
         Next::Done => Next::Done,
         Next::Abort => Next::Abort,
     })
+}
+
+/// What a failure to write says of the peer; `None`: it is the transport's own.
+#[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
+const fn unsendable(kind: ErrorKind) -> Option<How> {
+    match kind {
+        ErrorKind::BrokenPipe | ErrorKind::NotConnected | ErrorKind::WriteZero => Some(How::Closed),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Some(How::Reset),
+        _ => None,
+    }
 }
 
 /// Why a connection failed.

@@ -6,7 +6,7 @@ use socklab_core::machine::{How, Refused};
 use socklab_core::{echo, math};
 use socklab_tests::oracle::{echo_reply_bytes, question};
 use socklab_tests::role::{EchoClient, MathClient, Role as _};
-use socklab_tests::transport::{Deadlock, Reader, Writer, block_on, join, pipe};
+use socklab_tests::transport::{Deadlock, Failed, Reader, Writer, block_on, join, pipe};
 
 use crate::ways::{Ended, bare, by_async, by_hand, keep};
 
@@ -134,5 +134,46 @@ fn names_every_error_of_a_read() {
     for kind in [ErrorKind::Other, ErrorKind::NotConnected, ErrorKind::OutOfMemory] {
         let seen = by_async(&MathClient, &question(1, 2), Err(kind), 5);
         assert_eq!(seen.ended, Ended::Transport(kind));
+    }
+}
+
+/// Takes no byte: the peer has reset.
+struct Gone(ErrorKind);
+
+impl embedded_io_async::ErrorType for Gone {
+    type Error = Failed;
+}
+
+impl embedded_io_async::Write for Gone {
+    async fn write(&mut self, _: &[u8]) -> Result<usize, Failed> {
+        Err(Failed(self.0))
+    }
+
+    async fn flush(&mut self) -> Result<(), Failed> {
+        Ok(())
+    }
+}
+
+/// A system tells of a reset once: the write has had it, and the read finds an orderly end.
+#[test]
+fn a_reset_that_a_write_was_told_of_is_no_orderly_end() {
+    for (kind, how) in [
+        (ErrorKind::ConnectionReset, How::Reset),
+        (ErrorKind::ConnectionAborted, How::Reset),
+        (ErrorKind::BrokenPipe, How::Closed),
+    ] {
+        let (writer, reader) = pipe(64, 9, false);
+        writer.preset(&question(1, 2));
+        writer.end(Ok(()));
+        let (machine, gone) = (math::Client::new(), Gone(kind));
+        let mut connection =
+            asynch::Connection::new(reader, gone, machine, [0; 9], [0; 4]).unwrap();
+        let ended = block_on(async {
+            assert!(matches!(connection.next().await, Ok(Next::Event(_))));
+            connection.next().await.map(|next| bare(&next))
+        });
+        let Ok(Err(Error::Protocol(e))) = ended else { panic!("{ended:?}") };
+        let expected = by_hand(&MathClient, &question(1, 2), how).ended;
+        assert_eq!(Ended::Protocol(format!("{e:?}")), expected, "{kind:?}");
     }
 }

@@ -79,3 +79,17 @@ fn pays_no_more_than_is_owed() {
     assert_eq!(connection.pay(b"7"), Err(Error::Refused(Refused::Invalid)));
     assert_eq!(connection.into_transport().sent, b"\0\0\0\x06123456");
 }
+
+/// A system tells of a reset once: the write has had it, and the read finds an orderly end.
+#[test]
+fn a_reset_that_a_write_was_told_of_is_no_orderly_end() {
+    for (kind, how) in [
+        (ErrorKind::ConnectionReset, How::Reset),
+        (ErrorKind::ConnectionAborted, How::Reset),
+        (ErrorKind::BrokenPipe, How::Closed),
+    ] {
+        let stream = Stream::new(&question(1, 2), Ok(()), 9, 1).broken_after(0, Err(kind));
+        let (seen, _) = by_blocking(&MathClient, stream, 1);
+        assert_eq!(seen.ended, by_hand(&MathClient, &question(1, 2), how).ended, "{kind:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The non-blocking driver, and its pool.
 
 use embedded_nal::TcpErrorKind;
+use socklab_core::chat::{self, Chat};
 use socklab_core::driver::{Error, Next, nonblocking};
 use socklab_core::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
 use socklab_core::session::{Application, TooSmall};
@@ -279,4 +280,73 @@ struct Deaf;
 
 impl Application<echo::Server> for Deaf {
     fn event(&mut self, _: echo::server::Event) {}
+}
+
+/// A system tells of a reset once: the write has had it, and the read finds an orderly end.
+#[test]
+fn a_reset_that_a_write_was_told_of_is_no_orderly_end() {
+    for (kind, how) in [(TcpErrorKind::Other, How::Reset), (TcpErrorKind::PipeClosed, How::Closed)]
+    {
+        for end in [NetEnd::Zero, NetEnd::PipeClosed] {
+            let broken = |net: &mut Net, ours: &Socket| net.break_sending(ours, kind);
+            let (seen, _) = by_nonblocking(&MathClient, &question(1, 2), end, 1, broken);
+            let expected = by_hand(&MathClient, &question(1, 2), how).ended;
+            assert_eq!(seen.ended, expected, "{kind:?}, then {end:?}");
+        }
+    }
+}
+
+/// Says these, whenever it may.
+struct Speaker(std::vec::IntoIter<&'static [u8]>);
+
+impl Application<Chat> for Speaker {
+    fn event(&mut self, _: chat::Event<'_>) {}
+
+    fn command(&mut self) -> Option<chat::Command<'_>> {
+        self.0.next().map(chat::Command::Say)
+    }
+}
+
+#[test]
+fn a_pool_asks_an_application_without_turns_too() {
+    for seed in 0..30 {
+        let mut net = Net::new(seed);
+        net.storm = (seed as usize * 7) % 80;
+        let theirs = net.dial();
+        let buffers = [([0; 1025], [0; 1025]); 1];
+        let mut server =
+            nonblocking::Server::<Net, _, _, _, _, 1>::new(Socket::Idle, buffers).unwrap();
+        let (mut sent, mut ended, mut rounds) = (vec![], None, 0);
+        while ended.is_none() {
+            rounds += 1;
+            assert!(rounds < 100_000, "it goes round without end");
+            let lines: Vec<&[u8]> = vec![b"one", b"two", b"and three", b"bye"];
+            let open = |_| (Chat::duplex(), Speaker(lines.into_iter()));
+            let polled = server.poll(&mut net, 0, open, |over| ended = Some(over.outcome));
+            assert!(matches!(polled, Ok(()) | Err(nb::Error::WouldBlock)), "{polled:?}");
+            sent.extend(net.take(&theirs));
+        }
+        assert_eq!((ended, sent), (Some(Ok(())), b"one\ntwo\nand three\nbye\n".to_vec()));
+    }
+}
+
+#[test]
+fn a_client_that_cannot_be_closed_is_told_and_harms_no_other() {
+    let mut net = Net::new(1);
+    net.storm = 0;
+    let clients = [net.dial(), net.dial()];
+    for client in &clients {
+        net.preset(client, b"", Some(NetEnd::Zero));
+    }
+    net.fails_to_close = true;
+    let buffers = [([0; 44], [0; 4]); 2];
+    let mut server = nonblocking::Server::<Net, _, _, _, _, 2>::new(Socket::Idle, buffers).unwrap();
+    let mut told = vec![];
+    for _ in 0..5 {
+        let open = |_| (echo::Server::new(), Deaf);
+        let polled = server.poll(&mut net, 0, open, |over| told.push((over.outcome, over.fault)));
+        assert!(matches!(polled, Ok(()) | Err(nb::Error::WouldBlock)), "{polled:?}");
+    }
+    let fault = Some(NetError(TcpErrorKind::Other));
+    assert_eq!((told, server.clients()), (vec![(Ok(()), fault); 2], 0));
 }

@@ -45,6 +45,11 @@ impl<T, E> Link<T, E> {
         Self { socket, fault: None, then: Ok(Then::Again) }
     }
 
+    /// Whether the machine waits for the application as much as for the peer.
+    pub(super) const fn is_open_to_both(&self) -> bool {
+        matches!(self.then, Ok(Then::Need(Need::Either)))
+    }
+
     pub(super) const fn silence(&self) -> Option<u16> {
         match self.then {
             Ok(Then::Need(Need::InputOrSilence(ms))) => Some(ms),
@@ -141,8 +146,10 @@ impl<T, E: TcpError> Link<T, E> {
             // The peer takes nothing more. What it sent before may still be there to read, and
             // reading will tell how it ended.
             Err(nb::Error::Other(e)) => {
-                stream.cannot_send();
-                if e.kind() != TcpErrorKind::PipeClosed {
+                if e.kind() == TcpErrorKind::PipeClosed {
+                    stream.cannot_send(How::Closed);
+                } else {
+                    stream.cannot_send(How::Reset);
                     self.fault = Some(e);
                 }
             }

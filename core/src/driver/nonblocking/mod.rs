@@ -184,7 +184,7 @@ where
     /// The caller, reading from the socket itself, found that the connection is gone.
     pub fn lost(&mut self) {
         self.session.ended(How::Reset);
-        self.session.cannot_send();
+        self.session.cannot_send(How::Reset);
     }
 
     /// After [`nb::Error::WouldBlock`]: so many milliseconds without a byte are what the machine
@@ -203,6 +203,6 @@ where
     /// [`next`](Self::next).
     pub fn give_up(&mut self) {
         self.session.ended(How::TimedOut);
-        self.session.cannot_send();
+        self.session.cannot_send(How::TimedOut);
     }
 }

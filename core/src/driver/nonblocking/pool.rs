@@ -198,11 +198,10 @@ where
             let Some(client) = place else { continue };
             let Some(outcome) = client.poll(stack, stream, &mut self.clock) else { continue };
             moved = true;
-            let fault = client.link.fault.take();
-            report(Ended { peer: client.peer, application: &client.application, outcome, fault });
-            if let Some(Client { link, .. }) = place.take() {
-                stack.close(link.socket).map_err(nb::Error::Other)?;
-            }
+            let Some(Client { link, application, peer, .. }) = place.take() else { continue };
+            // One that cannot be closed is its own fault, and none of the others'.
+            let fault = link.fault.or(stack.close(link.socket).err());
+            report(Ended { peer, application: &application, outcome, fault });
         }
         if moved { Ok(()) } else { Err(nb::Error::WouldBlock) }
     }
@@ -264,6 +263,15 @@ where
                     }
                 }
                 Halt::Command | Halt::WouldBlock => {
+                    // Without turns it may speak whenever there is room.
+                    if link.is_open_to_both()
+                        && stream.can_send()
+                        && stream.pending().is_empty()
+                        && let Some(command) = application.command()
+                        && session::command(machine, stream, command).is_ok()
+                    {
+                        continue;
+                    }
                     let moved = stream.has_moved();
                     let silence = if stream.is_open() { link.silence() } else { None };
                     match since.due(clock, moved, silence) {
@@ -271,7 +279,7 @@ where
                         Due::Silence => stream.silent(),
                         Due::TimedOut => {
                             stream.ended(How::TimedOut);
-                            stream.cannot_send();
+                            stream.cannot_send(How::TimedOut);
                         }
                     }
                 }
