@@ -8,10 +8,13 @@
 //! | [`transport`] | in-memory transports for the three drivers, with every fault they can have |
 //! | [`oracle`] | what the right answer is, worked out the plain way |
 //! | [`program`] | the real binary and Python peers as child processes |
+//! | [`files`] | what tests of `socklab file` share |
 //! | [`board`] | programs for a microcontroller on an emulated one |
 
 #[cfg(unix)]
 pub mod board;
+#[cfg(unix)]
+pub mod files;
 pub mod oracle;
 pub mod pair;
 pub mod program;

@@ -4,80 +4,15 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 use std::thread;
 
+use socklab_tests::files::{Folder, answer, fetch, noise};
 use socklab_tests::oracle::file_reply;
 use socklab_tests::program::{DEADLINE, Played, Program, Server, read_all, until};
-
-/// A folder of a test's own, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name =
-            format!("socklab-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).expect("a folder");
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        fs::write(self.path(name), bytes).expect("to write");
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
-    }
-
-    /// What is in it, sorted.
-    fn list(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).expect("to list");
-        let mut names: Vec<String> = entries
-            .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
-    }
-
-    fn server(&self) -> Server {
-        Server::start("file", &["--root", self.0.to_str().expect("a plain name")])
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x2545_f491_u32;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state as u8
-    };
-    (0..length).map(|_| next()).collect()
-}
-
-fn fetch(addr: SocketAddr, name: &[u8], local: &Path, options: &[&str]) -> Program {
-    let remote = [format!("{addr}:").as_bytes(), name].concat();
-    let mut args: Vec<&OsStr> = ["file", "client"].map(OsStr::new).to_vec();
-    args.extend(options.iter().map(OsStr::new));
-    args.extend([OsStr::from_bytes(&remote), local.as_os_str()]);
-    Program::socklab(&args)
-}
 
 /// What a client of the test's own gets for these bytes.
 fn ask(server: &Server, request: &[u8]) -> std::io::Result<Vec<u8>> {
@@ -85,19 +20,6 @@ fn ask(server: &Server, request: &[u8]) -> std::io::Result<Vec<u8>> {
     stream.write_all(request)?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply).map(|_| reply)
-}
-
-/// Accepts a client, reads its request, and sends this; gives the request and the connection.
-fn answer(played: &Played, reply: &[u8]) -> (Vec<u8>, TcpStream) {
-    let mut stream = played.accept();
-    let mut request = Vec::new();
-    while !request.ends_with(b"\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).expect("a request");
-        request.push(byte[0]);
-    }
-    stream.write_all(reply).expect("to send");
-    (request, stream)
 }
 
 #[test]
