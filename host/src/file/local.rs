@@ -1,9 +1,9 @@
 //! Where a fetched file goes: never half a file under its own name.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags};
@@ -35,8 +35,9 @@ impl std::error::Error for LocalError {
 /// A place for a file that is fetched.
 ///
 /// It is written to a temporary file in the same folder, `.NAME.part`, which takes the name when it
-/// is complete: until then whatever was there stays. What is not a regular file (a device, a pipe)
-/// is written as the bytes come.
+/// is complete: until then whatever was there stays. Both have the mode of the file that was there,
+/// and from the first byte on nobody may read what they could not read there; a new one has the mode
+/// of new files. What is not a regular file (a device, a pipe) is written as the bytes come.
 #[derive(Debug)]
 pub struct Local {
     file: File,
@@ -69,7 +70,7 @@ impl Local {
         if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
             path = path.canonicalize().map_err(|e| fail(&path, e))?;
         }
-        match fs::metadata(&path) {
+        let old = match fs::metadata(&path) {
             Ok(found) if found.is_dir() => {
                 return Err(fail(&path, ErrorKind::IsADirectory.into()));
             }
@@ -82,10 +83,10 @@ impl Local {
             Ok(found) if found.permissions().readonly() => {
                 return Err(fail(&path, ErrorKind::PermissionDenied.into()));
             }
-            Ok(_) => {}
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Ok(found) => Some(found),
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
             Err(e) => return Err(fail(&path, e)),
-        }
+        };
         let Some(name) = path.file_name() else {
             return Err(fail(&path, ErrorKind::IsADirectory.into()));
         };
@@ -93,7 +94,7 @@ impl Local {
         hidden.push(name);
         hidden.push(".part");
         let part = path.with_file_name(hidden);
-        let mut file = Self::lock(&part)?;
+        let mut file = Self::lock(&part, old.as_ref())?;
         if !resume {
             file.set_len(0).map_err(|e| fail(&part, e))?;
         }
@@ -101,8 +102,8 @@ impl Local {
         Ok(Self { file, kind: Kind::Partial { part, path }, length })
     }
 
-    /// The partial file, and nobody else's.
-    fn lock(part: &Path) -> Result<File, LocalError> {
+    /// The partial file, and nobody else's, no more open than the old one.
+    fn lock(part: &Path, old: Option<&Metadata>) -> Result<File, LocalError> {
         let fail = |source| LocalError { doing: "write", path: part.into(), source };
         loop {
             let file = OpenOptions::new()
@@ -110,6 +111,8 @@ impl Local {
                 .write(true)
                 .create(true)
                 .truncate(false)
+                // Less the umask; the old file's mode comes when it is known to be ours.
+                .mode(if old.is_some() { OWNERS } else { 0o666 })
                 // Nobody's link is followed, and a pipe does not make us wait.
                 .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
                 .open(part)
@@ -123,6 +126,10 @@ impl Local {
             }
             // The one who had it may have finished in between: then it has another name now.
             if fs::symlink_metadata(part).is_ok_and(|now| now.ino() == found.ino()) {
+                if let Some(old) = old {
+                    // To go on from it is to read and write it.
+                    set_mode(&file, old.mode() | OWNERS);
+                }
                 return Ok(file);
             }
         }
@@ -208,8 +215,7 @@ impl Local {
         let Kind::Partial { part, path } = &self.kind else { return Ok(()) };
         self.file.sync_data().map_err(|e| self.failed("write", e))?;
         if let Ok(old) = fs::metadata(path) {
-            // Refused where they belong to somebody else: then it has ours.
-            let _ = self.file.set_permissions(old.permissions());
+            set_mode(&self.file, old.mode());
         }
         fs::rename(part, path).map_err(|source| LocalError {
             doing: "replace",
@@ -237,6 +243,16 @@ impl Local {
         let (Kind::Partial { part: path, .. } | Kind::Direct(path)) = &self.kind;
         LocalError { doing, path: path.clone(), source }
     }
+}
+
+/// To read and write it, for its owner alone.
+const OWNERS: u32 = 0o600;
+
+/// Who may read, write and execute it: nothing that comes from a network runs with the rights of its
+/// owner or group.
+fn set_mode(file: &File, mode: u32) {
+    // Refused where it belongs to somebody else: then it has the mode it had.
+    let _ = file.set_permissions(Permissions::from_mode(mode & 0o777));
 }
 
 /// A partial file stays only if there is something in it to go on with.
