@@ -4,10 +4,11 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+use std::thread;
 
-use socklab_tests::files::{Folder, answer, noise};
+use socklab_tests::files::{Folder, answer, fetch, noise};
 use socklab_tests::oracle::file_reply;
 use socklab_tests::program::{Played, Program};
 
@@ -73,5 +74,40 @@ fn a_new_file_has_the_mode_that_new_files_have() {
         Program::behind_shell(&line, &args).run().success();
         assert_eq!(mode(&local), new, "{umask}");
         fs::remove_file(&local).unwrap();
+    }
+}
+
+#[test]
+fn a_pipe_is_written_as_the_bytes_come() {
+    let (root, here) = (Folder::new(), Folder::new());
+    // Far more than a pipe holds.
+    let file = noise(1 << 20);
+    root.write("data", &file);
+    let server = root.server();
+    let remote = format!("{}:data", server.addr);
+    for form in [&["-q"][..], &["-q", "--plain"]] {
+        for (line, local) in [
+            ("exec \"$@\"", "/dev/stdout"),
+            ("\"$@\" | cat", "/dev/stdout"),
+            ("exec \"$@\" 3>&1 >/dev/null", "/dev/fd/3"),
+        ] {
+            let args = [&["file", "client", &remote, local], form].concat();
+            let done = Program::behind_shell(line, &args).run();
+            assert!(done.success() == file, "{line}: {}", done.stderr);
+            assert_eq!(done.stderr, "", "{line}");
+        }
+        // One with a name, and a link to it.
+        let made = std::process::Command::new("mkfifo").arg(here.path("fifo")).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        symlink("fifo", here.path("link")).unwrap();
+        for name in ["fifo", "link"] {
+            let path = here.path("fifo");
+            let reader = thread::spawn(move || fs::read(path));
+            fetch(server.addr, b"data", &here.path(name), form).run().success();
+            assert!(reader.join().unwrap().unwrap() == file, "{name}");
+            assert_eq!(here.list(), ["fifo", "link"]);
+        }
+        fs::remove_file(here.path("fifo")).unwrap();
+        fs::remove_file(here.path("link")).unwrap();
     }
 }

@@ -65,27 +65,28 @@ impl Local {
     /// [`LocalError`]: it is a folder, may not be written, ...
     pub fn open(path: &Path, resume: bool) -> Result<Self, LocalError> {
         let fail = |path: &Path, source| LocalError { doing: "write", path: path.into(), source };
-        let mut path = path.to_owned();
-        // A link is kept: what it leads to is replaced.
-        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
-            path = path.canonicalize().map_err(|e| fail(&path, e))?;
-        }
-        let old = match fs::metadata(&path) {
+        let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+        let old = match fs::metadata(path) {
             Ok(found) if found.is_dir() => {
-                return Err(fail(&path, ErrorKind::IsADirectory.into()));
+                return Err(fail(path, ErrorKind::IsADirectory.into()));
             }
             Ok(found) if !found.is_file() => {
-                let file = OpenOptions::new().write(true).open(&path);
-                let file = file.map_err(|e| fail(&path, e))?;
-                return Ok(Self { file, kind: Kind::Direct(path), length: 0 });
+                let file = OpenOptions::new().write(true).open(path);
+                return Ok(Self::direct(file.map_err(|e| fail(path, e))?, path));
             }
             // To replace a file is not to write it, but whoever made it read-only meant it.
             Ok(found) if found.permissions().readonly() => {
-                return Err(fail(&path, ErrorKind::PermissionDenied.into()));
+                return Err(fail(path, ErrorKind::PermissionDenied.into()));
             }
             Ok(found) => Some(found),
-            Err(e) if e.kind() == ErrorKind::NotFound => None,
-            Err(e) => return Err(fail(&path, e)),
+            // Of a link, this says that it leads nowhere.
+            Err(e) if e.kind() == ErrorKind::NotFound && !is_link => None,
+            Err(e) => return Err(fail(path, e)),
+        };
+        // A link is kept: the file it leads to is replaced. A pipe behind one may have no name.
+        let path = match is_link {
+            true => path.canonicalize().map_err(|e| fail(path, e))?,
+            false => path.to_owned(),
         };
         let Some(name) = path.file_name() else {
             return Err(fail(&path, ErrorKind::IsADirectory.into()));
