@@ -4,13 +4,14 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::thread;
 
 use socklab_tests::files::{Folder, answer, fetch, noise};
 use socklab_tests::oracle::file_reply;
-use socklab_tests::program::{Played, Program};
+use socklab_tests::program::{Played, Program, read_all};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("it is there").permissions().mode() & 0o7777
@@ -75,6 +76,31 @@ fn a_new_file_has_the_mode_that_new_files_have() {
         assert_eq!(mode(&local), new, "{umask}");
         fs::remove_file(&local).unwrap();
     }
+}
+
+#[test]
+fn a_fetch_that_is_not_even_asked_for_keeps_what_had_come_before() {
+    use socklab::file::{Client, Error, Failure, Local, Options};
+
+    let here = Folder::new();
+    here.write(".copy.part", "four score");
+    let local = Local::open(&here.path("copy"), true).unwrap();
+    let played = Played::new();
+    let client = Client::connect(played.addr).unwrap();
+    // In the plain form nobody can go on.
+    let plain = Options { plain: true };
+    let failed = client.fetch(b"data", local, plain, |_| ControlFlow::Continue(()));
+    let Err(Error { cause: Failure::Net(socklab::net::Error::Refused(_)), kept }) = failed else {
+        panic!("{failed:?}");
+    };
+    assert_eq!(kept, Some((here.path(".copy.part"), 10)));
+    assert_eq!(
+        (here.list(), here.read(".copy.part")),
+        (vec![".copy.part".into()], b"four score".to_vec())
+    );
+    // And nothing was asked for.
+    let mut stream = played.accept();
+    assert_eq!(read_all(&mut stream), b"");
 }
 
 #[test]

@@ -167,7 +167,8 @@ impl Client {
     /// # Errors
     ///
     /// [`Error`]. What has come is kept where it can be gone on with: not in the plain form, and
-    /// not when the checksum is wrong.
+    /// not when the checksum is wrong. The plain form has no way to ask for the rest: with some of
+    /// the file in `local` it is [refused](net::Error::Refused), and that stays.
     pub fn fetch(
         mut self,
         name: &[u8],
@@ -175,6 +176,11 @@ impl Client {
         options: Options,
         progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Fetched, Error> {
+        if options.plain && local.length() > 0 {
+            // Nothing is asked for, so what an earlier fetch has left is as good as before.
+            let cause = net::Error::Refused(Refused::Invalid).into();
+            return Err(Error { cause, kept: local.kept().map(|path| (path, local.length())) });
+        }
         self.transfer(name, &mut local, options, progress).map_err(|cause| {
             if options.plain || matches!(cause, Failure::Checksum { .. }) {
                 local.discard();
@@ -191,9 +197,6 @@ impl Client {
         mut progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Fetched, Failure> {
         let resumed = local.length();
-        if options.plain && resumed > 0 {
-            return Err(net::Error::Refused(Refused::Invalid).into());
-        }
         let form = if options.plain { Form::Plain } else { Form::Checked { offset: resumed } };
         let mut sum = if !options.plain && local.is_partial() {
             let behind = Behind::start(local.reader()?, resumed);
