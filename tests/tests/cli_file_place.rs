@@ -4,6 +4,8 @@
 
 use std::fs;
 use std::io::Write as _;
+#[cfg(target_os = "linux")]
+use std::net::{SocketAddr, TcpStream};
 use std::ops::ControlFlow;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
@@ -11,6 +13,8 @@ use std::thread;
 
 use socklab_tests::files::{Folder, answer, fetch, noise};
 use socklab_tests::oracle::file_reply;
+#[cfg(target_os = "linux")]
+use socklab_tests::program::{DEADLINE, until};
 use socklab_tests::program::{Played, Program, read_all};
 
 fn mode(path: &Path) -> u32 {
@@ -75,6 +79,88 @@ fn a_new_file_has_the_mode_that_new_files_have() {
         Program::behind_shell(&line, &args).run().success();
         assert_eq!(mode(&local), new, "{umask}");
         fs::remove_file(&local).unwrap();
+    }
+}
+
+/// A listener that nobody gets through to: its queue is full.
+#[cfg(target_os = "linux")]
+struct Full {
+    _listener: socket2::Socket,
+    _queued: TcpStream,
+    addr: SocketAddr,
+}
+
+#[cfg(target_os = "linux")]
+impl Full {
+    fn new() -> Self {
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let listener = listener.expect("a socket");
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+        // Room for one.
+        listener.listen(0).expect("to listen");
+        let addr = listener.local_addr().ok().and_then(|addr| addr.as_socket()).expect("IPv4");
+        let queued = TcpStream::connect(addr).expect("the one");
+        let full = Self { _listener: listener, _queued: queued, addr };
+        full.wait_for(|[here, _, state, queues]| {
+            here.ends_with(&full.port()) && state == "0A" && queues.ends_with(":00000001")
+        });
+        full
+    }
+
+    /// Waits until somebody dials it.
+    fn wait_for_client(&self) {
+        self.wait_for(|[_, there, state, _]| there.ends_with(&self.port()) && state == "02");
+    }
+
+    /// As the system's table of sockets has it.
+    fn port(&self) -> String {
+        format!(":{:04X}", self.addr.port())
+    }
+
+    /// Waits until there is such a socket: its addresses here and there, its state, its queues.
+    fn wait_for(&self, is: impl Fn([&str; 4]) -> bool) {
+        let found = until(DEADLINE, || {
+            let table = fs::read_to_string("/proc/net/tcp").expect("the table");
+            let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            lines.any(|fields| is([fields[1], fields[2], fields[3], fields[4]])).then_some(())
+        });
+        assert!(found.is_some(), "no such socket at {}", self.addr);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_interrupt_while_dialling_leaves_only_what_had_come_before() {
+    let here = Folder::new();
+    here.write(".old.part", "four score");
+    for signal in ["INT", "TERM"] {
+        for (local, form) in [
+            ("new", &[][..]),
+            ("new", &["--plain"]),
+            ("new", &["--resume"]),
+            ("old", &["--resume"]),
+        ] {
+            let full = Full::new();
+            let client = fetch(full.addr, b"data", &here.path(local), form).start();
+            full.wait_for_client();
+            client.signal(signal);
+            let ended = client.finish();
+            // The signal ended it, and nothing was to be said.
+            assert_eq!((ended.code, ended.stderr.as_str()), (None, ""), "{ended:?}");
+            assert_eq!(here.list(), [".old.part"], "{ended:?}");
+            assert_eq!(here.read(".old.part"), b"four score");
+        }
+    }
+}
+
+#[test]
+fn without_a_server_nothing_is_left() {
+    let here = Folder::new();
+    let gone = Played::new().addr;
+    for form in [&[][..], &["--plain"], &["--resume"]] {
+        let failed = fetch(gone, b"data", &here.path("new"), form).run();
+        assert!(failed.failure(3).contains("connection refused"), "{failed:?}");
+        assert_eq!(here.list(), [""; 0]);
     }
 }
 

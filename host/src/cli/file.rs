@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -140,13 +140,15 @@ impl Run for ClientArgs {
                     .into(),
             ));
         }
+        let signals = Interrupts::watch()?;
         let place = if stdout {
             let file = io::stdout().as_fd().try_clone_to_owned().map_err(Failure::stdout)?;
             Local::direct(File::from(file), Path::new("standard output"))
         } else {
             Local::open(&local, self.resume).map_err(|e| Failure::System(e.to_string()))?
         };
-        let fetch = |target: &Target| self.fetch(target, &local, place, common);
+        signals.hold(place);
+        let fetch = |target: &Target| self.fetch(target, &local, &signals, common);
         match &self.remote.target {
             Some(target) => fetch(target),
             None => common.built_in("file", serve(Path::new("."))?, fetch),
@@ -166,16 +168,17 @@ impl ClientArgs {
         &self,
         target: &Target,
         local: &Path,
-        place: Local,
+        signals: &Interrupts,
         common: &Common,
     ) -> Result<(), Failure> {
         let name = self.remote.name.as_bytes();
         let mut output = common.output(false);
-        let signals = Interrupts::watch()?;
         let trace = || Box::new(FileTrace::client(Place::Stderr)) as Box<dyn Observer>;
         let client = net::Client::dial(target, Machine::new(), BUFFER, common.timeout())?
             .observed(common.traces().then(trace));
-        signals.wake(client.waker());
+        let Some(place) = signals.release(client.waker()) else {
+            return Err(Failure::Peer("interrupted".into()));
+        };
         connected(&mut output, client.peer())?;
         let client = Client::from(client);
         let bar = self.bar(place.length());
@@ -189,7 +192,7 @@ impl ClientArgs {
                 bar.set_length(size.unwrap_or(got));
                 bar.set_position(got);
             }
-            if signals.caught() == 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if signals.caught() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let fetched = client.fetch(name, place, Options { plain: self.plain }, progress);
         if let Some(bar) = bar {
@@ -288,26 +291,40 @@ fn summary(local: &Path, fetched: &Fetched, seconds: f64) -> String {
 
 /// Ctrl-C and SIGTERM while a file is fetched: what has come is put in order first.
 struct Interrupts {
-    caught: Arc<AtomicI32>,
-    waker: Arc<std::sync::OnceLock<Arc<mio::Waker>>>,
+    caught: Arc<AtomicBool>,
+    stage: Arc<Mutex<Stage>>,
+}
+
+/// What there is to put in order, and who does it.
+enum Stage {
+    /// Nothing: a signal ends the program at once.
+    Nothing,
+    /// The place, which is dropped: whoever dials has nobody to call.
+    Dialling(Local),
+    /// The fetch, which is called, does it.
+    Fetching(Arc<mio::Waker>),
 }
 
 impl Interrupts {
     fn watch() -> Result<Self, Failure> {
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
-        let this = Self { caught: Arc::default(), waker: Arc::default() };
-        let (caught, waker) = (Arc::clone(&this.caught), Arc::clone(&this.waker));
+        let this = Self { caught: Arc::default(), stage: Arc::new(Mutex::new(Stage::Nothing)) };
+        let (caught, stage) = (Arc::clone(&this.caught), Arc::clone(&this.stage));
         std::thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
                 for signal in &mut signals {
-                    // Asked twice, or before there is anything to put in order.
-                    if caught.swap(signal, Ordering::Relaxed) != 0 || waker.get().is_none() {
-                        let _ = signal_hook::low_level::emulate_default_handler(signal);
-                    }
-                    if let Some(waker) = waker.get() {
+                    // It stays locked to the end: the program goes on with nothing in between.
+                    let mut stage = lock(&stage);
+                    let again = caught.swap(true, Ordering::Relaxed);
+                    if let Stage::Fetching(waker) = &*stage
+                        && !again
+                    {
                         let _ = waker.wake();
+                    } else {
+                        *stage = Stage::Nothing;
+                        let _ = signal_hook::low_level::emulate_default_handler(signal);
                     }
                 }
             })
@@ -315,14 +332,34 @@ impl Interrupts {
         Ok(this)
     }
 
-    fn wake(&self, waker: Arc<mio::Waker>) {
-        let _ = self.waker.set(waker);
+    /// Takes care of a place until there is a connection.
+    fn hold(&self, place: Local) {
+        *lock(&self.stage) = Stage::Dialling(place);
     }
 
-    /// The signal that came, or 0.
-    fn caught(&self) -> i32 {
+    /// There is one: gives the place back, and from now on calls this. `None` if a signal came.
+    fn release(&self, waker: Arc<mio::Waker>) -> Option<Local> {
+        match std::mem::replace(&mut *lock(&self.stage), Stage::Fetching(waker)) {
+            Stage::Dialling(place) => Some(place),
+            Stage::Nothing | Stage::Fetching(_) => None,
+        }
+    }
+
+    /// Whether a signal came.
+    fn caught(&self) -> bool {
         self.caught.load(Ordering::Relaxed)
     }
+}
+
+/// There was no connection: the place is dropped, although the thread is there to the end.
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        *lock(&self.stage) = Stage::Nothing;
+    }
+}
+
+fn lock(stage: &Mutex<Stage>) -> MutexGuard<'_, Stage> {
+    stage.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Run for ServerArgs {
