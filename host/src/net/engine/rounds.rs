@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use socklab_core::machine::{After, How, Machine as _};
 
-use super::slot::{Context, Phase, Slot, Turn, stamp};
+use super::slot::{Ahead, Context, Phase, Slot, Turn, stamp};
 use super::{Course, Ended, Limits, Service};
 use crate::net::dial::reason;
 use crate::net::peer::Peer;
@@ -134,7 +134,9 @@ impl<S: Service> Engine<S> {
                     }
                     Token(key) => {
                         if let Some(slot) = self.slots.get_mut(key) {
-                            slot.hangup |= event.is_read_closed() || event.is_error();
+                            if event.is_read_closed() || event.is_error() {
+                                slot.ahead = slot.ahead.max(Ahead::End);
+                            }
                             if !slot.queued {
                                 self.turn(key, After::More);
                             }

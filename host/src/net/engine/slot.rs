@@ -48,6 +48,17 @@ pub(super) enum Phase {
     Lingering,
 }
 
+/// What the system has told of the end of what the peer sends, before that has been read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ahead {
+    Unknown,
+    /// There is an end: read on until it is there.
+    End,
+    /// The end will be a reset. A write was told, and the system tells it once: a read finds what has
+    /// come before, and then an end like any other.
+    Reset,
+}
+
 /// All there is of a connection. With ten thousand of them, every byte counts.
 pub(super) struct Slot<M, T> {
     stream: TcpStream,
@@ -62,8 +73,7 @@ pub(super) struct Slot<M, T> {
     pub(super) timer: u16,
     pub(super) phase: Phase,
     pub(super) end: Option<How>,
-    /// The system has announced the end: read on until it is there.
-    pub(super) hangup: bool,
+    pub(super) ahead: Ahead,
     /// In the `again` queue. Never twice, or a flood would take turns by its events too.
     pub(super) queued: bool,
 }
@@ -128,7 +138,7 @@ impl<M: Machine, T> Slot<M, T> {
             timer: 0,
             phase: Phase::Open,
             end: None,
-            hangup: false,
+            ahead: Ahead::Unknown,
             queued: false,
         }
     }
@@ -311,13 +321,14 @@ impl<M: Machine, T> Slot<M, T> {
         }
         // A short read has emptied the socket, unless its end is still to be read. (On unix; it
         // saves the read that would say so.)
-        (have + n, self.end.is_some() || (n < room && !self.hangup))
+        (have + n, self.end.is_some() || (n < room && self.ahead == Ahead::Unknown))
     }
 
     /// `None` when nothing is there. The end is 0, and noted.
     fn read(&mut self, room: &mut [u8]) -> Option<usize> {
         loop {
             match self.stream.read(room) {
+                Ok(0) if self.ahead == Ahead::Reset => self.end = Some(How::Reset),
                 Ok(0) => self.end = Some(How::Closed),
                 Ok(n) => return Some(n),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
@@ -377,7 +388,13 @@ impl<M: Machine, T> Slot<M, T> {
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return sent,
-                Ok(_) | Err(_) => return bytes.len(),
+                // It takes none since it has closed, in order or not: only reading tells.
+                Err(e) if e.kind() == ErrorKind::BrokenPipe => return bytes.len(),
+                Err(_) => {
+                    self.ahead = Ahead::Reset;
+                    return bytes.len();
+                }
+                Ok(_) => return bytes.len(),
             }
         }
         sent
