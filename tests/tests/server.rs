@@ -408,6 +408,42 @@ fn a_flood_does_not_delay_a_ping() {
 }
 
 #[test]
+fn a_flood_at_a_server_without_pauses_holds_up_nobody_and_no_stop() {
+    let _alone = ALONE.lock();
+    let server = Server::start("coin", &["--pace", "0"]);
+    let flooded = &AtomicU64::new(0);
+    thread::scope(|scope| {
+        let mut flood = server.connect();
+        let mut back = flood.try_clone().unwrap();
+        // Both go on until the server ends the connection.
+        scope.spawn(move || {
+            let guesses = b"H\n".repeat(2000);
+            while flood.write_all(&guesses).is_ok() {}
+        });
+        scope.spawn(move || {
+            let mut room = vec![0; 1 << 20];
+            while let Ok(n @ 1..) = back.read(&mut room) {
+                flooded.fetch_add(n as u64, Ordering::Relaxed);
+            }
+        });
+        until(Duration::from_secs(10), || {
+            (flooded.load(Ordering::Relaxed) > 100_000).then_some(())
+        })
+        .expect("there is no flood");
+        let start = Instant::now();
+        let mut stream = server.connect();
+        let prompt: [u8; 14] = read(&mut stream);
+        let took = start.elapsed();
+        let text = String::from_utf8_lossy(&prompt);
+        assert!(took < PROMPT, "{text} after {took:?}");
+        // One more makes it not wait for those who are there.
+        server.process.signal("TERM");
+        server.process.signal("TERM");
+        server.process.finish().success();
+    });
+}
+
+#[test]
 fn the_last_reply_is_not_lost_when_more_was_sent_than_is_read() {
     let echo = Server::start("echo", &[]);
     let math = Server::start("math", &["--rounds", "0", "--secret", "12345678"]);

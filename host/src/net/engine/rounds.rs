@@ -280,8 +280,8 @@ impl<S: Service> Engine<S> {
     }
 
     /// A connection's turn, and what follows from it.
-    fn turn(&mut self, key: usize, after: After) {
-        let Some(slot) = self.slots.get_mut(key) else { return };
+    fn turn(&mut self, key: usize, after: After) -> Turn {
+        let Some(slot) = self.slots.get_mut(key) else { return Turn::Close };
         let before = slot.park.as_ref().map_or(0, |park| park.bytes());
         let mut context = Context {
             key,
@@ -292,6 +292,8 @@ impl<S: Service> Engine<S> {
             output: &mut self.output,
             observer: &mut self.observer,
             report: &mut self.report,
+            // Rounded up: only a pace of 0 is none.
+            pace: millis(self.limits.pace.saturating_add(Duration::from_nanos(999_999))),
             pause: None,
         };
         let turn = slot.turn(after, &mut context);
@@ -300,8 +302,8 @@ impl<S: Service> Engine<S> {
         self.parked = self.parked + after - before;
         if let Some(ms) = pause {
             slot.timer = slot.timer.wrapping_add(1);
-            let ms = ms.unwrap_or(millis(self.limits.pace));
-            let due = self.now.saturating_add(ms);
+            // Never now: `ring` would not come to an end.
+            let due = self.now.saturating_add(ms.max(1));
             self.timers.push(Reverse(Timer { due, key, number: slot.timer }));
         }
         match turn {
@@ -319,10 +321,15 @@ impl<S: Service> Engine<S> {
                 }
             }
         }
+        turn
     }
 
     fn remove(&mut self, key: usize) {
         let mut slot = self.slots.remove(key);
+        if slot.queued {
+            // Or the next one with this key would have its turns too.
+            self.again.retain(|queued| *queued != key);
+        }
         self.parked -= slot.park.as_ref().map_or(0, |park| park.bytes());
         if let Some(observer) = &mut self.observer {
             observer.ended(key, slot.peer.into());
@@ -349,10 +356,7 @@ impl<S: Service> Engine<S> {
             }
             match slot.phase {
                 // Not before the peer has read what stands before the boundary.
-                Phase::Paused
-                    if !self.limits.pace.is_zero()
-                        && !slot.is_read(self.reads.get_or_insert_with(Reads::new)) =>
-                {
+                Phase::Paused if !slot.is_read(self.reads.get_or_insert_with(Reads::new)) => {
                     // Later and later, so that thousands who never read cost nothing.
                     let waited = u64::from(stamp(self.now).wrapping_sub(slot.stamp));
                     let due = self.now.saturating_add(waited.div_ceil(4).clamp(2, SWEEP_MS));
@@ -397,15 +401,20 @@ impl<S: Service> Engine<S> {
                 | Phase::Listening => {
                     slot.end = Some(How::TimedOut);
                     slot.give_up();
-                    self.turn(key, After::More);
+                    let mut turn = self.turn(key, After::More);
                     // No pause holds up who has been given up. What they sent is finite.
                     for _ in 0..self.input.len() {
                         let Some(slot) = self.slots.get_mut(key) else { break };
-                        if !matches!(slot.phase, Phase::Paused | Phase::Boundary) {
+                        let goes_on = match slot.phase {
+                            Phase::Boundary | Phase::Paused => true,
+                            Phase::Open | Phase::Paying | Phase::Listening => turn == Turn::Again,
+                            Phase::Flushing | Phase::Lingering => false,
+                        };
+                        if !goes_on {
                             break;
                         }
                         slot.give_up();
-                        self.turn(key, After::More);
+                        turn = self.turn(key, After::More);
                     }
                     if self.slots.contains(key) {
                         self.remove(key);
@@ -441,6 +450,7 @@ impl<S: Service> Engine<S> {
     }
 
     fn drop_all(&mut self) {
+        self.again.clear();
         let keys: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.remove(key);

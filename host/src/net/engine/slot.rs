@@ -78,6 +78,7 @@ pub(super) struct Slot<M, T> {
     pub(super) queued: bool,
 }
 /// What to do with a connection after its turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     Wait,
     Again,
@@ -113,8 +114,10 @@ pub(super) struct Context<'e, S: Service> {
     pub(super) output: &'e mut [u8],
     pub(super) observer: &'e mut Option<Box<dyn Observer>>,
     pub(super) report: &'e mut dyn FnMut(S::Report),
-    /// A timer is wanted: of so many ms, or of the pace.
-    pub(super) pause: Option<Option<u64>>,
+    /// The pause at a boundary, in ms.
+    pub(super) pace: u64,
+    /// A timer is wanted, of so many ms.
+    pub(super) pause: Option<u64>,
 }
 
 impl<S: Service> Context<'_, S> {
@@ -158,11 +161,7 @@ impl<M: Machine, T> Slot<M, T> {
         }
         match self.phase {
             Phase::Flushing => return self.close_sending(context),
-            Phase::Boundary => {
-                self.phase = Phase::Paused;
-                context.pause = Some(None);
-                return Turn::Wait;
-            }
+            Phase::Boundary => return self.pause(context),
             _ => {}
         }
 
@@ -184,11 +183,11 @@ impl<M: Machine, T> Slot<M, T> {
 
         let need = match stop {
             Stop::Need(need) => need,
-            Stop::Boundary => {
-                self.phase = if blocked { Phase::Boundary } else { Phase::Paused };
-                context.pause = (!blocked).then_some(None);
+            Stop::Boundary if blocked => {
+                self.phase = Phase::Boundary;
                 return Turn::Wait;
             }
+            Stop::Boundary => return self.pause(context),
             Stop::Abort => {
                 self.report(Ended::Done, context);
                 let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
@@ -205,7 +204,7 @@ impl<M: Machine, T> Slot<M, T> {
             && self.phase != Phase::Listening
         {
             self.phase = Phase::Listening;
-            context.pause = Some(Some(u64::from(ms)));
+            context.pause = Some(u64::from(ms));
         }
         let full = have - consumed >= context.input.len();
         if need == Need::Command
@@ -224,6 +223,17 @@ impl<M: Machine, T> Slot<M, T> {
             _ if !drained => Turn::Again,
             _ => Turn::Wait,
         }
+    }
+
+    /// At a boundary, with all sent that stands before it: pauses if there is to be a pause.
+    const fn pause<S: Service>(&mut self, context: &mut Context<'_, S>) -> Turn {
+        if context.pace == 0 {
+            self.phase = Phase::Open;
+            return Turn::Again;
+        }
+        self.phase = Phase::Paused;
+        context.pause = Some(context.pace);
+        Turn::Wait
     }
 
     /// The next turn is not to wait for the peer: one that reads nothing is not to keep its slot by
