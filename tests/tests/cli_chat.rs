@@ -530,6 +530,28 @@ mod from_a_pipe {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn a_peer_that_reads_nothing_does_not_hold_who_is_interrupted() {
+        // Once the client sleeps, with so much to say, there is no room, and no BYE can be said either.
+        let played = Played::new();
+        let mut process = client("chat", played.addr, &["--duplex"]).with_stdin().start();
+        let stream = played.accept();
+        process.feed(b"a line of some length that nobody reads\n".repeat(1 << 19));
+        let mut last = (process.cpu(), std::time::Instant::now());
+        until(DEADLINE, || {
+            let cpu = process.cpu();
+            if cpu != last.0 {
+                last = (cpu, std::time::Instant::now());
+            }
+            (last.1.elapsed() > std::time::Duration::from_millis(500)).then_some(())
+        })
+        .expect("it goes on for ever");
+        process.signal("TERM");
+        assert_eq!(process.finish_with_stdin_open().failure(1), "interrupted");
+        drop(stream);
+    }
+
+    #[test]
     fn a_server_goes_on_with_forever_and_says_what_went_wrong() {
         let mut server =
             Server::of(Program::socklab(&["chat", "server", "0", "--forever"]).with_stdin());

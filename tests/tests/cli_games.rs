@@ -266,6 +266,46 @@ fn a_person_who_has_had_enough_closes_cleanly() {
     assert!(finished.last_failure(2).contains("standard input ended before the game was over"));
 }
 
+/// A server that is stopped has done what it was asked, also in the middle of a game.
+#[test]
+fn a_persons_server_can_be_stopped_at_any_time() {
+    for signal in ["INT", "TERM"] {
+        // In the other's turn.
+        let server = person(&[]);
+        let mut stream = server.connect();
+        assert_eq!(read(&mut stream), *CHOOSE);
+        server.process.signal(signal);
+        assert_eq!(read_all(&mut stream), b"");
+        assert_eq!(server.process.finish_with_stdin_open().success(), b"");
+
+        // In its person's turn.
+        let server = person(&[]);
+        let mut stream = server.connect();
+        assert_eq!(read(&mut stream), *CHOOSE);
+        stream.write_all(b"Paper\n").unwrap();
+        server.process.wait_for("player 1 has chosen");
+        server.process.signal(signal);
+        assert_eq!(read_all(&mut stream), b"");
+        assert_eq!(server.process.finish_with_stdin_open().success(), b"");
+
+        // While it waits until the client has read the verdict, which this one never does.
+        let mut server = person(&["--trace"]);
+        let mut stream = server.connect();
+        assert_eq!(read(&mut stream), *CHOOSE);
+        stream.write_all(b"Paper\n").unwrap();
+        server.process.stdin().write_all(b"2\n").unwrap();
+        wait_until(|| waiting(&stream).ends_with('\n'));
+        stream.write_all(b"Draw,Paper,Paper\n").unwrap();
+        server.process.wait_for("<- 44 72 61 77");
+        server.process.signal(signal);
+        let finished = server.process.finish_with_stdin_open();
+        assert_eq!(
+            finished.success(),
+            b"round 1: you Paper, the other Paper: a draw\n0 won, 0 lost, 1 drawn\n"
+        );
+    }
+}
+
 #[test]
 fn wrong_usage_is_named() {
     for (args, said) in [

@@ -168,6 +168,8 @@ enum Prompt {
     None,
     You,
     Waiting,
+    /// Waiting, and it is known that a BYE comes next.
+    Leaving,
 }
 
 impl Talker<'_> {
@@ -188,13 +190,18 @@ impl Talker<'_> {
                 Some(Some(Heard::YourTurn)) | None => {}
             }
             if !conversation.may_speak() {
-                if prompt != Prompt::Waiting {
-                    self.keyboard.wait("waiting for the other side");
-                    prompt = Prompt::Waiting;
-                }
                 // An end is told in its turn: it is a BYE.
-                if self.keyboard.pressed() == Some(Typed::Interrupted) {
-                    return Err(Failure::Interrupted);
+                let now = match self.keyboard.pressed() {
+                    Some(Typed::Interrupted) => return Err(Failure::Interrupted),
+                    Some(_) => Prompt::Leaving,
+                    None => Prompt::Waiting,
+                };
+                if prompt != now {
+                    self.keyboard.wait(match now {
+                        Prompt::Leaving => "BYE goes out in your turn",
+                        _ => "waiting for the other side",
+                    });
+                    prompt = now;
                 }
                 conversation.wait()?;
                 continue;
@@ -228,7 +235,11 @@ impl Talker<'_> {
             Ok(true) => {}
             Ok(false) => {
                 self.unsent = Some(line);
-                return Ok(false);
+                // What waits before it may wait for ever.
+                return match self.keyboard.pressed() {
+                    Some(Typed::Interrupted) => Err(Failure::Interrupted),
+                    _ => Ok(false),
+                };
             }
             Err(net::Error::Refused(Refused::Invalid)) => {
                 let text = "a line of standard input ends with a carriage return, which the other \

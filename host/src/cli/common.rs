@@ -13,7 +13,9 @@ use socklab_core::machine::Machine;
 use socklab_core::wire::Dissect;
 
 use crate::net::{self, BindError, DialError, Limits, Observer, Server, Service, Target};
-use crate::ui::{Keyboard, Lines, LogWriter, Output, Place, Trace, one_line, say, say_last};
+use crate::ui::{
+    Keyboard, Lines, LogWriter, Output, Place, Trace, json_line, one_line, say, say_last,
+};
 
 /// The two ends of a protocol. What they are for stands at their arguments.
 #[derive(Debug, Subcommand)]
@@ -193,12 +195,12 @@ impl Failure {
             io::ErrorKind::BrokenPipe => {
                 "standard output was closed before everything was written".into()
             }
-            _ => format!("cannot write to standard output: {e}"),
+            _ => format!("cannot write to standard output: {}", net::reason(&e)),
         })
     }
 
     pub(super) fn stdin(e: &io::Error) -> Self {
-        Self::System(format!("cannot read standard input: {e}"))
+        Self::System(format!("cannot read standard input: {}", net::reason(e)))
     }
 }
 
@@ -404,14 +406,16 @@ impl Common {
         service: S,
         event: fn(&S::Report) -> Value,
     ) -> Result<(), Failure> {
-        let lines = |writer: Box<dyn io::Write + Send>, stop: Box<dyn FnOnce() + Send>| {
-            Lines::new(writer, stop).map_err(|e| Failure::System(e.to_string()))
+        type Writer = Box<dyn io::Write + Send>;
+        let lines = |writer: Writer, lost: fn(u64) -> String, stop: Box<dyn FnOnce() + Send>| {
+            Lines::new(writer, lost, stop).map_err(|e| Failure::System(e.to_string()))
         };
         // Before the address is printed: whoever reads it may send a signal at once.
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
 
-        let errors = lines(Box::new(anstream::stderr()), Box::new(|| {}))?;
+        let lost = |n| format!("({n} lines lost: they came faster than they are read)");
+        let errors = lines(Box::new(anstream::stderr()), lost, Box::new(|| {}))?;
         errors.take_log();
         let stop = std::sync::Arc::new(std::sync::OnceLock::<net::Stopper>::new());
         let stopped = std::sync::Arc::clone(&stop);
@@ -421,6 +425,7 @@ impl Common {
                 // Nobody reads the events any more: the server has no purpose.
                 lines(
                     Box::new(io::stdout()),
+                    |n| json_line(&json!({ "event": "lost", "events": n })),
                     Box::new(move || {
                         if let Some(stopper) = stopped.get() {
                             stopper.stop();
@@ -490,13 +495,13 @@ impl Sessions {
     fn tell(&self, line: impl fmt::Display, event: impl FnOnce() -> Value) {
         self.errors.line(line);
         if let Some(events) = &self.events {
-            events.line(event());
+            events.line(json_line(&event()));
         }
     }
 
     fn event(&self, event: &Value) {
         if let Some(events) = &self.events {
-            events.line(event);
+            events.line(json_line(event));
         }
     }
 }

@@ -255,7 +255,8 @@ impl ServerArgs {
             player.0.end(&mut output, |tally| (tally.player2, tally.player1))?;
             match result {
                 Ok(Ending::Over) if self.forever => {}
-                Ok(_) => return Ok(()),
+                // A server that is stopped has done what it was asked.
+                Ok(_) | Err(Failure::Interrupted) => return Ok(()),
                 Err(Failure::Peer(text)) if self.forever => {
                     say(format_args!("{peer}: {text}"));
                     let failed = || json!({ "event": "failed", "message": text });

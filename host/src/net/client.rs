@@ -3,7 +3,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use embedded_nal::TcpClientStack;
@@ -42,6 +41,49 @@ pub struct Client<M: Machine> {
     silence: Option<u16>,
     /// The peer was silent for so long that it was given up.
     gave_up: Option<Duration>,
+    /// Between two messages: nothing moves until that is over.
+    pause: Option<Pause>,
+}
+
+/// The pause of a boundary: for the pace at least, and until the peer has read what stands before it,
+/// as far as that can be known.
+struct Pause {
+    start: Instant,
+    pace: Duration,
+    /// One who never reads is not to keep us for ever.
+    limit: Duration,
+    /// Both ends, and who knows what has been read; after a reset there is nothing to wait for.
+    reads: Option<(SocketAddr, SocketAddr, Reads)>,
+}
+
+impl Pause {
+    fn new(socket: &TcpSocket, pace: Duration, limit: Duration) -> Self {
+        let reads = borrow(socket).and_then(|fd| {
+            let socket = socket2::SockRef::from(&fd);
+            let addr = |addr: io::Result<socket2::SockAddr>| addr.ok()?.as_socket();
+            Some((addr(socket.local_addr())?, addr(socket.peer_addr())?, Reads::new()))
+        });
+        Self { start: Instant::now(), pace, limit, reads }
+    }
+
+    fn is_over(&mut self) -> bool {
+        let elapsed = self.start.elapsed();
+        if elapsed < self.pace {
+            return false;
+        }
+        elapsed >= self.pace + self.limit
+            || self.reads.as_mut().is_none_or(|(local, peer, reads)| reads.has_all(*local, *peer))
+    }
+
+    /// When to look again.
+    fn wait(&self) -> Duration {
+        let elapsed = self.start.elapsed();
+        match self.pace.checked_sub(elapsed) {
+            Some(left) if !left.is_zero() => left,
+            _ => ((elapsed - self.pace) / 4)
+                .clamp(Duration::from_millis(2), Duration::from_millis(250)),
+        }
+    }
 }
 
 /// Why a client failed.
@@ -167,6 +209,7 @@ impl<M: Machine> Client<M> {
             last: (0, Instant::now()),
             silence: None,
             gave_up: None,
+            pause: None,
         })
     }
 
@@ -207,8 +250,8 @@ impl<M: Machine> Client<M> {
         Arc::clone(&self.waker)
     }
 
-    /// Waits for the next thing that happens. The thread sleeps until then. At a
-    /// [`Boundary`](Next::Boundary) it pauses by itself.
+    /// Waits for the next thing that happens. The thread sleeps until then, and through the pause of a
+    /// [`Boundary`](Next::Boundary).
     ///
     /// # Errors
     ///
@@ -244,10 +287,21 @@ impl<M: Machine> Client<M> {
     fn advance(&mut self) -> Result<M, bool> {
         self.silence = None;
         loop {
+            if let Some(pause) = &mut self.pause {
+                if !pause.is_over() {
+                    return Ok(false);
+                }
+                self.pause = None;
+                self.last.1 = Instant::now();
+            }
             return match self.connection.advance(&mut self.stack) {
                 // Here, since the machine has passed it when the next call asks what there was.
                 Ok(Next::Boundary) => {
-                    self.pause();
+                    if !self.pace.is_zero() {
+                        let limit = self.timeout.unwrap_or(DEFAULT_TIMEOUT);
+                        let socket = self.connection.socket();
+                        self.pause = Some(Pause::new(socket, self.pace, limit));
+                    }
                     continue;
                 }
                 Ok(_) => Ok(true),
@@ -257,30 +311,6 @@ impl<M: Machine> Client<M> {
                 }
                 Err(e) => Err(error(self.connection.fault(), self.gave_up, e)),
             };
-        }
-    }
-
-    /// The pause of a boundary: for so long at least, and until the peer has read what stands
-    /// before it, as far as that can be known.
-    fn pause(&self) {
-        if self.pace.is_zero() {
-            return;
-        }
-        thread::sleep(self.pace);
-        let Some(fd) = borrow(self.connection.socket()) else { return };
-        let socket = socket2::SockRef::from(&fd);
-        let addr = |addr: io::Result<socket2::SockAddr>| addr.ok()?.as_socket();
-        // After a reset the system knows no peer any more: nothing to wait for.
-        let (Some(local), Some(peer)) = (addr(socket.local_addr()), addr(socket.peer_addr()))
-        else {
-            return;
-        };
-        let (mut reads, start) = (Reads::new(), Instant::now());
-        // One who never reads is not to keep us for ever.
-        let limit = self.timeout.unwrap_or(DEFAULT_TIMEOUT);
-        while !reads.has_all(local, peer) && start.elapsed() < limit {
-            let wait = start.elapsed() / 4;
-            thread::sleep(wait.clamp(Duration::from_millis(2), Duration::from_millis(250)));
         }
     }
 
@@ -374,6 +404,10 @@ impl<M: Machine> Client<M> {
     ///
     /// [`Error::Io`] when the system cannot wait.
     pub fn wait(&mut self) -> Result<M, Wake> {
+        if let Some(pause) = &self.pause {
+            let left = pause.wait();
+            return self.sleep(Some(left));
+        }
         let now = Instant::now();
         if self.stack.moved != self.last.0 {
             self.last = (self.stack.moved, now);
@@ -390,7 +424,10 @@ impl<M: Machine> Client<M> {
             self.connection.silent();
             return Ok(Wake::Socket);
         }
-        let left = silence.into_iter().chain(timeout).min();
+        self.sleep(silence.into_iter().chain(timeout).min())
+    }
+
+    fn sleep(&mut self, left: Option<Duration>) -> Result<M, Wake> {
         match self.poll.poll(&mut self.events, left) {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(Error::Io(e)),
             _ => {}
@@ -421,6 +458,10 @@ impl<M: Machine> Client<M> {
         const MOST: usize = 1 << 20;
 
         self.close_sending();
+        // One who was silent for too long is not waited for again.
+        if self.gave_up.is_some() {
+            return;
+        }
         let until = Instant::now() + GRACE;
         let (mut room, mut dropped) = ([0; 4096], 0);
         let (connection, stack) = (self.connection, &mut self.stack);

@@ -21,9 +21,11 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Lines to `writer`. When it fails, `on_failure` is called once.
+    /// Lines to `writer`; `lost_line` is the one that says how many it did not take in time. When it fails,
+    /// `on_failure` is called once.
     pub(crate) fn new(
         mut writer: impl Write + Send + 'static,
+        lost_line: fn(u64) -> String,
         on_failure: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let (queue, lines) = mpsc::sync_channel::<String>(WAITING);
@@ -44,10 +46,7 @@ impl Lines {
                     writer.write_all(line.as_bytes())?;
                     let lost = lost.swap(0, Ordering::Relaxed);
                     if lost > 0 {
-                        writeln!(
-                            writer,
-                            "({lost} lines lost: they came faster than they are read)"
-                        )?;
+                        writeln!(writer, "{}", lost_line(lost))?;
                     }
                     writer.flush()?;
                 }
@@ -108,5 +107,56 @@ impl Write for LogWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes nothing until it is told to, then all.
+    struct Slow(Option<mpsc::Receiver<()>>, Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if let Some(go) = self.0.take() {
+                go.recv().expect("it is told to");
+            }
+            self.1.lock().expect("no panic").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_a_slow_reader_loses_are_counted_in_the_words_of_the_stream() {
+        let (go, wait) = mpsc::channel();
+        let written = Arc::default();
+        let slow = Slow(Some(wait), Arc::clone(&written));
+        let lines = Lines::new(slow, |n| format!("{{\"lost\":{n}}}"), || {}).expect("a thread");
+        // One may be on its way already, the others wait.
+        let sent = WAITING + 100;
+        (0..sent).for_each(|n| lines.line(n));
+        go.send(()).expect("it waits");
+        // The last one finds room again.
+        while lines.queue.try_send("last\n".into()).is_err() {
+            thread::yield_now();
+        }
+        while lines.queue.try_send(String::new()).is_err() {
+            thread::yield_now();
+        }
+        lines.finish().expect("it takes all");
+        let text = String::from_utf8(written.lock().expect("no panic").clone()).expect("text");
+        let (mut whole, mut lost) = (0, 0);
+        for line in text.lines() {
+            match line.strip_prefix("{\"lost\":").and_then(|rest| rest.strip_suffix('}')) {
+                Some(n) => lost += n.parse::<usize>().expect("a number"),
+                None => whole += 1,
+            }
+        }
+        assert_eq!((whole + lost, text.ends_with("last\n")), (sent + 1, true));
+        assert!(lost > 0, "nothing was lost");
     }
 }

@@ -7,5 +7,5 @@ mod trace;
 
 pub(crate) use keyboard::{Keyboard, Typed};
 pub(crate) use lines::{Lines, LogWriter};
-pub(crate) use output::{Output, one_line, put_text, say, say_last};
+pub(crate) use output::{Output, json_line, one_line, put_text, say, say_last};
 pub(crate) use trace::{Place, Trace};

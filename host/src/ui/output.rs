@@ -43,6 +43,26 @@ pub(crate) fn put_text(event: &mut Value, key: &str, bytes: &[u8]) {
     }
 }
 
+/// An event as a line of JSON that does nothing to a terminal: JSON itself escapes only what stands
+/// before the space.
+pub(crate) fn json_line(event: &Value) -> String {
+    let mut line = String::new();
+    for c in event.to_string().chars() {
+        let mut bytes = [0; 4];
+        let is_safe = c == ' ' || c.is_ascii_graphic() || {
+            let text = c.encode_utf8(&mut bytes);
+            Escaped(text.as_bytes()).to_string() == *text
+        };
+        if is_safe {
+            line.push(c);
+        } else {
+            // None of these is beyond 16 bits.
+            line += &format!("\\u{:04x}", u32::from(c));
+        }
+    }
+    line
+}
+
 /// Results on stdout: plain, or as JSON lines.
 pub(crate) struct Output {
     stdout: io::Stdout,
@@ -69,7 +89,7 @@ impl Output {
         if !self.json {
             return Ok(());
         }
-        let line = format!("{event}\n");
+        let line = json_line(event) + "\n";
         above(|| self.stdout.write_all(line.as_bytes()).and_then(|()| self.stdout.flush()))
     }
 
@@ -106,5 +126,22 @@ impl Output {
         write!(self.stdout, "{}", Escaped(&std::mem::take(&mut self.cut)))?;
         self.stdout.write_all(b"\n")?;
         self.stdout.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_line_of_json_is_the_same_value_and_harmless() {
+        let text = "caf\u{e9} \u{1f980}\n\t\u{1b}[31m \u{7f} \u{9b}31m \u{202e} \\ \"";
+        let event = json!({ "text": text, text: [1, null] });
+        let line = json_line(&event);
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), event);
+        assert_eq!(Escaped(line.as_bytes()).to_string(), line);
+        assert!(!line.contains('\n') && line.contains("caf\u{e9} \u{1f980}"), "{line}");
     }
 }
