@@ -7,12 +7,17 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use socklab::net::{Ended, Running, Server, Service};
-use socklab_core::echo;
+use socklab::net::{Direction, Ended, Observer, Running, Server, Service};
 use socklab_core::machine::Machine;
+use socklab_core::{echo, file};
 use socklab_tests::program::{DEADLINE, message, reset};
+
+/// So long a client of `file` has to be silent for its name to be complete.
+const SILENCE: Duration = Duration::from_millis(300);
 
 /// Has a function hear what its machines say, and says nothing itself.
 struct Ears<M, F> {
@@ -45,6 +50,18 @@ impl<M: Machine + 'static, F: FnMut(M::Event<'_>)> Service for Ears<M, F> {
     }
 }
 
+/// Tells what a server has received.
+struct Seen(Sender<Vec<u8>>);
+
+impl Observer for Seen {
+    fn moved(&mut self, _: usize, _: SocketAddr, direction: Direction, bytes: &[u8]) {
+        if direction == Direction::Received && !bytes.is_empty() {
+            // At the end of a test nobody listens any more.
+            let _ = self.0.send(bytes.to_vec());
+        }
+    }
+}
+
 fn next<T>(from: &Receiver<T>) -> T {
     from.recv_timeout(DEADLINE).expect("it comes in time")
 }
@@ -53,6 +70,36 @@ fn connect(running: &Running) -> TcpStream {
     let stream = TcpStream::connect(running.local_addr()).expect("connect");
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream
+}
+
+/// A server of names that are never served.
+struct Names {
+    running: Running,
+    /// What it has read.
+    seen: Receiver<Vec<u8>>,
+    /// The names it was asked for.
+    asked: Receiver<Vec<u8>>,
+    /// How its sessions ended.
+    ended: Receiver<String>,
+}
+
+impl Names {
+    fn start() -> Self {
+        let (ask, asked) = channel();
+        let hear = move |event: file::server::Event<'_>| {
+            let file::server::Event::Request(request) = event else { return };
+            let _ = ask.send(request.name.to_vec());
+        };
+        let service = Ears { machine: file::server::Server::new(), hear };
+        let ((see, seen), (end, ended)) = (channel(), channel());
+        let running = Server::bind("127.0.0.1:0", service)
+            .unwrap()
+            .observed(Some(Box::new(Seen(see))))
+            .reporting(move |report| drop(end.send(report)))
+            .start()
+            .unwrap();
+        Self { running, seen, asked, ended }
+    }
 }
 
 #[test]
@@ -80,4 +127,25 @@ fn a_reset_that_shows_first_when_writing_is_told_as_one() {
     go.send(()).unwrap();
     let report = next(&ended);
     assert!(report.contains("reset the connection"), "{report}");
+}
+
+#[test]
+fn the_silence_of_one_who_has_gone_is_not_the_next_ones() {
+    let names = Names::start();
+    let mut first = connect(&names.running);
+    first.write_all(b"na").unwrap();
+    assert_eq!(next(&names.seen), b"na");
+    // Well before its own silence the next one's would be over.
+    thread::sleep(SILENCE / 2);
+    first.write_all(b"me\n").unwrap();
+    assert_eq!(next(&names.asked), b"name");
+    reset(first);
+    next(&names.ended);
+
+    let mut second = connect(&names.running);
+    let start = Instant::now();
+    second.write_all(b"fi").unwrap();
+    assert_eq!(next(&names.asked), b"fi");
+    let took = start.elapsed();
+    assert!(took >= SILENCE - Duration::from_millis(2), "complete after {took:?}");
 }

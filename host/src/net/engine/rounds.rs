@@ -63,6 +63,9 @@ pub(super) struct Engine<S: Service> {
     slots: Slab<Slot<S::Machine, S::State>>,
     again: VecDeque<usize>,
     timers: BinaryHeap<Reverse<Timer>>,
+    /// The number of the timer set last. One count for all: a timer outlives its connection, and is
+    /// not to ring for the next one with that key.
+    timer: u16,
     input: Box<[u8]>,
     output: Box<[u8]>,
     parked: usize,
@@ -95,6 +98,7 @@ impl<S: Service> Engine<S> {
             slots: Slab::with_capacity(SLOTS),
             again: VecDeque::new(),
             timers: BinaryHeap::new(),
+            timer: 0,
             input: scratch(),
             output: scratch(),
             parked: 0,
@@ -301,7 +305,8 @@ impl<S: Service> Engine<S> {
         let after = slot.park.as_ref().map_or(0, |park| park.bytes());
         self.parked = self.parked + after - before;
         if let Some(ms) = pause {
-            slot.timer = slot.timer.wrapping_add(1);
+            self.timer = self.timer.wrapping_add(1);
+            slot.timer = self.timer;
             // Never now: `ring` would not come to an end.
             let due = self.now.saturating_add(ms.max(1));
             self.timers.push(Reverse(Timer { due, key, number: slot.timer }));
