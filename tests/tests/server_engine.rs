@@ -79,16 +79,21 @@ struct Names {
     seen: Receiver<Vec<u8>>,
     /// The names it was asked for.
     asked: Receiver<Vec<u8>>,
+    /// Having been asked for "hold" it does nothing until it is told to go on.
+    go: Sender<()>,
     /// How its sessions ended.
     ended: Receiver<String>,
 }
 
 impl Names {
     fn start() -> Self {
-        let (ask, asked) = channel();
+        let ((ask, asked), (go, held)) = (channel(), channel());
         let hear = move |event: file::server::Event<'_>| {
             let file::server::Event::Request(request) = event else { return };
             let _ = ask.send(request.name.to_vec());
+            if request.name == b"hold" {
+                let _ = held.recv_timeout(DEADLINE);
+            }
         };
         let service = Ears { machine: file::server::Server::new(), hear };
         let ((see, seen), (end, ended)) = (channel(), channel());
@@ -98,7 +103,7 @@ impl Names {
             .reporting(move |report| drop(end.send(report)))
             .start()
             .unwrap();
-        Self { running, seen, asked, ended }
+        Self { running, seen, asked, go, ended }
     }
 }
 
@@ -146,6 +151,29 @@ fn the_silence_of_one_who_has_gone_is_not_the_next_ones() {
     let start = Instant::now();
     second.write_all(b"fi").unwrap();
     assert_eq!(next(&names.asked), b"fi");
+    let took = start.elapsed();
+    assert!(took >= SILENCE - Duration::from_millis(2), "complete after {took:?}");
+}
+
+#[test]
+fn bytes_that_come_as_the_silence_ends_end_it() {
+    let names = Names::start();
+    // The last of them is accepted last: when it is read from, all are there.
+    let [mut one, mut other, mut slow] = [(); 3].map(|()| connect(&names.running));
+    slow.write_all(b"na").unwrap();
+    assert_eq!(next(&names.seen), b"na");
+    // Held while the silence passes, and again in the round that finds it over.
+    one.write_all(b"hold\n").unwrap();
+    assert_eq!(next(&names.asked), b"hold");
+    thread::sleep(SILENCE + Duration::from_millis(20));
+    other.write_all(b"hold\n").unwrap();
+    let start = Instant::now();
+    names.go.send(()).unwrap();
+    assert_eq!(next(&names.asked), b"hold");
+    slow.write_all(b"m").unwrap();
+    names.go.send(()).unwrap();
+    // The silence begins anew.
+    assert_eq!(next(&names.asked), b"nam");
     let took = start.elapsed();
     assert!(took >= SILENCE - Duration::from_millis(2), "complete after {took:?}");
 }

@@ -84,6 +84,15 @@ pub(super) enum Turn {
     Again,
     Close,
 }
+/// What is there after a read.
+struct Unread {
+    /// So many bytes, with those that were parked.
+    have: usize,
+    /// So many of them have just come.
+    fresh: usize,
+    /// The socket has no more.
+    drained: bool,
+}
 /// The service and one session's state, as what a pump talks to.
 struct Talk<'s, S: Service> {
     service: &'s mut S,
@@ -165,10 +174,12 @@ impl<M: Machine, T> Slot<M, T> {
             _ => {}
         }
 
-        let (have, drained) = self.read_behind_parked(context);
-        let after = match (self.end, silence) {
-            (Some(how), _) => After::End(how),
-            (None, silence) => silence,
+        let Unread { have, fresh, drained } = self.read_behind_parked(context);
+        let after = match self.end {
+            Some(how) => After::End(how),
+            // Bytes may have come since the timer was found due: they end the silence.
+            None if fresh > 0 => After::More,
+            None => silence,
         };
         let mut talk = Talk { service: &mut *context.service, state: &mut self.state };
         let input = Input { bytes: &context.input[..have], after };
@@ -307,9 +318,8 @@ impl<M: Machine, T> Slot<M, T> {
         }
     }
 
-    /// One read into scratch, behind what is parked. How many bytes are there then, and whether
-    /// the socket has no more.
-    fn read_behind_parked<S: Service>(&mut self, context: &mut Context<'_, S>) -> (usize, bool) {
+    /// One read into scratch, behind what is parked.
+    fn read_behind_parked<S: Service>(&mut self, context: &mut Context<'_, S>) -> Unread {
         let mut have = 0;
         if let Some(park) = &self.park {
             have = park.input.len();
@@ -317,10 +327,10 @@ impl<M: Machine, T> Slot<M, T> {
         }
         let room = (context.input.len() - have).min(context.read_max);
         if self.end.is_some() || room == 0 {
-            return (have, self.end.is_some());
+            return Unread { have, fresh: 0, drained: self.end.is_some() };
         }
         let Some(n) = self.read(&mut context.input[have..have + room]) else {
-            return (have, true);
+            return Unread { have, fresh: 0, drained: true };
         };
         context.note_received(self.peer, have, n);
         if n > 0 {
@@ -331,7 +341,8 @@ impl<M: Machine, T> Slot<M, T> {
         }
         // A short read has emptied the socket, unless its end is still to be read. (On unix; it
         // saves the read that would say so.)
-        (have + n, self.end.is_some() || (n < room && self.ahead == Ahead::Unknown))
+        let drained = self.end.is_some() || (n < room && self.ahead == Ahead::Unknown);
+        Unread { have: have + n, fresh: n, drained }
     }
 
     /// `None` when nothing is there. The end is 0, and noted.
