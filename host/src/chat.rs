@@ -197,17 +197,22 @@ const TO_ANYTHING: [&str; 4] = [
     "All of this comes over TCP, a line at a time.",
 ];
 
+/// What it says last, when its server stops.
+const BYE: Command<'static> = Command::Say(b"I have to go. Bye!");
+
 /// A small bot: the server of those who have nobody to talk to. What it says depends on what it
 /// hears and nothing else.
 pub struct Service {
     duplex: bool,
+    /// It is to stop: the next line of each talk is the last.
+    stopping: bool,
 }
 
 impl Service {
     /// A bot.
     #[must_use]
     pub const fn new(duplex: bool) -> Self {
-        Self { duplex }
+        Self { duplex, stopping: false }
     }
 }
 
@@ -238,6 +243,9 @@ impl net::Service for Service {
     }
 
     fn command(&mut self, talk: &mut Talk) -> Option<Command<'_>> {
+        if self.stopping {
+            return Some(BYE);
+        }
         // One line more than it has heard: it begins, and then answers each.
         let answers = talk.said.checked_sub(1);
         if answers.is_some_and(|answers| answers >= talk.heard) {
@@ -253,7 +261,9 @@ impl net::Service for Service {
     }
 
     fn finish(&mut self) -> Option<Command<'_>> {
-        Some(Command::Say(b"I have to go. Bye!"))
+        // In turns it may have to wait for its own.
+        self.stopping = true;
+        Some(BYE)
     }
 
     fn closed(

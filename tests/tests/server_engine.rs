@@ -5,16 +5,17 @@
 
 #![cfg(target_os = "linux")]
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socklab::net::{Direction, Ended, Observer, Running, Server, Service};
+use socklab::chat;
+use socklab::net::{Direction, Ended, Limits, Observer, Running, Server, Service};
 use socklab_core::machine::Machine;
 use socklab_core::{echo, file};
-use socklab_tests::program::{DEADLINE, message, reset};
+use socklab_tests::program::{DEADLINE, message, read_all, reset, until};
 
 /// So long a client of `file` has to be silent for its name to be complete.
 const SILENCE: Duration = Duration::from_millis(300);
@@ -176,4 +177,80 @@ fn bytes_that_come_as_the_silence_ends_end_it() {
     assert_eq!(next(&names.asked), b"nam");
     let took = start.elapsed();
     assert!(took >= SILENCE - Duration::from_millis(2), "complete after {took:?}");
+}
+
+/// A bot that would wait for its talks for ever, nearly.
+fn bot(duplex: bool) -> Running {
+    let limits = Limits { grace: 2 * DEADLINE, ..Limits::default() };
+    let server = Server::bind("127.0.0.1:0", chat::Service::new(duplex)).unwrap();
+    server.limits(limits).start().unwrap()
+}
+
+/// One line.
+fn hear(stream: &mut TcpStream) -> String {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a line");
+        line.push(byte[0]);
+    }
+    String::from_utf8(line).unwrap()
+}
+
+/// Stops a server whose clients do `meanwhile`.
+fn stop(running: Running, meanwhile: impl FnOnce()) {
+    let stopping = thread::spawn(move || running.stop().unwrap());
+    meanwhile();
+    let stopped = until(DEADLINE, || stopping.is_finished().then_some(()));
+    stopped.expect("it waits, and everybody has gone");
+    stopping.join().unwrap();
+}
+
+#[test]
+fn a_bot_that_is_stopped_says_bye_at_once_in_duplex() {
+    let running = bot(true);
+    let mut client = connect(&running);
+    hear(&mut client);
+    stop(running, move || {
+        let last = String::from_utf8(read_all(&mut client)).unwrap();
+        assert_eq!(last, "I have to go. Bye!\n");
+    });
+}
+
+#[test]
+fn a_bot_that_is_stopped_says_bye_in_its_turn() {
+    let running = bot(false);
+    let mut client = connect(&running);
+    hear(&mut client);
+    let addr = running.local_addr();
+    stop(running, move || {
+        // It takes no more clients, so it knows that it is stopped.
+        let closed = until(DEADLINE, || TcpStream::connect(addr).is_err().then_some(()));
+        closed.expect("it takes clients");
+        client.write_all(b"Are you there?\n").unwrap();
+        let last = String::from_utf8(read_all(&mut client)).unwrap();
+        assert_eq!(last, "I have to go. Bye!\n");
+    });
+}
+
+#[test]
+fn the_bye_of_a_bot_that_is_stopped_comes_behind_all_it_has_not_got_rid_of() {
+    let running = bot(true);
+    let mut client = connect(&running);
+    client.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    // Until nothing is taken any more, since what it answers is not read.
+    let lines = b"a\n".repeat(10_000);
+    loop {
+        match client.write(&lines) {
+            Ok(_) => {}
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+            Err(e) => panic!("{e}"),
+        }
+    }
+    stop(running, move || {
+        let all = String::from_utf8(read_all(&mut client)).unwrap();
+        assert!(all.len() > 100_000 && all.ends_with("\nI have to go. Bye!\n"), "{}", all.len());
+        let lines: Vec<&str> = all.lines().collect();
+        assert!(lines[1..lines.len() - 1].iter().all(|line| line.ends_with(['.', '?'])));
+    });
 }

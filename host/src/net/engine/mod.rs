@@ -73,8 +73,15 @@ pub trait Service {
         Work::Wait
     }
 
-    /// The server is to stop. The command that makes a session end soon, if there is one;
-    /// otherwise it may go on as long as [`Limits::grace`].
+    /// The server is to stop, and takes no more clients. The command that makes a session end soon,
+    /// if there is one; asked once for each session that is not over.
+    ///
+    /// The machine gets it at once, whether or not it waits for a command, and what it writes is sent
+    /// behind what is still unsent. A machine that cannot take it now, since it is not the
+    /// application's turn, say, refuses it, and it is lost. So a service whose sessions have turns
+    /// remembers that it was asked, and gives the like of it as the next
+    /// [`command`](Self::command). A session that does not end may go on as long as
+    /// [`Limits::grace`].
     fn finish(&mut self) -> Option<<Self::Machine as Machine>::Command<'_>> {
         None
     }

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
-use socklab_core::machine::{After, How, Machine as _};
+use socklab_core::machine::How;
 
-use super::slot::{Ahead, Context, Phase, Slot, Turn, stamp};
+use super::slot::{Ahead, Context, Cue, Phase, Slot, Turn, stamp};
 use super::{Course, Ended, Limits, Service};
 use crate::net::dial::reason;
 use crate::net::peer::Peer;
@@ -142,7 +142,7 @@ impl<S: Service> Engine<S> {
                                 slot.ahead = slot.ahead.max(Ahead::End);
                             }
                             if !slot.queued {
-                                self.turn(key, After::More);
+                                self.turn(key, Cue::Event);
                             }
                         }
                     }
@@ -155,7 +155,7 @@ impl<S: Service> Engine<S> {
                 let Some(key) = self.again.pop_front() else { break };
                 if let Some(slot) = self.slots.get_mut(key) {
                     slot.queued = false;
-                    self.turn(key, After::More);
+                    self.turn(key, Cue::Event);
                 }
             }
             self.ring();
@@ -280,11 +280,11 @@ impl<S: Service> Engine<S> {
             // Before the last client hears anything: whom it tells must not be let in.
             self.close_listener();
         }
-        self.turn(key, After::More);
+        self.turn(key, Cue::Event);
     }
 
     /// A connection's turn, and what follows from it.
-    fn turn(&mut self, key: usize, after: After) -> Turn {
+    fn turn(&mut self, key: usize, cue: Cue) -> Turn {
         let Some(slot) = self.slots.get_mut(key) else { return Turn::Close };
         let before = slot.park.as_ref().map_or(0, |park| park.bytes());
         let mut context = Context {
@@ -300,7 +300,7 @@ impl<S: Service> Engine<S> {
             pace: millis(self.limits.pace.saturating_add(Duration::from_nanos(999_999))),
             pause: None,
         };
-        let turn = slot.turn(after, &mut context);
+        let turn = slot.turn(cue, &mut context);
         let pause = context.pause;
         let after = slot.park.as_ref().map_or(0, |park| park.bytes());
         self.parked = self.parked + after - before;
@@ -369,11 +369,11 @@ impl<S: Service> Engine<S> {
                 }
                 Phase::Paused => {
                     slot.phase = Phase::Open;
-                    self.turn(key, After::More);
+                    self.turn(key, Cue::Event);
                 }
                 Phase::Listening => {
                     slot.phase = Phase::Open;
-                    self.turn(key, After::Silence);
+                    self.turn(key, Cue::Silence);
                 }
                 Phase::Open
                 | Phase::Paying
@@ -406,7 +406,7 @@ impl<S: Service> Engine<S> {
                 | Phase::Listening => {
                     slot.end = Some(How::TimedOut);
                     slot.give_up();
-                    let mut turn = self.turn(key, After::More);
+                    let mut turn = self.turn(key, Cue::Event);
                     // No pause holds up who has been given up. What they sent is finite.
                     for _ in 0..self.input.len() {
                         let Some(slot) = self.slots.get_mut(key) else { break };
@@ -419,7 +419,7 @@ impl<S: Service> Engine<S> {
                             break;
                         }
                         slot.give_up();
-                        turn = self.turn(key, After::More);
+                        turn = self.turn(key, Cue::Event);
                     }
                     if self.slots.contains(key) {
                         self.remove(key);
@@ -437,12 +437,7 @@ impl<S: Service> Engine<S> {
         self.close_listener();
         let keys: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
         for key in keys {
-            let Some(slot) = self.slots.get_mut(key) else { continue };
-            if let Some(command) = self.service.finish() {
-                // Refused when the session is over: good too.
-                let _ = slot.machine.command(command, &mut []);
-                self.turn(key, After::More);
-            }
+            self.turn(key, Cue::Finish);
         }
     }
 

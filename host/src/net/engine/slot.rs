@@ -77,6 +77,16 @@ pub(super) struct Slot<M, T> {
     /// In the `again` queue. Never twice, or a flood would take turns by its events too.
     pub(super) queued: bool,
 }
+/// Why a connection has its turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cue {
+    /// Something may go on: every event is a hint.
+    Event,
+    /// While it was listening, its timer rang.
+    Silence,
+    /// The server is to stop.
+    Finish,
+}
 /// What to do with a connection after its turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -156,10 +166,13 @@ impl<M: Machine, T> Slot<M, T> {
     }
 
     /// What this connection can do now, once.
-    pub(super) fn turn<S>(&mut self, silence: After, context: &mut Context<'_, S>) -> Turn
+    pub(super) fn turn<S>(&mut self, cue: Cue, context: &mut Context<'_, S>) -> Turn
     where
         S: Service<Machine = M, State = T>,
     {
+        if cue == Cue::Finish {
+            self.ask_to_finish(context);
+        }
         match self.phase {
             Phase::Lingering => return self.linger(context),
             Phase::Paused => return Turn::Wait,
@@ -178,8 +191,8 @@ impl<M: Machine, T> Slot<M, T> {
         let after = match self.end {
             Some(how) => After::End(how),
             // Bytes may have come since the timer was found due: they end the silence.
-            None if fresh > 0 => After::More,
-            None => silence,
+            None if cue == Cue::Silence && fresh == 0 => After::Silence,
+            None => After::More,
         };
         let mut talk = Talk { service: &mut *context.service, state: &mut self.state };
         let input = Input { bytes: &context.input[..have], after };
@@ -233,6 +246,24 @@ impl<M: Machine, T> Slot<M, T> {
             }
             _ if !drained => Turn::Again,
             _ => Turn::Wait,
+        }
+    }
+
+    /// Gives the machine what makes it finish, and parks what it writes: the turn sends it, behind
+    /// what is still unsent, or a later one does.
+    fn ask_to_finish<S>(&mut self, context: &mut Context<'_, S>)
+    where
+        S: Service<Machine = M, State = T>,
+    {
+        if matches!(self.phase, Phase::Flushing | Phase::Lingering) {
+            return;
+        }
+        let Some(command) = context.service.finish() else { return };
+        // Refused when it cannot be said now.
+        let written = self.machine.command(command, context.output).unwrap_or(0);
+        if written > 0 {
+            let park = self.park.get_or_insert_default();
+            park.output.extend_from_slice(&context.output[..written]);
         }
     }
 
