@@ -48,7 +48,6 @@ fuzz_target!(|data: &[u8]| {
         (_, [b'-', rest @ ..]) => {
             let reason = match front(rest) {
                 Front::Line(text, _) => Some(text),
-                Front::Part(text @ [_, ..]) if end == Some(How::Closed) => Some(text),
                 Front::Part(_) | Front::TooLong => None,
             };
             done = reason.is_some();

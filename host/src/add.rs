@@ -118,6 +118,12 @@ impl fmt::Display for Report {
         write!(f, "{peer}: ")?;
         let theirs = Escaped(client.name.as_deref().unwrap_or(b"?"));
         let sent = client.number.unwrap_or_default();
+        // Whatever does not fit comes as the nearest number that does.
+        let sent = match sent {
+            i32::MAX => format!("{sent} or more"),
+            i32::MIN => format!("{sent} or less"),
+            _ => sent.to_string(),
+        };
         let limits = format_args!("{} to {}", RANGE.start(), RANGE.end());
         match outcome {
             Outcome::Answered => {

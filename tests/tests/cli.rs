@@ -34,7 +34,11 @@ mod usage {
             (&["math", "server", "0", "--seed", "x"], "--seed"),
             (&["math", "client", "--timeout", "0"], "more than 0"),
             (&["math", "client", "--timeout", "soon"], "30, 500ms or 2min"),
-            (&["math", "client", "--timeout", "-1"], "-1"),
+            (&["math", "client", "--timeout", "-1"], "30, 500ms or 2min"),
+            (&["coin", "server", "--pace", "-1"], "30ms, 2 or 1min"),
+            (&["math", "client", "localhost:8000"], "two words: localhost 8000"),
+            (&["math", "client", "[::1]:8000"], "two words: [::1] 8000"),
+            (&["chat", "client", "12345"], "a host stands before the port: localhost 12345"),
             (&["math", "client", "--timeout", "nan"], "30, 500ms or 2min"),
             (&["math", "client", "--timeout", "1e300"], "30, 500ms or 2min"),
             (&["math", "client", "--timeout"], "--timeout"),
@@ -95,6 +99,12 @@ mod usage {
             let text = String::from_utf8(finished.success().to_vec()).unwrap();
             assert!(text.contains("socklab"), "{args:?}");
             assert_eq!(finished.stderr, "", "{args:?}");
+            #[cfg(target_os = "linux")]
+            {
+                let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+                let lost = Program::socklab(args).stdout(full).run();
+                assert!(lost.failure(3).contains("no space left"), "{lost:?}");
+            }
         }
         for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
             let finished = Program::socklab(&["completions", shell]).run();

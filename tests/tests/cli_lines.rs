@@ -59,7 +59,8 @@ mod add {
         other.write_all(b"Waiting\n").unwrap();
         let finished = server.client("add", &["--name", "Ada", "--shutdown"]).run();
         assert_eq!(finished.success(), b"");
-        assert_eq!(finished.stderr, "the server closed without an answer: it is shut down\n");
+        let said = "the server closed without an answer: it has shut down, or refused the number\n";
+        assert_eq!(finished.stderr, said);
         assert_eq!(read_all(&mut other), b"");
         assert!(TcpStream::connect(server.addr).is_err());
         let _ = &mut server;
@@ -67,6 +68,18 @@ mod add {
         assert_eq!(server.code, Some(0), "{server:?}");
         let why = ": Ada sent 0, which is not in 1 to 100: the server shuts down\n";
         assert!(server.stderr.contains(why), "{server:?}");
+    }
+
+    #[test]
+    fn a_server_that_answers_has_not_been_shut_down() {
+        let played = Played::new();
+        let client = client("add", played.addr, &["--name", "Ada", "--shutdown"]).start();
+        let mut stream = played.accept();
+        stream.write_all(b"Bob\n7\n").unwrap();
+        drop(stream);
+        let finished = client.finish();
+        let said = "the server answered instead of shutting down: 0 is not out of its range";
+        assert_eq!((finished.failure(1), &finished.stdout[..]), (said, &b""[..]));
     }
 
     #[test]

@@ -44,7 +44,7 @@ fn client_says_how_much_has_come() {
     let reply = file_reply(FILE, 7);
     for (length, sentence) in [
         (0, "the server closed the connection without a reply"),
-        (8, "the server closed the connection without a reply"),
+        (8, "the server closed the connection in the middle of a message, after 8 of 9 bytes"),
         (9, "the server closed the connection after 7 of 23 bytes of the file"),
         (14, "the server closed the connection after 12 of 23 bytes of the file"),
         (

@@ -4,7 +4,10 @@ use core::fmt;
 
 use super::{CRC_BYTES, FOUND, Form, REFUSED, Request, SIZE_BYTES, SIZE_MAX};
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{Byte, LINE_BYTES, LineError, Lines};
+use crate::wire::{Byte, Cut, LINE_BYTES, LineError, Lines};
+
+/// `+` and the size.
+const HEAD_BYTES: u64 = 9;
 
 /// The client's end. 24 bytes, whatever the length of the file.
 ///
@@ -80,7 +83,12 @@ pub enum Error {
         offset: u64,
     },
     /// The stream ended before the server had said whether it has the file.
-    NoReply(How),
+    NoReply {
+        /// How.
+        how: How,
+        /// So many of the nine bytes that say it had come.
+        got: u8,
+    },
     /// The server's reason is longer than a line, or the stream ended in the middle of it.
     Reason(LineError),
     /// The stream ended in the file or before its checksum.
@@ -98,7 +106,7 @@ impl Error {
     /// Whether it is what a server gives that knows the plain form only.
     #[must_use]
     pub const fn may_be_plain(&self) -> bool {
-        matches!(self, Self::Tag(_) | Self::NoReply(_))
+        matches!(self, Self::Tag(_) | Self::NoReply { got: 0, .. })
     }
 }
 
@@ -121,12 +129,21 @@ impl fmt::Display for Error {
                     "the server broke the protocol: {size} bytes are more than a file can have"
                 )
             }
-            Self::NoReply(how) => f.write_str(match how {
+            Self::NoReply { how, got: 0 } => f.write_str(match how {
                 How::Closed => "the server closed the connection without a reply",
                 How::Reset => "the server reset the connection without a reply",
                 How::TimedOut => "the server sent nothing in time",
             }),
-            Self::Reason(e) => e.by("the server").fmt(f),
+            Self::NoReply { how, got } => {
+                Cut::inside(how, got.into(), HEAD_BYTES).by("the server").fmt(f)
+            }
+            Self::Reason(e) => match e.cut() {
+                // The `-` in front belongs to it.
+                Some(Cut { how, got, .. }) => {
+                    Cut::inside(how, got.saturating_add(1), 0).by("the server").fmt(f)
+                }
+                None => e.by("the server").fmt(f),
+            },
             // All a server of the plain form can say.
             Self::Cut { how: How::Reset, got, size: None } => write!(
                 f,
@@ -162,12 +179,12 @@ impl Client {
 
     /// More has to come. The stream has not ended, or nothing can be made of how.
     #[cold]
-    fn starved(&self, after: After) -> Result<Step<Event<'static>>, Error> {
+    fn starved(&self, have: usize, after: After) -> Result<Step<Event<'static>>, Error> {
         let After::End(how) = after else { return Ok(Step::need(Need::Input)) };
         let (got, size) = (self.size.saturating_sub(self.left), self.size);
         Err(match self.state {
             State::Body | State::Crc => Error::Cut { how, got, size: self.checked.then_some(size) },
-            _ => Error::NoReply(how),
+            _ => Error::NoReply { how, got: u8::try_from(have).unwrap_or_default() },
         })
     }
 
@@ -213,10 +230,10 @@ impl Machine for Client {
                     self.state = if size == offset { State::Crc } else { State::Body };
                     (1 + SIZE_BYTES, Event::Found { size })
                 }
-                ([] | [FOUND, ..], _) => return self.starved(after),
+                ([] | [FOUND, ..], _) => return self.starved(bytes.len(), after),
                 ([byte, ..], _) => return Err(Error::Tag(*byte)),
             },
-            State::Reason => match self.lines.next_or_last(input).map_err(Error::Reason)? {
+            State::Reason => match self.lines.next(input).map_err(Error::Reason)? {
                 Some(line) => {
                     self.state = State::Over;
                     (line.bytes, Event::Refused(line.text))
@@ -235,7 +252,7 @@ impl Machine for Client {
                 let bytes = bytes.get(..n).unwrap_or(bytes);
                 let n = u64::try_from(bytes.len()).unwrap_or_default();
                 if n == 0 || self.passed(n).is_err() {
-                    return self.starved(after);
+                    return self.starved(0, after);
                 }
                 (bytes.len(), Event::Body(bytes))
             }
@@ -244,7 +261,7 @@ impl Machine for Client {
                     self.state = State::Over;
                     (CRC_BYTES, Event::Crc(u32::from_be_bytes(*crc)))
                 }
-                None => return self.starved(after),
+                None => return self.starved(0, after),
             },
             State::Over => return Ok(Step::idle(Then::Done)),
         };
@@ -351,7 +368,18 @@ mod tests {
             (
                 b"",
                 Input::end(b"+", How::Closed),
-                "the server closed the connection without a reply",
+                "the server closed the connection in the middle of a message, after 1 of 9 bytes",
+            ),
+            (b"", Input::end(b"", How::Closed), "the server closed the connection without a reply"),
+            (
+                b"-",
+                Input::end(b"", How::Closed),
+                "the server closed the connection in the middle of a message, after 1 byte",
+            ),
+            (
+                b"-",
+                Input::end(b"abc", How::Reset),
+                "the server reset the connection in the middle of a message, after 4 bytes",
             ),
             (b"", Input::end(b"", How::Reset), "the server reset the connection without a reply"),
             (b"", Input::end(b"", How::TimedOut), "the server sent nothing in time"),

@@ -127,9 +127,15 @@ impl ClientArgs {
             common.connect::<ServerBytes, ClientBytes, _>(target, Client::new(), DEFAULT_BUFFER)?;
         connected(&mut output, client.peer())?;
         let Some(answer) = client.introduce(name.as_bytes(), number)? else {
-            say("the server closed without an answer: it is shut down");
-            return emit(&mut output, || json!({ "event": "shut down" }));
+            say("the server closed without an answer: it has shut down, or refused the number");
+            return emit(&mut output, || json!({ "event": "closed" }));
         };
+        if self.shutdown {
+            return Err(Failure::Peer(format!(
+                "the server answered instead of shutting down: {} is not out of its range",
+                number
+            )));
+        }
         let sum = i64::from(number) + i64::from(answer.number);
         emit(&mut output, || {
             let mut event = json!({

@@ -20,10 +20,10 @@ pub(super) struct ClientArgs {
     #[command(flatten)]
     address: Address,
     /// Guess so many times at random, then quit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     auto: Option<u32>,
     /// Guess the same in every run with this seed
-    #[arg(long, value_name = "N", requires = "auto")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "auto")]
     seed: Option<u64>,
     /// Write what the server says to a terminal as it is, control characters and all
     #[arg(long)]
@@ -37,7 +37,7 @@ pub(super) struct ServerArgs {
     #[arg(value_name = "[BIND:]PORT", default_value = "12345")]
     listen: Listen,
     /// Toss the same in every run with this seed
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
     #[command(flatten)]
     pace: Pace,

@@ -44,7 +44,7 @@ impl<C: Args + Run, S: Args + Run> Run for Role<C, S> {
 pub(super) struct Common {
     /// How long to wait for a connection, and for a silent peer: 30, 500ms, 2min, or none
     /// [default: 30s, and none for a peer who is a person]
-    #[arg(long, global = true, value_name = "TIME")]
+    #[arg(long, global = true, value_name = "TIME", allow_negative_numbers = true)]
     timeout: Option<Timeout>,
     /// Show every message on stderr: time, direction, bytes, meaning
     #[arg(long, global = true)]
@@ -97,8 +97,10 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 /// How a server keeps its messages apart, for peers that take one `recv` for one message.
 #[derive(Debug, Args)]
 pub(super) struct Pace {
-    /// The pause between two messages, for peers that take one read for one message; 0: none
-    #[arg(long = "pace", value_name = "TIME", default_value = "30ms", value_parser = time)]
+    /// The pause between two messages, for peers that take one read for one message: 30ms, or seconds
+    /// without a unit; 0: none
+    #[arg(long = "pace", value_name = "TIME", default_value = "30ms", value_parser = time,
+          allow_negative_numbers = true)]
     pub(super) time: Duration,
 }
 
@@ -106,10 +108,23 @@ pub(super) struct Pace {
 #[derive(Debug, Args)]
 pub(super) struct Address {
     /// The server's name or address [default: a built-in server]
+    #[arg(value_parser = host)]
     pub(super) host: Option<String>,
     /// The server's port [default: the protocol's own]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) port: Option<u16>,
+}
+
+/// A host, and not what beginners type in its place.
+fn host(text: &str) -> Result<String, String> {
+    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match text.rsplit_once(':') {
+        _ if is_port(text) => Err(format!("a host stands before the port: localhost {text}")),
+        Some((host, port)) if is_port(port) && (!host.contains(':') || host.ends_with(']')) => {
+            Err(format!("host and port are two words: {host} {port}"))
+        }
+        _ => Ok(text.to_owned()),
+    }
 }
 
 impl Address {
@@ -177,12 +192,14 @@ pub(super) enum Failure {
     System(String),
     /// The person pressed Ctrl-C before what was asked for was done: 1.
     Interrupted,
+    /// The person had enough of a game: 1.
+    Left,
 }
 
 impl Failure {
     pub(super) const fn code(&self) -> u8 {
         match self {
-            Self::Peer(_) | Self::Interrupted => 1,
+            Self::Peer(_) | Self::Interrupted | Self::Left => 1,
             Self::Usage(_) => 2,
             Self::System(_) => 3,
         }
@@ -209,6 +226,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Peer(text) | Self::Usage(text) | Self::System(text) => f.write_str(text),
             Self::Interrupted => f.write_str("interrupted"),
+            Self::Left => f.write_str("you left before the game was over"),
         }
     }
 }

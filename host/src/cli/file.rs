@@ -18,7 +18,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use socklab_core::file::client::Client as Machine;
+use socklab_core::file::client::{Client as Machine, Error as Cause};
 use socklab_core::file::server::{Event as Asked, Server};
 use socklab_core::file::{ClientBytes, Form, Request, ServerBytes};
 use socklab_core::machine::{How, Input, Machine as _, Step, Then};
@@ -235,25 +235,27 @@ impl ClientArgs {
         Some(bar)
     }
 
-    fn kept(&self, kept: Option<&(PathBuf, u64)>) -> String {
-        match kept {
-            None => String::new(),
-            Some((path, n)) => {
-                format!("; {n} bytes are kept in {}, --resume goes on from there", path.display())
-            }
-        }
-    }
-
     fn failure(&self, e: file::Error) -> Failure {
-        let kept = self.kept(e.kept.as_ref());
+        // What is there may be of another file: then to go on with it fails again and again.
+        let is_stale = self.resume
+            && matches!(
+                &e.cause,
+                file::Failure::Refused(_)
+                    | file::Failure::Net(net::Error::Protocol(Cause::Size { .. }))
+            );
+        let kept = e.kept.as_ref().map_or_else(String::new, |(path, n)| {
+            let (s, are) = if *n == 1 { ("", "is") } else { ("s", "are") };
+            let then = match is_stale {
+                true => "; if they are of another file, fetch it without --resume",
+                false => ", --resume goes on from there",
+            };
+            format!("; {n} byte{s} {are} kept in {}{then}", path.display())
+        });
         let hint = match &e.cause {
             file::Failure::Net(net::Error::Protocol(e) | net::Error::TimedOut(e, _))
                 if e.may_be_plain() && !self.plain =>
             {
                 "; if it is a server of the plain form, try --plain"
-            }
-            file::Failure::Refused(_) if self.resume && e.kept.is_some() => {
-                "; without --resume it is fetched anew"
             }
             _ => "",
         };

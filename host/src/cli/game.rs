@@ -137,10 +137,15 @@ fn leave(keyboard: &Keyboard, typed: &Typed) -> Result<Ending, Failure> {
         _ if !keyboard.is_terminal() => Err(Failure::Usage(
             "standard input ended before the game was over; --auto plays without it".into(),
         )),
-        _ => {
-            say("you left before the game was over");
-            Ok(Ending::Left)
-        }
+        _ => Ok(Ending::Left),
+    }
+}
+
+/// What a client's exit says: a game that was left has not been played.
+pub(super) fn finished(result: Result<Ending, Failure>) -> Result<(), Failure> {
+    match result? {
+        Ending::Over => Ok(()),
+        Ending::Left => Err(Failure::Left),
     }
 }
 

@@ -30,10 +30,10 @@ pub(super) struct ServerArgs {
     #[arg(value_name = "[BIND:]PORT", default_value = "12345")]
     listen: Listen,
     /// Think of this number, 1 to 100 [default: drawn for each client]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=100))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(1..=100))]
     number: Option<i32>,
     /// Draw the same numbers in every run with this seed
-    #[arg(long, value_name = "N", conflicts_with = "number")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "number")]
     seed: Option<u64>,
     #[command(flatten)]
     pace: Pace,
@@ -59,7 +59,7 @@ impl ClientArgs {
         let mut guesser = Guesser { guess: None, guesses: 0, bisection: Bisection::default() };
         let result = game::play(&mut client, &mut guesser, keyboard.as_ref(), &mut output);
         client.close();
-        result.map(|_| ())
+        game::finished(result)
     }
 }
 

@@ -38,13 +38,13 @@ pub(super) struct ServerArgs {
     #[arg(long)]
     both: bool,
     /// Stop after so many clients
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
     /// Send the greeting in two parts, the first of so many bytes
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u8).range(1..=17))]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = clap::value_parser!(u8).range(1..=17))]
     split: Option<u8>,
     /// The pause between the two parts
-    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = time)]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, default_value = "100ms", value_parser = time)]
     gap: Duration,
 }
 

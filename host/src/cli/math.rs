@@ -31,13 +31,13 @@ pub(super) struct ServerArgs {
     #[arg(value_name = "[BIND:]PORT", default_value = "8000")]
     listen: Listen,
     /// How many questions a client is asked: one number, or a range to draw from
-    #[arg(long, value_name = "N|A..=B", default_value = "5..=20", value_parser = rounds)]
+    #[arg(long, value_name = "N|A..=B", allow_negative_numbers = true, default_value = "5..=20", value_parser = rounds)]
     rounds: (u16, u16),
     /// The secret, 8 bytes [default: drawn at the start]
     #[arg(long, value_parser = secret)]
     secret: Option<[u8; 8]>,
     /// Draw the same numbers in every run with this seed
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Use all 32 bits in operands, so that sums wrap
     #[arg(long)]

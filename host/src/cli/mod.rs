@@ -149,9 +149,15 @@ fn print(bytes: &[u8]) -> Result<(), Failure> {
 fn usage(e: &clap::Error) -> ExitCode {
     match e.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A closed pipe: whoever asked has seen enough.
-            let _ = e.print();
-            ExitCode::SUCCESS
+            match e.print() {
+                // A closed pipe: whoever asked has seen enough.
+                Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+                    let failure = Failure::stdout(e);
+                    say(format_args!("socklab: {failure}"));
+                    ExitCode::from(failure.code())
+                }
+                _ => ExitCode::SUCCESS,
+            }
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = e.print();

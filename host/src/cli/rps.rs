@@ -50,7 +50,7 @@ struct Auto {
     #[arg(long)]
     auto: bool,
     /// Choose the same in every run with this seed
-    #[arg(long, value_name = "N", requires = "auto")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "auto")]
     seed: Option<u64>,
 }
 
@@ -80,7 +80,7 @@ impl ClientArgs {
         let result = game::play(&mut client, &mut player, keyboard.as_ref(), &mut output);
         client.close();
         player.0.end(&mut output, |tally| (tally.player1, tally.player2))?;
-        result.map(|_| ())
+        game::finished(result)
     }
 }
 
@@ -255,6 +255,10 @@ impl ServerArgs {
             player.0.end(&mut output, |tally| (tally.player2, tally.player1))?;
             match result {
                 Ok(Ending::Over) if self.forever => {}
+                Ok(Ending::Left) => {
+                    say(Failure::Left);
+                    return Ok(());
+                }
                 // A server that is stopped has done what it was asked.
                 Ok(_) | Err(Failure::Interrupted) => return Ok(()),
                 Err(Failure::Peer(text)) if self.forever => {
@@ -273,7 +277,7 @@ impl ServerArgs {
 /// What is told of a session.
 fn told(report: &Report) -> Value {
     let Tally { player1, player2, draws } = report.tally;
-    let details = json!({ "player1": player1, "player2": player2, "draws": draws });
+    let details = json!({ "player1": player1, "player2": player2, "drawn": draws });
     session(report.peer, details, outcome(&report.ended, "played"))
 }
 

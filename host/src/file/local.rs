@@ -80,7 +80,13 @@ impl Local {
             }
             Ok(found) => Some(found),
             // Of a link, this says that it leads nowhere.
-            Err(e) if e.kind() == ErrorKind::NotFound && !is_link => None,
+            Err(e) if e.kind() == ErrorKind::NotFound && !is_link => {
+                // A file's name does not end like this, and the system says so only at the end.
+                if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+                    return Err(fail(path, ErrorKind::IsADirectory.into()));
+                }
+                None
+            }
             Err(e) => return Err(fail(path, e)),
         };
         // A link is kept: the file it leads to is replaced. A pipe behind one may have no name.

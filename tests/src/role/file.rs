@@ -228,9 +228,8 @@ pub fn file_agrees(
         (None, ..) => fail("no fault, and it failed"),
         (Some(_), Ok(()), _) => Ok(()),
         (Some(_), Err(e), _) => match e {
-            client::Error::NoReply(How::Reset) | client::Error::Cut { how: How::Reset, .. } => {
-                Ok(())
-            }
+            client::Error::NoReply { how: How::Reset, .. }
+            | client::Error::Cut { how: How::Reset, .. } => Ok(()),
             client::Error::Reason(e) if e.cut().is_some_and(|cut| cut.how == How::Reset) => Ok(()),
             _ => fail("a reset is named something else"),
         },
