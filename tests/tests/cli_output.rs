@@ -344,6 +344,34 @@ mod terminal {
         assert_eq!(terminal.text(), "é\\x1b[2J\\u{202e}日\n");
     }
 
+    #[test]
+    fn what_is_said_behind_half_a_reply_is_a_line_of_its_own() {
+        let cut = |program: Program, played: &Played| {
+            let process = program.start();
+            let mut stream = played.accept();
+            read::<39>(&mut stream);
+            stream.write_all(&message(b"whole")).unwrap();
+            stream.write_all(&message("ha\u{e9}lf".as_bytes())[..7]).unwrap();
+            drop(stream);
+            process.finish()
+        };
+        let messages = &["0123456789whole", "0123456789ha\u{e9}lf"];
+        let (terminal, played) = (Terminal::new(), Played::new());
+        let program = client("echo", played.addr, messages);
+        let finished = cut(program.stdout(terminal.end()).stderr(terminal.end()), &played);
+        assert_eq!(finished.code, Some(1));
+        let text = terminal.text();
+        let rest = text.strip_prefix("whole\nha\\xc3\n").unwrap_or_else(|| panic!("{text:?}"));
+        assert!(
+            rest.starts_with("socklab: the server closed") && rest.lines().count() == 1,
+            "{rest}"
+        );
+        // A pipe has what came, and no newline that did not.
+        let played = Played::new();
+        let finished = cut(client("echo", played.addr, messages), &played);
+        assert_eq!((finished.code, &finished.stdout[..]), (Some(1), &b"whole\nha\xc3"[..]));
+    }
+
     fn traced(env: &[(&str, &str)]) -> String {
         let (terminal, played) = (Terminal::new(), Played::new());
         let mut program = client("math", played.addr, &["--trace"]).stderr(terminal.end());

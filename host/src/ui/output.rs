@@ -67,8 +67,12 @@ pub(crate) fn json_line(event: &Value) -> String {
 pub(crate) struct Output {
     stdout: io::Stdout,
     json: bool,
+    /// A person looks at it.
+    terminal: bool,
     /// A terminal would obey what the peer sent.
     escape: bool,
+    /// A result has begun and not ended.
+    open: bool,
     /// The start of a character whose other bytes have not come.
     cut: Vec<u8>,
 }
@@ -76,8 +80,8 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) fn new(json: bool, raw: bool) -> Self {
         let stdout = io::stdout();
-        let escape = !raw && stdout.is_terminal();
-        Self { stdout, json, escape, cut: Vec::new() }
+        let terminal = stdout.is_terminal();
+        Self { stdout, json, terminal, escape: terminal && !raw, open: false, cut: Vec::new() }
     }
 
     pub(crate) const fn is_json(&self) -> bool {
@@ -105,6 +109,7 @@ impl Output {
         if self.json {
             return Ok(());
         }
+        self.open |= !bytes.is_empty();
         if !self.escape {
             return self.stdout.write_all(bytes);
         }
@@ -123,9 +128,20 @@ impl Output {
         if self.json {
             return Ok(());
         }
+        self.open = false;
         write!(self.stdout, "{}", Escaped(&std::mem::take(&mut self.cut)))?;
         self.stdout.write_all(b"\n")?;
         self.stdout.flush()
+    }
+}
+
+impl Drop for Output {
+    /// What is said after a result that broke off begins a line of its own on a terminal. A file or
+    /// a pipe has what came, and no newline that did not.
+    fn drop(&mut self) {
+        if self.open && self.terminal {
+            let _ = self.end();
+        }
     }
 }
 
