@@ -2,6 +2,8 @@
 // which rustdoc checks.
 //! [`step`]: machine::Machine::step
 //! [`Machine`]: machine::Machine
+//! [`MIN_INPUT`]: machine::Machine::MIN_INPUT
+//! [`MIN_OUTPUT`]: machine::Machine::MIN_OUTPUT
 //! [`Input::end`]: machine::Input::end
 //! [`Session`]: session::Session
 //! [driver]: mod@driver
@@ -15,6 +17,7 @@
 //! [`guess`]: mod@guess
 //! [`rps`]: mod@rps
 #![cfg_attr(feature = "nal", doc = "[`nonblocking::Server`]: driver::nonblocking::Server")]
+#![cfg_attr(feature = "nal", doc = "[`set_timeout`]: driver::nonblocking::Server::set_timeout")]
 //!
 // The README's examples stand as they are pasted, free of `cfg`: they are tested when all features that
 // they use are on.
