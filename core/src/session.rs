@@ -235,6 +235,12 @@ where
         self.moved = true;
     }
 
+    /// So many bytes stand at the front of the [`output_room`](Self::output_room).
+    #[cfg(feature = "nal")]
+    pub(crate) fn wrote(&mut self, n: usize) {
+        self.output.fill(n);
+    }
+
     /// Whether the peer still takes bytes.
     #[cfg(feature = "nal")]
     pub(crate) const fn can_send(&self) -> bool {
@@ -272,7 +278,7 @@ where
     }
 
     /// Room for at least `least` bytes of output, where that many fit.
-    fn output_room(&mut self, least: usize) -> &mut [u8] {
+    pub(crate) fn output_room(&mut self, least: usize) -> &mut [u8] {
         if self.deaf.is_some() {
             self.output.clear();
         }
@@ -522,10 +528,57 @@ pub trait Application<M: Machine> {
 
     /// The machine would take a command. `None`: nothing to say now.
     ///
-    /// Asked only when the output has [`Machine::MIN_OUTPUT`] bytes of room, so that a command
-    /// given is a command taken.
+    /// Asked only when the output has [`Machine::MIN_OUTPUT`] bytes of room. One that needs more
+    /// than is left is asked for again when there is more. One that the machine does not take is
+    /// this application's mistake and ends the session ([`Stop::Refused`]): to be ignored, it would
+    /// leave the peer waiting for ever.
     fn command(&mut self) -> Option<M::Command<'_>> {
         None
+    }
+
+    /// The machine is [`owed`](Machine::owed) payload, at least as much as fits `room`, which is not
+    /// empty: put the next bytes of it to the front of `room`. Returns how many; 0: none now.
+    ///
+    /// With none of it to give, a [`command`](Self::command) is asked for: one that breaks the session
+    /// off, say. Not needed where no payload is owed, or where it is sent past the session.
+    fn payload(&mut self, room: &mut [u8]) -> usize {
+        let _ = room;
+        0
+    }
+}
+
+/// What an application did when it was its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) enum Spoke {
+    /// It wrote so many bytes; of a command that says nothing on the wire, none.
+    Wrote(usize),
+    /// It had nothing to say.
+    Nothing,
+    /// The machine did not take its command.
+    Refused(Refused),
+}
+
+/// Lets the application pay what is owed, or give a command.
+#[inline(always)]
+pub(crate) fn speak<M: Machine>(
+    machine: &mut M,
+    application: &mut impl Application<M>,
+    room: &mut [u8],
+) -> Spoke {
+    let owed = machine.owed();
+    if owed > 0 {
+        let owed = usize::try_from(owed).unwrap_or(usize::MAX).min(room.len());
+        let room = room.get_mut(..owed).unwrap_or_default();
+        let n = application.payload(room).min(room.len());
+        if n > 0 && u64::try_from(n).is_ok_and(|n| machine.paid(n).is_ok()) {
+            return Spoke::Wrote(n);
+        }
+    }
+    let Some(command) = application.command() else { return Spoke::Nothing };
+    match machine.command(command, room) {
+        Ok(n) => Spoke::Wrote(n),
+        Err(e) => Spoke::Refused(e),
     }
 }
 
@@ -556,6 +609,8 @@ pub enum Stop<E> {
     Abort,
     /// Send what is written, then report this and close.
     Failed(E),
+    /// The application gave a command that the machine does not take: report this and close.
+    Refused(Refused),
 }
 
 /// Steps a machine until only the transport or an absent application can help.
@@ -593,11 +648,14 @@ pub fn pump<M: Machine>(
                 if room.len() < M::MIN_OUTPUT {
                     break Stop::Need(if need == Need::Command { Need::Output } else { need });
                 }
-                let Some(command) = application.command() else { break Stop::Need(need) };
-                match machine.command(command, room) {
-                    Ok(n) => room = room.get_mut(n..).unwrap_or_default(),
-                    // The application spoke out of turn. It is told by being asked again.
-                    Err(_) => break Stop::Need(need),
+                match speak(machine, application, room) {
+                    Spoke::Wrote(n) => room = room.get_mut(n..).unwrap_or_default(),
+                    Spoke::Nothing => break Stop::Need(need),
+                    // What is written before it takes the room.
+                    Spoke::Refused(Refused::NoRoom) if room.len() < size => {
+                        break Stop::Need(Need::Output);
+                    }
+                    Spoke::Refused(e) => break Stop::Refused(e),
                 }
             }
             Then::Need(need) => break Stop::Need(need),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 pub use socklab_core::add::{RANGE, client, server};
 use socklab_core::driver::Next;
+use socklab_core::machine::Refused;
 use socklab_core::wire::Escaped;
 
 use crate::net::{self, Course, Ended};
@@ -100,6 +101,8 @@ pub enum Outcome {
     OutOfRange,
     /// The client failed.
     Failed(server::Error),
+    /// The service gave a command that the machine does not take: its own mistake.
+    Unanswered(Refused),
     /// The server stopped first.
     Stopped,
 }
@@ -137,7 +140,8 @@ impl fmt::Display for Report {
                 write!(f, "{theirs} sent {sent}, which is not in {limits}: refused")
             }
             Outcome::Failed(e) => e.fmt(f),
-            Outcome::Stopped => f.write_str("ended because the server stopped"),
+            Outcome::Unanswered(e) => Ended::<server::Error>::Refused(*e).fmt(f),
+            Outcome::Stopped => Ended::<server::Error>::Stopped.fmt(f),
         }
     }
 }
@@ -207,6 +211,7 @@ impl net::Service for Service {
                 Outcome::ShutDown
             }
             Ended::Failed(e) => Outcome::Failed(e),
+            Ended::Refused(e) => Outcome::Unanswered(e),
             Ended::Stopped => Outcome::Stopped,
         };
         let (name, number) = (self.options.name.clone(), self.number);

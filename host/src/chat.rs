@@ -175,8 +175,7 @@ impl fmt::Display for Report {
         write!(f, "{peer}: {heard} line{s} heard, ")?;
         match ended {
             Ended::Done => f.write_str("ended with BYE"),
-            Ended::Failed(e) => e.fmt(f),
-            Ended::Stopped => f.write_str("ended because the server stopped"),
+            ended => ended.fmt(f),
         }
     }
 }

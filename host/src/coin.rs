@@ -60,8 +60,7 @@ impl fmt::Display for Report {
         write!(f, "{peer}: {score}")?;
         match ended {
             Ended::Done => Ok(()),
-            Ended::Failed(e) => write!(f, " Then {e}"),
-            Ended::Stopped => f.write_str(" Then the server stopped"),
+            ended => write!(f, " Then {ended}"),
         }
     }
 }

@@ -146,8 +146,7 @@ impl fmt::Display for Report {
         write!(f, "{peer}: {messages} message{s} with {bytes} bytes echoed, ")?;
         match ended {
             Ended::Done => f.write_str("closed"),
-            Ended::Failed(e) => e.fmt(f),
-            Ended::Stopped => f.write_str("ended because the server stopped"),
+            ended => ended.fmt(f),
         }
     }
 }

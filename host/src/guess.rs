@@ -103,8 +103,7 @@ impl fmt::Display for Report {
         write!(f, "{peer}: {what} {number} with {guesses} guess{s}")?;
         match ended {
             Ended::Done => Ok(()),
-            Ended::Failed(e) => write!(f, ", then {e}"),
-            Ended::Stopped => f.write_str(", then the server stopped"),
+            ended => write!(f, ", then {ended}"),
         }
     }
 }

@@ -64,8 +64,7 @@ impl fmt::Display for Report {
             (Ended::Done, Some(text)) => {
                 write!(f, "greeted, and was told \"{}\"", socklab_core::wire::Escaped(text))
             }
-            (Ended::Failed(e), _) => e.fmt(f),
-            (Ended::Stopped, _) => f.write_str("ended because the server stopped"),
+            (ended, _) => ended.fmt(f),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use fastrand::Rng;
 pub use socklab_core::driver::Next;
+use socklab_core::machine::Refused;
 pub use socklab_core::math::{Question, Secret, client, server};
 
 use crate::net::{self, Ended};
@@ -81,6 +82,8 @@ pub enum Outcome {
     },
     /// The client failed.
     Failed(server::Error),
+    /// The service gave a command that the machine does not take: its own mistake.
+    Unanswered(Refused),
     /// The server stopped first.
     Stopped,
 }
@@ -95,7 +98,8 @@ impl fmt::Display for Report {
                 write!(f, "wrong answer {answer}, expected {expected}")
             }
             Outcome::Failed(e) => e.cut.by("the client").fmt(f),
-            Outcome::Stopped => f.write_str("ended because the server stopped"),
+            Outcome::Unanswered(e) => Ended::<server::Error>::Refused(*e).fmt(f),
+            Outcome::Stopped => Ended::<server::Error>::Stopped.fmt(f),
         }
     }
 }
@@ -174,6 +178,7 @@ impl net::Service for Service {
             (Ended::Done, Some(wrong)) => wrong,
             (Ended::Done, None) => Outcome::Solved,
             (Ended::Failed(e), _) => Outcome::Failed(e),
+            (Ended::Refused(e), _) => Outcome::Unanswered(e),
             (Ended::Stopped, _) => Outcome::Stopped,
         };
         let asked = session.rounds - session.left;

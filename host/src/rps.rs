@@ -92,8 +92,7 @@ impl fmt::Display for Report {
         write!(f, "{peer}: player 1 won {player1}, player 2 won {player2}, {draws} drawn")?;
         match ended {
             Ended::Done => Ok(()),
-            Ended::Failed(e) => write!(f, ", then {e}"),
-            Ended::Stopped => f.write_str(", then the server stopped"),
+            ended => write!(f, ", then {ended}"),
         }
     }
 }

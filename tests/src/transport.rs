@@ -215,6 +215,9 @@ pub struct Net {
     pub closed: usize,
     /// To close says that it failed.
     pub fails_to_close: bool,
+    /// To accept fails while so many lines are accepted and not closed: there are no more sockets.
+    pub sockets: usize,
+    accepted: usize,
 }
 
 impl Net {
@@ -231,6 +234,8 @@ impl Net {
             end: NetEnd::Zero,
             closed: 0,
             fails_to_close: false,
+            sockets: usize::MAX,
+            accepted: 0,
         }
     }
 
@@ -358,7 +363,11 @@ impl TcpFullStack for Net {
 
     fn accept(&mut self, _: &mut Socket) -> nb::Result<(Socket, SocketAddr), NetError> {
         self.is_storm()?;
+        if self.accepted - self.closed >= self.sockets {
+            return Err(nb::Error::Other(NetError(TcpErrorKind::Other)));
+        }
         let line = self.backlog.pop_front().ok_or(nb::Error::WouldBlock)?;
+        self.accepted += 1;
         Ok((Socket::End(line, 1), (Ipv4Addr::LOCALHOST, 1).into()))
     }
 }

@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use socklab::net::{Client, Limits, Running, Server, Target};
-use socklab::{echo, math};
+use socklab::{add, echo, math};
+use socklab_core::machine::Refused;
 use socklab_tests::program::{DEADLINE, Played, Server as Program, message, read, until};
 
 /// Runs it in a thread: what hangs fails instead of stopping the test run.
@@ -170,6 +171,26 @@ fn a_server_of_the_library_tells_its_sessions() {
     let told = reports.recv_timeout(DEADLINE).unwrap();
     assert!(matches!(told.outcome, math::Outcome::Failed(_)), "{told:?}");
     assert_eq!((told.asked, told.right, told.peer), (1, 0, stream.local_addr().unwrap()));
+}
+
+/// The name comes from whoever uses the library. A client is not to wait for an answer that never comes.
+#[test]
+fn a_server_that_has_no_valid_answer_says_so_and_closes() {
+    let (report, reports) = mpsc::channel();
+    let service =
+        add::Service::new(add::Options { name: "two\nlines".into(), ..Default::default() });
+    let server = Server::bind("127.0.0.1:0", service).unwrap();
+    let running = server.reporting(move |r| report.send(r).unwrap()).start().unwrap();
+    let addr = running.local_addr();
+    in_time(move || {
+        let client = add::Client::connect(addr).unwrap();
+        client.introduce(b"Ada", 5).unwrap_err();
+    });
+    let told = reports.recv_timeout(DEADLINE).unwrap();
+    assert_eq!(told.outcome, add::Outcome::Unanswered(Refused::Invalid));
+    let line = told.to_string();
+    let said = "the server made a mistake: the command cannot be expressed in this protocol";
+    assert!(line.ends_with(said), "{line}");
 }
 
 #[test]

@@ -171,6 +171,7 @@ fn told(report: &Report) -> Value {
         Outcome::ShutDown => ("shut down", None),
         Outcome::OutOfRange => ("out of range", None),
         Outcome::Failed(e) => ("failed", Some(e.to_string())),
+        Outcome::Unanswered(e) => ("failed", Some(e.to_string())),
         Outcome::Stopped => ("stopped", None),
     };
     let mut details = json!({ "server_name": report.name, "server_number": report.number });

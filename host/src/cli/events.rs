@@ -34,7 +34,7 @@ pub(super) fn outcome<E: fmt::Display>(
 ) -> (&'static str, Option<String>) {
     match ended {
         Ended::Done => (done, None),
-        Ended::Failed(e) => ("failed", Some(e.to_string())),
+        Ended::Failed(_) | Ended::Refused(_) => ("failed", Some(ended.to_string())),
         Ended::Stopped => ("stopped", None),
     }
 }

@@ -380,6 +380,7 @@ fn told(report: &Report) -> Value {
         Outcome::Malformed(e) => ("malformed", Some(e.to_string())),
         Outcome::Unreadable(reason) => ("reset", Some(reason.clone())),
         Outcome::Failed(e) => ("failed", Some(e.to_string())),
+        Outcome::Unanswered(e) => ("failed", Some(e.to_string())),
         Outcome::Stopped => ("stopped", None),
     };
     let mut details = json!({});

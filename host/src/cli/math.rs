@@ -124,6 +124,7 @@ fn told(report: &Report) -> Value {
             ("wrong", None)
         }
         Outcome::Failed(e) => ("failed", Some(e.to_string())),
+        Outcome::Unanswered(e) => ("failed", Some(e.to_string())),
         Outcome::Stopped => ("stopped", None),
     };
     session(peer, details, outcome)

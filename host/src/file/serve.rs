@@ -14,6 +14,7 @@ use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::{Advice, OFlags};
 use socklab_core::file::server::{Command, Error, Event, Server};
 use socklab_core::file::{Form, Malformed};
+use socklab_core::machine::Refused;
 use socklab_core::wire::Escaped;
 
 use crate::net::{self, Ended, Outlet, Work};
@@ -62,6 +63,8 @@ pub enum Outcome {
     Unreadable(String),
     /// The client failed.
     Failed(Error),
+    /// The service gave a command that the machine does not take: its own mistake.
+    Unanswered(Refused),
     /// The server stopped first.
     Stopped,
 }
@@ -89,7 +92,8 @@ impl fmt::Display for Report {
             Outcome::Malformed(e) => e.fmt(f),
             Outcome::Unreadable(reason) => write!(f, "reset: {reason}"),
             Outcome::Failed(e) => e.fmt(f),
-            Outcome::Stopped => f.write_str("ended because the server stopped"),
+            Outcome::Unanswered(e) => Ended::<Error>::Refused(*e).fmt(f),
+            Outcome::Stopped => Ended::<Error>::Stopped.fmt(f),
         }
     }
 }
@@ -320,6 +324,7 @@ impl net::Service for Service {
         match ended {
             Ended::Done => {}
             Ended::Failed(e) => report.outcome = Outcome::Failed(e),
+            Ended::Refused(e) => report.outcome = Outcome::Unanswered(e),
             Ended::Stopped => report.outcome = Outcome::Stopped,
         }
         report

@@ -2,7 +2,7 @@
 
 use embedded_nal::{TcpClientStack, TcpFullStack};
 use socklab_core::Machine;
-use socklab_core::driver::nonblocking::{Ended, Server};
+use socklab_core::driver::nonblocking::{Ended, Outcome, Server};
 use socklab_core::session::Application;
 
 use smoltcp::time::Duration;
@@ -67,8 +67,13 @@ where
         let polled =
             server.poll(stack, now(), connected, |Ended { peer, outcome, fault, .. }| {
                 match outcome {
-                    Ok(()) => defmt::info!("{}: the session has ended as it should", peer),
-                    Err(e) => defmt::warn!("{}: the session has failed: {}", peer, e),
+                    Outcome::Done => {
+                        defmt::info!("{}: the session has ended as it should", peer);
+                    }
+                    Outcome::Failed(e) => defmt::warn!("{}: the session has failed: {}", peer, e),
+                    // Neither of these happens to a math or an echo server.
+                    Outcome::Aborted => defmt::warn!("{}: the session was broken off", peer),
+                    Outcome::Refused(e) => defmt::error!("{}: {}", peer, e),
                 }
                 if let Some(fault) = fault {
                     defmt::warn!("{}: the network said: {}", peer, fault);

@@ -35,6 +35,7 @@ impl Role for CoinClient {
     type Machine = coin::Client;
     type Event = CoinTold;
     const TAKES_TURNS: bool = true;
+    const HEARS_SILENCE: bool = true;
     const CLOSE_ENDS_TURN: bool = true;
 
     fn machine(&self) -> coin::Client {

@@ -128,6 +128,7 @@ impl Role for FileServer {
     type Machine = file::Server;
     type Event = FileAsked;
     const TAKES_TURNS: bool = true;
+    const HEARS_SILENCE: bool = true;
 
     fn machine(&self) -> file::Server {
         file::Server::new()
@@ -167,6 +168,9 @@ impl Role for FileServer {
     }
 
     fn payload(&self) -> &[u8] {
+        if !self.begun || self.refusal.is_some() {
+            return &[];
+        }
         let there = &self.file[..self.file.len() - self.shrinks];
         there.get(self.offset() + self.paid..).unwrap_or_default()
     }

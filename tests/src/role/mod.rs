@@ -47,6 +47,10 @@ pub trait Role: Clone {
     /// closed its sending side has nothing left to say that the protocol could go on with.
     const CLOSE_ENDS_TURN: bool = false;
 
+    /// Whether the machine may wait for silence: then a read that times out is that first, and an end
+    /// only when it happens again.
+    const HEARS_SILENCE: bool = false;
+
     /// A fresh machine.
     fn machine(&self) -> Self::Machine;
 

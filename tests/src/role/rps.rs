@@ -34,6 +34,7 @@ impl Role for RpsClient {
     type Machine = rps::Client;
     type Event = RpsTold;
     const TAKES_TURNS: bool = true;
+    const HEARS_SILENCE: bool = true;
     const CLOSE_ENDS_TURN: bool = true;
 
     fn machine(&self) -> rps::Client {

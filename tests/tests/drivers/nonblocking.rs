@@ -1,12 +1,15 @@
 //! The non-blocking driver, and its pool.
 
-use embedded_nal::TcpErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack};
 use socklab_core::chat::{self, Chat};
+use socklab_core::driver::nonblocking::Outcome;
 use socklab_core::driver::{Error, Next, nonblocking};
 use socklab_core::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
 use socklab_core::session::{Application, TooSmall};
-use socklab_core::{echo, math};
-use socklab_tests::oracle::question;
+use socklab_core::{add, echo, math};
+use socklab_tests::oracle::{echo_message, question};
 use socklab_tests::role::MathClient;
 use socklab_tests::transport::{Net, NetEnd, NetError, Socket};
 
@@ -102,7 +105,11 @@ fn a_pool_of_two_serves_five_clients() {
                 (math::Server::new(), Master { left: 7, asked: std::rc::Rc::clone(&asked) })
             };
             let result = server.poll(&mut net, 0, open, |ended| {
-                assert_eq!((ended.outcome, ended.application.left), (Ok(()), 0), "seed {seed}");
+                assert_eq!(
+                    (ended.outcome, ended.application.left),
+                    (Outcome::Done, 0),
+                    "seed {seed}"
+                );
                 assert!(ended.fault.is_none());
                 done += 1;
             });
@@ -152,7 +159,7 @@ fn a_pool_loses_no_command_to_a_client_that_answers_early_and_reads_late() {
             let open =
                 |_| (math::Server::new(), Master { left: 7, asked: std::rc::Rc::clone(&asked) });
             let result = server.poll(&mut net, 0, open, |ended| {
-                assert_eq!(ended.outcome, Ok(()), "seed {seed}");
+                assert_eq!(ended.outcome, Outcome::Done, "seed {seed}");
                 done = true;
             });
             assert!(matches!(result, Ok(()) | Err(nb::Error::WouldBlock)));
@@ -261,7 +268,11 @@ fn a_pool_keeps_pauses_tells_of_silence_and_gives_up_silent_clients() {
         assert!(second - first >= 20, "seed {seed}: {sent:?}");
         // Told of the silence after 50 ms, given up after 1000 since the last byte went through.
         let (end, outcome, heard) = ended.unwrap();
-        assert_eq!((outcome, heard), (Err(Gone(How::TimedOut)), Some(0)), "seed {seed}");
+        assert_eq!(
+            (outcome, heard),
+            (Outcome::Failed(Gone(How::TimedOut)), Some(0)),
+            "seed {seed}"
+        );
         assert!((1000..1100).contains(&(end - second)), "seed {seed}: {end} {sent:?}");
         assert!(waits.len() < 40, "seed {seed}: {waits:?}");
         assert_eq!(server.clients(), 0);
@@ -326,7 +337,7 @@ fn a_pool_asks_an_application_without_turns_too() {
             assert!(matches!(polled, Ok(()) | Err(nb::Error::WouldBlock)), "{polled:?}");
             sent.extend(net.take(&theirs));
         }
-        assert_eq!((ended, sent), (Some(Ok(())), b"one\ntwo\nand three\nbye\n".to_vec()));
+        assert_eq!((ended, sent), (Some(Outcome::Done), b"one\ntwo\nand three\nbye\n".to_vec()));
     }
 }
 
@@ -348,5 +359,190 @@ fn a_client_that_cannot_be_closed_is_told_and_harms_no_other() {
         assert!(matches!(polled, Ok(()) | Err(nb::Error::WouldBlock)), "{polled:?}");
     }
     let fault = Some(NetError(TcpErrorKind::Other));
-    assert_eq!((told, server.clients()), (vec![(Ok(()), fault); 2], 0));
+    assert_eq!((told, server.clients()), (vec![(Outcome::Done, fault); 2], 0));
+}
+
+/// A peer that is always faster than we are: it has one more message, and takes whatever it is sent.
+struct Flood {
+    /// So many clients are still to come.
+    coming: u16,
+    /// It only reads.
+    quiet: bool,
+    received: Vec<usize>,
+    sent: Vec<usize>,
+}
+
+impl Flood {
+    fn new(clients: u16) -> Self {
+        let none = vec![0; usize::from(clients)];
+        Self { coming: clients, quiet: false, received: none.clone(), sent: none }
+    }
+}
+
+impl TcpClientStack for Flood {
+    type TcpSocket = usize;
+    type Error = NetError;
+
+    fn socket(&mut self) -> Result<usize, NetError> {
+        Ok(0)
+    }
+
+    fn connect(&mut self, _: &mut usize, _: SocketAddr) -> nb::Result<(), NetError> {
+        Ok(())
+    }
+
+    fn send(&mut self, socket: &mut usize, bytes: &[u8]) -> nb::Result<usize, NetError> {
+        self.sent[*socket] += bytes.len();
+        assert!(self.sent[*socket] < 1_000_000, "one poll, and no end of it");
+        Ok(bytes.len())
+    }
+
+    fn receive(&mut self, socket: &mut usize, room: &mut [u8]) -> nb::Result<usize, NetError> {
+        if self.quiet {
+            return Err(nb::Error::WouldBlock);
+        }
+        let at = &mut self.received[*socket];
+        let message = echo_message(b"0123456789abc");
+        for byte in &mut *room {
+            *byte = message[*at % message.len()];
+            *at += 1;
+        }
+        assert!(*at < 1_000_000, "one poll, and no end of it");
+        Ok(room.len())
+    }
+
+    fn close(&mut self, _: usize) -> Result<(), NetError> {
+        Ok(())
+    }
+}
+
+impl TcpFullStack for Flood {
+    fn bind(&mut self, _: &mut usize, _: u16) -> Result<(), NetError> {
+        Ok(())
+    }
+
+    fn listen(&mut self, _: &mut usize) -> Result<(), NetError> {
+        Ok(())
+    }
+
+    fn accept(&mut self, _: &mut usize) -> nb::Result<(usize, SocketAddr), NetError> {
+        self.coming = self.coming.checked_sub(1).ok_or(nb::Error::WouldBlock)?;
+        Ok((usize::from(self.coming), (Ipv4Addr::LOCALHOST, 1).into()))
+    }
+}
+
+#[test]
+fn the_fastest_client_stops_neither_the_others_nor_the_caller() {
+    let mut net = Flood::new(3);
+    let buffers = [([0; 64], [0; 64]); 3];
+    let mut server = nonblocking::Server::<Flood, _, _, _, _, 3>::new(9, buffers).unwrap();
+    server.set_timeout(Some(10));
+    for now in 0..100 {
+        let open = |_| (echo::Server::new(), Deaf);
+        let before = net.received.clone();
+        assert_eq!(server.poll(&mut net, now, open, |over| panic!("{:?}", over.outcome)), Ok(()));
+        for (client, (now, before)) in net.received.iter().zip(before).enumerate() {
+            assert!(now - before <= 64 * 64, "{client}: {} bytes in one poll", now - before);
+        }
+    }
+    assert!(net.received.iter().all(|n| *n > 10_000), "{:?}", net.received);
+    assert!(net.sent.iter().all(|n| *n > 1000), "{:?}", net.sent);
+}
+
+/// Never at a loss for words.
+struct Chatterbox;
+
+impl Application<Chat> for Chatterbox {
+    fn event(&mut self, _: chat::Event<'_>) {}
+
+    fn command(&mut self) -> Option<chat::Command<'_>> {
+        Some(chat::Command::Say(b"and"))
+    }
+}
+
+#[test]
+fn an_application_that_always_has_more_to_say_does_not_stop_its_server() {
+    let mut net = Flood { quiet: true, ..Flood::new(1) };
+    let buffers = [([0; 1025], [0; 1025]); 1];
+    let mut server = nonblocking::Server::<Flood, _, _, _, _, 1>::new(9, buffers).unwrap();
+    let open = |_| (Chat::duplex(), Chatterbox);
+    assert_eq!(server.poll(&mut net, 0, open, |_| {}), Ok(()));
+    assert!(net.sent[0] >= 4 * 10, "{:?}", net.sent);
+}
+
+/// Gives the client's name back as its own, whatever that is.
+struct Parrot(Vec<u8>);
+
+impl Application<add::server::Server> for Parrot {
+    fn event(&mut self, event: add::server::Event<'_>) {
+        if let add::server::Event::Name(name) = event {
+            self.0 = name.to_vec();
+        }
+    }
+
+    fn command(&mut self) -> Option<add::server::Command<'_>> {
+        Some(add::server::Command::Answer { name: &self.0, number: 1 })
+    }
+}
+
+#[test]
+fn a_command_that_is_refused_ends_its_session_and_says_so() {
+    for seed in 0..20 {
+        let mut net = Net::new(seed);
+        let clients = [net.dial(), net.dial()];
+        // A line's end is LF or CRLF: of this one, one CR belongs to the name.
+        net.preset(&clients[0], b"Eve\r\r\n5\n", None);
+        net.preset(&clients[1], b"Ada\n5\n", None);
+        let buffers = [(vec![0; 1025], vec![0; 1037])];
+        let mut server =
+            nonblocking::Server::<Net, _, _, _, _, 1>::new(Socket::Idle, buffers).unwrap();
+        let mut told = vec![];
+        for _ in 0..1000 {
+            let open = |_| (add::server::Server::new(), Parrot(vec![]));
+            let polled = server.poll(&mut net, 0, open, |over| told.push(over.outcome));
+            assert!(matches!(polled, Ok(()) | Err(nb::Error::WouldBlock)), "{polled:?}");
+            if told.len() == 2 {
+                break;
+            }
+        }
+        assert_eq!(told, [Outcome::Refused(Refused::Invalid), Outcome::Done], "seed {seed}");
+        assert_eq!((net.take(&clients[0]), net.take(&clients[1])), (vec![], b"Ada\n1\n".to_vec()));
+        assert_eq!((server.clients(), net.closed), (0, 2));
+    }
+}
+
+#[test]
+fn clients_are_served_while_no_more_can_be_accepted() {
+    for seed in 0..20 {
+        let mut net = Net::new(seed);
+        (net.sockets, net.storm) = (1, 0);
+        let clients = [net.dial(), net.dial()];
+        net.preset(&clients[1], &echo_message(b"0123456789abc"), Some(NetEnd::Zero));
+        let buffers = [([0; 44], [0; 44]); 2];
+        let mut server =
+            nonblocking::Server::<Net, _, _, _, _, 2>::new(Socket::Idle, buffers).unwrap();
+        let (mut told, mut failed) = (vec![], 0);
+        for _ in 0..1000 {
+            let open = |_| (echo::Server::new(), Deaf);
+            match server.poll(&mut net, 0, open, |over| told.push(over.outcome)) {
+                Ok(()) | Err(nb::Error::WouldBlock) => {}
+                Err(nb::Error::Other(e)) => {
+                    assert_eq!(e, NetError(TcpErrorKind::Other));
+                    failed += 1;
+                    if failed == 3 {
+                        let message = echo_message(b"0123456789abc");
+                        net.preset(&clients[0], &message, Some(NetEnd::Zero));
+                    }
+                }
+            }
+            if told.len() == 2 {
+                break;
+            }
+        }
+        assert_eq!(told, [Outcome::Done; 2], "seed {seed}");
+        assert!(failed >= 3, "seed {seed}: the listener's failure is told");
+        for client in &clients {
+            assert_eq!(net.take(client), echo_message(b"abc"));
+        }
+    }
 }

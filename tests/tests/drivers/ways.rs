@@ -22,6 +22,8 @@ pub(crate) struct Seen<E> {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Ended {
     Done,
+    /// To be reset.
+    Aborted,
     /// The machine's error.
     Protocol(String),
     /// The transport's.
@@ -52,6 +54,7 @@ pub(crate) fn by_hand<R: Role>(role: &R, bytes: &[u8], how: How) -> Seen<R::Even
     let transcript = hold(every_cut(role, bytes, Some(how)));
     let ended = match &transcript.outcome {
         Outcome::Done => Ended::Done,
+        Outcome::Abort => Ended::Aborted,
         Outcome::Error(error, _) => Ended::Protocol(error.clone()),
         other => panic!("the script does not end: {other:?}"),
     };
@@ -129,6 +132,10 @@ pub(crate) fn by_session<R: Role>(role: &R, bytes: &[u8], how: How, seed: u64) -
             }
             Ok(Then::Again | Then::Boundary) => {}
             Ok(Then::Need(Need::Output)) => drain(),
+            Ok(Then::Need(Need::Command)) if !role.payload().is_empty() => {
+                let n = pay(role.payload());
+                role.paid(n);
+            }
             Ok(Then::Need(Need::Command)) if role.command().is_some() => {
                 // One at a time: it takes turns.
                 let said = command(role.command().unwrap());
@@ -153,7 +160,7 @@ pub(crate) fn by_session<R: Role>(role: &R, bytes: &[u8], how: How, seed: u64) -
                 rest = &rest[n..];
             }
             Ok(Then::Done) => break Ended::Done,
-            Ok(Then::Abort) => panic!("none of these aborts"),
+            Ok(Then::Abort) => break Ended::Aborted,
             Err(e) => break Ended::Protocol(format!("{e:?}")),
         }
     };
@@ -168,21 +175,38 @@ struct Player<R: Role> {
     offered: bool,
 }
 
-impl<R: Role> Application<R::Machine> for Player<R> {
-    fn event(&mut self, event: <R::Machine as Machine>::Event<'_>) {
+impl<R: Role> Player<R> {
+    const fn new(role: R) -> Self {
+        Self { role, events: vec![], offered: false }
+    }
+
+    /// What was offered has been taken, or the session would have ended.
+    fn taken(&mut self) {
         if std::mem::take(&mut self.offered) {
             self.role.given();
         }
+    }
+}
+
+impl<R: Role> Application<R::Machine> for Player<R> {
+    fn event(&mut self, event: <R::Machine as Machine>::Event<'_>) {
+        self.taken();
         keep(&mut self.role, &mut self.events, R::own(event));
     }
 
     fn command(&mut self) -> Option<<R::Machine as Machine>::Command<'_>> {
-        if std::mem::take(&mut self.offered) {
-            self.role.given();
-        }
+        self.taken();
         let command = self.role.command();
         self.offered = command.is_some();
         command
+    }
+
+    fn payload(&mut self, room: &mut [u8]) -> usize {
+        self.taken();
+        let n = room.len().min(self.role.payload().len());
+        room[..n].copy_from_slice(&self.role.payload()[..n]);
+        self.role.paid(n);
+        n
     }
 }
 
@@ -194,7 +218,7 @@ pub(crate) fn by_pump<R: Role>(
     output: usize,
 ) -> Seen<R::Event> {
     let mut rng = Rng::new(seed);
-    let mut player = Player { role: role.clone(), events: vec![], offered: false };
+    let mut player = Player::new(role.clone());
     let mut machine = role.machine();
     let (mut sent, mut consumed, mut arrived, mut ended) = (vec![], 0, 0, false);
     let mut output = vec![0; output];
@@ -216,8 +240,9 @@ pub(crate) fn by_pump<R: Role>(
                 ended = true;
             }
             Stop::Done => break Ended::Done,
-            Stop::Abort => panic!("none of these aborts"),
+            Stop::Abort => break Ended::Aborted,
             Stop::Failed(e) => break Ended::Protocol(format!("{e:?}")),
+            Stop::Refused(e) => panic!("a command in turn got {e:?}"),
         }
     };
     Seen { events: player.events, sent, ended }
@@ -253,13 +278,17 @@ pub(crate) fn by_blocking<R: Role>(role: &R, stream: Stream, seed: u64) -> (Seen
                     speak!(role, command, pay);
                 }
             }
+            Ok((Next::Command, _)) if !role.payload().is_empty() => {
+                let n = pay(role.payload());
+                role.paid(n);
+            }
             Ok((Next::Command, _)) => {
                 command(role.command().expect("the script has one")).unwrap();
                 role.given();
             }
             Ok((Next::Boundary, _)) => {}
             Ok((Next::Done, _)) => break Ended::Done,
-            Ok((Next::Abort, _)) => panic!("none of these aborts"),
+            Ok((Next::Abort, _)) => break Ended::Aborted,
             Err(Error::Protocol(e)) => break Ended::Protocol(format!("{e:?}")),
             Err(Error::Transport(Failed(kind))) => break Ended::Transport(kind),
             Err(Error::Refused(refused)) => panic!("{refused:?}"),
@@ -320,6 +349,13 @@ pub(crate) fn by_nonblocking<R: Role>(
         });
         match next {
             Ok((Next::Event(()), event)) => keep(&mut role, &mut events, event.unwrap()),
+            Ok((Next::Command, _)) if !role.payload().is_empty() => {
+                match connection.pay(&mut net, role.payload()) {
+                    Ok(n) => role.paid(n),
+                    Err(nb::Error::WouldBlock) => sent.extend(net.take(&theirs)),
+                    Err(e) => panic!("{e:?}"),
+                }
+            }
             Ok((Next::Command, _)) => {
                 let command = role.command().expect("the script has one");
                 match connection.command(&mut net, command) {
@@ -331,15 +367,51 @@ pub(crate) fn by_nonblocking<R: Role>(
             }
             Ok((Next::Boundary, _)) => {}
             Ok((Next::Done, _)) => break Ended::Done,
-            Ok((Next::Abort, _)) => panic!("none of these aborts"),
+            Ok((Next::Abort, _)) => break Ended::Aborted,
             Err(nb::Error::WouldBlock) => sent.extend(net.take(&theirs)),
             Err(nb::Error::Other(Error::Protocol(e))) => break Ended::Protocol(format!("{e:?}")),
             Err(nb::Error::Other(e)) => panic!("{e:?}"),
         }
     };
-    assert!(!connection.wants_send(), "it ended with bytes unsent");
+    let is_dropped = ended == Ended::Aborted;
+    assert!(is_dropped || !connection.wants_send(), "it ended with bytes unsent");
     sent.extend(net.take(&theirs));
     (Seen { events, sent, ended }, connection.fault())
+}
+
+/// As the only client of a pool.
+pub(crate) fn by_pool<R: Role>(role: &R, bytes: &[u8], end: NetEnd, seed: u64) -> Seen<R::Event> {
+    let mut rng = Rng::new(seed);
+    let mut net = Net::new(seed);
+    net.storm = rng.below(90);
+    let client = net.dial();
+    net.preset(&client, bytes, Some(end));
+    let input = vec![0; R::Machine::MIN_INPUT + rng.below(9)];
+    let output = vec![0; R::Machine::MIN_OUTPUT + rng.below(9)];
+    let mut pool =
+        nonblocking::Server::<Net, _, _, _, _, 1>::new(Socket::Idle, [(input, output)]).unwrap();
+    let (mut now, mut over, mut sent, mut rounds) = (0, None, vec![], 0);
+    let (events, ended) = loop {
+        rounds += 1;
+        assert!(rounds < 100_000, "it goes round without end");
+        let open = |_| (role.machine(), Player::new(role.clone()));
+        let polled = pool.poll(&mut net, now, open, |e| {
+            let ended = match e.outcome {
+                nonblocking::Outcome::Done => Ended::Done,
+                nonblocking::Outcome::Aborted => Ended::Aborted,
+                nonblocking::Outcome::Failed(e) => Ended::Protocol(format!("{e:?}")),
+                nonblocking::Outcome::Refused(e) => panic!("a command in turn got {e:?}"),
+            };
+            over = Some((e.application.events.clone(), ended));
+        });
+        sent.extend(net.take(&client));
+        if let Some(over) = over.take() {
+            break over;
+        }
+        // Slowly: a storm is no silence.
+        now += u32::from(polled.is_err());
+    };
+    Seen { events, sent, ended }
 }
 
 pub(crate) fn by_async<R: Role>(
@@ -390,13 +462,18 @@ pub(crate) fn by_async<R: Role>(
                     let event = R::own(event);
                     keep(&mut role, &mut events, event);
                 }
+                Ok(Next::Command) if !role.payload().is_empty() => {
+                    let n = connection.pay(role.payload());
+                    role.paid(n);
+                    connection.flush().await.unwrap();
+                }
                 Ok(Next::Command) => {
                     connection.command(role.command().expect("the script has one")).unwrap();
                     role.given();
                 }
                 Ok(Next::Boundary) => {}
                 Ok(Next::Done) => break (events, Ended::Done),
-                Ok(Next::Abort) => panic!("none of these aborts"),
+                Ok(Next::Abort) => break (events, Ended::Aborted),
                 Err(Error::Protocol(e)) => break (events, Ended::Protocol(format!("{e:?}"))),
                 Err(Error::Transport(Failed(kind))) => break (events, Ended::Transport(kind)),
                 Err(Error::Refused(refused)) => panic!("{refused:?}"),

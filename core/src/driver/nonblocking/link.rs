@@ -22,6 +22,8 @@ pub(super) enum Halt {
     Done,
     Abort,
     WouldBlock,
+    /// Something went through: there is more to do at once.
+    Moved,
     /// The machine has an error.
     Failed,
 }
@@ -59,7 +61,8 @@ impl<T, E> Link<T, E> {
 }
 
 impl<T, E: TcpError> Link<T, E> {
-    /// The loop of a connection, there once for all machines. `advance` is the machine's.
+    /// One turn of a connection's loop, there once for all machines: at most one read. `advance` is
+    /// the machine's.
     pub(super) fn drive<I, O>(
         &mut self,
         stack: &mut impl TcpClientStack<TcpSocket = T, Error = E>,
@@ -71,46 +74,43 @@ impl<T, E: TcpError> Link<T, E> {
         I: AsRef<[u8]> + AsMut<[u8]>,
         O: AsRef<[u8]> + AsMut<[u8]>,
     {
-        loop {
-            // A boundary is said once, and stays until all before it has been sent.
-            let then = match self.then {
-                Ok(Then::Boundary) => self.then,
-                _ => advance(stream),
-            };
-            self.then = then;
-            // Also when the machine only wants to read: its replies are not to wait for it.
-            let sent = match then {
-                Ok(Then::Event(())) => return Halt::Event,
-                Ok(Then::Abort) => return Halt::Abort,
-                _ => self.send(stack, stream),
-            };
-            let (moved, halt) = match then {
-                Ok(Then::Event(()) | Then::Again | Then::Abort) => continue,
-                Ok(Then::Need(Need::Output)) => (sent, None),
-                // The peer may end while the application thinks: look, as far as there is room.
-                Ok(Then::Need(Need::Command)) => {
-                    if stream.has_ended() || self.receive(stack, stream, min_input).is_err() {
-                        return Halt::Command;
-                    }
-                    continue;
+        // A boundary is said once, and stays until all before it has been sent.
+        let then = match self.then {
+            Ok(Then::Boundary) => self.then,
+            _ => advance(stream),
+        };
+        self.then = then;
+        // Also when the machine only wants to read: its replies are not to wait for it.
+        let sent = match then {
+            Ok(Then::Event(())) => return Halt::Event,
+            Ok(Then::Abort) => return Halt::Abort,
+            _ => self.send(stack, stream),
+        };
+        let (moved, halt) = match then {
+            Ok(Then::Event(()) | Then::Again | Then::Abort) => (Ok(()), Halt::Moved),
+            Ok(Then::Need(Need::Output)) => (sent, Halt::Moved),
+            // The peer may end while the application thinks: look, as far as there is room.
+            Ok(Then::Need(Need::Command)) => {
+                if stream.has_ended() || self.receive(stack, stream, min_input).is_err() {
+                    return Halt::Command;
                 }
-                Ok(Then::Need(Need::Input | Need::InputOrSilence(_) | Need::Either)) => {
-                    (self.receive(stack, stream, min_input), None)
-                }
-                Ok(Then::Boundary) => (sent, Some(Halt::Boundary)),
-                Ok(Then::Done) => (sent, Some(Halt::Done)),
-                // What was queued first leaves first; the error repeats until then.
-                Err(Failed) => (sent, Some(Halt::Failed)),
-            };
-            match (moved, halt) {
-                (Err(WouldBlock), _) => return Halt::WouldBlock,
-                (Ok(()), Some(halt)) => {
-                    self.then = Ok(Then::Again);
-                    return halt;
-                }
-                (Ok(()), None) => {}
+                (Ok(()), Halt::Moved)
             }
+            // Nothing comes any more, and a machine that keeps the laws does not wait for it.
+            Ok(Then::Need(_)) if stream.has_ended() => return Halt::Abort,
+            Ok(Then::Need(Need::Input | Need::InputOrSilence(_) | Need::Either)) => {
+                (self.receive(stack, stream, min_input), Halt::Moved)
+            }
+            Ok(Then::Boundary) => (sent, Halt::Boundary),
+            Ok(Then::Done) => (sent, Halt::Done),
+            // What was queued first leaves first; the error repeats until then.
+            Err(Failed) => (sent, Halt::Failed),
+        };
+        if moved.is_err() {
+            return Halt::WouldBlock;
         }
+        self.then = Ok(Then::Again);
+        halt
     }
 
     /// Sends all that is queued.

@@ -13,7 +13,7 @@ mod pool;
 use embedded_nal::TcpClientStack;
 
 use self::link::{Halt, Link, would_block};
-pub use self::pool::{Ended, Server};
+pub use self::pool::{Ended, Outcome, Server};
 use super::{Error, Next};
 use crate::machine::{How, Machine, Refused, Step, Then};
 use crate::session::{self, Session, Stream, TooSmall};
@@ -92,7 +92,7 @@ where
                 Ok(_) => Next::Boundary,
                 Err(e) => return Err(nb::Error::Other(Error::Protocol(*e))),
             },
-            Halt::WouldBlock => return Err(nb::Error::WouldBlock),
+            Halt::WouldBlock | Halt::Moved => return Err(nb::Error::WouldBlock),
             Halt::Command => Next::Command,
             Halt::Boundary => Next::Boundary,
             Halt::Done => Next::Done,
@@ -113,7 +113,7 @@ where
                 Ok(_) => Next::Boundary,
                 Err(e) => return Err(nb::Error::Other(Error::Protocol(e))),
             },
-            Halt::WouldBlock => return Err(nb::Error::WouldBlock),
+            Halt::WouldBlock | Halt::Moved => return Err(nb::Error::WouldBlock),
             Halt::Command => Next::Command,
             Halt::Boundary => Next::Boundary,
             Halt::Done => Next::Done,
@@ -124,7 +124,12 @@ where
     fn drive(&mut self, stack: &mut S) -> Halt {
         let (machine, stream) = self.session.split();
         let advance = &mut |stream: &mut Stream<I, O>| session::advance(machine, stream);
-        self.link.drive(stack, stream, M::MIN_INPUT, advance)
+        loop {
+            match self.link.drive(stack, stream, M::MIN_INPUT, advance) {
+                Halt::Moved => {}
+                halt => return halt,
+            }
+        }
     }
 
     /// Gives the machine a command. What it writes is sent by the next call of

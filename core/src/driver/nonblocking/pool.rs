@@ -7,18 +7,23 @@ use embedded_nal::{TcpClientStack, TcpFullStack};
 
 use super::link::{Halt, Link};
 use crate::machine::{How, Machine, Refused, Step, Then};
-use crate::session::{self, Application, Stream, TooSmall};
+use crate::session::{self, Application, Spoke, Stream, TooSmall};
 
 /// A server for up to `N` clients at a time, without allocation: what a microcontroller runs.
 ///
 /// It owns the buffers of all its clients, so that nothing large moves when a session begins or ends:
 /// give it `&'static mut [u8]`, or arrays and put the server itself into a static. A client that comes
-/// while `N` are there waits in the stack's backlog.
+/// while `N` are there waits in the stack's backlog. However fast a client is, in one
+/// [`poll`](Self::poll) it has at most 64 turns, a turn being a read, an event or a command.
 ///
 /// Its clock is the caller's: each [`poll`](Self::poll) is told the time in milliseconds, and
 /// [`wait`](Self::wait) says how long to sleep at the most. With that it keeps the pauses that
 /// machines ask for ([`Then::Boundary`]), tells them of silence ([`Need::InputOrSilence`](crate::machine::Need::InputOrSilence)), and gives
 /// up clients that have fallen silent ([`set_timeout`](Self::set_timeout)).
+///
+/// `embedded-nal` can close a connection and not reset it. So a client of `file` in its plain form,
+/// which has no other way to tell a refusal from an empty file, can be refused here only in vain: serve
+/// the checked form alone.
 ///
 /// ```
 /// use embedded_nal::TcpFullStack;
@@ -52,6 +57,7 @@ use crate::session::{self, Application, Stream, TooSmall};
 ///         match polled {
 ///             Ok(()) => {}
 ///             Err(nb::Error::WouldBlock) => sleep(server.wait(millis())),
+///             // The listener's: its clients have been served all the same.
 ///             Err(nb::Error::Other(e)) => return Err(e),
 ///         }
 ///     }
@@ -105,10 +111,25 @@ pub struct Ended<'s, A, P, T> {
     pub peer: SocketAddr,
     /// What [`Server::poll`]'s `open` made for it.
     pub application: &'s A,
-    /// Whether it ended as it should; the machine's error otherwise.
-    pub outcome: core::result::Result<(), P>,
+    /// How it ended.
+    pub outcome: Outcome<P>,
     /// What the transport said if it failed. The machine got to know it as [`How::Reset`].
     pub fault: Option<T>,
+}
+
+/// How a session of a [`Server`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Outcome<P> {
+    /// As the protocol has it.
+    Done,
+    /// The machine wanted a reset ([`Then::Abort`]). There is none in `embedded-nal`: the connection
+    /// was closed, and the peer may take that for an orderly end.
+    Aborted,
+    /// The machine's error: the client broke the protocol, or left or went silent too early.
+    Failed(P),
+    /// The application gave a command that the machine does not take, which is our own mistake.
+    Refused(Refused),
 }
 
 impl<S, M, A, I, O, const N: usize> Server<S, M, A, I, O, N>
@@ -134,7 +155,7 @@ where
         for slot in &slots {
             slot.stream.holds::<M>()?;
         }
-        let clock = Clock { now: 0, left: u32::MAX, pace: PACE, timeout: None };
+        let clock = Clock { now: 0, left: u32::MAX, busy: false, pace: PACE, timeout: None };
         Ok(Self { listener, slots, clock })
     }
 
@@ -164,14 +185,16 @@ where
     }
 
     /// Accepts at most one client, for which `open` makes machine and application, moves every session
-    /// as far as it goes, and tells `report` which have ended.
+    /// on, and tells `report` which have ended.
     ///
     /// `now` is the time in milliseconds, from any start. It may wrap; only differences count.
     ///
     /// # Errors
     ///
     /// [`nb::Error::WouldBlock`] when nothing moves until the network does, or the time that
-    /// [`wait`](Self::wait) says has passed: sleep now. [`nb::Error::Other`] when the listener fails.
+    /// [`wait`](Self::wait) says has passed: sleep now. [`nb::Error::Other`] when the listener failed,
+    /// after the clients that are there have been served: a stack may have no socket for one more, until
+    /// one of them goes. Sleep for a while, and poll again.
     pub fn poll(
         &mut self,
         stack: &mut S,
@@ -179,31 +202,32 @@ where
         open: impl FnOnce(SocketAddr) -> (M, A),
         mut report: impl FnMut(Ended<'_, A, M::Error, S::Error>),
     ) -> nb::Result<(), S::Error> {
-        let mut moved = false;
-        (self.clock.now, self.clock.left) = (now, u32::MAX);
+        let mut accepted = Ok(());
+        (self.clock.now, self.clock.left, self.clock.busy) = (now, u32::MAX, false);
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.client.is_none()) {
             match stack.accept(&mut self.listener) {
                 Ok((socket, peer)) => {
-                    moved = true;
+                    self.clock.busy = true;
                     let (machine, application) = open(peer);
                     let (link, since) = (Link::new(socket), Since { at: now, paused: false });
                     slot.stream.reset();
                     slot.client = Some(Client { link, machine, application, peer, since });
                 }
                 Err(nb::Error::WouldBlock) => {}
-                Err(e) => return Err(e),
+                Err(e) => accepted = Err(e),
             }
         }
         for Slot { stream, client: place } in &mut self.slots {
             let Some(client) = place else { continue };
             let Some(outcome) = client.poll(stack, stream, &mut self.clock) else { continue };
-            moved = true;
+            self.clock.busy = true;
             let Some(Client { link, application, peer, .. }) = place.take() else { continue };
             // One that cannot be closed is its own fault, and none of the others'.
             let fault = link.fault.or(stack.close(link.socket).err());
             report(Ended { peer, application: &application, outcome, fault });
         }
-        if moved { Ok(()) } else { Err(nb::Error::WouldBlock) }
+        accepted?;
+        if self.clock.busy { Ok(()) } else { Err(nb::Error::WouldBlock) }
     }
 
     /// After [`nb::Error::WouldBlock`]: in so many milliseconds it is to be polled again, also if the
@@ -222,13 +246,13 @@ where
     M: Machine,
     A: Application<M>,
 {
-    /// Goes as far as it can. How it ended, `None` while it has not.
+    /// Goes as far as it can in [`TURNS`]. How it ended, `None` while it has not.
     fn poll<I, O>(
         &mut self,
         stack: &mut S,
         stream: &mut Stream<I, O>,
         clock: &mut Clock,
-    ) -> Option<core::result::Result<(), M::Error>>
+    ) -> Option<Outcome<M::Error>>
     where
         I: AsRef<[u8]> + AsMut<[u8]>,
         O: AsRef<[u8]> + AsMut<[u8]>,
@@ -237,41 +261,48 @@ where
         if since.pauses(clock) {
             return None;
         }
-        loop {
+        for _ in 0..TURNS {
             let advance = &mut |stream: &mut Stream<I, O>| session::advance(machine, stream);
-            match link.drive(stack, stream, M::MIN_INPUT, advance) {
+            let halt = link.drive(stack, stream, M::MIN_INPUT, advance);
+            // Its turn, or without turns. Only with all the room there is: a command has to find it,
+            // and a client may ask early and read late.
+            let may_speak = match halt {
+                Halt::Command => true,
+                Halt::WouldBlock => link.is_open_to_both() && stream.can_send(),
+                _ => false,
+            };
+            if may_speak && stream.pending().is_empty() {
+                match session::speak(machine, application, stream.output_room(usize::MAX)) {
+                    Spoke::Wrote(n) => {
+                        stream.wrote(n);
+                        continue;
+                    }
+                    Spoke::Refused(e) => return Some(Outcome::Refused(e)),
+                    // It thinks, and that is no silence of the client.
+                    Spoke::Nothing if matches!(halt, Halt::Command) => {
+                        since.at = clock.now;
+                        return None;
+                    }
+                    Spoke::Nothing => {}
+                }
+            }
+            match halt {
                 // An error repeats, and is fetched like an event.
                 Halt::Event | Halt::Failed => match &session::stepped(machine, stream) {
                     Ok(Step { then: Then::Event(event), .. }) => application.event(*event),
                     Ok(_) => {}
-                    Err(e) => return Some(Err(*e)),
+                    Err(e) => return Some(Outcome::Failed(*e)),
                 },
-                Halt::Done | Halt::Abort => return Some(Ok(())),
+                Halt::Moved => {}
+                Halt::Done => return Some(Outcome::Done),
+                Halt::Abort => return Some(Outcome::Aborted),
                 Halt::Boundary => {
                     *since = Since { at: clock.now, paused: true };
                     if since.pauses(clock) {
                         return None;
                     }
                 }
-                // A command asked for has to find room, or it would be lost: a client may answer
-                // early and read late.
-                Halt::Command if stream.pending().is_empty() => {
-                    since.at = clock.now;
-                    let command = application.command()?;
-                    if session::command(machine, stream, command).is_err() {
-                        return None;
-                    }
-                }
                 Halt::Command | Halt::WouldBlock => {
-                    // Without turns it may speak whenever there is room.
-                    if link.is_open_to_both()
-                        && stream.can_send()
-                        && stream.pending().is_empty()
-                        && let Some(command) = application.command()
-                        && session::command(machine, stream, command).is_ok()
-                    {
-                        continue;
-                    }
                     let moved = stream.has_moved();
                     let silence = if stream.is_open() { link.silence() } else { None };
                     match since.due(clock, moved, silence) {
@@ -285,8 +316,14 @@ where
                 }
             }
         }
+        // The others first.
+        clock.busy = true;
+        None
     }
 }
+
+/// How often a client goes on in one poll, so that a fast one stops neither the others nor the caller.
+const TURNS: u8 = 64;
 
 /// The pause at a boundary, in ms, as the host's servers have it.
 const PACE: u16 = 30;
@@ -298,6 +335,8 @@ struct Clock {
     now: u32,
     /// In so many ms from then there is something to do; `u32::MAX`: never.
     left: u32,
+    /// There is something to do at once.
+    busy: bool,
     /// How long a pause takes, in ms.
     pace: u16,
     /// How long a client may be silent, in ms.

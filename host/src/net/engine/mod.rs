@@ -27,7 +27,7 @@ use std::thread;
 use std::time::Duration;
 
 use mio::Waker;
-use socklab_core::machine::Machine;
+use socklab_core::machine::{Machine, Refused};
 
 pub use self::outlet::Outlet;
 use self::rounds::Engine;
@@ -125,8 +125,22 @@ pub enum Ended<E> {
     Done,
     /// The client broke the protocol, or left or went silent too early.
     Failed(E),
+    /// The service gave a command that the machine does not take: its own mistake, a name that is no
+    /// line, say.
+    Refused(Refused),
     /// The server stopped and did not wait any longer.
     Stopped,
+}
+
+impl<E: fmt::Display> fmt::Display for Ended<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Failed(e) => e.fmt(f),
+            Self::Refused(e) => write!(f, "the server made a mistake: {e}"),
+            Self::Stopped => f.write_str("the server stopped"),
+        }
+    }
 }
 
 /// What a server allows its clients.

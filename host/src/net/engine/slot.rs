@@ -200,7 +200,7 @@ impl<M: Machine, T> Slot<M, T> {
             pump(&mut self.machine, &mut talk, input, context.output);
 
         // What was not consumed stays, unless nobody is to look at it again.
-        let over = matches!(stop, Stop::Done | Stop::Abort | Stop::Failed(_));
+        let over = matches!(stop, Stop::Done | Stop::Abort | Stop::Failed(_) | Stop::Refused(_));
         self.park_input(if over { &[] } else { &context.input[consumed..have] });
         let blocked = stop != Stop::Abort && !self.send_fresh(written, context);
         self.unpark();
@@ -219,6 +219,7 @@ impl<M: Machine, T> Slot<M, T> {
             }
             Stop::Done => return self.finish(Ended::Done, blocked, context),
             Stop::Failed(e) => return self.finish(Ended::Failed(e), blocked, context),
+            Stop::Refused(e) => return self.finish(Ended::Refused(e), blocked, context),
         };
         if blocked {
             // Its being writable again brings the next turn.
