@@ -396,6 +396,13 @@ where
         self.stream.room_and_pending(M::MIN_INPUT)
     }
 
+    /// Whether the transport may be read: there is room, and the stream has not ended. A machine that
+    /// waits for input when it may not breaks a law, and a driver would run in circles.
+    #[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
+    pub(crate) fn can_read(&mut self) -> bool {
+        !self.has_ended() && !self.room().is_empty()
+    }
+
     /// `n` bytes from the transport stand at the front of the [`room`](Self::room).
     pub fn received(&mut self, n: usize) {
         self.stream.received(n);

@@ -11,7 +11,7 @@ use core::task::Poll;
 
 use embedded_io_async::{Error as _, ErrorKind, Read, Write};
 
-use super::{Error, Next, take, unsendable};
+use super::{Error, Next, silence, take, unsendable};
 use crate::machine::{How, Machine, Need, Then};
 use crate::session::{Session, TooSmall};
 
@@ -22,6 +22,7 @@ pub struct Connection<R, W, M, I, O> {
     reader: R,
     writer: W,
     session: Session<M, I, O>,
+    silence: Option<u16>,
     unflushed: bool,
     /// A boundary has been said, and what comes before it not all been sent.
     at_boundary: bool,
@@ -56,7 +57,7 @@ where
         output: O,
     ) -> core::result::Result<Self, TooSmall> {
         let session = Session::new(machine, input, output)?;
-        Ok(Self { reader, writer, session, unflushed: false, at_boundary: false })
+        Ok(Self { reader, writer, session, silence: None, unflushed: false, at_boundary: false })
     }
 
     /// The machine, to look at.
@@ -94,10 +95,11 @@ where
             // A boundary is said once, and stays until all before it has been sent: `next` may be dropped.
             let then = if self.at_boundary { Ok(Then::Boundary) } else { self.session.advance() };
             self.at_boundary = matches!(then, Ok(Then::Boundary));
+            self.silence = silence(&then);
             match then {
                 Ok(Then::Event(())) => return Ok(Next::Event(())),
                 Ok(Then::Abort) => return Ok(Next::Abort),
-                Ok(Then::Need(Need::Either)) => {
+                Ok(Then::Need(Need::Either)) if self.session.can_read() => {
                     self.read_and_write().await?;
                     continue;
                 }
@@ -121,6 +123,7 @@ where
                             return Ok(Next::Boundary);
                         }
                         Then::Done => return Ok(Next::Done),
+                        _ if !self.session.can_read() => return Ok(Next::Abort),
                         _ => self.read().await?,
                     }
                 }
@@ -170,9 +173,25 @@ where
         self.session.cannot_send(How::TimedOut);
     }
 
+    /// The machine also waits for so many milliseconds without a byte ([`Need::InputOrSilence`]), and
+    /// [`next`](Self::next) for the peer alone: race it against a timer of so many, drop it when that
+    /// rings, and say [`silent`](Self::silent). Known once `next` has been dropped, or an event is there.
+    pub const fn silence(&self) -> Option<u16> {
+        self.silence
+    }
+
     /// Nothing came for as long as [`Need::InputOrSilence`] asked.
     pub fn silent(&mut self) {
         self.session.silent();
+    }
+
+    /// A read or a write has waited as long as it may: [`silent`](Self::silent) if the machine waits
+    /// for that too, [`give_up`](Self::give_up) otherwise.
+    pub fn timed_out(&mut self) {
+        match self.silence.take() {
+            Some(_) => self.silent(),
+            None => self.give_up(),
+        }
     }
 
     async fn write(&mut self) -> Result<R::Error, M, ()> {
@@ -184,11 +203,7 @@ where
     }
 
     async fn read(&mut self) -> Result<R::Error, M, ()> {
-        let room = self.session.room();
-        if room.is_empty() {
-            return Ok(());
-        }
-        let read = self.reader.read(room).await;
+        let read = self.reader.read(self.session.room()).await;
         self.was_read(read)
     }
 
@@ -196,9 +211,6 @@ where
     async fn read_and_write(&mut self) -> Result<R::Error, M, ()> {
         let unflushed = self.unflushed;
         let (room, pending) = self.session.room_and_pending();
-        if room.is_empty() {
-            return self.write().await;
-        }
         let ready = {
             let mut read = pin!(self.reader.read(room));
             let mut write = pin!(async {
@@ -242,7 +254,7 @@ where
                 ErrorKind::ConnectionReset
                 | ErrorKind::ConnectionAborted
                 | ErrorKind::BrokenPipe => self.session.ended(How::Reset),
-                ErrorKind::TimedOut => self.session.ended(How::TimedOut),
+                ErrorKind::TimedOut => self.timed_out(),
                 _ => return Err(Error::Transport(e)),
             },
         }

@@ -3,12 +3,38 @@
 //! One thread, one direction at a time: [`next`](Connection::next) sends what is queued, then
 //! waits for the peer. That suits protocols of question and answer. Where both ends send at the
 //! same time (echo with many messages in flight), a peer that stops reading until its own bytes
-//! are read would hang it: use the `nonblocking` or the `asynch` driver there, or keep no more in flight than fits the peer's
-//! buffers.
+//! are read would hang it: use the `nonblocking` or the `asynch` driver there, or keep no more in
+//! flight than fits the peer's buffers.
+//!
+//! # Time
+//!
+//! How long a read waits is the transport's affair. One that gives up with `TimedOut` ends the session,
+//! and the machine names what was missing; if the machine waits for silence too
+//! ([`Need::InputOrSilence`]), that was it, and the session goes on. Some transports give up with
+//! another error: sockets of std with a read timeout do with `WouldBlock`, which `embedded-io` has no
+//! word for. Tell the connection then, and go on:
+//!
+//! ```
+//! # use embedded_io::{Read, Write};
+//! # use socklab_core::driver::{Error, Next, blocking::Connection};
+//! # use socklab_core::machine::Machine;
+//! # fn next<T: Read + Write<Error = std::io::Error> + embedded_io::ErrorType<Error = std::io::Error>, M: Machine>(
+//! #     connection: &mut Connection<T, M, [u8; 64], [u8; 64]>,
+//! # ) -> Result<Next<()>, Error<M::Error, std::io::Error>> {
+//! loop {
+//!     match connection.advance() {
+//!         Err(Error::Transport(e)) if e.kind() == std::io::ErrorKind::WouldBlock => {
+//!             connection.timed_out();
+//!         }
+//!         next => return next,
+//!     }
+//! }
+//! # }
+//! ```
 
 use embedded_io::{Error as _, ErrorKind, Read, Write};
 
-use super::{Error, Next, take, unsendable};
+use super::{Error, Next, silence, take, unsendable};
 use crate::machine::{How, Machine, Need, Refused, Then};
 use crate::session::{Session, TooSmall};
 
@@ -18,6 +44,7 @@ use crate::session::{Session, TooSmall};
 pub struct Connection<T, M, I, O> {
     transport: T,
     session: Session<M, I, O>,
+    silence: Option<u16>,
 }
 
 type Result<T, M, X> = core::result::Result<X, Error<<M as Machine>::Error, T>>;
@@ -40,7 +67,7 @@ where
         input: I,
         output: O,
     ) -> core::result::Result<Self, TooSmall> {
-        Ok(Self { transport, session: Session::new(machine, input, output)? })
+        Ok(Self { transport, session: Session::new(machine, input, output)?, silence: None })
     }
 
     /// The machine, to look at.
@@ -59,7 +86,7 @@ where
     ///
     /// The machine's, with what was queued before it sent; or the transport's. A transport that
     /// says `ConnectionReset` or `TimedOut` is no error here but the end of the stream, which the
-    /// machine names.
+    /// machine names. After one of the transport's the call can be repeated.
     #[expect(
         clippy::should_implement_trait,
         reason = "events borrow the connection, which an Iterator's items cannot"
@@ -77,7 +104,9 @@ where
     /// As [`next`](Self::next).
     pub fn advance(&mut self) -> Result<T::Error, M, Next<()>> {
         loop {
-            match self.session.advance() {
+            let then = self.session.advance();
+            self.silence = silence(&then);
+            match then {
                 Ok(Then::Event(())) => return Ok(Next::Event(())),
                 Ok(Then::Need(Need::Command)) => {
                     self.flush()?;
@@ -86,6 +115,9 @@ where
                 Ok(Then::Need(Need::Output) | Then::Again) => self.flush()?,
                 Ok(Then::Need(Need::Input | Need::InputOrSilence(_) | Need::Either)) => {
                     self.flush()?;
+                    if !self.session.can_read() {
+                        return Ok(Next::Abort);
+                    }
                     self.read()?;
                 }
                 Ok(Then::Boundary) => {
@@ -172,12 +204,32 @@ where
         }
     }
 
-    fn read(&mut self) -> Result<T::Error, M, ()> {
-        let room = self.session.room();
-        if room.is_empty() {
-            return Ok(());
+    /// The machine also waits for so many milliseconds without a byte
+    /// ([`Need::InputOrSilence`]): for a transport whose timeout can be set, before the next call of
+    /// [`next`](Self::next).
+    pub const fn silence(&self) -> Option<u16> {
+        self.silence
+    }
+
+    /// A read or a write of the transport has waited as long as it may. If the machine waits for
+    /// silence too, that was it; otherwise the caller gives up, and the machine says what was missing
+    /// at the next call of [`next`](Self::next).
+    pub fn timed_out(&mut self) {
+        match self.silence.take() {
+            Some(_) => self.session.silent(),
+            None => self.give_up(),
         }
-        match self.transport.read(room) {
+    }
+
+    /// The caller gives up waiting; the machine says what was missing at the next call of
+    /// [`next`](Self::next).
+    pub fn give_up(&mut self) {
+        self.session.ended(How::TimedOut);
+        self.session.cannot_send(How::TimedOut);
+    }
+
+    fn read(&mut self) -> Result<T::Error, M, ()> {
+        match self.transport.read(self.session.room()) {
             Ok(0) => self.session.ended(How::Closed),
             Ok(n) => self.session.received(n),
             Err(e) => match e.kind() {
@@ -185,7 +237,7 @@ where
                 ErrorKind::ConnectionReset
                 | ErrorKind::ConnectionAborted
                 | ErrorKind::BrokenPipe => self.session.ended(How::Reset),
-                ErrorKind::TimedOut => self.session.ended(How::TimedOut),
+                ErrorKind::TimedOut => self.timed_out(),
                 _ => return Err(Error::Transport(e)),
             },
         }

@@ -36,7 +36,7 @@ use embedded_io_async::ErrorKind;
 use crate::machine::Refused;
 #[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
 use crate::{
-    machine::{How, Machine, Then},
+    machine::{How, Machine, Need, Then},
     session::Session,
 };
 
@@ -54,7 +54,8 @@ pub enum Next<E> {
     Boundary,
     /// The session is over and everything sent: close the transport.
     Done,
-    /// The session is over: reset the transport if it can be, or close it.
+    /// The session is over: reset the transport if it can be, or close it. Also what is made of a
+    /// machine that breaks a law and waits for input after the end, or in full buffers.
     Abort,
 }
 
@@ -89,6 +90,16 @@ const fn unsendable(kind: ErrorKind) -> Option<How> {
     match kind {
         ErrorKind::BrokenPipe | ErrorKind::NotConnected | ErrorKind::WriteZero => Some(How::Closed),
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Some(How::Reset),
+        ErrorKind::TimedOut => Some(How::TimedOut),
+        _ => None,
+    }
+}
+
+/// The silence that a machine also waits for, in ms.
+#[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
+const fn silence<E>(then: &Result<Then<()>, E>) -> Option<u16> {
+    match then {
+        Ok(Then::Need(Need::InputOrSilence(ms))) => Some(*ms),
         _ => None,
     }
 }

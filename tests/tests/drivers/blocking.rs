@@ -1,12 +1,13 @@
 //! The blocking driver.
 
 use embedded_io::ErrorKind;
-use socklab_core::driver::{Error, blocking};
-use socklab_core::echo;
-use socklab_core::machine::{How, Refused};
+use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
+use socklab_core::file::SILENCE_MS;
+use socklab_core::machine::{How, Input, Machine, Need, Refused, Step};
+use socklab_core::{echo, file};
 use socklab_tests::oracle::question;
 use socklab_tests::role::MathClient;
-use socklab_tests::transport::Stream;
+use socklab_tests::transport::{Failed, Net, NetEnd, Stream, block_on, pipe};
 
 use crate::ways::{Ended, by_blocking, by_hand};
 
@@ -91,5 +92,115 @@ fn a_reset_that_a_write_was_told_of_is_no_orderly_end() {
         let stream = Stream::new(&question(1, 2), Ok(()), 9, 1).broken_after(0, Err(kind));
         let (seen, _) = by_blocking(&MathClient, stream, 1);
         assert_eq!(seen.ended, by_hand(&MathClient, &question(1, 2), how).ended, "{kind:?}");
+    }
+}
+
+/// What a file server is told of a request without a newline, and how often the transport timed out
+/// with an error of its own.
+fn bare_name(kind: ErrorKind) -> (Vec<u8>, Option<u16>, usize) {
+    let stream = Stream::new(b"notes.txt", Err(kind), 4, 3);
+    let server = file::server::Server::new();
+    let mut connection = blocking::Connection::new(stream, server, [0; 1050], [0; 1050]).unwrap();
+    let mut timed_out = 0;
+    loop {
+        match connection.advance() {
+            Ok(Next::Event(())) => break,
+            Err(Error::Transport(Failed(ErrorKind::Other))) => {
+                timed_out += 1;
+                connection.timed_out();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let silence = connection.silence();
+    let Ok(Next::Event(file::server::Event::Request(request))) = connection.next() else {
+        panic!("the event is gone");
+    };
+    (request.name.to_vec(), silence, timed_out)
+}
+
+#[test]
+fn a_read_that_times_out_is_the_silence_that_the_machine_waits_for() {
+    assert_eq!(bare_name(ErrorKind::TimedOut), (b"notes.txt".to_vec(), None, 0));
+    // A socket of std says `WouldBlock`, which is `Other` here: the caller knows.
+    assert_eq!(bare_name(ErrorKind::Other), (b"notes.txt".to_vec(), None, 1));
+}
+
+#[test]
+fn who_waits_may_ask_how_long_and_may_give_up() {
+    let stream = Stream::new(b"notes.txt", Err(ErrorKind::Other), 4, 3);
+    let server = file::server::Server::new();
+    let mut connection = blocking::Connection::new(stream, server, [0; 1050], [0; 1050]).unwrap();
+    assert_eq!(connection.silence(), None);
+    assert_eq!(connection.advance(), Err(Error::Transport(Failed(ErrorKind::Other))));
+    assert_eq!(connection.silence(), Some(SILENCE_MS));
+    connection.give_up();
+    let Err(Error::Protocol(e)) = connection.advance() else { panic!("it goes on") };
+    assert!(format!("{e:?}").contains("TimedOut"), "{e:?}");
+}
+
+#[test]
+fn a_write_that_times_out_ends_the_session_like_a_read() {
+    let stream = Stream::new(&question(1, 2), Err(ErrorKind::TimedOut), 9, 1)
+        .broken_after(2, Err(ErrorKind::TimedOut));
+    let (seen, after_failure) = by_blocking(&MathClient, stream, 1);
+    assert_eq!(seen.ended, by_hand(&MathClient, &question(1, 2), How::TimedOut).ended);
+    assert_eq!((seen.sent.len(), after_failure), (2, 0));
+}
+
+#[test]
+fn a_machine_that_waits_for_what_cannot_come_is_broken_off() {
+    for (bytes, end) in [(&b"ab"[..], Ok(())), (&b"abcdefgh"[..], Err(ErrorKind::Other))] {
+        for need in [Need::Input, Need::InputOrSilence(1), Need::Either] {
+            let stream = Stream::new(bytes, end, 9, 1);
+            let mut connection =
+                blocking::Connection::new(stream, Greedy(need), [0; 4], [0; 4]).unwrap();
+            assert_eq!(connection.advance(), Ok(Next::Abort), "{need:?}");
+            let (writer, reader) = pipe(9, 9, false);
+            writer.preset(bytes);
+            if end.is_ok() {
+                writer.end(end);
+                let mut net = Net::new(1);
+                let (ours, theirs) = net.line();
+                net.preset(&theirs, bytes, Some(NetEnd::Zero));
+                let mut connection = nonblocking::Connection::<Net, _, _, _>::new(
+                    ours,
+                    Greedy(need),
+                    [0; 4],
+                    [0; 4],
+                )
+                .unwrap();
+                let next = (0..1000).find_map(|_| connection.advance(&mut net).ok());
+                assert_eq!(next, Some(Next::Abort), "{need:?}");
+            }
+            let (ours, _theirs) = pipe(9, 9, false);
+            let mut connection =
+                asynch::Connection::new(reader, ours, Greedy(need), [0; 4], [0; 4]).unwrap();
+            assert_eq!(block_on(connection.advance()).unwrap(), Ok(Next::Abort), "{need:?}");
+        }
+    }
+}
+
+/// Breaks the third law: it always wants this, and takes nothing.
+#[derive(Clone, Debug)]
+struct Greedy(Need);
+
+impl Machine for Greedy {
+    type Command<'c> = std::convert::Infallible;
+    type Event<'i> = std::convert::Infallible;
+    type Error = std::fmt::Error;
+    const MIN_INPUT: usize = 4;
+    const MIN_OUTPUT: usize = 0;
+
+    fn step(
+        &mut self,
+        _: Input<'_>,
+        _: &mut [u8],
+    ) -> Result<Step<std::convert::Infallible>, std::fmt::Error> {
+        Ok(Step::need(self.0))
+    }
+
+    fn command(&mut self, command: Self::Command<'_>, _: &mut [u8]) -> Result<usize, Refused> {
+        match command {}
     }
 }
