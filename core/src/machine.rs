@@ -162,14 +162,16 @@ pub enum Need {
     InputOrSilence(u16),
     /// More room for output, at least [`Machine::MIN_OUTPUT`] bytes.
     Output,
-    /// A command: it is the application's turn. The end may still come.
+    /// A command, or payload where some is [`owed`](Machine::owed): it is the application's turn. The
+    /// end may still come.
     Command,
     /// More bytes, the end, or a command, whichever comes first (full duplex). What is queued is
     /// sent meanwhile, not first: the peer may read only when it is read.
     Either,
 }
 
-/// Why a machine did not take a command. Nothing was changed and nothing written.
+/// Why a machine did not take a command. Nothing was changed, and nothing that may stand in the output
+/// counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Refused {
@@ -206,10 +208,15 @@ impl core::error::Error for Refused {}
 ///      +--> Boundary        flush, pause       and step again
 ///      +--> Need(Input)     read               and step again
 ///      +--> Need(Output)    send               and step again
-///      +--> Need(Command)   command(c, output) and step again
+///      +--> Need(Command)   command(c, output) and step again; while owed() > 0,
+///      |                    send payload and say paid(n)
 ///      +--> Done            flush, close
 ///      +--> Abort           reset
 /// ```
+///
+/// An input buffer of less than [`MIN_INPUT`](Self::MIN_INPUT) bytes, or an output of less than
+/// [`MIN_OUTPUT`](Self::MIN_OUTPUT), can fill up with a session that then waits for ever. And a read into
+/// a buffer that is full says 0, which is not the end: do not read then.
 ///
 /// # Laws
 ///
@@ -241,8 +248,8 @@ pub trait Machine: Clone {
     /// The longest unit, in bytes, that the machine needs in one piece. An input buffer is at
     /// least this large.
     const MIN_INPUT: usize;
-    /// The longest unit, in bytes, that the machine writes in one piece by itself. An output
-    /// buffer is at least this large.
+    /// The longest unit, in bytes, that the machine writes in one piece: by itself, or for a command,
+    /// but for commands with payload of any length. An output buffer is at least this large.
     const MIN_OUTPUT: usize;
 
     /// Goes on by one unit.
@@ -281,8 +288,10 @@ pub trait Machine: Clone {
         if n == 0 { Ok(()) } else { Err(Refused::Invalid) }
     }
 
-    /// So many bytes of payload come next in the input. The application may take them itself and
-    /// say so with [`taken`](Self::taken), or step and get them as events.
+    /// At most so many bytes of payload come next in the input, and nothing else before them. The
+    /// application may take those that come itself and say so with [`taken`](Self::taken), or step and
+    /// get them as events. Where the payload lasts until the end, its length is not known: more than
+    /// any file has.
     fn due(&self) -> u64 {
         0
     }

@@ -32,6 +32,9 @@ impl<'i> Line<'i> {
 
 /// Finds lines at the front of the input. 2 bytes: how far it has looked, so that each byte is
 /// looked at once, however it comes.
+///
+/// A machine that uses it has [`LINE_BYTES`] as its [`MIN_INPUT`](crate::machine::Machine::MIN_INPUT): with
+/// less, a buffer can be full and no line in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Lines {

@@ -13,7 +13,7 @@ use crate::machines::{Bytes, MACHINES};
 use crate::world::{Fault, Net, Player, Wire};
 use crate::{Function, Kept, of_each_machine};
 
-const fn over_embedded_io<M: Machine>() -> Kept<5> {
+const fn over_embedded_io<M: Machine>() -> Kept<7> {
     type Of<M> = blocking::Connection<Wire, M, Bytes, Bytes>;
     Kept([
         Of::<M>::new as Function,
@@ -21,11 +21,13 @@ const fn over_embedded_io<M: Machine>() -> Kept<5> {
         Of::<M>::command as Function,
         Of::<M>::pay as Function,
         Of::<M>::flush as Function,
+        Of::<M>::timed_out as Function,
+        Of::<M>::give_up as Function,
     ])
 }
 
 /// The blocking driver of each machine.
-pub static BLOCKING: [Kept<5>; MACHINES] = of_each_machine!(over_embedded_io);
+pub static BLOCKING: [Kept<7>; MACHINES] = of_each_machine!(over_embedded_io);
 
 const fn over_nal<M: Machine>() -> Kept<7> {
     type Of<M> = nonblocking::Connection<Net, M, Bytes, Bytes>;
@@ -144,7 +146,7 @@ fn flush<M: Machine>(
     }
 }
 
-const fn over_async<M: Machine>() -> Kept<7> {
+const fn over_async<M: Machine>() -> Kept<8> {
     Kept([
         Async::<M>::new as Function,
         next::<M> as Function,
@@ -152,9 +154,10 @@ const fn over_async<M: Machine>() -> Kept<7> {
         Async::<M>::command as Function,
         Async::<M>::pay as Function,
         Async::<M>::silent as Function,
+        Async::<M>::timed_out as Function,
         Async::<M>::give_up as Function,
     ])
 }
 
 /// The async driver of each machine.
-pub static ASYNCH: [Kept<7>; MACHINES] = of_each_machine!(over_async);
+pub static ASYNCH: [Kept<8>; MACHINES] = of_each_machine!(over_async);

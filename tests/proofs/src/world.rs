@@ -13,6 +13,7 @@ use socklab_core::session::Application;
 pub struct Player<M: Machine> {
     event: for<'i> fn(&M, M::Event<'i>),
     command: for<'c> fn(&'c Self) -> Option<M::Command<'c>>,
+    payload: fn(&mut [u8]) -> usize,
     machine: M,
 }
 
@@ -23,6 +24,10 @@ impl<M: Machine> Application<M> for Player<M> {
 
     fn command(&mut self) -> Option<M::Command<'_>> {
         (self.command)(self)
+    }
+
+    fn payload(&mut self, room: &mut [u8]) -> usize {
+        (self.payload)(room)
     }
 }
 
