@@ -536,9 +536,10 @@ pub trait Application<M: Machine> {
     /// The machine would take a command. `None`: nothing to say now.
     ///
     /// Asked only when the output has [`Machine::MIN_OUTPUT`] bytes of room. One that needs more
-    /// than is left is asked for again when there is more. One that the machine does not take is
-    /// this application's mistake and ends the session ([`Stop::Refused`]): to be ignored, it would
-    /// leave the peer waiting for ever.
+    /// than is left is asked for again when there is more; so is one that is not for now
+    /// ([`Refused::NotNow`]) where the machine goes on without it ([`Need::Either`]). Any other that the
+    /// machine does not take is this application's mistake and ends the session ([`Stop::Refused`]):
+    /// ignored, it would leave the peer waiting for ever.
     fn command(&mut self) -> Option<M::Command<'_>> {
         None
     }
@@ -661,6 +662,10 @@ pub fn pump<M: Machine>(
                     // What is written before it takes the room.
                     Spoke::Refused(Refused::NoRoom) if room.len() < size => {
                         break Stop::Need(Need::Output);
+                    }
+                    // It reads on meanwhile, and the application is asked again.
+                    Spoke::Refused(Refused::NotNow) if need == Need::Either => {
+                        break Stop::Need(need);
                     }
                     Spoke::Refused(e) => break Stop::Refused(e),
                 }

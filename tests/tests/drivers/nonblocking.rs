@@ -546,3 +546,43 @@ fn clients_are_served_while_no_more_can_be_accepted() {
         }
     }
 }
+
+/// Says that it is the end again and again.
+struct Finishing;
+
+impl Application<echo::Server> for Finishing {
+    fn event(&mut self, _: echo::server::Event) {}
+
+    fn command(&mut self) -> Option<echo::server::Command> {
+        Some(echo::server::Command::Finish)
+    }
+}
+
+#[test]
+fn a_command_that_is_not_for_now_is_no_end_where_the_machine_reads_on() {
+    for seed in 0..20 {
+        let mut net = Net::new(seed);
+        // All that has come is read before the application is asked.
+        net.storm = 0;
+        let client = net.dial();
+        let message = echo_message(b"0123456789abc");
+        net.preset(&client, &message[..7], None);
+        let buffers = [([0; 44], [0; 44])];
+        let mut server =
+            nonblocking::Server::<Net, _, _, _, _, 1>::new(Socket::Idle, buffers).unwrap();
+        let mut ended = None;
+        for round in 0..1000 {
+            let open = |_| (echo::Server::new(), Finishing);
+            let polled = server.poll(&mut net, 0, open, |over| ended = Some(over.outcome));
+            assert!(matches!(polled, Ok(()) | Err(nb::Error::WouldBlock)), "{polled:?}");
+            if round == 100 {
+                assert_eq!(ended, None, "seed {seed}: in the middle of a message");
+                net.preset(&client, &message[7..], None);
+            }
+            if ended.is_some() {
+                break;
+            }
+        }
+        assert_eq!((ended, net.take(&client)), (Some(Outcome::Done), echo_message(b"abc")));
+    }
+}

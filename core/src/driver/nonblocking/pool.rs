@@ -277,12 +277,14 @@ where
                         stream.wrote(n);
                         continue;
                     }
-                    Spoke::Refused(e) => return Some(Outcome::Refused(e)),
                     // It thinks, and that is no silence of the client.
                     Spoke::Nothing if matches!(halt, Halt::Command) => {
                         since.at = clock.now;
                         return None;
                     }
+                    // The machine reads on meanwhile.
+                    Spoke::Refused(Refused::NotNow) if matches!(halt, Halt::WouldBlock) => {}
+                    Spoke::Refused(e) => return Some(Outcome::Refused(e)),
                     Spoke::Nothing => {}
                 }
             }
