@@ -45,6 +45,8 @@ pub struct Connection<T, M, I, O> {
     transport: T,
     session: Session<M, I, O>,
     silence: Option<u16>,
+    /// A boundary has been said, and what comes before it not all been sent.
+    at_boundary: bool,
 }
 
 type Result<T, M, X> = core::result::Result<X, Error<<M as Machine>::Error, T>>;
@@ -67,7 +69,8 @@ where
         input: I,
         output: O,
     ) -> core::result::Result<Self, TooSmall> {
-        Ok(Self { transport, session: Session::new(machine, input, output)?, silence: None })
+        let session = Session::new(machine, input, output)?;
+        Ok(Self { transport, session, silence: None, at_boundary: false })
     }
 
     /// The machine, to look at.
@@ -104,7 +107,10 @@ where
     /// As [`next`](Self::next).
     pub fn advance(&mut self) -> Result<T::Error, M, Next<()>> {
         loop {
-            let then = self.session.advance();
+            // A boundary is said once, and stays until all before it has been sent: a write may fail, and
+            // the call be repeated.
+            let then = if self.at_boundary { Ok(Then::Boundary) } else { self.session.advance() };
+            self.at_boundary = matches!(then, Ok(Then::Boundary));
             self.silence = silence(&then);
             match then {
                 Ok(Then::Event(())) => return Ok(Next::Event(())),
@@ -122,6 +128,7 @@ where
                 }
                 Ok(Then::Boundary) => {
                     self.flush()?;
+                    self.at_boundary = false;
                     return Ok(Next::Boundary);
                 }
                 Ok(Then::Done) => {

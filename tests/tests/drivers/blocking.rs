@@ -1,10 +1,10 @@
 //! The blocking driver.
 
-use embedded_io::ErrorKind;
+use embedded_io::{ErrorKind, Read as _, Write as _};
 use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
 use socklab_core::file::SILENCE_MS;
 use socklab_core::machine::{How, Input, Machine, Need, Refused, Step};
-use socklab_core::{echo, file};
+use socklab_core::{echo, file, guess};
 use socklab_tests::oracle::question;
 use socklab_tests::role::MathClient;
 use socklab_tests::transport::{Failed, Net, NetEnd, Stream, block_on, pipe};
@@ -146,6 +146,42 @@ fn a_write_that_times_out_ends_the_session_like_a_read() {
     let (seen, after_failure) = by_blocking(&MathClient, stream, 1);
     assert_eq!(seen.ended, by_hand(&MathClient, &question(1, 2), How::TimedOut).ended);
     assert_eq!((seen.sent.len(), after_failure), (2, 0));
+}
+
+/// Fails to write once.
+struct Hesitant(Stream, bool);
+
+impl embedded_io::ErrorType for Hesitant {
+    type Error = Failed;
+}
+
+impl embedded_io::Read for Hesitant {
+    fn read(&mut self, room: &mut [u8]) -> Result<usize, Failed> {
+        self.0.read(room)
+    }
+}
+
+impl embedded_io::Write for Hesitant {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Failed> {
+        if std::mem::take(&mut self.1) {
+            return Err(Failed(ErrorKind::Other));
+        }
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> Result<(), Failed> {
+        self.0.flush()
+    }
+}
+
+#[test]
+fn a_boundary_is_still_there_when_the_call_is_repeated() {
+    let stream = Hesitant(Stream::new(b"5\n", Ok(()), 99, 1), true);
+    let (machine, buffer) = (guess::Server::new(42), || [0; 1050]);
+    let mut connection = blocking::Connection::new(stream, machine, buffer(), buffer()).unwrap();
+    assert_eq!(connection.advance(), Err(Error::Transport(Failed(ErrorKind::Other))));
+    assert_eq!(connection.advance(), Ok(Next::Boundary));
+    assert_eq!(connection.into_transport().0.sent, b"GUESS\n");
 }
 
 #[test]
