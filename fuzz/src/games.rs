@@ -44,7 +44,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-fn choices(u: &mut Unstructured<'_>) -> [Choice; 3] {
+pub(crate) fn choices(u: &mut Unstructured<'_>) -> [Choice; 3] {
     [(); 3].map(|()| Choice::ALL[usize::from(byte(u) % 3)])
 }
 

@@ -13,6 +13,7 @@
 
 mod chat;
 pub mod games;
+pub mod hostile;
 
 pub use chat::converse;
 
