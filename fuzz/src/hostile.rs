@@ -392,7 +392,7 @@ impl<R: Role> Hand<R> {
                         ))
                     )
                     && !self.session.has_ended()
-                    && !self.session.room().is_empty();
+                    && !self.session.clone().room().is_empty();
                 self.is_blocked = !reads;
             }
             Said::Fails(_) => {}
@@ -409,6 +409,8 @@ impl<R: Role> Hand<R> {
         let waits = matches!(then, Ok(Then::Need(need)) if need != Need::Output);
         assert!(waits, "it reads at {then:?}");
         self.is_blocked = false;
+        // Asked for at each read, also in vain: that may move what is in the buffer.
+        assert_eq!(self.session.room().len(), room.len(), "it reads into");
         let n = room.len().min(self.input.len());
         let said = match if n == 0 { self.end } else { self.said(n) } {
             // Bytes are there that it may not lose: an end behind them comes later.
