@@ -147,7 +147,7 @@ struct Stack<R: Role> {
 }
 
 fn error(kind: u8) -> NetError {
-    NetError(if kind % 2 == 0 { TcpErrorKind::PipeClosed } else { TcpErrorKind::Other })
+    NetError(if kind.is_multiple_of(2) { TcpErrorKind::PipeClosed } else { TcpErrorKind::Other })
 }
 
 impl<R: Role> Line<R> {
@@ -340,9 +340,12 @@ impl Target for Pool {
     }
 }
 
+type Served<R, const N: usize> =
+    Server<Stack<R>, <R as Role>::Machine, Player<R>, Vec<u8>, Vec<u8>, N>;
+
 /// What is done between two polls: the clock goes on, and sometimes all get a command.
 fn pause<R: Role, const N: usize>(
-    pool: &mut Server<Stack<R>, R::Machine, Player<R>, Vec<u8>, Vec<u8>, N>,
+    pool: &mut Served<R, N>,
     stack: &mut Stack<R>,
     wait: Option<u32>,
 ) {

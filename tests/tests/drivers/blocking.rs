@@ -1,6 +1,6 @@
 //! The blocking driver.
 
-use embedded_io::{ErrorKind, Read as _, Write as _};
+use embedded_io::ErrorKind;
 use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
 use socklab_core::file::SILENCE_MS;
 use socklab_core::machine::{How, Input, Machine, Need, Refused, Step};
