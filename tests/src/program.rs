@@ -212,24 +212,27 @@ impl Program {
     ///
     /// When the system cannot.
     pub fn start(mut self) -> Process {
-        let child = self.spawn();
-        self.watch(child)
+        let (child, started) = self.spawn();
+        self.watch(child, started)
     }
 
-    fn spawn(&mut self) -> Child {
+    fn spawn(&mut self) -> (Child, Instant) {
+        // Before it runs: on a busy machine it may have done so for a while when `spawn` returns.
+        let started = Instant::now();
         let child = self.command.spawn();
-        child.unwrap_or_else(|e| panic!("cannot start {:?}: {e}", self.command.get_program()))
+        let program = self.command.get_program();
+        (child.unwrap_or_else(|e| panic!("cannot start {program:?}: {e}")), started)
     }
 
     /// Drops the command too: its ends of pipes given by the caller are not to stay open here.
-    fn watch(self, mut child: Child) -> Process {
+    fn watch(self, mut child: Child, started: Instant) -> Process {
         Process {
             stdin: child.stdin.take(),
             stdout: Capture::of(child.stdout.take()),
             stderr: Capture::of(child.stderr.take()),
             child,
             name: self.name,
-            started: Instant::now(),
+            started,
             deadline: self.deadline,
         }
     }
@@ -241,9 +244,9 @@ impl Program {
     /// When the system cannot.
     #[must_use]
     pub fn start_unread(mut self) -> (Process, ChildStderr) {
-        let mut child = self.spawn();
+        let (mut child, started) = self.spawn();
         let stderr = child.stderr.take().expect("a pipe");
-        (self.watch(child), stderr)
+        (self.watch(child, started), stderr)
     }
 
     /// Starts it and waits until it ends.

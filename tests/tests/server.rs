@@ -507,8 +507,8 @@ fn three_hundred_megabytes_stream_through_little_memory() {
 #[test]
 fn the_idle_timeout_needs_nobody_else_to_wake_the_server() {
     let closed_in_time = |server: &Server, bytes: usize| {
-        let mut stream = server.connect();
         let start = Instant::now();
+        let mut stream = server.connect();
         assert_eq!(read_all(&mut stream).len(), bytes);
         let took = start.elapsed();
         assert!((1400..4000).contains(&took.as_millis()), "closed after {took:?}");
@@ -528,11 +528,11 @@ fn the_idle_timeout_needs_nobody_else_to_wake_the_server() {
 #[test]
 fn the_idle_timeout_closes_the_idle_only() {
     let server = Server::start("echo", &["--timeout", "1s"]);
+    let start = Instant::now();
     let (mut idle, mut busy, mut slow) = (server.connect(), server.connect(), server.connect());
     let mut half = server.connect();
     half.write_all(b"\0\0").unwrap();
     slow.write_all(&[0, 0, 0, 100]).unwrap();
-    let start = Instant::now();
     let watcher = thread::spawn(move || {
         assert_eq!(read_all(&mut idle), b"");
         let took = start.elapsed();
