@@ -11,5 +11,5 @@ use socklab_fuzz::converse;
 use socklab_tests::role::ChatSide;
 
 fuzz_target!(|data: &[u8]| {
-    converse(Unstructured::new(data), |lines| ChatSide::client(lines), false);
+    converse(Unstructured::new(data), ChatSide::client, false);
 });

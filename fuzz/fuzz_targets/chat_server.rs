@@ -11,5 +11,5 @@ use socklab_fuzz::converse;
 use socklab_tests::role::ChatSide;
 
 fuzz_target!(|data: &[u8]| {
-    converse(Unstructured::new(data), |lines| ChatSide::server(lines), true);
+    converse(Unstructured::new(data), ChatSide::server, true);
 });
