@@ -490,10 +490,12 @@ impl<R: Role, W: Way<R>> Caller<R, W> {
             }
             Err(Stop::Transport) => {
                 assert!(std::mem::take(&mut hand.failed), "the transport has not failed");
+                hand.pauses();
                 self.is_stuck = true;
             }
             Err(Stop::Blocks) => {
                 assert!(hand.has_blocked, "the transport does not block");
+                hand.pauses();
                 self.is_stuck = true;
             }
             Err(Stop::Refused(e)) => panic!("no command, and {e:?}"),

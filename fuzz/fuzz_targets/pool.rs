@@ -67,6 +67,11 @@ impl<R: Role> Line<R> {
                 self.hand.is_blocked = false;
             }
         }
+        // Where nothing can be sent any more, it went on from one boundary to the next, and was not seen.
+        let goes_on = |rests| (self.now - rests) as u32 >= PACE.into();
+        if self.acts == 0 && self.rests.is_some_and(goes_on) && self.hand.passes(false) {
+            self.rests = None;
+        }
         if self.rests() && self.rests.is_none() {
             (self.rests, self.since) = (Some(self.now), self.now);
         }

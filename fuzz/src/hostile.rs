@@ -321,6 +321,14 @@ impl<R: Role> Hand<R> {
         self.then
     }
 
+    /// A call of the driver gives nothing. It has stepped over what there was: where it flushed alone,
+    /// that did not show.
+    pub fn pauses(&mut self) {
+        if self.has_news {
+            let _ = self.stands();
+        }
+    }
+
     /// The driver goes on from a boundary, if it is at one and has sent what is before it.
     pub fn passes(&mut self, sends: bool) -> bool {
         // What is left over is sent without a step between; one would fill the room again.
@@ -363,9 +371,9 @@ impl<R: Role> Hand<R> {
             }
             assert_ne!(self.then, Ok(Then::Event(())), "it sends before it tells of an event");
         }
-        if bytes.len() > self.session.pending().len() {
-            self.pay(usize::MAX);
-        }
+        // As much of the payload as the driver has taken: how much it has room for depends on when it
+        // stepped last, since a step moves what waits to the front.
+        self.pay(bytes.len().saturating_sub(self.session.pending().len()));
         assert!(!self.is_over, "it sends, and is over");
         let pending = self.session.pending();
         assert_eq!(
@@ -462,7 +470,7 @@ impl<R: Role> Hand<R> {
 
     /// What the transport said of reading means this.
     pub fn reading(&mut self, means: Means) {
-        self.has_news = true;
+        self.has_news |= matches!(means, Means::Ends(_) | Means::TimesOut);
         match means {
             Means::Ends(how) => self.session.ended(how),
             Means::TimesOut => self.timed_out(),
@@ -522,11 +530,16 @@ impl<R: Role> Hand<R> {
         (self.paying, self.paid) = (payload.iter().copied().collect(), 0);
     }
 
-    fn pay(&mut self, most: usize) {
-        let paying = self.paying.make_contiguous();
-        let n = self.session.pay(&paying[..paying.len().min(most)]);
-        self.paying.drain(..n);
-        self.paid += n;
+    fn pay(&mut self, mut most: usize) {
+        for steps in [false, true] {
+            most = most.min(self.paying.len());
+            if most > 0 && steps {
+                let _ = self.session.advance();
+            }
+            let n = self.session.pay(&self.paying.make_contiguous()[..most]);
+            self.paying.drain(..n);
+            (self.paid, most) = (self.paid + n, most - n);
+        }
     }
 
     /// The driver says that it took so many bytes of it.
