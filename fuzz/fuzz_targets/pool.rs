@@ -79,7 +79,8 @@ impl<R: Role> Line<R> {
 
     /// It is at a boundary, and has sent all before that.
     fn rests(&mut self) -> bool {
-        self.hand.is_drained() && self.hand.stands() == Ok(Then::Boundary)
+        // In this order: out of turns, the client may not have been stepped up to the boundary yet.
+        self.hand.stands() == Ok(Then::Boundary) && self.hand.is_drained()
     }
 
     /// The pool does something for this client.
@@ -457,9 +458,7 @@ fn serve<R: Role, const N: usize>(role: &R, setting: &Rc<Setting>, bytes: &[u8])
                 assert_ne!(wait, Some(0), "it would spin");
                 for line in lines.borrow().iter().filter(|line| !line.borrow().is_reported) {
                     let line = &mut line.borrow_mut();
-                    let waits = line.hand.is_blocked
-                        || line.thinks
-                        || line.hand.is_drained() && line.hand.stands() == Ok(Then::Boundary);
+                    let waits = line.hand.is_blocked || line.thinks || line.rests();
                     assert!(waits, "it would block, and there is something to do");
                 }
             }
