@@ -43,6 +43,7 @@ pub mod hello;
 pub mod math;
 pub mod net;
 pub mod rps;
+mod seed;
 
 #[cfg(feature = "cli")]
 pub mod cli;

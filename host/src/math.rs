@@ -116,7 +116,7 @@ impl Service {
     /// A quiz with these options.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let mut rng = options.seed.map_or_else(Rng::new, Rng::with_seed);
+        let mut rng = crate::seed::generator(options.seed, 0);
         let secret = options.secret.unwrap_or_else(|| {
             // Letters and digits, so that it can be read aloud and typed.
             std::array::from_fn(|_| u8::try_from(rng.alphanumeric()).unwrap_or(b'0'))
