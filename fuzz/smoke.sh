@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every target for so many seconds with its seeds and dictionary: fuzz/smoke.sh [SECONDS]
+# Runs every target for SECONDS (5) with its seeds and dictionary: fuzz/smoke.sh [SECONDS]
 # Fails on the first crash. Finds nothing deep: that the targets build, start and hold is the point.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +16,7 @@ for file in fuzz/fuzz_targets/*.rs; do
     # The first folder takes what is found; a smoke run leaves no trace of it.
     mkdir "$scratch/$target"
     echo "fuzz: $target for $seconds s"
-    if ! cargo +nightly fuzz run "$target" "$scratch/$target" "fuzz/seeds/$target" -- \
+    if ! cargo +nightly fuzz run "$target" "$scratch/$target" "fuzz/corpus/$target" -- \
         "${options[@]}" >"$scratch/log" 2>&1; then
         # The panic's sentence stands before libFuzzer's own report.
         grep -A 30 'panicked at' "$scratch/log" | head -n 40 || true
