@@ -13,7 +13,9 @@ mod tick;
 pub use client::{Client, Error, Wake};
 pub(crate) use dial::reason;
 pub use dial::{DialError, Target};
-pub use engine::{Course, Ended, Limits, Outlet, Running, Server, Service, Stopper, Work};
+pub use engine::{
+    Course, Ended, Limits, Outlet, Running, Server, Service, SessionWaker, Stopper, Work,
+};
 pub use listen::BindError;
 pub use listener::{Accepted, Listener};
 pub use stack::{Direction, Observer};

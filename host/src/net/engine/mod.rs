@@ -17,6 +17,7 @@
 mod outlet;
 mod rounds;
 mod slot;
+mod wakeups;
 
 use std::fmt;
 use std::io;
@@ -31,6 +32,7 @@ use socklab_core::machine::{Machine, Refused};
 
 pub use self::outlet::Outlet;
 use self::rounds::Engine;
+pub use self::wakeups::SessionWaker;
 use super::listen::{BindError, listen};
 use super::stack::Observer;
 use super::{DEFAULT_PACE, DEFAULT_TIMEOUT};
@@ -47,6 +49,10 @@ pub trait Service {
     /// The scratch buffers' size in bytes, one for input and one for output: what one turn moves
     /// at the most. 4 KiB suit short messages, 64 KiB bulk.
     const SCRATCH: usize = 4096;
+
+    /// Whether a session that ends before the machine has finished ends with a reset, also when the
+    /// server stops or its process ends: for protocols in which an orderly close is an answer.
+    const RESETS: bool = false;
 
     /// A client has come.
     fn open(&mut self) -> (Self::Machine, Self::State);
@@ -116,6 +122,9 @@ pub enum Work {
     /// To be asked for a command, and to go on, once the others had their turn and the socket
     /// takes bytes.
     Again,
+    /// To be asked again when something comes from the peer, or the session's
+    /// [waker](Outlet::waker) is used. Until then the session is not idle: another thread works for it.
+    Sleep,
 }
 
 /// How a session ended, as the server sees it.
@@ -204,7 +213,7 @@ impl<S: Service> Server<S> {
         let listener = listen(addrs)?;
         let addr = listener.local_addr().map_err(failed)?;
         let (engine, waker) = Engine::new(listener, service).map_err(failed)?;
-        let stopper = Stopper { waker: Arc::new(waker), calls: Arc::default() };
+        let stopper = Stopper { waker, calls: Arc::default() };
         Ok(Self { engine, addr, stopper })
     }
 

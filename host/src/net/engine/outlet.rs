@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use mio::net::TcpStream;
 
+use super::wakeups::{SessionWaker, Wakeups};
 use crate::net::stack::{Direction, Observer};
 
 /// Where a service puts payload that a machine is [`owed`](socklab_core::Machine::owed): the
@@ -22,6 +24,7 @@ pub struct Outlet<'t> {
     /// So many have been sent in this turn.
     pub(super) sent: u64,
     pub(super) socket: Socket,
+    pub(super) wakeups: &'t Arc<Wakeups>,
 }
 
 /// What the socket does.
@@ -40,6 +43,12 @@ impl Outlet<'_> {
     #[must_use]
     pub const fn owed(&self) -> u64 {
         self.owed
+    }
+
+    /// What gives this session a turn, from any thread.
+    #[must_use]
+    pub fn waker(&self) -> SessionWaker {
+        SessionWaker { key: self.key, wakeups: Arc::clone(self.wakeups) }
     }
 
     /// Sends what `file` has from the byte `at` on, `most` bytes at the most and never more than is

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use slab::Slab;
 use socklab_core::machine::How;
 
 use super::slot::{Ahead, Context, Cue, Phase, Slot, Turn, stamp};
+use super::wakeups::Wakeups;
 use super::{Course, Ended, Limits, Service};
 use crate::net::dial::reason;
 use crate::net::peer::Peer;
@@ -72,6 +74,7 @@ pub(super) struct Engine<S: Service> {
     /// Opened at the first boundary: most protocols have none.
     reads: Option<Reads>,
     accepting: Accepting,
+    wakeups: Arc<Wakeups>,
     start: Instant,
     /// ms since the start, read once a round.
     now: u64,
@@ -84,9 +87,9 @@ fn millis(duration: Duration) -> u64 {
 }
 impl<S: Service> Engine<S> {
     /// An engine for this listener, and what wakes it.
-    pub(super) fn new(mut listener: TcpListener, service: S) -> io::Result<(Self, Waker)> {
+    pub(super) fn new(mut listener: TcpListener, service: S) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), WAKER)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let tick = Tick::new(poll.registry(), TICK)?;
         let scratch = || vec![0; S::SCRATCH.max(SMALL_READ)].into_boxed_slice();
@@ -104,6 +107,7 @@ impl<S: Service> Engine<S> {
             parked: 0,
             reads: None,
             accepting: Accepting::Waiting,
+            wakeups: Arc::new(Wakeups::new(Arc::clone(&waker))),
             start: Instant::now(),
             now: 0,
             limits: Limits::default(),
@@ -126,12 +130,13 @@ impl<S: Service> Engine<S> {
             }
             self.now = millis(self.start.elapsed());
             let mut ticked = false;
+            let mut woken = Vec::new();
             for event in &events {
                 match event.token() {
                     // One more who waits does not end the want of descriptors.
                     LISTENER if matches!(self.accepting, Accepting::Starved(_)) => {}
                     LISTENER => self.accepting = Accepting::Ready,
-                    WAKER => {}
+                    WAKER => woken = self.wakeups.take(),
                     TICK => {
                         self.tick.take();
                         ticked = true;
@@ -151,6 +156,13 @@ impl<S: Service> Engine<S> {
             // After the events: a slot freed by one of them is not to be taken by a newcomer while
             // another event of the batch still names it.
             self.accept(ACCEPTS);
+            for key in woken {
+                if let Some(slot) = self.slots.get_mut(key)
+                    && !std::mem::replace(&mut slot.queued, true)
+                {
+                    self.again.push_back(key);
+                }
+            }
             for _ in 0..self.again.len() {
                 let Some(key) = self.again.pop_front() else { break };
                 if let Some(slot) = self.slots.get_mut(key) {
@@ -272,6 +284,10 @@ impl<S: Service> Engine<S> {
             log::warn!("{peer}: cannot watch the connection: {}", reason(&e));
             return;
         }
+        if S::RESETS {
+            // From now on, whatever ends it but the machine, also the end of this process.
+            let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        }
         let (machine, state) = self.service.open();
         let peer = Peer::from(peer);
         log::debug!("{}: connected", SocketAddr::from(peer));
@@ -295,6 +311,7 @@ impl<S: Service> Engine<S> {
             read_max: if self.parked > PARKED_MAX { SMALL_READ } else { usize::MAX },
             output: &mut self.output,
             observer: &mut self.observer,
+            wakeups: &self.wakeups,
             report: &mut self.report,
             // Rounded up: only a pace of 0 is none.
             pace: millis(self.limits.pace.saturating_add(Duration::from_nanos(999_999))),
@@ -389,6 +406,9 @@ impl<S: Service> Engine<S> {
         let idle = self.limits.idle.map_or(u64::MAX, millis);
         let mut expired = Vec::new();
         for (key, slot) in &self.slots {
+            if slot.asleep {
+                continue;
+            }
             let age = u64::from(stamp(self.now).wrapping_sub(slot.stamp));
             let limit = if slot.phase == Phase::Lingering { LINGER_MS } else { idle };
             if age >= limit {

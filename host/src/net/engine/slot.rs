@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -9,6 +10,7 @@ use socklab_core::machine::{After, How, Input, Machine, Need};
 use socklab_core::session::{Application, Pumped, Stop, pump};
 
 use super::outlet::{Outlet, Socket};
+use super::wakeups::Wakeups;
 use super::{Ended, Service, Work};
 use crate::net::peer::Peer;
 use crate::net::reads::Reads;
@@ -76,6 +78,8 @@ pub(super) struct Slot<M, T> {
     pub(super) ahead: Ahead,
     /// In the `again` queue. Never twice, or a flood would take turns by its events too.
     pub(super) queued: bool,
+    /// Another thread works for it, and will wake it: it is not idle.
+    pub(super) asleep: bool,
 }
 /// Why a connection has its turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -132,6 +136,7 @@ pub(super) struct Context<'e, S: Service> {
     pub(super) read_max: usize,
     pub(super) output: &'e mut [u8],
     pub(super) observer: &'e mut Option<Box<dyn Observer>>,
+    pub(super) wakeups: &'e Arc<Wakeups>,
     pub(super) report: &'e mut dyn FnMut(S::Report),
     /// The pause at a boundary, in ms.
     pub(super) pace: u64,
@@ -162,6 +167,7 @@ impl<M: Machine, T> Slot<M, T> {
             end: None,
             ahead: Ahead::Unknown,
             queued: false,
+            asleep: false,
         }
     }
 
@@ -170,6 +176,7 @@ impl<M: Machine, T> Slot<M, T> {
     where
         S: Service<Machine = M, State = T>,
     {
+        self.asleep = false;
         if cue == Cue::Finish {
             self.ask_to_finish(context);
         }
@@ -306,7 +313,7 @@ impl<M: Machine, T> Slot<M, T> {
         S: Service<Machine = M, State = T>,
     {
         let owed = self.machine.owed();
-        self.guard(owed > 0);
+        self.guard(owed > 0, S::RESETS);
         let mut outlet = Outlet {
             stream: &self.stream,
             scratch: context.output,
@@ -319,6 +326,7 @@ impl<M: Machine, T> Slot<M, T> {
             owed,
             sent: 0,
             socket: Socket::Open,
+            wakeups: context.wakeups,
         };
         let work = context.service.work(&mut self.state, &mut outlet);
         let Outlet { sent, socket, .. } = outlet;
@@ -337,14 +345,18 @@ impl<M: Machine, T> Slot<M, T> {
             (Socket::Full, _) => Some(Turn::Wait),
             (Socket::Open, Work::Again) => Some(Turn::Again),
             (Socket::Open, Work::Wait) => None,
+            (Socket::Open, Work::Sleep) => {
+                self.asleep = true;
+                None
+            }
         }
     }
 
     /// While payload is owed the connection can only end with a reset.
-    fn guard(&mut self, owes: bool) {
+    fn guard(&mut self, owes: bool, resets: bool) {
         let phase = if owes { Phase::Paying } else { Phase::Open };
         if (self.phase == Phase::Paying) != owes {
-            let linger = owes.then_some(Duration::ZERO);
+            let linger = (owes || resets).then_some(Duration::ZERO);
             let _ = socket2::SockRef::from(&self.stream).set_linger(linger);
             self.phase = phase;
         }
@@ -493,8 +505,8 @@ impl<M: Machine, T> Slot<M, T> {
     where
         S: Service<Machine = M, State = T>,
     {
-        let owes = self.machine.owed() > 0;
-        self.guard(owes);
+        let owes = self.machine.owed() > 0 || (S::RESETS && !matches!(ended, Ended::Done));
+        self.guard(owes, S::RESETS);
         self.report(ended, context);
         match (owes, blocked) {
             (true, _) => Turn::Close,
@@ -506,6 +518,9 @@ impl<M: Machine, T> Slot<M, T> {
     /// All is sent. To close with unread input would make the system send a reset, which can
     /// destroy our last bytes on their way: close the sending side and wait for the peer's end.
     fn close_sending<S: Service>(&mut self, context: &mut Context<'_, S>) -> Turn {
+        if S::RESETS {
+            let _ = socket2::SockRef::from(&self.stream).set_linger(None);
+        }
         if self.end.is_some() || self.stream.shutdown(Shutdown::Write).is_err() {
             return Turn::Close;
         }
