@@ -102,12 +102,12 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Line(e) => return e.by("the other side").fmt(f),
-            Self::Left(How::Closed) => "the other side left without saying BYE",
+            Self::Left(How::Closed) => "the other side closed the connection without BYE",
             Self::Left(How::Reset) => {
-                "the other side reset the connection without saying BYE; its program was stopped, \
+                "the other side reset the connection without BYE; its program was stopped, \
                  or the network failed"
             }
-            Self::Left(How::TimedOut) => "the other side said nothing in time",
+            Self::Left(How::TimedOut) => "the other side sent nothing in time",
         })
     }
 }
@@ -326,13 +326,13 @@ mod tests {
     #[test]
     fn errors_are_sentences_about_the_other_side() {
         let cases = [
-            (Input::end(b"", How::Closed), "the other side left without saying BYE"),
+            (Input::end(b"", How::Closed), "the other side closed the connection without BYE"),
             (
                 Input::end(b"", How::Reset),
-                "the other side reset the connection without saying BYE; its program was stopped, \
+                "the other side reset the connection without BYE; its program was stopped, \
                  or the network failed",
             ),
-            (Input::end(b"", How::TimedOut), "the other side said nothing in time"),
+            (Input::end(b"", How::TimedOut), "the other side sent nothing in time"),
             (
                 Input::end(b"hal", How::Closed),
                 "the other side closed the connection in the middle of a message, after 3 bytes",

@@ -172,7 +172,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { peer, heard, ended } = self;
         let s = if *heard == 1 { "" } else { "s" };
-        write!(f, "{peer}: {heard} line{s} heard, ")?;
+        write!(f, "{peer}: {heard} line{s} received, ")?;
         match ended {
             Ended::Done => f.write_str("ended with BYE"),
             ended => ended.fmt(f),

@@ -41,7 +41,7 @@ pub struct Options {
     /// The greeting leaves in two parts, the first of so many bytes, with
     /// [`Limits::pace`](net::Limits::pace) between them. 0: in one.
     pub split: u8,
-    /// Stop after so many clients.
+    /// Stop after N clients.
     pub count: Option<u32>,
 }
 
@@ -62,7 +62,7 @@ impl fmt::Display for Report {
         match (&self.ended, &self.greeting) {
             (Ended::Done, None) => f.write_str("greeted"),
             (Ended::Done, Some(text)) => {
-                write!(f, "greeted, and was told \"{}\"", socklab_core::wire::Escaped(text))
+                write!(f, "greeted, and received \"{}\"", socklab_core::wire::Escaped(text))
             }
             (ended, _) => ended.fmt(f),
         }

@@ -91,9 +91,9 @@ pub enum Outcome {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { peer, asked, right, outcome } = self;
-        write!(f, "{peer}: {right} of {asked} answered, ")?;
+        write!(f, "{peer}: {right}/{asked} correct, ")?;
         match outcome {
-            Outcome::Solved => f.write_str("secret told"),
+            Outcome::Solved => f.write_str("secret sent"),
             Outcome::Wrong { answer, expected } => {
                 write!(f, "wrong answer {answer}, expected {expected}")
             }

@@ -56,8 +56,10 @@ mod at_a_terminal {
             } else {
                 "(waiting for the other"
             });
-            let intro =
-                format!("you talk with {}; the word BYE ends it, and so does Ctrl-D", played.addr);
+            let intro = format!(
+                "connected to {}; the word BYE or Ctrl-D ends the conversation",
+                played.addr
+            );
             Self { screen, process, stream, intro }
         }
 
@@ -218,7 +220,7 @@ mod at_a_terminal {
         talk.screen.shows(&[
             &talk.intro,
             "hello",
-            "socklab: the other side reset the connection without saying BYE; its program was stopped, \
+            "socklab: the other side reset the connection without BYE; its program was stopped, \
              or the network failed",
             "",
         ]);
@@ -230,7 +232,7 @@ mod at_a_terminal {
         says(&talk.stream, "hello");
         talk.shows(&["hello", "you: "]);
         talk.stream.shutdown(Shutdown::Write).unwrap();
-        talk.ends(Some(1), &["hello", "socklab: the other side left without saying BYE"]);
+        talk.ends(Some(1), &["hello", "socklab: the other side closed the connection without BYE"]);
     }
 
     #[test]
@@ -258,7 +260,7 @@ mod at_a_terminal {
         talk.shows(&["you: "]);
         talk.screen.types("x".repeat(1025) + "\r");
         let told =
-            "not sent: the line has 1025 bytes, and 1024 are the most; arrow up brings it back";
+            "not sent: the line has 1025 bytes, at most 1024 are allowed; arrow up brings it back";
         talk.shows(&[told, "you: "]);
         talk.screen.types("\x1b[A\x7f\r");
         assert_eq!(hears(&talk.stream), "x".repeat(1024) + "\n");
@@ -352,7 +354,7 @@ mod at_a_terminal {
         says(&one, "bye");
         assert_eq!(hears(&one), "");
         drop(one);
-        screen.line(&format!("you talk with {}", two.local_addr().unwrap()));
+        screen.line(&format!("connected to {}", two.local_addr().unwrap()));
         screen.types("hello two\r");
         assert_eq!(hears(&two), "hello two\n", "what was typed for one is not for two");
         says(&two, "well");
@@ -462,7 +464,7 @@ mod from_a_pipe {
             by(played.accept());
             process.finish_with_stdin_open()
         };
-        assert_eq!(ended(drop, &[]).failure(1), "the other side left without saying BYE");
+        assert_eq!(ended(drop, &[]).failure(1), "the other side closed the connection without BYE");
         assert!(ended(reset, &[]).failure(1).starts_with("the other side reset the connection"));
         let half = ended(|mut stream| stream.write_all(b"hal").unwrap(), &[]);
         assert_eq!(
@@ -488,7 +490,7 @@ mod from_a_pipe {
         );
         assert_eq!(
             silent.failure(1),
-            "the other side said nothing in time (300ms; --timeout changes that)"
+            "the other side sent nothing in time (300ms; --timeout changes that)"
         );
     }
 
@@ -558,8 +560,8 @@ mod from_a_pipe {
         let stream = server.connect();
         let gone = stream.local_addr().unwrap();
         drop(stream);
-        let line = server.process.wait_for("left without");
-        assert_eq!(line, format!("{gone}: the other side left without saying BYE"));
+        let line = server.process.wait_for("closed the connection without BYE");
+        assert_eq!(line, format!("{gone}: the other side closed the connection without BYE"));
         let stream = server.connect();
         server.process.stdin().write_all(b"still here\n").unwrap();
         assert_eq!(hears(&stream), "still here\n");

@@ -46,10 +46,10 @@ fn what_was_done_is_said_on_a_line() {
     let done = fetch(server.addr, b"notes.txt", &here.path("n"), &[]).run();
     assert_eq!(done.success(), b"");
     assert!(
-        done.stderr.contains("n: 9 bytes, ") && done.stderr.contains("CRC-32 cbf43926 is right")
+        done.stderr.contains("n: 9 bytes, ") && done.stderr.contains("CRC-32 cbf43926 verified")
     );
     let plain = fetch(server.addr, b"notes.txt", &here.path("n"), &["--plain"]).run();
-    assert!(plain.stderr.contains("no checksum to check it by"), "{plain:?}");
+    assert!(plain.stderr.contains("not verified: the plain protocol has no checksum"), "{plain:?}");
     let json = fetch(server.addr, b"notes.txt", &here.path("n"), &["--json"]).run();
     let text = String::from_utf8_lossy(json.success()).into_owned();
     assert!(text.contains(r#""event":"file""#) && text.contains(r#""crc32":"cbf43926""#), "{text}");
@@ -149,7 +149,7 @@ fn names_lead_nowhere_but_to_regular_files_under_the_root() {
     let up = format!("../{}/secret", outside.0.file_name().unwrap().to_str().unwrap());
     let absolute = outside.path("secret");
     let server = root.server();
-    let outside_of = "it is outside of the folder that is served";
+    let outside_of = "path is outside the served folder";
     for (name, why) in [
         (up.as_bytes(), outside_of),
         (absolute.as_os_str().as_bytes(), outside_of),
@@ -158,10 +158,10 @@ fn names_lead_nowhere_but_to_regular_files_under_the_root() {
         (b"out", outside_of),
         (b"etc/passwd", outside_of),
         (b"sub/../../data", outside_of),
-        (b"sub", "it is a folder"),
-        (b".", "it is a folder"),
-        (b"fifo", "it is not a regular file"),
-        (b"socket", "it is not a regular file"),
+        (b"sub", "is a folder"),
+        (b".", "is a folder"),
+        (b"fifo", "not a regular file"),
+        (b"socket", "not a regular file"),
         (b"nope", "no such file"),
         (b"data/x", "no such file"),
         (b"\xff\xfe", "no such file"),
@@ -203,7 +203,7 @@ fn names_no_line_can_say_are_wrong_usage() {
     let played = Played::new();
     for name in [vec![b'x'; 5000], b"two\nlines".to_vec(), vec![b'x'; 1020]] {
         let failed = fetch(played.addr, &name, &here.path("x"), &[]).run();
-        assert!(failed.failure(2).contains("this name cannot be asked for"), "{failed:?}");
+        assert!(failed.failure(2).contains("REMOTE cannot be requested"), "{failed:?}");
     }
 }
 
@@ -311,8 +311,8 @@ fn an_interrupted_fetch_is_gone_on_with() {
     let line = failed.failure(1);
     assert!(
         line.starts_with(
-            "the server closed the connection after 200000 of 500000 bytes of the file; 200000 bytes are kept in "
-        ) && line.ends_with(".copy.part, --resume goes on from there"),
+            "the server closed the connection after 200000 of 500000 bytes of the file; 200000 bytes kept in "
+        ) && line.ends_with(".copy.part, --resume continues from there"),
         "{line}"
     );
     assert_eq!(here.list(), [".copy.part", "copy"]);
@@ -321,7 +321,7 @@ fn an_interrupted_fetch_is_gone_on_with() {
     let server = root.server();
     let done = fetch(server.addr, b"data", &here.path("copy"), &["--resume"]).run();
     done.success();
-    assert!(done.stderr.contains("500000 bytes, 200000 of them there before"), "{done:?}");
+    assert!(done.stderr.contains("500000 bytes, 200000 of them resumed"), "{done:?}");
     assert!(here.read("copy") == file);
     assert_eq!(here.list(), ["copy"]);
     server.process.wait_for("300000 of 500000 bytes sent from 200000 on, complete");
@@ -338,14 +338,14 @@ fn a_resume_that_does_not_fit_is_caught() {
     here.write(".copy.part", vec![7; 20_000]);
     let failed = fetch(server.addr, b"data", &here.path("copy"), &["--resume"]).run();
     let line = failed.failure(1);
-    assert!(line.contains("what was there before is not the start of this file"), "{line}");
-    assert!(line.contains("all of it is discarded"), "{line}");
+    assert!(line.contains("the kept part is not the start of this file"), "{line}");
+    assert!(line.contains("all of it was discarded"), "{line}");
     assert_eq!((here.list(), here.read("copy")), (vec!["copy".to_owned()], b"old".to_vec()));
     // Longer than the file.
     here.write(".copy.part", vec![7; 50_001]);
     let failed = fetch(server.addr, b"data", &here.path("copy"), &["--resume"]).run();
     assert!(
-        failed.failure(1).contains("if they are of another file, fetch it without --resume"),
+        failed.failure(1).contains("if they belong to another file, fetch it without --resume"),
         "{failed:?}"
     );
     // All of it, but for the name.
@@ -405,10 +405,7 @@ fn a_byte_that_changes_on_the_way_is_caught() {
         stream.write_all(&reply).unwrap();
         drop(stream);
         let failed = client.finish();
-        assert!(
-            failed.failure(1).starts_with("the checksum is wrong: the server says "),
-            "{failed:?}"
-        );
+        assert!(failed.failure(1).starts_with("checksum mismatch: the server sent "), "{failed:?}");
         assert_eq!((here.list(), here.read("copy")), (vec!["copy".to_owned()], b"old".to_vec()));
     }
 }
@@ -482,7 +479,7 @@ fn a_file_that_changes_while_it_is_sent() {
         let mut stream = begin(&server);
         fs::OpenOptions::new().write(true).open(root.path("data")).unwrap().set_len(1000).unwrap();
         assert!(std::io::copy(&mut stream, &mut std::io::sink()).is_err());
-        server.process.wait_for("reset: the file has become shorter meanwhile");
+        server.process.wait_for("reset: the file became shorter while it was sent");
         // Longer: as long as it was.
         let mut stream = begin(&server);
         let mut file = fs::OpenOptions::new().append(true).open(root.path("data")).unwrap();
@@ -552,7 +549,7 @@ fn two_fetches_to_one_place_do_not_mix() {
     let first = fetch(played.addr, b"data", &here.path("copy"), &["-q"]).start();
     let (_, mut stream) = answer(&played, b"");
     let second = fetch(played.addr, b"data", &here.path("copy"), &[]).run();
-    assert!(second.failure(3).ends_with("another transfer writes it now"), "{second:?}");
+    assert!(second.failure(3).ends_with("another transfer is writing it"), "{second:?}");
     stream.write_all(&file_reply(b"four score", 0)).unwrap();
     drop(stream);
     first.finish().success();

@@ -223,7 +223,7 @@ mod hello {
         }
         let server = server.process.finish();
         assert_eq!(server.code, Some(0));
-        let told = ": greeted, and was told \"Hello from client\"\n";
+        let told = ": greeted, and received \"Hello from client\"\n";
         assert_eq!(server.stderr.matches(told).count(), 2, "{server:?}");
     }
 

@@ -233,7 +233,7 @@ fn a_wrong_answer_ends_it_at_once_without_a_secret() {
     assert_eq!(read_all(&mut stream), b"");
     let line = server.process.wait_for("wrong answer");
     let peer = stream.local_addr().unwrap();
-    let start = format!("{peer}: 0 of 1 answered, wrong answer 4294967295, expected ");
+    let start = format!("{peer}: 0/1 correct, wrong answer 4294967295, expected ");
     assert!(line.starts_with(&start), "{line}");
 }
 
@@ -252,7 +252,7 @@ fn answers_sent_early_are_a_stream_like_any() {
     stream.write_all(&answers).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_all(&mut stream), questions);
-    server.process.wait_for(": 9 of 9 answered, secret told");
+    server.process.wait_for(": 9/9 correct, secret sent");
 }
 
 #[test]
@@ -260,10 +260,10 @@ fn the_server_names_every_ending_in_one_line() {
     let server = Server::start("math", &["--timeout", "1s"]);
     let mut count = 1;
     for (bytes, how, text) in [
-        (0, "close", "0 of 1 answered, the client closed the connection between messages"),
+        (0, "close", "0/1 correct, the client closed the connection between messages"),
         (3, "close", "the client closed the connection in the middle of a message, after 3 of 4"),
-        (0, "reset", "0 of 1 answered, the client reset the connection between messages"),
-        (0, "silence", "0 of 1 answered, the client sent nothing more in time"),
+        (0, "reset", "0/1 correct, the client reset the connection between messages"),
+        (0, "silence", "0/1 correct, the client sent nothing more in time"),
         (2, "silence", "in time in the middle of a message, after 2 of 4 bytes"),
     ] {
         let mut stream = server.connect();

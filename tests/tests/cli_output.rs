@@ -253,7 +253,7 @@ mod trace {
         stream.write_all(&(a + b).to_be_bytes()).unwrap();
         read::<9>(&mut stream);
         drop(stream);
-        server.process.wait_for("1 of 1 answered, secret told");
+        server.process.wait_for("1/1 correct, secret sent");
         for text in [format!("-> {}", "51 "), format!("Q {a} + {b}"), format!("answer {}", a + b)] {
             let line = server.process.wait_for(&text);
             assert!(line.starts_with(&format!("{peer} ")), "{line}");
@@ -544,7 +544,7 @@ mod signals {
         drop(stream);
         let finished = server.process.finish();
         finished.success();
-        assert!(finished.stderr.ends_with(": 3 of 3 answered, secret told\n"), "{finished:?}");
+        assert!(finished.stderr.ends_with(": 3/3 correct, secret sent\n"), "{finished:?}");
         assert!(finished.took < Duration::from_secs(5), "waited for nobody: {finished:?}");
     }
 

@@ -62,7 +62,7 @@ fn the_math_client_gets_the_secret() {
     let log = ended(&math_client(server.addr.port()).start().finish(), 0);
     assert!(log.contains(r#"INFO secret: b"opensesm""#), "{log}");
     assert_eq!(log.matches(" = ").count(), 7, "{log}");
-    server.process.wait_for("7 of 7 answered, secret told");
+    server.process.wait_for("7/7 correct, secret sent");
     stack("math-client", &log);
 }
 

@@ -87,7 +87,7 @@ fn a_students_math_clients_get_the_secret_of_our_server_several_at_once() {
     }
     // A line for each session behind the address.
     let log = server.process.wait_for_lines(16);
-    assert_eq!(log.matches(": 50 of 50 answered, secret told\n").count(), 15, "{log}");
+    assert_eq!(log.matches(": 50/50 correct, secret sent\n").count(), 15, "{log}");
 }
 
 #[test]
@@ -110,10 +110,10 @@ fn our_math_server_names_what_a_students_client_does_wrong() {
     let server = Server::start("math", &["--rounds", "3"]);
     let mut lines = 1;
     for (fault, code, text) in [
-        ("wrong", 1, ": 0 of 1 answered, wrong answer "),
-        ("leave", 0, ": 0 of 1 answered, the client closed the connection between messages"),
+        ("wrong", 1, ": 0/1 correct, wrong answer "),
+        ("leave", 0, ": 0/1 correct, the client closed the connection between messages"),
         ("cut", 0, "the client closed the connection in the middle of a message, after 3 of 4"),
-        ("reset", 0, ": 0 of 1 answered, the client reset the connection between messages"),
+        ("reset", 0, ": 0/1 correct, the client reset the connection between messages"),
     ] {
         let finished = math_client(&server, fault).run();
         assert_eq!((finished.code, finished.stdout.as_slice()), (Some(code), &b""[..]));

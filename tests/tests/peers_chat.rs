@@ -49,7 +49,7 @@ fn our_client_talks_with_a_students_server_until_either_says_bye() {
 #[cfg_attr(not(python3), ignore = "needs python3")]
 fn our_client_names_what_a_students_server_does_wrong() {
     for (fault, heard, text) in [
-        ("leave", "hello\n", "the other side left without saying BYE"),
+        ("leave", "hello\n", "the other side closed the connection without BYE"),
         ("reset", "hello\n", "the other side reset the connection without saying BYE"),
         (
             "unterminated",
@@ -57,7 +57,7 @@ fn our_client_names_what_a_students_server_does_wrong() {
             "the other side closed the connection in the middle of a message, after 3 bytes",
         ),
         ("endless-line", "", "the other side broke the protocol: a line is too long"),
-        ("silent", "hello\n", "the other side said nothing in time (500ms;"),
+        ("silent", "hello\n", "the other side sent nothing in time (500ms;"),
     ] {
         let server = python_server(fault, "1", &["hello", "again"]);
         let ours = client("chat", server.addr, &["--timeout", "500ms"]).run_with("hi\n".repeat(9));
@@ -102,8 +102,8 @@ fn our_server_talks_with_a_students_client_until_either_says_bye() {
 #[cfg_attr(not(python3), ignore = "needs python3")]
 fn our_server_names_what_a_students_client_does_wrong() {
     for (fault, text) in [
-        ("leave", "the other side left without saying BYE"),
-        ("half-close", "the other side left without saying BYE"),
+        ("leave", "the other side closed the connection without BYE"),
+        ("half-close", "the other side closed the connection without BYE"),
         ("reset", "the other side reset the connection without saying BYE"),
         (
             "unterminated",

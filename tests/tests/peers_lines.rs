@@ -329,7 +329,7 @@ fn students_hello_clients_and_our_server() {
         assert_eq!(theirs.success(), b"Hello from server\n");
         assert_eq!(
             told(&server, line + 1),
-            "greeted, and was told \"Hello from a student\"",
+            "greeted, and received \"Hello from a student\"",
             "{fault}"
         );
     }
@@ -352,9 +352,9 @@ fn our_hello_server_names_what_a_students_client_does_wrong() {
         ),
         (
             "control",
-            r#"greeted, and was told "\x1b]0;owned\x07\x1b[2J \u{202e}\u{2066} Hello""#,
+            r#"greeted, and received "\x1b]0;owned\x07\x1b[2J \u{202e}\u{2066} Hello""#,
         ),
-        ("not-utf8", r#"greeted, and was told "Hel\xff\xe4\xb8lo""#),
+        ("not-utf8", r#"greeted, and received "Hel\xff\xe4\xb8lo""#),
     ]
     .into_iter()
     .enumerate()

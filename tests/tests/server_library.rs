@@ -189,7 +189,7 @@ fn a_server_that_has_no_valid_answer_says_so_and_closes() {
     let told = reports.recv_timeout(DEADLINE).unwrap();
     assert_eq!(told.outcome, add::Outcome::Unanswered(Refused::Invalid));
     let line = told.to_string();
-    let said = "the server made a mistake: the command cannot be expressed in this protocol";
+    let said = "internal error: the command cannot be expressed in this protocol";
     assert!(line.ends_with(said), "{line}");
 }
 

@@ -80,7 +80,7 @@ impl fmt::Display for Error {
             Self::Request(e) => e.by("the client").fmt(f),
             Self::Gone { how, owed } => {
                 f.write_str(match how {
-                    How::TimedOut => "the client took nothing more in time",
+                    How::TimedOut => "the client read nothing more in time",
                     How::Closed | How::Reset => "the client reset the connection",
                 })?;
                 write!(f, ", with {owed} bytes not sent")

@@ -14,26 +14,26 @@ use crate::ui::{Keyboard, Typed, put_text, say};
 
 const PORT: u16 = 12000;
 
-/// Send a name and a number, get the server's and the sum
+/// Send a name and a number; print the server's and the sum
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
     address: Address,
-    /// Your name [default: you are asked]
+    /// Your name [default: asks for it]
     #[arg(long, value_parser = name)]
     name: Option<String>,
-    /// Your number, 1 to 100 [default: you are asked]
+    /// Your number, 1 to 100 [default: asks for it]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = in_range)]
     number: Option<i32>,
     /// Shut the server down: send a number that is out of range
     #[arg(long, conflicts_with = "number")]
     shutdown: bool,
-    /// Write the server's name to a terminal as it is, control characters and all
+    /// Write the server's name to a terminal without escaping control characters
     #[arg(long)]
     raw: bool,
 }
 
-/// Answer every client's name and number with its own
+/// Answer each client with the server's own name and number
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
     /// Where to listen; 0 takes a free port
@@ -42,7 +42,7 @@ pub(super) struct ServerArgs {
     /// The server's name
     #[arg(long, value_parser = name, default_value = "Server of socklab")]
     name: String,
-    /// The server's number, 1 to 100 [default: drawn at the start]
+    /// The server's number, 1 to 100 [default: drawn at startup]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = in_range)]
     number: Option<i32>,
     /// Refuse a client whose number is out of range, instead of shutting down
@@ -106,7 +106,7 @@ fn ask<T>(
             },
             Typed::End => {
                 return Err(Failure::Usage(format!(
-                    "standard input ended before everything was answered; {option} gives it too"
+                    "standard input ended before everything was answered; use {option}"
                 )));
             }
             Typed::Interrupted => return Err(Failure::Interrupted),

@@ -18,7 +18,7 @@ const PORT: u16 = 12345;
 /// What is said for a person who has nothing more to say.
 const BYE: &[u8] = b"BYE";
 
-/// Talk with a server's person; it speaks first
+/// Chat with the person at the server, who writes first
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
@@ -27,13 +27,13 @@ pub(super) struct ClientArgs {
     manner: Manner,
 }
 
-/// Talk with whoever connects, one at a time; you speak first
+/// Chat with one client at a time; you write first
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
     /// Where to listen; 0 takes a free port
     #[arg(value_name = "[BIND:]PORT", default_value = "12345")]
     listen: Listen,
-    /// When a talk is over, wait for the next client
+    /// After a conversation, wait for the next client
     #[arg(long)]
     forever: bool,
     #[command(flatten)]
@@ -42,10 +42,10 @@ pub(super) struct ServerArgs {
 
 #[derive(Clone, Copy, Debug, Args)]
 struct Manner {
-    /// Take no turns: anyone may write at any time. Both sides need it
+    /// Let both sides write at any time instead of in turns; both need this option
     #[arg(long)]
     duplex: bool,
-    /// Write what the other side says to a terminal as it is, control characters and all
+    /// Write what the other side says to a terminal without escaping control characters
     #[arg(long)]
     raw: bool,
 }
@@ -138,7 +138,7 @@ fn talk(
     keyboard.wake(conversation.waker());
     connected(output, peer)?;
     if keyboard.is_terminal() {
-        say(format_args!("you talk with {peer}; the word BYE ends it, and so does Ctrl-D"));
+        say(format_args!("connected to {peer}; the word BYE or Ctrl-D ends the conversation"));
     }
     let mut talker = Talker { keyboard, output, peer, unsent: None, ending: Ending::Bye };
     let result = talker.talk(&mut conversation);
@@ -198,7 +198,7 @@ impl Talker<'_> {
                 };
                 if prompt != now {
                     self.keyboard.wait(match now {
-                        Prompt::Leaving => "BYE goes out in your turn",
+                        Prompt::Leaving => "BYE will be sent in your turn",
                         _ => "waiting for the other side",
                     });
                     prompt = now;

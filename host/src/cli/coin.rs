@@ -19,13 +19,13 @@ const PORT: u16 = 12345;
 pub(super) struct ClientArgs {
     #[command(flatten)]
     address: Address,
-    /// Guess so many times at random, then quit
+    /// Guess N times at random, then quit
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     auto: Option<u32>,
     /// Guess the same in every run with this seed
     #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "auto")]
     seed: Option<u64>,
-    /// Write what the server says to a terminal as it is, control characters and all
+    /// Write what the server says to a terminal without escaping control characters
     #[arg(long)]
     raw: bool,
 }

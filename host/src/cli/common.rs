@@ -42,8 +42,8 @@ impl<C: Args + Run, S: Args + Run> Run for Role<C, S> {
 #[derive(Debug, Args)]
 #[command(next_display_order = 100)]
 pub(super) struct Common {
-    /// How long to wait for a connection, and for a silent peer: 30, 500ms, 2min, or none
-    /// [default: 30s, and none for a peer who is a person]
+    /// Limit for connecting and for an idle connection: 30 (seconds), 500ms, 2min or none [default:
+    /// 30s; none while a person is to type]
     #[arg(long, global = true, value_name = "TIME", allow_negative_numbers = true)]
     timeout: Option<Timeout>,
     /// Show every message on stderr: time, direction, bytes, meaning
@@ -52,7 +52,7 @@ pub(super) struct Common {
     /// Write events as JSON lines on stdout
     #[arg(long, global = true)]
     json: bool,
-    /// Say more on stderr
+    /// Log connections, retries and time-outs on stderr
     #[arg(short, long, global = true, overrides_with = "verbose")]
     verbose: bool,
 }
@@ -78,7 +78,7 @@ impl FromStr for Timeout {
             return Ok(Self(None));
         }
         match time(text) {
-            Ok(Duration::ZERO) => Err("it has to be more than 0; none waits for ever".into()),
+            Ok(Duration::ZERO) => Err("it has to be more than 0; use \"none\" for no limit".into()),
             Ok(time) => Ok(Self(Some(time))),
             Err(_) => Err("expected a time such as 30, 500ms or 2min, or none".into()),
         }
@@ -226,7 +226,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Peer(text) | Self::Usage(text) | Self::System(text) => f.write_str(text),
             Self::Interrupted => f.write_str("interrupted"),
-            Self::Left => f.write_str("you left before the game was over"),
+            Self::Left => f.write_str("you quit before the game was over"),
         }
     }
 }
@@ -432,7 +432,7 @@ impl Common {
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
 
-        let lost = |n| format!("({n} lines lost: they came faster than they are read)");
+        let lost = |n| format!("({n} log lines dropped: the reader is too slow)");
         let errors = lines(Box::new(anstream::stderr()), lost, Box::new(|| {}))?;
         errors.take_log();
         let stop = std::sync::Arc::new(std::sync::OnceLock::<net::Stopper>::new());

@@ -39,7 +39,7 @@ pub(super) struct ClientArgs {
     #[arg(long, value_name = "BYTES", default_value_t = BUFFER as u32,
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
     buffer: u32,
-    /// Write replies to a terminal as they are, control characters and all
+    /// Write replies to a terminal without escaping control characters
     #[arg(long)]
     raw: bool,
 }

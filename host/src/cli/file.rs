@@ -37,19 +37,20 @@ const REDRAW: Duration = Duration::from_millis(100);
 /// Fetch a file: socklab file client HOST:PORT:REMOTE LOCAL
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
-    /// The server and the file's name there; without HOST:PORT, a built-in server of this folder
+    /// The server and the name of the file there; without HOST:PORT, a built-in server of the current
+    /// folder
     #[arg(value_name = "[HOST:PORT:]REMOTE",
           value_parser = OsStringValueParser::new().try_map(|text| Remote::parse(&text)))]
     remote: Remote,
-    /// Where to put it; - is standard output [default: its name, in this folder]
+    /// The file to write, or - for standard output [default: the last part of REMOTE, in the current folder]
     local: Option<PathBuf>,
-    /// Speak the document's form, without size, checksum and reasons
+    /// Use the original course protocol (no size, no checksum)
     #[arg(long)]
     plain: bool,
-    /// Go on from what an interrupted transfer has left
+    /// Continue an interrupted transfer
     #[arg(long, conflicts_with = "plain")]
     resume: bool,
-    /// No progress bar, and nothing said of a success
+    /// Print no progress bar and no summary
     #[arg(short, long)]
     quiet: bool,
 }
@@ -60,7 +61,7 @@ pub(super) struct ServerArgs {
     /// Where to listen; 0 takes a free port
     #[arg(value_name = "[BIND:]PORT", default_value = "12001")]
     listen: Listen,
-    /// The folder; nothing outside of it is served
+    /// The folder to serve; nothing outside it can be fetched
     #[arg(long, value_name = "DIR", default_value = ".")]
     root: PathBuf,
 }
@@ -113,7 +114,7 @@ impl Remote {
         let base =
             Path::new(&self.name).file_name().filter(|_| !self.name.as_bytes().ends_with(b"/"));
         base.map(PathBuf::from).ok_or_else(|| {
-            Failure::Usage("say where to put it: this name has no last part to call it by".into())
+            Failure::Usage("give LOCAL: REMOTE has no last part to name the file by".into())
         })
     }
 }
@@ -135,8 +136,8 @@ impl Run for ClientArgs {
         let request = Request { name: self.remote.name.as_bytes(), form };
         if request.emit(&mut [0; 2048]).is_err() {
             return Err(Failure::Usage(
-                "this name cannot be asked for: it has a newline in it, or is too long for a line \
-                 of 1024 bytes"
+                "REMOTE cannot be requested: it contains a newline, or is too long for a line of \
+                 1024 bytes"
                     .into(),
             ));
         }
@@ -244,12 +245,12 @@ impl ClientArgs {
                     | file::Failure::Net(net::Error::Protocol(Cause::Size { .. }))
             );
         let kept = e.kept.as_ref().map_or_else(String::new, |(path, n)| {
-            let (s, are) = if *n == 1 { ("", "is") } else { ("s", "are") };
+            let s = if *n == 1 { "" } else { "s" };
             let then = match is_stale {
-                true => "; if they are of another file, fetch it without --resume",
-                false => ", --resume goes on from there",
+                true => "; if they belong to another file, fetch it without --resume",
+                false => ", --resume continues from there",
             };
-            format!("; {n} byte{s} {are} kept in {}{then}", path.display())
+            format!("; {n} byte{s} kept in {}{then}", path.display())
         });
         let hint = match &e.cause {
             file::Failure::Net(net::Error::Protocol(e) | net::Error::TimedOut(e, _))
@@ -278,16 +279,16 @@ fn summary(local: &Path, fetched: &Fetched, seconds: f64) -> String {
     let s = if size == 1 { "" } else { "s" };
     let mut text = format!("{}: {size} byte{s}", local.display());
     if resumed > 0 {
-        text += &format!(", {resumed} of them there before");
+        text += &format!(", {resumed} of them resumed");
     }
     #[expect(clippy::cast_precision_loss, reason = "it is for a person")]
     let rate = (size - resumed) as f64 / seconds / 1e6;
     text += &format!(", {seconds:.1} s, {rate:.1} MB/s");
     text + &match crc {
-        Some(crc) => format!(", CRC-32 {crc:08x} is right"),
+        Some(crc) => format!(", CRC-32 {crc:08x} verified"),
         // All that some servers of the plain form say of a file they do not have.
         None if size == 0 => ", which may mean that the server has no such file".to_owned(),
-        None => ", no checksum to check it by".to_owned(),
+        None => ", not verified: the plain protocol has no checksum".to_owned(),
     }
 }
 

@@ -135,7 +135,7 @@ fn leave(keyboard: &Keyboard, typed: &Typed) -> Result<Ending, Failure> {
     match typed {
         Typed::Interrupted if !keyboard.is_terminal() => Err(Failure::Interrupted),
         _ if !keyboard.is_terminal() => Err(Failure::Usage(
-            "standard input ended before the game was over; --auto plays without it".into(),
+            "standard input ended before the game was over; use --auto to play without it".into(),
         )),
         _ => Ok(Ending::Left),
     }

@@ -13,23 +13,23 @@ use crate::ui::Output;
 
 const PORT: u16 = 12345;
 
-/// Guess the server's number, five times at the most
+/// Guess the server's number in at most five guesses
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
     address: Address,
-    /// Play without you: halve what is left
+    /// Play automatically, by bisection
     #[arg(long)]
     auto: bool,
 }
 
-/// Think of a number for every client
+/// Draw a number for each client to guess
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
     /// Where to listen; 0 takes a free port
     #[arg(value_name = "[BIND:]PORT", default_value = "12345")]
     listen: Listen,
-    /// Think of this number, 1 to 100 [default: drawn for each client]
+    /// The number to guess, 1 to 100 [default: drawn for each client]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(1..=100))]
     number: Option<i32>,
     /// Draw the same numbers in every run with this seed

@@ -20,10 +20,10 @@ const PORT: u16 = 12345;
 pub(super) struct ClientArgs {
     #[command(flatten)]
     address: Address,
-    /// Greet back: for a server with --both
+    /// Send a greeting too; the server needs --both as well
     #[arg(long)]
     both: bool,
-    /// Write the greeting to a terminal as it is, control characters and all
+    /// Write the greeting to a terminal without escaping control characters
     #[arg(long)]
     raw: bool,
 }
@@ -37,10 +37,10 @@ pub(super) struct ServerArgs {
     /// Wait for each client's greeting too
     #[arg(long)]
     both: bool,
-    /// Stop after so many clients
+    /// Stop after N clients
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
-    /// Send the greeting in two parts, the first of so many bytes
+    /// Send the first BYTES bytes of the greeting separately
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = clap::value_parser!(u8).range(1..=17))]
     split: Option<u8>,
     /// The pause between the two parts

@@ -21,7 +21,7 @@ pub(super) fn page(mut program: clap::Command, path: &[String]) -> Result<Vec<u8
     let mut command = program;
     for name in path {
         let Some(found) = command.find_subcommand(name).cloned() else {
-            let text = format!("there is no command '{}'; --help tells more", path.join(" "));
+            let text = format!("there is no command '{}'; see --help", path.join(" "));
             return Err(Failure::Usage(text));
         };
         command = found;

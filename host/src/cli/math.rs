@@ -14,17 +14,17 @@ use crate::ui::put_text;
 
 const PORT: u16 = 8000;
 
-/// Answer every sum, print the secret
+/// Answer each sum and print the secret
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
     address: Address,
-    /// Write the secret to a terminal as it is, control characters and all
+    /// Write the secret to a terminal without escaping control characters
     #[arg(long)]
     raw: bool,
 }
 
-/// Ask sums, tell the secret to whoever answers all
+/// Send sums, and the secret to every client that answers them all
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
     /// Where to listen; 0 takes a free port
@@ -33,7 +33,7 @@ pub(super) struct ServerArgs {
     /// How many questions a client is asked: one number, or a range to draw from
     #[arg(long, value_name = "N|A..=B", allow_negative_numbers = true, default_value = "5..=20", value_parser = rounds)]
     rounds: (u16, u16),
-    /// The secret, 8 bytes [default: drawn at the start]
+    /// The secret, 8 bytes [default: drawn at startup]
     #[arg(long, value_parser = secret)]
     secret: Option<[u8; 8]>,
     /// Draw the same numbers in every run with this seed

@@ -25,11 +25,11 @@ use common::{Common, Failure, Role, Run as _};
 
 /// Commands to try, and what they do.
 const EXAMPLES: [(&str, &str); 6] = [
-    ("socklab math client", "solve a quiz of a built-in server"),
-    ("socklab math client mathserver 8000", "solve the quiz of a real one"),
-    ("socklab math server 8000 --trace", "be that server, and see every message"),
+    ("socklab math client", "solve the quiz of a built-in server"),
+    ("socklab math client mathserver 8000", "solve the quiz of the server at mathserver:8000"),
+    ("socklab math server 8000 --trace", "be that server, and show every message"),
     ("socklab guess client", "play against a built-in server"),
-    ("socklab chat server 0.0.0.0:12345", "chat with whoever connects"),
+    ("socklab chat server 0.0.0.0:12345", "chat with the first client that connects"),
     ("socklab file client host:12001:notes.txt notes.txt", "fetch a file"),
 ];
 
@@ -38,12 +38,12 @@ socklab PROTOCOL client [HOST [PORT]] [OPTIONS]
        socklab PROTOCOL server [[BIND:]PORT] [OPTIONS]";
 
 const EXIT_CODES: &str = "\
-0 done; 1 the peer or the protocol failed; 2 wrong usage; 3 could not connect, bind, read or write.";
+0 done; 1 the peer or the protocol failed; 2 usage error; 3 could not connect, bind, read or write.";
 
 fn after_help() -> String {
     let mut text = String::from(
-        "A client without an address starts the matching server inside itself and runs against it.\n\
-         Each command has a --help of its own. To try:\n\n",
+        "A client without an address starts a built-in server in the same process and connects to it.\n\
+         Each command has its own --help. Examples:\n\n",
     );
     for (command, what) in EXAMPLES {
         text += &format!("  {command:<50}  {what}\n");
@@ -82,7 +82,7 @@ enum Command {
     /// A conversation, a line at a time
     #[command(subcommand)]
     Chat(Role<chat::ClientArgs, chat::ServerArgs>),
-    /// Head or tail: the server tosses, the client guesses
+    /// Head or tail: the server tosses a coin, the client guesses
     #[command(subcommand)]
     Coin(Role<coin::ClientArgs, coin::ServerArgs>),
     /// High or low: guess the server's number
@@ -170,7 +170,7 @@ fn usage(e: &clap::Error) -> ExitCode {
             let line = line.strip_prefix("error: ").unwrap_or(&line);
             let line = line.replace(":; ", ": ");
             let line = line.strip_suffix("; For more information, try '--help'.").unwrap_or(&line);
-            say(format_args!("socklab: {}; --help tells more", one_line(line)));
+            say(format_args!("socklab: {}; see --help", one_line(line)));
             ExitCode::from(2)
         }
     }

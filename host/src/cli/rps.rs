@@ -24,12 +24,12 @@ pub(super) struct ClientArgs {
     address: Address,
     #[command(flatten)]
     auto: Auto,
-    /// Write what the server says to a terminal as it is, control characters and all
+    /// Write what the server says to a terminal without escaping control characters
     #[arg(long)]
     raw: bool,
 }
 
-/// Play as player 2 with whoever connects, one at a time
+/// Play as player 2 against one client at a time
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
     /// Where to listen; 0 takes a free port
@@ -37,7 +37,7 @@ pub(super) struct ServerArgs {
     listen: Listen,
     #[command(flatten)]
     auto: Auto,
-    /// When a game is over, wait for the next client
+    /// After a game, wait for the next client
     #[arg(long, conflicts_with = "auto")]
     forever: bool,
     #[command(flatten)]
@@ -46,7 +46,7 @@ pub(super) struct ServerArgs {
 
 #[derive(Clone, Copy, Debug, Args)]
 struct Auto {
-    /// Play at random, without a person; a server then plays with many at once, until stopped
+    /// Play at random, without a person; a server then plays with many clients at once, until stopped
     #[arg(long)]
     auto: bool,
     /// Choose the same in every run with this seed

@@ -93,13 +93,13 @@ impl fmt::Display for Failure {
             Self::Checksum { server, here, resumed } => {
                 write!(
                     f,
-                    "the checksum is wrong: the server says {server:08x}, what came has {here:08x}; "
+                    "checksum mismatch: the server sent {server:08x}, the received data has {here:08x}; "
                 )?;
                 f.write_str(match resumed {
-                    0 => "a byte changed on the way, or the file while it was sent",
-                    _ => "what was there before is not the start of this file, or a byte changed",
+                    0 => "the data was corrupted on the way, or the file changed while it was sent",
+                    _ => "the kept part is not the start of this file, or the data was corrupted on the way",
                 })?;
-                f.write_str("; all of it is discarded, fetch it again")
+                f.write_str("; all of it was discarded, fetch it again")
             }
             Self::Interrupted => f.write_str("interrupted"),
         }
@@ -110,7 +110,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.cause.fmt(f)?;
         match &self.kept {
-            Some((path, n)) => write!(f, "; {n} bytes are kept in {}", path.display()),
+            Some((path, n)) => write!(f, "; {n} bytes kept in {}", path.display()),
             None => Ok(()),
         }
     }

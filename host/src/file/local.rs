@@ -126,10 +126,10 @@ impl Local {
                 .map_err(fail)?;
             let found = file.metadata().map_err(fail)?;
             if !found.is_file() {
-                return Err(fail(io::Error::other("it is not a regular file")));
+                return Err(fail(io::Error::other("not a regular file")));
             }
             if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-                return Err(fail(io::Error::other("another transfer writes it now")));
+                return Err(fail(io::Error::other("another transfer is writing it")));
             }
             // The one who had it may have finished in between: then it has another name now.
             if fs::symlink_metadata(part).is_ok_and(|now| now.ino() == found.ino()) {

@@ -130,15 +130,15 @@ impl Service {
             ErrorKind::NotFound | ErrorKind::NotADirectory => "no such file".to_owned(),
             // The capability's own no, not the system's.
             ErrorKind::PermissionDenied if e.raw_os_error().is_none() => {
-                "it is outside of the folder that is served".to_owned()
+                "path is outside the served folder".to_owned()
             }
-            ErrorKind::PermissionDenied => "it may not be read".to_owned(),
+            ErrorKind::PermissionDenied => "permission denied".to_owned(),
             _ => net::reason(&e),
         };
         let regular = |is_file: bool, is_dir: bool| match (is_file, is_dir) {
             (true, _) => Ok(()),
-            (_, true) => Err("it is a folder".to_owned()),
-            _ => Err("it is not a regular file".to_owned()),
+            (_, true) => Err("is a folder".to_owned()),
+            _ => Err("not a regular file".to_owned()),
         };
         // Before it is opened: to open a device is to do something with it. And after that, since
         // by then it may be another one; a pipe must not make us wait.
@@ -238,7 +238,7 @@ impl net::Service for Service {
             Event::Request(request) => {
                 let reply = match self.open_file(request.name) {
                     Ok((_, size)) if size < request.form.offset() => Reply::Refusal(format!(
-                        "it has only {size} bytes, and was asked for from {} on",
+                        "the file has only {size} bytes, offset {} is past its end",
                         request.form.offset()
                     )),
                     Ok((file, size)) => Reply::File(Sending {
@@ -288,8 +288,10 @@ impl net::Service for Service {
             Ok(work) => work,
             Err(e) => {
                 sending.failure = Some(match e.kind() {
-                    ErrorKind::UnexpectedEof => "the file has become shorter meanwhile".to_owned(),
-                    _ => format!("the file cannot be read: {}", net::reason(&e)),
+                    ErrorKind::UnexpectedEof => {
+                        "the file became shorter while it was sent".to_owned()
+                    }
+                    _ => format!("cannot read the file: {}", net::reason(&e)),
                 });
                 Work::Again
             }

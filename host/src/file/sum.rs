@@ -41,7 +41,7 @@ impl Sum {
                 behind.set(|so_far| so_far.ended = true);
                 match behind.thread.take().map(thread::JoinHandle::join) {
                     Some(Ok(crc)) => crc,
-                    _ => Err(io::Error::other("the thread that sums it up has failed")),
+                    _ => Err(io::Error::other("the checksum thread failed")),
                 }
             }
         }

@@ -69,7 +69,7 @@ impl fmt::Display for DialError {
         match self {
             Self::Resolve(target, e) => write!(
                 f,
-                "cannot connect to {target}: the name has no address ({}); check its spelling, or \
+                "cannot connect to {target}: could not resolve host ({}); check its spelling, or \
                  give an IP address",
                 reason(e)
             ),

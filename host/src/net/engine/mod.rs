@@ -146,7 +146,7 @@ impl<E: fmt::Display> fmt::Display for Ended<E> {
         match self {
             Self::Done => f.write_str("done"),
             Self::Failed(e) => e.fmt(f),
-            Self::Refused(e) => write!(f, "the server made a mistake: {e}"),
+            Self::Refused(e) => write!(f, "internal error: {e}"),
             Self::Stopped => f.write_str("the server stopped"),
         }
     }

@@ -246,7 +246,7 @@ impl<S: Service> Engine<S> {
             match listener.accept() {
                 Ok((stream, peer)) => {
                     if was_starved && !matches!(self.accepting, Accepting::Ready) {
-                        log::warn!("accepting clients again");
+                        log::warn!("accepting connections again");
                     }
                     self.accepting = Accepting::Ready;
                     self.open(stream, peer);
@@ -265,7 +265,10 @@ impl<S: Service> Engine<S> {
                 // event for its passing, and a loop would spin.
                 Err(e) => {
                     if !was_starved {
-                        log::warn!("cannot accept clients now: {}; they wait", reason(&e));
+                        log::warn!(
+                            "cannot accept connections for now: {}; new clients have to wait",
+                            reason(&e)
+                        );
                     }
                     self.accepting = Accepting::Starved(self.now.saturating_add(ACCEPT_RETRY_MS));
                     return;

@@ -198,7 +198,7 @@ impl Screen {
                     entered.push(Entered { line, ahead });
                 }
                 Some(Edit::TooLong(length)) => self.put(&format!(
-                    "\r\x1b[Knot sent: the line has {length} bytes, and {LINE_MAX} are the most; \
+                    "\r\x1b[Knot sent: the line has {length} bytes, at most {LINE_MAX} are allowed; \
                      arrow up brings it back\r\n"
                 )),
                 Some(Edit::End) => end = true,
