@@ -6,7 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use embedded_nal::TcpClientStack;
+use socket2::SockRef;
 
+use super::listen::prepare;
 use super::stack::{Fault, Stack, TcpSocket, borrow};
 
 /// The next address is tried beside the one before when that has not answered for so long:
@@ -31,7 +33,11 @@ impl Target {
 
 impl From<SocketAddr> for Target {
     fn from(addr: SocketAddr) -> Self {
-        Self { host: addr.ip().to_string(), port: addr.port() }
+        let host = match addr {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+            _ => addr.ip().to_string(),
+        };
+        Self { host, port: addr.port() }
     }
 }
 
@@ -146,10 +152,6 @@ pub(super) fn dial(
         };
         match wait(&reports, pause) {
             Ok((addr, Ok(socket))) => {
-                if let Some(fd) = borrow(&socket) {
-                    // A small message is not to wait for the acknowledgement of the one before.
-                    let _ = socket2::SockRef::from(&fd).set_tcp_nodelay(true);
-                }
                 log::debug!("connected to {addr} in {:?}", start.elapsed());
                 return Ok((socket, addr));
             }
@@ -172,10 +174,30 @@ fn connect(addr: SocketAddr) -> io::Result<TcpSocket> {
     let mut stack = Stack::default();
     let mut socket = stack.socket().map_err(|Fault(e)| e)?;
     match stack.connect(&mut socket, addr) {
-        Ok(()) => Ok(socket),
+        Ok(()) => {
+            if let Some(fd) = borrow(&socket) {
+                let fd = SockRef::from(&fd);
+                if is_self_connected(&fd) {
+                    // Closed in order it would keep the port from the server that is to be started.
+                    let _ = fd.set_linger(Some(Duration::ZERO));
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
+                prepare(&fd);
+            }
+            Ok(socket)
+        }
         Err(nb::Error::Other(Fault(e))) => Err(e),
         Err(nb::Error::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
     }
+}
+
+/// Whether both ends of a connection are this one socket.
+///
+/// The system takes a local port from a range. When nobody listens on the port that is dialled and it
+/// lies in that range, the two can be the same, and then TCP connects the socket to itself
+/// (simultaneous open: RFC 9293, section 3.5).
+fn is_self_connected(socket: &SockRef<'_>) -> bool {
+    matches!((socket.local_addr(), socket.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
 }
 
 type Addresses = Result<Vec<SocketAddr>, DialError>;
@@ -215,4 +237,65 @@ fn with_loopback(mut addrs: Vec<SocketAddr>, port: u16) -> Vec<SocketAddr> {
         }
     }
     addrs
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_is_connected_to_itself_is_told_from_others() {
+        for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            let addr = SocketAddr::new(ip, 0);
+            let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
+            socket.bind(&addr.into()).unwrap();
+            socket.connect(&socket.local_addr().unwrap()).expect("a simultaneous open");
+            assert!(is_self_connected(&SockRef::from(&socket)));
+
+            let listener = TcpListener::bind(addr).unwrap();
+            let socket = connect(listener.local_addr().unwrap()).unwrap();
+            let fd = borrow(&socket).unwrap();
+            assert!(!is_self_connected(&SockRef::from(&fd)));
+        }
+    }
+
+    #[test]
+    fn a_dialled_connection_has_keep_alive_and_no_delay() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (socket, _) = dial(&listener.local_addr().unwrap().into(), None).unwrap();
+        crate::net::listen::tests::is_prepared(&SockRef::from(&borrow(&socket).unwrap()));
+    }
+
+    /// Linux gives one local port after the other to the connections to one address, so within half
+    /// of the range it comes to the port that is dialled.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nobody_listens_where_a_client_would_connect_to_itself() {
+        let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+        let mut range = range.split_whitespace().map(|port| port.parse::<u16>().unwrap());
+        let (first, last) = (range.next().unwrap(), range.next().unwrap());
+        // A connection takes an even port if it can, and this one is not another test's.
+        let reserve = |port| {
+            Socket::new(Domain::IPV4, Type::STREAM, None).and_then(|socket| {
+                socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())
+            })
+        };
+        let parity = first % 2;
+        let free = (first..last).rev().find(|port| port % 2 == parity && reserve(*port).is_ok());
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, free.unwrap()));
+        for _ in 0..u32::from(last - first) {
+            match connect(addr) {
+                Err(e) => assert_eq!(e.kind(), io::ErrorKind::ConnectionRefused, "{e}"),
+                Ok(_) => panic!("connected to itself at {addr}"),
+            }
+        }
+        assert!(matches!(
+            dial(&addr.into(), None),
+            Err(DialError::Refused(_, e)) if e.kind() == io::ErrorKind::ConnectionRefused
+        ));
+    }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::listen::{BindError, listen};
+use super::dial::reason;
+use super::listen::{ACCEPT_RETRY, BindError, Incoming, accept, listen};
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -82,29 +83,34 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// When the system cannot accept or wait. A client that left before it was accepted is none.
+    /// When the system cannot wait. A client that left before it was accepted is none. While the
+    /// system has no descriptor or memory for a client, it stays in the backlog.
     pub fn accept(&mut self) -> io::Result<Option<Accepted>> {
-        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
+        let mut is_starved = false;
         loop {
-            match self.listener.accept() {
-                Ok((stream, peer)) => {
-                    // A small message is not to wait for the acknowledgement of the one before.
-                    let _ = stream.set_nodelay(true);
-                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+            let pause = match accept(&self.listener) {
+                Incoming::Client(stream, peer) => {
+                    log::debug!("connection from {peer}");
                     return Ok(Some(Accepted { stream: stream.into(), peer }));
                 }
-                Err(e) if e.kind() == WouldBlock => {
-                    match self.poll.poll(&mut self.events, None) {
-                        Err(e) if e.kind() != Interrupted => return Err(e),
-                        _ => {}
-                    }
-                    if self.events.iter().any(|event| event.token() == WAKER) {
-                        return Ok(None);
-                    }
+                Incoming::Gone(e) => {
+                    log::debug!("a client left before it was accepted: {}", reason(&e));
+                    continue;
                 }
-                Err(e) if matches!(e.kind(), ConnectionAborted | ConnectionReset | Interrupted) => {
+                Incoming::None => None,
+                Incoming::Starved(e) => {
+                    if !std::mem::replace(&mut is_starved, true) {
+                        log::warn!("cannot accept clients now: {}; they wait", reason(&e));
+                    }
+                    Some(ACCEPT_RETRY)
                 }
-                Err(e) => return Err(e),
+            };
+            match self.poll.poll(&mut self.events, pause) {
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+                _ => {}
+            }
+            if self.events.iter().any(|event| event.token() == WAKER) {
+                return Ok(None);
             }
         }
     }

@@ -1,29 +1,53 @@
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 /// A peer's address in 18 bytes: `SocketAddr` takes 32, in every slot of ten thousand.
 ///
-/// Noted at accept, since after a reset the system no longer knows it. A flow label is dropped,
-/// and a scope: a link-local peer is shown without its interface.
+/// Noted at accept, since after a reset the system no longer knows it. A flow label is dropped. The
+/// scope of a link-local address, the number of its interface, is kept in the 54 bits that
+/// RFC 4291, section 2.5.6, has be zero; of one with other bits there it is dropped.
 #[derive(Clone, Copy)]
 pub(super) struct Peer {
     ip: [u8; 16],
     port: u16,
 }
 
+/// How a link-local address begins.
+const LINK_LOCAL: [u8; 8] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0];
+/// How one begins that has its scope in the four bytes that follow.
+const SCOPED: [u8; 4] = [0xfe, 0xbf, 0xff, 0xff];
+
 impl From<SocketAddr> for Peer {
     fn from(addr: SocketAddr) -> Self {
-        let ip = match addr.ip() {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-            IpAddr::V6(v6) => v6,
+        let (ip, scope) = match addr {
+            SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), 0),
+            SocketAddr::V6(v6) => (*v6.ip(), v6.scope_id()),
         };
-        Self { ip: ip.octets(), port: addr.port() }
+        let mut ip = ip.octets();
+        if scope != 0 && ip.starts_with(&LINK_LOCAL) {
+            ip[..4].copy_from_slice(&SCOPED);
+            ip[4..8].copy_from_slice(&scope.to_be_bytes());
+        }
+        Self { ip, port: addr.port() }
     }
 }
 
 impl From<Peer> for SocketAddr {
     /// An IPv4 peer of an IPv6 listener comes out as what it is.
-    fn from(peer: Peer) -> Self {
-        Self::new(Ipv6Addr::from(peer.ip).to_canonical(), peer.port)
+    fn from(Peer { mut ip, port }: Peer) -> Self {
+        let mut scope = 0;
+        if let Some([a, b, c, d, ..]) = ip.strip_prefix(&SCOPED) {
+            scope = u32::from_be_bytes([*a, *b, *c, *d]);
+            ip[..8].copy_from_slice(&LINK_LOCAL);
+        }
+        unmapped(SocketAddrV6::new(Ipv6Addr::from(ip), port, 0, scope).into())
+    }
+}
+
+/// The IPv4 address that an IPv6 listener shows as one of its own kind. Any other stays, with its scope.
+pub(super) fn unmapped(addr: SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
+        IpAddr::V6(_) => addr,
     }
 }
 
@@ -37,6 +61,11 @@ mod tests {
             ("127.0.0.1:8000", "127.0.0.1:8000"),
             ("[2001:db8::1]:1", "[2001:db8::1]:1"),
             ("[::ffff:10.0.0.1]:65535", "10.0.0.1:65535"),
+            ("[fe80::1%2]:80", "[fe80::1%2]:80"),
+            ("[fe80::fc:ff:fe00:1%4294967295]:80", "[fe80::fc:ff:fe00:1%4294967295]:80"),
+            ("[fe80::1]:80", "[fe80::1]:80"),
+            ("[fe80:1::1%2]:80", "[fe80:1::1]:80"),
+            ("[2001:db8::1%7]:80", "[2001:db8::1]:80"),
         ] {
             let peer = Peer::from(from.parse::<SocketAddr>().unwrap());
             assert_eq!(SocketAddr::from(peer).to_string(), to);

@@ -67,6 +67,11 @@ mod linux {
             self.asked = self.asked.wrapping_add(1);
             let id = self.asked.to_ne_bytes();
             let ports = [local.port().to_be_bytes(), peer.port().to_be_bytes()].concat();
+            // A link-local connection is bound to its interface.
+            let scope = [local, peer].iter().find_map(|addr| match addr {
+                SocketAddr::V6(v6) if v6.scope_id() != 0 => Some(v6.scope_id()),
+                _ => None,
+            });
             let (local, peer) = (local.ip().to_canonical(), peer.ip().to_canonical());
             let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
 
@@ -78,7 +83,7 @@ mod linux {
             request.extend_from_slice(&id);
             request.extend_from_slice(&[0; 4]);
             request.extend_from_slice(&[u8::try_from(family.as_raw()).ok()?, TCP, 0, 0]);
-            // Whatever state it is in, interface and cookie.
+            // In any state; below, of any cookie.
             request.extend_from_slice(&[0xff; 4]);
             request.extend_from_slice(&ports);
             for ip in [local, peer] {
@@ -90,7 +95,7 @@ mod linux {
                     IpAddr::V6(ip) => request.extend_from_slice(&ip.octets()),
                 }
             }
-            request.extend_from_slice(&[0; 4]);
+            request.extend_from_slice(&scope.unwrap_or(0).to_ne_bytes());
             request.extend_from_slice(&[0xff; 8]);
             let kernel = netlink::SocketAddrNetlink::new(0, 0);
             sendto(netlink, &request, SendFlags::empty(), &kernel).ok()?;
@@ -141,7 +146,7 @@ mod other {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -192,6 +197,29 @@ mod tests {
             drop(peer);
             assert!(eventually(|| reads.has_all(local, other)));
         }
+    }
+
+    /// A link-local address of this machine, with its interface: IPv6 may be off.
+    fn link_local() -> Option<SocketAddrV6> {
+        let all = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+        let line = all.lines().find(|line| line.starts_with("fe80"))?;
+        let mut words = line.split_whitespace();
+        let ip = u128::from_str_radix(words.next()?, 16).ok()?;
+        let interface = u32::from_str_radix(words.next()?, 16).ok()?;
+        Some(SocketAddrV6::new(ip.into(), 0, 0, interface))
+    }
+
+    #[test]
+    fn tells_of_a_peer_at_a_link_local_address() {
+        let Some(addr) = link_local() else { return };
+        let dial = |port| SocketAddrV6::new(*addr.ip(), port, 0, addr.scope_id()).into();
+        let (ours, mut peer) = connection(addr.into(), dial);
+        let mut reads = Reads::new();
+        let (local, other) = (ours.local_addr().unwrap(), ours.peer_addr().unwrap());
+        (&ours).write_all(b"LOW\n").unwrap();
+        assert!(!reads.has_all(local, other));
+        peer.read_exact(&mut [0; 4]).unwrap();
+        assert!(eventually(|| reads.has_all(local, other)));
     }
 
     #[test]

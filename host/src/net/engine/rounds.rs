@@ -17,6 +17,7 @@ use super::slot::{Ahead, Context, Cue, Phase, Slot, Turn, stamp};
 use super::wakeups::Wakeups;
 use super::{Course, Ended, Limits, Service};
 use crate::net::dial::reason;
+use crate::net::listen::{ACCEPT_RETRY, Incoming, accept};
 use crate::net::peer::Peer;
 use crate::net::reads::Reads;
 use crate::net::stack::Observer;
@@ -29,8 +30,6 @@ const TICK: Token = Token(usize::MAX - 2);
 const ACCEPTS: usize = 64;
 /// At a stop, those in the backlog are accepted still: as many as it can hold.
 const BACKLOG_MAX: usize = 4096;
-/// Out of descriptors: no event tells when there are some again.
-const ACCEPT_RETRY_MS: u64 = 100;
 /// So many slots from the start: enough that the system maps them apart from the heap, where they
 /// cost nothing until they are used and grow without leaving holes.
 const SLOTS: usize = 4096;
@@ -243,34 +242,30 @@ impl<S: Service> Engine<S> {
                 self.accepting = Accepting::Waiting;
                 return;
             };
-            match listener.accept() {
-                Ok((stream, peer)) => {
+            match accept(listener) {
+                Incoming::Client(stream, peer) => {
                     if was_starved && !matches!(self.accepting, Accepting::Ready) {
                         log::warn!("accepting connections again");
                     }
                     self.accepting = Accepting::Ready;
                     self.open(stream, peer);
                 }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                Incoming::None => {
                     self.accepting = Accepting::Waiting;
                     return;
                 }
-                // The client gave up before it was accepted.
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        ErrorKind::ConnectionAborted | ErrorKind::Interrupted
-                    ) => {}
-                // EMFILE, ENFILE, ENOBUFS, ENOMEM, and whatever else a system may say: there is no
-                // event for its passing, and a loop would spin.
-                Err(e) => {
+                Incoming::Gone(e) => {
+                    log::debug!("a client left before it was accepted: {}", reason(&e));
+                }
+                Incoming::Starved(e) => {
                     if !was_starved {
                         log::warn!(
                             "cannot accept connections for now: {}; new clients have to wait",
                             reason(&e)
                         );
                     }
-                    self.accepting = Accepting::Starved(self.now.saturating_add(ACCEPT_RETRY_MS));
+                    let due = self.now.saturating_add(millis(ACCEPT_RETRY));
+                    self.accepting = Accepting::Starved(due);
                     return;
                 }
             }
@@ -278,8 +273,6 @@ impl<S: Service> Engine<S> {
     }
 
     fn open(&mut self, mut stream: TcpStream, peer: SocketAddr) {
-        // A small message is not to wait for the acknowledgement of the one before.
-        let _ = stream.set_nodelay(true);
         let entry = self.slots.vacant_entry();
         let key = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
