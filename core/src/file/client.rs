@@ -13,7 +13,7 @@ const HEAD_BYTES: u64 = 9;
 ///
 /// The body comes as events, or the application takes what is [`due`](Machine::due) past the
 /// machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Client {
     state: State,
@@ -174,7 +174,7 @@ impl Client {
     /// A client that has not asked for anything yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { state: State::Idle, checked: false, lines: Lines::new(), left: 0, size: 0 }
+        Self { state: State::Idle, checked: false, lines: Lines::inside(), left: 0, size: 0 }
     }
 
     /// More has to come. The stream has not ended, or nothing can be made of how.
@@ -199,6 +199,12 @@ impl Client {
             self.state = State::Crc;
         }
         Ok(())
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

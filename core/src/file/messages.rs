@@ -169,7 +169,7 @@ impl Dissect for ServerBytes {
             }
             Next::Reply { offset } => match (first, bytes.get(1..).and_then(<[u8]>::first_chunk)) {
                 (&REFUSED, _) => {
-                    self.next = Next::Reason(Lines::new());
+                    self.next = Next::Reason(Lines::inside());
                     Dissected::Message(1, ServerMessage::Refused)
                 }
                 (&FOUND, Some(size)) => {

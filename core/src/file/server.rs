@@ -127,10 +127,11 @@ impl Machine for Server {
                     Ok(Some(line)) => line,
                     Err(LineError::TooLong) => return Ok(self.malformed(Malformed::TooLong, 0)),
                     unfinished => {
-                        let is_name = is_name(input.bytes);
+                        let text = self.lines.unfinished(input.bytes);
+                        let is_name = is_name(text);
                         match input.after {
                             After::Silence | After::End(How::Closed) if is_name => {
-                                Line { text: input.bytes, bytes: input.bytes.len() }
+                                Line { text, bytes: input.bytes.len() }
                             }
                             _ => {
                                 unfinished.map_err(Error::Request)?;

@@ -31,7 +31,8 @@ impl<'i> Line<'i> {
 }
 
 /// Finds lines at the front of the input. 2 bytes: how far it has looked, so that each byte is
-/// looked at once, however it comes.
+/// looked at once, however it comes; and whether the stream has only begun, since a UTF-8 byte order
+/// mark at its very start belongs to no line.
 ///
 /// A machine that uses it has [`LINE_BYTES`] as its [`MIN_INPUT`](crate::machine::Machine::MIN_INPUT): with
 /// less, a buffer can be full and no line in it.
@@ -41,11 +42,38 @@ pub struct Lines {
     looked: u16,
 }
 
+/// Set in what counts the bytes looked at once the stream has not only begun: a count has at most 11
+/// bits.
+pub(super) const BEGUN: u16 = 1 << 15;
+
+/// `bytes` without the UTF-8 byte order mark that some programs write at the start of a stream, if
+/// that is where they stand. `looked` as in [`Lines`].
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+pub(super) fn unmarked(bytes: &[u8], looked: u16) -> &[u8] {
+    match bytes {
+        [0xef, 0xbb, 0xbf, rest @ ..] if looked < BEGUN => rest,
+        _ => bytes,
+    }
+}
+
 impl Lines {
-    /// Has not looked at anything.
+    /// Lines from the start of a stream on.
     #[must_use]
     pub const fn new() -> Self {
         Self { looked: 0 }
+    }
+
+    /// Lines in a stream that began with something else: a byte order mark is text there.
+    #[must_use]
+    pub const fn inside() -> Self {
+        Self { looked: BEGUN }
+    }
+
+    /// The front of a line whose end has not come: `bytes` without a byte order mark at the start of
+    /// the stream.
+    #[must_use]
+    pub fn unfinished<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        unmarked(bytes, self.looked)
     }
 
     /// The line at the front of `input`; `None` when more has to come. The caller consumes its
@@ -58,7 +86,7 @@ impl Lines {
     pub fn next<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
         // A branch, where vectors make the search fast: it would else wait for the store of the
         // one before.
-        if cfg!(target_pointer_width = "64") && self.looked == 0 {
+        if cfg!(target_pointer_width = "64") && self.looked == BEGUN {
             let window = window(input.bytes);
             return match find(b'\n', window) {
                 Some(at) => Ok(Some(Line::ending_at(at, window))),
@@ -72,11 +100,13 @@ impl Lines {
     #[inline(never)]
     fn next_further<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
         let window = window(input.bytes);
-        let unseen = window.get(usize::from(self.looked)..).unwrap_or(window);
+        let unseen = window.get(usize::from(self.looked & !BEGUN)..).unwrap_or(window);
         let Some(at) = find(b'\n', unseen) else { return self.none(input) };
-        self.looked = 0;
         let at = at.wrapping_add(window.len().wrapping_sub(unseen.len()));
-        Ok(Some(Line::ending_at(at, window)))
+        let Line { text, bytes } = Line::ending_at(at, window);
+        let text = unmarked(text, self.looked);
+        self.looked = BEGUN;
+        Ok(Some(Line { text, bytes }))
     }
 
     /// As [`next`](Self::next), but what stands unterminated before an orderly close is a line
@@ -87,9 +117,13 @@ impl Lines {
     /// [`LineError`], with nothing changed.
     pub fn next_or_last<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
         match self.next(input) {
-            Err(LineError::Cut { how: How::Closed, got: 1.. }) => {
-                self.looked = 0;
-                Ok(Some(Line { text: input.bytes, bytes: input.bytes.len() }))
+            Err(e @ LineError::Cut { how: How::Closed, .. }) => {
+                let text = self.unfinished(input.bytes);
+                if text.is_empty() {
+                    return Err(e);
+                }
+                self.looked = BEGUN;
+                Ok(Some(Line { text, bytes: input.bytes.len() }))
             }
             line => line,
         }
@@ -98,7 +132,7 @@ impl Lines {
     /// There is no end of a line in what has come.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn none<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
-        self.looked = LineError::unless_awaited(input)?;
+        self.looked = self.looked & BEGUN | LineError::unless_awaited(input)?;
         Ok(None)
     }
 }
@@ -262,7 +296,9 @@ mod tests {
         assert_eq!(lines.next(Input::more(b"hel")), Ok(None));
         assert_eq!(lines, Lines { looked: 3 });
         assert_eq!(lines.next(Input::more(b"hello\nx")).unwrap().unwrap().text, b"hello");
-        assert_eq!(lines, Lines::new());
+        assert_eq!(lines, Lines::inside());
+        assert_eq!(lines.next(Input::more(b"x")), Ok(None));
+        assert_eq!(lines, Lines { looked: BEGUN | 1 });
         // A caller that gives less than before is mistaken, and still gets an answer.
         let mut lines = Lines { looked: 9 };
         assert_eq!(lines.next(Input::more(b"a\n")).unwrap().unwrap().text, b"a");
@@ -280,7 +316,26 @@ mod tests {
         }
         assert_eq!(looked_at, LINE_MAX);
         let line = lines.next(Input::more(&longest)).unwrap().unwrap();
-        assert_eq!((line.bytes, lines), (LINE_BYTES, Lines::new()));
+        assert_eq!((line.bytes, lines), (LINE_BYTES, Lines::inside()));
+    }
+
+    #[test]
+    fn a_byte_order_mark_at_the_very_start_belongs_to_no_line() {
+        const MARKED: &[u8] = b"\xef\xbb\xbfone\n\xef\xbb\xbftwo\n";
+        for cut in 0..7 {
+            let mut lines = Lines::new();
+            assert_eq!(lines.next(Input::more(MARKED.get(..cut).unwrap())), Ok(None));
+            let line = lines.next(Input::more(MARKED)).unwrap().unwrap();
+            assert_eq!(line, Line { text: b"one", bytes: 7 }, "cut at {cut}");
+            let line = lines.next(Input::more(MARKED.get(7..).unwrap())).unwrap().unwrap();
+            assert_eq!(line, Line { text: b"\xef\xbb\xbftwo", bytes: 7 });
+        }
+        let closed = Input::end(b"\xef\xbb\xbfone", How::Closed);
+        let last = Lines::new().next_or_last(closed).unwrap().unwrap();
+        assert_eq!(last, Line { text: b"one", bytes: 6 });
+        assert_eq!(Lines::new().unfinished(b"\xef\xbb\xbfo"), b"o");
+        let inside = Lines::inside().next(Input::more(MARKED)).unwrap().unwrap();
+        assert_eq!(inside.text, b"\xef\xbb\xbfone");
     }
 
     #[test]
@@ -313,7 +368,8 @@ mod tests {
         );
         let last = Lines::new().next_or_last(closed).unwrap().unwrap();
         assert_eq!(last, Line { text: b"part", bytes: 4 });
-        for input in [Input::end(b"part", How::Reset), Input::end(b"", How::Closed)] {
+        let only_marked = Input::end(b"\xef\xbb\xbf", How::Closed);
+        for input in [Input::end(b"part", How::Reset), Input::end(b"", How::Closed), only_marked] {
             assert!(matches!(Lines::new().next_or_last(input), Err(LineError::Cut { .. })));
         }
     }

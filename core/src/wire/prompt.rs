@@ -1,5 +1,6 @@
 use core::fmt;
 
+use super::line::{BEGUN, unmarked};
 use super::{Dissect, Dissected, Escaped, LINE_BYTES, Line, LineError, trim, trim_end, trim_start};
 use crate::machine::{After, How, Input, Need};
 
@@ -11,7 +12,7 @@ pub const PROMPT_SILENCE_MS: u16 = 200;
 ///
 /// A prompt ends at its first `:`, so that it is the same however it is cut; or where the server
 /// falls silent. White space in front of anything is skipped, so that the spaces behind a `:` may
-/// come whenever they like.
+/// come whenever they like; so is a UTF-8 byte order mark at the very start of the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Prompts {
@@ -22,7 +23,7 @@ pub struct Prompts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Said<'i> {
-    /// So many bytes of white space.
+    /// So many bytes of white space, or of a byte order mark and white space.
     Space(usize),
     /// A line.
     Line(Line<'i>),
@@ -54,14 +55,15 @@ impl Prompts {
         prompts: bool,
         is_known: fn(&[u8]) -> bool,
     ) -> Result<Said<'i>, LineError> {
-        let space = input.bytes.len().wrapping_sub(trim_start(input.bytes).len());
+        let rest = trim_start(unmarked(input.bytes, self.looked));
+        let space = input.bytes.len().wrapping_sub(rest.len());
         if space > 0 {
-            self.looked = 0;
+            self.looked = BEGUN;
             return Ok(Said::Space(space));
         }
         // Only so much is ever looked at, as with lines.
         let window = input.bytes.get(..LINE_BYTES).unwrap_or(input.bytes);
-        let mut at = usize::from(self.looked);
+        let mut at = usize::from(self.looked & !BEGUN);
         while let Some(byte) = window.get(at) {
             let end = at;
             at = at.wrapping_add(1);
@@ -72,17 +74,18 @@ impl Prompts {
                 _ if is_known(front) => Said::Known(Line { text: front, bytes: at }),
                 _ => continue,
             };
-            self.looked = 0;
+            self.looked = BEGUN;
             return Ok(said);
         }
-        self.looked = LineError::unless_awaited(input)?;
-        if !prompts || self.looked == 0 {
+        let looked = LineError::unless_awaited(input)?;
+        self.looked = self.looked & BEGUN | looked;
+        if !prompts || looked == 0 {
             return Ok(Said::Nothing(Need::Input));
         }
         if input.after != After::Silence {
             return Ok(Said::Nothing(Need::InputOrSilence(PROMPT_SILENCE_MS)));
         }
-        self.looked = 0;
+        self.looked = BEGUN;
         let text = trim_end(input.bytes);
         Ok(Said::Prompt(Line { text, bytes: input.bytes.len() }))
     }
@@ -228,7 +231,22 @@ mod tests {
             false
         });
         assert_eq!(said, Ok(Said::Prompt(Line { text: b"abc:", bytes: 4 })));
-        assert_eq!(prompts, Prompts::new());
+        assert_eq!(prompts, Prompts { looked: BEGUN });
+    }
+
+    #[test]
+    fn a_byte_order_mark_at_the_very_start_is_skipped() {
+        const MARKED: &[u8] = b"\xef\xbb\xbf pick:\xef\xbb\xbfx:";
+        for cut in 0..3 {
+            let mut prompts = Prompts::new();
+            let mut next = |bytes| prompts.next(Input::more(bytes), true, |_| false);
+            assert!(matches!(next(MARKED.get(..cut).unwrap()), Ok(Said::Nothing(_))));
+            assert_eq!(next(MARKED), Ok(Said::Space(4)), "cut at {cut}");
+            let prompt = Said::Prompt(Line { text: b"pick:", bytes: 5 });
+            assert_eq!(next(MARKED.get(4..).unwrap()), Ok(prompt));
+            let prompt = Said::Prompt(Line { text: b"\xef\xbb\xbfx:", bytes: 5 });
+            assert_eq!(next(MARKED.get(9..).unwrap()), Ok(prompt));
+        }
     }
 
     #[test]
