@@ -8,7 +8,7 @@
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::add::Server;
-use socklab_fuzz::{Front, front, integer, plan};
+use socklab_fuzz::{Front, first, front, integer, plan};
 use socklab_tests::role::{AddServer, AddTold};
 use socklab_tests::script::{Outcome, Plan, same};
 
@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
 
     let (mut told, mut sent, mut consumed) = (vec![], vec![], 0);
     let (mut is_done, mut is_waiting) = (false, false);
-    match front(bytes) {
+    match first(bytes) {
         Front::Line(text, rest) => {
             told.push(AddTold::Name(text.to_vec()));
             consumed = bytes.len() - rest.len();
@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
                         consumed = bytes.len() - rest.len();
                     }
                     match number {
-                        Some(number @ 1..=100) => {
+                        Some(Some(number @ 1..=100)) => {
                             told.push(AddTold::Number(number));
                             sent = [name, b"\n58\n"].concat();
                         }

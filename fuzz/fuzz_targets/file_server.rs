@@ -9,7 +9,7 @@ use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::file::{Form, Request, Server};
 use socklab_core::machine::How;
-use socklab_fuzz::{Front, byte, front, plan};
+use socklab_fuzz::{Front, byte, first, plan, unmarked};
 use socklab_tests::oracle::file_reply;
 use socklab_tests::role::{FileAsked, FileServer};
 use socklab_tests::script::{Outcome, Plan, Script, same_script};
@@ -28,8 +28,9 @@ fuzz_target!(|data: &[u8]| {
         same_script(&role, &script, &Plan::whole(), &plan).unwrap_or_else(|e| panic!("{e}"));
 
     let is_bare = |text: &[u8]| !text.is_empty() && text.len() <= 1024 && !text.contains(&0);
-    let silent = bytes.get(..silence).filter(|text| !text.contains(&b'\n') && is_bare(text));
-    let line = match (silent, front(bytes)) {
+    let silent =
+        bytes.get(..silence).map(unmarked).filter(|text| !text.contains(&b'\n') && is_bare(text));
+    let line = match (silent, first(bytes)) {
         (Some(text), _) => Some(text),
         (None, Front::Line(text, _)) => Some(text),
         (None, Front::Part(text)) if end == Some(How::Closed) && is_bare(text) => Some(text),

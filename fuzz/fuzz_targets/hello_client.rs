@@ -9,7 +9,7 @@ use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::hello::Client;
 use socklab_core::machine::How;
-use socklab_fuzz::{Front, front, plan};
+use socklab_fuzz::{Front, first, plan};
 use socklab_tests::role::HelloClient;
 use socklab_tests::script::{Outcome, Plan, same};
 
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     let transcript = same(&HelloClient { both }, bytes, end, &Plan::whole(), &plan)
         .unwrap_or_else(|e| panic!("{e}"));
 
-    let (greeting, consumed) = match front(bytes) {
+    let (greeting, consumed) = match first(bytes) {
         Front::Line(text, rest) => (Some(text), bytes.len() - rest.len()),
         Front::Part(text @ [_, ..]) if end == Some(How::Closed) => (Some(text), bytes.len()),
         Front::Part(_) | Front::TooLong => (None, 0),
@@ -30,6 +30,6 @@ fuzz_target!(|data: &[u8]| {
     let sent = if both && greeting.is_some() { "Hello from client\n" } else { "" };
     assert_eq!(transcript.sent, sent.as_bytes());
     assert_eq!(transcript.outcome == Outcome::Done, greeting.is_some());
-    let is_waiting = end.is_none() && matches!(front(bytes), Front::Part(_));
+    let is_waiting = end.is_none() && matches!(first(bytes), Front::Part(_));
     assert_eq!(matches!(transcript.outcome, Outcome::Waiting(_)), is_waiting);
 });

@@ -8,7 +8,7 @@
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::hello::Server;
-use socklab_fuzz::{Front, byte, front, plan};
+use socklab_fuzz::{Front, byte, first, plan};
 use socklab_tests::role::HelloServer;
 use socklab_tests::script::{Outcome, Plan, same};
 
@@ -23,13 +23,13 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(transcript.sent, b"Hello from server\n");
     let boundary = (1..18).contains(&split).then_some(usize::from(split));
     assert_eq!(transcript.boundaries, Vec::from_iter(boundary));
-    let greeting = match front(bytes) {
+    let greeting = match first(bytes) {
         Front::Line(text, rest) if both => Some((text, bytes.len() - rest.len())),
         _ => None,
     };
     assert_eq!(transcript.events(), Vec::from_iter(greeting.map(|(text, _)| text)));
     assert_eq!(transcript.consumed, greeting.map_or(0, |(_, consumed)| consumed));
     assert_eq!(transcript.outcome == Outcome::Done, !both || greeting.is_some());
-    let is_waiting = both && end.is_none() && matches!(front(bytes), Front::Part(_));
+    let is_waiting = both && end.is_none() && matches!(first(bytes), Front::Part(_));
     assert_eq!(matches!(transcript.outcome, Outcome::Waiting(_)), is_waiting);
 });

@@ -6,7 +6,7 @@ use socklab_core::wire::LINE_MAX;
 use socklab_tests::role::{ChatSide, ChatTold};
 use socklab_tests::script::{Outcome, Plan, Script, run, same};
 
-use crate::{byte, payload, plan};
+use crate::{byte, payload, plan, unmarked};
 
 /// One side says what the fuzzer chooses, and hears anything.
 ///
@@ -90,6 +90,7 @@ fn plainly(ours: &[Vec<u8>], bytes: &[u8], begins: bool, duplex: bool) -> Expect
                 return expected;
             }
             let text = line.strip_suffix(b"\r").unwrap_or(line);
+            let text = if expected.heard.is_empty() { unmarked(text) } else { text };
             expected.heard.push(text.to_vec());
             if has_bye(text) {
                 return expected;

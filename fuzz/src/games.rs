@@ -12,7 +12,7 @@ use socklab_tests::role::{
 };
 use socklab_tests::script::{Outcome, Plan, Script, Transcript, same_script};
 
-use crate::{byte, plan};
+use crate::{byte, plan, unmarked};
 
 /// What came of a script, which is the same under any plan: the bytes, how they ended, and that.
 type Came<'d, E> = (&'d [u8], Option<How>, Transcript<E>);
@@ -36,12 +36,14 @@ fn drive<'d, R: Role>(
     (bytes, end, transcript)
 }
 
-/// The whole lines at the front that are not too long, as a server of lines hears them.
+/// The whole lines from the start on that are not too long, as a server of lines hears them.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes
         .split_inclusive(|byte| *byte == b'\n')
         .map_while(|line| line.strip_suffix(b"\n").filter(|line| line.len() <= LINE_MAX))
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .enumerate()
+        .map(|(at, line)| if at == 0 { unmarked(line) } else { line })
 }
 
 pub(crate) fn choices(u: &mut Unstructured<'_>) -> [Choice; 3] {
@@ -123,14 +125,9 @@ pub fn guess_server(mut u: Unstructured<'_>) {
         number = i32::from(byte(u) % 128);
         GuessServer(number)
     });
-    // As wide as anything a line can say.
     let guess = |line: &[u8]| {
         let text = str::from_utf8(line).ok()?.trim_matches([' ', '\t', '\r', '\x0c']);
-        let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return None;
-        }
-        Some(text.parse().unwrap_or(if text.starts_with('-') { i32::MIN } else { i32::MAX }))
+        text.parse::<i32>().ok()
     };
     let guesses: Vec<Option<i32>> = lines(bytes).map(guess).collect();
     let (said, used) = guess_game(number, &guesses);

@@ -127,7 +127,22 @@ pub enum Front<'b> {
     Part(&'b [u8]),
 }
 
-/// What stands at the front of `bytes`.
+/// What a peer sent from the start on, without the byte order mark that stands there.
+pub fn unmarked(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// What stands at the front of `bytes`, with which a stream starts. A byte order mark counts for the
+/// length of its line.
+pub fn first(bytes: &[u8]) -> Front<'_> {
+    match front(bytes) {
+        Front::Line(text, rest) => Front::Line(unmarked(text), rest),
+        Front::Part(text) => Front::Part(unmarked(text)),
+        Front::TooLong => Front::TooLong,
+    }
+}
+
+/// What stands at the front of `bytes`, wherever that is.
 pub fn front(bytes: &[u8]) -> Front<'_> {
     let end = bytes.iter().position(|byte| *byte == b'\n');
     if end.unwrap_or(bytes.len()) > 1024 {
@@ -138,16 +153,10 @@ pub fn front(bytes: &[u8]) -> Front<'_> {
     Front::Line(text.strip_suffix(b"\r").unwrap_or(text), &bytes[end + 1..])
 }
 
-/// The integer in a line, as far as an `i32` goes.
-pub fn integer(text: &[u8]) -> Option<i32> {
+/// The integer in a line; `None` inside when it does not fit in an `i32`.
+pub fn integer(text: &[u8]) -> Option<Option<i32>> {
     let text = std::str::from_utf8(text.trim_ascii()).ok()?;
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    // So many digits are more than any i32 has, and less than an i128.
-    let digits = digits.trim_start_matches('0');
-    let value = format!("0{}", &digits[..digits.len().min(30)]).parse::<i128>().ok()?;
-    let value = if text.starts_with('-') { -value } else { value };
-    i32::try_from(value.clamp(i32::MIN.into(), i32::MAX.into())).ok()
+    let is_integer = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_integer.then(|| text.parse().ok())
 }

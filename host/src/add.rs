@@ -86,7 +86,7 @@ pub struct Report {
 pub struct Introduced {
     /// Its name.
     pub name: Option<Vec<u8>>,
-    /// Its number.
+    /// Its number. `None` also when it was out of range and does not fit in 32 bits.
     pub number: Option<i32>,
 }
 
@@ -120,12 +120,9 @@ impl fmt::Display for Report {
         let Self { peer, client, name, number, outcome } = self;
         write!(f, "{peer}: ")?;
         let theirs = Escaped(client.name.as_deref().unwrap_or(b"?"));
-        let sent = client.number.unwrap_or_default();
-        // Whatever does not fit comes as the nearest number that does.
-        let sent = match sent {
-            i32::MAX => format!("{sent} or more"),
-            i32::MIN => format!("{sent} or less"),
-            _ => sent.to_string(),
+        let sent = match client.number {
+            Some(number) => number.to_string(),
+            None => "a number of more than 32 bits".into(),
         };
         let limits = format_args!("{} to {}", RANGE.start(), RANGE.end());
         match outcome {
@@ -180,9 +177,8 @@ impl net::Service for Service {
     fn event(&mut self, client: &mut Introduced, event: server::Event<'_>) {
         match event {
             server::Event::Name(name) => client.name = Some(name.to_vec()),
-            server::Event::Number(number) | server::Event::OutOfRange(number) => {
-                client.number = Some(number);
-            }
+            server::Event::Number(number) => client.number = Some(number),
+            server::Event::OutOfRange(number) => client.number = number,
         }
     }
 

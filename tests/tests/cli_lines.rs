@@ -139,7 +139,7 @@ mod add {
             ),
             (
                 |mut s| s.write_all(b"Bob\n99999999999\n").unwrap(),
-                "the server broke the protocol: its integer does not fit in 32 bits",
+                "the server broke the protocol: the integer does not fit in 32 bits",
             ),
             (
                 // More than either end's buffers hold: it stops listening long before.

@@ -22,7 +22,8 @@ fn server_plays_every_kind_of_game() {
         (b"1\n 99 \n-5\r\n50\n", &[Some(1), Some(99), Some(-5), Some(50)]),
         (b"1\n2\n3\n4\n5\n", &[Some(1), Some(2), Some(3), Some(4), Some(5)]),
         (b"\nx\n5 0\n0x32\n+50\n", &[None, None, None, None, Some(50)]),
-        (b"99999999999999\n-1e9\n100\n", &[Some(i32::MAX), None, Some(100)]),
+        (b"99999999999999\n-1e9\n100\n", &[None, None, Some(100)]),
+        (b"2147483647\n-2147483648\n2147483648\n", &[Some(i32::MAX), Some(i32::MIN), None]),
     ] {
         let (said, used) = guess_game(50, guesses);
         let transcript = hold(every_truncation(&GuessServer(50), script));

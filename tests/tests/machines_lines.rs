@@ -46,7 +46,9 @@ fn add_server_learns_and_answers() {
 
 #[test]
 fn add_server_answers_nothing_out_of_range_and_names_what_is_no_integer() {
-    for (number, value) in [("0", 0), ("101", 101), ("-2147483649", i32::MIN)] {
+    for (number, value) in
+        [("0", Some(0)), ("101", Some(101)), ("-2147483648", Some(i32::MIN)), ("-2147483649", None)]
+    {
         let script = format!("Ada\n{number}\n");
         let transcript = hold(every_truncation(&AddServer::new(b"S", 1), script.as_bytes()));
         assert_eq!(transcript.events()[1..], [AddTold::OutOfRange(value)]);

@@ -115,7 +115,7 @@ fn our_add_client_names_what_a_students_server_does_wrong() {
             "empty-integer",
             "the server broke the protocol: a line is empty, expected a decimal integer",
         ),
-        ("too-large", "the server broke the protocol: its integer does not fit in 32 bits"),
+        ("too-large", "the server broke the protocol: the integer does not fit in 32 bits"),
         (
             "endless-line",
             "the server broke the protocol: a line is too long, its first 1025 bytes have no newline",
@@ -224,7 +224,7 @@ fn a_students_client_shuts_our_add_server_down_or_is_refused() {
         assert_eq!((theirs.code, theirs.stderr.as_str()), (Some(1), "closed without an answer\n"));
         let ours = server.process.finish();
         assert_eq!(ours.code, Some(0), "{ours:?}");
-        let value = if number.len() > 9 { "2147483647 or more" } else { number };
+        let value = if number.len() > 9 { "a number of more than 32 bits" } else { number };
         let line = format!(": Bob sent {value}, which is not in 1 to 100: the server shuts down\n");
         assert!(ours.stderr.contains(&line), "{ours:?}");
     }

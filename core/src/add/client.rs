@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::{INTRODUCTION_BYTES, RANGE, introduce};
 use crate::machine::{How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, Line, LineError, Lines, Unexpected, decimal};
+use crate::wire::{DecimalError, LINE_BYTES, Line, LineError, Lines, decimal};
 
 /// The client's end. 4 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,10 +57,8 @@ pub enum Error {
     Unanswered(How),
     /// The stream ended too early otherwise, or a line is too long.
     Line(LineError),
-    /// Where the server's integer should be is none.
-    NotInteger(Unexpected),
-    /// The server's integer has more than 32 bits.
-    TooLarge,
+    /// Where the server's integer should be is none, or one that does not fit in 32 bits.
+    NotInteger(DecimalError),
 }
 
 impl fmt::Display for Error {
@@ -75,12 +73,7 @@ impl fmt::Display for Error {
                  was shut down",
             ),
             Self::Line(e) => e.by("the server").fmt(f),
-            Self::NotInteger(at) => {
-                write!(f, "the server broke the protocol: {at}, expected a decimal integer")
-            }
-            Self::TooLarge => {
-                f.write_str("the server broke the protocol: its integer does not fit in 32 bits")
-            }
+            Self::NotInteger(e) => write!(f, "the server broke the protocol: {e}"),
         }
     }
 }
@@ -140,17 +133,17 @@ impl Machine for Client {
             self.state = State::Number;
             Event::Name(text)
         } else {
-            let error = match decimal(text) {
-                Ok(i32::MIN | i32::MAX) => Error::TooLarge,
+            match decimal(text) {
                 Ok(number) => {
                     self.state = State::Over;
-                    return Ok(Step::new(bytes, 0, Then::Event(Event::Number(number))));
+                    Event::Number(number)
                 }
-                Err(at) => Error::NotInteger(at),
-            };
-            // It changes nothing.
-            self.lines = before;
-            return Err(error);
+                Err(e) => {
+                    // An error changes nothing.
+                    self.lines = before;
+                    return Err(Error::NotInteger(e));
+                }
+            }
         };
         Ok(Step::new(bytes, 0, Then::Event(event)))
     }
@@ -234,7 +227,7 @@ mod tests {
                 "the server broke the protocol: byte 0 of a line is 0x61 ('a'), expected a decimal integer",
             ),
             (b"\n", "the server broke the protocol: a line is empty, expected a decimal integer"),
-            (b"4294967296\n", "the server broke the protocol: its integer does not fit in 32 bits"),
+            (b"4294967296\n", "the server broke the protocol: the integer does not fit in 32 bits"),
         ] {
             let mut client = Client { state: State::Number, ..introduced(1) };
             let before = client.clone();

@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::{INTRODUCTION_BYTES, RANGE, introduce};
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, Line, LineError, Lines, Unexpected, decimal};
+use crate::wire::{DecimalError, LINE_BYTES, Line, LineError, Lines, decimal};
 
 /// The server's end of one connection. 4 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,8 +46,8 @@ pub enum Event<'i> {
     /// The client's integer, within [`RANGE`].
     Number(i32),
     /// The client's integer is out of range: the session is over, and the server is asked to shut
-    /// down.
-    OutOfRange(i32),
+    /// down. `None`: it does not even fit in 32 bits.
+    OutOfRange(Option<i32>),
 }
 
 /// Why the session ended before its time.
@@ -57,16 +57,14 @@ pub enum Error {
     /// The stream ended too early, or a line is too long.
     Line(LineError),
     /// Where the client's integer should be is none.
-    NotInteger(Unexpected),
+    NotInteger(DecimalError),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line(e) => e.by("the client").fmt(f),
-            Self::NotInteger(at) => {
-                write!(f, "the client broke the protocol: {at}, expected a decimal integer")
-            }
+            Self::NotInteger(e) => write!(f, "the client broke the protocol: {e}"),
         }
     }
 }
@@ -111,20 +109,20 @@ impl Machine for Server {
             self.state = State::Number;
             Event::Name(text)
         } else {
-            let number = match decimal(text) {
-                Ok(number) => number,
-                Err(at) => {
+            match decimal(text) {
+                Ok(number) if RANGE.contains(&number) => {
+                    self.state = State::Ready;
+                    Event::Number(number)
+                }
+                Err(e @ DecimalError::Unexpected(_)) => {
                     // An error changes nothing.
                     self.lines = before;
-                    return Err(Error::NotInteger(at));
+                    return Err(Error::NotInteger(e));
                 }
-            };
-            if RANGE.contains(&number) {
-                self.state = State::Ready;
-                Event::Number(number)
-            } else {
-                self.state = State::Over;
-                Event::OutOfRange(number)
+                out => {
+                    self.state = State::Over;
+                    Event::OutOfRange(out.ok())
+                }
             }
         };
         Ok(Step::new(bytes, 0, Then::Event(event)))
@@ -171,9 +169,12 @@ mod tests {
 
     #[test]
     fn an_integer_out_of_range_ends_it_unanswered() {
-        for (line, number) in
-            [("0", 0), ("101", 101), ("-1", -1), ("99999999999999999999", i32::MAX)]
-        {
+        for (line, number) in [
+            ("0", Some(0)),
+            ("101", Some(101)),
+            ("2147483647", Some(i32::MAX)),
+            ("2147483648", None),
+        ] {
             let mut server = Server { state: State::Number, ..Server::new() };
             let line = [line, "\n"].concat();
             let step = server.step(Input::more(line.as_bytes()), &mut []).unwrap();

@@ -31,15 +31,33 @@ impl fmt::Display for Unexpected {
     }
 }
 
+/// Why a line is not an integer of 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum DecimalError {
+    /// It is no integer: the byte that is in the way.
+    Unexpected(Unexpected),
+    /// It is an integer that does not fit in an [`i32`].
+    TooLarge,
+}
+
+impl fmt::Display for DecimalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unexpected(at) => write!(f, "{at}, expected a decimal integer"),
+            Self::TooLarge => f.write_str("the integer does not fit in 32 bits"),
+        }
+    }
+}
+
+impl core::error::Error for DecimalError {}
+
 /// The integer in a line: ASCII decimal, a sign and spaces around it allowed.
-///
-/// It saturates: [`i32::MAX`] stands for all that are larger, [`i32::MIN`] for all smaller ones. No
-/// protocol's range comes near.
 ///
 /// # Errors
 ///
-/// [`Unexpected`]: the byte that is in the way.
-pub fn decimal(text: &[u8]) -> Result<i32, Unexpected> {
+/// [`DecimalError`]: the byte that is in the way, or that it does not fit in an [`i32`].
+pub fn decimal(text: &[u8]) -> Result<i32, DecimalError> {
     let text = trim_end(text);
     let (digits, negative) = match trim_start(text) {
         [b'-', digits @ ..] => (digits, true),
@@ -54,11 +72,14 @@ pub fn decimal(text: &[u8]) -> Result<i32, Unexpected> {
         rest = tail;
     }
     if digits.is_empty() || !rest.is_empty() {
-        return Err(Unexpected::at(text, text.len().wrapping_sub(rest.len())));
+        let at = Unexpected::at(text, text.len().wrapping_sub(rest.len()));
+        return Err(DecimalError::Unexpected(at));
     }
     // The limit of the negative ones is one further away.
-    let limit = i32::MAX.unsigned_abs().wrapping_add(negative.into());
-    let value = value.min(limit).cast_signed();
+    if value > i32::MAX.unsigned_abs().wrapping_add(negative.into()) {
+        return Err(DecimalError::TooLarge);
+    }
+    let value = value.cast_signed();
     Ok(if negative { value.wrapping_neg() } else { value })
 }
 
@@ -111,12 +132,26 @@ mod tests {
             ("0000000000000042", 42),
             ("2147483647", i32::MAX),
             ("-2147483648", i32::MIN),
-            ("2147483648", i32::MAX),
-            ("99999999999999999999999999", i32::MAX),
-            ("-99999999999999999999999999", i32::MIN),
         ] {
             assert_eq!(decimal(text.as_bytes()), Ok(value), "{text}");
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_of_its_own() {
+        for text in [
+            "2147483648",
+            "-2147483649",
+            "4294967295",
+            "4294967296",
+            "-4294967296",
+            "42949672950",
+            "99999999999999999999999999",
+            "-99999999999999999999999999",
+        ] {
+            assert_eq!(decimal(text.as_bytes()), Err(DecimalError::TooLarge), "{text}");
+        }
+        assert_eq!(DecimalError::TooLarge.to_string(), "the integer does not fit in 32 bits");
     }
 
     #[test]
@@ -132,7 +167,8 @@ mod tests {
             ("1.5", 1, Some(b'.')),
             ("1_000", 1, Some(b'_')),
         ] {
-            assert_eq!(decimal(text.as_bytes()), Err(Unexpected { at, byte }), "{text:?}");
+            let error = DecimalError::Unexpected(Unexpected { at, byte });
+            assert_eq!(decimal(text.as_bytes()), Err(error), "{text:?}");
         }
         assert_eq!(
             Unexpected { at: 4, byte: Some(b'x') }.to_string(),

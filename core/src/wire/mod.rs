@@ -10,7 +10,7 @@ mod text;
 mod words;
 
 pub use cut::Cut;
-pub use decimal::{DECIMAL_BYTES, Unexpected, decimal, put_decimal};
+pub use decimal::{DECIMAL_BYTES, DecimalError, Unexpected, decimal, put_decimal};
 pub use dissect::{Dissect, Dissected};
 pub use frame::{LENGTH_BYTES, copy, length_of, put_length};
 pub use line::{LINE_BYTES, LINE_MAX, Line, LineError, LineMessage, LineMessages, Lines, put_line};

@@ -184,6 +184,7 @@ pub static SENTENCES: Kept<29> = Kept([
     shown::<wire::Cut>(),
     shown::<wire::Escaped<'_>>(),
     shown::<wire::Unexpected>(),
+    shown::<wire::DecimalError>(),
     shown::<wire::LineMessage<'_>>(),
     shown::<wire::PromptMessage<'_>>(),
     shown::<math::ServerMessage>(),

@@ -28,8 +28,8 @@ pub enum AddTold {
     Name(Vec<u8>),
     /// Its number.
     Number(i32),
-    /// Its number, which shuts the server down.
-    OutOfRange(i32),
+    /// Its number, which shuts the server down; `None` when it has more than 32 bits.
+    OutOfRange(Option<i32>),
 }
 
 impl Role for AddClient {
@@ -118,8 +118,11 @@ pub fn add_agrees(
     let fail = |what: &str| Err(format!("{what}: {client:?}, {server:?}"));
     let shuts_down = !add::RANGE.contains(&one.number);
     let told = |name: &Vec<u8>, number| [AddTold::Name(name.clone()), number];
-    let number = if shuts_down { AddTold::OutOfRange } else { AddTold::Number };
-    if !told(&one.name, number(one.number)).starts_with(&server.events) {
+    let number = match one.number {
+        out if shuts_down => AddTold::OutOfRange(Some(out)),
+        number => AddTold::Number(number),
+    };
+    if !told(&one.name, number).starts_with(&server.events) {
         return fail("the server was told something else");
     }
     let answer = told(&two.name, AddTold::Number(two.number));
