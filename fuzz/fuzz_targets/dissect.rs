@@ -75,8 +75,8 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(payload.len() as u64 + u64::from(part.remaining), u64::from(*length));
     };
     let (mut one, mut two) = (vec![], vec![]);
-    let a = dissect::<echo::Messages>(bytes, cut(), 4, |part| add(&mut one, part));
-    let b = dissect::<echo::Messages>(bytes, whole(), 4, |part| add(&mut two, part));
+    let a = dissect::<echo::Messages<4>>(bytes, cut(), 4, |part| add(&mut one, part));
+    let b = dissect::<echo::Messages<4>>(bytes, whole(), 4, |part| add(&mut two, part));
     assert_eq!((a, one), (b, two));
 
     // As much as is too long for a line is what has come of it: there the cut may show.

@@ -311,7 +311,7 @@ fn echo_server_refuses_what_is_no_text_in_the_first_ten_characters() {
                 assert_eq!(transcript.told.len(), 2);
                 continue;
             }
-            let error = echo::server::Error::NotUtf8 { byte, at };
+            let error = echo::server::Error::<4>::NotUtf8 { byte, at };
             assert_eq!(transcript.outcome, Outcome::Error(format!("{error:?}"), error.to_string()));
             assert_eq!(transcript.sent, echo_message(b"ok"), "the reply before it still leaves");
             assert_eq!(echo_reply_bytes(payload), None);
@@ -324,7 +324,7 @@ fn echo_server_refuses_what_is_no_text_in_the_first_ten_characters() {
             let script = [echo_message(payload), echo_message(b"never answered")].concat();
             let transcript = echo_server(&script, Some(How::Closed));
             let length = u32::try_from(payload.len()).unwrap();
-            let error = echo::server::Error::CutCharacter { length };
+            let error = echo::server::Error::<4>::CutCharacter { length };
             assert_eq!(transcript.outcome, Outcome::Error(format!("{error:?}"), error.to_string()));
             assert!(transcript.sent.is_empty());
         }
@@ -517,7 +517,7 @@ fn echo_client_refuses_what_nobody_asked_for() {
     // Not one message sent, and a reply of any length.
     for length in [0, 1, u32::MAX] {
         let transcript = hold(every_cut(&nothing, &length.to_be_bytes(), None));
-        let error = echo::client::Error::Unasked { length };
+        let error = echo::client::Error::<4>::Unasked { length };
         assert_eq!(transcript.outcome, Outcome::Error(format!("{error:?}"), error.to_string()));
         assert_eq!(transcript.consumed, 0);
     }
@@ -531,7 +531,7 @@ fn echo_client_refuses_what_nobody_asked_for() {
     // A reply longer than all that was sent: known from its length, before a byte of it.
     for length in [12, 1 << 20, u32::MAX] {
         let transcript = hold(every_cut(&role, &length.to_be_bytes(), None));
-        let error = echo::client::Error::TooLong { length, limit: 11 };
+        let error = echo::client::Error::<4>::TooLong { length, limit: 11 };
         assert_eq!(transcript.outcome, Outcome::Error(format!("{error:?}"), error.to_string()));
         assert!(transcript.told.is_empty());
     }

@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-use super::{take, whole};
+use super::{OtherLength, take, whole};
 use crate::machine::{After, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{Cut, LENGTH_BYTES, copy, length_of, put_length};
+use crate::wire::{Cut, LENGTH_BYTES, copy, length_max, length_of, put_length};
 
 /// The client's end. 32 bytes, whatever the length of the messages.
 ///
@@ -13,9 +13,11 @@ use crate::wire::{Cut, LENGTH_BYTES, copy, length_of, put_length};
 ///
 /// A short message goes with [`Command::Send`]. A long one is announced with [`Command::Begin`];
 /// then its payload is [`owed`](Machine::owed).
+///
+/// `HEADER` is the size of a length on the wire in bytes, 4 or 2.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Client {
+pub struct Client<const HEADER: usize = LENGTH_BYTES> {
     state: State,
     phase: Phase,
     /// Of the message announced, so many bytes of payload are still to be sent.
@@ -51,9 +53,10 @@ enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
-    /// Send this as one message. Needs room for it and 4 bytes more.
+    /// Send this as one message. Needs room for it and its header.
     Send(&'c [u8]),
     /// Send a message with so many bytes of payload; the payload is [`owed`](Machine::owed) then.
+    /// More than [`length_max`] bytes are [`Refused::Invalid`].
     Begin(u32),
     /// No more messages: the session is done when the last reply has come.
     Finish,
@@ -93,10 +96,11 @@ impl Piece<'_> {
     }
 }
 
-/// Why replies are missing.
+/// Why replies are missing. Its text names a length that is probably of [another
+/// kind](Error::other_length).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Error {
+pub enum Error<const HEADER: usize = LENGTH_BYTES> {
     /// A reply came, and no message is in flight.
     Unasked {
         /// The reply's length.
@@ -118,37 +122,64 @@ pub enum Error {
     },
 }
 
-impl fmt::Display for Error {
+impl<const HEADER: usize> Error<HEADER> {
+    /// The kind of length that the server has probably sent instead of a big-endian one of `HEADER`
+    /// bytes, if it looks like that.
+    #[must_use]
+    pub fn other_length(&self) -> Option<OtherLength> {
+        match *self {
+            Self::Unasked { length } => {
+                OtherLength::find::<HEADER>(length, |whole| whole < 1 << 16)
+            }
+            Self::TooLong { length, limit } => {
+                OtherLength::find::<HEADER>(length, |whole| whole <= limit.saturating_add(4))
+            }
+            Self::Cut { cut, .. } => OtherLength::of_cut::<HEADER>(cut),
+        }
+    }
+}
+
+impl<const HEADER: usize> fmt::Display for Error<HEADER> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Unasked { length } => write!(
                 f,
                 "the server broke the protocol: a reply of {length} bytes, and no message is in \
                  flight"
-            ),
+            )?,
             Self::TooLong { length, limit } => write!(
                 f,
                 "the server broke the protocol: a reply of {length} bytes, expected at most \
                  {limit}, as much as was sent"
-            ),
+            )?,
             Self::Cut { cut, missing } => {
                 cut.by("the server").fmt(f)?;
                 match missing {
-                    0 => Ok(()),
-                    1 => f.write_str(", with 1 reply missing"),
-                    n => write!(f, ", with {n} replies missing"),
+                    0 => {}
+                    1 => f.write_str(", with 1 reply missing")?,
+                    n => write!(f, ", with {n} replies missing")?,
                 }
             }
         }
+        OtherLength::append(self.other_length(), f)
     }
 }
 
-impl core::error::Error for Error {}
+impl<const HEADER: usize> core::error::Error for Error<HEADER> {}
 
 impl Client {
-    /// A client that has not sent anything yet.
+    /// Returns a client that has not sent anything yet, with lengths of 4 bytes.
+    // For one width only, so that its type need not be written out where it is called.
     #[must_use]
     pub const fn new() -> Self {
+        Self::with_header()
+    }
+}
+
+impl<const HEADER: usize> Client<HEADER> {
+    /// Returns a client that has not sent anything yet, with lengths of `HEADER` bytes.
+    #[must_use]
+    pub const fn with_header() -> Self {
         Self { state: State::Header, phase: Phase::Open, owed: 0, in_flight: 0, outstanding: 0 }
     }
 
@@ -170,7 +201,7 @@ impl Client {
 
     #[cfg_attr(target_pointer_width = "64", cold)]
     #[cfg_attr(not(target_pointer_width = "64"), inline)]
-    fn starved(&self, bytes: &[u8], after: After) -> Result<Step<Event<'static>>, Error> {
+    fn starved(&self, bytes: &[u8], after: After) -> Result<Step<Event<'static>>, Error<HEADER>> {
         let After::End(how) = after else {
             // Also once it finishes: what is queued must not have to leave before replies are
             // read, or it waits for a server that waits for it.
@@ -179,26 +210,32 @@ impl Client {
         let cut = match self.state {
             State::Header => {
                 let got = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                Cut::inside(how, got, 4)
+                Cut::inside(how, got, whole::<HEADER>(0))
             }
-            State::Payload { length, remaining } => {
-                Cut { how, got: whole(length.wrapping_sub(remaining)), want: whole(length) }
-            }
+            State::Payload { length, remaining } => Cut {
+                how,
+                got: whole::<HEADER>(length.wrapping_sub(remaining)),
+                want: whole::<HEADER>(length),
+            },
         };
         Err(Error::Cut { cut, missing: self.in_flight })
     }
 }
 
-impl Machine for Client {
+impl<const HEADER: usize> Machine for Client<HEADER> {
     type Command<'c> = Command<'c>;
     type Event<'i> = Event<'i>;
-    type Error = Error;
+    type Error = Error<HEADER>;
 
-    const MIN_INPUT: usize = LENGTH_BYTES;
-    const MIN_OUTPUT: usize = LENGTH_BYTES;
+    const MIN_INPUT: usize = HEADER;
+    const MIN_OUTPUT: usize = HEADER;
 
     #[inline]
-    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+    fn step<'i>(
+        &mut self,
+        input: Input<'i>,
+        _: &mut [u8],
+    ) -> Result<Step<Event<'i>>, Error<HEADER>> {
         let (length, remaining, header, bytes) = match self.state {
             State::Payload { length, remaining } => {
                 if input.bytes.is_empty() {
@@ -211,7 +248,7 @@ impl Machine for Client {
                     self.phase = Phase::Over;
                     return Ok(Step::idle(Then::Done));
                 }
-                let Some((length, bytes)) = length_of(input.bytes) else {
+                let Some((length, bytes)) = length_of::<HEADER>(input.bytes) else {
                     return self.starved(input.bytes, input.after);
                 };
                 if self.in_flight == 0 {
@@ -222,7 +259,7 @@ impl Machine for Client {
                     Some(rest) => rest,
                     None => return Err(Error::TooLong { length, limit }),
                 };
-                (length, length, LENGTH_BYTES, bytes)
+                (length, length, HEADER, bytes)
             }
         };
         let (bytes, left) = take(bytes, remaining);
@@ -253,9 +290,12 @@ impl Machine for Client {
                 return Ok(0);
             }
         };
-        let whole = payload.len().saturating_add(LENGTH_BYTES);
+        if length > length_max::<HEADER>() {
+            return Err(Refused::Invalid);
+        }
+        let whole = payload.len().saturating_add(HEADER);
         let room = output.get_mut(..whole).ok_or(Refused::NoRoom)?;
-        copy(payload, put_length(length, room).ok_or(Refused::NoRoom)?);
+        copy(payload, put_length::<HEADER>(length, room).ok_or(Refused::NoRoom)?);
         self.owed = owed;
         self.in_flight = self.in_flight.wrapping_add(1);
         // 2^32 messages of 2^32 bytes do not make it overflow.

@@ -2,14 +2,16 @@
 
 use core::fmt;
 
-use super::{REMOVED_BYTES, REMOVED_CHARS, take, whole};
+use super::{OtherLength, REMOVED_BYTES, REMOVED_CHARS, take, whole};
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{Byte, Cut, LENGTH_BYTES, Prefix, copy, length_of, prefix_of_chars, put_length};
 
 /// The server's end of one connection. 16 bytes, whatever the length of the messages.
+///
+/// `HEADER` is the size of a length on the wire in bytes, 4 or 2.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Server {
+pub struct Server<const HEADER: usize = LENGTH_BYTES> {
     state: State,
     /// No more messages: told so, or over.
     finishing: bool,
@@ -48,9 +50,11 @@ pub enum Event {
 }
 
 /// Why the session ended. A client that closes between two messages ends it with `Done` instead.
+///
+/// Its text names a length that is probably of [another kind](Error::other_length).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Error {
+pub enum Error<const HEADER: usize = LENGTH_BYTES> {
     /// The first ten characters of a payload are not UTF-8.
     NotUtf8 {
         /// The byte that starts what is no character.
@@ -67,7 +71,19 @@ pub enum Error {
     Cut(Cut),
 }
 
-impl fmt::Display for Error {
+impl<const HEADER: usize> Error<HEADER> {
+    /// The kind of length that the client has probably sent instead of a big-endian one of `HEADER`
+    /// bytes, if it looks like that.
+    #[must_use]
+    pub fn other_length(&self) -> Option<OtherLength> {
+        match *self {
+            Self::Cut(cut) => OtherLength::of_cut::<HEADER>(cut),
+            Self::NotUtf8 { .. } | Self::CutCharacter { .. } => None,
+        }
+    }
+}
+
+impl<const HEADER: usize> fmt::Display for Error<HEADER> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::NotUtf8 { byte, at } => write!(
@@ -81,17 +97,29 @@ impl fmt::Display for Error {
                 "the client broke the protocol: a payload of {length} bytes ends in the middle of \
                  a character"
             ),
-            Self::Cut(cut) => cut.by("the client").fmt(f),
+            Self::Cut(cut) => {
+                cut.by("the client").fmt(f)?;
+                OtherLength::append(self.other_length(), f)
+            }
         }
     }
 }
 
-impl core::error::Error for Error {}
+impl<const HEADER: usize> core::error::Error for Error<HEADER> {}
 
 impl Server {
-    /// A server to which nothing has been sent yet.
+    /// Returns a server to which nothing has been sent yet, with lengths of 4 bytes.
+    // For one width only, so that its type need not be written out where it is called.
     #[must_use]
     pub const fn new() -> Self {
+        Self::with_header()
+    }
+}
+
+impl<const HEADER: usize> Server<HEADER> {
+    /// Returns a server to which nothing has been sent yet, with lengths of `HEADER` bytes.
+    #[must_use]
+    pub const fn with_header() -> Self {
         Self { state: State::Header, finishing: false }
     }
 
@@ -99,7 +127,7 @@ impl Server {
     /// messages are, and all that the loop of a driver should hold.
     #[inline]
     fn pass_whole(&mut self, input: &[u8], output: &mut [u8]) -> Option<Step<Event>> {
-        let (length, payload) = length_of(input)?;
+        let (length, payload) = length_of::<HEADER>(input)?;
         // Of a payload shorter than that it says more than has to be known, but asks for no loop.
         let is_ascii = payload.first_chunk::<REMOVED_CHARS>()?.is_ascii();
         if self.state != State::Header || !is_ascii {
@@ -108,17 +136,21 @@ impl Server {
         let all = usize::try_from(length).ok()?;
         let rest = payload.get(all.min(REMOVED_CHARS)..all)?;
         // If the rest does not fit, the other way starts with this length as well.
-        let room = put_length(u32::try_from(rest.len()).ok()?, output)?;
+        let room = put_length::<HEADER>(u32::try_from(rest.len()).ok()?, output)?;
         copy(rest, room.get_mut(..rest.len())?);
-        let written = rest.len().saturating_add(LENGTH_BYTES);
-        Some(Step::new(all.saturating_add(LENGTH_BYTES), written, self.echoed(length)))
+        let written = rest.len().saturating_add(HEADER);
+        Some(Step::new(all.saturating_add(HEADER), written, self.echoed(length)))
     }
 
     /// Everything else: first the reply's length, then as much as is there and fits.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
-    fn pass_part(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event>, Error> {
+    fn pass_part(
+        &mut self,
+        input: Input<'_>,
+        output: &mut [u8],
+    ) -> Result<Step<Event>, Error<HEADER>> {
         let passed = match self.state {
-            State::Header => begin(input.bytes, output)?,
+            State::Header => begin::<HEADER>(input.bytes, output)?,
             State::Payload { length, remaining } => {
                 let (bytes, _) = take(input.bytes, remaining);
                 match copy(bytes, output) {
@@ -159,7 +191,7 @@ impl Server {
         &mut self,
         Input { bytes, after }: Input<'_>,
         need: Need,
-    ) -> Result<Step<Event>, Error> {
+    ) -> Result<Step<Event>, Error<HEADER>> {
         let then = match (self.state, after) {
             _ if need == Need::Output => Then::Need(need),
             (State::Over, _) => Then::Done,
@@ -174,16 +206,15 @@ impl Server {
             (state, After::End(how)) => {
                 let (got, length) = match state {
                     State::Payload { length, remaining } => {
-                        (whole(length.wrapping_sub(remaining)), length)
+                        (whole::<HEADER>(length.wrapping_sub(remaining)), length)
                     }
-                    // Not even the length may have come: what is known to be wanted are its four
-                    // bytes.
+                    // Not even the length may have come: what is known to be wanted are its bytes.
                     State::Header | State::Over => (
                         u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-                        length_of(bytes).map_or(0, |(length, _)| length),
+                        length_of::<HEADER>(bytes).map_or(0, |(length, _)| length),
                     ),
                 };
-                return Err(Error::Cut(Cut::inside(how, got, whole(length))));
+                return Err(Error::Cut(Cut::inside(how, got, whole::<HEADER>(length))));
             }
         };
         Ok(Step::idle(then))
@@ -195,8 +226,8 @@ impl Server {
 type Passed = Result<(u32, u32, usize, usize), Need>;
 
 /// The beginning of a message: its reply's length, as soon as its first ten characters are there.
-fn begin(input: &[u8], output: &mut [u8]) -> Result<Passed, Error> {
-    let Some((length, payload)) = length_of(input) else { return Ok(Err(Need::Either)) };
+fn begin<const HEADER: usize>(input: &[u8], output: &mut [u8]) -> Result<Passed, Error<HEADER>> {
+    let Some((length, payload)) = length_of::<HEADER>(input) else { return Ok(Err(Need::Either)) };
     let (payload, missing) = take(payload, length);
     let removed = match prefix_of_chars(payload, REMOVED_CHARS) {
         Prefix::Whole(bytes) => bytes,
@@ -209,22 +240,22 @@ fn begin(input: &[u8], output: &mut [u8]) -> Result<Passed, Error> {
         }
     };
     let remaining = length.wrapping_sub(u32::try_from(removed).unwrap_or(length));
-    Ok(match put_length(remaining, output) {
-        Some(_) => Ok((length, remaining, removed.wrapping_add(LENGTH_BYTES), LENGTH_BYTES)),
+    Ok(match put_length::<HEADER>(remaining, output) {
+        Some(_) => Ok((length, remaining, removed.wrapping_add(HEADER), HEADER)),
         None => Err(Need::Output),
     })
 }
 
-impl Machine for Server {
+impl<const HEADER: usize> Machine for Server<HEADER> {
     type Command<'c> = Command;
     type Event<'i> = Event;
-    type Error = Error;
+    type Error = Error<HEADER>;
 
-    const MIN_INPUT: usize = LENGTH_BYTES + REMOVED_BYTES;
-    const MIN_OUTPUT: usize = LENGTH_BYTES;
+    const MIN_INPUT: usize = HEADER + REMOVED_BYTES;
+    const MIN_OUTPUT: usize = HEADER;
 
     #[inline]
-    fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event>, Error> {
+    fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event>, Error<HEADER>> {
         // Small processors have no use for two ways: their time goes elsewhere, their flash does not.
         if cfg!(target_pointer_width = "64")
             && let Some(step) = self.pass_whole(input.bytes, output)

@@ -1,22 +1,45 @@
-/// A length on the wire: 4 bytes, big-endian.
+/// Size of a length on the wire in bytes, unless a protocol says otherwise. Lengths are big-endian.
 pub const LENGTH_BYTES: usize = 4;
 
-/// The length at the front of `bytes` and what follows it, or `None` when fewer than
-/// [`LENGTH_BYTES`] are there.
-#[inline]
+/// The largest length that a header of `HEADER` bytes can hold.
 #[must_use]
-pub fn length_of(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>()?;
-    Some((u32::from_be_bytes(*length), rest))
+pub const fn length_max<const HEADER: usize>() -> u32 {
+    const { assert!(HEADER == 2 || HEADER == 4, "a header has 2 or 4 bytes") };
+    if HEADER == 2 { 0xffff } else { u32::MAX }
 }
 
-/// Writes a length to the front of `output` and gives the room behind it, or `None` when there is
-/// too little room (nothing is written then).
+/// Returns the length in the first `HEADER` bytes (2 or 4) of `bytes` and what follows it, or `None`
+/// when fewer are there.
+// The width is a constant, not a field of a machine: the branch is decided when the function is
+// compiled for a width, so the common one costs neither time nor flash.
 #[inline]
-pub fn put_length(length: u32, output: &mut [u8]) -> Option<&mut [u8]> {
-    let (front, rest) = output.split_first_chunk_mut::<LENGTH_BYTES>()?;
-    *front = length.to_be_bytes();
-    Some(rest)
+#[must_use]
+pub fn length_of<const HEADER: usize>(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    const { assert!(HEADER == 2 || HEADER == 4, "a header has 2 or 4 bytes") };
+    if HEADER == 2 {
+        let (length, rest) = bytes.split_first_chunk()?;
+        Some((u16::from_be_bytes(*length).into(), rest))
+    } else {
+        let (length, rest) = bytes.split_first_chunk()?;
+        Some((u32::from_be_bytes(*length), rest))
+    }
+}
+
+/// Writes a length of `HEADER` bytes (2 or 4) to the front of `output` and returns the room behind it.
+/// Returns `None`, with nothing written, when there is too little room or the length is more than
+/// [`length_max`].
+#[inline]
+pub fn put_length<const HEADER: usize>(length: u32, output: &mut [u8]) -> Option<&mut [u8]> {
+    const { assert!(HEADER == 2 || HEADER == 4, "a header has 2 or 4 bytes") };
+    if HEADER == 2 {
+        let (front, rest) = output.split_first_chunk_mut()?;
+        *front = u16::try_from(length).ok()?.to_be_bytes();
+        Some(rest)
+    } else {
+        let (front, rest) = output.split_first_chunk_mut()?;
+        *front = length.to_be_bytes();
+        Some(rest)
+    }
 }
 
 /// Copies as much of `from` as there is `room` for. Returns how much that was.
@@ -45,13 +68,25 @@ mod tests {
 
     #[test]
     fn a_length_is_four_bytes_big_endian_and_nothing_less() {
-        assert_eq!(length_of(&[0, 0, 1, 2, 9]), Some((258, &[9][..])));
-        assert_eq!(length_of(&[0, 0, 1]), None);
+        assert_eq!(length_of::<4>(&[0, 0, 1, 2, 9]), Some((258, &[9][..])));
+        assert_eq!(length_of::<4>(&[0, 0, 1]), None);
         let mut room = [7; 5];
-        assert_eq!(put_length(0xffff_fffe, &mut room).map(|rest| rest.len()), Some(1));
+        assert_eq!(put_length::<4>(0xffff_fffe, &mut room).map(|rest| rest.len()), Some(1));
         assert_eq!(room, [255, 255, 255, 254, 7]);
         let mut small = [7; 3];
-        assert!(put_length(1, &mut small).is_none());
+        assert!(put_length::<4>(1, &mut small).is_none());
         assert_eq!(small, [7; 3]);
+    }
+
+    #[test]
+    fn a_length_of_two_bytes_ends_at_65535() {
+        assert_eq!(length_of::<2>(&[1, 2, 9]), Some((258, &[9][..])));
+        assert_eq!(length_of::<2>(&[1]), None);
+        let mut room = [7; 3];
+        assert_eq!(put_length::<2>(0xfffe, &mut room).map(|rest| rest.len()), Some(1));
+        assert_eq!(room, [255, 254, 7]);
+        assert!(put_length::<2>(0x1_0000, &mut room).is_none());
+        assert_eq!(room, [255, 254, 7]);
+        assert_eq!((length_max::<2>(), length_max::<4>()), (65_535, u32::MAX));
     }
 }

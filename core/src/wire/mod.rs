@@ -12,7 +12,7 @@ mod words;
 pub use cut::Cut;
 pub use decimal::{DECIMAL_BYTES, DecimalError, Unexpected, decimal, put_decimal};
 pub use dissect::{Dissect, Dissected};
-pub use frame::{LENGTH_BYTES, copy, length_of, put_length};
+pub use frame::{LENGTH_BYTES, copy, length_max, length_of, put_length};
 pub use line::{LINE_BYTES, LINE_MAX, Line, LineError, LineMessage, LineMessages, Lines, put_line};
 pub(crate) use prompt::will_reply;
 pub use prompt::{PROMPT_SILENCE_MS, PromptMessage, PromptMessages, Prompts, Said};

@@ -137,8 +137,8 @@ pub static BUFFER: Kept<6> = Kept([
 
 /// What protocols share, and what is for traces.
 pub static WIRE: Kept<18> = Kept([
-    wire::length_of as Function,
-    wire::put_length as Function,
+    wire::length_of::<4> as Function,
+    wire::put_length::<4> as Function,
     wire::prefix_of_chars as Function,
     wire::put_line as Function,
     wire::decimal as Function,
@@ -147,7 +147,7 @@ pub static WIRE: Kept<18> = Kept([
     wire::Lines::next_or_last as Function,
     math::ServerBytes::dissect as Function,
     math::ClientBytes::dissect as Function,
-    echo::Messages::dissect as Function,
+    echo::Messages::<4>::dissect as Function,
     wire::LineMessages::dissect as Function,
     wire::PromptMessages::dissect as Function,
     file::ClientBytes::dissect as Function,

@@ -22,7 +22,7 @@ pub struct Message {
 
 /// An echo client's application: sends these messages, then finishes.
 #[derive(Clone, Debug, Default)]
-pub struct EchoClient {
+pub struct EchoClient<const HEADER: usize = 4> {
     messages: Vec<Message>,
     finish: bool,
     at: usize,
@@ -47,6 +47,13 @@ impl EchoClient {
         Self { messages, finish, ..Self::default() }
     }
 
+    /// The same with lengths of 2 bytes.
+    #[must_use]
+    pub fn short(self) -> EchoClient<2> {
+        let Self { messages, finish, at, split, paid, owes, replies } = self;
+        EchoClient { messages, finish, at, split, paid, owes, replies }
+    }
+
     /// The same, but every message is announced with `Begin` and its payload paid.
     #[must_use]
     pub fn splitting(mut self) -> Self {
@@ -61,12 +68,12 @@ impl EchoClient {
     }
 }
 
-impl Role for EchoClient {
-    type Machine = echo::Client;
+impl<const HEADER: usize> Role for EchoClient<HEADER> {
+    type Machine = echo::Client<HEADER>;
     type Event = Reply;
 
-    fn machine(&self) -> echo::Client {
-        echo::Client::new()
+    fn machine(&self) -> echo::Client<HEADER> {
+        echo::Client::with_header()
     }
 
     fn own(echo::client::Event::Reply(piece): echo::client::Event<'_>) -> Reply {
@@ -148,6 +155,27 @@ impl Role for EchoServer {
 
     fn machine(&self) -> echo::Server {
         echo::Server::new()
+    }
+
+    fn own(event: echo::server::Event) -> echo::server::Event {
+        event
+    }
+
+    fn probe() -> Option<echo::server::Command> {
+        Some(echo::server::Command::Finish)
+    }
+}
+
+/// The same with lengths of 2 bytes.
+#[derive(Clone, Debug, Default)]
+pub struct ShortEchoServer;
+
+impl Role for ShortEchoServer {
+    type Machine = echo::Server<2>;
+    type Event = echo::server::Event;
+
+    fn machine(&self) -> echo::Server<2> {
+        echo::Server::with_header()
     }
 
     fn own(event: echo::server::Event) -> echo::server::Event {

@@ -18,7 +18,7 @@ use socklab_core::machine::Machine;
 pub use add::{AddClient, AddServer, AddTold, add_agrees};
 pub use chat::{ChatSide, ChatTold, chat_agrees};
 pub use coin::{CoinClient, CoinServer, CoinTold, coin_agrees, coin_replies};
-pub use echo::{EchoClient, EchoServer, Message, Reply};
+pub use echo::{EchoClient, EchoServer, Message, Reply, ShortEchoServer};
 pub use file::{FileAsked, FileClient, FileGot, FileServer, file_agrees};
 pub use guess::{GuessClient, GuessServer, GuessTold, guess_agrees, guess_game};
 pub use hello::{HelloClient, HelloServer, hello_agrees};

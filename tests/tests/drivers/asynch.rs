@@ -38,7 +38,7 @@ async fn pipelining(reader: Reader, writer: Writer, payloads: &[String]) -> Vec<
         }
         match client.next().await.unwrap() {
             Next::Event(event) => {
-                let event = EchoClient::own(event);
+                let event = EchoClient::<4>::own(event);
                 keep(&mut role, &mut replies, event);
             }
             Next::Done => return replies.into_iter().map(|reply| reply.bytes).collect(),
