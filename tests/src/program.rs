@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -234,6 +234,7 @@ impl Program {
             name: self.name,
             started,
             deadline: self.deadline,
+            is_server: false,
         }
     }
 
@@ -262,7 +263,7 @@ impl Program {
     }
 }
 
-/// A running process. Dropped, it is killed.
+/// A running process. Dropped, it is killed; a server is then asked whether it had crashed.
 pub struct Process {
     child: Child,
     name: String,
@@ -271,16 +272,34 @@ pub struct Process {
     stderr: Capture,
     started: Instant,
     deadline: Duration,
+    is_server: bool,
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let ended = self.child.try_wait().ok().flatten();
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // A second panic would abort the test run.
+        if self.is_server && !thread::panicking() {
+            self.has_not_crashed(ended);
+        }
     }
 }
 
 impl Process {
+    /// A test that looks at a server's clients only is to fail too when the server does not survive them.
+    fn has_not_crashed(&self, ended: Option<ExitStatus>) {
+        // 101 is the code of a panic; there is none when a signal has ended it.
+        let crashed = ended.is_some_and(|status| status.code().is_none_or(|code| code == 101));
+        let (bytes, _) = self.stderr.wait(Instant::now() + DEADLINE, |_| false);
+        let said = String::from_utf8_lossy(&bytes);
+        let cry = ["panicked at", "Traceback (most recent call last)"]
+            .iter()
+            .any(|cry| said.contains(cry));
+        assert!(!crashed && !cry, "{}: the server crashed, {ended:?}: {said}", self.name);
+    }
+
     /// Its id.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -398,6 +417,8 @@ impl Process {
         let Some(status) = status else {
             panic!("{}: still runs after {:?}; stderr: {}", self.name, self.deadline, self.stderr())
         };
+        // Who waits for the end looks at it, too.
+        self.is_server = false;
         let took = self.started.elapsed();
         let (stdout, _) = self.stdout.wait(deadline, |_| false);
         let (stderr, _) = self.stderr.wait(deadline, |_| false);
@@ -514,7 +535,7 @@ impl Finished {
     }
 }
 
-/// A server that has said where it listens.
+/// A server that has said where it listens. The test fails if it crashes, even if nothing asks for its end.
 pub struct Server {
     /// The process.
     pub process: Process,
@@ -534,7 +555,8 @@ impl Server {
     ///
     /// When it does not.
     pub fn of(program: Program) -> Self {
-        let process = program.start();
+        let mut process = program.start();
+        process.is_server = true;
         let line = process.wait_for("listening on ");
         let addr = line.rsplit(' ').next().and_then(|addr| addr.parse().ok());
         Self { addr: addr.unwrap_or_else(|| panic!("no address: {line}")), process }
@@ -674,4 +696,23 @@ pub fn read_all(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("the peer's end");
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "the server crashed")]
+    fn a_server_that_panicked_fails_the_test_that_drops_it() {
+        let line = "echo listening on 127.0.0.1:1 >&2; echo thread panicked at x.rs >&2; exit 101";
+        let server = Server::of(Program::new("sh", &["-c", line]));
+        drop(server);
+    }
+
+    #[test]
+    fn a_server_that_serves_is_dropped_in_silence() {
+        let line = "echo listening on 127.0.0.1:1 >&2; exec sleep 60";
+        drop(Server::of(Program::new("sh", &["-c", line])));
+    }
 }

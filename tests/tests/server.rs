@@ -1,5 +1,9 @@
 //! Clients that behave badly, thousands of them; and meanwhile one that does not, which must not
 //! notice.
+//!
+//! `cargo test` runs these beside one another, on a machine that may be busy: then an honest client must be
+//! served at all. That it is served promptly is measured by the same tests in [`times`], which are ignored here:
+//! `.ci/run` runs them one at a time.
 
 #![cfg(target_os = "linux")]
 
@@ -12,27 +16,24 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
-use socklab_tests::program::{Program, Server, message, read, read_all, reset, until};
-
-/// Far more than a client needs who is served at once, on a machine that has other things to do.
-const PROMPT: Duration = Duration::from_secs(1);
+use socklab_tests::program::{DEADLINE, Program, Server, message, read, read_all, reset, until};
 
 /// Those tests that take most of the machine, or measure it, run one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// As many descriptors as this process may have; says how many connections of `wanted` that are.
-fn descriptors(wanted: usize) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let (Some(soft), Some(hard)) = (limit.current, limit.maximum) else { return wanted };
-    if soft < hard {
-        let all = Rlimit { current: Some(hard), maximum: Some(hard) };
-        setrlimit(Resource::Nofile, all).expect("up to the hard limit");
+/// Raises this process's limit of descriptors, so that it can have `connections` and some more.
+///
+/// Panics where the system does not allow as many: with fewer connections the test would show less than its
+/// name says.
+fn descriptors(connections: u64) {
+    let (limit, wanted) = (getrlimit(Resource::Nofile), connections + 500);
+    if limit.current.is_none_or(|soft| soft >= wanted) {
+        return;
     }
-    let most = usize::try_from(hard).unwrap_or(usize::MAX).saturating_sub(500);
-    if most < wanted {
-        println!("only {hard} descriptors: {most} connections instead of {wanted}");
-    }
-    most.min(wanted)
+    let hard = limit.maximum.unwrap_or(wanted);
+    assert!(hard >= wanted, "needs {wanted} descriptors, the hard limit is {hard}: see ulimit -Hn");
+    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit })
+        .expect("up to the hard limit");
 }
 
 /// A quiz from the first byte to the last. The secret.
@@ -47,16 +48,16 @@ fn solve(mut stream: TcpStream) -> [u8; 8] {
     }
 }
 
-/// Solves quizzes and gives the longest time one took.
+/// Solves quizzes, each within `limit`, and gives the longest time one took.
 #[track_caller]
-fn solves_promptly(server: &Server, times: u32) -> Duration {
+fn solves(server: &Server, times: u32, limit: Duration) -> Duration {
     let mut worst = Duration::ZERO;
     for _ in 0..times {
         let start = Instant::now();
         solve(server.connect());
         worst = worst.max(start.elapsed());
     }
-    assert!(worst < PROMPT, "an honest client took {worst:?}");
+    assert!(worst < limit, "an honest client took {worst:?}");
     worst
 }
 
@@ -69,10 +70,10 @@ fn ping(stream: &mut TcpStream) -> Duration {
 }
 
 #[track_caller]
-fn pings_promptly(server: &Server, times: u32) -> Duration {
+fn pings(server: &Server, times: u32, limit: Duration) -> Duration {
     let mut stream = server.connect();
     let worst = (0..times).map(|_| ping(&mut stream)).max().unwrap_or_default();
-    assert!(worst < PROMPT, "a ping took {worst:?}");
+    assert!(worst < limit, "a ping took {worst:?}");
     worst
 }
 
@@ -84,12 +85,12 @@ fn idle_cpu(server: &Server, time: Duration) -> Duration {
     server.process.cpu() - before
 }
 
-#[test]
-fn ten_thousand_idle_connections() {
+/// Clients that are served, and then idle; and honest ones beside them.
+fn idle_connections(count: u32, limit: Duration) {
     let _alone = ALONE.lock();
-    let count = descriptors(10_000);
+    descriptors(count.into());
     let server = Server::start("math", &["--timeout", "none"]);
-    solves_promptly(&server, 5);
+    solves(&server, 5, limit);
     let before = server.process.memory("VmRSS");
     let start = Instant::now();
     let mut idle: Vec<TcpStream> = (0..count).map(|_| server.connect()).collect();
@@ -98,8 +99,8 @@ fn ten_thousand_idle_connections() {
         assert_eq!(read::<9>(stream)[0], b'Q');
     }
     let took = start.elapsed();
-    let each = (server.process.memory("VmRSS").saturating_sub(before)) / count as u64;
-    let worst = solves_promptly(&server, 20);
+    let each = (server.process.memory("VmRSS").saturating_sub(before)) / u64::from(count);
+    let worst = solves(&server, 20, limit);
     let cpu = idle_cpu(&server, Duration::from_secs(1));
     println!(
         "{count} connections in {took:?}, {each} bytes each, a quiz among them {worst:?}, idle CPU {cpu:?} a second"
@@ -110,9 +111,14 @@ fn ten_thousand_idle_connections() {
     for (n, stream) in idle.into_iter().enumerate() {
         if n % 2 == 0 { reset(stream) } else { drop(stream) }
     }
-    solves_promptly(&server, 20);
+    solves(&server, 20, limit);
     server.process.signal("TERM");
     server.process.finish().success();
+}
+
+#[test]
+fn a_thousand_idle_connections() {
+    idle_connections(1000, DEADLINE);
 }
 
 /// A server that may have so many descriptors.
@@ -121,14 +127,13 @@ fn starved(protocol: &str, descriptors: u32, args: &[&str]) -> Program {
     Program::behind_shell(&line, &[&[protocol, "server", "0", "--timeout", "none"], args].concat())
 }
 
-#[test]
-fn out_of_descriptors_it_neither_spins_nor_ends_and_goes_on_when_clients_leave() {
+fn out_of_descriptors(limit: Duration) {
     let _alone = ALONE.lock();
     let mut server = Server::of(starved("echo", 64, &[]));
     let mut inside: Vec<TcpStream> = (0..100).map(|_| server.connect()).collect();
-    server.process.wait_for("cannot accept clients now");
+    server.process.wait_for("cannot accept ");
     // Those who are in are served, also now.
-    assert!(ping(&mut inside[0]) < PROMPT);
+    assert!(ping(&mut inside[0]) < limit);
     let cpu = idle_cpu(&server, Duration::from_secs(1));
     println!("CPU of a starved server: {cpu:?} a second");
     assert!(cpu < Duration::from_millis(150), "{cpu:?} of CPU a second");
@@ -139,15 +144,18 @@ fn out_of_descriptors_it_neither_spins_nor_ends_and_goes_on_when_clients_leave()
     waiting.write_all(&message(b"0123456789ping")).unwrap();
     waiting.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(waiting.read(&mut [0; 1]).is_err(), "was not starved");
-    waiting.set_read_timeout(Some(PROMPT)).unwrap();
-    let start = Instant::now();
+    waiting.set_read_timeout(Some(limit)).unwrap();
     inside.drain(..90);
     assert_eq!(read(&mut waiting), *b"\0\0\0\x04ping");
-    println!("served {:?} after others left", start.elapsed());
-    pings_promptly(&server, 20);
+    pings(&server, 20, limit);
     // It says that it happened, not once for every try.
     let log = server.process.stderr();
     assert!(log.matches("cannot accept").count() <= 2, "{log}");
+}
+
+#[test]
+fn out_of_descriptors_it_neither_spins_nor_ends_and_goes_on_when_clients_leave() {
+    out_of_descriptors(DEADLINE);
 }
 
 #[test]
@@ -156,8 +164,8 @@ fn out_of_descriptors_for_ever_and_nobody_reads_its_stderr() {
     let addr = listening(&mut stderr);
     // From here on nobody reads; connections come and go until the pipe is full, and then more.
     let connect = || {
-        let stream = TcpStream::connect_timeout(&addr, PROMPT).expect("connect");
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let stream = TcpStream::connect_timeout(&addr, DEADLINE).expect("connect");
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream
     };
     for _ in 0..30 {
@@ -191,8 +199,8 @@ fn a_server_whose_stderr_nobody_reads_goes_on() {
         // A line is some 50 bytes, a pipe holds 64 KiB.
         let start = Instant::now();
         for n in 0..3000 {
-            let stream = TcpStream::connect_timeout(&addr, PROMPT).expect("connect");
-            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            let stream = TcpStream::connect_timeout(&addr, DEADLINE).expect("connect");
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
             assert_eq!(solve(stream).len(), 8, "session {n} of {args:?}");
         }
         println!("{args:?}: 3000 sessions in {:?}", start.elapsed());
@@ -215,8 +223,8 @@ fn a_server_nobody_reads_anything_from_ends_when_its_events_have_no_reader() {
     let mut solved = 0;
     // Both pipes fill; then there is nobody left who could ever read the events.
     for _ in 0..1500 {
-        let stream = TcpStream::connect_timeout(&addr, PROMPT).expect("connect");
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let stream = TcpStream::connect_timeout(&addr, DEADLINE).expect("connect");
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
         solved += u32::from(solve(stream).len() == 8);
     }
     assert_eq!(solved, 1500);
@@ -230,16 +238,15 @@ fn a_server_whose_stderr_is_closed_goes_on() {
     let addr = listening(&mut stderr);
     drop(stderr);
     for _ in 0..50 {
-        let stream = TcpStream::connect_timeout(&addr, PROMPT).expect("connect");
-        stream.set_read_timeout(Some(PROMPT)).unwrap();
+        let stream = TcpStream::connect_timeout(&addr, DEADLINE).expect("connect");
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
         solve(stream);
     }
     process.signal("TERM");
     assert_eq!(process.finish().code, Some(0));
 }
 
-#[test]
-fn clients_of_every_bad_kind_at_once() {
+fn clients_of_every_bad_kind(limit: Duration) {
     let server = Server::start("math", &["--timeout", "none"]);
     let stop = AtomicBool::new(false);
     let silent: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
@@ -271,7 +278,7 @@ fn clients_of_every_bad_kind_at_once() {
                 reset(stream);
             }
         });
-        let worst = solves_promptly(&server, 200);
+        let worst = solves(&server, 200, limit);
         println!("the slowest of 200 quizzes beside them: {worst:?}");
         stop.store(true, Ordering::Relaxed);
     });
@@ -280,6 +287,11 @@ fn clients_of_every_bad_kind_at_once() {
         assert_eq!(read_all(stream).len(), 9);
     }
     drop(silent);
+}
+
+#[test]
+fn clients_of_every_bad_kind_at_once() {
+    clients_of_every_bad_kind(DEADLINE);
 }
 
 #[test]
@@ -305,11 +317,10 @@ fn a_half_closed_echo_client_gets_all_its_replies() {
     server.process.wait_for(&format!("{count} messages with "));
 }
 
-#[test]
-fn who_never_reads_costs_little_memory_and_nobodys_time() {
+fn who_never_reads(limit: Duration) {
     let _alone = ALONE.lock();
     let server = Server::start("echo", &["--timeout", "none"]);
-    pings_promptly(&server, 5);
+    pings(&server, 5, limit);
     let before = server.process.memory("VmHWM");
     let block = message(&[b'x'; 100_000]);
     let mut greedy: Vec<TcpStream> = (0..12).map(|_| server.connect()).collect();
@@ -327,7 +338,7 @@ fn who_never_reads_costs_little_memory_and_nobodys_time() {
             assert!(own < 200 << 20, "the server goes on reading");
         }
         sent += own;
-        assert!(pings_promptly(&server, 2) < PROMPT);
+        pings(&server, 2, limit);
     }
     let grown = server.process.memory("VmHWM") - before;
     let cpu = idle_cpu(&server, Duration::from_millis(500));
@@ -335,11 +346,15 @@ fn who_never_reads_costs_little_memory_and_nobodys_time() {
     assert!(grown < 12 * (256 << 10), "{grown} bytes for 12 clients");
     assert!(cpu < Duration::from_millis(100), "{cpu:?}");
     drop(greedy);
-    pings_promptly(&server, 20);
+    pings(&server, 20, limit);
 }
 
 #[test]
-fn a_storm_of_a_thousand_connects_is_served_at_once() {
+fn who_never_reads_costs_little_memory_and_nobodys_time() {
+    who_never_reads(DEADLINE);
+}
+
+fn a_storm(limit: Duration) {
     let _alone = ALONE.lock();
     descriptors(3000);
     let server = Server::start("math", &["--rounds", "2"]);
@@ -356,19 +371,24 @@ fn a_storm_of_a_thousand_connects_is_served_at_once() {
     let connecting = start.elapsed();
     for socket in storm {
         socket.set_nonblocking(false).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
         solve(socket.into());
     }
     let took = start.elapsed();
     println!("1,000 connects within {connecting:?}, all served after {took:?}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
-    solves_promptly(&server, 10);
+    assert!(took < 10 * limit, "{took:?}");
+    solves(&server, 10, limit);
     let log = server.process.wait_for_lines(1011);
     assert_eq!(log.matches("2/2 correct, secret sent").count(), 1010);
 }
 
 #[test]
-fn a_flood_does_not_delay_a_ping() {
+fn a_storm_of_a_thousand_connects_is_served() {
+    a_storm(DEADLINE);
+}
+
+/// Pings beside a flood, half of them within `half`, all but one in a hundred within `most`.
+fn pings_beside_a_flood(half: Duration, most: Duration) {
     let _alone = ALONE.lock();
     let server = Server::start("echo", &[]);
     let (stop, flooded) = (&AtomicBool::new(false), &AtomicU64::new(0));
@@ -392,23 +412,25 @@ fn a_flood_does_not_delay_a_ping() {
             }
         });
         let mut stream = server.connect();
-        until(Duration::from_secs(10), || {
-            (flooded.load(Ordering::Relaxed) > 10 << 20).then_some(())
-        })
-        .expect("there is no flood");
+        until(DEADLINE, || (flooded.load(Ordering::Relaxed) > 10 << 20).then_some(()))
+            .expect("there is no flood");
         let mut times: Vec<Duration> = (0..300).map(|_| ping(&mut stream)).collect();
         stop.store(true, Ordering::Relaxed);
         times.sort_unstable();
-        let [half, p99] = [times[150], times[297]];
+        let [median, p99] = [times[150], times[297]];
         let megabytes = flooded.load(Ordering::Relaxed) >> 20;
-        println!("ping beside a flood of {megabytes} MB: median {half:?}, p99 {p99:?}");
-        assert!(half < Duration::from_millis(50), "median {half:?}");
-        assert!(p99 < Duration::from_millis(400), "p99 {p99:?}");
+        println!("ping beside a flood of {megabytes} MB: median {median:?}, p99 {p99:?}");
+        assert!(median < half, "median {median:?}");
+        assert!(p99 < most, "p99 {p99:?}");
     });
 }
 
 #[test]
-fn a_flood_at_a_server_without_pauses_holds_up_nobody_and_no_stop() {
+fn a_flood_does_not_stop_a_ping() {
+    pings_beside_a_flood(DEADLINE, DEADLINE);
+}
+
+fn a_flood_without_pauses(limit: Duration) {
     let _alone = ALONE.lock();
     let server = Server::start("coin", &["--pace", "0"]);
     let flooded = &AtomicU64::new(0);
@@ -426,21 +448,24 @@ fn a_flood_at_a_server_without_pauses_holds_up_nobody_and_no_stop() {
                 flooded.fetch_add(n as u64, Ordering::Relaxed);
             }
         });
-        until(Duration::from_secs(10), || {
-            (flooded.load(Ordering::Relaxed) > 100_000).then_some(())
-        })
-        .expect("there is no flood");
+        until(DEADLINE, || (flooded.load(Ordering::Relaxed) > 100_000).then_some(()))
+            .expect("there is no flood");
         let start = Instant::now();
         let mut stream = server.connect();
         let prompt: [u8; 14] = read(&mut stream);
         let took = start.elapsed();
         let text = String::from_utf8_lossy(&prompt);
-        assert!(took < PROMPT, "{text} after {took:?}");
+        assert!(took < limit, "{text} after {took:?}");
         // One more makes it not wait for those who are there.
         server.process.signal("TERM");
         server.process.signal("TERM");
         server.process.finish().success();
     });
+}
+
+#[test]
+fn a_flood_at_a_server_without_pauses_holds_up_nobody_and_no_stop() {
+    a_flood_without_pauses(DEADLINE);
 }
 
 #[test]
@@ -472,7 +497,7 @@ fn three_hundred_megabytes_stream_through_little_memory() {
     let _alone = ALONE.lock();
     const LENGTH: u32 = 300_000_000;
     let server = Server::start("echo", &[]);
-    pings_promptly(&server, 5);
+    pings(&server, 5, DEADLINE);
     let mut stream = server.connect();
     let mut back = stream.try_clone().unwrap();
     let start = Instant::now();
@@ -510,8 +535,9 @@ fn the_idle_timeout_needs_nobody_else_to_wake_the_server() {
         let start = Instant::now();
         let mut stream = server.connect();
         assert_eq!(read_all(&mut stream).len(), bytes);
+        // Reading has a limit of its own; sooner than it should is what else could be wrong.
         let took = start.elapsed();
-        assert!((1400..4000).contains(&took.as_millis()), "closed after {took:?}");
+        assert!(took >= Duration::from_millis(1400), "closed after {took:?}");
     };
     thread::scope(|scope| {
         for (protocol, bytes) in [("math", 9), ("echo", 0)] {
@@ -527,7 +553,7 @@ fn the_idle_timeout_needs_nobody_else_to_wake_the_server() {
 
 #[test]
 fn the_idle_timeout_closes_the_idle_only() {
-    let server = Server::start("echo", &["--timeout", "1s"]);
+    let server = Server::start("echo", &["--timeout", "4s"]);
     let start = Instant::now();
     let (mut idle, mut busy, mut slow) = (server.connect(), server.connect(), server.connect());
     let mut half = server.connect();
@@ -539,15 +565,66 @@ fn the_idle_timeout_closes_the_idle_only() {
         assert_eq!(read_all(&mut half), b"");
         took
     });
-    // One byte of a message now and then is not idle.
+    // One byte of a message now and then is not idle. Pauses of a small part of the time-out: on a busy machine
+    // they last longer.
     for _ in 0..20 {
-        thread::sleep(Duration::from_millis(150));
+        thread::sleep(Duration::from_millis(250));
         slow.write_all(b"x").unwrap();
-        assert!(ping(&mut busy) < PROMPT);
+        ping(&mut busy);
     }
     let took = watcher.join().unwrap();
-    assert!((900..2900).contains(&took.as_millis()), "closed after {took:?}");
+    assert!(took >= Duration::from_millis(3900), "closed after {took:?}");
     // The end of the slow one: its reply so far has come.
     slow.write_all(&[b'x'; 80]).unwrap();
     assert_eq!(read::<94>(&mut slow)[..4], [0, 0, 0, 90]);
+}
+
+/// How long an honest client waits. On a busy machine it waits for the machine: `.ci/run` runs these one at a time.
+mod times {
+    use super::*;
+
+    /// Far more than a client needs that is served at once.
+    const PROMPT: Duration = Duration::from_secs(1);
+
+    #[test]
+    #[ignore = "needs 10,500 descriptors and measures times: .ci/run runs it alone"]
+    fn ten_thousand_idle_connections() {
+        idle_connections(10_000, PROMPT);
+    }
+
+    #[test]
+    #[ignore = "measures times: .ci/run runs it alone"]
+    fn a_server_out_of_descriptors_answers_its_clients_promptly() {
+        out_of_descriptors(PROMPT);
+    }
+
+    #[test]
+    #[ignore = "measures times: .ci/run runs it alone"]
+    fn clients_of_every_bad_kind_do_not_delay_a_quiz() {
+        clients_of_every_bad_kind(PROMPT);
+    }
+
+    #[test]
+    #[ignore = "measures times: .ci/run runs it alone"]
+    fn who_never_reads_does_not_delay_a_ping() {
+        who_never_reads(PROMPT);
+    }
+
+    #[test]
+    #[ignore = "measures times: .ci/run runs it alone"]
+    fn a_storm_of_a_thousand_connects_is_served_at_once() {
+        a_storm(PROMPT);
+    }
+
+    #[test]
+    #[ignore = "measures times: .ci/run runs it alone"]
+    fn a_flood_does_not_delay_a_ping() {
+        pings_beside_a_flood(Duration::from_millis(50), Duration::from_millis(400));
+    }
+
+    #[test]
+    #[ignore = "measures times: .ci/run runs it alone"]
+    fn a_flood_without_pauses_does_not_delay_a_prompt() {
+        a_flood_without_pauses(PROMPT);
+    }
 }
