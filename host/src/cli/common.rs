@@ -429,7 +429,7 @@ impl Common {
             Lines::new(writer, lost, stop).map_err(|e| Failure::System(e.to_string()))
         };
         // Before the address is printed: whoever reads it may send a signal at once.
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
+        let mut signals = crate::ui::signals::watch(&[SIGINT, SIGTERM])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
 
         let lost = |n| format!("({n} log lines dropped: the reader is too slow)");

@@ -310,7 +310,7 @@ enum Stage {
 
 impl Interrupts {
     fn watch() -> Result<Self, Failure> {
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
+        let mut signals = crate::ui::signals::watch(&[SIGINT, SIGTERM])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
         let this = Self { caught: Arc::default(), stage: Arc::new(Mutex::new(Stage::Nothing)) };
         let (caught, stage) = (Arc::clone(&this.caught), Arc::clone(&this.stage));

@@ -3,6 +3,7 @@
 mod keyboard;
 mod lines;
 mod output;
+pub(crate) mod signals;
 mod trace;
 
 pub(crate) use keyboard::{Keyboard, Typed};

@@ -22,12 +22,12 @@ use std::thread;
 
 use mio::Waker;
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
-use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use socklab_core::wire::{LINE_BYTES, LINE_MAX};
 
 use self::screen::Entered;
 pub(crate) use self::screen::above;
+use super::signals;
 
 /// So many lines are kept; then stdin is not read until one is taken.
 const KEPT: usize = 256;
@@ -107,12 +107,10 @@ impl Keyboard {
         };
         // From here on a failure gives the terminal back.
         let this = Self { shared, kind };
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
-        if kind == Kind::Edited {
-            for signal in [SIGCONT, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH] {
-                signals.add_signal(signal)?;
-            }
-        }
+        let mut signals = signals::watch(match kind {
+            Kind::Edited => &[SIGINT, SIGTERM, SIGCONT, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH],
+            Kind::Dumb | Kind::Pipe => &[SIGINT, SIGTERM],
+        })?;
         let shared = Arc::clone(&this.shared);
         thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {

@@ -1,0 +1,74 @@
+//! Signals that a parent ignores: `nohup`, and what a script runs in the background.
+
+#![cfg(target_os = "linux")]
+
+use std::io::Write as _;
+
+use socklab_tests::program::{DEADLINE, Played, Process, Program, Server, message, read, until};
+
+const INT: u32 = 2;
+const TERM: u32 = 15;
+
+/// A program whose parent ignores SIGINT, as a shell has it for background jobs of a script.
+fn in_background(args: &[&str]) -> Program {
+    Program::behind_shell("trap '' INT; exec \"$@\"", args)
+}
+
+/// Whether the signal is in this mask of the process's status: `SigIgn`, `SigCgt`.
+fn is_in(process: &Process, mask: &str, signal: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(mask)).unwrap();
+    let mask = u64::from_str_radix(line.trim_start_matches(':').trim(), 16).unwrap();
+    mask >> (signal - 1) & 1 == 1
+}
+
+/// SIGTERM is caught, and SIGINT still ignored.
+#[track_caller]
+fn heeds_the_parent(process: &Process) {
+    until(DEADLINE, || is_in(process, "SigCgt", TERM).then_some(())).expect("it catches SIGTERM");
+    assert!(is_in(process, "SigIgn", INT));
+    assert!(!is_in(process, "SigCgt", INT));
+}
+
+#[test]
+fn a_server_in_the_background_of_a_script_survives_ctrl_c() {
+    let mut server = Server::of(in_background(&["echo", "server", "0"]));
+    heeds_the_parent(&server.process);
+    server.process.signal("INT");
+    server.process.signal("INT");
+    let mut client = server.connect();
+    client.write_all(&message(b"0123456789x")).unwrap();
+    assert_eq!(read(&mut client), *b"\0\0\0\x01x");
+    drop(client);
+    assert!(server.process.is_running());
+    server.process.signal("TERM");
+    server.process.finish().success();
+}
+
+#[test]
+fn a_person_s_server_and_a_client_do_so_too() {
+    let server = Server::of(in_background(&["chat", "server", "0"]).with_stdin());
+    heeds_the_parent(&server.process);
+
+    let played = Played::new();
+    let port = played.addr.port().to_string();
+    let place = std::env::temp_dir().join(format!("socklab-signals-{}", std::process::id()));
+    let remote = format!("127.0.0.1:{port}:name");
+    let client = in_background(&["file", "client", &remote, place.to_str().unwrap()]).start();
+    let _stream = played.accept();
+    heeds_the_parent(&client);
+    client.signal("TERM");
+    assert!(!client.finish().stderr.is_empty());
+}
+
+#[test]
+fn who_is_not_told_to_ignore_a_signal_does_not() {
+    let server = Server::of(Program::socklab(&["echo", "server", "0"]));
+    if is_in(&server.process, "SigIgn", INT) {
+        // These tests run in the background of a script themselves.
+        return;
+    }
+    assert!(is_in(&server.process, "SigCgt", INT));
+    server.process.signal("INT");
+    server.process.finish().success();
+}
