@@ -248,7 +248,7 @@ where
     }
 
     pub(crate) fn cannot_send(&mut self, how: How) {
-        self.deaf = Some(how);
+        self.deaf.get_or_insert(how);
         self.output.clear();
     }
 
@@ -437,10 +437,15 @@ where
     /// What the peer has sent can still be read.
     ///
     /// `how` is what the transport said of it: [`Closed`](How::Closed) if the peer only reads no more.
-    /// Systems tell of a reset once, so behind a [`Reset`](How::Reset) an orderly
-    /// [end](Self::ended) is taken for one.
+    /// Systems tell of a reset once, so the first call counts, and behind a [`Reset`](How::Reset) an
+    /// orderly [end](Self::ended) is taken for one.
     pub fn cannot_send(&mut self, how: How) {
         self.stream.cannot_send(how);
+    }
+
+    /// Returns what [`cannot_send`](Self::cannot_send) was told, `None` while the peer takes bytes.
+    pub const fn write_closed(&self) -> Option<How> {
+        self.stream.deaf
     }
 }
 

@@ -4,7 +4,8 @@
 //! Invariant: no panic; every call returns, and says that it would block only when the transport did;
 //! whatever the transport says, what is sent and told is what the same session run by hand sends and
 //! tells, byte for byte and event for event; nothing is read with bytes unflushed, and nothing read or
-//! written after Done or Abort; a command refused by hand is refused, and no other.
+//! written after Done or Abort; a command refused by hand is refused, and no other; a transport that
+//! fails is told of, once, and the call can be repeated: payload is taken once.
 #![no_main]
 
 use std::cell::RefCell;
@@ -49,6 +50,7 @@ trait Way<R: Role> {
     fn flush(&mut self) -> Result<(), Fault<R>>;
     fn owed(&self) -> u64;
     fn silence(&self) -> Option<u16>;
+    fn write_closed(&self) -> Option<How>;
     fn timed_out(&mut self);
     fn give_up(&mut self);
 }
@@ -162,6 +164,19 @@ const KINDS: [ErrorKind; 16] = [
     ErrorKind::Unsupported,
 ];
 
+/// What it says of sending that a write or a flush failed like this.
+const fn unsent(kind: ErrorKind) -> Means {
+    match kind {
+        ErrorKind::Interrupted => Means::Again,
+        ErrorKind::TimedOut => Means::TimesOut,
+        ErrorKind::BrokenPipe | ErrorKind::NotConnected | ErrorKind::WriteZero => {
+            Means::Ends(How::Closed)
+        }
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Means::Ends(How::Reset),
+        _ => Means::Fails,
+    }
+}
+
 impl<R: Role> Wire<R> {
     fn write(&self, bytes: &[u8]) -> Poll<Result<usize, Failed>> {
         let hand = &mut *self.0.borrow_mut();
@@ -172,18 +187,7 @@ impl<R: Role> Wire<R> {
             Said::Blocks => return Poll::Pending,
             Said::Fails(kind) => {
                 let kind = KINDS[usize::from(kind)];
-                let means = match kind {
-                    ErrorKind::Interrupted => Means::Again,
-                    ErrorKind::TimedOut => Means::TimesOut,
-                    ErrorKind::BrokenPipe | ErrorKind::NotConnected | ErrorKind::WriteZero => {
-                        Means::Ends(How::Closed)
-                    }
-                    ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
-                        Means::Ends(How::Reset)
-                    }
-                    _ => Means::Fails,
-                };
-                (Err(Failed(kind)), means)
+                (Err(Failed(kind)), unsent(kind))
             }
         };
         hand.sending(means);
@@ -216,8 +220,9 @@ impl<R: Role> Wire<R> {
         Poll::Ready(result)
     }
 
-    /// `fails`: an error that is told.
-    fn flush(&self, fails: impl Fn(ErrorKind) -> bool) -> Poll<Result<(), Failed>> {
+    /// What says that the peer takes no more is as with a write. Any other failure is told, and the
+    /// flush is still to be done.
+    fn flush(&self) -> Poll<Result<(), Failed>> {
         let hand = &mut *self.0.borrow_mut();
         match hand.said(0) {
             Said::Blocks => {
@@ -226,8 +231,9 @@ impl<R: Role> Wire<R> {
             }
             Said::Fails(kind) => {
                 let kind = KINDS[usize::from(kind)];
-                hand.unflushed &= kind == ErrorKind::Interrupted;
-                hand.failed |= fails(kind);
+                let means = unsent(kind);
+                hand.sending(means);
+                hand.unflushed &= !matches!(means, Means::Ends(_) | Means::TimesOut);
                 return Poll::Ready(Err(Failed(kind)));
             }
             Said::Moved(_) | Said::Nothing => hand.unflushed = false,
@@ -263,8 +269,7 @@ impl<R: Role> embedded_io::Write for Wire<R> {
     }
 
     fn flush(&mut self) -> Result<(), Failed> {
-        let is_told = |kind| matches!(kind, ErrorKind::Other | ErrorKind::OutOfMemory);
-        self.at_once(Wire::flush(self, is_told))
+        self.at_once(Wire::flush(self))
     }
 }
 
@@ -280,7 +285,7 @@ impl<R: Role> embedded_io_async::Write for Wire<R> {
     }
 
     async fn flush(&mut self) -> Result<(), Failed> {
-        poll_fn(|_| Wire::flush(self, |_| false)).await
+        poll_fn(|_| Wire::flush(self)).await
     }
 }
 
@@ -301,7 +306,7 @@ impl<R: Role> Way<R> for blocking::Connection<Wire<R>, R::Machine, Bytes, Bytes>
     }
 
     fn pay(&mut self, payload: &[u8]) -> Result<usize, Fault<R>> {
-        self.pay(payload).map(|()| payload.len()).map_err(stop)
+        self.pay(payload).map_err(stop)
     }
 
     fn flush(&mut self) -> Result<(), Fault<R>> {
@@ -314,6 +319,10 @@ impl<R: Role> Way<R> for blocking::Connection<Wire<R>, R::Machine, Bytes, Bytes>
 
     fn silence(&self) -> Option<u16> {
         self.silence()
+    }
+
+    fn write_closed(&self) -> Option<How> {
+        self.write_closed()
     }
 
     fn timed_out(&mut self) {
@@ -380,6 +389,10 @@ impl<R: Role> Way<R> for Async<R> {
         self.connection.silence()
     }
 
+    fn write_closed(&self) -> Option<How> {
+        self.connection.write_closed()
+    }
+
     fn timed_out(&mut self) {
         self.connection.timed_out();
     }
@@ -423,6 +436,10 @@ impl<R: Role> Way<R> for Nal<R> {
 
     fn silence(&self) -> Option<u16> {
         self.connection.silence()
+    }
+
+    fn write_closed(&self) -> Option<How> {
+        self.connection.write_closed()
     }
 
     fn timed_out(&mut self) {
@@ -477,6 +494,7 @@ impl<R: Role, W: Way<R>> Caller<R, W> {
             }
             Ok(Next::Done) => {
                 assert!(!W::FLUSHES || !hand.unflushed, "not all is sent");
+                assert_eq!(self.way.write_closed(), hand.write_closed(), "it hides what is lost");
                 hand.over(Why::Done);
                 self.is_over = true;
             }
@@ -536,10 +554,10 @@ fn pay<R: Role>(way: &mut impl Way<R>, hand: &RefCell<Hand<R>>, payload: &[u8]) 
     hand.only_sends = false;
     let n = match said {
         Ok(n) => n,
-        // Some of it is on its way.
+        // It can be repeated.
         Err(Stop::Transport) => {
             assert!(std::mem::take(&mut hand.failed), "the transport has not failed");
-            usize::try_from(owed - way.owed()).expect("it is short")
+            0
         }
         Err(Stop::Blocks) => 0,
         Err(Stop::Refused(Refused::Invalid)) => {
@@ -549,6 +567,7 @@ fn pay<R: Role>(way: &mut impl Way<R>, hand: &RefCell<Hand<R>>, payload: &[u8]) 
         Err(Stop::Refused(_) | Stop::Protocol(_)) => panic!("payload that it is owed is refused"),
     };
     assert!(!hand.failed, "the transport failed, and nobody is told");
+    assert_eq!(owed - way.owed(), n as u64, "it says that it took {n}");
     hand.has_paid(n);
     n
 }

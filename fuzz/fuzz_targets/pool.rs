@@ -4,7 +4,7 @@
 //! to a call, each client's session is what the same one run by hand is, byte for byte and event for
 //! event; each is reported once, as it ended, and its slot is there for the next; pauses are kept, a
 //! silence is told and a client given up when their time has come and not before. A pool that says it
-//! would block has nothing to do.
+//! would block has nothing to do. A command for all reaches each client once, whoever reads late.
 #![no_main]
 
 use std::cell::RefCell;
@@ -14,7 +14,7 @@ use std::rc::Rc;
 use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack};
 use libfuzzer_sys::fuzz_target;
 use socklab_core::driver::nonblocking::{Ended, Outcome, Server};
-use socklab_core::machine::{How, Machine, Need, Then};
+use socklab_core::machine::{How, Machine, Need, Refused, Then};
 use socklab_core::session::Application;
 use socklab_fuzz::hostile::{Choices, Hand, Means, Said, Setting, Target, Why, buffers, server};
 use socklab_tests::role::{Command, Role};
@@ -47,6 +47,8 @@ struct Line<R: Role> {
     /// Nothing can be sent to it any more. What happens then does not show in the calls of the stack, so
     /// it is not compared: the stack says that the client has ended. `drivers` looks closer.
     is_deaf: bool,
+    /// It had no room for a command that all got.
+    misses: bool,
     /// What was done for it in this poll.
     acts: usize,
 }
@@ -163,7 +165,7 @@ fn error(kind: u8) -> NetError {
 }
 
 impl<R: Role> Line<R> {
-    fn said(&mut self, said: Said) -> (nb::Result<usize, NetError>, Option<How>) {
+    fn said(&mut self, said: Said, sends: bool) -> (nb::Result<usize, NetError>, Option<How>) {
         match said {
             Said::Moved(n) => (Ok(n), None),
             Said::Nothing => (Ok(0), Some(How::Closed)),
@@ -171,7 +173,8 @@ impl<R: Role> Line<R> {
             Said::Fails(kind) => {
                 let error = error(kind);
                 let is_closed = error.0 == TcpErrorKind::PipeClosed;
-                if !is_closed {
+                // That a client has closed is no fault, unless something was to be sent to it.
+                if sends || !is_closed {
                     self.fault = Some(error);
                 }
                 let how = if is_closed { How::Closed } else { How::Reset };
@@ -201,7 +204,7 @@ impl<R: Role> TcpClientStack for Stack<R> {
         }
         let said = line.hand.send(bytes);
         line.hand.is_bounded();
-        let (said, how) = line.said(said);
+        let (said, how) = line.said(said, true);
         line.is_deaf |= how.is_some() && said.is_err();
         said
     }
@@ -215,7 +218,7 @@ impl<R: Role> TcpClientStack for Stack<R> {
         }
         let said = line.hand.receive(room);
         line.hand.is_bounded();
-        let (said, how) = line.said(said);
+        let (said, how) = line.said(said, false);
         if let Some(how) = how {
             line.hand.reading(Means::Ends(how));
         }
@@ -266,6 +269,7 @@ impl<R: Role> TcpFullStack for Stack<R> {
             is_closed: false,
             is_reported: false,
             is_deaf: false,
+            misses: false,
             acts: 0,
         })));
         Ok((socket, (Ipv4Addr::LOCALHOST, u16::try_from(socket).expect("few")).into()))
@@ -378,24 +382,36 @@ fn pause<R: Role, const N: usize>(
         5 => u64::from(u32::MAX) - u64::from(choice >> 4),
         _ => wait.unwrap_or_default().into(),
     };
-    if choice & 15 == 6
-        && let Some(command) = R::probe()
-    {
-        stack.broadcasts = true;
-        for line in stack.lines.borrow().iter() {
-            line.borrow_mut().hand.only_sends = true;
-        }
-        pool.command(stack, command);
-        for line in stack.lines.borrow().iter() {
-            let mut line = line.borrow_mut();
-            line.hand.only_sends = false;
-            if !line.is_reported {
-                // Refused or not, as to the machine in the pool.
-                let _ = line.hand.command(command);
-            }
-        }
-        stack.broadcasts = false;
+    let Some(command) = R::probe() else { return };
+    let lines = stack.lines.borrow().clone();
+    let begins = choice & 15 == 6;
+    // Those who had no room for the last one get it before there is another.
+    let misses = lines.iter().any(|line| line.borrow().misses);
+    if !begins && !misses {
+        return;
     }
+    for line in &lines {
+        let line = &mut *line.borrow_mut();
+        line.misses |= !misses;
+        line.hand.only_sends = true;
+    }
+    stack.broadcasts = true;
+    let given =
+        if misses { pool.command_missed(stack, command) } else { pool.command(stack, command) };
+    stack.broadcasts = false;
+    for line in &lines {
+        let line = &mut *line.borrow_mut();
+        line.hand.only_sends = false;
+        if line.misses {
+            // Refused or not, as to the machine in the pool. Only one that takes nothing misses it.
+            line.misses = !line.is_reported
+                && line.hand.command(command) == Err(Refused::NoRoom)
+                && !line.is_deaf
+                && !line.hand.is_drained();
+        }
+    }
+    let misses = lines.iter().any(|line| line.borrow().misses);
+    assert_eq!(given == Err(nb::Error::WouldBlock), misses, "who has not got the command");
 }
 
 fn serve<R: Role, const N: usize>(role: &R, setting: &Rc<Setting>, bytes: &[u8]) {

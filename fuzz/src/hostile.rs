@@ -497,6 +497,11 @@ impl<R: Role> Hand<R> {
         if self.silence.take().is_some() { self.silent() } else { self.give_up() }
     }
 
+    /// How it showed that nothing more can be sent.
+    pub fn write_closed(&self) -> Option<How> {
+        self.session.write_closed()
+    }
+
     /// Whether nothing more comes.
     pub fn has_ended(&self) -> bool {
         self.session.has_ended()

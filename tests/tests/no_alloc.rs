@@ -485,7 +485,10 @@ fn paying_and_dissecting_do_not_allocate() {
         let mut client =
             blocking::Connection::new(wire, echo::Client::new(), [0; 8], [0; 8]).ok().unwrap();
         client.command(echo::client::Command::Begin(11)).unwrap();
-        client.pay(b"0123456789x").unwrap();
+        let mut rest = &b"0123456789x"[..];
+        while !rest.is_empty() {
+            rest = rest.get(client.pay(rest).unwrap()..).unwrap();
+        }
         client.command(echo::client::Command::Send(b"abcd")).unwrap();
         client.command(echo::client::Command::Finish).unwrap();
         while let Ok(Next::Event(event)) = client.next() {

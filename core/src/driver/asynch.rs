@@ -11,7 +11,7 @@ use core::task::Poll;
 
 use embedded_io_async::{Error as _, ErrorKind, Read, Write};
 
-use super::{Error, Next, silence, take, unsendable};
+use super::{Error, Next, silence, take, unsent};
 use crate::machine::{How, Machine, Need, Then};
 use crate::session::{Session, TooSmall};
 
@@ -95,7 +95,7 @@ where
             // A boundary is said once, and stays until all before it has been sent: `next` may be dropped.
             let then = if self.at_boundary { Ok(Then::Boundary) } else { self.session.advance() };
             self.at_boundary = matches!(then, Ok(Then::Boundary));
-            self.silence = silence(&then);
+            self.silence = None;
             match then {
                 Ok(Then::Event(())) => return Ok(Next::Event(())),
                 Ok(Then::Abort) => return Ok(Next::Abort),
@@ -124,7 +124,11 @@ where
                         }
                         Then::Done => return Ok(Next::Done),
                         _ if !self.session.can_read() => return Ok(Next::Abort),
-                        _ => self.read().await?,
+                        _ => {
+                            // Not before: a write that takes too long is no silence of the peer.
+                            self.silence = silence(&Ok::<_, ()>(then));
+                            self.read().await?;
+                        }
                     }
                 }
             }
@@ -153,7 +157,8 @@ where
     ///
     /// # Errors
     ///
-    /// The transport's. That the peer has closed or reset is none: what it sent can still be read.
+    /// The transport's; the call can be repeated. That the peer has closed or reset is none: what it
+    /// sent can still be read.
     pub async fn flush(&mut self) -> Result<R::Error, M, ()> {
         while !self.session.pending().is_empty() {
             self.write().await?;
@@ -161,9 +166,15 @@ where
         while self.unflushed {
             let flushed = self.writer.flush().await;
             // Noted only now: this future may be dropped while it waits.
-            self.flushed(flushed);
+            self.flushed(flushed)?;
         }
         Ok(())
+    }
+
+    /// Returns how it showed that the peer takes no more bytes, `None` while it does. What was queued
+    /// then, or came later, was dropped.
+    pub const fn write_closed(&self) -> Option<How> {
+        self.session.write_closed()
     }
 
     /// The caller gives up waiting; the machine says what was missing at the next call of
@@ -232,17 +243,22 @@ where
         match ready {
             Ready::Read(read) => self.was_read(read),
             Ready::Written(written) => self.written(written),
-            Ready::Flushed(flushed) => {
-                self.flushed(flushed);
-                Ok(())
-            }
+            Ready::Flushed(flushed) => self.flushed(flushed),
         }
     }
 
-    /// A writer that buffers and fails to flush shows it again at the next write or read; one that
-    /// was interrupted still has the bytes.
-    fn flushed(&mut self, flushed: core::result::Result<(), R::Error>) {
-        self.unflushed = flushed.is_err_and(|e| e.kind() == ErrorKind::Interrupted);
+    /// A flush that was interrupted, or that failed for a reason that says nothing of the peer, is to
+    /// be repeated: the writer may still have the bytes.
+    fn flushed(&mut self, flushed: core::result::Result<(), R::Error>) -> Result<R::Error, M, ()> {
+        if let Err(e) = flushed {
+            let interrupted = e.kind() == ErrorKind::Interrupted;
+            unsent(&mut self.session, e).map_err(Error::Transport)?;
+            if interrupted {
+                return Ok(());
+            }
+        }
+        self.unflushed = false;
+        Ok(())
     }
 
     fn was_read(&mut self, read: core::result::Result<usize, R::Error>) -> Result<R::Error, M, ()> {
@@ -272,11 +288,7 @@ where
                 self.session.sent(n);
                 self.unflushed = true;
             }
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => match unsendable(e.kind()) {
-                Some(how) => self.session.cannot_send(how),
-                None => return Err(Error::Transport(e)),
-            },
+            Err(e) => return unsent(&mut self.session, e).map_err(Error::Transport),
         }
         Ok(())
     }

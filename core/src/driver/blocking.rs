@@ -34,7 +34,7 @@
 
 use embedded_io::{Error as _, ErrorKind, Read, Write};
 
-use super::{Error, Next, silence, take, unsendable};
+use super::{Error, Next, silence, take, unsent};
 use crate::machine::{How, Machine, Need, Refused, Then};
 use crate::session::{Session, TooSmall};
 
@@ -111,7 +111,7 @@ where
             // the call be repeated.
             let then = if self.at_boundary { Ok(Then::Boundary) } else { self.session.advance() };
             self.at_boundary = matches!(then, Ok(Then::Boundary));
-            self.silence = silence(&then);
+            self.silence = None;
             match then {
                 Ok(Then::Event(())) => return Ok(Next::Event(())),
                 Ok(Then::Need(Need::Command)) => {
@@ -124,6 +124,8 @@ where
                     if !self.session.can_read() {
                         return Ok(Next::Abort);
                     }
+                    // Not before: a write that takes too long is no silence of the peer.
+                    self.silence = silence(&then);
                     self.read()?;
                 }
                 Ok(Then::Boundary) => {
@@ -162,53 +164,55 @@ where
         }
     }
 
-    /// Sends payload that the machine is [`owed`](Machine::owed).
+    /// Queues payload that the machine is [`owed`](Machine::owed), as much as there is room for; if
+    /// there is none, sends what takes the room first. Returns how many bytes were taken: call it again
+    /// with the rest. What is queued last is sent by [`next`](Self::next) or [`flush`](Self::flush).
     ///
     /// # Errors
     ///
-    /// [`Refused::Invalid`] when it is more than that; or the transport's.
-    pub fn pay(&mut self, payload: &[u8]) -> Result<T::Error, M, ()> {
+    /// [`Refused::Invalid`] when `payload` is longer than what is owed; or the transport's. After an
+    /// error nothing was taken, and the call can be repeated.
+    pub fn pay(&mut self, payload: &[u8]) -> Result<T::Error, M, usize> {
         if u64::try_from(payload.len()).map_or(true, |n| n > self.machine().owed()) {
             return Err(Error::Refused(Refused::Invalid));
         }
-        let mut rest = payload;
-        while !rest.is_empty() {
-            let n = self.session.pay(rest);
-            rest = rest.get(n..).unwrap_or_default();
-            self.flush()?;
+        let n = self.session.pay(payload);
+        if n > 0 || payload.is_empty() {
+            return Ok(n);
         }
-        Ok(())
+        self.flush()?;
+        Ok(self.session.pay(payload))
     }
 
     /// Sends what is queued.
     ///
     /// # Errors
     ///
-    /// The transport's. That the peer has closed or reset is none: what it sent can still be read.
+    /// The transport's; the call can be repeated. That the peer has closed or reset is none: what it
+    /// sent can still be read.
     pub fn flush(&mut self) -> Result<T::Error, M, ()> {
         while !self.session.pending().is_empty() {
             match self.transport.write(self.session.pending()) {
                 // Against the contract of embedded-io, but seen: nothing goes out any more.
                 Ok(0) => self.session.cannot_send(How::Closed),
                 Ok(n) => self.session.sent(n),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => match unsendable(e.kind()) {
-                    Some(how) => self.session.cannot_send(how),
-                    None => return Err(Error::Transport(e)),
-                },
+                Err(e) => unsent(&mut self.session, e).map_err(Error::Transport)?,
             }
         }
-        loop {
-            match self.transport.flush() {
-                Err(e) => match e.kind() {
-                    // Taken for done, it would leave the bytes in the transport for ever.
-                    ErrorKind::Interrupted => {}
-                    ErrorKind::Other | ErrorKind::OutOfMemory => return Err(Error::Transport(e)),
-                    _ => return Ok(()),
-                },
-                Ok(()) => return Ok(()),
+        while let Err(e) = self.transport.flush() {
+            let interrupted = e.kind() == ErrorKind::Interrupted;
+            unsent(&mut self.session, e).map_err(Error::Transport)?;
+            if !interrupted {
+                break;
             }
         }
+        Ok(())
+    }
+
+    /// Returns how it showed that the peer takes no more bytes, `None` while it does. What was queued
+    /// then, or came later, was dropped.
+    pub const fn write_closed(&self) -> Option<How> {
+        self.session.write_closed()
     }
 
     /// The machine also waits for so many milliseconds without a byte

@@ -29,9 +29,9 @@ pub mod nonblocking;
 use core::fmt;
 
 #[cfg(feature = "embedded-io")]
-use embedded_io::ErrorKind;
+use embedded_io::{Error as IoError, ErrorKind};
 #[cfg(all(feature = "embedded-io-async", not(feature = "embedded-io")))]
-use embedded_io_async::ErrorKind;
+use embedded_io_async::{Error as IoError, ErrorKind};
 
 use crate::machine::Refused;
 #[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
@@ -52,7 +52,8 @@ pub enum Next<E> {
     /// What was written has been sent, and what follows is to be a write of its own. Pause (or
     /// do not) and call `next` again.
     Boundary,
-    /// The session is over and everything sent: close the transport.
+    /// The session is over and everything sent: close the transport. If the peer takes no more bytes,
+    /// what was left has been dropped: see `write_closed`.
     Done,
     /// The session is over: reset the transport if it can be, or close it. Also what is made of a
     /// machine that breaks a law and waits for input after the end, or in full buffers.
@@ -84,15 +85,26 @@ where
     })
 }
 
-/// What a failure to write says of the peer; `None`: it is the transport's own.
+/// Notes the error of a write or a flush.
+///
+/// # Errors
+///
+/// The error itself, if it says nothing of the peer: it is the transport's own.
 #[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
-const fn unsendable(kind: ErrorKind) -> Option<How> {
-    match kind {
-        ErrorKind::BrokenPipe | ErrorKind::NotConnected | ErrorKind::WriteZero => Some(How::Closed),
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Some(How::Reset),
-        ErrorKind::TimedOut => Some(How::TimedOut),
-        _ => None,
-    }
+fn unsent<M, I, O, E: IoError>(session: &mut Session<M, I, O>, e: E) -> Result<(), E>
+where
+    M: Machine,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+{
+    session.cannot_send(match e.kind() {
+        ErrorKind::Interrupted => return Ok(()),
+        ErrorKind::BrokenPipe | ErrorKind::NotConnected | ErrorKind::WriteZero => How::Closed,
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => How::Reset,
+        ErrorKind::TimedOut => How::TimedOut,
+        _ => return Err(e),
+    });
+    Ok(())
 }
 
 /// The silence that a machine also waits for, in ms.

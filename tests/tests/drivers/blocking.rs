@@ -75,9 +75,12 @@ fn pays_no_more_than_is_owed() {
         blocking::Connection::new(stream, echo::Client::new(), [0; 4], [0; 4]).unwrap();
     connection.command(echo::client::Command::Begin(6)).unwrap();
     assert_eq!(connection.pay(b"1234567"), Err(Error::Refused(Refused::Invalid)));
-    connection.pay(b"123").unwrap();
-    connection.pay(b"456").unwrap();
+    let mut rest = &b"123456"[..];
+    while !rest.is_empty() {
+        rest = &rest[connection.pay(rest).unwrap()..];
+    }
     assert_eq!(connection.pay(b"7"), Err(Error::Refused(Refused::Invalid)));
+    connection.flush().unwrap();
     assert_eq!(connection.into_transport().sent, b"\0\0\0\x06123456");
 }
 

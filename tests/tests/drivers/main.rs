@@ -4,6 +4,7 @@
 mod asynch;
 mod blocking;
 mod everywhere;
+mod failures;
 mod nonblocking;
 mod session;
 mod ways;

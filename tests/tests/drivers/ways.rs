@@ -259,10 +259,7 @@ pub(crate) fn by_blocking<R: Role>(role: &R, stream: Stream, seed: u64) -> (Seen
     let connection = std::cell::RefCell::new(connection);
     let command =
         |command: <R::Machine as Machine>::Command<'_>| connection.borrow_mut().command(command);
-    let pay = |payload: &[u8]| {
-        connection.borrow_mut().pay(payload).unwrap();
-        payload.len()
-    };
+    let pay = |payload: &[u8]| connection.borrow_mut().pay(payload).unwrap();
     if !R::TAKES_TURNS {
         speak!(role, command, pay);
     }

@@ -146,12 +146,10 @@ impl<T, E: TcpError> Link<T, E> {
             // The peer takes nothing more. What it sent before may still be there to read, and
             // reading will tell how it ended.
             Err(nb::Error::Other(e)) => {
-                if e.kind() == TcpErrorKind::PipeClosed {
-                    stream.cannot_send(How::Closed);
-                } else {
-                    stream.cannot_send(How::Reset);
-                    self.fault = Some(e);
-                }
+                let closed = e.kind() == TcpErrorKind::PipeClosed;
+                stream.cannot_send(if closed { How::Closed } else { How::Reset });
+                // In either case: what was queued is lost, and `Done` may come all the same.
+                self.fault = Some(e);
             }
         }
         Ok(())

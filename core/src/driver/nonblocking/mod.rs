@@ -65,9 +65,16 @@ where
         self.link.socket
     }
 
-    /// What the transport said when it failed. The machine got to know it as [`How::Reset`].
+    /// What the transport said when it failed. The machine got to know it as [`How::Reset`]; or, of a
+    /// peer that takes no more bytes (`PipeClosed`), by what comes at the end of the stream.
     pub fn fault(&mut self) -> Option<S::Error> {
         self.link.fault.take()
+    }
+
+    /// Returns how it showed that the peer takes no more bytes, `None` while it does. What was queued
+    /// then, or came later, was dropped.
+    pub const fn write_closed(&self) -> Option<How> {
+        self.session.write_closed()
     }
 
     /// Whether bytes wait for the socket to take them: wait for that too, not only for input.

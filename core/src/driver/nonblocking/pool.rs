@@ -81,6 +81,8 @@ struct Client<S: TcpClientStack, M, A> {
     application: A,
     peer: SocketAddr,
     since: Since,
+    /// It had no room for a command that all got.
+    misses: bool,
 }
 
 impl<S: TcpClientStack, M, A, I, O, const N: usize> Server<S, M, A, I, O, N> {
@@ -113,7 +115,8 @@ pub struct Ended<'s, A, P, T> {
     pub application: &'s A,
     /// How it ended.
     pub outcome: Outcome<P>,
-    /// What the transport said if it failed. The machine got to know it as [`How::Reset`].
+    /// What the transport said if it failed. The machine got to know it as [`How::Reset`]. With
+    /// [`Outcome::Done`]: not all that was queued has been sent, or the connection was not closed.
     pub fault: Option<T>,
 }
 
@@ -172,16 +175,52 @@ where
         self.clock.timeout = timeout;
     }
 
-    /// Gives every session that takes it this command: an echo server's `Finish`, say.
-    pub fn command(&mut self, stack: &mut S, command: M::Command<'_>) {
-        for Slot { stream, client } in &mut self.slots {
-            let Some(Client { link, machine, .. }) = client else { continue };
-            // One that is over refuses it, and needs it no more.
-            while session::command(machine, stream, command) == Err(Refused::NoRoom)
-                && !stream.pending().is_empty()
-                && link.send_some(stack, stream).is_ok()
-            {}
+    /// Gives this command to every session that takes it now: an echo server's `Finish`, say. Sessions
+    /// that refuse it as not for now ([`Refused::NotNow`]) do without.
+    ///
+    /// # Errors
+    ///
+    /// [`nb::Error::WouldBlock`] when a client has no room for it, as its peer does not read: all others
+    /// have it. Call [`poll`](Self::poll), then [`command_missed`](Self::command_missed) with the same
+    /// command. [`nb::Error::Other`] when the protocol cannot express it, or it is longer than the
+    /// output buffer: a session that refused it so does without.
+    pub fn command(&mut self, stack: &mut S, command: M::Command<'_>) -> nb::Result<(), Refused> {
+        for client in self.slots.iter_mut().filter_map(|slot| slot.client.as_mut()) {
+            client.misses = true;
         }
+        self.command_missed(stack, command)
+    }
+
+    /// Gives this command to the sessions that had no room for the last one.
+    ///
+    /// # Errors
+    ///
+    /// As [`command`](Self::command).
+    pub fn command_missed(
+        &mut self,
+        stack: &mut S,
+        command: M::Command<'_>,
+    ) -> nb::Result<(), Refused> {
+        let mut given = Ok(());
+        for Slot { stream, client } in &mut self.slots {
+            let Some(Client { link, machine, misses, .. }) = client else { continue };
+            while *misses {
+                match session::command(machine, stream, command) {
+                    Err(Refused::NoRoom) if !stream.pending().is_empty() => {
+                        if link.send_some(stack, stream).is_err() {
+                            given = given.and(Err(nb::Error::WouldBlock));
+                            break;
+                        }
+                        continue;
+                    }
+                    // One that is over refuses it, and needs it no more.
+                    Ok(()) | Err(Refused::NotNow) => {}
+                    Err(e) => given = Err(nb::Error::Other(e)),
+                }
+                *misses = false;
+            }
+        }
+        given
     }
 
     /// Accepts at most one client, for which `open` makes machine and application, moves every session
@@ -211,7 +250,8 @@ where
                     let (machine, application) = open(peer);
                     let (link, since) = (Link::new(socket), Since { at: now, paused: false });
                     slot.stream.reset();
-                    slot.client = Some(Client { link, machine, application, peer, since });
+                    let misses = false;
+                    slot.client = Some(Client { link, machine, application, peer, since, misses });
                 }
                 Err(nb::Error::WouldBlock) => {}
                 Err(e) => accepted = Err(e),

@@ -1,0 +1,448 @@
+//! What a driver does when its transport fails to write or to flush, or takes nothing: no error is lost,
+//! and each call can be repeated.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use embedded_io::ErrorKind;
+use embedded_nal::TcpErrorKind;
+use socklab_core::chat::{self, Chat};
+use socklab_core::driver::nonblocking::Outcome;
+use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
+use socklab_core::machine::{How, Machine, Refused};
+use socklab_core::session::Application;
+use socklab_core::{coin, echo, guess, hello, math};
+use socklab_tests::oracle::question;
+use socklab_tests::role::MathClient;
+use socklab_tests::transport::{Failed, Net, NetError, Socket, block_on};
+
+use crate::ways::{Ended, bare, by_hand};
+
+/// What says nothing of the peer.
+const OWN: [ErrorKind; 6] = [
+    ErrorKind::Other,
+    ErrorKind::OutOfMemory,
+    ErrorKind::InvalidData,
+    ErrorKind::PermissionDenied,
+    ErrorKind::Unsupported,
+    ErrorKind::InvalidInput,
+];
+
+/// What says that the peer takes no more, and how.
+const PEERS: [(ErrorKind, How); 6] = [
+    (ErrorKind::ConnectionReset, How::Reset),
+    (ErrorKind::ConnectionAborted, How::Reset),
+    (ErrorKind::BrokenPipe, How::Closed),
+    (ErrorKind::NotConnected, How::Closed),
+    (ErrorKind::WriteZero, How::Closed),
+    (ErrorKind::TimedOut, How::TimedOut),
+];
+
+/// A buffering transport whose next writes and flushes fail like this.
+#[derive(Debug, Default)]
+struct State {
+    input: VecDeque<u8>,
+    writes: VecDeque<Option<ErrorKind>>,
+    flushes: VecDeque<ErrorKind>,
+    unflushed: Vec<u8>,
+    sent: Vec<u8>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Wire(Rc<RefCell<State>>);
+
+impl Wire {
+    fn new(input: &[u8]) -> Self {
+        let wire = Self::default();
+        wire.0.borrow_mut().input.extend(input);
+        wire
+    }
+
+    fn fails_to_flush(self, kinds: &[ErrorKind]) -> Self {
+        self.0.borrow_mut().flushes.extend(kinds);
+        self
+    }
+
+    fn fails_to_write(self, kinds: &[Option<ErrorKind>]) -> Self {
+        self.0.borrow_mut().writes.extend(kinds);
+        self
+    }
+
+    fn sent(&self) -> Vec<u8> {
+        self.0.borrow().sent.clone()
+    }
+}
+
+impl embedded_io::ErrorType for Wire {
+    type Error = Failed;
+}
+
+impl embedded_io::Read for Wire {
+    /// The orderly end behind the last byte.
+    fn read(&mut self, room: &mut [u8]) -> Result<usize, Failed> {
+        let input = &mut self.0.borrow_mut().input;
+        let n = room.len().min(input.len());
+        for (to, from) in room.iter_mut().zip(input.drain(..n)) {
+            *to = from;
+        }
+        Ok(n)
+    }
+}
+
+impl embedded_io::Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Failed> {
+        let mut state = self.0.borrow_mut();
+        match state.writes.pop_front().flatten() {
+            Some(kind) => Err(Failed(kind)),
+            None => {
+                state.unflushed.extend(bytes);
+                Ok(bytes.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Failed> {
+        let State { flushes, unflushed, sent, .. } = &mut *self.0.borrow_mut();
+        match flushes.pop_front() {
+            Some(kind) => Err(Failed(kind)),
+            None => {
+                sent.append(unflushed);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl embedded_io_async::Read for Wire {
+    async fn read(&mut self, room: &mut [u8]) -> Result<usize, Failed> {
+        embedded_io::Read::read(self, room)
+    }
+}
+
+impl embedded_io_async::Write for Wire {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, Failed> {
+        embedded_io::Write::write(self, bytes)
+    }
+
+    async fn flush(&mut self) -> Result<(), Failed> {
+        embedded_io::Write::flush(self)
+    }
+}
+
+type Told<M> = Result<Next<()>, Error<<M as Machine>::Error, Failed>>;
+
+/// Either driver over the same transport.
+enum Way<M> {
+    Blocking(blocking::Connection<Wire, M, Vec<u8>, Vec<u8>>),
+    Async(asynch::Connection<Wire, Wire, M, Vec<u8>, Vec<u8>>),
+}
+
+impl<M: Machine> Way<M> {
+    fn both(machine: &M, wire: impl Fn() -> Wire) -> [(Self, Wire); 2] {
+        let buffers = || [vec![0; M::MIN_INPUT], vec![0; M::MIN_OUTPUT]];
+        let [one, two] = [wire(), wire()];
+        let [input, output] = buffers();
+        let blocking = blocking::Connection::new(one.clone(), machine.clone(), input, output);
+        let [input, output] = buffers();
+        let asynch =
+            asynch::Connection::new(two.clone(), two.clone(), machine.clone(), input, output);
+        [(Self::Blocking(blocking.unwrap()), one), (Self::Async(asynch.unwrap()), two)]
+    }
+
+    fn next(&mut self) -> Told<M> {
+        match self {
+            Self::Blocking(connection) => connection.next().map(|next| bare(&next)),
+            Self::Async(connection) => {
+                block_on(async { connection.next().await.map(|next| bare(&next)) }).unwrap()
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Error<M::Error, Failed>> {
+        match self {
+            Self::Blocking(connection) => connection.flush(),
+            Self::Async(connection) => block_on(connection.flush()).unwrap(),
+        }
+    }
+
+    fn command(&mut self, command: M::Command<'_>) {
+        match self {
+            Self::Blocking(connection) => connection.command(command),
+            Self::Async(connection) => connection.command(command),
+        }
+        .unwrap();
+    }
+
+    fn pay(&mut self, payload: &[u8]) -> Result<usize, Error<M::Error, Failed>> {
+        match self {
+            Self::Blocking(connection) => connection.pay(payload),
+            Self::Async(connection) => Ok(connection.pay(payload)),
+        }
+    }
+
+    const fn write_closed(&self) -> Option<How> {
+        match self {
+            Self::Blocking(connection) => connection.write_closed(),
+            Self::Async(connection) => connection.write_closed(),
+        }
+    }
+
+    const fn silence(&self) -> Option<u16> {
+        match self {
+            Self::Blocking(connection) => connection.silence(),
+            Self::Async(connection) => connection.silence(),
+        }
+    }
+
+    fn timed_out(&mut self) {
+        match self {
+            Self::Blocking(connection) => connection.timed_out(),
+            Self::Async(connection) => connection.timed_out(),
+        }
+    }
+}
+
+fn transport<P, X>(kind: ErrorKind) -> Result<X, Error<P, Failed>> {
+    Err(Error::Transport(Failed(kind)))
+}
+
+#[test]
+fn a_flush_that_fails_is_told_and_can_be_repeated() {
+    for kind in OWN {
+        // Twice: a repeated one may fail again.
+        let fails = || Wire::new(&question(40, 2)).fails_to_flush(&[kind, kind]);
+        // At the end, ...
+        for (mut way, wire) in Way::both(&hello::Server::new(), fails) {
+            assert_eq!(way.next(), transport(kind));
+            assert_eq!((way.next(), wire.sent()), (transport(kind), vec![]));
+            assert_eq!(
+                (way.next(), wire.sent()),
+                (Ok(Next::Done), b"Hello from server\n".to_vec())
+            );
+        }
+        // before a boundary, ...
+        for (mut way, wire) in Way::both(&guess::Server::new(42), fails) {
+            assert_eq!((way.next(), way.next()), (transport(kind), transport(kind)));
+            assert_eq!((way.next(), wire.sent()), (Ok(Next::Boundary), b"GUESS\n".to_vec()));
+        }
+        // before a read, ...
+        for (mut way, wire) in Way::both(&math::Client::new(), || Wire::new(&question(40, 2))) {
+            assert_eq!(way.next(), Ok(Next::Event(())));
+            let _ = wire.clone().fails_to_flush(&[kind, kind]);
+            assert_eq!((way.next(), way.next()), (transport(kind), transport(kind)));
+            assert!(matches!(way.next(), Err(Error::Protocol(_))), "it reads, and finds the end");
+            assert_eq!(wire.sent(), 42_u32.to_be_bytes());
+        }
+        // while both may speak, ...
+        for (mut way, wire) in Way::both(&Chat::duplex(), || Wire::new(b"hi\nbye\n")) {
+            way.command(chat::Command::Say(b"ho"));
+            let _ = wire.clone().fails_to_flush(&[kind]);
+            let told = [way.next(), way.next(), way.next(), way.next()];
+            assert_eq!(told.iter().filter(|told| **told == transport(kind)).count(), 1, "{told:?}");
+            assert_eq!(wire.sent(), b"ho\n");
+        }
+        // and by itself.
+        for (mut way, wire) in Way::both(&Chat::duplex(), fails) {
+            way.command(chat::Command::Say(b"ho"));
+            assert_eq!((way.flush(), way.flush()), (transport(kind), transport(kind)));
+            assert_eq!((way.flush(), wire.sent()), (Ok(()), b"ho\n".to_vec()));
+        }
+    }
+}
+
+#[test]
+fn a_flush_that_is_interrupted_goes_on() {
+    let fails = || Wire::default().fails_to_flush(&[ErrorKind::Interrupted; 3]);
+    for (mut way, wire) in Way::both(&hello::Server::new(), fails) {
+        assert_eq!((way.next(), wire.sent()), (Ok(Next::Done), b"Hello from server\n".to_vec()));
+    }
+}
+
+/// A system tells of a reset once: the flush has had it, and the read finds an orderly end.
+#[test]
+fn a_reset_that_a_flush_was_told_of_is_no_orderly_end() {
+    for (kind, how) in PEERS {
+        for (mut way, wire) in Way::both(&math::Client::new(), || Wire::new(&question(1, 2))) {
+            assert_eq!(way.next(), Ok(Next::Event(())));
+            let _ = wire.clone().fails_to_flush(&[kind]);
+            let Err(Error::Protocol(e)) = way.next() else { panic!("it goes on after {kind:?}") };
+            let expected = by_hand(&MathClient, &question(1, 2), how).ended;
+            assert_eq!(Ended::Protocol(format!("{e:?}")), expected, "{kind:?}");
+            assert_eq!(way.write_closed(), Some(how));
+        }
+    }
+}
+
+#[test]
+fn what_is_told_first_of_a_peer_that_takes_no_more_counts() {
+    for (mut way, wire) in Way::both(&math::Client::new(), || Wire::new(&question(1, 2))) {
+        assert_eq!(way.next(), Ok(Next::Event(())));
+        let _ = wire
+            .fails_to_write(&[Some(ErrorKind::ConnectionReset)])
+            .fails_to_flush(&[ErrorKind::NotConnected, ErrorKind::BrokenPipe]);
+        let Err(Error::Protocol(e)) = way.next() else { panic!("it goes on") };
+        let expected = by_hand(&MathClient, &question(1, 2), How::Reset).ended;
+        assert_eq!(Ended::Protocol(format!("{e:?}")), expected);
+    }
+}
+
+#[test]
+fn the_end_does_not_hide_that_the_last_bytes_were_lost() {
+    for (kind, how) in PEERS {
+        let fails = || Wire::default().fails_to_write(&[Some(kind)]);
+        for (mut way, _) in Way::both(&hello::Server::new(), fails) {
+            assert_eq!(way.write_closed(), None);
+            assert_eq!((way.next(), way.write_closed()), (Ok(Next::Done), Some(how)), "{kind:?}");
+        }
+        let fails = || Wire::default().fails_to_flush(&[kind]);
+        for (mut way, _) in Way::both(&hello::Server::new(), fails) {
+            assert_eq!((way.next(), way.write_closed()), (Ok(Next::Done), Some(how)), "{kind:?}");
+        }
+    }
+    for (kind, how) in [(TcpErrorKind::PipeClosed, How::Closed), (TcpErrorKind::Other, How::Reset)]
+    {
+        let mut net = Net::new(1);
+        net.storm = 0;
+        let (ours, _theirs) = net.line();
+        net.break_sending(&ours, kind);
+        let (machine, buffers) = (hello::Server::new(), ([0; 1025], [0; 18]));
+        let mut connection =
+            nonblocking::Connection::<Net, _, _, _>::new(ours, machine, buffers.0, buffers.1)
+                .unwrap();
+        assert_eq!(connection.advance(&mut net), Ok(Next::Done));
+        assert_eq!(connection.write_closed(), Some(how));
+        assert_eq!(connection.fault(), Some(NetError(kind)));
+
+        let client = net.dial();
+        let Socket::End(line, _) = client else { panic!("it has no line") };
+        net.break_sending(&Socket::End(line, 1), kind);
+        let mut server =
+            nonblocking::Server::<Net, _, _, _, _, 1>::new(Socket::Idle, [buffers]).unwrap();
+        let mut told = None;
+        let open = |_| (hello::Server::new(), Quiet);
+        assert_eq!(server.poll(&mut net, 0, open, |e| told = Some((e.outcome, e.fault))), Ok(()));
+        assert_eq!(told, Some((Outcome::Done, Some(NetError(kind)))));
+    }
+}
+
+struct Quiet;
+
+impl Application<hello::Server> for Quiet {
+    fn event(&mut self, _: hello::server::Event<'_>) {}
+}
+
+#[test]
+fn a_pay_that_failed_has_taken_nothing_and_can_be_repeated() {
+    let payload: Vec<u8> = (0..100).collect();
+    for pattern in 0..64_u32 {
+        let fails = || {
+            let fail = |n: u32| (pattern >> (n % 6) & 1 == 1).then_some(ErrorKind::Other);
+            Wire::default().fails_to_write(&(0..18).map(fail).collect::<Vec<_>>())
+        };
+        for (mut way, wire) in Way::both(&echo::Client::new(), fails) {
+            way.command(echo::client::Command::Begin(100));
+            let (mut rest, mut calls) = (&payload[..], 0);
+            while !rest.is_empty() {
+                calls += 1;
+                assert!(calls < 1000, "{pattern:b}: {} bytes left", rest.len());
+                match way.pay(rest) {
+                    // As the async driver says it.
+                    Ok(0) => assert!(matches!(way.flush(), Ok(()) | Err(Error::Transport(_)))),
+                    Ok(n) => rest = &rest[n..],
+                    Err(e) => assert_eq!(e, Error::Transport(Failed(ErrorKind::Other))),
+                }
+            }
+            while way.flush().is_err() {}
+            assert_eq!(wire.sent(), [&100_u32.to_be_bytes()[..], &payload].concat(), "{pattern:b}");
+        }
+    }
+}
+
+#[test]
+fn a_write_that_takes_too_long_is_no_silence_of_the_peer() {
+    let [prompt, again] = [&b"Head or tail (H/T) : "[..], &b"again : "[..]];
+    for fails_to_flush in [false, true] {
+        let wire = || Wire::new(prompt);
+        for (mut way, wire) in Way::both(&coin::Client::new(), wire) {
+            assert_eq!((way.next(), way.next()), (Ok(Next::Event(())), Ok(Next::Command)));
+            way.command(coin::client::Command::Answer(b"H"));
+            // Sockets of std say `WouldBlock`, which has no name here.
+            let _ = if fails_to_flush {
+                wire.clone().fails_to_flush(&[ErrorKind::Other])
+            } else {
+                wire.clone().fails_to_write(&[Some(ErrorKind::Other)])
+            };
+            wire.0.borrow_mut().input.extend(again);
+            assert_eq!((way.next(), way.silence()), (transport(ErrorKind::Other), None));
+            way.timed_out();
+            let Err(Error::Protocol(e)) = way.next() else { panic!("it takes it for a silence") };
+            assert!(format!("{e:?}").contains("TimedOut"), "{e:?}");
+        }
+    }
+}
+
+/// Says nothing by itself.
+struct Listener;
+
+impl Application<Chat> for Listener {
+    fn event(&mut self, _: chat::Event<'_>) {}
+}
+
+#[test]
+fn a_command_for_all_reaches_also_those_who_read_late_and_no_one_twice() {
+    for seed in 0..30 {
+        let mut net = Net::new(seed);
+        net.storm = (seed as usize * 7) % 80;
+        (net.holds, net.most) = (300, 100);
+        let clients = [net.dial(), net.dial(), net.dial()];
+        let buffers = [(vec![0; 1025], vec![0; 1025]), (vec![0; 1025], vec![0; 1025])];
+        let mut server =
+            nonblocking::Server::<Net, _, _, _, _, 2>::new(Socket::Idle, buffers).unwrap();
+        let mut got = [vec![], vec![]];
+        let poll = |server: &mut nonblocking::Server<_, _, _, _, _, 2>, net: &mut Net| {
+            let open = |_| (Chat::duplex(), Listener);
+            let polled = server.poll(net, 0, open, |over| panic!("{:?}", over.outcome));
+            assert!(matches!(polled, Ok(()) | Err(nb::Error::WouldBlock)), "{polled:?}");
+        };
+        while server.clients() < 2 {
+            poll(&mut server, &mut net);
+        }
+        let lines: Vec<Vec<u8>> =
+            (0..20_u8).map(|n| vec![b'a' + n; 100 + usize::from(n)]).collect();
+        let mut missed = 0;
+        for line in &lines {
+            let mut given = server.command(&mut net, chat::Command::Say(line));
+            let mut rounds = 0;
+            while given == Err(nb::Error::WouldBlock) {
+                (missed, rounds) = (missed + 1, rounds + 1);
+                assert!(rounds < 10_000, "seed {seed}: it is never taken");
+                poll(&mut server, &mut net);
+                // The first reads at once, the second late.
+                got[0].extend(net.take(&clients[0]));
+                if rounds > 20 {
+                    got[1].extend(net.take(&clients[1]));
+                }
+                given = server.command_missed(&mut net, chat::Command::Say(line));
+            }
+            assert_eq!(given, Ok(()), "seed {seed}");
+        }
+        // None has missed it.
+        assert_eq!(server.command_missed(&mut net, chat::Command::Say(b"never")), Ok(()));
+        assert!(missed > 0, "seed {seed}: it is never full");
+        let expected: Vec<u8> = lines.iter().flat_map(|line| [line, &b"\n"[..]].concat()).collect();
+        for _ in 0..1000 {
+            poll(&mut server, &mut net);
+            for (got, client) in got.iter_mut().zip(&clients) {
+                got.extend(net.take(client));
+            }
+        }
+        for got in got {
+            assert_eq!(got.escape_ascii().to_string(), expected.escape_ascii().to_string());
+        }
+        // What can never be said is told.
+        let long = [b'x'; 1025];
+        let refused = Err(nb::Error::Other(Refused::Invalid));
+        assert_eq!(server.command(&mut net, chat::Command::Say(&long)), refused);
+    }
+}
