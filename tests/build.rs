@@ -1,15 +1,25 @@
-//! Looks for Python, so that the tests with Python peers show as ignored, with the reason, on a
-//! machine that has none. `.ci/run` refuses that.
+//! Looks for what some tests need, so that they show as ignored, with the reason, on a machine that
+//! has it not: Python, the superuser's rights, the right to mount. `.ci/run` refuses the first.
 
 use std::process::{Command, Stdio};
 
+fn works(program: &str, args: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
 fn main() {
-    println!("cargo::rustc-check-cfg=cfg(python3)");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=PATH");
-    let mut python = Command::new("python3");
-    let version = python.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if version.is_ok_and(|status| status.success()) {
-        println!("cargo::rustc-cfg=python3");
+    for (name, is_there) in [
+        ("python3", works("python3", &["--version"])),
+        ("superuser", works("sh", &["-c", "test \"$(id -u)\" = 0"])),
+        ("unshare", works("unshare", &["-rm", "mount", "--bind", "/dev/null", "/dev/null"])),
+    ] {
+        println!("cargo::rustc-check-cfg=cfg({name})");
+        if is_there {
+            println!("cargo::rustc-cfg={name}");
+        }
     }
 }

@@ -29,7 +29,8 @@ fn a_file_comes_over_whole_in_either_form() {
     for length in [0, 1, 1023, 1024, 1025, 300_000, 3_000_001] {
         let file = noise(length);
         root.write("data", &file);
-        for options in [&["--quiet"][..], &["--quiet", "--plain"], &["--quiet", "--resume"]] {
+        let plain = ["--quiet", "--plain", "--allow-empty"];
+        for options in [&["--quiet"][..], &plain, &["--quiet", "--resume"]] {
             let done = fetch(server.addr, b"data", &here.path("copy"), options).run();
             assert_eq!((done.success(), done.stderr.as_str()), (&b""[..], ""), "{length}");
             assert!(here.read("copy") == file, "{length} bytes {options:?}");

@@ -170,15 +170,16 @@ fn a_fetch_that_is_not_even_asked_for_keeps_what_had_come_before() {
 
     let here = Folder::new();
     here.write(".copy.part", "four score");
-    let local = Local::open(&here.path("copy"), true).unwrap();
+    let mut local = Local::open(&here.path("copy"), true).unwrap();
     let played = Played::new();
     let client = Client::connect(played.addr).unwrap();
     // In the plain form nobody can go on.
-    let plain = Options { plain: true };
-    let failed = client.fetch(b"data", local, plain, |_| ControlFlow::Continue(()));
+    let plain = Options { plain: true, ..Options::default() };
+    let failed = client.fetch(b"data", &mut local, plain, |_| ControlFlow::Continue(()));
     let Err(Error { cause: Failure::Net(socklab::net::Error::Refused(_)), kept }) = failed else {
         panic!("{failed:?}");
     };
+    drop(local);
     assert_eq!(kept, Some((here.path(".copy.part"), 10)));
     assert_eq!(
         (here.list(), here.read(".copy.part")),

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,6 +48,9 @@ pub(super) struct ClientArgs {
     /// Use the original course protocol (no size, no checksum)
     #[arg(long)]
     plain: bool,
+    /// With --plain, accept a connection that closes without a byte as an empty file
+    #[arg(long, requires = "plain")]
+    allow_empty: bool,
     /// Continue an interrupted transfer
     #[arg(long, conflicts_with = "plain")]
     resume: bool,
@@ -126,11 +130,6 @@ impl Run for ClientArgs {
             None => self.remote.base()?,
         };
         let stdout = local.as_os_str() == "-";
-        if stdout && common.output(false).is_json() {
-            return Err(Failure::Usage(
-                "--json writes to standard output, and so would LOCAL -: give a file".into(),
-            ));
-        }
         // What no line can say is told before anything is made or asked for.
         let form = if self.plain { Form::Plain } else { Form::Checked { offset: 0 } };
         let request = Request { name: self.remote.name.as_bytes(), form };
@@ -148,6 +147,7 @@ impl Run for ClientArgs {
         } else {
             Local::open(&local, self.resume).map_err(|e| Failure::System(e.to_string()))?
         };
+        self.check(&place, common)?;
         signals.hold(place);
         let fetch = |target: &Target| self.fetch(target, &local, &signals, common);
         match &self.remote.target {
@@ -165,6 +165,32 @@ fn serve(root: &Path) -> Result<Service, Failure> {
 }
 
 impl ClientArgs {
+    /// Whether this is a place for it, before anything is asked for.
+    fn check(&self, place: &Local, common: &Common) -> Result<(), Failure> {
+        let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+        let is_stdout = stdout.and_then(|file| file.metadata()).is_ok_and(|found| {
+            // There is one /dev/null, and all may write to it.
+            (!found.file_type().is_char_device() || io::stdout().is_terminal())
+                && place.is_file(&found)
+        });
+        if is_stdout && common.output(false).is_json() {
+            return Err(Failure::Usage(
+                "--json writes to standard output, and so would LOCAL: give another file".into(),
+            ));
+        }
+        // The built-in server serves this folder.
+        if self.remote.target.is_none()
+            && std::fs::metadata(&self.remote.name).is_ok_and(|found| place.is_file(&found))
+        {
+            return Err(Failure::Usage(
+                "LOCAL is the file itself: give another name for the copy, or the address of the \
+                 server to fetch it from"
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
     fn fetch(
         &self,
         target: &Target,
@@ -177,7 +203,7 @@ impl ClientArgs {
         let trace = || Box::new(FileTrace::client(Place::Stderr)) as Box<dyn Observer>;
         let client = net::Client::dial(target, Machine::new(), BUFFER, common.timeout())?
             .observed(common.traces().then(trace));
-        let Some(place) = signals.release(client.waker()) else {
+        let Some(mut place) = signals.release(client.waker()) else {
             return Err(Failure::Peer("interrupted".into()));
         };
         connected(&mut output, client.peer())?;
@@ -195,7 +221,10 @@ impl ClientArgs {
             }
             if signals.caught() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let fetched = client.fetch(name, place, Options { plain: self.plain }, progress);
+        let options = Options { plain: self.plain, allow_empty: self.allow_empty };
+        let fetched = client.fetch(name, &mut place, options, progress);
+        // What is of no use is removed before anything is said of it.
+        drop(place);
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
@@ -258,6 +287,7 @@ impl ClientArgs {
             {
                 "; if it is a server of the plain form, try --plain"
             }
+            file::Failure::Empty => "; --allow-empty accepts it",
             _ => "",
         };
         let more = |text: String| format!("{text}{hint}{kept}");
@@ -286,8 +316,6 @@ fn summary(local: &Path, fetched: &Fetched, seconds: f64) -> String {
     text += &format!(", {seconds:.1} s, {rate:.1} MB/s");
     text + &match crc {
         Some(crc) => format!(", CRC-32 {crc:08x} verified"),
-        // All that some servers of the plain form say of a file they do not have.
-        None if size == 0 => ", which may mean that the server has no such file".to_owned(),
         None => ", not verified: the plain protocol has no checksum".to_owned(),
     }
 }

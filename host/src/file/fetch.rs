@@ -26,11 +26,14 @@ pub struct Client {
 }
 
 /// What to fetch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// In the document's form, which has neither size nor checksum nor a reason when the server
     /// says no.
     pub plain: bool,
+    /// In the plain form, takes a connection that closes without a byte for an empty file. Many a
+    /// server has no other way to say that there is no such file.
+    pub allow_empty: bool,
 }
 
 /// How far it is.
@@ -80,6 +83,8 @@ pub enum Failure {
         /// So many bytes of it had been there before.
         resumed: u64,
     },
+    /// The server closed without a byte, in the plain form: an empty file, or none.
+    Empty,
     /// The caller stopped it.
     Interrupted,
 }
@@ -101,6 +106,9 @@ impl fmt::Display for Failure {
                 })?;
                 f.write_str("; all of it was discarded, fetch it again")
             }
+            Self::Empty => f.write_str(
+                "the server closed the connection without a byte: no such file, or an empty one",
+            ),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }
@@ -172,7 +180,7 @@ impl Client {
     pub fn fetch(
         mut self,
         name: &[u8],
-        mut local: Local,
+        local: &mut Local,
         options: Options,
         progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Fetched, Error> {
@@ -181,7 +189,7 @@ impl Client {
             let cause = net::Error::Refused(Refused::Invalid).into();
             return Err(Error { cause, kept: local.kept().map(|path| (path, local.length())) });
         }
-        self.transfer(name, &mut local, options, progress).map_err(|cause| {
+        self.transfer(name, local, options, progress).map_err(|cause| {
             if options.plain || matches!(cause, Failure::Checksum { .. }) {
                 local.discard();
             }
@@ -239,6 +247,9 @@ impl Client {
                             }
                             local.complete()?;
                             return Ok(Fetched { size: local.length(), resumed, crc: Some(here) });
+                        }
+                        Event::Closed if local.length() == 0 && !options.allow_empty => {
+                            return Err(Failure::Empty);
                         }
                         Event::Closed => {
                             local.complete()?;

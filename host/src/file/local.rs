@@ -1,12 +1,14 @@
 //! Where a fetched file goes: never half a file under its own name.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags};
+
+use super::descriptor;
 
 /// Why the place for a file cannot be used.
 #[derive(Debug)]
@@ -37,7 +39,10 @@ impl std::error::Error for LocalError {
 /// It is written to a temporary file in the same folder, `.NAME.part`, which takes the name when it
 /// is complete: until then whatever was there stays. Both have the mode of the file that was there,
 /// and from the first byte on nobody may read what they could not read there; a new one has the mode
-/// of new files. What is not a regular file (a device, a pipe) is written as the bytes come.
+/// of new files. What is not a regular file (a device, a pipe), and every name of an open descriptor
+/// (`/dev/stdout`, `/proc/self/fd/3`), is written as the bytes come and never replaced.
+///
+/// A temporary file that belongs to another user, or has another name too, is never used.
 #[derive(Debug)]
 pub struct Local {
     file: File,
@@ -65,6 +70,10 @@ impl Local {
     /// [`LocalError`]: it is a folder, may not be written, ...
     pub fn open(path: &Path, resume: bool) -> Result<Self, LocalError> {
         let fail = |path: &Path, source| LocalError { doing: "write", path: path.into(), source };
+        match descriptor::named(path) {
+            None => {}
+            Some(file) => return Ok(Self::direct(file.map_err(|e| fail(path, e))?, path)),
+        }
         let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
         let old = match fs::metadata(path) {
             Ok(found) if found.is_dir() => {
@@ -94,51 +103,77 @@ impl Local {
             true => path.canonicalize().map_err(|e| fail(path, e))?,
             false => path.to_owned(),
         };
+        if is_mount_point(&path) {
+            let e = "a mount point (a file bound into a container, say); fetch to another name and copy it";
+            return Err(LocalError { doing: "replace", path, source: io::Error::other(e) });
+        }
         let Some(name) = path.file_name() else {
             return Err(fail(&path, ErrorKind::IsADirectory.into()));
         };
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(".part");
-        let part = path.with_file_name(hidden);
-        let mut file = Self::lock(&part, old.as_ref())?;
-        if !resume {
-            file.set_len(0).map_err(|e| fail(&part, e))?;
-        }
-        let length = file.seek(SeekFrom::End(0)).map_err(|e| fail(&part, e))?;
+        let (part, file) = Self::lock(&path, name, old.as_ref(), resume)?;
+        let length = (&file).seek(SeekFrom::End(0)).map_err(|e| fail(&part, e))?;
         Ok(Self { file, kind: Kind::Partial { part, path }, length })
     }
 
-    /// The partial file, and nobody else's, no more open than the old one.
-    fn lock(part: &Path, old: Option<&Metadata>) -> Result<File, LocalError> {
-        let fail = |source| LocalError { doing: "write", path: part.into(), source };
+    /// The partial file of a file, and nobody else's, no more open than the old one.
+    fn lock(
+        path: &Path,
+        name: &OsStr,
+        old: Option<&Metadata>,
+        resume: bool,
+    ) -> Result<(PathBuf, File), LocalError> {
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(".part");
+        let mut part = path.with_file_name(hidden);
         loop {
-            let file = OpenOptions::new()
+            let fail = |source| LocalError { doing: "write", path: part.clone(), source };
+            let mut options = OpenOptions::new();
+            options
                 .read(true)
                 .write(true)
-                .create(true)
-                .truncate(false)
                 // Less the umask; the old file's mode comes when it is known to be ours.
                 .mode(if old.is_some() { OWNERS } else { 0o666 })
                 // Nobody's link is followed, and a pipe does not make us wait.
-                .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-                .open(part)
-                .map_err(fail)?;
+                .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+            let (file, is_new) = match options.clone().create_new(true).open(&part) {
+                Ok(file) => (file, true),
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => match options.open(&part) {
+                    Ok(file) => (file, false),
+                    // Renamed or removed in between.
+                    Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                    Err(e) => return Err(fail(explained(&part, e))),
+                },
+                // The name itself is not too long, or it would have been told before.
+                Err(e) if e.kind() == ErrorKind::InvalidFilename => {
+                    let short = path.with_file_name(short_name(name));
+                    if part == short {
+                        return Err(fail(e));
+                    }
+                    part = short;
+                    continue;
+                }
+                Err(e) => return Err(fail(e)),
+            };
             let found = file.metadata().map_err(fail)?;
-            if !found.is_file() {
-                return Err(fail(io::Error::other("not a regular file")));
-            }
+            not_ours(&found).map_or(Ok(()), |why| Err(fail(io::Error::other(why))))?;
             if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
                 return Err(fail(io::Error::other("another transfer is writing it")));
             }
             // The one who had it may have finished in between: then it has another name now.
-            if fs::symlink_metadata(part).is_ok_and(|now| now.ino() == found.ino()) {
-                if let Some(old) = old {
-                    // To go on from it is to read and write it.
-                    set_mode(&file, old.mode() | OWNERS);
-                }
-                return Ok(file);
+            if !is_named(&found, &part) {
+                continue;
             }
+            if !is_new && !resume {
+                // What an earlier one has left is dropped, and whoever has it open gets no more of it.
+                fs::remove_file(&part).map_err(fail)?;
+                continue;
+            }
+            if let Some(old) = old {
+                // To go on from it is to read and write it.
+                set_mode(&file, old.mode() | OWNERS);
+            }
+            return Ok((part, file));
         }
     }
 
@@ -146,6 +181,16 @@ impl Local {
     #[must_use]
     pub fn direct(file: File, name: &Path) -> Self {
         Self { file, kind: Kind::Direct(name.into()), length: 0 }
+    }
+
+    /// Whether this is the file itself, and not one that would be replaced.
+    #[must_use]
+    pub fn is_file(&self, found: &Metadata) -> bool {
+        let here = match &self.kind {
+            Kind::Partial { path, .. } => fs::metadata(path),
+            Kind::Direct(_) => self.file.metadata(),
+        };
+        here.is_ok_and(|here| is_same(&here, found))
     }
 
     /// So many bytes of the file are there.
@@ -224,6 +269,11 @@ impl Local {
         if let Ok(old) = fs::metadata(path) {
             set_mode(&self.file, old.mode());
         }
+        // In a folder that others may write to, they may have put another one in its place.
+        let ours = self.file.metadata().map_err(|e| self.failed("write", e))?;
+        if !is_named(&ours, part) {
+            return Err(self.failed("rename", io::Error::other("somebody has replaced it")));
+        }
         fs::rename(part, path).map_err(|source| LocalError {
             doing: "replace",
             path: path.clone(),
@@ -250,6 +300,58 @@ impl Local {
         let (Kind::Partial { part: path, .. } | Kind::Direct(path)) = &self.kind;
         LocalError { doing, path: path.clone(), source }
     }
+}
+
+/// The temporary file's name where the long one is too long. Always the same, to be found again.
+fn short_name(name: &OsStr) -> String {
+    format!(".{:08x}.part", crc32fast::hash(name.as_encoded_bytes()))
+}
+
+/// Why a temporary file is not to be used: whoever made it may still read or write it.
+fn not_ours(found: &Metadata) -> Option<&'static str> {
+    if !found.is_file() {
+        Some("not a regular file; remove it, or choose another name")
+    } else if found.uid() != rustix::process::geteuid().as_raw() {
+        Some("belongs to another user; remove it, or choose another name")
+    } else if found.nlink() != 1 {
+        Some("has another hard link; remove it, or choose another name")
+    } else {
+        None
+    }
+}
+
+/// Why the temporary file that is there cannot be opened: what it is says more than the system does.
+fn explained(part: &Path, e: io::Error) -> io::Error {
+    match fs::symlink_metadata(part).ok().as_ref().and_then(not_ours) {
+        Some(why) => io::Error::other(why),
+        None => e,
+    }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Whether this file has this name.
+fn is_named(file: &Metadata, name: &Path) -> bool {
+    fs::symlink_metadata(name).is_ok_and(|now| is_same(&now, file))
+}
+
+/// Whether something is mounted on this name: then no file can take it.
+#[cfg(target_os = "linux")]
+fn is_mount_point(path: &Path) -> bool {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    found.is_ok_and(|found| {
+        found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT)
+            && found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+    })
+}
+
+/// Only folders can be mounted on.
+#[cfg(not(target_os = "linux"))]
+const fn is_mount_point(_: &Path) -> bool {
+    false
 }
 
 /// To read and write it, for its owner alone.

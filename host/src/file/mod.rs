@@ -11,10 +11,10 @@
 //! let server = Server::bind("127.0.0.1:0", Service::new(&folder)?)?.start()?;
 //!
 //! // The place first: what can be known to fail fails before anything is asked for.
-//! let copy = Local::open(&folder.join("copy.txt"), false)?;
+//! let mut copy = Local::open(&folder.join("copy.txt"), false)?;
 //! let client = Client::connect(server.local_addr())?;
 //! let progress = |_| ControlFlow::Continue(());
-//! let fetched = client.fetch(b"notes.txt", copy, Options { plain: false }, progress)?;
+//! let fetched = client.fetch(b"notes.txt", &mut copy, Options::default(), progress)?;
 //! assert_eq!(fetched.size, 10);
 //! assert_eq!(std::fs::read_to_string(folder.join("copy.txt"))?, "four score");
 //! # server.stop()?;
@@ -22,6 +22,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod descriptor;
 mod fetch;
 mod local;
 mod serve;

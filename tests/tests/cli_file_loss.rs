@@ -1,0 +1,319 @@
+//! What `socklab file client` never damages: LOCAL, what stands behind open descriptors, and files of
+//! others.
+#![cfg(unix)]
+
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+
+use socklab_tests::files::{Folder, answer, fetch, noise};
+use socklab_tests::oracle::file_reply;
+use socklab_tests::program::{Played, Program, Server, reset};
+
+#[test]
+fn a_plain_transfer_without_a_byte_leaves_local_as_it_was() {
+    let here = Folder::new();
+    here.write("have", "old");
+    let ask = |local: &Path, options: &[&str]| {
+        let played = Played::new();
+        let client = fetch(played.addr, b"y.txt", local, options).start();
+        drop(answer(&played, b""));
+        client.finish()
+    };
+    for local in [here.path("have"), here.path("new"), "-".into(), "/dev/stdout".into()] {
+        let failed = ask(&local, &["--plain"]);
+        assert_eq!(
+            failed.failure(1),
+            "the server closed the connection without a byte: no such file, or an empty one; \
+             --allow-empty accepts it"
+        );
+        assert_eq!((here.list(), here.read("have")), (vec!["have".into()], b"old".to_vec()));
+    }
+    ask(&here.path("have"), &["--plain", "--allow-empty"]).success();
+    assert_eq!((here.list(), here.read("have")), (vec!["have".to_owned()], vec![]));
+    // Of a checked file it is known that it is empty.
+    here.write("have", "old");
+    let played = Played::new();
+    let client = fetch(played.addr, b"y.txt", &here.path("have"), &["-q"]).start();
+    drop(answer(&played, &file_reply(b"", 0)));
+    client.finish().success();
+    assert_eq!(here.read("have"), b"");
+}
+
+#[test]
+fn a_plain_transfer_that_is_reset_leaves_local_as_it_was() {
+    let here = Folder::new();
+    here.write("have", "old");
+    for bytes in [&b""[..], b"x", &noise(100_000)] {
+        let played = Played::new();
+        let client = fetch(played.addr, b"y.txt", &here.path("have"), &["--plain"]).start();
+        let (_, stream) = answer(&played, bytes);
+        reset(stream);
+        let failed = client.finish();
+        assert!(failed.failure(1).starts_with("the server reset the connection"), "{failed:?}");
+        assert_eq!((here.list(), here.read("have")), (vec!["have".into()], b"old".to_vec()));
+    }
+}
+
+#[test]
+fn a_temporary_file_that_may_be_of_others_is_not_used() {
+    let here = Folder::new();
+    here.write("have", "old");
+    let part = here.path(".have.part");
+    let gone = Played::new().addr;
+    type Plant<'p> = &'p dyn Fn();
+    let plants: [(Plant<'_>, &str); 4] = [
+        (
+            &|| {
+                here.write("elsewhere", "planted");
+                fs::hard_link(here.path("elsewhere"), &part).unwrap();
+            },
+            "has another hard link",
+        ),
+        (&|| symlink(here.path("elsewhere"), &part).unwrap(), "not a regular file"),
+        (&|| fs::create_dir(&part).unwrap(), "not a regular file"),
+        (
+            &|| {
+                let made = std::process::Command::new("mkfifo").arg(&part).status();
+                assert!(made.is_ok_and(|status| status.success()));
+            },
+            "not a regular file",
+        ),
+    ];
+    for (plant, why) in plants {
+        plant();
+        let before = (here.list(), fs::symlink_metadata(&part).unwrap().ino());
+        for form in [&[][..], &["--resume"], &["--plain"]] {
+            let failed = fetch(gone, b"data", &here.path("have"), form).run();
+            let line = failed.failure(3);
+            assert!(line.contains(&format!(".have.part: {why}; remove it, or ")), "{line}");
+            let after = (here.list(), fs::symlink_metadata(&part).unwrap().ino());
+            assert_eq!(before, after);
+        }
+        let _ = fs::remove_file(&part).or_else(|_| fs::remove_dir(&part));
+    }
+    assert_eq!((here.read("have"), here.read("elsewhere")), (b"old".to_vec(), b"planted".to_vec()));
+}
+
+#[test]
+#[cfg_attr(not(superuser), ignore = "needs the superuser, to give a file to another user")]
+fn a_temporary_file_of_another_user_is_not_used() {
+    let here = Folder::new();
+    here.write("have", "old");
+    here.write(".have.part", "planted");
+    let part = here.path(".have.part");
+    fs::set_permissions(&part, fs::Permissions::from_mode(0o666)).unwrap();
+    std::os::unix::fs::chown(&part, Some(65_534), Some(65_534)).unwrap();
+    let gone = Played::new().addr;
+    for form in [&[][..], &["--resume"], &["--plain"]] {
+        let failed = fetch(gone, b"data", &here.path("have"), form).run();
+        let line = failed.failure(3);
+        assert!(line.contains("belongs to another user; remove it, or choose "), "{line}");
+        assert_eq!((here.read("have"), here.read(".have.part").len()), (b"old".to_vec(), 7));
+    }
+}
+
+#[test]
+fn who_has_an_old_temporary_file_open_gets_nothing_of_the_new_one() {
+    let (root, here) = (Folder::new(), Folder::new());
+    root.write("data", "secret");
+    let server = root.server();
+    here.write(".have.part", "left");
+    fs::set_permissions(here.path(".have.part"), fs::Permissions::from_mode(0o666)).unwrap();
+    let mut open = fs::File::open(here.path(".have.part")).unwrap();
+    fetch(server.addr, b"data", &here.path("have"), &["-q"]).run().success();
+    let mut seen = String::new();
+    open.read_to_string(&mut seen).unwrap();
+    assert_eq!((seen.as_str(), here.read("have").as_slice()), ("left", &b"secret"[..]));
+    assert_eq!(fs::metadata(here.path("have")).unwrap().permissions().mode() & 0o022, 0);
+}
+
+/// Runs a line of shell in which `"$@"` fetches `data` to this place.
+fn shell(server: &Server, line: &str, local: &str, form: &[&str]) -> Program {
+    let remote = format!("{}:data", server.addr);
+    let mut args = vec!["file", "client", "-q"];
+    args.extend(form);
+    args.extend([remote.as_str(), local]);
+    args.retain(|arg| !arg.is_empty());
+    Program::behind_shell(line, &args)
+}
+
+#[test]
+fn every_name_of_an_open_descriptor_is_written_to_and_never_replaced() {
+    let (root, here) = (Folder::new(), Folder::new());
+    let file = noise(200_000);
+    root.write("data", &file);
+    let server = root.server();
+    symlink("/dev/stdout", here.path("link")).unwrap();
+    symlink("link", here.path("link to link")).unwrap();
+    let text = |name: &str| here.path(name).to_str().unwrap().to_owned();
+    let out = text("out");
+    for (local, number) in [
+        ("/dev/stdout".to_owned(), 1),
+        ("/dev/stderr".to_owned(), 2),
+        ("/dev/fd/1".to_owned(), 1),
+        ("/dev/fd/7".to_owned(), 7),
+        ("-".to_owned(), 1),
+        (text("link"), 1),
+        (text("link to link"), 1),
+        #[cfg(target_os = "linux")]
+        ("/proc/self/fd/1".to_owned(), 1),
+        #[cfg(target_os = "linux")]
+        ("/proc/thread-self/fd/7".to_owned(), 7),
+    ] {
+        for redirect in [">", ">>"] {
+            for form in ["", "--plain"] {
+                here.write("out", "old");
+                let inode = fs::metadata(&out).unwrap().ino();
+                let line = format!(
+                    "exec {number}{redirect}'{out}'; printf before >&{number}; \"$@\" && printf after >&{number}"
+                );
+                shell(&server, &line, &local, &[form]).run().success();
+                let old: &[u8] = if redirect == ">" { b"" } else { b"old" };
+                let expected = [old, b"before", &file, b"after"].concat();
+                assert!(here.read("out") == expected, "{local} {redirect} {form}");
+                assert_eq!(fs::metadata(&out).unwrap().ino(), inode, "{local}");
+                assert_eq!(here.list(), ["link", "link to link", "out"]);
+            }
+        }
+    }
+    // One of another process: what is there is kept, and it is not replaced.
+    #[cfg(target_os = "linux")]
+    {
+        let line = format!("exec 7>'{out}'; printf before >&7; \"$@\" /proc/$$/fd/7");
+        let inode = fs::metadata(&out).unwrap().ino();
+        shell(&server, &line, "", &[]).run().success();
+        assert!(here.read("out") == [b"before", &file[..]].concat());
+        assert_eq!(fs::metadata(&out).unwrap().ino(), inode);
+    }
+}
+
+#[test]
+fn a_descriptor_that_cannot_be_written_to_is_told_before_anything_is_asked() {
+    let here = Folder::new();
+    here.write("in", "input");
+    let played = Played::new();
+    let remote = format!("{}:data", played.addr);
+    let input = here.path("in");
+    for (line, local, why) in [
+        ("exec \"$@\" 7<\"$IN\"", "/dev/fd/7", "open for reading only"),
+        ("exec \"$@\"", "/dev/fd/77", "bad file descriptor"),
+    ] {
+        let args = ["file", "client", &remote, local];
+        let program = Program::behind_shell(line, &args).env("IN", input.to_str().unwrap());
+        let failed = program.run();
+        assert_eq!(failed.failure(3), format!("cannot write {local}: {why}"));
+    }
+    assert_eq!(here.read("in"), b"input");
+}
+
+#[test]
+fn events_and_a_file_do_not_share_standard_output() {
+    let here = Folder::new();
+    let gone = Played::new().addr.to_string() + ":data";
+    let out = here.path("out");
+    for local in ["-", "/dev/stdout", "/dev/fd/1", out.to_str().unwrap()] {
+        let line = format!("exec \"$@\" >'{}'", out.display());
+        let failed =
+            Program::behind_shell(&line, &["file", "client", "--json", &gone, local]).run();
+        assert!(failed.failure(2).starts_with("--json writes to standard output"), "{failed:?}");
+    }
+    assert_eq!(here.list(), ["out"]);
+}
+
+#[test]
+fn the_built_in_server_does_not_fetch_a_file_onto_itself() {
+    let here = Folder::new();
+    here.write("notes.txt", "four score");
+    symlink("notes.txt", here.path("link")).unwrap();
+    fs::hard_link(here.path("notes.txt"), here.path("second")).unwrap();
+    let inode = fs::metadata(here.path("notes.txt")).unwrap().ino();
+    let run = |rest: &str, args: &[&str]| {
+        let line = format!("cd '{}' && exec \"$@\" {rest}", here.0.display());
+        Program::behind_shell(&line, &[&["file", "client"], args].concat()).run()
+    };
+    for (rest, args) in [
+        ("", &["notes.txt"][..]),
+        ("", &["notes.txt", "--plain"]),
+        ("", &["notes.txt", "--resume"]),
+        ("", &["notes.txt", "./notes.txt"]),
+        ("", &["notes.txt", "link"]),
+        ("", &["link", "notes.txt"]),
+        ("", &["notes.txt", "second"]),
+        (">>notes.txt", &["notes.txt", "-"]),
+        (">>notes.txt", &["notes.txt", "/dev/stdout"]),
+    ] {
+        let failed = run(rest, args);
+        assert!(failed.failure(2).starts_with("LOCAL is the file itself"), "{failed:?}");
+        assert_eq!(here.read("notes.txt"), b"four score");
+        assert_eq!(fs::metadata(here.path("notes.txt")).unwrap().ino(), inode);
+        assert_eq!(here.list(), ["link", "notes.txt", "second"]);
+    }
+    run("", &["notes.txt", "copy"]).success();
+    assert_eq!(here.read("copy"), b"four score");
+}
+
+#[test]
+fn a_file_with_two_names_is_replaced_under_one() {
+    let (root, here) = (Folder::new(), Folder::new());
+    root.write("data", "new");
+    let server = root.server();
+    here.write("have", "old");
+    fs::hard_link(here.path("have"), here.path("second")).unwrap();
+    fetch(server.addr, b"data", &here.path("have"), &["-q"]).run().success();
+    assert_eq!((here.read("have"), here.read("second")), (b"new".to_vec(), b"old".to_vec()));
+}
+
+#[test]
+fn names_of_up_to_255_bytes_are_fetched_and_gone_on_with() {
+    let (root, here) = (Folder::new(), Folder::new());
+    let file = noise(100_000);
+    let server = root.server();
+    for length in [248, 249, 250, 254, 255] {
+        let name = "n".repeat(length);
+        root.write(&name, &file);
+        let local = here.path(&name);
+        fetch(server.addr, name.as_bytes(), &local, &["-q"]).run().success();
+        assert!(here.read(&name) == file, "{length}");
+        assert_eq!(here.list(), [name.as_str()]);
+        fs::remove_file(&local).unwrap();
+        // Interrupted, and gone on with.
+        let played = Played::new();
+        let client = fetch(played.addr, name.as_bytes(), &local, &["-q"]).start();
+        drop(answer(&played, &file_reply(&file, 0)[..60_009]));
+        client.finish().failure(1);
+        let done = fetch(server.addr, name.as_bytes(), &local, &["--resume"]).run();
+        done.success();
+        assert!(done.stderr.contains("60000 of them resumed"), "{done:?}");
+        assert!(here.read(&name) == file, "{length}");
+        assert_eq!(here.list(), [name.as_str()]);
+        fs::remove_file(&local).unwrap();
+    }
+    let failed = fetch(Played::new().addr, b"data", &here.path(&"n".repeat(256)), &[]).run();
+    assert!(failed.failure(3).ends_with("file name too long"), "{failed:?}");
+}
+
+#[test]
+#[cfg_attr(not(unshare), ignore = "needs unshare with the right to mount")]
+fn a_bound_file_is_told_before_anything_is_asked() {
+    let here = Folder::new();
+    here.write("bound", "old");
+    here.write("other", "other");
+    let gone = Played::new().addr.to_string() + ":data";
+    let local = here.path("bound");
+    let line = format!(
+        "mount --bind '{}' '{}' && exec \"$@\"",
+        here.path("other").display(),
+        local.display()
+    );
+    for form in ["--quiet", "--plain", "--resume"] {
+        let socklab = socklab_tests::program::socklab().to_str().unwrap();
+        let local = local.to_str().unwrap();
+        let args = ["-rm", "sh", "-c", &line, "sh", socklab, "file", "client", form, &gone, local];
+        let failed = Program::new("unshare", &args).run();
+        let said = failed.failure(3);
+        assert!(said.contains("a mount point") && said.contains("copy it"), "{said}");
+        assert_eq!(here.list(), ["bound", "other"]);
+    }
+}
