@@ -175,6 +175,7 @@ impl Machine for Chat {
     type Event<'i> = Event<'i>;
     type Error = Error;
 
+    const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
     const MIN_OUTPUT: usize = LINE_BYTES;
 

@@ -245,6 +245,9 @@ pub trait Machine: Clone {
     /// What ends the session before its time.
     type Error: core::error::Error + Copy + PartialEq;
 
+    /// Whether what the peer sends are lines of text. Says how a part of a message is reported whose rest
+    /// does not come.
+    const LINES: bool = false;
     /// The longest unit, in bytes, that the machine needs in one piece. An input buffer is at
     /// least this large.
     const MIN_INPUT: usize;

@@ -423,6 +423,12 @@ where
         self.stream.has_ended()
     }
 
+    /// Bytes received that the machine has not consumed, oldest first: the beginning of a message, or
+    /// what an error is about.
+    pub fn unread(&self) -> &[u8] {
+        self.stream.input.bytes()
+    }
+
     /// The bytes to send, oldest first.
     pub fn pending(&self) -> &[u8] {
         self.stream.pending()

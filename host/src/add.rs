@@ -91,7 +91,7 @@ pub struct Introduced {
 }
 
 /// How a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Both know both.
     Answered,
@@ -100,7 +100,7 @@ pub enum Outcome {
     /// The client's number was out of range, and was refused.
     OutOfRange,
     /// The client failed.
-    Failed(server::Error),
+    Failed(server::Error, net::Quote),
     /// The service gave a command that the machine does not take: its own mistake.
     Unanswered(Refused),
     /// The server stopped first.
@@ -136,7 +136,7 @@ impl fmt::Display for Report {
             Outcome::OutOfRange => {
                 write!(f, "{theirs} sent {sent}, which is not in {limits}: refused")
             }
-            Outcome::Failed(e) => e.fmt(f),
+            Outcome::Failed(e, quote) => write!(f, "{e}{}", quote.suffix()),
             Outcome::Unanswered(e) => Ended::<server::Error>::Refused(*e).fmt(f),
             Outcome::Stopped => Ended::<server::Error>::Stopped.fmt(f),
         }
@@ -206,7 +206,7 @@ impl net::Service for Service {
                 self.shut_down = true;
                 Outcome::ShutDown
             }
-            Ended::Failed(e) => Outcome::Failed(e),
+            Ended::Failed(e, quote) => Outcome::Failed(e, quote),
             Ended::Refused(e) => Outcome::Unanswered(e),
             Ended::Stopped => Outcome::Stopped,
         };

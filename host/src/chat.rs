@@ -158,7 +158,7 @@ fn heard(next: Next<Event<'_>>) -> Option<Option<Heard>> {
 }
 
 /// A session of the bot, for a log.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Report {
     /// The client.
     pub peer: SocketAddr,

@@ -44,7 +44,7 @@ pub struct Options {
 }
 
 /// One session of a server, for a log.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Report {
     /// The client.
     pub peer: SocketAddr,

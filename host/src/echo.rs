@@ -127,7 +127,7 @@ impl Client {
 }
 
 /// One connection of a server, for a log.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Report {
     /// The client.
     pub peer: SocketAddr,

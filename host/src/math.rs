@@ -56,7 +56,7 @@ impl Default for Options {
 }
 
 /// One session of a server, for a log.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Report {
     /// The client.
     pub peer: SocketAddr,
@@ -69,7 +69,7 @@ pub struct Report {
 }
 
 /// How a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The client was told the secret.
     Solved,
@@ -81,7 +81,7 @@ pub enum Outcome {
         expected: u32,
     },
     /// The client failed.
-    Failed(server::Error),
+    Failed(server::Error, net::Quote),
     /// The service gave a command that the machine does not take: its own mistake.
     Unanswered(Refused),
     /// The server stopped first.
@@ -97,7 +97,7 @@ impl fmt::Display for Report {
             Outcome::Wrong { answer, expected } => {
                 write!(f, "wrong answer {answer}, expected {expected}")
             }
-            Outcome::Failed(e) => e.cut.by("the client").fmt(f),
+            Outcome::Failed(e, quote) => write!(f, "{}{}", e.cut.by("the client"), quote.suffix()),
             Outcome::Unanswered(e) => Ended::<server::Error>::Refused(*e).fmt(f),
             Outcome::Stopped => Ended::<server::Error>::Stopped.fmt(f),
         }
@@ -177,7 +177,7 @@ impl net::Service for Service {
         let outcome = match (ended, self.wrong.take()) {
             (Ended::Done, Some(wrong)) => wrong,
             (Ended::Done, None) => Outcome::Solved,
-            (Ended::Failed(e), _) => Outcome::Failed(e),
+            (Ended::Failed(e, quote), _) => Outcome::Failed(e, quote),
             (Ended::Refused(e), _) => Outcome::Unanswered(e),
             (Ended::Stopped, _) => Outcome::Stopped,
         };

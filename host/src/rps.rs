@@ -76,7 +76,7 @@ impl Tally {
 }
 
 /// One session of a server, for a log.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Report {
     /// The client.
     pub peer: SocketAddr,

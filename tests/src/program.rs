@@ -535,6 +535,15 @@ impl Finished {
     }
 }
 
+/// An error without the quote of what the peer sent last.
+#[must_use]
+pub fn unquoted(line: &str) -> String {
+    let Some((text, quote)) = line.split_once("; last received: \"") else { return line.into() };
+    // What follows the closing quotation mark stays.
+    let rest = quote.rsplit_once('"').map_or("", |(_, rest)| rest.trim_start_matches("..."));
+    [text, rest].concat()
+}
+
 /// A server that has said where it listens. The test fails if it crashes, even if nothing asks for its end.
 pub struct Server {
     /// The process.

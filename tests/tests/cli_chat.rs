@@ -9,7 +9,7 @@ use std::net::{Shutdown, TcpStream};
 use screen::Screen;
 use socket2::SockRef;
 use socklab_tests::program::{
-    DEADLINE, Finished, Played, Process, Program, Server, client, read_all, reset, until,
+    DEADLINE, Finished, Played, Process, Program, Server, client, read_all, reset, unquoted, until,
 };
 
 /// What is dangerous on a terminal, and harmless in a pipe.
@@ -469,7 +469,8 @@ mod from_a_pipe {
         let half = ended(|mut stream| stream.write_all(b"hal").unwrap(), &[]);
         assert_eq!(
             half.failure(1),
-            "the other side closed the connection in the middle of a message, after 3 bytes"
+            "the other side closed the connection in the middle of a message, after 3 bytes; \
+             last received: \"hal\""
         );
         // A line without end: as much as takes no memory is read.
         let endless = ended(
@@ -479,7 +480,7 @@ mod from_a_pipe {
             &[],
         );
         assert_eq!(
-            endless.failure(1),
+            unquoted(endless.failure(1)),
             "the other side broke the protocol: a line is too long, its first 1025 bytes have no newline"
         );
         let silent = ended(

@@ -12,7 +12,7 @@ use std::thread;
 
 use socklab_tests::files::{Folder, answer, fetch, noise};
 use socklab_tests::oracle::file_reply;
-use socklab_tests::program::{DEADLINE, Played, Program, Server, read_all, until};
+use socklab_tests::program::{DEADLINE, Played, Program, Server, read_all, unquoted, until};
 
 /// What a client of the test's own gets for these bytes.
 fn ask(server: &Server, request: &[u8]) -> std::io::Result<Vec<u8>> {
@@ -511,14 +511,14 @@ fn servers_of_the_plain_form_are_told_apart_by_a_hint() {
         let client = fetch(played.addr, b"data", &here.path("x"), &[]).start();
         drop(answer(&played, reply));
         let failed = client.finish();
-        assert_eq!(failed.failure(1), format!("{sentence}{hint}"));
+        assert_eq!(unquoted(failed.failure(1)), format!("{sentence}{hint}"));
     }
     let played = Played::new();
     let client = fetch(played.addr, b"data", &here.path("x"), &["--timeout", "300ms"]).start();
     let (_, _stream) = answer(&played, b"");
     let failed = client.finish();
     let sentence = "the server sent nothing in time (300ms; --timeout changes that)";
-    assert_eq!(failed.failure(1), format!("{sentence}{hint}"));
+    assert_eq!(unquoted(failed.failure(1)), format!("{sentence}{hint}"));
     assert_eq!(here.list(), [""; 0]);
 }
 

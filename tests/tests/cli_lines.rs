@@ -4,7 +4,9 @@
 use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
 
-use socklab_tests::program::{Played, Process, Program, Server, client, read, read_all, reset};
+use socklab_tests::program::{
+    Played, Process, Program, Server, client, read, read_all, reset, unquoted,
+};
 
 /// What is dangerous on a terminal, and harmless in a pipe.
 const NASTY: &str = "\u{1b}[31m\u{202e}evil\u{9b}2J\u{7}";
@@ -151,7 +153,7 @@ mod add {
             let (process, stream) = played("add", &ADA);
             play(stream);
             let finished = process.finish();
-            assert_eq!(finished.failure(1), sentence);
+            assert_eq!(unquoted(finished.failure(1)), sentence);
             assert_eq!(finished.stdout, b"");
         }
         let (process, stream) =
@@ -270,7 +272,7 @@ mod hello {
         for (play, sentence) in plays {
             let (process, stream) = played("hello", &[]);
             play(stream);
-            assert_eq!(process.finish().failure(1), sentence);
+            assert_eq!(unquoted(process.finish().failure(1)), sentence);
         }
         let (process, stream) = played("hello", &["--timeout", "200ms"]);
         assert_eq!(

@@ -2,7 +2,7 @@
 //! each way of misbehaving.
 
 use serde_json::Value;
-use socklab_tests::program::{Program, Server, client};
+use socklab_tests::program::{Program, Server, client, unquoted};
 
 /// A Python server, which is gone when its clients have been.
 fn python_server(script: &str, args: &[&str]) -> Server {
@@ -125,7 +125,7 @@ fn our_add_client_names_what_a_students_server_does_wrong() {
         let server = python_server("add_server.py", &["--fault", fault]);
         let timeout: &[&str] = if fault == "silent" { &["--timeout", "300ms"] } else { &[] };
         let ours = client("add", server.addr, &[&AS_ADA[..], timeout].concat()).run();
-        assert_eq!(ours.failure(1), sentence, "{fault}");
+        assert_eq!(unquoted(ours.failure(1)), sentence, "{fault}");
         assert_eq!(ours.stdout, b"", "{fault}");
         let theirs = server.process.finish();
         assert_eq!(theirs.code, Some(0), "{fault}: {theirs:?}");
@@ -189,7 +189,7 @@ fn our_add_server_names_what_a_students_client_does_wrong_and_serves_the_next() 
         let theirs =
             python_client("add_client.py", &server, &["Bob", "42", "--fault", fault]).run();
         assert_eq!((theirs.code, theirs.stdout.as_slice()), (Some(code), &b""[..]), "{theirs:?}");
-        assert_eq!(told(&server, lines), sentence, "{fault}");
+        assert_eq!(unquoted(&told(&server, lines)), sentence, "{fault}");
         let next = python_client("add_client.py", &server, &["Eve", "1"]).run();
         assert_eq!(next.success(), b"Eve and S\n1 + 58 = 59\n", "{fault}");
         assert_eq!(told(&server, lines + 1), "Eve and S: 1 + 58 = 59");
@@ -298,7 +298,7 @@ fn our_hello_client_names_what_a_students_server_does_wrong() {
         let server = python_server("hello_server.py", &["--fault", fault]);
         let timeout: &[&str] = if fault == "silent" { &["--timeout", "300ms"] } else { &[] };
         let ours = client("hello", server.addr, timeout).run();
-        assert_eq!(ours.failure(1), sentence, "{fault}");
+        assert_eq!(unquoted(ours.failure(1)), sentence, "{fault}");
         assert_eq!(ours.stdout, b"", "{fault}");
         assert_eq!(server.process.finish().code, Some(0), "{fault}");
     }
@@ -361,7 +361,7 @@ fn our_hello_server_names_what_a_students_client_does_wrong() {
     {
         let theirs = python_client("hello_client.py", &server, &["--both", "--fault", fault]).run();
         assert_eq!(theirs.success(), b"Hello from server\n", "{fault}");
-        assert_eq!(told(&server, line + 1), sentence, "{fault}");
+        assert_eq!(unquoted(&told(&server, line + 1)), sentence, "{fault}");
     }
     let server = Server::start("hello", &["--both", "--timeout", "300ms"]);
     let theirs = python_client("hello_client.py", &server, &["--both", "--fault", "silent"]).run();

@@ -45,7 +45,7 @@ impl<M: Machine + 'static, F: FnMut(M::Event<'_>)> Service for Ears<M, F> {
 
     fn closed(&mut self, _: SocketAddr, _: &M, (): &mut (), ended: Ended<M::Error>) -> String {
         match ended {
-            Ended::Failed(e) => e.to_string(),
+            Ended::Failed(e, quote) => format!("{e}{}", quote.suffix()),
             ended => format!("{ended:?}"),
         }
     }

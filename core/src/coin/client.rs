@@ -120,6 +120,7 @@ impl Machine for Client {
     type Event<'i> = Event<'i>;
     type Error = Error;
 
+    const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
     const MIN_OUTPUT: usize = ANSWER_MAX + 1;
 

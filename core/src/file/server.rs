@@ -117,6 +117,7 @@ impl Machine for Server {
     type Event<'i> = Event<'i>;
     type Error = Error;
 
+    const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
     const MIN_OUTPUT: usize = 1 + LINE_BYTES;
 

@@ -103,6 +103,7 @@ impl Machine for Server {
     type Event<'i> = Event;
     type Error = Error;
 
+    const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
     const MIN_OUTPUT: usize = Message::LONGEST + 1;
 

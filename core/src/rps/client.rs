@@ -114,6 +114,7 @@ impl Machine for Client {
     type Event<'i> = Event<'i>;
     type Error = Error;
 
+    const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
     // The acknowledgement. No choice is longer.
     const MIN_OUTPUT: usize = ROUND_BYTES;

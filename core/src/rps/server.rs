@@ -122,6 +122,7 @@ impl Machine for Server {
     type Event<'i> = Event;
     type Error = Error;
 
+    const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
     // No verdict is longer.
     const MIN_OUTPUT: usize = PROMPT.len();

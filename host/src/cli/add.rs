@@ -166,11 +166,11 @@ impl Run for ServerArgs {
 
 /// What is told of a session.
 fn told(report: &Report) -> Value {
-    let outcome = match report.outcome {
+    let outcome = match &report.outcome {
         Outcome::Answered => ("answered", None),
         Outcome::ShutDown => ("shut down", None),
         Outcome::OutOfRange => ("out of range", None),
-        Outcome::Failed(e) => ("failed", Some(e.to_string())),
+        Outcome::Failed(e, quote) => ("failed", Some(format!("{e}{}", quote.suffix()))),
         Outcome::Unanswered(e) => ("failed", Some(e.to_string())),
         Outcome::Stopped => ("stopped", None),
     };
@@ -181,7 +181,7 @@ fn told(report: &Report) -> Value {
     if let Some(number) = report.client.number {
         details["number"] = number.into();
     }
-    if let (Outcome::Answered, Some(sum)) = (report.outcome, report.sum()) {
+    if let (Outcome::Answered, Some(sum)) = (&report.outcome, report.sum()) {
         details["sum"] = sum.into();
     }
     session(report.peer, details, outcome)

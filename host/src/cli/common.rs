@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use socklab_core::machine::Machine;
 use socklab_core::wire::Dissect;
 
+use super::events::unfinished;
 use crate::net::{self, BindError, DialError, Limits, Observer, Server, Service, Target};
 use crate::ui::{
     Keyboard, Lines, LogWriter, Output, Place, Trace, json_line, one_line, say, say_last,
@@ -251,10 +252,11 @@ impl<P: fmt::Display> From<net::Error<P>> for Failure {
     fn from(e: net::Error<P>) -> Self {
         match e {
             net::Error::Dial(e) => e.into(),
-            net::Error::Protocol(e) => Self::Peer(e.to_string()),
-            net::Error::TimedOut(e, time) => Self::Peer(format!(
-                "{e} ({}; --timeout changes that)",
-                humantime::format_duration(time)
+            net::Error::Protocol(..) => Self::Peer(e.to_string()),
+            net::Error::TimedOut(e, time, quote) => Self::Peer(format!(
+                "{e} ({}; --timeout changes that){}",
+                humantime::format_duration(time),
+                quote.suffix()
             )),
             net::Error::Io(_) => Self::System(e.to_string()),
             net::Error::Refused(e) => Self::Usage(e.to_string()),
@@ -327,7 +329,27 @@ impl Common {
         M: Machine,
     {
         let client = net::Client::dial(target, machine, buffer, self.timeout())?;
-        Ok(client.observed(self.client_trace::<R, S>()))
+        Ok(self.watched::<R, S, M>(client))
+    }
+
+    /// A client that shows what a person wants to know: its trace, and that a message is not complete.
+    pub(super) fn watched<R, S, M>(&self, client: net::Client<M>) -> net::Client<M>
+    where
+        R: Dissect + Send + 'static,
+        S: Dissect + Send + 'static,
+        M: Machine,
+    {
+        self.noticing(client).observed(self.client_trace::<R, S>())
+    }
+
+    /// A client that says on stderr, and as an event, that a message is not complete.
+    pub(super) fn noticing<M: Machine>(&self, client: net::Client<M>) -> net::Client<M> {
+        let json = self.json;
+        client.noticing(move |notice| {
+            say(&notice);
+            // When stdout fails, the next result says so.
+            let _ = Output::new(json, false).event(&unfinished(&notice));
+        })
     }
 
     /// The same for a client that has come to a server with one person.
@@ -343,7 +365,7 @@ impl Common {
     {
         let client = net::Client::accepted(accepted, machine, net::DEFAULT_BUFFER, self.patience())
             .map_err(|e| Failure::System(format!("cannot wait for the network: {e}")))?;
-        Ok(client.observed(self.client_trace::<R, S>()))
+        Ok(self.watched::<R, S, M>(client))
     }
 
     /// Runs a client against `address`, or against a server inside this process when there is none.
@@ -456,11 +478,12 @@ impl Common {
         let trace = self.trace.then(|| trace(errors.clone()));
 
         raise_descriptor_limit();
-        let told = sessions.clone();
+        let (told, noticed) = (sessions.clone(), sessions.clone());
         let server = Server::bind(listen.addrs(), service)?
             .limits(limits)
             .observed(trace)
-            .reporting(move |report| told.tell(&report, || event(&report)));
+            .reporting(move |report| told.tell(&report, || event(&report)))
+            .noticing(move |notice| noticed.tell(&notice, || unfinished(&notice)));
         let stopper = server.stopper();
         let _ = stop.set(stopper.clone());
         let handle = signals.handle();

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use super::common::Failure;
-use crate::net::Ended;
+use crate::net::{Ended, Notice};
 use crate::ui::{Output, put_text};
 
 /// An event, when events are wanted.
@@ -34,7 +34,7 @@ pub(super) fn outcome<E: fmt::Display>(
 ) -> (&'static str, Option<String>) {
     match ended {
         Ended::Done => (done, None),
-        Ended::Failed(_) | Ended::Refused(_) => ("failed", Some(ended.to_string())),
+        Ended::Failed(..) | Ended::Refused(_) => ("failed", Some(ended.to_string())),
         Ended::Stopped => ("stopped", None),
     }
 }
@@ -55,5 +55,13 @@ pub(super) fn session(
     if let Some(error) = error {
         event["error"] = error.into();
     }
+    event
+}
+
+/// The event that a part of a message waits for its rest.
+pub(super) fn unfinished(notice: &Notice) -> Value {
+    let mut event = json!({ "event": "unfinished", "peer": notice.peer.to_string() });
+    put_text(&mut event, "text", notice.part.bytes());
+    event["bytes"] = notice.length.into();
     event
 }

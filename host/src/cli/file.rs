@@ -201,8 +201,8 @@ impl ClientArgs {
         let name = self.remote.name.as_bytes();
         let mut output = common.output(false);
         let trace = || Box::new(FileTrace::client(Place::Stderr)) as Box<dyn Observer>;
-        let client = net::Client::dial(target, Machine::new(), BUFFER, common.timeout())?
-            .observed(common.traces().then(trace));
+        let client = net::Client::dial(target, Machine::new(), BUFFER, common.timeout())?;
+        let client = common.noticing(client).observed(common.traces().then(trace));
         let Some(mut place) = signals.release(client.waker()) else {
             return Err(Failure::Peer("interrupted".into()));
         };
@@ -271,7 +271,7 @@ impl ClientArgs {
             && matches!(
                 &e.cause,
                 file::Failure::Refused(_)
-                    | file::Failure::Net(net::Error::Protocol(Cause::Size { .. }))
+                    | file::Failure::Net(net::Error::Protocol(Cause::Size { .. }, _))
             );
         let kept = e.kept.as_ref().map_or_else(String::new, |(path, n)| {
             let s = if *n == 1 { "" } else { "s" };
@@ -282,7 +282,7 @@ impl ClientArgs {
             format!("; {n} byte{s} kept in {}{then}", path.display())
         });
         let hint = match &e.cause {
-            file::Failure::Net(net::Error::Protocol(e) | net::Error::TimedOut(e, _))
+            file::Failure::Net(net::Error::Protocol(e, _) | net::Error::TimedOut(e, ..))
                 if e.may_be_plain() && !self.plain =>
             {
                 "; if it is a server of the plain form, try --plain"
@@ -408,7 +408,7 @@ fn told(report: &Report) -> Value {
         Outcome::Refused(reason) => ("refused", Some(reason.clone())),
         Outcome::Malformed(e) => ("malformed", Some(e.to_string())),
         Outcome::Unreadable(reason) => ("reset", Some(reason.clone())),
-        Outcome::Failed(e) => ("failed", Some(e.to_string())),
+        Outcome::Failed(e, quote) => ("failed", Some(format!("{e}{}", quote.suffix()))),
         Outcome::Unanswered(e) => ("failed", Some(e.to_string())),
         Outcome::Stopped => ("stopped", None),
     };

@@ -114,20 +114,20 @@ impl Run for ServerArgs {
 
 /// What is told of a session.
 fn told(report: &Report) -> Value {
-    let Report { peer, asked, right, outcome } = *report;
+    let Report { peer, asked, right, outcome } = report;
     let mut details = json!({ "asked": asked, "right": right });
     let outcome = match outcome {
         Outcome::Solved => ("solved", None),
         Outcome::Wrong { answer, expected } => {
-            details["answer"] = answer.into();
-            details["expected"] = expected.into();
+            details["answer"] = (*answer).into();
+            details["expected"] = (*expected).into();
             ("wrong", None)
         }
-        Outcome::Failed(e) => ("failed", Some(e.to_string())),
+        Outcome::Failed(e, quote) => ("failed", Some(format!("{e}{}", quote.suffix()))),
         Outcome::Unanswered(e) => ("failed", Some(e.to_string())),
         Outcome::Stopped => ("stopped", None),
     };
-    session(peer, details, outcome)
+    session(*peer, details, outcome)
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ pub enum Outcome {
     /// The file could not be read to its end: the connection was reset.
     Unreadable(String),
     /// The client failed.
-    Failed(Error),
+    Failed(Error, net::Quote),
     /// The service gave a command that the machine does not take: its own mistake.
     Unanswered(Refused),
     /// The server stopped first.
@@ -91,7 +91,7 @@ impl fmt::Display for Report {
             Outcome::Refused(reason) => write!(f, "refused: {reason}"),
             Outcome::Malformed(e) => e.fmt(f),
             Outcome::Unreadable(reason) => write!(f, "reset: {reason}"),
-            Outcome::Failed(e) => e.fmt(f),
+            Outcome::Failed(e, quote) => write!(f, "{e}{}", quote.suffix()),
             Outcome::Unanswered(e) => Ended::<Error>::Refused(*e).fmt(f),
             Outcome::Stopped => Ended::<Error>::Stopped.fmt(f),
         }
@@ -325,7 +325,7 @@ impl net::Service for Service {
         }
         match ended {
             Ended::Done => {}
-            Ended::Failed(e) => report.outcome = Outcome::Failed(e),
+            Ended::Failed(e, quote) => report.outcome = Outcome::Failed(e, quote),
             Ended::Refused(e) => report.outcome = Outcome::Unanswered(e),
             Ended::Stopped => report.outcome = Outcome::Stopped,
         }

@@ -13,6 +13,7 @@ use socklab_core::machine::{Machine, Refused};
 
 use super::dial::{DialError, Target, dial, reason};
 use super::listener::Accepted;
+use super::quote::{Notice, Quote};
 use super::reads::Reads;
 use super::stack::{Fault, Observer, Stack, TcpSocket, borrow};
 use super::{DEFAULT_BUFFER, DEFAULT_PACE, DEFAULT_TIMEOUT};
@@ -43,6 +44,11 @@ pub struct Client<M: Machine> {
     gave_up: Option<Duration>,
     /// Between two messages: nothing moves until that is over.
     pause: Option<Pause>,
+    /// Whether it is the application's turn: what the peer has sent early is no part of a message then.
+    ours: bool,
+    /// Number of bytes consumed when the last notice was given: one for each message.
+    noticed: Option<u64>,
+    notice: Box<dyn FnMut(Notice) + Send>,
 }
 
 /// The pause of a boundary: for the pace at least, and until the peer has read what stands before it,
@@ -91,10 +97,11 @@ impl Pause {
 pub enum Error<P> {
     /// The connection could not be made.
     Dial(DialError),
-    /// The peer broke the protocol or ended too early.
-    Protocol(P),
-    /// The peer was silent for so long: what the machine says of that.
-    TimedOut(P, Duration),
+    /// The peer broke the protocol or ended too early; with what it had sent that was not understood or
+    /// not complete.
+    Protocol(P, Quote),
+    /// The peer sent nothing for this long: what the machine says of that, and the quote as above.
+    TimedOut(P, Duration, Quote),
     /// The system failed to read or write.
     Io(io::Error),
     /// The command cannot be given (now): our caller's mistake.
@@ -105,7 +112,9 @@ impl<P: fmt::Display> fmt::Display for Error<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dial(e) => e.fmt(f),
-            Self::Protocol(e) | Self::TimedOut(e, _) => e.fmt(f),
+            Self::Protocol(e, quote) | Self::TimedOut(e, _, quote) => {
+                write!(f, "{e}{}", quote.suffix())
+            }
             Self::Io(e) => write!(f, "cannot read or write: {}", reason(e)),
             Self::Refused(e) => e.fmt(f),
         }
@@ -113,6 +122,20 @@ impl<P: fmt::Display> fmt::Display for Error<P> {
 }
 
 impl<P: fmt::Debug + fmt::Display> std::error::Error for Error<P> {}
+
+impl<P> Error<P> {
+    /// The same, quoting `last`, which the application got and did not understand, if nothing that came
+    /// after it is quoted already.
+    #[must_use]
+    pub fn or_quote(mut self, last: &[u8]) -> Self {
+        if let Self::Protocol(_, quote) | Self::TimedOut(_, _, quote) = &mut self
+            && quote.is_empty()
+        {
+            *quote = Quote::new(last);
+        }
+        self
+    }
+}
 
 impl<P> From<DialError> for Error<P> {
     fn from(e: DialError) -> Self {
@@ -210,6 +233,9 @@ impl<M: Machine> Client<M> {
             silence: None,
             gave_up: None,
             pause: None,
+            ours: false,
+            noticed: None,
+            notice: Box::new(|notice| log::warn!("{notice}")),
         })
     }
 
@@ -217,6 +243,13 @@ impl<M: Machine> Client<M> {
     #[must_use]
     pub fn observed(mut self, observer: Option<Box<dyn Observer>>) -> Self {
         self.stack.observer = observer.map(|o| (self.peer, o));
+        self
+    }
+
+    /// Gives each [`Notice`] to `notice` instead of the log, which has them at level warn.
+    #[must_use]
+    pub fn noticing(mut self, notice: impl FnMut(Notice) + Send + 'static) -> Self {
+        self.notice = Box::new(notice);
         self
     }
 
@@ -264,7 +297,7 @@ impl<M: Machine> Client<M> {
         }
         match self.connection.next(&mut self.stack) {
             Ok(next) => Ok(next),
-            Err(e) => Err(error(None, self.gave_up, e)),
+            Err(e) => Err(error(None, self.gave_up, Quote::default(), e)),
         }
     }
 
@@ -279,7 +312,7 @@ impl<M: Machine> Client<M> {
         }
         match self.connection.next(&mut self.stack) {
             Ok(next) => Ok(Some(next)),
-            Err(e) => Err(error(None, self.gave_up, e)),
+            Err(e) => Err(error(None, self.gave_up, Quote::default(), e)),
         }
     }
 
@@ -304,14 +337,24 @@ impl<M: Machine> Client<M> {
                     }
                     continue;
                 }
-                Ok(_) => Ok(true),
+                Ok(next) => {
+                    self.ours = next == Next::Command;
+                    Ok(true)
+                }
                 Err(nb::Error::WouldBlock) => {
+                    self.ours = false;
                     self.silence = self.connection.silence();
                     Ok(false)
                 }
-                Err(e) => Err(error(self.connection.fault(), self.gave_up, e)),
+                Err(e) => Err(self.failed(e)),
             };
         }
+    }
+
+    /// The driver's error as ours, with what is unread.
+    fn failed(&mut self, e: nb::Error<driver::Error<M::Error, Fault>>) -> Error<M::Error> {
+        let quote = Quote::new(self.connection.unread());
+        error(self.connection.fault(), self.gave_up, quote, e)
     }
 
     /// Gives the machine a command, waiting for room as long as the peer takes bytes. What it
@@ -336,7 +379,7 @@ impl<M: Machine> Client<M> {
         match self.connection.command(&mut self.stack, command) {
             Ok(()) => Ok(true),
             Err(nb::Error::WouldBlock) => Ok(false),
-            Err(e) => Err(error(self.connection.fault(), self.gave_up, e)),
+            Err(e) => Err(self.failed(e)),
         }
     }
 
@@ -355,7 +398,7 @@ impl<M: Machine> Client<M> {
         match self.connection.pay(&mut self.stack, payload) {
             Ok(n) => Ok(n),
             Err(nb::Error::WouldBlock) => Ok(0),
-            Err(e) => Err(error(self.connection.fault(), self.gave_up, e)),
+            Err(e) => Err(self.failed(e)),
         }
     }
 
@@ -381,6 +424,7 @@ impl<M: Machine> Client<M> {
                 Ok(0) => None,
                 Ok(n) => {
                     self.stack.moved += n as u64;
+                    self.stack.received += n as u64;
                     // No more than was due.
                     let _ = self.connection.taken(n as u64);
                     Some(n)
@@ -424,7 +468,30 @@ impl<M: Machine> Client<M> {
             self.connection.silent();
             return Ok(Wake::Socket);
         }
-        self.sleep(silence.into_iter().chain(timeout).min())
+        let until_notice = left(Duration::from_millis(Notice::AFTER_MS.into()));
+        let notice = self.until_notice(until_notice);
+        self.sleep(silence.into_iter().chain(timeout).chain(notice).min())
+    }
+
+    /// Gives the notice if one is due; else the time until then, which is `left` if a part of a message
+    /// waits for its rest.
+    fn until_notice(&mut self, left: Duration) -> Option<Duration> {
+        let unread = self.connection.unread();
+        let consumed = self.stack.received.saturating_sub(unread.len() as u64);
+        if self.ours || unread.is_empty() || self.noticed == Some(consumed) {
+            return None;
+        }
+        if !left.is_zero() {
+            return Some(left);
+        }
+        self.noticed = Some(consumed);
+        (self.notice)(Notice {
+            peer: self.peer,
+            part: Quote::new(unread),
+            length: unread.len(),
+            is_line: M::LINES,
+        });
+        None
     }
 
     fn sleep(&mut self, left: Option<Duration>) -> Result<M, Wake> {
@@ -497,6 +564,7 @@ impl<M: Machine> Client<M> {
 fn error<P>(
     fault: Option<Fault>,
     gave_up: Option<Duration>,
+    quote: Quote,
     e: nb::Error<driver::Error<P, Fault>>,
 ) -> Error<P> {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
@@ -507,8 +575,8 @@ fn error<P>(
             Error::Io(io)
         }
         (_, nb::Error::Other(driver::Error::Protocol(e))) => match gave_up {
-            Some(time) => Error::TimedOut(e, time),
-            None => Error::Protocol(e),
+            Some(time) => Error::TimedOut(e, time, quote),
+            None => Error::Protocol(e, quote),
         },
         (_, nb::Error::Other(driver::Error::Transport(Fault(io)))) => Error::Io(io),
         (_, nb::Error::Other(driver::Error::Refused(e))) => Error::Refused(e),

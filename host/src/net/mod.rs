@@ -6,6 +6,7 @@ mod engine;
 mod listen;
 mod listener;
 mod peer;
+mod quote;
 mod reads;
 mod stack;
 mod tick;
@@ -18,6 +19,7 @@ pub use engine::{
 };
 pub use listen::BindError;
 pub use listener::{Accepted, Listener};
+pub use quote::{Notice, Quote};
 pub use stack::{Direction, Observer};
 
 /// How long to wait when nobody says otherwise: for a connection, and for a peer that is silent.

@@ -45,6 +45,8 @@ pub(super) struct Stack {
     inner: System,
     /// So many bytes have crossed since the start.
     pub(super) moved: u64,
+    /// Number of bytes received since the start.
+    pub(super) received: u64,
     /// No read asks for more bytes than this.
     read_max: Option<usize>,
     pub(super) observer: Option<(SocketAddr, Box<dyn Observer>)>,
@@ -58,6 +60,9 @@ impl Stack {
 
     fn note(&mut self, direction: Direction, bytes: &[u8]) {
         self.moved += bytes.len() as u64;
+        if direction == Direction::Received {
+            self.received += bytes.len() as u64;
+        }
         if let Some((peer, observer)) = &mut self.observer {
             observer.moved(0, *peer, direction, bytes);
         }

@@ -77,6 +77,11 @@ where
         self.session.write_closed()
     }
 
+    /// Bytes received that the machine has not consumed: see [`Session::unread`].
+    pub fn unread(&self) -> &[u8] {
+        self.session.unread()
+    }
+
     /// Whether bytes wait for the socket to take them: wait for that too, not only for input.
     pub fn wants_send(&self) -> bool {
         !self.session.pending().is_empty()

@@ -34,6 +34,7 @@ pub use self::outlet::Outlet;
 use self::rounds::Engine;
 pub use self::wakeups::SessionWaker;
 use super::listen::{BindError, listen};
+use super::quote::{Notice, Quote};
 use super::stack::Observer;
 use super::{DEFAULT_PACE, DEFAULT_TIMEOUT};
 
@@ -128,12 +129,13 @@ pub enum Work {
 }
 
 /// How a session ended, as the server sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended<E> {
     /// As the protocol has it.
     Done,
-    /// The client broke the protocol, or left or went silent too early.
-    Failed(E),
+    /// The client broke the protocol, or left or went silent too early; with what it had sent that was not
+    /// understood or not complete.
+    Failed(E, Quote),
     /// The service gave a command that the machine does not take: its own mistake, a name that is no
     /// line, say.
     Refused(Refused),
@@ -145,7 +147,7 @@ impl<E: fmt::Display> fmt::Display for Ended<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done => f.write_str("done"),
-            Self::Failed(e) => e.fmt(f),
+            Self::Failed(e, quote) => write!(f, "{e}{}", quote.suffix()),
             Self::Refused(e) => write!(f, "internal error: {e}"),
             Self::Stopped => f.write_str("the server stopped"),
         }
@@ -235,6 +237,13 @@ impl<S: Service> Server<S> {
     #[must_use]
     pub fn reporting(mut self, report: impl FnMut(S::Report) + Send + 'static) -> Self {
         self.engine.report = Box::new(report);
+        self
+    }
+
+    /// Gives each [`Notice`] to `notice` instead of the log, which has them at level warn.
+    #[must_use]
+    pub fn noticing(mut self, notice: impl FnMut(Notice) + Send + 'static) -> Self {
+        self.engine.notice = Box::new(notice);
         self
     }
 

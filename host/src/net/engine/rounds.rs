@@ -13,12 +13,13 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use socklab_core::machine::How;
 
-use super::slot::{Ahead, Context, Cue, Phase, Slot, Turn, stamp};
+use super::slot::{Ahead, Context, Cue, Phase, Slot, Turn, Watch, stamp};
 use super::wakeups::Wakeups;
 use super::{Course, Ended, Limits, Service};
 use crate::net::dial::reason;
 use crate::net::listen::{ACCEPT_RETRY, Incoming, accept};
 use crate::net::peer::Peer;
+use crate::net::quote::Notice;
 use crate::net::reads::Reads;
 use crate::net::stack::Observer;
 use crate::net::tick::Tick;
@@ -80,6 +81,7 @@ pub(super) struct Engine<S: Service> {
     pub(super) limits: Limits,
     pub(super) observer: Option<Box<dyn Observer>>,
     pub(super) report: Box<dyn FnMut(S::Report) + Send>,
+    pub(super) notice: Box<dyn FnMut(Notice) + Send>,
 }
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -112,6 +114,7 @@ impl<S: Service> Engine<S> {
             limits: Limits::default(),
             observer: None,
             report: Box::new(|report| log::info!("{report}")),
+            notice: Box::new(|notice| log::warn!("{notice}")),
         };
         Ok((engine, waker))
     }
@@ -312,9 +315,17 @@ impl<S: Service> Engine<S> {
             // Rounded up: only a pace of 0 is none.
             pace: millis(self.limits.pace.saturating_add(Duration::from_nanos(999_999))),
             pause: None,
+            watch: false,
         };
         let turn = slot.turn(cue, &mut context);
-        let pause = context.pause;
+        let Context { mut pause, watch, .. } = context;
+        if pause.is_some() {
+            // One timer a slot: this one takes the place of the other.
+            slot.watch = if slot.watch == Watch::Armed { Watch::Off } else { slot.watch };
+        } else if watch && turn == Turn::Wait && slot.watch == Watch::Off {
+            slot.watch = Watch::Armed;
+            pause = Some(Notice::AFTER_MS.into());
+        }
         let after = slot.park.as_ref().map_or(0, |park| park.bytes());
         self.parked = self.parked + after - before;
         if let Some(ms) = pause {
@@ -387,6 +398,22 @@ impl<S: Service> Engine<S> {
                 Phase::Listening => {
                     slot.phase = Phase::Open;
                     self.turn(key, Cue::Silence);
+                }
+                Phase::Open if slot.watch == Watch::Armed => {
+                    // Bytes may have come since it was armed: each byte would else cost a timer.
+                    let waited = u64::from(stamp(self.now).wrapping_sub(slot.stamp));
+                    let left = u64::from(Notice::AFTER_MS).saturating_sub(waited);
+                    match slot.notice() {
+                        None => slot.watch = Watch::Off,
+                        Some(_) if left > 0 => {
+                            let due = self.now.saturating_add(left);
+                            self.timers.push(Reverse(Timer { due, key, number }));
+                        }
+                        Some(notice) => {
+                            slot.watch = Watch::Told;
+                            (self.notice)(notice);
+                        }
+                    }
                 }
                 Phase::Open
                 | Phase::Paying

@@ -13,6 +13,7 @@ use super::outlet::{Outlet, Socket};
 use super::wakeups::Wakeups;
 use super::{Ended, Service, Work};
 use crate::net::peer::Peer;
+use crate::net::quote::{Notice, Quote};
 use crate::net::reads::Reads;
 use crate::net::stack::{Direction, Observer};
 
@@ -61,6 +62,16 @@ pub(super) enum Ahead {
     Reset,
 }
 
+/// Whether a part of a message waits for its rest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Watch {
+    Off,
+    /// The slot's timer tells when it has waited for as long as a [`Notice`] takes.
+    Armed,
+    /// The notice of this message has been given.
+    Told,
+}
+
 /// All there is of a connection. With ten thousand of them, every byte counts.
 pub(super) struct Slot<M, T> {
     stream: TcpStream,
@@ -80,6 +91,7 @@ pub(super) struct Slot<M, T> {
     pub(super) queued: bool,
     /// Another thread works for it, and will wake it: it is not idle.
     pub(super) asleep: bool,
+    pub(super) watch: Watch,
 }
 /// Why a connection has its turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -142,6 +154,8 @@ pub(super) struct Context<'e, S: Service> {
     pub(super) pace: u64,
     /// A timer is wanted, of so many ms.
     pub(super) pause: Option<u64>,
+    /// A part of a message waits for its rest.
+    pub(super) watch: bool,
 }
 
 impl<S: Service> Context<'_, S> {
@@ -168,7 +182,18 @@ impl<M: Machine, T> Slot<M, T> {
             ahead: Ahead::Unknown,
             queued: false,
             asleep: false,
+            watch: Watch::Off,
         }
+    }
+
+    /// The notice that a part of a message has waited for its rest, if it still does.
+    pub(super) fn notice(&self) -> Option<Notice> {
+        let part = &self.park.as_ref()?.input;
+        if part.is_empty() {
+            return None;
+        }
+        let (peer, length) = (self.peer.into(), part.len());
+        Some(Notice { peer, part: Quote::new(part), length, is_line: M::LINES })
     }
 
     /// What this connection can do now, once.
@@ -208,6 +233,9 @@ impl<M: Machine, T> Slot<M, T> {
 
         // What was not consumed stays, unless nobody is to look at it again.
         let over = matches!(stop, Stop::Done | Stop::Abort | Stop::Failed(_) | Stop::Refused(_));
+        if consumed > 0 && self.watch == Watch::Told {
+            self.watch = Watch::Off;
+        }
         self.park_input(if over { &[] } else { &context.input[consumed..have] });
         let blocked = stop != Stop::Abort && !self.send_fresh(written, context);
         self.unpark();
@@ -225,7 +253,10 @@ impl<M: Machine, T> Slot<M, T> {
                 return Turn::Close;
             }
             Stop::Done => return self.finish(Ended::Done, blocked, context),
-            Stop::Failed(e) => return self.finish(Ended::Failed(e), blocked, context),
+            Stop::Failed(e) => {
+                let quote = Quote::new(&context.input[consumed..have]);
+                return self.finish(Ended::Failed(e, quote), blocked, context);
+            }
             Stop::Refused(e) => return self.finish(Ended::Refused(e), blocked, context),
         };
         if blocked {
@@ -244,6 +275,7 @@ impl<M: Machine, T> Slot<M, T> {
         {
             return turn;
         }
+        context.watch = need != Need::Command && have > consumed && self.phase == Phase::Open;
         match need {
             Need::Output => Turn::Again,
             // Read ahead, as far as there is room, to notice when the peer leaves.
