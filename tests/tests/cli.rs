@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use socklab_tests::program::{Played, Program, Server, client, until};
+use socklab_tests::program::{DEADLINE, Played, Program, Server, client, until};
 
 const PROTOCOLS: [&str; 9] =
     ["math", "add", "file", "echo", "hello", "chat", "coin", "guess", "rps"];
@@ -219,7 +219,7 @@ mod connecting {
         let addr = listener.local_addr().unwrap().as_socket().unwrap();
         let mut fillers = Vec::new();
         // A system may take some more than it was told.
-        let full = until(Duration::from_secs(15), || {
+        let full = until(2 * DEADLINE, || {
             match TcpStream::connect_timeout(&addr, Duration::from_millis(300)) {
                 Ok(stream) => fillers.push(stream),
                 Err(_) => return Some(()),
@@ -230,8 +230,8 @@ mod connecting {
         let finished = client("math", addr, &["--timeout", "400ms"]).run();
         let expected = format!("cannot connect to {addr}: no answer within 400ms");
         assert_eq!(finished.failure(3), expected);
-        let took = finished.took;
-        assert!((400..3000).contains(&took.as_millis()), "{took:?}");
+        // The default would be 30 s, more than a test waits for a program's end.
+        assert!(finished.took >= Duration::from_millis(400), "{finished:?}");
     }
 
     #[test]

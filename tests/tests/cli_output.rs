@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 use socklab_tests::program::{
-    Finished, Played, Process, Program, Server, client, message, read, read_all, until,
+    DEADLINE, Finished, Played, Process, Program, Server, client, message, read, read_all, until,
 };
 
 const QUESTION: [u8; 9] = *b"Q\0\0\0\x0c\0\0\0\x1e";
@@ -492,9 +492,12 @@ mod closed_pipes {
 mod signals {
     use super::*;
 
-    /// Waits until nobody can connect any more.
+    /// As long as a session may go on when its server is stopped: what ends within it has not waited for one.
+    const GRACE: Duration = Duration::from_secs(5);
+
+    /// Waits until no client can connect any more.
     fn wait_for_stop(server: &Server) {
-        let refused = until(Duration::from_secs(10), || TcpStream::connect(server.addr).err());
+        let refused = until(DEADLINE, || TcpStream::connect(server.addr).err());
         refused.expect("it goes on accepting");
     }
 
@@ -506,13 +509,13 @@ mod signals {
             server.process.signal(signal);
             let finished = server.process.finish();
             assert_eq!(finished.success(), b"");
-            assert!(start.elapsed() < Duration::from_secs(2), "{signal}: {:?}", start.elapsed());
+            assert!(start.elapsed() < GRACE, "{signal}: {:?}", start.elapsed());
             assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
         }
     }
 
-    #[test]
-    fn a_client_that_does_not_close_after_its_session_is_not_waited_for_to_the_last() {
+    /// The server's client has everything, and does not close. Says how long the server takes to end.
+    fn stopped_beside_a_client_that_does_not_close() -> Duration {
         let server = Server::start("math", &[]);
         let mut stream = server.connect();
         read::<9>(&mut stream);
@@ -521,9 +524,22 @@ mod signals {
         let start = Instant::now();
         server.process.signal("TERM");
         server.process.finish().success();
-        // Two seconds to read and close, looked at once a second; not the five of a session.
-        assert!(start.elapsed() < Duration::from_millis(4500), "{:?}", start.elapsed());
+        let took = start.elapsed();
         drop(stream);
+        took
+    }
+
+    #[test]
+    fn a_client_that_does_not_close_after_its_session_does_not_stop_the_end() {
+        stopped_beside_a_client_that_does_not_close();
+    }
+
+    #[test]
+    #[ignore = "measures times: .ci/run runs it alone"]
+    fn a_client_that_does_not_close_after_its_session_is_not_waited_for_to_the_last() {
+        // Two seconds to read and close, looked at once a second; not the five of a session.
+        let took = stopped_beside_a_client_that_does_not_close();
+        assert!(took < Duration::from_millis(4500), "{took:?}");
     }
 
     #[test]
@@ -541,11 +557,12 @@ mod signals {
         }
         assert_eq!(question, *b"S12345678");
         assert_eq!(read_all(&mut stream), b"");
+        let start = Instant::now();
         drop(stream);
         let finished = server.process.finish();
         finished.success();
         assert!(finished.stderr.ends_with(": 3/3 correct, secret sent\n"), "{finished:?}");
-        assert!(finished.took < Duration::from_secs(5), "waited for nobody: {finished:?}");
+        assert!(start.elapsed() < GRACE, "waited for no one: {finished:?}");
     }
 
     #[test]
@@ -570,7 +587,7 @@ mod signals {
 
     #[test]
     fn a_silent_client_gets_five_seconds_and_a_second_signal_does_not_wait() {
-        let [patient, hasty] = [(); 2].map(|()| Server::start("math", &["--timeout", "none"]));
+        let [mut patient, hasty] = [(); 2].map(|()| Server::start("math", &["--timeout", "none"]));
         let (mut one, mut two) = (patient.connect(), hasty.connect());
         read::<9>(&mut one);
         read::<9>(&mut two);
@@ -578,17 +595,19 @@ mod signals {
         patient.process.signal("TERM");
         hasty.process.signal("INT");
         wait_for_stop(&hasty);
-        assert!(start.elapsed() < Duration::from_secs(3));
         hasty.process.signal("INT");
         let finished = hasty.process.finish();
         finished.success();
-        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+        assert!(
+            patient.process.is_running(),
+            "the other one, stopped before, has not waited longer"
+        );
         assert!(finished.stderr.contains("the server stopped"), "{finished:?}");
 
         let finished = patient.process.finish();
         finished.success();
         let took = start.elapsed();
-        assert!((4800..8000).contains(&took.as_millis()), "{took:?}");
+        assert!(took >= Duration::from_millis(4800), "{took:?}");
         assert!(finished.stderr.contains("the server stopped"), "{finished:?}");
     }
 }
@@ -636,13 +655,14 @@ mod waiting {
         ];
         // All have come to rest: nobody's CPU time moves any more.
         let mut last = all.map(|(_, process)| process.cpu());
-        until(Duration::from_secs(10), || {
+        let rest = until(2 * DEADLINE, || {
             thread::sleep(Duration::from_millis(200));
             let now = all.map(|(_, process)| process.cpu());
             let rest = now == last;
             last = now;
             rest.then_some(())
         });
+        rest.expect("they do not come to rest");
         let before = all.map(|(_, process)| process.cpu());
         thread::sleep(MEASURED);
         for ((name, process), before) in all.into_iter().zip(before) {
@@ -652,7 +672,7 @@ mod waiting {
         }
         // The control: the measure sees a process that does not sleep.
         let spin = Program::behind_shell("while :; do :; done", &["math"]).start();
-        let seen = until(Duration::from_secs(10), || (spin.cpu() > LITTLE).then_some(()));
+        let seen = until(DEADLINE, || (spin.cpu() > LITTLE).then_some(()));
         seen.expect("CPU time does not count");
     }
 }

@@ -173,6 +173,7 @@ fn our_echo_client_does_not_deadlock_against_a_server_that_does_not_read_while_i
     }
     let finished = client("echo", server.addr, &[]).run_with(sent);
     assert!(finished.success() == expected, "replies are wrong: {} bytes", finished.stdout.len());
+    assert_eq!(server.process.finish().code, Some(0));
 }
 
 #[test]

@@ -99,7 +99,8 @@ fn every_kind_of_coin_client_plays_with_our_server() {
         ("reset", "0 out of 0 times. Then the client reset the connection between messages"),
         ("long", "0 out of 0 times. Then the client broke the protocol: a line is too long"),
     ] {
-        let _ = python_client("coin_client.py", &server, &["--fault", fault]).run();
+        let theirs = python_client("coin_client.py", &server, &["--fault", fault]).run();
+        assert_eq!(theirs.code, Some(0), "{fault}: {theirs:?}");
         server.process.wait_for(text);
     }
 }
@@ -225,7 +226,9 @@ fn every_kind_of_rps_client_plays_with_our_server() {
         ("leave", "then the client closed the connection between messages"),
         ("reset", "then the client reset the connection between messages"),
     ] {
-        let _ = python_client("rps_client.py", &server, &["--fault", fault]).run();
+        let theirs = python_client("rps_client.py", &server, &["--fault", fault]).run();
+        // It may be told that the server has left; a crash of its own would show nothing.
+        assert!(!theirs.stderr.contains("Traceback"), "{fault}: {theirs:?}");
         server.process.wait_for(text);
     }
 }

@@ -200,21 +200,28 @@ fn a_stopped_server_has_given_its_address_back() {
     assert!(!connect_fails(addr));
     in_time(move || running.stop().unwrap());
     assert!(connect_fails(addr));
-    // Nobody else has it, so it can be had.
-    let again = Server::bind(addr, echo::Service).unwrap();
+    // No one else has it, so it can be had, and served at.
+    let again = Server::bind(addr, echo::Service).unwrap().start().unwrap();
     assert_eq!(again.local_addr(), addr);
+    in_time(move || {
+        let mut client = echo::Client::connect(addr).unwrap();
+        client.send_message(b"0123456789again").unwrap();
+        assert_eq!(client.receive_message().unwrap(), b"again");
+    });
+    again.stop().unwrap();
 }
 
 #[test]
 fn a_dropped_server_does_not_wait_for_its_clients() {
-    let running = quiz(math::Options::default());
+    // To wait for a client would take longer than this test may.
+    let limits = Limits { grace: 2 * DEADLINE, ..Limits::default() };
+    let service = math::Service::new(math::Options::default());
+    let running = Server::bind("127.0.0.1:0", service).unwrap().limits(limits).start().unwrap();
     let addr = running.local_addr();
     let mut silent = TcpStream::connect(addr).unwrap();
     silent.set_read_timeout(Some(DEADLINE)).unwrap();
     read::<9>(&mut silent);
-    let start = Instant::now();
     in_time(move || drop(running));
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     assert!(connect_fails(addr));
     assert!(matches!(silent.read(&mut [0; 1]), Ok(0) | Err(_)));
 }
@@ -229,8 +236,9 @@ fn a_stop_waits_for_a_session_as_long_as_the_grace_says() {
     read::<9>(&mut silent);
     let start = Instant::now();
     in_time(move || running.stop().unwrap());
+    // Without the limit it would be that of `in_time`, and the client's of 30 s.
     let took = start.elapsed();
-    assert!((650..3000).contains(&took.as_millis()), "{took:?}");
+    assert!(took >= Duration::from_millis(650), "{took:?}");
 }
 
 #[test]
