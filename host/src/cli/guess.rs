@@ -72,7 +72,7 @@ struct Guesser {
 }
 
 impl Guesser {
-    const fn guess(&mut self, guess: i32) -> Command {
+    const fn guess(&mut self, guess: i32) -> Command<'static> {
         self.guess = Some(guess);
         self.guesses = self.guesses.saturating_add(1);
         Command::Guess(guess)
@@ -110,7 +110,7 @@ impl Player for Guesser {
         output.line(text.as_bytes()).map_err(Failure::stdout)
     }
 
-    fn auto(&mut self) -> Option<Command> {
+    fn auto(&mut self) -> Option<Command<'_>> {
         let guess = self.bisection.guess();
         Some(self.guess(guess))
     }
@@ -119,7 +119,7 @@ impl Player for Guesser {
         "your guess, 1 to 100: "
     }
 
-    fn parse(&mut self, line: &[u8]) -> Result<Command, &'static str> {
+    fn parse<'c>(&mut self, line: &'c [u8]) -> Result<Command<'c>, &'static str> {
         let guess = str::from_utf8(line).ok().and_then(|text| text.trim().parse().ok());
         let guess = guess.filter(|guess| NUMBERS.contains(guess));
         Ok(self.guess(guess.ok_or("expected a number from 1 to 100")?))

@@ -167,7 +167,7 @@ impl Player for Player1 {
         }
     }
 
-    fn auto(&mut self) -> Option<client::Command> {
+    fn auto(&mut self) -> Option<client::Command<'_>> {
         self.0.auto().map(client::Command::Choose)
     }
 
@@ -175,7 +175,7 @@ impl Player for Player1 {
         &self.0.prompt
     }
 
-    fn parse(&mut self, line: &[u8]) -> Result<client::Command, &'static str> {
+    fn parse<'c>(&mut self, line: &'c [u8]) -> Result<client::Command<'c>, &'static str> {
         choice(line).map(client::Command::Choose)
     }
 
