@@ -165,7 +165,11 @@ mod at_a_terminal {
             talk.screen.types(keys);
             assert_eq!(hears(&talk.stream), "BYE\n", "{keys:?}");
             let said = format!("you said BYE to {}", talk.stream.local_addr().unwrap());
-            talk.ends(Some(0), &["hello", &said]);
+            if keys.ends_with('\x03') {
+                talk.ends(Some(130), &["hello", &said, "socklab: interrupted"]);
+            } else {
+                talk.ends(Some(0), &["hello", &said]);
+            }
         }
     }
 
@@ -185,7 +189,7 @@ mod at_a_terminal {
         talk.shows(&["(waiting for the other side) "]);
         talk.screen.types("half\x03");
         assert_eq!(hears(&talk.stream), "", "it closes, and says nothing out of turn");
-        talk.ends(Some(1), &["socklab: interrupted"]);
+        talk.ends(Some(130), &["socklab: interrupted"]);
     }
 
     #[test]
@@ -202,7 +206,7 @@ mod at_a_terminal {
         talk.process.signal("TERM");
         assert_eq!(hears(&talk.stream), "BYE\n");
         let said = format!("you said BYE to {}", talk.stream.local_addr().unwrap());
-        talk.ends(Some(0), &["hello", &said]);
+        talk.ends(Some(130), &["hello", &said, "socklab: interrupted"]);
         // These end it at once.
         for signal in ["HUP", "QUIT"] {
             let talk = typing();
@@ -523,7 +527,11 @@ mod from_a_pipe {
             process.signal(signal);
             assert_eq!(hears(&stream), "BYE\n");
             drop(stream);
-            assert_eq!(process.finish_with_stdin_open().success(), b"hello\n");
+            let finished = process.finish_with_stdin_open();
+            assert_eq!(
+                (finished.failure(130), &finished.stdout[..]),
+                ("interrupted", &b"hello\n"[..])
+            );
         }
         let server = Program::socklab(&["chat", "server", "0"]).with_stdin().start();
         server.wait_for("listening on ");
@@ -550,7 +558,7 @@ mod from_a_pipe {
         })
         .expect("it goes on for ever");
         process.signal("TERM");
-        assert_eq!(process.finish_with_stdin_open().failure(1), "interrupted");
+        assert_eq!(process.finish_with_stdin_open().failure(130), "interrupted");
         drop(stream);
     }
 

@@ -22,7 +22,7 @@ const BYE: &[u8] = b"BYE";
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
-    address: Address,
+    address: Address<PORT>,
     #[command(flatten)]
     manner: Manner,
 }
@@ -30,9 +30,8 @@ pub(super) struct ClientArgs {
 /// Chat with one client at a time; you write first
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
-    /// Where to listen; 0 takes a free port
-    #[arg(value_name = "[BIND:]PORT", default_value = "12345")]
-    listen: Listen,
+    #[command(flatten)]
+    listen: Listen<PORT>,
     /// After a conversation, wait for the next client
     #[arg(long)]
     forever: bool,
@@ -54,13 +53,16 @@ impl Run for ClientArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let Self { address, manner } = self;
         let service = || Service::new(manner.duplex);
-        common.dial(&address, PORT, "chat", service, |target| {
+        common.dial(&address, "chat", service, |target| {
             let mut output = common.output(manner.raw);
             let machine = if manner.duplex { Chat::duplex() } else { Chat::client() };
             let client = common
                 .connect::<ServerBytes, ClientBytes, _>(target, machine, DEFAULT_BUFFER)?
                 .patient(common.patience());
-            talk(client.into(), &keyboard()?, &mut output).map(|_| ())
+            match talk(client.into(), &keyboard()?, &mut output)? {
+                Ending::Bye | Ending::Enough => Ok(()),
+                Ending::Interrupted => Err(Failure::INTERRUPTED),
+            }
         })
     }
 }
@@ -71,7 +73,7 @@ impl Run for ServerArgs {
         // Before the address is printed: whoever reads it may send a signal at once.
         let keyboard = keyboard()?;
         let mut output = common.output(manner.raw);
-        let mut listener = Listener::bind(listen.addrs())?;
+        let mut listener = Listener::bind(listen.addrs()?)?;
         let addr = listener.local_addr();
         say(format_args!("listening on {addr}"));
         emit(&mut output, || json!({ "event": "listening", "address": addr.to_string() }))?;
@@ -83,7 +85,7 @@ impl Run for ServerArgs {
             match talk(client.into(), &keyboard, &mut output) {
                 Ok(Ending::Bye) if forever => {}
                 // A server that is stopped has done what it was asked.
-                Ok(_) | Err(Failure::Interrupted) => return Ok(()),
+                Ok(_) | Err(Failure::Interrupted(_)) => return Ok(()),
                 Err(Failure::Peer(text)) if forever => {
                     say(format_args!("{peer}: {text}"));
                     let failed = || json!({ "event": "failed", "message": text });
@@ -124,8 +126,10 @@ pub(super) fn accept(
 enum Ending {
     /// Somebody said BYE.
     Bye,
-    /// The person did, by Ctrl-C or Ctrl-D, and wants no other talk.
+    /// The person did, by Ctrl-D, and wants no other talk.
     Enough,
+    /// The same by Ctrl-C.
+    Interrupted,
 }
 
 /// Talks until somebody says BYE.
@@ -192,7 +196,7 @@ impl Talker<'_> {
             if !conversation.may_speak() {
                 // An end is told in its turn: it is a BYE.
                 let now = match self.keyboard.pressed() {
-                    Some(Typed::Interrupted) => return Err(Failure::Interrupted),
+                    Some(Typed::Interrupted) => return Err(Failure::INTERRUPTED),
                     Some(_) => Prompt::Leaving,
                     None => Prompt::Waiting,
                 };
@@ -225,8 +229,11 @@ impl Talker<'_> {
             None => match self.keyboard.next().map_err(|e| Failure::stdin(&e))? {
                 None => return Ok(false),
                 Some(Typed::Line(line)) => line,
-                Some(Typed::End | Typed::Interrupted) => {
-                    self.ending = Ending::Enough;
+                Some(typed @ (Typed::End | Typed::Interrupted)) => {
+                    self.ending = match typed {
+                        Typed::Interrupted => Ending::Interrupted,
+                        _ => Ending::Enough,
+                    };
                     BYE.to_vec()
                 }
             },
@@ -237,7 +244,7 @@ impl Talker<'_> {
                 self.unsent = Some(line);
                 // What waits before it may wait for ever.
                 return match self.keyboard.pressed() {
-                    Some(Typed::Interrupted) => Err(Failure::Interrupted),
+                    Some(Typed::Interrupted) => Err(Failure::INTERRUPTED),
                     _ => Ok(false),
                 };
             }

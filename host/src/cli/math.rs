@@ -18,7 +18,7 @@ const PORT: u16 = 8000;
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
-    address: Address,
+    address: Address<PORT>,
     /// Write the secret to a terminal without escaping control characters
     #[arg(long)]
     raw: bool,
@@ -27,9 +27,8 @@ pub(super) struct ClientArgs {
 /// Send sums, and the secret to every client that answers them all
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
-    /// Where to listen; 0 takes a free port
-    #[arg(value_name = "[BIND:]PORT", default_value = "8000")]
-    listen: Listen,
+    #[command(flatten)]
+    listen: Listen<PORT>,
     /// How many questions a client is asked: one number, or a range to draw from
     #[arg(long, value_name = "N|A..=B", allow_negative_numbers = true, default_value = "5..=20", value_parser = rounds)]
     rounds: (u16, u16),
@@ -68,7 +67,7 @@ fn secret(text: &str) -> Result<[u8; 8], String> {
 impl Run for ClientArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let quiz = || Service::new(Options::default());
-        common.dial(&self.address, PORT, "math", quiz, |target| self.solve(target, common))
+        common.dial(&self.address, "math", quiz, |target| self.solve(target, common))
     }
 }
 
@@ -108,7 +107,12 @@ impl Run for ServerArgs {
             full_range: self.full_range,
         };
         let service = Service::new(options);
-        common.serve::<ClientBytes, ServerBytes, _>(&self.listen, common.limits(), service, told)
+        common.serve::<ClientBytes, ServerBytes, _>(
+            self.listen.addrs()?,
+            common.limits(),
+            service,
+            told,
+        )
     }
 }
 
