@@ -1,7 +1,7 @@
 use core::fmt;
 
 use super::{Cut, Dissect, Dissected, Escaped, find, put_ended};
-use crate::machine::{After, How, Input, Refused};
+use crate::machine::{After, How, Input, Need, Refused};
 
 /// The longest line: so many bytes before its `\n`.
 pub const LINE_MAX: usize = 1024;
@@ -127,6 +127,31 @@ impl Lines {
             }
             line => line,
         }
+    }
+
+    /// As [`next_or_last`](Self::next_or_last), but what stands unterminated when nothing has come for
+    /// `ms` milliseconds is a line too. In place of a line: what has to come.
+    ///
+    /// # Errors
+    ///
+    /// [`LineError`], with nothing changed.
+    pub fn next_or_idle<'i>(
+        &mut self,
+        input: Input<'i>,
+        ms: u16,
+    ) -> Result<Result<Line<'i>, Need>, LineError> {
+        if let Some(line) = self.next_or_last(input)? {
+            return Ok(Ok(line));
+        }
+        let text = self.unfinished(input.bytes);
+        Ok(if text.is_empty() {
+            Err(Need::Input)
+        } else if input.after == After::Silence {
+            self.looked = BEGUN;
+            Ok(Line { text, bytes: input.bytes.len() })
+        } else {
+            Err(Need::InputOrSilence(ms))
+        })
     }
 
     /// There is no end of a line in what has come.
