@@ -108,3 +108,97 @@ fn every_fuzz_target_starts_from_seeds_and_is_declared_and_documented() {
     assert!(!ignored.lines().any(|line| line.trim_end_matches('/') == "fuzz/corpus"), "{ignored}");
     assert!(ignored.contains(&format!("\nfuzz/corpus/*/{}\n", "[0-9a-f]".repeat(40))), "{ignored}");
 }
+
+#[test]
+fn the_workflow_has_a_job_with_the_stated_minimum_rust_and_reads_only() {
+    let workflow = text(".github/workflows/ci.yml");
+    let stated = value(&text("Cargo.toml"), "rust-version");
+    assert!(workflow.contains(&format!("container: rust:{stated}.0-")), "no job with {stated}");
+    assert!(workflow.contains("\npermissions:\n  contents: read\n"), "{workflow}");
+    // A version for whatever is taken from elsewhere.
+    for line in workflow.lines().filter(|line| line.contains("uses:") || line.contains("image:")) {
+        let (_, version) = line.trim().rsplit_once(['@', ':']).unwrap();
+        assert!(
+            version.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit()),
+            "{line}"
+        );
+    }
+    let tools = workflow.split("cargo-").skip(1);
+    assert!(
+        tools.clone().count() >= 3 && tools.clone().all(|tool| tool.contains('@')),
+        "{workflow}"
+    );
+}
+
+/// Runs `line` with `text` before it, and with an `apt-get` that only says that it was called.
+#[cfg(unix)]
+fn with_a_false_apt(shell: &[&str], line: &str, ci: Option<&str>) -> (Option<i32>, String) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = std::env::temp_dir().join(format!("socklab-apt-{}-{:?}", std::process::id(), ci));
+    let folder = PathBuf::from(format!("{}-{}", folder.display(), shell[0]));
+    fs::create_dir_all(&folder).unwrap();
+    for name in ["apt-get", "sudo"] {
+        let file = folder.join(name);
+        fs::write(&file, format!("#!/bin/sh\necho called {name} \"$@\" >&2\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = std::env::var("PATH").unwrap();
+    let mut command = std::process::Command::new(shell[0]);
+    command.args(&shell[1..]).arg(line).env_remove("CI");
+    command.env("PATH", format!("{}:{path}", folder.display()));
+    if let Some(ci) = ci {
+        command.env("CI", ci);
+    }
+    let output = command.output().unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A function of a script: its first line to the next one that is not indented.
+fn function(script: &str, first: &str) -> String {
+    let text = text(script);
+    let start = text.find(&format!("\n{first}")).unwrap_or_else(|| panic!("{script}: no {first}"));
+    let rest = &text[start + 1..];
+    let lines = rest.lines().enumerate();
+    let inside =
+        |(at, line): &(usize, &str)| *at == 0 || line.is_empty() || line.starts_with([' ', '}']);
+    lines.take_while(inside).map(|(_, line)| format!("{line}\n")).collect()
+}
+
+#[test]
+#[cfg(unix)]
+fn the_gate_installs_system_packages_on_a_ci_machine_only() {
+    let line = format!(
+        "set -eu\n{}\nif debian some-package; then exit 0; else exit 7; fi",
+        function(".ci/run", "debian() {")
+    );
+    for ci in [None, Some(""), Some("false")] {
+        assert_eq!(
+            with_a_false_apt(&["bash", "-c"], &line, ci),
+            (Some(7), String::new()),
+            "{ci:?}"
+        );
+    }
+    let (code, said) = with_a_false_apt(&["bash", "-c"], &line, Some("true"));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("install") && said.contains("some-package"), "{said}");
+}
+
+#[test]
+#[cfg(unix)]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn the_proofs_install_system_packages_on_a_ci_machine_only() {
+    let line = format!(
+        "import os, shutil, subprocess, sys\n{}\ndebian('some-package')",
+        function("tests/proofs/run", "def debian(")
+    );
+    for ci in [None, Some("false")] {
+        let (code, said) = with_a_false_apt(&["python3", "-c"], &line, ci);
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.starts_with("NOT RUN: ") && said.contains("apt-get install"), "{said}");
+        assert!(!said.contains("called"), "{said}");
+    }
+    let (code, said) = with_a_false_apt(&["python3", "-c"], &line, Some("true"));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("called") && said.contains("some-package"), "{said}");
+}
