@@ -14,7 +14,9 @@ use socklab_core::wire::Dissect;
 
 use super::events::unfinished;
 use crate::net::{self, BindError, DialError, Limits, Observer, Server, Service, Target};
-use crate::ui::{Keyboard, Lines, LogWriter, Output, Place, Trace, json_line, one_line, say};
+use crate::ui::{
+    Keyboard, Lines, LogWriter, Output, Place, Trace, json_line, one_line, say, streams,
+};
 
 /// The two ends of a protocol. What they are for is said at their arguments.
 #[derive(Debug, Subcommand)]
@@ -352,6 +354,11 @@ impl Failure {
         })
     }
 
+    /// What was to be said could not be written.
+    pub(super) fn stderr(e: &io::Error) -> Self {
+        Self::System(format!("cannot write to standard error: {}", net::reason(e)))
+    }
+
     pub(super) fn stdin(e: &io::Error) -> Self {
         Self::System(format!("cannot read standard input: {}", net::reason(e)))
     }
@@ -655,7 +662,7 @@ impl Common {
         log::debug!("stopped");
         sessions.event(&json!({ "event": "stopped" }));
         drop(sessions);
-        let _ = errors.finish();
+        streams::written(errors.finish());
         if let Some(events) = events {
             events.finish().map_err(Failure::stdout)?;
         }

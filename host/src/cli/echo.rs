@@ -14,6 +14,7 @@ use super::common::{Common, Failure, Host, Listen, Run, host, port_help};
 use super::events::{connected, outcome, session};
 use crate::echo::{BUFFER, Report, Service};
 use crate::net::{self, Target};
+use crate::ui::streams::check_stdin;
 use crate::ui::{Output, put_text, say};
 
 const PORT: u16 = 4567;
@@ -102,6 +103,7 @@ impl Source {
 /// Reads stdin in a thread: readiness of a terminal, a pipe and a file are three different things
 /// to a system, blocking reads are one.
 fn read_stdin(waker: Arc<mio::Waker>) -> io::Result<Incoming> {
+    check_stdin()?;
     let (lines, incoming) = mpsc::sync_channel(WAITING);
     std::thread::Builder::new().name("stdin".into()).spawn(move || {
         let mut stdin = io::stdin().lock();

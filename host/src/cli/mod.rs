@@ -23,7 +23,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use serde_json::json;
 
-use crate::ui::{Output, one_line, say_last};
+use crate::ui::{Output, one_line, say_last, streams};
 use common::{Failure, Role};
 
 /// Commands to try, and what they do.
@@ -108,6 +108,7 @@ enum Command {
 /// Runs the program with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    streams::prepare();
     let args: Vec<OsString> = std::env::args_os().collect();
     // Here and not from what was parsed: what cannot be parsed is an event too.
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
@@ -134,6 +135,10 @@ pub fn main() -> ExitCode {
             manual::page(Cli::command(), &command).and_then(|page| print(&page))
         }
     };
+    let result = result.and_then(|()| match streams::lost() {
+        Some(e) => Err(Failure::stderr(e)),
+        None => Ok(()),
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail(&failure, json),

@@ -28,6 +28,7 @@ use socklab_core::wire::{LINE_BYTES, LINE_MAX};
 use self::screen::Entered;
 pub(crate) use self::screen::above;
 use super::signals;
+use super::streams::check_stdin;
 
 /// So many lines are kept; then stdin is not read until one is taken.
 const KEPT: usize = 256;
@@ -95,8 +96,9 @@ impl Keyboard {
     ///
     /// # Errors
     ///
-    /// When the system has no thread, or the terminal cannot be set.
+    /// When stdin is closed, the system has no thread, or the terminal cannot be set.
     pub(crate) fn new() -> io::Result<Self> {
+        check_stdin()?;
         let shared = Arc::<Shared>::default();
         let kind = if screen::open()? {
             Kind::Edited
