@@ -224,7 +224,7 @@ mod at_a_terminal {
         talk.screen.shows(&[
             &talk.intro,
             "hello",
-            "socklab: the other side reset the connection without BYE; its program was stopped, \
+            "socklab: the other side reset the connection before the end of the conversation; its program was stopped, \
              or the network failed",
             "",
         ]);
@@ -236,7 +236,13 @@ mod at_a_terminal {
         says(&talk.stream, "hello");
         talk.shows(&["hello", "you: "]);
         talk.stream.shutdown(Shutdown::Write).unwrap();
-        talk.ends(Some(1), &["hello", "socklab: the other side closed the connection without BYE"]);
+        talk.ends(
+            Some(1),
+            &[
+                "hello",
+                "socklab: the other side closed the connection before the end of the conversation",
+            ],
+        );
     }
 
     #[test]
@@ -468,7 +474,10 @@ mod from_a_pipe {
             by(played.accept());
             process.finish_with_stdin_open()
         };
-        assert_eq!(ended(drop, &[]).failure(1), "the other side closed the connection without BYE");
+        assert_eq!(
+            ended(drop, &[]).failure(1),
+            "the other side closed the connection before the end of the conversation"
+        );
         assert!(ended(reset, &[]).failure(1).starts_with("the other side reset the connection"));
         let half = ended(|mut stream| stream.write_all(b"hal").unwrap(), &[]);
         assert_eq!(
@@ -569,8 +578,14 @@ mod from_a_pipe {
         let stream = server.connect();
         let gone = stream.local_addr().unwrap();
         drop(stream);
-        let line = server.process.wait_for("closed the connection without BYE");
-        assert_eq!(line, format!("{gone}: the other side closed the connection without BYE"));
+        let line =
+            server.process.wait_for("closed the connection before the end of the conversation");
+        assert_eq!(
+            line,
+            format!(
+                "{gone}: the other side closed the connection before the end of the conversation"
+            )
+        );
         let stream = server.connect();
         server.process.stdin().write_all(b"still here\n").unwrap();
         assert_eq!(hears(&stream), "still here\n");

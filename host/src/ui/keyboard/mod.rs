@@ -230,6 +230,12 @@ impl Keyboard {
         self.shared.changed.notify_all();
     }
 
+    /// Puts a line back that was taken and did not reach anyone: it is the next that is taken. For a
+    /// script's lines: a person knows better whether what they typed is for the next peer too.
+    pub(crate) fn put_back(&self, line: Vec<u8>) {
+        self.shared.queue().lines.push_front(Entry::Line(line));
+    }
+
     /// So many lines were typed and not taken.
     pub(crate) fn left(&self) -> usize {
         let queue = self.shared.queue();
