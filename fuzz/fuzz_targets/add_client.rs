@@ -1,55 +1,61 @@
-//! An add client introduces itself, and gets anything for an answer.
+//! An add client introduces itself in a form of the fuzzer's, and gets anything for an answer, silences
+//! included.
 //!
 //! Invariant: no panic, no stall, no law of `Machine` broken; any cut, the same transcript; it sends
-//! its name and number once and nothing else, and tells what a plain implementation over the whole
-//! input finds, never more. It is done with both, or when it shuts a server down that closes.
+//! its name and number once and nothing else, with a boundary where they go apart, and tells what a plain
+//! implementation over the whole input finds, never more. It is done with both, or when it shuts a server
+//! down that closes.
 #![no_main]
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
-use socklab_core::add::{Client, RANGE};
+use socklab_core::add::{Client, Form, RANGE};
 use socklab_core::machine::How;
-use socklab_fuzz::{Front, byte, first, front, integer, name, plan};
+use socklab_fuzz::{byte, name, plan};
+use socklab_tests::oracle::add_heard;
 use socklab_tests::role::{AddClient, AddTold};
-use socklab_tests::script::{Outcome, Plan, same};
+use socklab_tests::script::{Outcome, Plan, Script, same_script};
 
 fuzz_target!(|data: &[u8]| {
     let mut u = Unstructured::new(data);
     let (plan, end, is_large) = plan::<Client>(&mut u);
+    // 1: a newline, 2: a space, 4: apart, 8 and more: the separator.
+    let form = byte(&mut u);
+    let silence = usize::from(byte(&mut u));
     let number = i32::from(byte(&mut u)) + if is_large { i32::MIN } else { -64 };
     let name = name(&mut u);
     let bytes = u.take_rest();
-    let role = AddClient::new(&name, number);
-    let transcript =
-        same(&role, bytes, end, &Plan::whole(), &plan).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(transcript.sent, [&name, format!("\n{number}\n").as_bytes()].concat());
-
-    let (mut told, mut consumed) = (vec![], 0);
-    let (mut is_done, mut is_waiting) = (false, false);
-    match first(bytes) {
-        Front::Line(text, rest) => {
-            told.push(AddTold::Name(text.to_vec()));
-            consumed = bytes.len() - rest.len();
-            match front(rest) {
-                Front::Line(text, rest) => {
-                    if let Some(Some(value)) = integer(text) {
-                        told.push(AddTold::Number(value));
-                        consumed = bytes.len() - rest.len();
-                        is_done = true;
-                    }
-                }
-                Front::Part(_) => is_waiting = end.is_none(),
-                Front::TooLong => {}
-            }
-        }
-        Front::Part(part) => {
-            let may_close = part.is_empty() && !RANGE.contains(&number);
-            is_done = may_close && matches!(end, Some(How::Closed | How::Reset));
-            is_waiting = end.is_none();
-        }
-        Front::TooLong => {}
+    let is_apart = form & 4 != 0;
+    let separator = b"\n,:;| \t\n"[usize::from(form >> 3) % 8];
+    let form = Form { separator, space: form & 2 != 0, newline: form & 1 != 0 };
+    let mut role = AddClient::new(&name, number).form(form);
+    if is_apart {
+        role = role.apart();
     }
-    assert_eq!((transcript.events(), transcript.consumed), (told, consumed));
+    // 0: the server is never silent.
+    let silences = if silence == 0 { vec![] } else { vec![silence] };
+    let script = Script { bytes, silences: &silences, end };
+    let transcript =
+        same_script(&role, &script, &Plan::whole(), &plan).unwrap_or_else(|e| panic!("{e}"));
+    let says = role.says();
+    assert_eq!(transcript.boundaries.len(), usize::from(is_apart));
+    assert!(transcript.sent == says || is_apart && says.starts_with(&transcript.sent));
+    if transcript.sent != says {
+        assert!(matches!(end, Some(How::Reset | How::TimedOut)), "the number is not sent");
+        return;
+    }
+
+    let heard = add_heard(&script);
+    let mut told = Vec::from_iter(heard.name.map(AddTold::Name));
+    told.extend(heard.number.flatten().map(AddTold::Number));
+    // A number that does not fit is not consumed.
+    let is_too_large = heard.number == Some(None);
+    assert_eq!(transcript.events(), told);
+    assert!(transcript.consumed == heard.consumed || is_too_large);
+    let may_close = bytes.is_empty() && !RANGE.contains(&number);
+    let is_done = heard.number.flatten().is_some()
+        || may_close && matches!(end, Some(How::Closed | How::Reset));
     assert_eq!(transcript.outcome == Outcome::Done, is_done);
+    let is_waiting = heard.is_unfinished && end.is_none();
     assert_eq!(matches!(transcript.outcome, Outcome::Waiting(_)), is_waiting);
 });

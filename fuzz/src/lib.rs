@@ -152,11 +152,3 @@ pub fn front(bytes: &[u8]) -> Front<'_> {
     let text = &bytes[..end];
     Front::Line(text.strip_suffix(b"\r").unwrap_or(text), &bytes[end + 1..])
 }
-
-/// The integer in a line; `None` inside when it does not fit in an `i32`.
-pub fn integer(text: &[u8]) -> Option<Option<i32>> {
-    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let is_integer = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_integer.then(|| text.parse().ok())
-}

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-pub use socklab_core::add::{RANGE, client, server};
+pub use socklab_core::add::{Form, RANGE, client, hint, is_message, server};
 use socklab_core::driver::Next;
 use socklab_core::machine::Refused;
 use socklab_core::wire::Escaped;
@@ -32,18 +32,42 @@ impl Client {
     /// # Errors
     ///
     /// [`Error`], each way of failing with its name; [`net::Error::Refused`] when the name is no
-    /// line.
-    pub fn introduce(mut self, name: &[u8], number: i32) -> Result<Option<Answer>, Error> {
-        self.command(client::Command::Introduce { name, number })?;
-        let (mut name, mut answer) = (Vec::new(), None);
+    /// line, or one that [would be taken](is_message) for name and number.
+    pub fn introduce(self, name: &[u8], number: i32) -> Result<Option<Answer>, Error> {
+        self.introduce_in(name, number, Form::LINES, false)
+    }
+
+    /// As [`introduce`](Self::introduce), with name and number in this form; `apart`: each in a write of
+    /// its own, with a pause between them.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn introduce_in(
+        mut self,
+        name: &[u8],
+        number: i32,
+        form: Form,
+        apart: bool,
+    ) -> Result<Option<Answer>, Error> {
+        self.command(if apart {
+            client::Command::Name { name, form }
+        } else {
+            client::Command::Introduce { name, number, form }
+        })?;
+        let mut answer = Answer { name: Vec::new(), number: 0 };
+        let mut is_whole = false;
         loop {
-            match self.next()? {
-                Next::Event(client::Event::Name(text)) => name = text.to_vec(),
+            // A server that has said something else said it in place of its name.
+            match self.next().map_err(|e| e.or_quote(&answer.name))? {
+                Next::Event(client::Event::Name(text)) => answer.name = text.to_vec(),
                 Next::Event(client::Event::Number(number)) => {
-                    answer = Some(Answer { name: std::mem::take(&mut name), number });
+                    (answer.number, is_whole) = (number, true);
                 }
-                Next::Done | Next::Abort => return Ok(answer),
-                Next::Command | Next::Boundary => {}
+                Next::Done | Next::Abort => return Ok(is_whole.then_some(answer)),
+                // Only where they go apart.
+                Next::Command => self.command(client::Command::Number { number, form })?,
+                Next::Boundary => {}
             }
         }
     }
@@ -115,6 +139,21 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Why the client failed, if it did: with what it last sent, and the likely mistake.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let Outcome::Failed(e, quote) = &self.outcome else { return None };
+        // One that sent no more than a line sent something else than a name.
+        let name = self.client.name.as_deref();
+        let hint = hint(name.unwrap_or(quote.bytes()));
+        let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        let name = net::Quote::new(name.unwrap_or_default());
+        let quote = if quote.is_empty() { &name } else { quote };
+        Some(format!("{e}{}{hint}", quote.suffix()))
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { peer, client, name, number, outcome } = self;
@@ -136,7 +175,7 @@ impl fmt::Display for Report {
             Outcome::OutOfRange => {
                 write!(f, "{theirs} sent {sent}, which is not in {limits}: refused")
             }
-            Outcome::Failed(e, quote) => write!(f, "{e}{}", quote.suffix()),
+            Outcome::Failed(..) => f.write_str(&self.failure().unwrap_or_default()),
             Outcome::Unanswered(e) => Ended::<server::Error>::Refused(*e).fmt(f),
             Outcome::Stopped => Ended::<server::Error>::Stopped.fmt(f),
         }

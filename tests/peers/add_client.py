@@ -20,9 +20,10 @@ def read_line(sock):
     while not line.endswith(b"\n"):
         piece = sock.recv(1)
         if not piece:
-            return None
+            # A server that was asked without the last newline answers without it.
+            break
         line += piece
-    return line.decode().strip()
+    return line.decode().strip() or None
 
 
 def introduce(sock, args):

@@ -130,7 +130,7 @@ mod add {
             (
                 |mut s| {
                     let _: [u8; 7] = read(&mut s);
-                    s.write_all(b"Bob\n4").unwrap();
+                    s.write_all(b"B").unwrap();
                     s.shutdown(Shutdown::Write).unwrap();
                 },
                 "the server closed the connection in the middle of a message, after 1 byte",
@@ -287,10 +287,11 @@ mod hello {
         let server = Server::start("hello", &["--both"]);
         let mut stream = server.connect();
         assert_eq!(read::<18>(&mut stream), *b"Hello from server\n");
+        stream.write_all(b"Hel").unwrap();
         drop(stream);
         server
             .process
-            .wait_for("the client closed the connection between messages, without a greeting");
+            .wait_for("the client closed the connection in the middle of a message, after 3 bytes");
         assert_eq!(server.client("hello", &["--both"]).run().code, Some(0));
     }
 }

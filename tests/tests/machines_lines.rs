@@ -99,7 +99,17 @@ fn every_ending_of_add_has_its_sentence() {
             How::Closed,
             "the client closed the connection in the middle of a message, after 2 bytes",
         ),
-        (b"Ada\n", How::Closed, "the client closed the connection between messages"),
+        (
+            b"Ada\n",
+            How::Closed,
+            "the client closed the connection after its name, without an integer",
+        ),
+        (
+            b"Ada\n",
+            How::Reset,
+            "the client reset the connection after its name, without an integer",
+        ),
+        (b"Ada\n", How::TimedOut, "the client sent no integer after its name in time"),
         (
             b"Ada\n4",
             How::Reset,
@@ -151,9 +161,9 @@ fn hello_server_greets_with_a_boundary_where_it_is_split() {
     }
     let alone = hold(every_truncation(&HelloServer::default(), b"anything"));
     assert_eq!((alone.consumed, alone.outcome), (0, Outcome::Done));
-    let cut = hold(every_cut(&HelloServer { both: true, split: 0 }, b"Hello", Some(How::Reset)));
+    let cut = hold(every_cut(&HelloServer { both: true, split: 0 }, b"Hello", Some(How::Closed)));
     assert_eq!(
         cut.sentence(),
-        "the client reset the connection in the middle of a message, after 5 bytes"
+        "the client closed the connection in the middle of a message, after 5 bytes"
     );
 }

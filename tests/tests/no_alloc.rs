@@ -348,7 +348,14 @@ fn no_machine_of_lines_allocates() {
     tells(
         add::Client::new,
         b"Server\n7\n",
-        |at| (*at == 1).then_some(add::client::Command::Introduce { name: b"Ada", number: 42 }),
+        |at| {
+            let form = add::Form::message(b',');
+            match at {
+                1 => Some(add::client::Command::Name { name: b"Ada", form }),
+                2 => Some(add::client::Command::Number { number: 42, form }),
+                _ => None,
+            }
+        },
         2,
     );
     tells(

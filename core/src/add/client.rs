@@ -2,15 +2,15 @@
 
 use core::fmt;
 
-use super::{INTRODUCTION_BYTES, RANGE, introduce};
+use super::{Form, INTRODUCTION_BYTES, Parts, RANGE, introduce, name_only, put_name, put_number};
 use crate::machine::{How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{DecimalError, LINE_BYTES, Line, LineError, Lines, decimal};
+use crate::wire::{DecimalError, LINE_BYTES, Line, LineError, decimal};
 
-/// The client's end. 4 bytes.
+/// The client's end. 6 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Client {
-    lines: Lines,
+    parts: Parts,
     state: State,
     leaving: bool,
 }
@@ -20,22 +20,43 @@ pub struct Client {
 enum State {
     #[default]
     Ready,
+    /// The name is written, and what follows it is to be a write of its own.
+    Boundary,
+    Apart,
     Name,
     Number,
     Over,
 }
 
-/// What the application says, once.
+/// What the application says, once: both in one piece, or the name and then the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
     /// Send this name and this integer. One out of [`RANGE`] shuts the server down: it
     /// answers nothing, and its closing is the end that was asked for.
     Introduce {
-        /// A line: at most [`LINE_MAX`](crate::wire::LINE_MAX) bytes, no newline.
+        /// A line: at most [`LINE_MAX`](crate::wire::LINE_MAX) bytes, no newline. Where it is a line of
+        /// its own it must not be a [message](super::is_message).
         name: &'c [u8],
         /// The integer.
         number: i32,
+        /// How they are put on the wire.
+        form: Form,
+    },
+    /// Send this name and what separates it from the integer. A boundary follows, and then the
+    /// application is to say the [`Number`](Self::Number).
+    Name {
+        /// As in [`Introduce`](Self::Introduce).
+        name: &'c [u8],
+        /// How it is put on the wire.
+        form: Form,
+    },
+    /// Send this integer behind the name. See [`Introduce`](Self::Introduce).
+    Number {
+        /// The integer.
+        number: i32,
+        /// How it is put on the wire.
+        form: Form,
     },
 }
 
@@ -55,6 +76,8 @@ pub enum Event<'i> {
 pub enum Error {
     /// The server closed or reset the connection instead of answering.
     Unanswered(How),
+    /// The stream ended like this behind the server's name, where its integer should be.
+    NameOnly(How),
     /// The stream ended too early otherwise, or a line is too long.
     Line(LineError),
     /// Where the server's integer should be is none, or one that does not fit in 32 bits.
@@ -72,6 +95,7 @@ impl fmt::Display for Error {
                 "the server closed the connection instead of answering: it refused what it got, or \
                  was shut down",
             ),
+            Self::NameOnly(how) => name_only("the server", *how, f),
             Self::Line(e) => e.by("the server").fmt(f),
             Self::NotInteger(e) => write!(f, "the server broke the protocol: {e}"),
         }
@@ -84,7 +108,7 @@ impl Client {
     /// A client that has not said anything yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { lines: Lines::new(), state: State::Ready, leaving: false }
+        Self { parts: Parts::new(), state: State::Ready, leaving: false }
     }
 
     /// There is no line, for this reason.
@@ -98,6 +122,7 @@ impl Client {
                 Ok(Step::idle(Then::Done))
             }
             (State::Name, LineError::Cut { how, got: 0 }) => Err(Error::Unanswered(how)),
+            (_, LineError::Cut { how, got: 0 }) => Err(Error::NameOnly(how)),
             _ => Err(Error::Line(e)),
         }
     }
@@ -114,22 +139,29 @@ impl Machine for Client {
 
     fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
         match self.state {
-            State::Ready => {
+            State::Ready | State::Apart => {
                 // One that has closed may have answered before it was asked.
                 if let Some(how) = input.after.gone() {
                     return Err(Error::Line(LineError::between(how)));
                 }
                 return Ok(Step::need(Need::Command));
             }
+            State::Boundary => {
+                self.state = State::Apart;
+                return Ok(Step::idle(Then::Boundary));
+            }
             State::Over => return Ok(Step::idle(Then::Done)),
             State::Name | State::Number => {}
         }
-        let before = self.lines.clone();
-        let Line { text, bytes } = match self.lines.next(input) {
-            Ok(Some(line)) => line,
-            Ok(None) => return Ok(Step::need(Need::Input)),
-            Err(e) => return self.failed(e),
-        };
+        let before = self.parts.clone();
+        // It does not matter in which form the server answers.
+        let mut form = Form::LINES;
+        let Line { text, bytes } =
+            match self.parts.next(input, self.state == State::Name, &mut form) {
+                Ok(Ok(line)) => line,
+                Ok(Err(need)) => return Ok(Step::need(need)),
+                Err(e) => return self.failed(e),
+            };
         let event = if self.state == State::Name {
             self.state = State::Number;
             Event::Name(text)
@@ -141,7 +173,7 @@ impl Machine for Client {
                 }
                 Err(e) => {
                     // An error changes nothing.
-                    self.lines = before;
+                    self.parts = before;
                     return Err(Error::NotInteger(e));
                 }
             }
@@ -150,16 +182,23 @@ impl Machine for Client {
     }
 
     fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
-        let Command::Introduce { name, number } = command;
-        if self.state != State::Ready {
-            return Err(Refused::NotNow);
-        }
-        let written = introduce(name, number, output);
-        if written.is_ok() {
-            self.leaving = !RANGE.contains(&number);
-            self.state = State::Name;
-        }
-        written
+        let (written, number) = match (self.state, command) {
+            (State::Ready, Command::Introduce { name, number, form }) => {
+                (introduce(name, number, form, output)?, number)
+            }
+            (State::Ready, Command::Name { name, form }) => {
+                let written = put_name(name, form, output)?;
+                self.state = State::Boundary;
+                return Ok(written);
+            }
+            (State::Apart, Command::Number { number, form }) => {
+                (put_number(number, form, output)?, number)
+            }
+            _ => return Err(Refused::NotNow),
+        };
+        self.leaving = !RANGE.contains(&number);
+        self.state = State::Name;
+        Ok(written)
     }
 }
 
@@ -171,7 +210,7 @@ mod tests {
 
     fn introduced(number: i32) -> Client {
         let mut client = Client::new();
-        let command = Command::Introduce { name: b"Ada", number };
+        let command = Command::Introduce { name: b"Ada", number, form: Form::LINES };
         assert_eq!(client.command(command, &mut [0; 64]), Ok(4 + number.to_string().len() + 1));
         client
     }
@@ -179,7 +218,7 @@ mod tests {
     #[test]
     fn introduces_itself_and_learns_the_other() {
         let (mut client, mut output) = (Client::new(), [0; 7]);
-        let command = Command::Introduce { name: b"Ada", number: 42 };
+        let command = Command::Introduce { name: b"Ada", number: 42, form: Form::LINES };
         assert_eq!(client.command(command, &mut output[..6]), Err(Refused::NoRoom));
         assert_eq!(client.command(command, &mut output), Ok(7));
         assert_eq!(output, *b"Ada\n42\n");
@@ -190,6 +229,23 @@ mod tests {
         assert_eq!(step, Step::new(2, 0, Then::Event(Event::Number(7))));
         let step = client.step(Input::end(b"", How::Closed), &mut []).unwrap();
         assert_eq!(step, Step::idle(Then::Done));
+    }
+
+    #[test]
+    fn name_and_number_go_apart_with_a_boundary_between_them() {
+        let (mut client, mut output, form) = (Client::new(), [0; 16], Form::message(b','));
+        let number = Command::Number { number: 42, form };
+        assert_eq!(client.command(number, &mut output), Err(Refused::NotNow));
+        assert_eq!(client.command(Command::Name { name: b"Ada", form }, &mut output), Ok(4));
+        assert_eq!(client.command(number, &mut output), Err(Refused::NotNow));
+        let step = client.step(Input::more(b""), &mut []);
+        assert_eq!(step, Ok(Step::idle(Then::Boundary)));
+        let step = client.step(Input::end(b"", How::Closed), &mut []);
+        assert_eq!(step, Ok(Step::need(Need::Command)));
+        assert_eq!(client.command(number, &mut output[4..]), Ok(3));
+        assert!(output.starts_with(b"Ada,42\n"));
+        let step = client.step(Input::more(b"S 7"), &mut []);
+        assert_eq!(step, Ok(Step::need(Need::InputOrSilence(300))));
     }
 
     #[test]

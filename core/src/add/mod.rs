@@ -5,6 +5,18 @@
 //!   server -> client   name '\n'  integer '\n'      then it closes
 //! ```
 //!
+//! Programs that people write for this send both in one message as often, so either end takes that
+//! too, and a server answers in the [`Form`] it was asked in:
+//!
+//! ```text
+//!   name separator integer '\n'      the separator one of , : ; | or white space; spaces around it
+//!   name separator integer           the end is an orderly close, or 300 ms without a byte
+//!   name '\n' integer                likewise
+//! ```
+//!
+//! A first line that ends in a separator and an integer is such a message, any other is a name: what
+//! follows never changes that.
+//!
 //! An integer that is out of range makes the server answer nothing and close: the document's way
 //! to shut it down.
 //!
@@ -12,10 +24,10 @@
 //!   client                                            server
 //!
 //!   Ready --Introduce--> Name --> Number --> Over     Name --> Number --in range--> Ready
-//!                         |                    ^                 |                    |
-//!                         '-- closed, leaving -'                 | out of range     Answer
-//!                                                                v                    v
-//!                                                               Over <---------------'
+//!     |                  ^ |                   ^                 |                    |
+//!     | Name             | '---- closed, ------'                 | out of range     Answer
+//!     v                  |       leaving                         v                    v
+//!   Apart ----Number-----'                                      Over <---------------'
 //! ```
 
 pub mod client;
@@ -24,13 +36,20 @@ pub mod server;
 pub use client::Client;
 pub use server::Server;
 
+use core::fmt;
 use core::ops::RangeInclusive;
 
-use crate::machine::Refused;
-use crate::wire::{DECIMAL_BYTES, LINE_BYTES, LineMessages, put_decimal, put_line};
+use crate::machine::{How, Input, Need, Refused};
+use crate::wire::{
+    DECIMAL_BYTES, LINE_BYTES, Line, LineError, LineMessages, Lines, put_decimal, put_line, trim,
+    trim_end, unmarked,
+};
 
 /// The integers that are added; any other shuts the server down.
 pub const RANGE: RangeInclusive<i32> = 1..=100;
+
+/// Number of milliseconds without a byte that end an integer without a newline.
+pub const SILENCE_MS: u16 = 300;
 
 /// What a client sends, for traces.
 pub type ClientBytes = LineMessages;
@@ -38,12 +57,267 @@ pub type ClientBytes = LineMessages;
 /// What a server sends, for traces.
 pub type ServerBytes = LineMessages;
 
-/// A name and an integer on the wire: so many bytes at the most.
-const INTRODUCTION_BYTES: usize = LINE_BYTES + DECIMAL_BYTES;
+/// Maximum number of bytes of a name and an integer on the wire.
+const INTRODUCTION_BYTES: usize = LINE_BYTES + 1 + DECIMAL_BYTES;
 
-/// Writes both lines, or nothing.
-fn introduce(name: &[u8], number: i32, output: &mut [u8]) -> Result<usize, Refused> {
+/// How a name and an integer are put on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Form {
+    /// The byte between them: `\n` for two lines, else one of `,` `:` `;` `|` or white space.
+    pub separator: u8,
+    /// Whether a space follows the separator.
+    pub space: bool,
+    /// Whether a newline follows the integer.
+    pub newline: bool,
+}
+
+impl Form {
+    /// Two lines.
+    pub const LINES: Self = Self::message(b'\n');
+
+    /// One line, with this separator.
+    #[must_use]
+    pub const fn message(separator: u8) -> Self {
+        Self { separator, space: false, newline: true }
+    }
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self::LINES
+    }
+}
+
+/// Returns whether this line would be taken for a name and an integer in one message. A name that would
+/// cannot be sent as a line of its own.
+#[must_use]
+pub fn is_message(line: &[u8]) -> bool {
+    Message::parse(line).is_some()
+}
+
+/// Names the likely mistake in `text`, which a peer sent for a name and an integer and which is neither.
+/// `None` when there is nothing to say about it.
+#[must_use]
+pub fn hint(text: &[u8]) -> Option<&'static str> {
+    let text = trim(text);
+    let behind = text.iter().rposition(|byte| b",:;| \t".contains(byte)).unwrap_or(text.len());
+    match text {
+        [b'{' | b'[', ..] => Some("this looks like JSON, expected two lines or NAME,NUMBER"),
+        [b'0'..=b'9', ..] if text.iter().all(u8::is_ascii_digit) => {
+            Some("this looks like the number alone, expected the name before it")
+        }
+        [b'0'..=b'9', .., b'a'..=b'z' | b'A'..=b'Z'] => {
+            Some("the number seems to come first, expected the name before it")
+        }
+        [.., b'0'..=b'9'] => Some("expected a newline or one of , : ; | before the number"),
+        // Behind the last separator: one that starts with a digit was meant to be the number.
+        _ if text.get(behind.wrapping_add(1)).is_some_and(u8::is_ascii_digit) => {
+            Some("expected an integer behind the separator")
+        }
+        _ => None,
+    }
+}
+
+/// A name and an integer in one line.
+#[derive(Clone, Copy)]
+struct Message<'t> {
+    name: &'t [u8],
+    separator: u8,
+    space: bool,
+    /// Where the integer starts.
+    at: usize,
+}
+
+impl<'t> Message<'t> {
+    /// Reads it from its end: the name may contain separators too.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn parse(line: &'t [u8]) -> Option<Self> {
+        let text = trim_end(line);
+        let last = text.iter().rposition(|byte| !byte.is_ascii_digit())?;
+        let (mut front, digits) = text.split_at_checked(last.wrapping_add(1))?;
+        if digits.is_empty() {
+            return None;
+        }
+        if let [before @ .., b'+' | b'-'] = front {
+            front = before;
+        }
+        let at = front.len();
+        let before = trim_end(front);
+        let white = front.get(before.len()).copied();
+        if let [name @ .., separator @ (b',' | b':' | b';' | b'|')] = before {
+            let (name, separator, space) = (trim_end(name), *separator, white.is_some());
+            return Some(Self { name, separator, space, at });
+        }
+        Some(Self { name: before, separator: white?, space: false, at })
+    }
+}
+
+/// Takes a name and then an integer from the front of the input, in any form.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+struct Parts {
+    lines: Lines,
+    /// Number of bytes of a message that are left once its name was taken.
+    rest: u16,
+}
+
+impl Parts {
+    const fn new() -> Self {
+        Self { lines: Lines::new(), rest: 0 }
+    }
+
+    /// Returns the name, or the text of the integer, and notes the form that it came in.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn next<'i>(
+        &mut self,
+        input: Input<'i>,
+        is_name: bool,
+        form: &mut Form,
+    ) -> Result<Result<Line<'i>, Need>, LineError> {
+        let mut line = Line { text: &[], bytes: self.rest.into() };
+        if line.bytes == 0 {
+            let is_whole: fn(&[u8]) -> bool =
+                if is_name { is_message } else { |text| !trim(text).is_empty() };
+            match self.lines.next_or_silent(input, SILENCE_MS, is_whole)? {
+                Ok(next) => line = next,
+                need => return Ok(need),
+            }
+        }
+        // With its end, and the mark that a stream may start with.
+        let whole = input.bytes.get(..line.bytes).unwrap_or_default();
+        if self.rest > 0 {
+            line.text = whole;
+        }
+        form.newline = whole.last() == Some(&b'\n');
+        if is_name && let Some(Message { name, separator, space, at }) = Message::parse(whole) {
+            self.rest = u16::try_from(whole.len().wrapping_sub(at)).unwrap_or(u16::MAX);
+            line = Line { text: unmarked(name, 0), bytes: at };
+            (form.separator, form.space) = (separator, space);
+        }
+        Ok(Ok(line))
+    }
+}
+
+/// The sentence about a stream that ended behind the name.
+fn name_only(peer: &str, how: How, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(peer)?;
+    f.write_str(match how {
+        How::Closed => " closed the connection after its name, without an integer",
+        How::Reset => " reset the connection after its name, without an integer",
+        How::TimedOut => " sent no integer after its name in time",
+    })
+}
+
+/// Writes a name and what separates it from the integer, or nothing.
+fn put_name(name: &[u8], form: Form, output: &mut [u8]) -> Result<usize, Refused> {
+    if form.separator == b'\n' && is_message(name) {
+        return Err(Refused::Invalid);
+    }
     let n = put_line(name, output)?;
-    let m = output.get_mut(n..).and_then(|room| put_decimal(number, room));
-    Ok(n.wrapping_add(m.ok_or(Refused::NoRoom)?))
+    let (front, back) = output.split_at_mut_checked(n).ok_or(Refused::NoRoom)?;
+    if let [.., end] = front {
+        *end = form.separator;
+    }
+    if form.space {
+        *back.first_mut().ok_or(Refused::NoRoom)? = b' ';
+    }
+    Ok(n.wrapping_add(form.space.into()))
+}
+
+/// Writes an integer and its end, or nothing.
+fn put_number(number: i32, form: Form, output: &mut [u8]) -> Result<usize, Refused> {
+    let n = put_decimal(number, output).ok_or(Refused::NoRoom)?;
+    Ok(n.wrapping_sub((!form.newline).into()))
+}
+
+/// Writes both, or nothing.
+fn introduce(name: &[u8], number: i32, form: Form, output: &mut [u8]) -> Result<usize, Refused> {
+    let n = put_name(name, form, output)?;
+    Ok(n.wrapping_add(put_number(number, form, output.get_mut(n..).unwrap_or_default())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_read_from_its_end() {
+        for (line, name, separator, space, at) in [
+            (&b"Ada,42"[..], &b"Ada"[..], b',', false, 4),
+            (b"Ada:42\r\n", b"Ada", b':', false, 4),
+            (b"Ada;-7", b"Ada", b';', false, 4),
+            (b"Ada|+7 ", b"Ada", b'|', false, 4),
+            (b"Ada, 42\n", b"Ada", b',', true, 5),
+            (b"Ada 42", b"Ada", b' ', false, 4),
+            (b"Ada\t42", b"Ada", b'\t', false, 4),
+            (b"Ada  \t 42", b"Ada", b' ', false, 7),
+            (b"Ada Lovelace , 42", b"Ada Lovelace", b',', true, 15),
+            (b"a,b,3", b"a,b", b',', false, 4),
+            (b"Jean-Luc -5", b"Jean-Luc", b' ', false, 9),
+            (b",1", b"", b',', false, 1),
+        ] {
+            let Message { name: n, separator: s, space: sp, at: a } = Message::parse(line).unwrap();
+            assert_eq!((n, s, sp, a), (name, separator, space, at), "{}", line.escape_ascii());
+        }
+        for line in [
+            &b""[..],
+            b"Ada",
+            b"Ada Lovelace",
+            b"42",
+            b"-42",
+            b"Ada42",
+            b"Ada-42",
+            b"Ada=42",
+            b"Ada,",
+            b"Ada,-",
+            b"Ada,4x",
+            b"Ada,4.5",
+            b"{\"name\":\"Ada\",\"number\":42}",
+        ] {
+            assert!(!is_message(line), "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn it_is_written_in_its_form() {
+        let mut room = [0; 32];
+        for (form, want) in [
+            (Form::LINES, "Ada\n42\n"),
+            (Form { newline: false, ..Form::LINES }, "Ada\n42"),
+            (Form::message(b','), "Ada,42\n"),
+            (Form { space: true, newline: false, ..Form::message(b',') }, "Ada, 42"),
+        ] {
+            assert_eq!(introduce(b"Ada", 42, form, &mut room), Ok(want.len()));
+            assert!(room.starts_with(want.as_bytes()), "{want:?}");
+            // A newline that is not sent has its room all the same.
+            for length in 0..want.len() {
+                let written = introduce(b"Ada", 42, form, room.get_mut(..length).unwrap());
+                assert_eq!(written, Err(Refused::NoRoom), "{want:?} in {length}");
+            }
+        }
+        assert_eq!(introduce(b"Ada 7", 42, Form::LINES, &mut room), Err(Refused::Invalid));
+        assert_eq!(introduce(b"Ada 7", 42, Form::message(b','), &mut room), Ok(9));
+        assert_eq!(introduce(b"A\nb", 42, Form::message(b','), &mut room), Err(Refused::Invalid));
+    }
+
+    #[test]
+    fn a_likely_mistake_has_a_hint() {
+        for (text, has) in [
+            (&b"{\"name\":\"Ada\",\"number\":42}"[..], Some("JSON")),
+            (b"42,Ada", Some("to come first")),
+            (b" 42\n", Some("the number alone")),
+            (b"Ada42", Some("before the number")),
+            (b"Ada=42", Some("before the number")),
+            (b"Ada,4.x", Some("behind the separator")),
+            (b"Ada", None),
+            (b"Error: bad format", None),
+            (b"", None),
+        ] {
+            let hint = hint(text);
+            let fits =
+                has.map_or(hint.is_none(), |has| hint.is_some_and(|hint| hint.contains(has)));
+            assert!(fits, "{}: {hint:?}", text.escape_ascii());
+        }
+    }
 }

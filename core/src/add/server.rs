@@ -2,16 +2,17 @@
 
 use core::fmt;
 
-use super::{INTRODUCTION_BYTES, RANGE, introduce};
-use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{DecimalError, LINE_BYTES, Line, LineError, Lines, decimal};
+use super::{Form, INTRODUCTION_BYTES, Parts, RANGE, introduce, name_only};
+use crate::machine::{How, Input, Machine, Need, Refused, Step, Then};
+use crate::wire::{DecimalError, LINE_BYTES, Line, LineError, decimal};
 
-/// The server's end of one connection. 4 bytes.
+/// The server's end of one connection. 8 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server {
-    lines: Lines,
+    parts: Parts,
     state: State,
+    form: Form,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,9 +29,12 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
-    /// Answer with this name and this integer, and end the session.
+    /// Answer with this name and this integer, in the [`Form`] that the client used, and end the
+    /// session.
     Answer {
-        /// A line: at most [`LINE_MAX`](crate::wire::LINE_MAX) bytes, no newline.
+        /// A line: at most [`LINE_MAX`](crate::wire::LINE_MAX) bytes, no newline. It must not be a
+        /// [message](super::is_message). Where it contains the separator of the client, that is sent as
+        /// `_`: a client that splits the message there gets two parts.
         name: &'c [u8],
         /// The integer.
         number: i32,
@@ -54,7 +58,9 @@ pub enum Event<'i> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Error {
-    /// The stream ended too early, or a line is too long.
+    /// The stream ended like this behind the client's name, where its integer should be.
+    NameOnly(How),
+    /// The stream ended too early otherwise, or a line is too long.
     Line(LineError),
     /// Where the client's integer should be is none.
     NotInteger(DecimalError),
@@ -63,6 +69,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NameOnly(how) => name_only("the client", *how, f),
             Self::Line(e) => e.by("the client").fmt(f),
             Self::NotInteger(e) => write!(f, "the client broke the protocol: {e}"),
         }
@@ -75,7 +82,13 @@ impl Server {
     /// A server to which nothing has been sent yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { lines: Lines::new(), state: State::Name }
+        Self { parts: Parts::new(), state: State::Name, form: Form::LINES }
+    }
+
+    /// The form in which the client has sent its name and integer: how it is answered.
+    #[must_use]
+    pub const fn form(&self) -> Form {
+        self.form
     }
 }
 
@@ -100,13 +113,15 @@ impl Machine for Server {
             State::Over => return Ok(Step::idle(Then::Done)),
             State::Name | State::Number => {}
         }
-        let before = self.lines.clone();
-        let Line { text, bytes } = match self.lines.next(input) {
-            Ok(Some(line)) => line,
-            Ok(None) => return Ok(Step::need(Need::Input)),
+        let before = self.clone();
+        let is_name = self.state == State::Name;
+        let Line { text, bytes } = match self.parts.next(input, is_name, &mut self.form) {
+            Ok(Ok(line)) => line,
+            Ok(Err(need)) => return Ok(Step::need(need)),
+            Err(LineError::Cut { how, got: 0 }) if !is_name => return Err(Error::NameOnly(how)),
             Err(e) => return Err(Error::Line(e)),
         };
-        let event = if self.state == State::Name {
+        let event = if is_name {
             self.state = State::Number;
             Event::Name(text)
         } else {
@@ -117,7 +132,7 @@ impl Machine for Server {
                 }
                 Err(e @ DecimalError::Unexpected(_)) => {
                     // An error changes nothing.
-                    self.lines = before;
+                    *self = before;
                     return Err(Error::NotInteger(e));
                 }
                 out => {
@@ -134,11 +149,15 @@ impl Machine for Server {
         if self.state != State::Ready {
             return Err(Refused::NotNow);
         }
-        let written = introduce(name, number, output);
-        if written.is_ok() {
-            self.state = State::Over;
+        let written = introduce(name, number, self.form, output)?;
+        // What splits a message at its separator gets two parts.
+        for byte in output.iter_mut().take(name.len()) {
+            if *byte == self.form.separator {
+                *byte = b'_';
+            }
         }
-        written
+        self.state = State::Over;
+        Ok(written)
     }
 }
 
@@ -147,7 +166,7 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
-    use crate::machine::How;
+    use crate::machine::After;
 
     const ANSWER: Command<'_> = Command::Answer { name: b"Server", number: 7 };
 
@@ -166,6 +185,27 @@ mod tests {
         assert_eq!(server.command(ANSWER, &mut output), Ok(9));
         assert_eq!(output.get(..9), Some(&b"Server\n7\n"[..]));
         assert_eq!(server.step(Input::more(b""), &mut []), Ok(Step::idle(Then::Done)));
+    }
+
+    #[test]
+    fn the_answer_has_the_form_of_the_question() {
+        for (asked, answer) in [
+            (&b"Ada,42\n"[..], &b"My_Server,7\n"[..]),
+            (b"Ada, 42", b"My_Server, 7"),
+            (b"Ada 42", b"My_Server 7"),
+            (b"Ada\n42", b"My Server\n7"),
+        ] {
+            // A separator inside the name would end it.
+            let name: &[u8] = if asked.contains(&b',') { b"My,Server" } else { b"My Server" };
+            let (mut server, mut at, mut output) = (Server::new(), 0, [0; 16]);
+            for _ in 0..2 {
+                let input = Input { bytes: asked.get(at..).unwrap(), after: After::Silence };
+                at += server.step(input, &mut []).unwrap().consumed;
+            }
+            assert_eq!(at, asked.len());
+            let n = server.command(Command::Answer { name, number: 7 }, &mut output).unwrap();
+            assert_eq!(output.get(..n), Some(answer), "{}", asked.escape_ascii());
+        }
     }
 
     #[test]

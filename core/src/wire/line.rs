@@ -49,7 +49,7 @@ pub(super) const BEGUN: u16 = 1 << 15;
 /// `bytes` without the UTF-8 byte order mark that some programs write at the start of a stream, if
 /// that is where they stand. `looked` as in [`Lines`].
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-pub(super) fn unmarked(bytes: &[u8], looked: u16) -> &[u8] {
+pub(crate) fn unmarked(bytes: &[u8], looked: u16) -> &[u8] {
     match bytes {
         [0xef, 0xbb, 0xbf, rest @ ..] if looked < BEGUN => rest,
         _ => bytes,
@@ -129,29 +129,33 @@ impl Lines {
         }
     }
 
-    /// As [`next_or_last`](Self::next_or_last), but what stands unterminated when nothing has come for
-    /// `ms` milliseconds is a line too. In place of a line: what has to come.
-    ///
-    /// # Errors
-    ///
-    /// [`LineError`], with nothing changed.
-    pub fn next_or_idle<'i>(
+    /// As [`next`](Self::next), but what stands unterminated before an orderly close, or before so many
+    /// milliseconds without a byte, is a line too if `is_line` says so. Without a line: what to wait
+    /// for.
+    pub(crate) fn next_or_silent<'i>(
         &mut self,
         input: Input<'i>,
-        ms: u16,
+        silence: u16,
+        is_line: fn(&[u8]) -> bool,
     ) -> Result<Result<Line<'i>, Need>, LineError> {
-        if let Some(line) = self.next_or_last(input)? {
-            return Ok(Ok(line));
-        }
+        let unfinished = match self.next(input) {
+            Ok(Some(line)) => return Ok(Ok(line)),
+            Ok(None) => Ok(Err(Need::Input)),
+            Err(LineError::TooLong) => return Err(LineError::TooLong),
+            Err(e) => Err(e),
+        };
         let text = self.unfinished(input.bytes);
-        Ok(if text.is_empty() {
-            Err(Need::Input)
-        } else if input.after == After::Silence {
-            self.looked = BEGUN;
-            Ok(Line { text, bytes: input.bytes.len() })
-        } else {
-            Err(Need::InputOrSilence(ms))
-        })
+        if !is_line(text) {
+            return unfinished;
+        }
+        match input.after {
+            After::More => Ok(Err(Need::InputOrSilence(silence))),
+            After::Silence | After::End(How::Closed) => {
+                self.looked = BEGUN;
+                Ok(Ok(Line { text, bytes: input.bytes.len() }))
+            }
+            After::End(_) => unfinished,
+        }
     }
 
     /// There is no end of a line in what has come.

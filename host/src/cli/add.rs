@@ -6,10 +6,10 @@ use socklab_core::add::client::Client;
 use socklab_core::add::{ClientBytes, ServerBytes};
 use socklab_core::wire::LINE_MAX;
 
-use super::common::{Address, Common, Failure, Listen, Run, keyboard};
+use super::common::{Address, Common, Failure, Listen, Pace, Run, keyboard};
 use super::events::{connected, emit, session};
-use crate::add::{Options, Outcome, RANGE, Report, Service};
-use crate::net::{DEFAULT_BUFFER, Target};
+use crate::add::{Error, Form, Options, Outcome, RANGE, Report, Service, client, hint, is_message};
+use crate::net::{self, DEFAULT_BUFFER, Target};
 use crate::ui::{Keyboard, Typed, put_text, say};
 
 const PORT: u16 = 12000;
@@ -18,7 +18,7 @@ const PORT: u16 = 12000;
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
-    address: Address<PORT>,
+    address: Address,
     /// Your name [default: asks for it]
     #[arg(long, value_parser = name)]
     name: Option<String>,
@@ -28,6 +28,18 @@ pub(super) struct ClientArgs {
     /// Shut the server down: send a number that is out of range
     #[arg(long, conflicts_with = "number")]
     shutdown: bool,
+    /// Send name and number in one line, with this between them: one of , : ; | a space or \t, each also
+    /// with a space behind it
+    #[arg(long, value_name = "SEP", value_parser = separator)]
+    separator: Option<Separator>,
+    /// Send no newline behind the number
+    #[arg(long)]
+    no_newline: bool,
+    /// Send name and number in two writes, with a pause between them (see --pace)
+    #[arg(long)]
+    split: bool,
+    #[command(flatten)]
+    pace: Pace,
     /// Write the server's name to a terminal without escaping control characters
     #[arg(long)]
     raw: bool,
@@ -36,10 +48,11 @@ pub(super) struct ClientArgs {
 /// Answer each client with the server's own name and number
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
-    #[command(flatten)]
-    listen: Listen<PORT>,
+    /// Where to listen; 0 takes a free port
+    #[arg(value_name = "[BIND:]PORT", default_value = "12000")]
+    listen: Listen,
     /// The server's name
-    #[arg(long, value_parser = name, default_value = "Server of socklab")]
+    #[arg(long, value_parser = line_name, default_value = "Server of socklab")]
     name: String,
     /// The server's number, 1 to 100 [default: drawn at startup]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = in_range)]
@@ -47,6 +60,34 @@ pub(super) struct ServerArgs {
     /// Refuse a client whose number is out of range, instead of shutting down
     #[arg(long)]
     keep_running: bool,
+}
+
+/// What stands between a name and a number in one line.
+#[derive(Clone, Copy, Debug)]
+struct Separator {
+    byte: u8,
+    space: bool,
+}
+
+fn separator(text: &str) -> Result<Separator, String> {
+    let text = text.replace("\\t", "\t");
+    match *text.as_bytes() {
+        [byte @ (b',' | b':' | b';' | b'|' | b' ' | b'\t')] => Ok(Separator { byte, space: false }),
+        [byte @ (b',' | b':' | b';' | b'|'), b' '] => Ok(Separator { byte, space: true }),
+        _ => Err("expected one of , : ; | a space or \\t, such as ',' or ', '".into()),
+    }
+}
+
+/// A name that is sent in a line of its own.
+fn line_name(text: &str) -> Result<String, String> {
+    let name = name(text)?;
+    if is_message(name.as_bytes()) {
+        return Err(format!(
+            "a name does not end in a number behind a separator: {name:?} would be taken for name and \
+             number in one line"
+        ));
+    }
+    Ok(name)
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -67,9 +108,13 @@ fn in_range(text: &str) -> Result<i32, String> {
 impl Run for ClientArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let mut keyboard = None;
+        let form = self.form();
+        let is_name = if form.separator == b'\n' { line_name } else { name };
         let name = match &self.name {
-            Some(name) => name.clone(),
-            None => ask(&mut keyboard, "your name: ", "--name", name)?,
+            Some(name) => is_name(name).map_err(|what| {
+                Failure::Usage(format!("{what}; --separator ',' sends them in one line"))
+            })?,
+            None => ask(&mut keyboard, "your name: ", "--name", is_name)?,
         };
         let number = match self.number {
             Some(number) => number,
@@ -79,7 +124,7 @@ impl Run for ClientArgs {
         };
         drop(keyboard);
         let service = || Service::new(Options { keep_running: false, ..Options::default() });
-        common.dial(&self.address, "add", service, |target| {
+        common.dial(&self.address, PORT, "add", service, |target| {
             self.introduce(target, common, &name, number)
         })
     }
@@ -108,12 +153,18 @@ fn ask<T>(
                     "standard input ended before everything was answered; use {option}"
                 )));
             }
-            Typed::Interrupted => return Err(Failure::INTERRUPTED),
+            Typed::Interrupted => return Err(Failure::Interrupted),
         }
     }
 }
 
 impl ClientArgs {
+    fn form(&self) -> Form {
+        let lines = Separator { byte: b'\n', space: false };
+        let Separator { byte, space } = self.separator.unwrap_or(lines);
+        Form { separator: byte, space, newline: !self.no_newline }
+    }
+
     fn introduce(
         &self,
         target: &Target,
@@ -125,7 +176,9 @@ impl ClientArgs {
         let client =
             common.connect::<ServerBytes, ClientBytes, _>(target, Client::new(), DEFAULT_BUFFER)?;
         connected(&mut output, client.peer())?;
-        let Some(answer) = client.introduce(name.as_bytes(), number)? else {
+        let client = client.paced(self.pace.time);
+        let answer = client.introduce_in(name.as_bytes(), number, self.form(), self.split);
+        let Some(answer) = answer.map_err(failed)? else {
             say("the server closed without an answer: it has shut down, or refused the number");
             return emit(&mut output, || json!({ "event": "closed" }));
         };
@@ -154,12 +207,26 @@ impl ClientArgs {
     }
 }
 
+/// The failure, with the likely mistake of the server.
+fn failed(e: Error) -> Failure {
+    let hint = match &e {
+        // What is no number was to be one alone.
+        net::Error::Protocol(client::Error::NotInteger(_), _) => None,
+        net::Error::Protocol(_, quote) | net::Error::TimedOut(_, _, quote) => hint(quote.bytes()),
+        _ => None,
+    };
+    match (e.into(), hint) {
+        (Failure::Peer(what), Some(hint)) => Failure::Peer(format!("{what} ({hint})")),
+        (failure, _) => failure,
+    }
+}
+
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let Self { listen, name, number, keep_running } = self;
         let options = Options { name, number, keep_running };
         let service = Service::new(options);
-        common.serve::<ClientBytes, ServerBytes, _>(listen.addrs()?, common.limits(), service, told)
+        common.serve::<ClientBytes, ServerBytes, _>(&listen, common.limits(), service, told)
     }
 }
 
@@ -169,7 +236,7 @@ fn told(report: &Report) -> Value {
         Outcome::Answered => ("answered", None),
         Outcome::ShutDown => ("shut down", None),
         Outcome::OutOfRange => ("out of range", None),
-        Outcome::Failed(e, quote) => ("failed", Some(format!("{e}{}", quote.suffix()))),
+        Outcome::Failed(..) => ("failed", report.failure()),
         Outcome::Unanswered(e) => ("failed", Some(e.to_string())),
         Outcome::Stopped => ("stopped", None),
     };
@@ -199,6 +266,18 @@ mod tests {
         assert_eq!(name("  Ada L. "), Ok("Ada L.".into()));
         for text in ["", "  ", "a\nb", &"x".repeat(LINE_MAX + 1)] {
             assert!(name(text).is_err());
+        }
+        assert_eq!(
+            (name("Agent 7"), line_name("Agent7")),
+            (Ok("Agent 7".into()), Ok("Agent7".into()))
+        );
+        assert!(line_name("Agent 7").is_err());
+        for text in ["", "x", "- ", ",,", "  ", "\n", ", ,"] {
+            assert!(separator(text).is_err(), "{text:?}");
+        }
+        for (text, bytes) in [(",", &b","[..]), ("; ", b"; "), ("\\t", b"\t"), (" ", b" ")] {
+            let Separator { byte, space } = separator(text).unwrap();
+            assert_eq!([&[byte][..], if space { b" " } else { b"" }].concat(), bytes);
         }
     }
 }

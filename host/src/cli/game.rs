@@ -49,8 +49,6 @@ pub(super) enum Ending {
     Over,
     /// The person had enough.
     Left,
-    /// The same by Ctrl-C.
-    Interrupted,
 }
 
 /// What stands in front of the line that is typed.
@@ -103,7 +101,7 @@ where
             }
             // An end is told in its turn.
             if keyboard.pressed() == Some(Typed::Interrupted) {
-                return Err(Failure::INTERRUPTED);
+                return Err(Failure::Interrupted);
             }
             client.wait()?;
             continue;
@@ -125,10 +123,7 @@ where
             Typed::End | Typed::Interrupted => {
                 let Some(command) = player.quit() else { return leave(keyboard, &typed) };
                 client.command(command)?;
-                ending = match typed {
-                    Typed::Interrupted => Ending::Interrupted,
-                    _ => Ending::Left,
-                };
+                ending = Ending::Left;
             }
         }
     }
@@ -138,7 +133,7 @@ where
 /// what it was to do.
 fn leave(keyboard: &Keyboard, typed: &Typed) -> Result<Ending, Failure> {
     match typed {
-        Typed::Interrupted => Ok(Ending::Interrupted),
+        Typed::Interrupted if !keyboard.is_terminal() => Err(Failure::Interrupted),
         _ if !keyboard.is_terminal() => Err(Failure::Usage(
             "standard input ended before the game was over; use --auto to play without it".into(),
         )),
@@ -151,7 +146,6 @@ pub(super) fn finished(result: Result<Ending, Failure>) -> Result<(), Failure> {
     match result? {
         Ending::Over => Ok(()),
         Ending::Left => Err(Failure::Left),
-        Ending::Interrupted => Err(Failure::INTERRUPTED),
     }
 }
 

@@ -4,7 +4,6 @@ mod keyboard;
 mod lines;
 mod output;
 pub(crate) mod signals;
-pub(crate) mod streams;
 mod trace;
 
 pub(crate) use keyboard::{Keyboard, Typed};

@@ -3,6 +3,7 @@ use socklab_core::machine::How;
 use socklab_core::wire::{Cut, LineError};
 
 use super::Role;
+use crate::oracle::{add_message, add_split};
 use crate::pair::{Both, Faults};
 
 /// Introduces itself, once.
@@ -10,15 +11,43 @@ use crate::pair::{Both, Faults};
 pub struct AddClient {
     name: Vec<u8>,
     number: i32,
-    said: bool,
+    form: add::Form,
+    apart: bool,
+    /// Number of commands given.
+    said: usize,
 }
 
 impl AddClient {
-    /// With this name and number.
+    /// With this name, or one like it that can be a line of its own, and this number.
     #[must_use]
     pub fn new(name: &[u8], number: i32) -> Self {
-        Self { name: name.to_vec(), number, said: false }
+        let form = add::Form::LINES;
+        Self { name: sendable(name), number, form, apart: false, said: 0 }
     }
+
+    /// In this form.
+    #[must_use]
+    pub fn form(self, form: add::Form) -> Self {
+        Self { form, ..self }
+    }
+
+    /// Name and number by themselves.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self { apart: true, ..self }
+    }
+
+    /// What it puts on the wire.
+    #[must_use]
+    pub fn says(&self) -> Vec<u8> {
+        add_message(&self.name, self.number, self.form)
+    }
+}
+
+/// A name that is not taken for name and number.
+fn sendable(name: &[u8]) -> Vec<u8> {
+    let dot: &[u8] = if add_split(name).is_some() { b"." } else { b"" };
+    [name, dot].concat()
 }
 
 /// What either end is told.
@@ -36,6 +65,7 @@ impl Role for AddClient {
     type Machine = add::Client;
     type Event = AddTold;
     const TAKES_TURNS: bool = true;
+    const HEARS_SILENCE: bool = true;
 
     fn machine(&self) -> add::Client {
         add::Client::new()
@@ -49,16 +79,21 @@ impl Role for AddClient {
     }
 
     fn command(&self) -> Option<add::client::Command<'_>> {
-        let Self { name, number, said } = self;
-        (!said).then_some(add::client::Command::Introduce { name, number: *number })
+        let Self { ref name, number, form, apart, said } = *self;
+        match said {
+            0 if apart => Some(add::client::Command::Name { name, form }),
+            0 => Some(add::client::Command::Introduce { name, number, form }),
+            1 if apart => Some(add::client::Command::Number { number, form }),
+            _ => None,
+        }
     }
 
     fn given(&mut self) {
-        self.said = true;
+        self.said += 1;
     }
 
     fn probe() -> Option<add::client::Command<'static>> {
-        Some(add::client::Command::Introduce { name: b"x", number: 1 })
+        Some(add::client::Command::Introduce { name: b"x", number: 1, form: add::Form::LINES })
     }
 }
 
@@ -70,10 +105,17 @@ pub struct AddServer {
 }
 
 impl AddServer {
-    /// With this name and number.
+    /// With this name, or one like it that can be a line of its own, and this number.
     #[must_use]
     pub fn new(name: &[u8], number: i32) -> Self {
-        Self { name: name.to_vec(), number }
+        Self { name: sendable(name), number }
+    }
+
+    /// What it answers in this form. The separator does not occur inside the name.
+    #[must_use]
+    pub fn answer(&self, form: add::Form) -> Vec<u8> {
+        let name = |byte: &u8| if *byte == form.separator { b'_' } else { *byte };
+        add_message(&self.name.iter().map(name).collect::<Vec<_>>(), self.number, form)
     }
 }
 
@@ -81,6 +123,7 @@ impl Role for AddServer {
     type Machine = add::Server;
     type Event = AddTold;
     const TAKES_TURNS: bool = true;
+    const HEARS_SILENCE: bool = true;
 
     fn machine(&self) -> add::Server {
         add::Server::new()
@@ -125,7 +168,9 @@ pub fn add_agrees(
     if !told(&one.name, number).starts_with(&server.events) {
         return fail("the server was told something else");
     }
-    let answer = told(&two.name, AddTold::Number(two.number));
+    // A server that is asked in one message leaves out what would separate its own too early.
+    let name = two.name.iter().map(|byte| if *byte == one.form.separator { b'_' } else { *byte });
+    let answer = told(&name.collect(), AddTold::Number(two.number));
     let answer = if shuts_down { &[][..] } else { &answer };
     if !answer.starts_with(&client.events) {
         return fail("the client was told something else");
@@ -140,7 +185,15 @@ pub fn add_agrees(
     match (faults.reset_after, client.ended, server.ended) {
         (None, Ok(()), Ok(())) if server.events.len() == 2 => Ok(()),
         (None, ..) => fail("no fault, and it failed"),
-        (Some(_), Err(add::client::Error::Unanswered(How::Reset)) | Ok(()), _) => Ok(()),
+        (
+            Some(_),
+            Err(
+                add::client::Error::Unanswered(How::Reset)
+                | add::client::Error::NameOnly(How::Reset),
+            )
+            | Ok(()),
+            _,
+        ) => Ok(()),
         (Some(_), Err(add::client::Error::Line(e)), _) if is_reset(LineError::cut(&e)) => Ok(()),
         (Some(_), Err(_), _) => fail("a reset is named something else"),
     }

@@ -49,7 +49,7 @@ impl Role for RpsClient {
         }
     }
 
-    fn command(&self) -> Option<rps::client::Command<'_>> {
+    fn command(&self) -> Option<rps::client::Command> {
         self.choices.get(self.at).copied().map(rps::client::Command::Choose)
     }
 
@@ -57,7 +57,7 @@ impl Role for RpsClient {
         self.at += 1;
     }
 
-    fn probe() -> Option<rps::client::Command<'static>> {
+    fn probe() -> Option<rps::client::Command> {
         Some(rps::client::Command::Choose(Choice::Paper))
     }
 }

@@ -132,12 +132,12 @@ fn long(text: &[u8]) -> Vec<u8> {
 fn add_is_the_same_everywhere() {
     let all = [long(b"Ada"), b" 12\r\n".to_vec()].concat();
     for length in [0, 7, 1024, 1025, 1027, all.len()] {
-        everywhere(&AddClient::new(b"Grace", 99), &all[..length], [1037, 1200]);
-        everywhere(&AddServer::new(b"Grace", 99), &all[..length], [1037, 1200]);
+        everywhere(&AddClient::new(b"Grace", 99), &all[..length], [1038, 1200]);
+        everywhere(&AddServer::new(b"Grace", 99), &all[..length], [1038, 1200]);
     }
-    everywhere(&AddClient::new(b"Grace", 0), b"", [1037, 1200]);
-    everywhere(&AddServer::new(b"Grace", 99), b"Ada\n101\n", [1037, 1200]);
-    everywhere(&AddServer::new(b"Grace", 99), b"Ada\ntwelve\n", [1037, 1200]);
+    everywhere(&AddClient::new(b"Grace", 0), b"", [1038, 1200]);
+    everywhere(&AddServer::new(b"Grace", 99), b"Ada\n101\n", [1038, 1200]);
+    everywhere(&AddServer::new(b"Grace", 99), b"Ada\ntwelve\n", [1038, 1200]);
 }
 
 #[test]

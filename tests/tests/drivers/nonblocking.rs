@@ -490,7 +490,7 @@ fn a_command_that_is_refused_ends_its_session_and_says_so() {
         // A line's end is LF or CRLF: of this one, one CR belongs to the name.
         net.preset(&clients[0], b"Eve\r\r\n5\n", None);
         net.preset(&clients[1], b"Ada\n5\n", None);
-        let buffers = [(vec![0; 1025], vec![0; 1037])];
+        let buffers = [(vec![0; 1025], vec![0; 1038])];
         let mut server =
             nonblocking::Server::<Net, _, _, _, _, 1>::new(Socket::Idle, buffers).unwrap();
         let mut told = vec![];
