@@ -163,7 +163,8 @@ impl fmt::Display for Report {
             Some(number) => number.to_string(),
             None => "a number of more than 32 bits".into(),
         };
-        let limits = format_args!("{} to {}", RANGE.start(), RANGE.end());
+        // No `format_args!`, which can be stored in a variable since Rust 1.89.
+        let limits = format!("{} to {}", RANGE.start(), RANGE.end());
         match outcome {
             Outcome::Answered => {
                 let sum = self.sum().unwrap_or_default();
