@@ -5,7 +5,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 seconds=${1:-5}
-cargo +nightly fuzz build
+# Any toolchain of that channel: NIGHTLY=nightly-2026-05-20
+nightly=+${NIGHTLY:-nightly}
+cargo "$nightly" fuzz build
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 for file in fuzz/fuzz_targets/*.rs; do
@@ -16,7 +18,7 @@ for file in fuzz/fuzz_targets/*.rs; do
     # The first folder takes what is found; a smoke run leaves no trace of it.
     mkdir "$scratch/$target"
     echo "fuzz: $target for $seconds s"
-    if ! cargo +nightly fuzz run "$target" "$scratch/$target" "fuzz/corpus/$target" -- \
+    if ! cargo "$nightly" fuzz run "$target" "$scratch/$target" "fuzz/corpus/$target" -- \
         "${options[@]}" >"$scratch/log" 2>&1; then
         # The panic's sentence stands before libFuzzer's own report.
         grep -A 30 'panicked at' "$scratch/log" | head -n 40 || true

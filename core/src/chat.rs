@@ -5,7 +5,8 @@
 //!   client -> server   a line '\n'     and so on, strictly in turns
 //! ```
 //!
-//! The first line that has the word BYE in it is the last one, whoever says it. What a side says
+//! The first line that has the word BYE in it is the last one, whoever says it. An application can
+//! choose other words: see [`Closing`]. What a side says
 //! early waits until the other one has had its turn. With duplex, on both sides, there are no
 //! turns.
 //!
@@ -30,12 +31,45 @@ pub type ClientBytes = LineMessages;
 /// What a server sends, for traces.
 pub type ServerBytes = LineMessages;
 
-/// One side of a conversation. 4 bytes.
+/// One side of a conversation. 4 bytes, and what the [`Closing`] words take: [`Bye`] takes none.
+///
+/// ```
+/// use socklab_core::chat::{Chat, has_word};
+/// let quits = |line: &[u8]| has_word(line, b"quit") || has_word(line, b"exit");
+/// let chat = Chat::client().closing(quits);
+/// assert_eq!(size_of_val(&chat), 4);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Chat {
+pub struct Chat<C = Bye> {
     lines: Lines,
     state: State,
+    closing: C,
+}
+
+/// Decides which lines end a conversation. Both sides have to agree.
+pub trait Closing: Clone {
+    /// Whether this line is the last one.
+    fn closes(&self, line: &[u8]) -> bool;
+}
+
+/// The protocol's own word: a line that [`says_bye`] is the last one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Bye;
+
+impl Closing for Bye {
+    #[inline]
+    fn closes(&self, line: &[u8]) -> bool {
+        says_bye(line)
+    }
+}
+
+impl<F: Fn(&[u8]) -> bool + Clone> Closing for F {
+    #[inline]
+    fn closes(&self, line: &[u8]) -> bool {
+        self(line)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +87,8 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
-    /// Say this line, without its end. The last one if it [`says_bye`]. [`Refused::Invalid`] when it
-    /// is no line: see [`put_line`].
+    /// Say this line, without its end. The last one if it [closes](Closing::closes) the conversation.
+    /// [`Refused::Invalid`] when it is no line: see [`put_line`].
     Say(&'c [u8]),
 }
 
@@ -64,11 +98,11 @@ pub enum Command<'c> {
 pub enum Event<'i> {
     /// A line.
     Line(&'i [u8]),
-    /// The last line: it says BYE.
+    /// The last line: it has a closing word.
     Bye(&'i [u8]),
 }
 
-/// Why the conversation ended before anybody said BYE.
+/// Why the conversation ended before a side said a closing word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Error {
@@ -102,10 +136,12 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Line(e) => return e.by("the other side").fmt(f),
-            Self::Left(How::Closed) => "the other side closed the connection without BYE",
+            Self::Left(How::Closed) => {
+                "the other side closed the connection before the end of the conversation"
+            }
             Self::Left(How::Reset) => {
-                "the other side reset the connection without BYE; its program was stopped, \
-                 or the network failed"
+                "the other side reset the connection before the end of the conversation; its \
+                 program was stopped, or the network failed"
             }
             Self::Left(How::TimedOut) => "the other side sent nothing in time",
         })
@@ -138,39 +174,73 @@ pub fn says_bye(text: &[u8]) -> bool {
     word == BYE
 }
 
+/// Whether `word` is in the text, in any case: neither a letter nor a digit stands right before or behind
+/// it, as with [`says_bye`]. It may be more than one word, or begin with a sign, as in `/quit`. An empty
+/// one is in no text.
+#[must_use]
+pub fn has_word(text: &[u8], word: &[u8]) -> bool {
+    let is_letter =
+        |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || !b.is_ascii());
+    let mut rest = text;
+    let mut before = None;
+    while let Some(front) = rest.get(..word.len()).filter(|front| !front.is_empty()) {
+        let behind = rest.get(word.len());
+        let is_inside = is_letter(before) && is_letter(word.first())
+            || is_letter(behind) && is_letter(word.last());
+        if front.eq_ignore_ascii_case(word) && !is_inside {
+            return true;
+        }
+        before = rest.first();
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    false
+}
+
 impl Chat {
     /// The client: listens first.
     #[must_use]
     pub const fn client() -> Self {
-        Self { lines: Lines::new(), state: State::Theirs }
+        Self::new(State::Theirs)
     }
 
     /// The server: speaks first.
     #[must_use]
     pub const fn server() -> Self {
-        Self { lines: Lines::new(), state: State::Ours }
+        Self::new(State::Ours)
     }
 
     /// Either side without turns. The other one has to be duplex too.
     #[must_use]
     pub const fn duplex() -> Self {
-        Self { lines: Lines::new(), state: State::Both }
+        Self::new(State::Both)
     }
 
+    const fn new(state: State) -> Self {
+        Self { lines: Lines::new(), state, closing: Bye }
+    }
+
+    /// The same with other closing words, before anything is said. The other side has to have the same.
+    #[must_use]
+    pub fn closing<C: Closing>(self, closing: C) -> Chat<C> {
+        Chat { lines: self.lines, state: self.state, closing }
+    }
+}
+
+impl<C> Chat<C> {
     /// Whether the application may say something.
     #[must_use]
     pub const fn may_speak(&self) -> bool {
         matches!(self.state, State::Ours | State::Both)
     }
 
-    /// Whether somebody said BYE.
+    /// Whether either side has said a closing word.
     #[must_use]
     pub const fn is_over(&self) -> bool {
         matches!(self.state, State::Over)
     }
 }
 
-impl Machine for Chat {
+impl<C: Closing> Machine for Chat<C> {
     type Command<'c> = Command<'c>;
     type Event<'i> = Event<'i>;
     type Error = Error;
@@ -197,7 +267,7 @@ impl Machine for Chat {
             Some(line) if self.state != State::Ours => line,
             _ => return Ok(Step::need(need)),
         };
-        let event = if says_bye(line.text) {
+        let event = if self.closing.closes(line.text) {
             self.state = State::Over;
             Event::Bye(line.text)
         } else {
@@ -216,7 +286,7 @@ impl Machine for Chat {
         };
         let written = put_line(text, output);
         if written.is_ok() {
-            self.state = if says_bye(text) { State::Over } else { next };
+            self.state = if self.closing.closes(text) { State::Over } else { next };
         }
         written
     }
@@ -250,6 +320,57 @@ mod tests {
         ] {
             assert!(!says_bye(text.as_bytes()), "{text}");
         }
+    }
+
+    #[test]
+    fn a_word_is_known_by_what_stands_around_it() {
+        for (text, word) in [
+            ("quit", "quit"),
+            ("I QUIT!", "quit"),
+            ("quits quit", "quit"),
+            ("xquit,quit", "Quit"),
+            ("/quit", "/quit"),
+            ("now/quit", "/quit"),
+            ("/quit", "quit"),
+            ("good  bye, good bye", "good bye"),
+            ("Tschüss!", "tschüss"),
+            ("aa a", "a"),
+        ] {
+            assert!(has_word(text.as_bytes(), word.as_bytes()), "{text} {word}");
+        }
+        for (text, word) in [
+            ("", "quit"),
+            ("qui", "quit"),
+            ("quits", "quit"),
+            ("xquit", "quit"),
+            ("quit2", "quit"),
+            ("équit", "quit"),
+            ("/quits", "/quit"),
+            ("anything", ""),
+            ("", ""),
+        ] {
+            assert!(!has_word(text.as_bytes(), word.as_bytes()), "{text} {word}");
+        }
+        for text in ["bye", "Bye!", "ok, bye.", "by bye", "goodbye", "bye2", "byé", "ébye", "b ye"]
+        {
+            assert_eq!(has_word(text.as_bytes(), b"BYE"), says_bye(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_words_end_a_conversation_instead_of_bye() {
+        let quits = |line: &[u8]| has_word(line, b"quit") || has_word(line, b"exit");
+        let (mut server, mut client) =
+            (Chat::server().closing(quits), Chat::client().closing(quits));
+        assert_eq!(size_of_val(&server), size_of::<Chat>());
+        let mut room = [0; LINE_BYTES];
+        assert_eq!(server.command(Command::Say(b"bye"), &mut room), Ok(4));
+        let step = client.step(Input::more(b"bye\n"), &mut []).unwrap();
+        assert_eq!(step.then, Then::Event(Event::Line(b"bye")));
+        assert_eq!(client.command(Command::Say(b"Exit."), &mut room), Ok(6));
+        let step = server.step(Input::more(b"Exit.\n"), &mut []).unwrap();
+        assert_eq!(step.then, Then::Event(Event::Bye(b"Exit.")));
+        assert!(server.is_over() && client.is_over());
     }
 
     #[test]
@@ -327,11 +448,14 @@ mod tests {
     #[test]
     fn errors_are_sentences_about_the_other_side() {
         let cases = [
-            (Input::end(b"", How::Closed), "the other side closed the connection without BYE"),
+            (
+                Input::end(b"", How::Closed),
+                "the other side closed the connection before the end of the conversation",
+            ),
             (
                 Input::end(b"", How::Reset),
-                "the other side reset the connection without BYE; its program was stopped, \
-                 or the network failed",
+                "the other side reset the connection before the end of the conversation; its \
+                 program was stopped, or the network failed",
             ),
             (Input::end(b"", How::TimedOut), "the other side sent nothing in time"),
             (

@@ -2,12 +2,14 @@
 //!
 //! Invariant: no panic, no stall, no law of `Machine` broken; any cut, the same transcript; it always
 //! sends its greeting and nothing else, with one boundary where it is split; it is told the first
-//! line if it waits to be greeted, and reads nothing if it does not.
+//! line, or what stands unterminated before an orderly close, if it waits to be greeted, and reads
+//! nothing if it does not.
 #![no_main]
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::hello::Server;
+use socklab_core::machine::How;
 use socklab_fuzz::{Front, byte, first, plan};
 use socklab_tests::role::HelloServer;
 use socklab_tests::script::{Outcome, Plan, same};
@@ -25,6 +27,9 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(transcript.boundaries, Vec::from_iter(boundary));
     let greeting = match first(bytes) {
         Front::Line(text, rest) if both => Some((text, bytes.len() - rest.len())),
+        Front::Part(text @ [_, ..]) if both && end == Some(How::Closed) => {
+            Some((text, bytes.len()))
+        }
         _ => None,
     };
     assert_eq!(transcript.events(), Vec::from_iter(greeting.map(|(text, _)| text)));

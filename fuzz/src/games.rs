@@ -233,8 +233,14 @@ pub fn rps_client(mut u: Unstructured<'_>) {
         }
     }
     assert_eq!(transcript.outcome == Outcome::Done, rounds == 3);
-    // People's servers say "win!", and have it back.
+    // People's servers say "win!" and put spaces behind a comma, and have it back.
     let text = String::from_utf8_lossy(&transcript.sent).replace(" win!", " wins!");
+    let trimmed: Vec<&str> = text
+        .split(',')
+        .enumerate()
+        .map(|(n, field)| if n == 0 { field } else { field.trim_ascii_start() })
+        .collect();
+    let text = trimmed.join(",");
     let all = sent.iter().map(|line| format!("{line}\n")).collect::<String>();
     assert!(
         all.starts_with(&text) && sent.len() <= text.lines().count() + 1,

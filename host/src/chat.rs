@@ -5,14 +5,57 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mio::Waker;
-pub use socklab_core::chat::{Chat, Error as ChatError, says_bye};
+pub use socklab_core::chat::{Chat, Closing, Error as ChatError, has_word, says_bye};
 use socklab_core::chat::{Command, Event};
 use socklab_core::driver::Next;
+use socklab_core::wire::LINE_MAX;
 
 use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Target, Wake};
 
-/// Why a conversation ended before anybody said BYE.
+/// Why a conversation ended before a side said a closing word.
 pub type Error = net::Error<ChatError>;
+
+/// The words that end a conversation, whole and in any case: BYE, or others instead. Both sides need the
+/// same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClosingWords(Option<Arc<[Box<str>]>>);
+
+impl ClosingWords {
+    /// These words; none are BYE. White space around a word is dropped.
+    ///
+    /// # Errors
+    ///
+    /// What a word should be, if one is empty or cannot be sent as a line.
+    pub fn new<W: AsRef<str>>(words: impl IntoIterator<Item = W>) -> Result<Self, &'static str> {
+        let words = words.into_iter().map(|word| {
+            let word = word.as_ref().trim();
+            if word.is_empty() || word.len() > LINE_MAX || word.contains('\n') {
+                return Err("expected a word of at most 1024 bytes, on one line");
+            }
+            Ok(word.into())
+        });
+        let words: Arc<[Box<str>]> = words.collect::<Result<_, _>>()?;
+        Ok(Self((!words.is_empty()).then_some(words)))
+    }
+
+    /// The words. The first is sent for a person who has nothing more to say.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        let bye = self.0.is_none().then_some("BYE");
+        bye.into_iter().chain(self.0.iter().flat_map(|words| words.iter().map(|word| &**word)))
+    }
+
+    /// The first of the words that the line has, if it has one.
+    #[must_use]
+    pub fn find(&self, line: &[u8]) -> Option<&str> {
+        self.words().find(|word| has_word(line, word.as_bytes()))
+    }
+}
+
+impl Closing for ClosingWords {
+    fn closes(&self, line: &[u8]) -> bool {
+        self.find(line).is_some()
+    }
+}
 
 /// One side of a conversation, with another program or with the person before it.
 ///
@@ -30,7 +73,7 @@ pub type Error = net::Error<ChatError>;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Conversation {
-    inner: net::Client<Chat>,
+    inner: net::Client<Chat<ClosingWords>>,
 }
 
 /// What happened in a conversation.
@@ -44,10 +87,10 @@ pub enum Heard {
     YourTurn,
 }
 
-/// With another timeout or an observer, or as the server's side: as the connection below it was
-/// [dialled](net::Client::dial) or [accepted](net::Client::accepted).
-impl From<net::Client<Chat>> for Conversation {
-    fn from(inner: net::Client<Chat>) -> Self {
+/// With other [closing words](Chat::closing), another timeout or an observer, or as the server's side: as
+/// the connection below it was [dialled](net::Client::dial) or [accepted](net::Client::accepted).
+impl From<net::Client<Chat<ClosingWords>>> for Conversation {
+    fn from(inner: net::Client<Chat<ClosingWords>>) -> Self {
         Self { inner }
     }
 }
@@ -61,6 +104,7 @@ impl Conversation {
     /// [`DialError`].
     pub fn connect(target: impl Into<Target>, duplex: bool) -> Result<Self, DialError> {
         let machine = if duplex { Chat::duplex() } else { Chat::client() };
+        let machine = machine.closing(ClosingWords::default());
         let timeout = Some(DEFAULT_TIMEOUT);
         let inner = net::Client::dial(&target.into(), machine, net::DEFAULT_BUFFER, timeout)?;
         Ok(inner.patient(None).into())
@@ -76,7 +120,7 @@ impl Conversation {
         self.inner.machine().may_speak()
     }
 
-    /// Waits for what happens next; `None` when somebody has said BYE, and all is sent.
+    /// Waits for what happens next; `None` when a side has said a closing word, and all is sent.
     ///
     /// # Errors
     ///
@@ -105,7 +149,7 @@ impl Conversation {
         }
     }
 
-    /// Says a line, without its end. One that [`says_bye`] is the last.
+    /// Says a line, without its end. One with a closing word is the last.
     ///
     /// # Errors
     ///
@@ -174,7 +218,7 @@ impl fmt::Display for Report {
         let s = if *heard == 1 { "" } else { "s" };
         write!(f, "{peer}: {heard} line{s} received, ")?;
         match ended {
-            Ended::Done => f.write_str("ended with BYE"),
+            Ended::Done => f.write_str("ended with a closing word"),
             ended => ended.fmt(f),
         }
     }
@@ -196,22 +240,33 @@ const TO_ANYTHING: [&str; 4] = [
     "All of this comes over TCP, a line at a time.",
 ];
 
-/// What it says last, when its server stops.
-const BYE: Command<'static> = Command::Say(b"I have to go. Bye!");
+/// What it says last, when its server stops: the closing word follows.
+const LAST: &str = "I have to go. ";
 
 /// A small bot: the server of those who have nobody to talk to. What it says depends on what it
 /// hears and nothing else.
 pub struct Service {
     duplex: bool,
+    closing: ClosingWords,
+    /// Its last line.
+    last: String,
     /// It is to stop: the next line of each talk is the last.
     stopping: bool,
 }
 
 impl Service {
-    /// A bot.
+    /// A bot that ends a conversation with BYE.
     #[must_use]
-    pub const fn new(duplex: bool) -> Self {
-        Self { duplex, stopping: false }
+    pub fn new(duplex: bool) -> Self {
+        Self::closing(duplex, ClosingWords::default())
+    }
+
+    /// A bot that ends a conversation with these words.
+    #[must_use]
+    pub fn closing(duplex: bool, closing: ClosingWords) -> Self {
+        let word = closing.words().next().unwrap_or_default();
+        let last = format!("{LAST}{word}");
+        Self { duplex, closing, last, stopping: false }
     }
 }
 
@@ -226,13 +281,13 @@ pub struct Talk {
 }
 
 impl net::Service for Service {
-    type Machine = Chat;
+    type Machine = Chat<ClosingWords>;
     type State = Talk;
     type Report = Report;
 
-    fn open(&mut self) -> (Chat, Talk) {
+    fn open(&mut self) -> (Chat<ClosingWords>, Talk) {
         let machine = if self.duplex { Chat::duplex() } else { Chat::server() };
-        (machine, Talk { heard: 0, said: 0, question: false })
+        (machine.closing(self.closing.clone()), Talk { heard: 0, said: 0, question: false })
     }
 
     fn event(&mut self, talk: &mut Talk, event: Event<'_>) {
@@ -243,7 +298,7 @@ impl net::Service for Service {
 
     fn command(&mut self, talk: &mut Talk) -> Option<Command<'_>> {
         if self.stopping {
-            return Some(BYE);
+            return Some(Command::Say(self.last.as_bytes()));
         }
         // One line more than it has heard: it begins, and then answers each.
         let answers = talk.said.checked_sub(1);
@@ -262,16 +317,46 @@ impl net::Service for Service {
     fn finish(&mut self) -> Option<Command<'_>> {
         // In turns it may have to wait for its own.
         self.stopping = true;
-        Some(BYE)
+        Some(Command::Say(self.last.as_bytes()))
     }
 
     fn closed(
         &mut self,
         peer: SocketAddr,
-        _: &Chat,
+        _: &Chat<ClosingWords>,
         talk: &mut Talk,
         ended: Ended<ChatError>,
     ) -> Report {
         Report { peer, heard: talk.heard, ended }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_words_replace_bye() {
+        let bye = ClosingWords::default();
+        assert_eq!(bye.words().collect::<Vec<_>>(), ["BYE"]);
+        assert_eq!(ClosingWords::new([""; 0]), Ok(bye.clone()));
+        assert_eq!(bye.find(b"ok, Bye!"), Some("BYE"));
+        assert_eq!(bye.find(b"goodbye"), None);
+        let words = ClosingWords::new([" quit ", "Auf Wiedersehen"]).unwrap();
+        assert_eq!(words.words().collect::<Vec<_>>(), ["quit", "Auf Wiedersehen"]);
+        assert_eq!(words.find(b"auf wiedersehen, I QUIT"), Some("quit"));
+        assert!(words.closes(b"auf wiedersehen.") && !words.closes(b"bye"));
+        for word in ["", " ", "a\nb", &"x".repeat(LINE_MAX + 1)] {
+            assert!(ClosingWords::new([word]).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn the_bot_ends_with_a_closing_word() {
+        for words in [&[][..], &["quit"]] {
+            let words = ClosingWords::new(words).unwrap();
+            let bot = Service::closing(false, words.clone());
+            assert!(words.closes(bot.last.as_bytes()), "{}", bot.last);
+        }
     }
 }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use fastrand::Rng;
 pub use socklab_core::driver::Next;
 use socklab_core::machine::Refused;
-pub use socklab_core::math::{Question, Secret, client, server};
+pub use socklab_core::math::{Mistake, Question, Secret, client, server};
 
 use crate::net::{self, Ended};
+use crate::seed::generator;
 
 /// Why a quiz was not solved.
 pub type Error = net::Error<client::Error>;
@@ -42,7 +42,7 @@ pub struct Options {
     pub rounds: (u16, u16),
     /// The secret; drawn when the service is made otherwise.
     pub secret: Option<[u8; 8]>,
-    /// Makes a run repeatable.
+    /// With a seed every session gets the same questions, in whatever order clients arrive.
     pub seed: Option<u64>,
     /// Operands of all 32 bits. Otherwise their sum fits in 31, so that a client in Python need
     /// not think of signs.
@@ -79,9 +79,11 @@ pub enum Outcome {
         answer: u32,
         /// The answer that was due.
         expected: u32,
+        /// The likely reason.
+        mistake: Option<Mistake>,
     },
-    /// The client failed.
-    Failed(server::Error, net::Quote),
+    /// The client failed; with the likely reason if it sent a part of an answer.
+    Failed(server::Error, net::Quote, Option<Mistake>),
     /// The service gave a command that the machine does not take: its own mistake.
     Unanswered(Refused),
     /// The server stopped first.
@@ -94,34 +96,46 @@ impl fmt::Display for Report {
         write!(f, "{peer}: {right}/{asked} correct, ")?;
         match outcome {
             Outcome::Solved => f.write_str("secret sent"),
-            Outcome::Wrong { answer, expected } => {
+            Outcome::Wrong { answer, expected, .. } => {
                 write!(f, "wrong answer {answer}, expected {expected}")
             }
-            Outcome::Failed(e, quote) => write!(f, "{}{}", e.cut.by("the client"), quote.suffix()),
+            Outcome::Failed(e, quote, _) => {
+                write!(f, "{}{}", e.cut.by("the client"), quote.suffix())
+            }
             Outcome::Unanswered(e) => Ended::<server::Error>::Refused(*e).fmt(f),
             Outcome::Stopped => Ended::<server::Error>::Stopped.fmt(f),
+        }?;
+        outcome.mistake().map_or(Ok(()), |mistake| write!(f, "; {mistake}"))
+    }
+}
+
+impl Outcome {
+    /// The likely reason why the client failed, if one is known.
+    #[must_use]
+    pub const fn mistake(&self) -> Option<Mistake> {
+        match self {
+            Self::Wrong { mistake, .. } | Self::Failed(_, _, mistake) => *mistake,
+            Self::Solved | Self::Unanswered(_) | Self::Stopped => None,
         }
     }
 }
 
 /// The server's side of the quiz, for a [`net::Server`].
 pub struct Service {
-    rng: Rng,
     options: Options,
     secret: Secret,
-    wrong: Option<Outcome>,
 }
 
 impl Service {
     /// A quiz with these options.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let mut rng = crate::seed::generator(options.seed, 0);
+        let mut rng = generator(options.seed, SECRET);
         let secret = options.secret.unwrap_or_else(|| {
             // Letters and digits, so that it can be read aloud and typed.
             std::array::from_fn(|_| u8::try_from(rng.alphanumeric()).unwrap_or(b'0'))
         });
-        Self { rng, options, secret: Secret(secret), wrong: None }
+        Self { options, secret: Secret(secret) }
     }
 
     /// The secret.
@@ -131,11 +145,20 @@ impl Service {
     }
 }
 
-/// What the service remembers of a session: 4 bytes.
+/// The draws of a session: the number of rounds, then a question for each of them. The secret is drawn
+/// once, before all sessions.
+const SECRET: u64 = u64::MAX;
+const ROUNDS: u64 = 0;
+const FIRST_QUESTION: u64 = 1;
+
+/// What the service remembers of a session: 16 bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Session {
     rounds: u16,
     left: u16,
+    /// The wrong answer, and the one that was expected. Not a field of the service: another session may
+    /// end before this one is reported.
+    wrong: Option<(u32, u32)>,
 }
 
 impl net::Service for Service {
@@ -145,14 +168,13 @@ impl net::Service for Service {
 
     fn open(&mut self) -> (server::Server, Session) {
         let (fewest, most) = self.options.rounds;
-        let rounds = self.rng.u16(fewest..=most.max(fewest));
-        (server::Server::new(), Session { rounds, left: rounds })
+        let rounds = generator(self.options.seed, ROUNDS).u16(fewest..=most.max(fewest));
+        (server::Server::new(), Session { rounds, left: rounds, wrong: None })
     }
 
-    fn event(&mut self, _: &mut Session, event: server::Event) {
-        // The session ends with it, so its report is the next one made.
+    fn event(&mut self, session: &mut Session, event: server::Event) {
         if let server::Event::Wrong { answer, expected } = event {
-            self.wrong = Some(Outcome::Wrong { answer, expected });
+            session.wrong = Some((answer, expected));
         }
     }
 
@@ -161,9 +183,11 @@ impl net::Service for Service {
             return Some(server::Command::Reveal(self.secret));
         };
         session.left = left;
+        let round = u64::from(session.rounds - left) - 1;
+        let mut rng = generator(self.options.seed, FIRST_QUESTION + round);
         // Two numbers below 2^30 have a sum below 2^31.
         let limit = if self.options.full_range { u32::MAX } else { (1 << 30) - 1 };
-        let question = Question { a: self.rng.u32(..=limit), b: self.rng.u32(..=limit) };
+        let question = Question { a: rng.u32(..=limit), b: rng.u32(..=limit) };
         Some(server::Command::Ask(question))
     }
 
@@ -174,10 +198,17 @@ impl net::Service for Service {
         session: &mut Session,
         ended: Ended<server::Error>,
     ) -> Report {
-        let outcome = match (ended, self.wrong.take()) {
-            (Ended::Done, Some(wrong)) => wrong,
+        let outcome = match (ended, session.wrong) {
+            (Ended::Done, Some((answer, expected))) => {
+                let mistake = Mistake::find(&answer.to_be_bytes(), expected);
+                Outcome::Wrong { answer, expected, mistake }
+            }
             (Ended::Done, None) => Outcome::Solved,
-            (Ended::Failed(e, quote), _) => Outcome::Failed(e, quote),
+            (Ended::Failed(e, quote), _) => {
+                let expected = machine.expected();
+                let mistake = expected.and_then(|right| Mistake::find(quote.bytes(), right));
+                Outcome::Failed(e, quote, mistake)
+            }
             (Ended::Refused(e), _) => Outcome::Unanswered(e),
             (Ended::Stopped, _) => Outcome::Stopped,
         };

@@ -10,7 +10,7 @@ import sys
 import time
 
 FAULTS = [
-    "", "one-recv", "byte-by-byte", "crlf", "unterminated", "leave", "reset", "control", "not-utf8",
+    "", "one-recv", "byte-by-byte", "crlf", "unterminated", "unterminated-waits", "leave", "reset", "control", "not-utf8",
     "endless-line", "silent",
 ]
 
@@ -62,13 +62,15 @@ def main():
             greeting = b"\x1b]0;owned\x07\x1b[2J \xe2\x80\xae\xe2\x81\xa6 Hello"
         if fault == "not-utf8":
             greeting = b"Hel\xff\xe4\xb8lo"
-        end = {"unterminated": b"", "crlf": b"\r\n"}.get(fault, end)
+        end = {"unterminated": b"", "unterminated-waits": b"", "crlf": b"\r\n"}.get(fault, end)
         if fault == "byte-by-byte":
             for byte in greeting + end:
                 sock.sendall(bytes([byte]))
                 time.sleep(0.0005)
         else:
             sock.sendall(greeting + end)
+        if fault == "unterminated-waits" and sock.recv(1024):
+            sys.exit("the server said more than its greeting")
 
 
 main()

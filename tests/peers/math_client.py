@@ -22,6 +22,12 @@ def answer_of(question, fault):
         return total.to_bytes(4, "big", signed=True)
     if fault == "wrong":
         total += 1
+    if fault == "little-endian":
+        return total.to_bytes(4, "little")
+    if fault == "decimal":
+        return str(total).encode()
+    if fault == "decimal-line":
+        return f"{total}\n".encode()
     # Fails for a sum of more than 32 bits, as a student's program does.
     return total.to_bytes(4, "big")
 
@@ -32,6 +38,7 @@ def main():
     parser.add_argument("port", type=int)
     parser.add_argument("--fault", default="", choices=[
         "", "wrap", "signed", "wrong", "byte-by-byte", "leave", "cut", "reset",
+        "little-endian", "decimal", "decimal-line",
     ])
     args = parser.parse_args()
 

@@ -14,6 +14,7 @@ import time
 FAULTS = [
     "", "tag", "close-first", "cut-in-question", "cut-in-secret", "close-after-answer", "reset",
     "silent", "glued", "byte-by-byte", "extra-bytes", "control-secret", "full-range",
+    "newline", "stays", "little-endian",
 ]
 
 
@@ -52,6 +53,9 @@ def session(conn, args):
         limit = 2**32 - 1 if fault == "full-range" else 2**30 - 1
         a, b = random.randint(0, limit), random.randint(0, limit)
         question = struct.pack("!cII", b"Q", a, b)
+        if fault == "little-endian":
+            a, b = random.randint(1, 100), random.randint(1, 100)
+            question = struct.pack("<cII", b"Q", a, b)
         is_last = i == args.rounds - 1
         if is_last and fault == "tag":
             send(conn, b"Z" + question[1:], fault)
@@ -84,7 +88,13 @@ def session(conn, args):
         last = last[:6]
     if fault == "extra-bytes":
         last += b"Q and more of it"
+    if fault == "newline":
+        last += b"\n"
     send(conn, last, fault)
+    if fault == "stays":
+        # It forgets to close.
+        wait_for_end(conn)
+        time.sleep(60)
 
 
 def main():

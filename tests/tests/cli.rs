@@ -26,19 +26,17 @@ mod usage {
             (&["math", "server", "70000"], "expected a port from 0 to 65535"),
             (&["math", "server", "1.2.3.4:70000"], "expected a port from 0 to 65535"),
             (&["math", "server", ":8000"], "expected an address before the colon"),
-            (&["math", "server", "::1"], "such as [::]:8000"),
+            (&["math", "server", "::1"], "such as [::1]:8000"),
             (&["math", "server", "0", "--rounds", "20..=5"], "the range is empty"),
-            (&["math", "server", "0", "--rounds", "many"], "5..=20"),
+            (&["math", "server", "0", "--rounds", "many"], "5-20"),
             (&["math", "server", "0", "--secret", "short"], "expected exactly 8 bytes, not 5"),
             (&["math", "server", "0", "--secret", "sésame99"], "not 9"),
             (&["math", "server", "0", "--seed", "x"], "--seed"),
             (&["math", "client", "--timeout", "0"], "more than 0"),
             (&["math", "client", "--timeout", "soon"], "30, 500ms or 2min"),
             (&["math", "client", "--timeout", "-1"], "30, 500ms or 2min"),
-            (&["coin", "server", "--pace", "-1"], "30ms, 2 or 1min"),
-            (&["math", "client", "localhost:8000"], "two words: localhost 8000"),
-            (&["math", "client", "[::1]:8000"], "two words: [::1] 8000"),
-            (&["chat", "client", "12345"], "a host stands before the port: localhost 12345"),
+            (&["coin", "server", "--pace", "-1"], "30ms, 2s or 1min"),
+            (&["chat", "client", "12345"], "a host before the port, such as localhost:12345"),
             (&["math", "client", "--timeout", "nan"], "30, 500ms or 2min"),
             (&["math", "client", "--timeout", "1e300"], "30, 500ms or 2min"),
             (&["math", "client", "--timeout"], "--timeout"),
@@ -144,7 +142,7 @@ mod connecting {
 
     #[test]
     fn a_host_that_has_no_address() {
-        for host in ["no-such-host.invalid", "", "a..b", "256.1.1.1", "[::1"] {
+        for host in ["no-such-host.invalid", "a..b", "256.1.1.1"] {
             let args = ["math", "client", host, "8000", "--timeout", "15s"];
             let line = Program::socklab(&args).run();
             let line = line.failure(3);

@@ -165,7 +165,11 @@ mod at_a_terminal {
             talk.screen.types(keys);
             assert_eq!(hears(&talk.stream), "BYE\n", "{keys:?}");
             let said = format!("you said BYE to {}", talk.stream.local_addr().unwrap());
-            talk.ends(Some(0), &["hello", &said]);
+            if keys.ends_with('\x03') {
+                talk.ends(Some(130), &["hello", &said, "socklab: interrupted"]);
+            } else {
+                talk.ends(Some(0), &["hello", &said]);
+            }
         }
     }
 
@@ -185,7 +189,7 @@ mod at_a_terminal {
         talk.shows(&["(waiting for the other side) "]);
         talk.screen.types("half\x03");
         assert_eq!(hears(&talk.stream), "", "it closes, and says nothing out of turn");
-        talk.ends(Some(1), &["socklab: interrupted"]);
+        talk.ends(Some(130), &["socklab: interrupted"]);
     }
 
     #[test]
@@ -202,7 +206,7 @@ mod at_a_terminal {
         talk.process.signal("TERM");
         assert_eq!(hears(&talk.stream), "BYE\n");
         let said = format!("you said BYE to {}", talk.stream.local_addr().unwrap());
-        talk.ends(Some(0), &["hello", &said]);
+        talk.ends(Some(130), &["hello", &said, "socklab: interrupted"]);
         // These end it at once.
         for signal in ["HUP", "QUIT"] {
             let talk = typing();
@@ -220,7 +224,7 @@ mod at_a_terminal {
         talk.screen.shows(&[
             &talk.intro,
             "hello",
-            "socklab: the other side reset the connection without BYE; its program was stopped, \
+            "socklab: the other side reset the connection before the end of the conversation; its program was stopped, \
              or the network failed",
             "",
         ]);
@@ -232,7 +236,13 @@ mod at_a_terminal {
         says(&talk.stream, "hello");
         talk.shows(&["hello", "you: "]);
         talk.stream.shutdown(Shutdown::Write).unwrap();
-        talk.ends(Some(1), &["hello", "socklab: the other side closed the connection without BYE"]);
+        talk.ends(
+            Some(1),
+            &[
+                "hello",
+                "socklab: the other side closed the connection before the end of the conversation",
+            ],
+        );
     }
 
     #[test]
@@ -464,7 +474,10 @@ mod from_a_pipe {
             by(played.accept());
             process.finish_with_stdin_open()
         };
-        assert_eq!(ended(drop, &[]).failure(1), "the other side closed the connection without BYE");
+        assert_eq!(
+            ended(drop, &[]).failure(1),
+            "the other side closed the connection before the end of the conversation"
+        );
         assert!(ended(reset, &[]).failure(1).starts_with("the other side reset the connection"));
         let half = ended(|mut stream| stream.write_all(b"hal").unwrap(), &[]);
         assert_eq!(
@@ -523,7 +536,11 @@ mod from_a_pipe {
             process.signal(signal);
             assert_eq!(hears(&stream), "BYE\n");
             drop(stream);
-            assert_eq!(process.finish_with_stdin_open().success(), b"hello\n");
+            let finished = process.finish_with_stdin_open();
+            assert_eq!(
+                (finished.failure(130), &finished.stdout[..]),
+                ("interrupted", &b"hello\n"[..])
+            );
         }
         let server = Program::socklab(&["chat", "server", "0"]).with_stdin().start();
         server.wait_for("listening on ");
@@ -550,7 +567,7 @@ mod from_a_pipe {
         })
         .expect("it goes on for ever");
         process.signal("TERM");
-        assert_eq!(process.finish_with_stdin_open().failure(1), "interrupted");
+        assert_eq!(process.finish_with_stdin_open().failure(130), "interrupted");
         drop(stream);
     }
 
@@ -561,8 +578,14 @@ mod from_a_pipe {
         let stream = server.connect();
         let gone = stream.local_addr().unwrap();
         drop(stream);
-        let line = server.process.wait_for("closed the connection without BYE");
-        assert_eq!(line, format!("{gone}: the other side closed the connection without BYE"));
+        let line =
+            server.process.wait_for("closed the connection before the end of the conversation");
+        assert_eq!(
+            line,
+            format!(
+                "{gone}: the other side closed the connection before the end of the conversation"
+            )
+        );
         let stream = server.connect();
         server.process.stdin().write_all(b"still here\n").unwrap();
         assert_eq!(hears(&stream), "still here\n");

@@ -378,7 +378,7 @@ fn ctrl_c_keeps_what_has_come() {
         assert!(come.is_some(), "it does not come");
         client.signal("INT");
         let failed = client.finish();
-        assert!(failed.failure(1).starts_with("interrupted"), "{failed:?}");
+        assert!(failed.failure(130).starts_with("interrupted"), "{failed:?}");
         assert_eq!(here.list().len(), left);
         let _ = fs::remove_file(part);
     }

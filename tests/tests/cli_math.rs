@@ -178,14 +178,24 @@ fn play(server: &Server) -> Vec<u8> {
 }
 
 #[test]
-fn a_seed_makes_a_run_repeatable() {
+fn a_seed_gives_every_session_the_same_questions() {
     let runs = ["7", "7", "8"].map(|seed| {
         let server = Server::start("math", &["--seed", seed, "--full-range"]);
-        [play(&server), play(&server)]
+        // One that has come before, and is in the middle of its questions, changes nothing.
+        let mut other = server.connect();
+        read::<9>(&mut other);
+        let all = [play(&server), play(&server)];
+        assert_eq!(all[0], all[1]);
+        all
     });
     assert_eq!(runs[0], runs[1]);
     assert_ne!(runs[0], runs[2]);
-    assert_ne!(runs[0][0], runs[0][1], "every session asks the same");
+    // Its questions differ among themselves.
+    let questions: std::collections::HashSet<&[u8]> = runs[0][0].chunks(9).collect();
+    assert_eq!(questions.len(), runs[0][0].len() / 9);
+    // The secret is none of the draws of a session, and without a seed sessions differ.
+    let server = Server::start("math", &["--rounds", "20"]);
+    assert_ne!(play(&server), play(&server));
     // Without a seed no two runs are alike.
     let runs = [(); 2].map(|()| play(&Server::start("math", &["--rounds", "20"])));
     assert_ne!(runs[0], runs[1]);
@@ -200,20 +210,20 @@ fn rounds_and_secret_are_as_told() {
     }
     let server = Server::start("math", &["--rounds", "0"]);
     assert_eq!(play(&server).len(), 9);
-    let server = Server::start("math", &["--rounds", "2..=4", "--seed", "1"]);
+    let server = Server::start("math", &["--rounds", "2-4"]);
     let mut seen = [0; 8];
     for _ in 0..60 {
         seen[play(&server).len() / 9 - 1] += 1;
     }
-    assert!(seen[2..=4].iter().all(|n| *n > 5), "{seen:?}");
+    assert!(seen[2..=4].iter().all(|n| *n > 0), "{seen:?}");
     assert_eq!(seen.iter().sum::<i32>(), seen[2..=4].iter().sum::<i32>(), "{seen:?}");
 }
 
 #[test]
 fn default_operands_have_a_sum_of_31_bits_and_rounds_are_5_to_20() {
-    let server = Server::start("math", &["--seed", "3"]);
+    let server = Server::start("math", &[]);
     let (mut fewest, mut most, mut largest) = (usize::MAX, 0, 0);
-    for _ in 0..100 {
+    for _ in 0..400 {
         let all = play(&server);
         let questions = &all[..all.len() - 9];
         (fewest, most) = (fewest.min(questions.len() / 9), most.max(questions.len() / 9));

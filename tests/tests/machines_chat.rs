@@ -91,10 +91,14 @@ fn a_line_of_1024_bytes_is_the_longest() {
 
 #[test]
 fn every_ending_has_its_sentence_in_either_turn() {
-    let reset = "the other side reset the connection without BYE; its program was stopped, or \
+    let reset = "the other side reset the connection before the end of the conversation; its program was stopped, or \
                  the network failed";
     for (script, how, sentence) in [
-        (&b"one\n"[..], How::Closed, "the other side closed the connection without BYE"),
+        (
+            &b"one\n"[..],
+            How::Closed,
+            "the other side closed the connection before the end of the conversation",
+        ),
         (b"one\n", How::Reset, reset),
         (b"one\n", How::TimedOut, "the other side sent nothing in time"),
         (
@@ -115,9 +119,10 @@ fn every_ending_has_its_sentence_in_either_turn() {
         assert_eq!((duplex.sentence(), duplex.events()), (sentence, vec![line("one")]));
     }
     // In our turn, with nothing said: one who has left does not have to be talked to.
-    for (how, sentence) in
-        [(How::Closed, "the other side closed the connection without BYE"), (How::Reset, reset)]
-    {
+    for (how, sentence) in [
+        (How::Closed, "the other side closed the connection before the end of the conversation"),
+        (How::Reset, reset),
+    ] {
         let server = hold(every_cut(&ChatSide::server(&NOBODY), b"", Some(how)));
         assert_eq!(server.sentence(), sentence);
     }

@@ -116,10 +116,11 @@ fn client_takes_silence_for_the_end_of_a_prompt() {
     let transcript = client(&["H"], b"Head or tail? ", None);
     assert_eq!(transcript.events(), []);
     assert_eq!(transcript.outcome, Outcome::Waiting(Need::InputOrSilence(PROMPT_SILENCE_MS)));
-    // Silence where nothing unterminated stands, or a reply is due, says nothing.
+    // Silence where a reply is due says nothing.
     for (bytes, silent, told) in [
-        (&b"hello\nPick:"[..], 6, &[line("hello"), prompt("Pick:")][..]),
+        (&b"hello\nPick:"[..], 5, &[prompt("hello")][..]),
         (b"Pick: You are", 13, &[prompt("Pick:")]),
+        (b"Pick: Hm\n", 9, &[prompt("Pick:"), line("Hm")]),
         (b"Pick: Hm\nWell? ", 15, &[prompt("Pick:"), line("Hm"), prompt("Well?")]),
     ] {
         let silences = [0, silent];
@@ -127,6 +128,30 @@ fn client_takes_silence_for_the_end_of_a_prompt() {
         let transcript = hold(every_cut_of(&CoinClient::new(&["H"]), &script));
         assert_eq!(transcript.events(), told);
     }
+}
+
+#[test]
+fn client_takes_a_line_for_a_prompt_where_silence_follows() {
+    let script = |bytes, silences| {
+        let script = Script { bytes, silences, end: None };
+        hold(every_truncation_of(&CoinClient::new(&["H", "T", "Q"]), &script))
+    };
+    // Every prompt ends with a newline, and the replies are in other words.
+    let bytes =
+        b"Welcome\nHead or tail?\nYes, head\nHead or tail?\r\n\nNo\n Head or tail?\nFarewell\n";
+    let transcript = script(bytes, &[22, 48, 66]);
+    let ask = || prompt("Head or tail?");
+    assert_eq!(
+        transcript.events(),
+        [line("Welcome"), ask(), line("Yes, head"), ask(), line("No"), ask(), line("Farewell")]
+    );
+    assert_eq!(transcript.sent, b"H\nT\nQ\n");
+    // Where more follows at once, or the end, it is a line.
+    let transcript = client(&["H"], b"You win!\n", Some(How::Closed));
+    assert_eq!(transcript.events(), [line("You win!")]);
+    let waiting = script(b"Head or tail?\n", &[]);
+    assert_eq!(waiting.events(), []);
+    assert_eq!(waiting.outcome, Outcome::Waiting(Need::InputOrSilence(PROMPT_SILENCE_MS)));
 }
 
 #[test]
@@ -197,13 +222,15 @@ fn client_has_a_limit_for_all_that_has_no_end() {
 }
 
 #[test]
-fn client_takes_only_short_answers_in_their_turn() {
-    let (mut client, mut room) = (coin::Client::new(), [0; 40]);
+fn client_takes_answers_in_their_turn_as_they_are() {
+    let (mut client, mut room) = (coin::Client::new(), [0; ANSWER_MAX + 1]);
     assert_eq!(client.command(Command::Answer(b"H"), &mut room), Err(Refused::NotNow));
     let step = client.step(Input::more(b"Pick:"), &mut room).unwrap();
     assert_eq!(step.consumed, 5);
     let long = [b'x'; ANSWER_MAX + 1];
-    assert_eq!(client.command(Command::Answer(&long), &mut room), Err(Refused::Invalid));
+    assert_eq!(client.command(Command::Answer(&long), &mut room), Err(Refused::NoRoom));
+    let longer = [b'x'; LINE_MAX + 1];
+    assert_eq!(client.command(Command::Answer(&longer), &mut [0; 2000]), Err(Refused::Invalid));
     assert_eq!(client.command(Command::Answer(b"H\nT"), &mut room), Err(Refused::Invalid));
     assert_eq!(client.command(Command::Answer(b"H"), &mut room[..1]), Err(Refused::NoRoom));
     assert_eq!(client.command(Command::Answer(&long[1..]), &mut room), Ok(ANSWER_MAX + 1));

@@ -161,9 +161,9 @@ fn hello_server_greets_with_a_boundary_where_it_is_split() {
     }
     let alone = hold(every_truncation(&HelloServer::default(), b"anything"));
     assert_eq!((alone.consumed, alone.outcome), (0, Outcome::Done));
-    let cut = hold(every_cut(&HelloServer { both: true, split: 0 }, b"Hello", Some(How::Closed)));
+    let cut = hold(every_cut(&HelloServer { both: true, split: 0 }, b"Hello", Some(How::Reset)));
     assert_eq!(
         cut.sentence(),
-        "the client closed the connection in the middle of a message, after 5 bytes"
+        "the client reset the connection in the middle of a message, after 5 bytes"
     );
 }

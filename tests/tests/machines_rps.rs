@@ -75,6 +75,59 @@ fn client_understands_servers_that_glue() {
 }
 
 #[test]
+fn client_understands_spaces_behind_commas_and_sends_them_back() {
+    let script = b"Pick: Draw, Paper, Paper\nPick: Player1 win!,  Stone,Scissor\r\nPick: Player2 wins!,Paper, Scissor\n";
+    let transcript = hold(every_truncation(&RpsClient::new(&[Paper, Stone, Paper]), script));
+    assert_eq!(
+        String::from_utf8_lossy(&transcript.sent),
+        "Paper\nDraw, Paper, Paper\nStone\nPlayer1 win!,  Stone,Scissor\nPaper\nPlayer2 wins!,Paper, Scissor\n"
+    );
+    assert_eq!(transcript.outcome, Outcome::Done);
+    // More than an output of the least size holds is for the person to read.
+    let line = format!("Draw,{}Paper,Paper", " ".repeat(40));
+    let transcript = client(&[Paper], format!("Pick: {line}\n").as_bytes(), None);
+    assert_eq!(transcript.events(), [prompt("Pick:"), RpsTold::Line(line.into())]);
+}
+
+#[test]
+fn client_shows_a_line_that_is_no_verdict_and_goes_on() {
+    let line = |text: &str| RpsTold::Line(text.as_bytes().to_vec());
+    // The rest of a prompt has commas, too, and a colon.
+    let script = b"Choose one: Scissor, Paper, Stone\nYour choice: Draw,Paper,Paper\n";
+    let transcript = hold(every_truncation(&RpsClient::new(&[Paper, Stone]), script));
+    let rest = || line("Scissor, Paper, Stone");
+    assert_eq!(transcript.events(), [prompt("Choose one:"), rest(), round(Paper, Paper)]);
+    for text in ["Player2 wins!", "Draw", "You win!", "You lose,Paper,Scissor", "Draw (Paper), x"] {
+        let script = ["Pick:", text, "\nDraw,Paper,Paper\n"].concat();
+        let transcript = hold(every_truncation(&RpsClient::new(&[Paper]), script.as_bytes()));
+        assert_eq!(transcript.events(), [prompt("Pick:"), line(text), round(Paper, Paper)]);
+        assert_eq!(transcript.sent, b"Paper\nDraw,Paper,Paper\n");
+    }
+}
+
+#[test]
+fn client_is_asked_again_where_silence_follows_a_line_that_is_no_verdict() {
+    let role = RpsClient::new(&[Paper, Stone]);
+    let script =
+        |bytes, silences| hold(every_truncation_of(&role, &Script { bytes, silences, end: None }));
+    let transcript = script(b"Pick: What?\nPick: Draw,Stone,Stone\n", &[18]);
+    let line = |text: &str| RpsTold::Line(text.as_bytes().to_vec());
+    assert_eq!(
+        transcript.events(),
+        [prompt("Pick:"), line("What?"), prompt("Pick:"), round(Stone, Stone)]
+    );
+    // Silence after a whole line says nothing: player 2 may be a person who thinks.
+    let transcript = script(b"Choose one: 1, 2, 3\nDraw,Paper,Paper\n", &[20]);
+    assert_eq!(transcript.events(), [prompt("Choose one:"), line("1, 2, 3"), round(Paper, Paper)]);
+    // A prompt may end with a newline.
+    let transcript = script(b"Hello\nScissor, Paper or Stone\nDraw,Paper,Paper\n", &[30]);
+    assert_eq!(
+        transcript.events(),
+        [line("Hello"), prompt("Scissor, Paper or Stone"), round(Paper, Paper)]
+    );
+}
+
+#[test]
 fn client_names_what_a_server_does_wrong() {
     let broke = "the server broke the protocol: ";
     for (line, sentence) in [
@@ -88,12 +141,24 @@ fn client_names_what_a_server_does_wrong() {
             "byte 11 of a line is 0x52 ('R'), expected a verdict and two choices, with commas between them",
         ),
         (
+            "Draw, Paper, Rock",
+            "byte 13 of a line is 0x52 ('R'), expected a verdict and two choices, with commas between them",
+        ),
+        (
+            "Draw, Papers, Paper",
+            "byte 11 of a line is 0x73 ('s'), expected a verdict and two choices, with commas between them",
+        ),
+        (
+            "Player2 win!, paper, Paper",
+            "byte 14 of a line is 0x70 ('p'), expected a verdict and two choices, with commas between them",
+        ),
+        (
             "Draw,,Paper",
             "byte 5 of a line is 0x2c (','), expected a verdict and two choices, with commas between them",
         ),
         (
-            "You lose,Paper,Scissor",
-            "byte 0 of a line is 0x59 ('Y'), expected a verdict and two choices, with commas between them",
+            "Draw,Paper",
+            "a line ends after 10 bytes, expected a verdict and two choices, with commas between them",
         ),
     ] {
         let script = ["Pick:", line, "\nPick:"].concat();
@@ -186,6 +251,27 @@ fn server_names_what_a_client_does_wrong() {
         let transcript = hold(every_cut(&RpsServer::new(&[Paper; 3]), bytes, Some(how)));
         assert_eq!(transcript.sentence(), sentence, "{bytes:?}");
     }
+}
+
+#[test]
+fn client_sends_what_is_unchecked_as_it_is() {
+    use rps::client::Command::{Choose, Unchecked};
+    let start = || {
+        let mut client = rps::Client::new();
+        let _ = client.step(Input::more(b"Pick:"), &mut []).unwrap();
+        client
+    };
+    let (mut client, mut room) = (start(), [0; 40]);
+    assert_eq!(client.command(Unchecked(b"a\nb"), &mut room), Err(Refused::Invalid));
+    assert_eq!(client.command(Unchecked(b"Rock"), &mut room[..4]), Err(Refused::NoRoom));
+    assert_eq!(client.command(Unchecked(b"Rock"), &mut room), Ok(5));
+    assert_eq!(client.command(Choose(Paper), &mut room), Err(Refused::NotNow));
+    // What the server takes it for is not known; what is a choice all the same is.
+    let verdict = Input::more(b"Draw,Stone,Stone\n");
+    assert!(client.step(verdict, &mut room).is_ok());
+    let mut client = start();
+    assert_eq!(client.command(Unchecked(b" paper"), &mut room), Ok(7));
+    assert!(matches!(client.step(verdict, &mut room), Err(rps::client::Error::Choice { .. })));
 }
 
 #[test]

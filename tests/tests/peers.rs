@@ -53,11 +53,9 @@ fn our_math_client_names_what_a_students_server_does_wrong() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_math_client_does_not_mind_glued_messages_and_bytes_behind_the_secret() {
-    for fault in ["glued", "extra-bytes"] {
-        let server = python_server("math_server.py", &["--rounds", "4", "--fault", fault]);
-        is_secret(&client("math", server.addr, &[]).run(), "opensesm");
-    }
+fn our_math_client_does_not_mind_glued_messages() {
+    let server = python_server("math_server.py", &["--rounds", "4", "--fault", "glued"]);
+    is_secret(&client("math", server.addr, &[]).run(), "opensesm");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Programs as students write them, in Python, against `socklab chat`: both roles, and each way of
 //! misbehaving.
 
+use std::io::Write as _;
+
 use socklab_tests::program::{Finished, Program, Server, client};
 
 /// A Python server that says these lines.
@@ -49,8 +51,16 @@ fn our_client_talks_with_a_students_server_until_either_says_bye() {
 #[cfg_attr(not(python3), ignore = "needs python3")]
 fn our_client_names_what_a_students_server_does_wrong() {
     for (fault, heard, text) in [
-        ("leave", "hello\n", "the other side closed the connection without BYE"),
-        ("reset", "hello\n", "the other side reset the connection without saying BYE"),
+        (
+            "leave",
+            "hello\n",
+            "the other side closed the connection before the end of the conversation",
+        ),
+        (
+            "reset",
+            "hello\n",
+            "the other side reset the connection before the end of the conversation",
+        ),
         (
             "unterminated",
             "",
@@ -102,9 +112,6 @@ fn our_server_talks_with_a_students_client_until_either_says_bye() {
 #[cfg_attr(not(python3), ignore = "needs python3")]
 fn our_server_names_what_a_students_client_does_wrong() {
     for (fault, text) in [
-        ("leave", "the other side closed the connection without BYE"),
-        ("half-close", "the other side closed the connection without BYE"),
-        ("reset", "the other side reset the connection without saying BYE"),
         (
             "unterminated",
             "the other side closed the connection in the middle of a message, after 3 bytes",
@@ -114,6 +121,25 @@ fn our_server_names_what_a_students_client_does_wrong() {
         let (ours, theirs) = with_python_client("hello\nand?\n", fault, &["hi"]);
         assert!(ours.last_failure(1).starts_with(text), "{fault}: {ours:?}");
         assert_eq!(theirs.code, Some(0), "{fault}: {theirs:?}");
+    }
+    // One that says nothing at all does not end a server with one client.
+    for (fault, text) in [
+        ("leave", "the other side closed the connection before the end of the conversation"),
+        ("half-close", "the other side closed the connection before the end of the conversation"),
+        ("reset", "the other side reset the connection before the end of the conversation"),
+    ] {
+        let mut server = Server::of(Program::socklab(&["chat", "server", "0"]).with_stdin());
+        server.process.stdin().write_all(b"hello\n").unwrap();
+        let port = server.addr.port().to_string();
+        for _ in 0..2 {
+            Program::peer("chat_client.py", &["127.0.0.1", &port, "--fault", fault]).run();
+        }
+        server.process.wait_for(text);
+        let stream = server.connect();
+        drop(stream);
+        server.process.wait_for_lines(4);
+        server.process.signal("INT");
+        server.process.finish_with_stdin_open().success();
     }
     let (ours, _) = with_python_client("hello\n", "not-utf8", &[]);
     assert_eq!(ours.success(), b"\xff\xfe\x1b[31m bye\n");

@@ -4,9 +4,9 @@ use core::fmt;
 
 use super::{Answer, Reply, Score};
 use crate::machine::{How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, Line, LineError, Prompts, Said, put_line, will_reply};
+use crate::wire::{LINE_BYTES, Line, LineError, PromptEnd, Prompts, Said, put_line, will_reply};
 
-/// The longest answer, in bytes.
+/// The longest answer, in bytes, for which an output buffer of the least size has room.
 pub const ANSWER_MAX: usize = 31;
 
 /// The client's end. 16 bytes.
@@ -41,8 +41,9 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
-    /// The person's answer, at most [`ANSWER_MAX`] bytes. It is sent as it is: people's servers
-    /// may know capitals only. After `Q` the client waits for the farewell.
+    /// The person's answer. It is sent as it is: people's servers may know capitals only, and their own
+    /// checks can be tried. After `Q` the client waits for the farewell. One longer than
+    /// [`ANSWER_MAX`] bytes may need more room than [`MIN_OUTPUT`](Machine::MIN_OUTPUT).
     Answer(&'c [u8]),
 }
 
@@ -82,6 +83,13 @@ impl Client {
             prompts: Prompts::new(),
             state: State::Listening,
         }
+    }
+
+    /// Number of guesses sent: `H` and `T`. More than the [score](Self::score) counts when replies
+    /// were not understood.
+    #[must_use]
+    pub const fn guesses(&self) -> u32 {
+        self.guesses
     }
 
     /// How often it was right.
@@ -131,8 +139,8 @@ impl Machine for Client {
                 will_reply(input).map_err(Error)?;
                 return Ok(Step::need(Need::Command));
             }
-            State::Listening | State::Puzzled => true,
-            State::Waiting | State::Leaving => false,
+            State::Listening | State::Puzzled => PromptEnd::Any,
+            State::Waiting | State::Leaving => PromptEnd::Never,
         };
         let is_known: fn(&[u8]) -> bool = match self.state {
             State::Listening => |_| false,
@@ -167,9 +175,6 @@ impl Machine for Client {
     ) -> Result<usize, Refused> {
         if self.state != State::Asked {
             return Err(Refused::NotNow);
-        }
-        if text.len() > ANSWER_MAX {
-            return Err(Refused::Invalid);
         }
         let written = put_line(text, output);
         if written.is_ok() {

@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::Message;
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{DECIMAL_BYTES, LINE_BYTES, LineError, Lines, put_decimal, will_reply};
+use crate::wire::{DECIMAL_BYTES, LINE_BYTES, LineError, Lines, put_decimal, put_line, will_reply};
 
 /// The client's end. 4 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,9 +27,12 @@ enum State {
 /// What the application can say, when the client asks with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Command {
+pub enum Command<'c> {
     /// The number is this. One out of range is just too high or too low.
     Guess(i32),
+    /// This line, unchecked, so that the server's own checks can be tried. It may need more room than
+    /// [`MIN_OUTPUT`](Machine::MIN_OUTPUT).
+    Unchecked(&'c [u8]),
 }
 
 /// What the client tells.
@@ -66,7 +69,7 @@ impl Client {
 }
 
 impl Machine for Client {
-    type Command<'c> = Command;
+    type Command<'c> = Command<'c>;
     type Event<'i> = Event<'i>;
     type Error = Error;
 
@@ -101,15 +104,14 @@ impl Machine for Client {
         }
     }
 
-    fn command(
-        &mut self,
-        Command::Guess(number): Command,
-        output: &mut [u8],
-    ) -> Result<usize, Refused> {
+    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
         if self.state != State::Asked {
             return Err(Refused::NotNow);
         }
-        let written = put_decimal(number, output).ok_or(Refused::NoRoom)?;
+        let written = match command {
+            Command::Guess(number) => put_decimal(number, output).ok_or(Refused::NoRoom)?,
+            Command::Unchecked(text) => put_line(text, output)?,
+        };
         self.state = State::Listening;
         Ok(written)
     }

@@ -3,7 +3,7 @@
 use core::convert::Infallible;
 use core::fmt;
 
-use super::{CLIENT_GREETING, GREETING_BYTES};
+use super::{CLIENT_GREETING, GREETING_BYTES, SILENCE_MS};
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{LINE_BYTES, LineError, Lines, put_ended};
 
@@ -29,7 +29,7 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event<'i> {
-    /// The server's greeting. Before an orderly close its newline may be missing.
+    /// The server's greeting, which may have come without its newline.
     Greeting(&'i [u8]),
 }
 
@@ -76,8 +76,15 @@ impl Machine for Client {
     fn step<'i>(&mut self, input: Input<'i>, output: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
         match self.state {
             State::Waiting => {
-                let Some(line) = self.lines.next_or_last(input).map_err(Error)? else {
-                    return Ok(Step::need(Need::Input));
+                // A client that only listens has no turn to wait for: the close is not far.
+                let line = if self.both {
+                    self.lines.next_or_idle(input, SILENCE_MS)
+                } else {
+                    self.lines.next_or_last(input).map(|line| line.ok_or(Need::Input))
+                };
+                let line = match line.map_err(Error)? {
+                    Ok(line) => line,
+                    Err(need) => return Ok(Step::need(need)),
                 };
                 self.state = if self.both { State::Greeting } else { State::Over };
                 Ok(Step::new(line.bytes, 0, Then::Event(Event::Greeting(line.text))))
@@ -103,7 +110,7 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
-    use crate::machine::How;
+    use crate::machine::{After, How};
 
     #[test]
     fn takes_the_greeting_and_gives_its_own() {
@@ -116,6 +123,27 @@ mod tests {
         let step = client.step(Input::more(b""), &mut output).unwrap();
         assert_eq!((step, output), (Step::new(0, 18, Then::Again), *b"Hello from client\n"));
         assert_eq!(client.step(Input::more(b""), &mut output), Ok(Step::idle(Then::Done)));
+    }
+
+    #[test]
+    fn a_greeting_without_newline_is_complete_when_the_server_waits_for_ours() {
+        let silent = |bytes| Input { bytes, after: After::Silence };
+        let mut client = Client::both();
+        assert_eq!(client.step(Input::more(b""), &mut []), Ok(Step::need(Need::Input)));
+        // Not even a character: there is nothing to be silent about.
+        for nothing in [&b""[..], b"\xef\xbb\xbf"] {
+            assert_eq!(client.step(silent(nothing), &mut []), Ok(Step::need(Need::Input)));
+        }
+        let need = Step::need(Need::InputOrSilence(SILENCE_MS));
+        assert_eq!(client.step(Input::more(b"Hi"), &mut []), Ok(need));
+        let step = client.step(silent(b"Hi"), &mut []).unwrap();
+        assert_eq!(step, Step::new(2, 0, Then::Event(Event::Greeting(b"Hi"))));
+        let step = client.step(Input::more(b""), &mut [0; GREETING_BYTES]).unwrap();
+        assert_eq!(step, Step::new(0, GREETING_BYTES, Then::Again));
+        // One that only listens waits for the close.
+        for input in [Input::more(b"Hi"), silent(b"Hi")] {
+            assert_eq!(Client::new().step(input, &mut []), Ok(Step::need(Need::Input)));
+        }
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //! then the server closes. It can send its greeting in two writes, to show that one `recv` need
 //! not give a whole message.
 //!
+//! Either greeting may lack its newline: before an orderly close it is complete, and where both greet
+//! also after [`SILENCE_MS`] without a byte, since the other end waits for its turn.
+//!
 //! ```text
 //!   server                                             client
 //!
@@ -29,6 +32,10 @@ pub const SERVER_GREETING: &[u8] = b"Hello from server";
 
 /// What the client says.
 pub const CLIENT_GREETING: &[u8] = b"Hello from client";
+
+/// Where both greet, a greeting without its newline is complete after so many milliseconds without a
+/// byte.
+pub const SILENCE_MS: u16 = 300;
 
 /// What a client sends, for traces.
 pub type ClientBytes = LineMessages;

@@ -3,7 +3,7 @@
 use core::convert::Infallible;
 use core::fmt;
 
-use super::GREETING_BYTES;
+use super::{GREETING_BYTES, SILENCE_MS};
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{LINE_BYTES, LineError, Lines, put};
 
@@ -42,7 +42,7 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event<'i> {
-    /// The client's greeting.
+    /// The client's greeting, which may have come without its newline.
     Greeting(&'i [u8]),
 }
 
@@ -105,8 +105,9 @@ impl Machine for Server {
             }
             (State::Rest, split) => (split.map_or(&[][..], |(_, rest)| rest), last),
             (State::Waiting, _) => {
-                let Some(line) = self.lines.next(input).map_err(Error)? else {
-                    return Ok(Step::need(Need::Input));
+                let line = match self.lines.next_or_idle(input, SILENCE_MS).map_err(Error)? {
+                    Ok(line) => line,
+                    Err(need) => return Ok(Step::need(need)),
                 };
                 self.state = State::Over;
                 return Ok(Step::new(line.bytes, 0, Then::Event(Event::Greeting(line.text))));
@@ -129,7 +130,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::machine::How;
+    use crate::machine::{After, How};
 
     /// What it writes, and where the boundaries are.
     fn said(mut server: Server) -> (Vec<u8>, Vec<usize>) {
@@ -165,6 +166,11 @@ mod tests {
         let step = server.step(Input::more(b"Hi\n"), &mut []).unwrap();
         assert_eq!(step, Step::new(3, 0, Then::Event(Event::Greeting(b"Hi"))));
         assert_eq!(server.step(Input::more(b""), &mut []), Ok(Step::idle(Then::Done)));
+        for after in [After::Silence, After::End(How::Closed)] {
+            let step = hurt.clone().step(Input { bytes: b"Hi", after }, &mut []).unwrap();
+            assert_eq!(step, Step::new(2, 0, Then::Event(Event::Greeting(b"Hi"))));
+        }
+        assert!(hurt.clone().step(Input::end(b"Hi", How::Reset), &mut []).is_err());
         let error = hurt.step(Input::end(b"", How::Closed), &mut []).unwrap_err();
         assert_eq!(
             error.to_string(),

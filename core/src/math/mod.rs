@@ -86,6 +86,44 @@ impl fmt::Display for Question {
 /// An answer's length on the wire.
 pub const ANSWER_BYTES: usize = 4;
 
+/// A likely reason why an answer is wrong: programs that are not quite right send these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Mistake {
+    /// The answer is right in little-endian byte order.
+    LittleEndian,
+    /// The answer is decimal text, right or wrong.
+    Decimal,
+}
+
+impl Mistake {
+    /// Returns the likely reason why `sent` is not the answer `expected`. `sent` is what came in its
+    /// place: 4 bytes, or fewer if the client then waited or left.
+    // For texts, after the fact: the machine itself only compares.
+    #[must_use]
+    pub fn find(sent: &[u8], expected: u32) -> Option<Self> {
+        if *sent == expected.to_le_bytes() {
+            return Some(Self::LittleEndian);
+        }
+        // With the end of a line, or of a string of C.
+        let text = match sent.split(|byte| matches!(byte, b'\r' | b'\n' | 0)).next() {
+            Some([b'-' | b'+', digits @ ..] | digits) => digits,
+            None => &[],
+        };
+        let is_decimal = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+        is_decimal.then_some(Self::Decimal)
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LittleEndian => "it is right in little-endian order: send it big-endian",
+            Self::Decimal => "it is decimal text: send 4 bytes, big-endian",
+        })
+    }
+}
+
 /// The secret phrase: 8 bytes, which need not be text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -190,6 +228,36 @@ impl Dissect for ClientBytes {
         match bytes.first_chunk() {
             Some(answer) => Dissected::Message(ANSWER_BYTES, Answer(u32::from_be_bytes(*answer))),
             None => Dissected::Partial(ANSWER_BYTES),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_answer_has_a_likely_reason() {
+        use Mistake::{Decimal, LittleEndian};
+        for (sent, expected, mistake) in [
+            (&[42, 0, 0, 0][..], 42, Some(LittleEndian)),
+            (&[1, 2, 3, 4], 0x0403_0201, Some(LittleEndian)),
+            // The start of a longer text, and shorter ones.
+            (b"1378", 1_378_437_758, Some(Decimal)),
+            (b"42", 42, Some(Decimal)),
+            (b"42\n", 42, Some(Decimal)),
+            (b"42\r\n", 42, Some(Decimal)),
+            (b"42\0\0", 42, Some(Decimal)),
+            (b"-137", 7, Some(Decimal)),
+            (b"7", 42, Some(Decimal)),
+            (&[0, 0, 0, 43], 42, None),
+            (&[0, 0, 0, 0], 42, None),
+            (b"\n", 42, None),
+            (b"-", 42, None),
+            (b"4x", 42, None),
+            (b"", 42, None),
+        ] {
+            assert_eq!(Mistake::find(sent, expected), mistake, "{sent:?}");
         }
     }
 }

@@ -87,6 +87,15 @@ impl Server {
         self.right
     }
 
+    /// The answer that it waits for, if it does.
+    #[must_use]
+    pub const fn expected(&self) -> Option<u32> {
+        match self.state {
+            State::Waiting { expected } => Some(expected),
+            State::Ready | State::Over => None,
+        }
+    }
+
     fn cut(&self, bytes: &[u8], how: How) -> Error {
         let got = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         Error { cut: Cut::inside(how, got, 4), right: self.right }

@@ -2,17 +2,23 @@
 
 use core::fmt;
 
-use super::{Choice, ROUND_BYTES, ROUNDS, Round, Verdict, name_in};
+use super::{Choice, NAMES, ROUND_BYTES, ROUNDS, Round, VERDICTS, Verdict};
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{
-    LINE_BYTES, Line, LineError, Prompts, Said, Unexpected, find, put_ended, split, will_reply,
+    LINE_BYTES, Line, LineError, PromptEnd, Prompts, Said, Unexpected, put_line, split, trim_start,
+    will_reply, word,
 };
+
+/// Number of bytes of the longest verdict that is understood, with its newline: that of the protocol and
+/// some spaces behind its commas.
+const VERDICT_BYTES: usize = ROUND_BYTES + 10;
 
 /// The client's end. 4 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Client {
     prompts: Prompts,
+    /// Number of rounds that are over, and [`PUZZLED`].
     played: u8,
     state: State,
 }
@@ -25,17 +31,25 @@ enum State {
     Listening,
     /// For the application's choice.
     Asked,
-    /// For the verdict, after this choice. The rest of the prompt may stand before it.
-    Waiting(Choice),
+    /// For the verdict, after this choice if it was one. The rest of the prompt may stand before it.
+    Waiting(Option<Choice>),
     Over,
 }
+
+/// Set while a line has come instead of the verdict. It may be the rest of the prompt, or a verdict in
+/// other words: the next prompt is known by silence alone, as the rest of one may have a `:`. In the
+/// count of rounds, since a state with it would take two bytes more.
+const PUZZLED: u8 = 0x80;
 
 /// What the application can say, when the client asks with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Command {
+pub enum Command<'c> {
     /// Its choice.
     Choose(Choice),
+    /// This line, unchecked, so that the server's own checks can be tried. It may need more room than
+    /// [`MIN_OUTPUT`](Machine::MIN_OUTPUT).
+    Unchecked(&'c [u8]),
 }
 
 /// What the client tells. Text is the server's and not safe for a terminal; see
@@ -57,7 +71,7 @@ pub enum Event<'i> {
 pub enum Error {
     /// No line, or no more of them.
     Line(LineError),
-    /// A line has three fields as a verdict has, and is none: this is in the way.
+    /// A line begins with a verdict, and no two choices follow: this is in the way.
     Round(Unexpected),
     /// The server says that the client chose something else than it did.
     Choice {
@@ -105,29 +119,33 @@ impl Client {
     /// So many rounds are over.
     #[must_use]
     pub const fn played(&self) -> u8 {
-        self.played
+        self.played & !PUZZLED
     }
 }
 
 impl Machine for Client {
-    type Command<'c> = Command;
+    type Command<'c> = Command<'c>;
     type Event<'i> = Event<'i>;
     type Error = Error;
 
     const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
     // The acknowledgement. No choice is longer.
-    const MIN_OUTPUT: usize = ROUND_BYTES;
+    const MIN_OUTPUT: usize = VERDICT_BYTES;
 
     fn step<'i>(&mut self, input: Input<'i>, output: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
-        let (prompts, is_known): (bool, fn(&[u8]) -> bool) = match self.state {
+        let (prompts, is_known): (PromptEnd, fn(&[u8]) -> bool) = match self.state {
             State::Over => return Ok(Step::idle(Then::Done)),
             State::Asked => {
                 will_reply(input).map_err(Error::Line)?;
                 return Ok(Step::need(Need::Command));
             }
-            State::Listening => (true, |_| false),
-            State::Waiting(_) => (false, |front| Round::at_end_of(front).is_some()),
+            State::Listening => (PromptEnd::Any, |_| false),
+            State::Waiting(_) => {
+                let prompts =
+                    if self.played < PUZZLED { PromptEnd::Never } else { PromptEnd::Silence };
+                (prompts, |front| round(front).is_some())
+            }
         };
         let before = self.prompts.clone();
         let (Line { bytes, .. }, written, event) =
@@ -144,12 +162,15 @@ impl Machine for Client {
                         _ => Ok(None),
                     };
                     match heard {
-                        Ok(None) => (line, 0, Event::Line(line.text)),
+                        Ok(None) => {
+                            self.played |= PUZZLED;
+                            (line, 0, Event::Line(line.text))
+                        }
                         Ok(Some((round, back))) => {
-                            let Some(written) = put_ended(back, b'\n', output) else {
+                            let Ok(written) = put_line(back, output) else {
                                 return Ok(Step::need(Need::Output));
                             };
-                            self.played = self.played.wrapping_add(1);
+                            self.played = self.played().wrapping_add(1);
                             self.state =
                                 if self.played == ROUNDS { State::Over } else { State::Listening };
                             (line, written, Event::Round(round))
@@ -164,50 +185,59 @@ impl Machine for Client {
         Ok(Step::new(bytes, written, Then::Event(event)))
     }
 
-    fn command(
-        &mut self,
-        Command::Choose(choice): Command,
-        output: &mut [u8],
-    ) -> Result<usize, Refused> {
+    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
         if self.state != State::Asked {
             return Err(Refused::NotNow);
         }
-        let name = name_in(choice.field());
-        let written = put_ended(name, b'\n', output).ok_or(Refused::NoRoom)?;
+        let (text, choice) = match command {
+            Command::Choose(choice) => (choice.name().as_bytes(), Some(choice)),
+            Command::Unchecked(text) => (text, Choice::parse(text).ok()),
+        };
+        let written = put_line(text, output)?;
+        self.played = self.played();
         self.state = State::Waiting(choice);
         Ok(written)
     }
 }
 
+/// The round whose line `text` ends with, and that line, unless the smallest output has no room for it.
+fn round(text: &[u8]) -> Option<(Round, &[u8])> {
+    Round::at_end_of(text).filter(|(_, line)| line.len() < VERDICT_BYTES)
+}
+
 /// The round whose line `text` ends with, and that line; `None` when it is another one. A server whose
 /// line contradicts itself, or what it was sent, has not played this game.
-fn verdict(text: &[u8], sent: Choice) -> Result<Option<(Round, &[u8])>, Error> {
-    let Some((round, line)) = Round::at_end_of(text) else {
+fn verdict(text: &[u8], sent: Option<Choice>) -> Result<Option<(Round, &[u8])>, Error> {
+    let Some((round, line)) = round(text) else {
         return no_round(text).map_or(Ok(None), |at| Err(Error::Round(at)));
     };
     let said = round.player1;
-    if said != sent {
-        Err(Error::Choice { sent, said })
-    } else if round.verdict != Verdict::of(said, round.player2) {
-        Err(Error::Verdict(round))
-    } else {
-        Ok(Some((round, line)))
+    match sent {
+        Some(sent) if sent != said => Err(Error::Choice { sent, said }),
+        _ if round.verdict != Verdict::of(said, round.player2) => Err(Error::Verdict(round)),
+        _ => Ok(Some((round, line))),
     }
 }
 
-/// What is wrong with a line that looks like a round's. Anything else is for the person to read.
+/// What is wrong with a line that begins as a round's does: with a verdict and a comma. Anything else is
+/// for the person to read.
 fn no_round(text: &[u8]) -> Option<Unexpected> {
-    let (_, choices) = split(b',', text)?;
-    let (player1, player2) = split(b',', choices)?;
-    if find(b',', player2).is_some() {
-        return None;
+    let (verdict, mut rest) = split(b',', text)?;
+    word(verdict, &VERDICTS)?;
+    // Behind the first choice stands a comma, behind the second nothing.
+    for end in [Some(&b','), None] {
+        let name = trim_start(rest);
+        let (mut most, mut is_whole) = (0, false);
+        for wanted in &NAMES {
+            let agree = name.iter().zip(wanted.as_bytes()).take_while(|(a, b)| a == b).count();
+            most = agree.max(most);
+            is_whole |= agree == wanted.len();
+        }
+        if !is_whole || name.get(most) != end {
+            let start = text.len().wrapping_sub(name.len());
+            return Some(Unexpected::at(text, start.wrapping_add(most)));
+        }
+        rest = name.get(most.wrapping_add(1)..).unwrap_or_default();
     }
-    let wrong = if Choice::parse(player1).is_err() {
-        choices
-    } else if Choice::parse(player2).is_err() {
-        player2
-    } else {
-        text
-    };
-    Some(Unexpected::at(text, text.len().wrapping_sub(wrong.len())))
+    None
 }

@@ -7,8 +7,8 @@
 //!   client -> server   the same line: its acknowledgement
 //! ```
 //!
-//! VERDICT is `Draw`, `Player1 wins!` or `Player2 wins!`; people's servers also say `Player1 win!`.
-//! Neither player learns the other's choice before both have chosen.
+//! VERDICT is `Draw`, `Player1 wins!` or `Player2 wins!`; people's servers also say `Player1 win!`, and
+//! put spaces behind a comma. A line that is no verdict is shown to the person. Neither player learns the other's choice before both have chosen.
 //!
 //! ```text
 //!   client                                         server
@@ -18,8 +18,10 @@
 //!     |                         a choice             |                               a choice
 //!     |                            v                 |                                   v
 //!     '-- verdict, sent back -- Waiting              '-- verdict's line <-- Told <-- Chosen
-//!     |                                              |   comes back
-//!     '-- the third --> Over                         '-- the third --> Over
+//!     |                            |                 |   comes back
+//!     '-- the third --> Over       | a line that     '-- the third --> Over
+//!                                  v is no verdict
+//!         Asked <-- prompt --- Puzzled
 //! ```
 
 pub mod client;
@@ -64,17 +66,12 @@ impl Choice {
     /// Its name on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {
-        self.field().get(1..).unwrap_or_default()
-    }
-
-    /// The comma and the name behind it.
-    fn field(self) -> &'static str {
         let index = match self {
             Self::Scissor => 0,
             Self::Paper => 1,
             Self::Stone => 2,
         };
-        FIELDS.get(index).copied().unwrap_or_default()
+        NAMES.get(index).copied().unwrap_or_default()
     }
 
     /// The choice in a line: its name in any case, spaces around it allowed.
@@ -86,9 +83,8 @@ impl Choice {
         let text = trim_end(text);
         let name = trim_start(text);
         let mut most = 0;
-        for (choice, field) in Self::ALL.iter().zip(&FIELDS) {
-            let wanted = name_in(field);
-            let agree = agreement(name, wanted);
+        for (choice, wanted) in Self::ALL.iter().zip(&NAMES) {
+            let agree = agreement(name, wanted.as_bytes());
             if agree == name.len() && agree == wanted.len() {
                 return Ok(*choice);
             }
@@ -109,14 +105,8 @@ impl Choice {
     }
 }
 
-/// The name of each choice, with the comma before it. Not constant: that would be a copy wherever it
-/// is used.
-static FIELDS: [&str; 3] = [",Scissor", ",Paper", ",Stone"];
-
-/// The name in a field.
-fn name_in(field: &'static str) -> &'static [u8] {
-    field.as_bytes().get(1..).unwrap_or_default()
-}
+/// The name of each choice. Not constant: that would be a copy wherever it is used.
+static NAMES: [&str; 3] = ["Scissor", "Paper", "Stone"];
 
 /// How many bytes at the front of `text` are the letters of `wanted`, in any case.
 fn agreement(text: &[u8], wanted: &[u8]) -> usize {
@@ -200,17 +190,14 @@ impl Round {
         Self { verdict: Verdict::of(player1, player2), player1, player2 }
     }
 
-    /// The round whose line `text` ends with, and that line; anything may stand before it.
+    /// The round whose line `text` ends with, and that line; anything may stand before it, and spaces
+    /// behind a comma.
     #[must_use]
     pub fn at_end_of(text: &[u8]) -> Option<(Self, &[u8])> {
-        let (player2, rest) = strip_word(text, &FIELDS)?;
-        let (player1, rest) = strip_word(rest, &FIELDS)?;
+        let (player2, rest) = strip_choice(text)?;
+        let (player1, rest) = strip_choice(rest)?;
         let (verdict, before) = strip_word(rest, &VERDICTS)?;
-        let round = Self {
-            verdict: *SAYING.get(verdict)?,
-            player1: *Choice::ALL.get(player1)?,
-            player2: *Choice::ALL.get(player2)?,
-        };
+        let round = Self { verdict: *SAYING.get(verdict)?, player1, player2 };
         Some((round, text.get(before.len()..)?))
     }
 
@@ -218,13 +205,20 @@ impl Round {
     fn put(self, output: &mut [u8]) -> Option<usize> {
         let Self { verdict, player1, player2 } = self;
         let mut written = 0_usize;
-        for part in [verdict.words(), player1.field(), player2.field()] {
+        for part in [verdict.words(), ",", player1.name(), ",", player2.name()] {
             let room = output.get_mut(written..)?;
             written = written.wrapping_add(put(part.as_bytes(), room)?);
         }
         *output.get_mut(written)? = b'\n';
         Some(written.wrapping_add(1))
     }
+}
+
+/// The choice that `text` ends with, and what stands before its comma.
+fn strip_choice(text: &[u8]) -> Option<(Choice, &[u8])> {
+    let (choice, rest) = strip_word(text, &NAMES)?;
+    let [rest @ .., b','] = trim_end(rest) else { return None };
+    Some((*Choice::ALL.get(choice)?, rest))
 }
 
 impl fmt::Display for Round {
@@ -294,10 +288,25 @@ mod tests {
                 assert_eq!(round.put(room.get_mut(..n - 1).unwrap()), None);
             }
         }
-        let other = b"Player1 win!,Paper,Stone";
-        let (round, line) = Round::at_end_of(other).unwrap();
-        assert_eq!((round, line), (Round::of(Choice::Paper, Choice::Stone), &other[..]));
-        for text in ["", "Draw,Paper", "Paper,Paper", "Draw,,Paper", "Player3 wins!,Paper,Paper"] {
+        for other in [
+            &b"Player1 win!,Paper,Stone"[..],
+            b"Player1 wins!, Paper, Stone",
+            b"Player1 wins!,  Paper,Stone",
+        ] {
+            let behind = [b"1, 2, 3: ", other].concat();
+            let (round, line) = Round::at_end_of(&behind).unwrap();
+            assert_eq!((round, line), (Round::of(Choice::Paper, Choice::Stone), other));
+        }
+        for text in [
+            "",
+            "Draw,Paper",
+            "Paper,Paper",
+            "Draw,,Paper",
+            "Draw, ,Paper",
+            "Draw,Paper Paper",
+            "Draw ,Paper,Paper",
+            "Player3 wins!,Paper,Paper",
+        ] {
             assert_eq!(Round::at_end_of(text.as_bytes()), None, "{text}");
         }
     }

@@ -129,6 +129,31 @@ impl Lines {
         }
     }
 
+    /// As [`next_or_last`](Self::next_or_last), but what stands unterminated when nothing has come for
+    /// `ms` milliseconds is a line too. In place of a line: what has to come.
+    ///
+    /// # Errors
+    ///
+    /// [`LineError`], with nothing changed.
+    pub fn next_or_idle<'i>(
+        &mut self,
+        input: Input<'i>,
+        ms: u16,
+    ) -> Result<Result<Line<'i>, Need>, LineError> {
+        if let Some(line) = self.next_or_last(input)? {
+            return Ok(Ok(line));
+        }
+        let text = self.unfinished(input.bytes);
+        Ok(if text.is_empty() {
+            Err(Need::Input)
+        } else if input.after == After::Silence {
+            self.looked = BEGUN;
+            Ok(Line { text, bytes: input.bytes.len() })
+        } else {
+            Err(Need::InputOrSilence(ms))
+        })
+    }
+
     /// As [`next`](Self::next), but what stands unterminated before an orderly close, or before so many
     /// milliseconds without a byte, is a line too if `is_line` says so. Without a line: what to wait
     /// for.

@@ -16,6 +16,6 @@ pub use frame::{LENGTH_BYTES, copy, length_max, length_of, put_length};
 pub(crate) use line::unmarked;
 pub use line::{LINE_BYTES, LINE_MAX, Line, LineError, LineMessage, LineMessages, Lines, put_line};
 pub(crate) use prompt::will_reply;
-pub use prompt::{PROMPT_SILENCE_MS, PromptMessage, PromptMessages, Prompts, Said};
+pub use prompt::{PROMPT_SILENCE_MS, PromptEnd, PromptMessage, PromptMessages, Prompts, Said};
 pub use text::{Byte, Escaped, Prefix, prefix_of_chars};
 pub(crate) use words::{find, put, put_ended, split, strip_word, trim, trim_end, trim_start, word};

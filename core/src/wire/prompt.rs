@@ -11,12 +11,25 @@ pub const PROMPT_SILENCE_MS: u16 = 200;
 /// far it has looked.
 ///
 /// A prompt ends at its first `:`, so that it is the same however it is cut; or where the server
-/// falls silent. White space in front of anything is skipped, so that the spaces behind a `:` may
-/// come whenever they like; so is a UTF-8 byte order mark at the very start of the stream.
+/// falls silent, behind a newline too. White space in front of anything is skipped, so that the
+/// spaces behind a `:` may come whenever they like; so is a UTF-8 byte order mark at the very start
+/// of the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Prompts {
     looked: u16,
+}
+
+/// Where a prompt ends, if one is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum PromptEnd {
+    /// None is expected.
+    Never,
+    /// Where the server falls silent in the middle of a line.
+    Silence,
+    /// At the first `:`, or where the server falls silent, at the end of a line too.
+    Any,
 }
 
 /// What stands at the front of the input. The caller consumes its bytes.
@@ -27,7 +40,7 @@ pub enum Said<'i> {
     Space(usize),
     /// A line.
     Line(Line<'i>),
-    /// A prompt, with its `:`.
+    /// A prompt, with its `:` and without a newline.
     Prompt(Line<'i>),
     /// What the caller knows stands at the end of this. Its newline may follow, or not.
     Known(Line<'i>),
@@ -42,9 +55,12 @@ impl Prompts {
         Self { looked: 0 }
     }
 
-    /// What stands at the front of `input`: whichever ends first of a line, a prompt if `prompts`,
-    /// and bytes of which `is_known` says that they end with what the caller waits for. It is asked
-    /// with a longer and longer front.
+    /// What stands at the front of `input`: whichever ends first of a line, a prompt, and bytes of
+    /// which `is_known` says that they end with what the caller waits for. It is asked with a longer
+    /// and longer front.
+    ///
+    /// With [`PromptEnd::Any`] the last line that has come may be a prompt with a newline: it is a
+    /// line once something follows it.
     ///
     /// # Errors
     ///
@@ -52,7 +68,7 @@ impl Prompts {
     pub fn next<'i>(
         &mut self,
         input: Input<'i>,
-        prompts: bool,
+        prompts: PromptEnd,
         is_known: fn(&[u8]) -> bool,
     ) -> Result<Said<'i>, LineError> {
         let rest = trim_start(unmarked(input.bytes, self.looked));
@@ -69,17 +85,21 @@ impl Prompts {
             at = at.wrapping_add(1);
             let front = window.get(..at).unwrap_or_default();
             let said = match *byte {
+                b'\n' if prompts == PromptEnd::Any && may_be_asked(input, at) => {
+                    at = end;
+                    break;
+                }
                 b'\n' => Said::Line(Line::ending_at(end, window)),
-                b':' if prompts => Said::Prompt(Line { text: front, bytes: at }),
+                b':' if prompts == PromptEnd::Any => Said::Prompt(Line { text: front, bytes: at }),
                 _ if is_known(front) => Said::Known(Line { text: front, bytes: at }),
                 _ => continue,
             };
             self.looked = BEGUN;
             return Ok(said);
         }
-        let looked = LineError::unless_awaited(input)?;
-        self.looked = self.looked & BEGUN | looked;
-        if !prompts || looked == 0 {
+        LineError::unless_awaited(input)?;
+        self.looked = self.looked & BEGUN | u16::try_from(at).unwrap_or_default();
+        if prompts == PromptEnd::Never || at == 0 {
             return Ok(Said::Nothing(Need::Input));
         }
         if input.after != After::Silence {
@@ -89,6 +109,15 @@ impl Prompts {
         let text = trim_end(input.bytes);
         Ok(Said::Prompt(Line { text, bytes: input.bytes.len() }))
     }
+}
+
+/// Nothing but white space follows the line that ends at `at`, and more may come. Not where as much has
+/// come as a buffer has to hold: there may be no room for what follows.
+fn may_be_asked(input: Input<'_>, at: usize) -> bool {
+    let rest = input.bytes.get(at..).unwrap_or_default();
+    !matches!(input.after, After::End(_))
+        && input.bytes.len() < LINE_BYTES
+        && trim_start(rest).is_empty()
 }
 
 /// It is the turn of a client's application, unless the server has gone: one that has closed and left
@@ -149,7 +178,8 @@ impl Dissect for PromptMessages {
     type Message<'b> = PromptMessage<'b>;
 
     fn dissect<'b>(&mut self, bytes: &'b [u8]) -> Dissected<PromptMessage<'b>> {
-        match self.0.next(Input::more(bytes), true, |_| false) {
+        // What has come is told at once: in a trace nothing waits for what follows a line.
+        match self.0.next(Input::end(bytes, How::Closed), PromptEnd::Any, |_| false) {
             Ok(Said::Space(n)) => {
                 Dissected::Message(n, PromptMessage::Space(bytes.get(..n).unwrap_or_default()))
             }
@@ -161,8 +191,12 @@ impl Dissect for PromptMessages {
                 let all = prompt.bytes.saturating_add(spaces);
                 Dissected::Message(all, PromptMessage::Prompt(prompt.text))
             }
-            Ok(Said::Known(_) | Said::Nothing(_)) => Dissected::Unterminated,
-            Err(_) => Dissected::Message(bytes.len(), PromptMessage::TooLong(bytes)),
+            Ok(Said::Known(_) | Said::Nothing(_)) | Err(LineError::Cut { .. }) => {
+                Dissected::Unterminated
+            }
+            Err(LineError::TooLong) => {
+                Dissected::Message(bytes.len(), PromptMessage::TooLong(bytes))
+            }
         }
     }
 }
@@ -176,7 +210,7 @@ mod tests {
     use crate::wire::LINE_MAX;
 
     fn next(input: Input<'_>) -> Result<Said<'_>, LineError> {
-        Prompts::new().next(input, true, |front| front.ends_with(b"yes!"))
+        Prompts::new().next(input, PromptEnd::Any, |front| front.ends_with(b"yes!"))
     }
 
     #[test]
@@ -198,10 +232,50 @@ mod tests {
     fn silence_ends_a_prompt_where_one_may_stand() {
         let silent = Input { bytes: b"name? ", after: After::Silence };
         assert_eq!(next(silent), Ok(Said::Prompt(Line { text: b"name?", bytes: 6 })));
-        let none = Prompts::new().next(silent, false, |_| false);
+        let none = Prompts::new().next(silent, PromptEnd::Never, |_| false);
         assert_eq!(none, Ok(Said::Nothing(Need::Input)));
         let empty = Input { bytes: b"", after: After::Silence };
         assert_eq!(next(empty), Ok(Said::Nothing(Need::Input)));
+    }
+
+    #[test]
+    fn a_line_is_a_prompt_where_silence_follows_it() {
+        let awaited = Ok(Said::Nothing(Need::InputOrSilence(PROMPT_SILENCE_MS)));
+        let line = Ok(Said::Line(Line { text: b"name?", bytes: 6 }));
+        for text in [&b"name?\n"[..], b"name?\n\r\n \t"] {
+            assert_eq!(next(Input::more(text)), awaited);
+            let silent = Input { bytes: text, after: After::Silence };
+            let prompt = Line { text: b"name?", bytes: text.len() };
+            assert_eq!(next(silent), Ok(Said::Prompt(prompt)));
+            assert_eq!(next(Input::end(text, How::Closed)), line);
+            // Where a prompt has no newline a line is none.
+            for after in [After::More, After::Silence] {
+                let input = Input { bytes: text, after };
+                assert_eq!(Prompts::new().next(input, PromptEnd::Silence, |_| false), line);
+            }
+        }
+        let silent = Input { bytes: b"name?\nwhat ", after: After::Silence };
+        assert_eq!(next(silent), line);
+        let mut prompts = Prompts::new();
+        assert_eq!(prompts.next(Input::more(b"name?\n"), PromptEnd::Any, |_| false), awaited);
+        assert_eq!(prompts, Prompts { looked: 5 });
+        assert_eq!(prompts.next(silent, PromptEnd::Any, |_| false), line);
+        // A full buffer has no room for what follows.
+        let mut full = vec![b'x'; LINE_MAX];
+        full.push(b'\n');
+        assert!(
+            matches!(next(Input::more(&full)), Ok(Said::Line(line)) if line.bytes == LINE_BYTES)
+        );
+    }
+
+    #[test]
+    fn a_colon_ends_no_prompt_where_only_silence_does() {
+        let next = |after| {
+            let input = Input { bytes: b"name: ", after };
+            Prompts::new().next(input, PromptEnd::Silence, |_| false)
+        };
+        assert_eq!(next(After::More), Ok(Said::Nothing(Need::InputOrSilence(PROMPT_SILENCE_MS))));
+        assert_eq!(next(After::Silence), Ok(Said::Prompt(Line { text: b"name:", bytes: 6 })));
     }
 
     #[test]
@@ -224,9 +298,10 @@ mod tests {
     #[test]
     fn each_byte_is_looked_at_once() {
         let mut prompts = Prompts::new();
-        assert!(matches!(prompts.next(Input::more(b"ab"), true, |_| false), Ok(Said::Nothing(_))));
+        let said = prompts.next(Input::more(b"ab"), PromptEnd::Any, |_| false);
+        assert!(matches!(said, Ok(Said::Nothing(_))));
         assert_eq!(prompts, Prompts { looked: 2 });
-        let said = prompts.next(Input::more(b"abc: d"), true, |front| {
+        let said = prompts.next(Input::more(b"abc: d"), PromptEnd::Any, |front| {
             assert!(front.len() > 2);
             false
         });
@@ -239,7 +314,7 @@ mod tests {
         const MARKED: &[u8] = b"\xef\xbb\xbf pick:\xef\xbb\xbfx:";
         for cut in 0..3 {
             let mut prompts = Prompts::new();
-            let mut next = |bytes| prompts.next(Input::more(bytes), true, |_| false);
+            let mut next = |bytes| prompts.next(Input::more(bytes), PromptEnd::Any, |_| false);
             assert!(matches!(next(MARKED.get(..cut).unwrap()), Ok(Said::Nothing(_))));
             assert_eq!(next(MARKED), Ok(Said::Space(4)), "cut at {cut}");
             let prompt = Said::Prompt(Line { text: b"pick:", bytes: 5 });

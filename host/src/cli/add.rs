@@ -18,7 +18,7 @@ const PORT: u16 = 12000;
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
-    address: Address,
+    address: Address<PORT>,
     /// Your name [default: asks for it]
     #[arg(long, value_parser = name)]
     name: Option<String>,
@@ -48,9 +48,8 @@ pub(super) struct ClientArgs {
 /// Answer each client with the server's own name and number
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
-    /// Where to listen; 0 takes a free port
-    #[arg(value_name = "[BIND:]PORT", default_value = "12000")]
-    listen: Listen,
+    #[command(flatten)]
+    listen: Listen<PORT>,
     /// The server's name
     #[arg(long, value_parser = line_name, default_value = "Server of socklab")]
     name: String,
@@ -124,7 +123,7 @@ impl Run for ClientArgs {
         };
         drop(keyboard);
         let service = || Service::new(Options { keep_running: false, ..Options::default() });
-        common.dial(&self.address, PORT, "add", service, |target| {
+        common.dial(&self.address, "add", service, |target| {
             self.introduce(target, common, &name, number)
         })
     }
@@ -153,7 +152,7 @@ fn ask<T>(
                     "standard input ended before everything was answered; use {option}"
                 )));
             }
-            Typed::Interrupted => return Err(Failure::Interrupted),
+            Typed::Interrupted => return Err(Failure::INTERRUPTED),
         }
     }
 }
@@ -226,7 +225,7 @@ impl Run for ServerArgs {
         let Self { listen, name, number, keep_running } = self;
         let options = Options { name, number, keep_running };
         let service = Service::new(options);
-        common.serve::<ClientBytes, ServerBytes, _>(&listen, common.limits(), service, told)
+        common.serve::<ClientBytes, ServerBytes, _>(listen.addrs()?, common.limits(), service, told)
     }
 }
 

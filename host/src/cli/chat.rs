@@ -5,24 +5,21 @@ use std::net::SocketAddr;
 use clap::Args;
 use serde_json::{Value, json};
 use socklab_core::chat::{ClientBytes, ServerBytes};
-use socklab_core::machine::Refused;
+use socklab_core::machine::{How, Refused};
 
 use super::common::{Address, Common, Failure, Listen, Run, keyboard};
 use super::events::{connected, emit, text_event};
-use crate::chat::{Chat, Conversation, Heard, Service, says_bye};
+use crate::chat::{self, Chat, ChatError, ClosingWords, Conversation, Heard, Service};
 use crate::net::{self, DEFAULT_BUFFER, Listener};
 use crate::ui::{Keyboard, Output, Typed, say};
 
 const PORT: u16 = 12345;
 
-/// What is said for a person who has nothing more to say.
-const BYE: &[u8] = b"BYE";
-
 /// Chat with the person at the server, who writes first
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
-    address: Address,
+    address: Address<PORT>,
     #[command(flatten)]
     manner: Manner,
 }
@@ -30,9 +27,8 @@ pub(super) struct ClientArgs {
 /// Chat with one client at a time; you write first
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
-    /// Where to listen; 0 takes a free port
-    #[arg(value_name = "[BIND:]PORT", default_value = "12345")]
-    listen: Listen,
+    #[command(flatten)]
+    listen: Listen<PORT>,
     /// After a conversation, wait for the next client
     #[arg(long)]
     forever: bool,
@@ -40,8 +36,12 @@ pub(super) struct ServerArgs {
     manner: Manner,
 }
 
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Manner {
+    /// End the conversation with this word instead of BYE; may be given more than once. Both sides need
+    /// the same
+    #[arg(long, value_name = "WORD")]
+    bye: Vec<String>,
     /// Let both sides write at any time instead of in turns; both need this option
     #[arg(long)]
     duplex: bool,
@@ -50,17 +50,28 @@ struct Manner {
     raw: bool,
 }
 
+impl Manner {
+    fn closing(&self) -> Result<ClosingWords, Failure> {
+        ClosingWords::new(&self.bye).map_err(|e| Failure::Usage(format!("--bye: {e}")))
+    }
+}
+
 impl Run for ClientArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let Self { address, manner } = self;
-        let service = || Service::new(manner.duplex);
-        common.dial(&address, PORT, "chat", service, |target| {
+        let closing = manner.closing()?;
+        let service = || Service::closing(manner.duplex, closing.clone());
+        common.dial(&address, "chat", service, |target| {
             let mut output = common.output(manner.raw);
             let machine = if manner.duplex { Chat::duplex() } else { Chat::client() };
+            let machine = machine.closing(closing.clone());
             let client = common
                 .connect::<ServerBytes, ClientBytes, _>(target, machine, DEFAULT_BUFFER)?
                 .patient(common.patience());
-            talk(client.into(), &keyboard()?, &mut output).map(|_| ())
+            match talk(client.into(), &closing, &keyboard()?, &mut output).result? {
+                Ending::Bye | Ending::Enough => Ok(()),
+                Ending::Interrupted => Err(Failure::INTERRUPTED),
+            }
         })
     }
 }
@@ -68,10 +79,11 @@ impl Run for ClientArgs {
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let Self { listen, forever, manner } = self;
+        let closing = manner.closing()?;
         // Before the address is printed: whoever reads it may send a signal at once.
         let keyboard = keyboard()?;
         let mut output = common.output(manner.raw);
-        let mut listener = Listener::bind(listen.addrs())?;
+        let mut listener = Listener::bind(listen.addrs()?)?;
         let addr = listener.local_addr();
         say(format_args!("listening on {addr}"));
         emit(&mut output, || json!({ "event": "listening", "address": addr.to_string() }))?;
@@ -79,12 +91,14 @@ impl Run for ServerArgs {
             let Some(accepted) = accept(&mut listener, &keyboard)? else { return Ok(()) };
             let peer = accepted.peer();
             let machine = if manner.duplex { Chat::duplex() } else { Chat::server() };
+            let machine = machine.closing(closing.clone());
             let client = common.accepted::<ClientBytes, ServerBytes, _>(accepted, machine)?;
-            match talk(client.into(), &keyboard, &mut output) {
+            let Talked { result, counts } = talk(client.into(), &closing, &keyboard, &mut output);
+            match result {
                 Ok(Ending::Bye) if forever => {}
                 // A server that is stopped has done what it was asked.
-                Ok(_) | Err(Failure::Interrupted) => return Ok(()),
-                Err(Failure::Peer(text)) if forever => {
+                Ok(_) | Err(Failure::Interrupted(_)) => return Ok(()),
+                Err(Failure::Peer(text)) if forever || !counts => {
                     say(format_args!("{peer}: {text}"));
                     let failed = || json!({ "event": "failed", "message": text });
                     emit(&mut output, failed)?;
@@ -107,7 +121,7 @@ pub(super) fn accept(
     loop {
         match keyboard.pressed() {
             Some(Typed::Interrupted) => return Ok(None),
-            // A file that ends has something to say until then, if only BYE.
+            // A file that ends has something to say until then, if only a closing word.
             Some(Typed::End) if keyboard.is_terminal() => return Ok(None),
             _ => {}
         }
@@ -122,27 +136,55 @@ pub(super) fn accept(
 /// How a talk ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
-    /// Somebody said BYE.
+    /// A side said a closing word.
     Bye,
-    /// The person did, by Ctrl-C or Ctrl-D, and wants no other talk.
+    /// The person did, by Ctrl-D, and wants no other talk.
     Enough,
+    /// The same by Ctrl-C.
+    Interrupted,
 }
 
-/// Talks until somebody says BYE.
+/// What came of a talk.
+struct Talked {
+    result: Result<Ending, Failure>,
+    /// Whether it was one: a connection that closes before anything was said on it, a port scanner's for
+    /// example, is none.
+    counts: bool,
+}
+
+/// Talks until a side says a closing word.
 fn talk(
     mut conversation: Conversation,
+    closing: &ClosingWords,
     keyboard: &Keyboard,
     output: &mut Output,
-) -> Result<Ending, Failure> {
+) -> Talked {
     let peer = conversation.peer();
     keyboard.wake(conversation.waker());
-    connected(output, peer)?;
-    if keyboard.is_terminal() {
-        say(format_args!("connected to {peer}; the word BYE or Ctrl-D ends the conversation"));
+    if let Err(e) = connected(output, peer) {
+        return Talked { result: Err(e), counts: true };
     }
-    let mut talker = Talker { keyboard, output, peer, unsent: None, ending: Ending::Bye };
+    if keyboard.is_terminal() {
+        let words = closing.words().collect::<Vec<_>>().join(" or ");
+        say(format_args!("connected to {peer}; the word {words} or Ctrl-D ends the conversation"));
+    }
+    let mut talker = Talker {
+        keyboard,
+        output,
+        peer,
+        closing,
+        said: Vec::new(),
+        heard: None,
+        unsent: None,
+        ending: Ending::Bye,
+        counts: true,
+    };
     let result = talker.talk(&mut conversation);
-    let ending = talker.ending;
+    let Talker { ending, counts, said, unsent, .. } = talker;
+    if !counts && !keyboard.is_terminal() {
+        // No one got them.
+        said.into_iter().chain(unsent).rev().for_each(|line| keyboard.put_back(line));
+    }
     // Also when it failed: what was said last is still to arrive.
     conversation.close();
     let left = keyboard.left();
@@ -150,16 +192,30 @@ fn talk(
         let (s, were) = if left == 1 { ("", "was") } else { ("s", "were") };
         say(format_args!("{left} line{s} typed ahead {were} not sent"));
     }
-    result.map(|()| ending)
+    Talked { result: result.map(|()| ending), counts }
 }
+
+/// Words with which published programs end a conversation.
+const OFTEN: [&str; 12] = [
+    "quit", "exit", "q", "end", "stop", "close", "done", "leave", "goodbye", "/quit", "/exit", ":q",
+];
+
+/// Number of lines that are kept until something is heard. One who listens to more is no port scanner.
+const SAID: usize = 64;
 
 struct Talker<'t> {
     keyboard: &'t Keyboard,
     output: &'t mut Output,
     peer: SocketAddr,
+    closing: &'t ClosingWords,
+    /// What was said before anything was heard.
+    said: Vec<Vec<u8>>,
+    /// The last line that was heard.
+    heard: Option<Vec<u8>>,
     /// A line that has no room yet.
     unsent: Option<Vec<u8>>,
     ending: Ending,
+    counts: bool,
 }
 
 /// What stands in front of the line that is typed.
@@ -168,7 +224,7 @@ enum Prompt {
     None,
     You,
     Waiting,
-    /// Waiting, and it is known that a BYE comes next.
+    /// Waiting, and it is known that a closing word comes next.
     Leaving,
 }
 
@@ -176,31 +232,34 @@ impl Talker<'_> {
     fn talk(&mut self, conversation: &mut Conversation) -> Result<(), Failure> {
         let mut prompt = Prompt::None;
         loop {
-            match conversation.try_next()? {
+            match conversation.try_next().map_err(|e| self.failed(e))? {
                 Some(Some(Heard::Line(text))) => {
-                    self.show(&text, false)?;
+                    self.show(&text)?;
                     prompt = Prompt::None;
                     continue;
                 }
                 Some(Some(Heard::Bye(text))) => {
-                    self.show(&text, true)?;
+                    self.show(&text)?;
                     continue;
                 }
                 Some(None) => return Ok(()),
                 Some(Some(Heard::YourTurn)) | None => {}
             }
             if !conversation.may_speak() {
-                // An end is told in its turn: it is a BYE.
+                // An end is told in its turn: it is a closing word.
                 let now = match self.keyboard.pressed() {
-                    Some(Typed::Interrupted) => return Err(Failure::Interrupted),
+                    Some(Typed::Interrupted) => return Err(Failure::INTERRUPTED),
                     Some(_) => Prompt::Leaving,
                     None => Prompt::Waiting,
                 };
                 if prompt != now {
-                    self.keyboard.wait(match now {
-                        Prompt::Leaving => "BYE will be sent in your turn",
-                        _ => "waiting for the other side",
-                    });
+                    match now {
+                        Prompt::Leaving => {
+                            let last = self.last();
+                            self.keyboard.wait(&format!("{last} will be sent in your turn"));
+                        }
+                        _ => self.keyboard.wait("waiting for the other side"),
+                    }
                     prompt = now;
                 }
                 conversation.wait()?;
@@ -218,6 +277,31 @@ impl Talker<'_> {
         }
     }
 
+    /// What is said for a person who has nothing more to say.
+    fn last(&self) -> &str {
+        self.closing.words().next().unwrap_or_default()
+    }
+
+    /// Why the talk failed, and whether it was one at all.
+    fn failed(&mut self, e: chat::Error) -> Failure {
+        let is_close = matches!(
+            &e,
+            net::Error::Protocol(ChatError::Left(How::Closed | How::Reset), quote) if quote.is_empty()
+        );
+        let Some(heard) = &self.heard else {
+            self.counts = !is_close || self.said.len() > SAID;
+            return e.into();
+        };
+        let last = heard.trim_ascii();
+        let word = OFTEN.iter().find(|word| last.eq_ignore_ascii_case(word.as_bytes()));
+        match (Failure::from(e), word) {
+            (Failure::Peer(text), Some(word)) if is_close => Failure::Peer(format!(
+                "{text}; its last line was \"{word}\": --bye {word} makes it the closing word"
+            )),
+            (e, _) => e,
+        }
+    }
+
     /// Says the next thing that was typed, if there is one and room for it.
     fn speak(&mut self, conversation: &mut Conversation) -> Result<bool, Failure> {
         let line = match self.unsent.take() {
@@ -225,9 +309,12 @@ impl Talker<'_> {
             None => match self.keyboard.next().map_err(|e| Failure::stdin(&e))? {
                 None => return Ok(false),
                 Some(Typed::Line(line)) => line,
-                Some(Typed::End | Typed::Interrupted) => {
-                    self.ending = Ending::Enough;
-                    BYE.to_vec()
+                Some(typed @ (Typed::End | Typed::Interrupted)) => {
+                    self.ending = match typed {
+                        Typed::Interrupted => Ending::Interrupted,
+                        _ => Ending::Enough,
+                    };
+                    self.last().into()
                 }
             },
         };
@@ -237,7 +324,7 @@ impl Talker<'_> {
                 self.unsent = Some(line);
                 // What waits before it may wait for ever.
                 return match self.keyboard.pressed() {
-                    Some(Typed::Interrupted) => Err(Failure::Interrupted),
+                    Some(Typed::Interrupted) => Err(Failure::INTERRUPTED),
                     _ => Ok(false),
                 };
             }
@@ -246,23 +333,29 @@ impl Talker<'_> {
                             side would not see; leave it out";
                 return Err(Failure::Usage(text.into()));
             }
-            Err(e) => return Err(e.into()),
+            Err(e) => return Err(self.failed(e)),
         }
-        let is_bye = says_bye(&line);
+        let word = self.closing.find(&line);
         let peer = self.peer;
-        emit(self.output, || spoken("said", &line, is_bye))?;
-        if is_bye && self.keyboard.is_terminal() {
-            say(format_args!("you said BYE to {peer}"));
+        emit(self.output, || spoken("said", &line, word.is_some()))?;
+        if let Some(word) = word.filter(|_| self.keyboard.is_terminal()) {
+            say(format_args!("you said {word} to {peer}"));
+        }
+        if self.heard.is_none() && self.said.len() <= SAID {
+            self.said.push(line);
         }
         Ok(true)
     }
 
     /// Shows what the other side said.
-    fn show(&mut self, text: &[u8], is_bye: bool) -> Result<(), Failure> {
-        emit(self.output, || spoken("heard", text, is_bye))?;
+    fn show(&mut self, text: &[u8]) -> Result<(), Failure> {
+        self.heard = Some(text.to_vec());
+        self.said.clear();
+        let word = self.closing.find(text);
+        emit(self.output, || spoken("heard", text, word.is_some()))?;
         self.output.line(text).map_err(Failure::stdout)?;
-        if is_bye && self.keyboard.is_terminal() {
-            say(format_args!("{} said BYE", self.peer));
+        if let Some(word) = word.filter(|_| self.keyboard.is_terminal()) {
+            say(format_args!("{} said {word}", self.peer));
         }
         Ok(())
     }

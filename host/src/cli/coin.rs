@@ -7,7 +7,7 @@ use socklab_core::coin::{Answer, ClientBytes, ServerBytes};
 
 use super::common::{Address, Common, Failure, Listen, Pace, Run, keyboard};
 use super::events::{connected, emit, outcome, session};
-use super::game::{self, Player};
+use super::game::{self, Ending, Player};
 use crate::coin::{self, Command, Event, Options, Reply, Report, Service, client};
 use crate::net::{DEFAULT_BUFFER, Target};
 use crate::ui::Output;
@@ -18,7 +18,7 @@ const PORT: u16 = 12345;
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
-    address: Address,
+    address: Address<PORT>,
     /// Guess N times at random, then quit
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     auto: Option<u32>,
@@ -33,9 +33,8 @@ pub(super) struct ClientArgs {
 /// Toss a coin for every client
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
-    /// Where to listen; 0 takes a free port
-    #[arg(value_name = "[BIND:]PORT", default_value = "12345")]
-    listen: Listen,
+    #[command(flatten)]
+    listen: Listen<PORT>,
     /// Toss the same in every run with this seed
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
@@ -46,7 +45,7 @@ pub(super) struct ServerArgs {
 impl Run for ClientArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let service = || Service::new(Options::default());
-        common.dial(&self.address, PORT, "coin", service, |target| self.play(target, common))
+        common.dial(&self.address, "coin", service, |target| self.play(target, common))
     }
 }
 
@@ -76,7 +75,10 @@ impl ClientArgs {
             )?;
             output.line(score.to_string().as_bytes()).map_err(Failure::stdout)?;
         }
-        result.map(|_| ())
+        match result? {
+            Ending::Over | Ending::Left => Ok(()),
+            Ending::Interrupted => Err(Failure::INTERRUPTED),
+        }
     }
 }
 
@@ -149,7 +151,7 @@ impl Run for ServerArgs {
         let Self { listen, seed, pace } = self;
         let limits = common.with_people(&pace);
         let service = Service::new(Options { seed });
-        common.serve::<ClientBytes, ServerBytes, _>(&listen, limits, service, told)
+        common.serve::<ClientBytes, ServerBytes, _>(listen.addrs()?, limits, service, told)
     }
 }
 

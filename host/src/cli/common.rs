@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use socklab_core::machine::Machine;
@@ -15,14 +15,46 @@ use socklab_core::wire::Dissect;
 use super::events::unfinished;
 use crate::net::{self, BindError, DialError, Limits, Observer, Server, Service, Target};
 use crate::ui::{
-    Keyboard, Lines, LogWriter, Output, Place, Trace, json_line, one_line, say, say_last,
+    Keyboard, Lines, LogWriter, Output, Place, Trace, json_line, one_line, say, streams,
 };
 
-/// The two ends of a protocol. What they are for stands at their arguments.
+/// The two ends of a protocol. What they are for is said at their arguments.
 #[derive(Debug, Subcommand)]
 pub(super) enum Role<C: Args, S: Args> {
-    Client(C),
-    Server(S),
+    Client(End<C>),
+    Server(End<S>),
+}
+
+/// One end of a protocol: its own arguments, and the options that all ends have. These are not global
+/// options of clap's: `completions` and `man` would have them too.
+#[derive(Debug)]
+pub(super) struct End<A> {
+    args: A,
+    common: Common,
+}
+
+impl<A: Args> Args for End<A> {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let command = A::augment_args(command);
+        let about = command.get_about().cloned().unwrap_or_default();
+        Common::augment_args(command).about(about)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl<A: Args> FromArgMatches for End<A> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let common = Common::from_arg_matches(matches)?;
+        Ok(Self { args: A::from_arg_matches(matches)?, common })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 /// What a command does.
@@ -30,31 +62,37 @@ pub(super) trait Run {
     fn run(self, common: &Common) -> Result<(), Failure>;
 }
 
-impl<C: Args + Run, S: Args + Run> Run for Role<C, S> {
-    fn run(self, common: &Common) -> Result<(), Failure> {
+impl<C: Args + Run, S: Args + Run> Role<C, S> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Client(client) => client.run(common),
-            Self::Server(server) => server.run(common),
+            Self::Client(End { args, common }) => {
+                common.start_log();
+                args.run(&common)
+            }
+            Self::Server(End { args, common }) => {
+                common.start_log();
+                args.run(&common)
+            }
         }
     }
 }
 
-/// Options of every command.
+/// Options of every client and server.
 #[derive(Debug, Args)]
 #[command(next_display_order = 100)]
 pub(super) struct Common {
     /// Limit for connecting and for an idle connection: 30 (seconds), 500ms, 2min or none [default:
     /// 30s; none while a person is to type]
-    #[arg(long, global = true, value_name = "TIME", allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
     timeout: Option<Timeout>,
     /// Show every message on stderr: time, direction, bytes, meaning
-    #[arg(long, global = true)]
+    #[arg(long)]
     trace: bool,
     /// Write events as JSON lines on stdout
-    #[arg(long, global = true)]
+    #[arg(long)]
     json: bool,
     /// Log connections, retries and time-outs on stderr
-    #[arg(short, long, global = true, overrides_with = "verbose")]
+    #[arg(short, long, overrides_with = "verbose")]
     verbose: bool,
 }
 
@@ -78,107 +116,202 @@ impl FromStr for Timeout {
         if text == "none" {
             return Ok(Self(None));
         }
-        match time(text) {
-            Ok(Duration::ZERO) => Err("it has to be more than 0; use \"none\" for no limit".into()),
-            Ok(time) => Ok(Self(Some(time))),
-            Err(_) => Err("expected a time such as 30, 500ms or 2min, or none".into()),
+        let time = match text.parse::<f64>() {
+            Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+            Err(_) => humantime::parse_duration(text).ok(),
+        };
+        match time {
+            Some(Duration::ZERO) => Err("must be more than 0; use \"none\" for no limit".into()),
+            Some(time) => Ok(Self(Some(time))),
+            None => Err("expected a time such as 30, 500ms or 2min, or none".into()),
         }
     }
 }
 
-/// A time: seconds, or with a unit.
-pub(super) fn time(text: &str) -> Result<Duration, String> {
-    let time = match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        Err(_) => humantime::parse_duration(text).ok(),
-    };
-    time.ok_or_else(|| "expected a time such as 30ms, 2 or 1min; 0 is none".into())
+/// A pause: a time with its unit, since seconds and milliseconds are both likely; or 0.
+pub(super) fn pause(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(0.0) => Ok(Duration::ZERO),
+        Ok(1e-6..1e6) => Err(format!("a time needs a unit: {text}ms or {text}s?")),
+        _ => humantime::parse_duration(text)
+            .map_err(|_| "expected a time such as 30ms, 2s or 1min, or 0 for none".into()),
+    }
 }
 
 /// How a server keeps its messages apart, for peers that take one `recv` for one message.
 #[derive(Debug, Args)]
 pub(super) struct Pace {
-    /// The pause between two messages, for peers that take one read for one message: 30ms, or seconds
-    /// without a unit; 0: none
-    #[arg(long = "pace", value_name = "TIME", default_value = "30ms", value_parser = time,
+    /// Pause between messages, for peers that treat one read as one message; 0 for none
+    #[arg(long = "pace", value_name = "TIME", default_value = "30ms", value_parser = pause,
           allow_negative_numbers = true)]
     pub(super) time: Duration,
 }
 
-/// Where a client connects; without it, to a server inside the same process.
+/// Where a client connects: `HOST`, `HOST:PORT` or `HOST PORT`. Without it, to a server inside the same
+/// process.
 #[derive(Debug, Args)]
-pub(super) struct Address {
-    /// The server's name or address [default: a built-in server]
-    #[arg(value_parser = host)]
-    pub(super) host: Option<String>,
-    /// The server's port [default: the protocol's own]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+pub(super) struct Address<const PORT: u16> {
+    /// The server's name or IP address [default: a built-in server]
+    #[arg(value_name = "HOST[:PORT]", value_parser = host)]
+    pub(super) host: Option<Host>,
+    #[arg(help = port_help::<PORT>(), value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+}
+
+/// The help of a client's port.
+pub(super) fn port_help<const PORT: u16>() -> String {
+    format!("The server's port [default: {PORT}]")
+}
+
+impl<const PORT: u16> Address<PORT> {
+    fn target(&self) -> Result<Option<Target>, Failure> {
+        self.host.as_ref().map(|host| host.target(self.port, PORT)).transpose()
+    }
+}
+
+/// A host, perhaps with a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Host {
+    name: String,
     pub(super) port: Option<u16>,
 }
 
-/// A host, and not what beginners type in its place.
-fn host(text: &str) -> Result<String, String> {
-    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    match text.rsplit_once(':') {
-        _ if is_port(text) => Err(format!("a host stands before the port: localhost {text}")),
-        Some((host, port)) if is_port(port) && (!host.contains(':') || host.ends_with(']')) => {
-            Err(format!("host and port are two words: {host} {port}"))
+impl Host {
+    /// The target with this host, its own port or this one; else the protocol's.
+    pub(super) fn target(&self, port: Option<u16>, default: u16) -> Result<Target, Failure> {
+        match (self.port, port) {
+            (Some(one), Some(other)) => Err(twice(one, other)),
+            (one, other) => Ok(Target::new(&self.name, one.or(other).unwrap_or(default))),
         }
-        _ => Ok(text.to_owned()),
     }
 }
 
-impl Address {
-    fn target(&self, default_port: u16) -> Option<Target> {
-        let host = self.host.as_deref()?;
-        Some(Target::new(host, self.port.unwrap_or(default_port)))
+fn twice(one: u16, other: u16) -> Failure {
+    Failure::Usage(format!("the port is given twice, as {one} and as {other}; see --help"))
+}
+
+/// A host, and not what is often typed in its place.
+pub(super) fn host(text: &str) -> Result<Host, String> {
+    let (name, port) = split_port(text)?;
+    let port = match port.map(str::parse::<u16>) {
+        None => None,
+        Some(Ok(port @ 1..)) => Some(port),
+        Some(_) => return Err("expected a port from 1 to 65535 after the colon".into()),
+    };
+    match name {
+        "" => Err("expected HOST or HOST:PORT, such as localhost:8000".into()),
+        _ if name.bytes().all(|b| b.is_ascii_digit()) => {
+            Err(format!("expected a host before the port, such as localhost:{name}"))
+        }
+        _ => Ok(Host { name: name.to_owned(), port }),
     }
 }
 
-/// Where a server listens: `PORT` or `BIND:PORT`.
-#[derive(Clone, Debug)]
-pub(super) struct Listen(String, u16);
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) => (host.trim_start_matches('[').trim_end_matches(']'), port),
-            None => ("127.0.0.1", text),
-        };
-        if host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err() {
-            return Err("expected PORT, or an address with a port such as [::]:8000".into());
+/// Takes an address apart at the colon before its port, if it has one. An IPv6 address with a port
+/// stands in brackets, which are removed.
+fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
+    if let Some((_, rest)) = text.split_once("://") {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        return Err(format!("expected an address, not a URL; try {host}"));
+    }
+    let is_ipv6 = |host: &str| {
+        host.split('%').next().is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok())
+    };
+    if is_ipv6(text) {
+        return Ok((text, None));
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !text.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inner) if is_ipv6(inner) => Ok((inner, port)),
+        None if !host.contains(':') && !host.starts_with('[') => Ok((host, port)),
+        _ => {
+            Err("expected an IPv6 address with a port to be in brackets, such as [::1]:8000".into())
         }
-        if host.is_empty() {
-            return Err("expected an address before the colon, such as 0.0.0.0:8000".into());
-        }
-        let port = port.parse().map_err(|_| "expected a port from 0 to 65535")?;
-        Ok(Self(host.to_owned(), port))
     }
 }
 
-impl Listen {
+/// Where a server listens: `PORT`, `BIND:PORT` or `BIND PORT`.
+#[derive(Debug, Args)]
+pub(super) struct Listen<const PORT: u16> {
+    #[arg(value_name = "[BIND:]PORT", help = listen_help::<PORT>(), value_parser = bind)]
+    at: Option<Bind>,
+    // Not shown: the help of the first says it.
+    #[arg(hide = true)]
+    port: Option<u16>,
+}
+
+fn listen_help<const PORT: u16>() -> String {
+    format!(
+        "Where to listen, as PORT, BIND:PORT or BIND PORT; port 0 takes a free one [default: \
+         127.0.0.1:{PORT}]"
+    )
+}
+
+/// The first word of where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Bind {
+    Port(u16),
+    /// An address and a port.
+    Both(String, u16),
+    /// An address; the port is the second word.
+    Address(String),
+}
+
+fn bind(text: &str) -> Result<Bind, String> {
+    let (host, port) = split_port(text)?;
+    let number =
+        |port: &str| port.parse().map_err(|_| "expected a port from 0 to 65535".to_owned());
+    match (host, port) {
+        ("", Some(_)) => Err("expected an address before the colon, such as 0.0.0.0:8000".into()),
+        (port, None) if port.bytes().all(|b| b.is_ascii_digit()) => number(port).map(Bind::Port),
+        (host, Some(port)) => Ok(Bind::Both(host.to_owned(), number(port)?)),
+        (host, None) => Ok(Bind::Address(host.to_owned())),
+    }
+}
+
+impl<const PORT: u16> Listen<PORT> {
     /// What a listener binds to.
-    pub(super) fn addrs(&self) -> impl ToSocketAddrs + fmt::Debug {
-        ListenAddr(self)
+    pub(super) fn addrs(&self) -> Result<impl ToSocketAddrs + fmt::Debug + use<PORT>, Failure> {
+        let local = || Ipv4Addr::LOCALHOST.to_string();
+        let (host, port) = match (self.at.clone(), self.port) {
+            (None, port) => (local(), port.unwrap_or(PORT)),
+            (Some(Bind::Port(port)), None) => (local(), port),
+            (Some(Bind::Both(host, port)), None) => (host, port),
+            (Some(Bind::Address(host)), Some(port)) => (host, port),
+            (Some(Bind::Port(one) | Bind::Both(_, one)), Some(other)) => {
+                return Err(twice(one, other));
+            }
+            (Some(Bind::Address(host)), None) => {
+                let host = if host.contains(':') { format!("[{host}]") } else { host };
+                return Err(Failure::Usage(format!(
+                    "expected a port after the address, such as {host}:{PORT}"
+                )));
+            }
+        };
+        Ok(ListenAddr { host, port })
     }
 }
 
-impl fmt::Debug for ListenAddr<'_> {
+struct ListenAddr {
+    host: String,
+    port: u16,
+}
+
+impl fmt::Debug for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Listen(host, port) = self.0;
+        let Self { host, port } = self;
         if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
 
-struct ListenAddr<'l>(&'l Listen);
-
-impl ToSocketAddrs for ListenAddr<'_> {
+impl ToSocketAddrs for ListenAddr {
     type Iter = std::vec::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        (self.0.0.as_str(), self.0.1).to_socket_addrs()
+        (self.host.as_str(), self.port).to_socket_addrs()
     }
 }
 
@@ -191,16 +324,20 @@ pub(super) enum Failure {
     Usage(String),
     /// Could not connect, bind, read or write: 3.
     System(String),
-    /// The person pressed Ctrl-C before what was asked for was done: 1.
-    Interrupted,
+    /// A person interrupted it before what was asked for was done, and what else is to say of that: 130,
+    /// as a shell has it for a program that SIGINT ended.
+    Interrupted(String),
     /// The person had enough of a game: 1.
     Left,
 }
 
 impl Failure {
+    pub(super) const INTERRUPTED: Self = Self::Interrupted(String::new());
+
     pub(super) const fn code(&self) -> u8 {
         match self {
-            Self::Peer(_) | Self::Interrupted | Self::Left => 1,
+            Self::Peer(_) | Self::Left => 1,
+            Self::Interrupted(_) => 130,
             Self::Usage(_) => 2,
             Self::System(_) => 3,
         }
@@ -217,6 +354,11 @@ impl Failure {
         })
     }
 
+    /// What was to be said could not be written.
+    pub(super) fn stderr(e: &io::Error) -> Self {
+        Self::System(format!("cannot write to standard error: {}", net::reason(e)))
+    }
+
     pub(super) fn stdin(e: &io::Error) -> Self {
         Self::System(format!("cannot read standard input: {}", net::reason(e)))
     }
@@ -226,7 +368,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Peer(text) | Self::Usage(text) | Self::System(text) => f.write_str(text),
-            Self::Interrupted => f.write_str("interrupted"),
+            Self::Interrupted(more) => write!(f, "interrupted{more}"),
             Self::Left => f.write_str("you quit before the game was over"),
         }
     }
@@ -283,27 +425,30 @@ impl Common {
         Output::new(self.json, raw)
     }
 
-    pub(super) fn start_log(&self) {
-        let level = if self.verbose { log::LevelFilter::Debug } else { log::LevelFilter::Warn };
-        env_logger::Builder::new()
-            .filter_level(log::LevelFilter::Warn)
-            .filter_module("socklab", level)
-            .format(|f, record| {
-                use io::Write as _;
-                writeln!(f, "socklab: {}", record.args())
-            })
-            .target(env_logger::Target::Pipe(Box::new(LogWriter)))
-            .init();
-    }
-
-    /// Says why the program fails.
-    pub(super) fn report(&self, failure: &Failure) {
-        // When stdout itself is what failed, stderr still says it.
-        let event = json!({
-            "event": "error", "message": failure.to_string(), "code": failure.code(),
-        });
-        let _ = self.output(false).event(&event);
-        say_last(format!("socklab: {}", one_line(&failure.to_string())));
+    /// Warnings, and with `-v` our own debug records; RUST_LOG says otherwise, as everywhere.
+    fn start_log(&self) {
+        let mut log = env_logger::Builder::new();
+        log.filter_level(log::LevelFilter::Warn).parse_default_env();
+        if self.verbose {
+            log.filter_module("socklab", log::LevelFilter::Debug);
+        }
+        log.format(|f, record| {
+            use io::Write as _;
+            // A peer may have its words in it.
+            let text = one_line(&record.args().to_string());
+            match (record.level(), record.target().starts_with("socklab")) {
+                (log::Level::Error | log::Level::Warn | log::Level::Info, true) => {
+                    writeln!(f, "socklab: {text}")
+                }
+                (_, true) => writeln!(f, "socklab: debug: {text}"),
+                (level, false) => {
+                    let level = level.as_str().to_ascii_lowercase();
+                    writeln!(f, "socklab: {level}: {}: {text}", record.target())
+                }
+            }
+        })
+        .target(env_logger::Target::Pipe(Box::new(LogWriter)))
+        .init();
     }
 
     /// The trace of a client, when one is wanted.
@@ -369,10 +514,9 @@ impl Common {
     }
 
     /// Runs a client against `address`, or against a server inside this process when there is none.
-    pub(super) fn dial<S>(
+    pub(super) fn dial<S, const PORT: u16>(
         &self,
-        address: &Address,
-        port: u16,
+        address: &Address<PORT>,
         name: &str,
         service: impl FnOnce() -> S,
         client: impl FnOnce(&Target) -> Result<(), Failure>,
@@ -382,7 +526,23 @@ impl Common {
         S::State: Send,
         S::Machine: Send,
     {
-        match address.target(port) {
+        self.dial_target(address.target()?, name, service, client)
+    }
+
+    /// As [`dial`](Self::dial), for an address that was taken apart.
+    pub(super) fn dial_target<S>(
+        &self,
+        target: Option<Target>,
+        name: &str,
+        service: impl FnOnce() -> S,
+        client: impl FnOnce(&Target) -> Result<(), Failure>,
+    ) -> Result<(), Failure>
+    where
+        S: Service + Send + 'static,
+        S::State: Send,
+        S::Machine: Send,
+    {
+        match target {
             Some(target) => client(&target),
             None => self.built_in(name, service(), client),
         }
@@ -423,7 +583,7 @@ impl Common {
     /// Serves until Ctrl-C or SIGTERM. Each session's end is a line on stderr, and an `event`.
     pub(super) fn serve<R, W, S>(
         &self,
-        listen: &Listen,
+        addrs: impl ToSocketAddrs + fmt::Debug,
         limits: Limits,
         service: S,
         event: fn(&S::Report) -> Value,
@@ -434,13 +594,13 @@ impl Common {
         S: Service,
     {
         let trace = |lines| Box::new(Trace::<R, W>::new(Place::Lines(lines))) as _;
-        self.serve_traced(listen, limits, trace, service, event)
+        self.serve_traced(addrs, limits, trace, service, event)
     }
 
     /// As [`serve`](Self::serve), with a trace that takes more than two dissectors.
     pub(super) fn serve_traced<S: Service>(
         &self,
-        listen: &Listen,
+        addrs: impl ToSocketAddrs + fmt::Debug,
         limits: Limits,
         trace: impl FnOnce(Lines) -> Box<dyn Observer>,
         service: S,
@@ -479,7 +639,7 @@ impl Common {
 
         raise_descriptor_limit();
         let (told, noticed) = (sessions.clone(), sessions.clone());
-        let server = Server::bind(listen.addrs(), service)?
+        let server = Server::bind(addrs, service)?
             .limits(limits)
             .observed(trace)
             .reporting(move |report| told.tell(&report, || event(&report)))
@@ -502,7 +662,7 @@ impl Common {
         log::debug!("stopped");
         sessions.event(&json!({ "event": "stopped" }));
         drop(sessions);
-        let _ = errors.finish();
+        streams::written(errors.finish());
         if let Some(events) = events {
             events.finish().map_err(Failure::stdout)?;
         }

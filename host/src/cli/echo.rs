@@ -10,10 +10,11 @@ use socklab_core::driver::Next;
 use socklab_core::echo::Messages;
 use socklab_core::echo::client::{Client, Command, Event, Piece};
 
-use super::common::{Address, Common, Failure, Listen, Run};
+use super::common::{Common, Failure, Host, Listen, Run, host, port_help};
 use super::events::{connected, outcome, session};
 use crate::echo::{BUFFER, Report, Service};
-use crate::net;
+use crate::net::{self, Target};
+use crate::ui::streams::check_stdin;
 use crate::ui::{Output, put_text, say};
 
 const PORT: u16 = 4567;
@@ -31,8 +32,12 @@ const JSON_MAX: usize = 1 << 16;
 /// Send messages, print their replies in order, one a line
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
-    #[command(flatten)]
-    address: Address,
+    /// The server's name or IP address [default: a built-in server]
+    #[arg(value_name = "HOST[:PORT]", value_parser = host)]
+    host: Option<Host>,
+    // It is the first message when the host has the port.
+    #[arg(help = port_help::<PORT>())]
+    port: Option<String>,
     /// The messages [default: each line of stdin is one]
     messages: Vec<String>,
     /// How many bytes to read at a time
@@ -47,14 +52,13 @@ pub(super) struct ClientArgs {
 /// Send every message back without its first ten characters
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
-    /// Where to listen; 0 takes a free port
-    #[arg(value_name = "[BIND:]PORT", default_value = "4567")]
-    listen: Listen,
+    #[command(flatten)]
+    listen: Listen<PORT>,
 }
 
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        common.serve::<Messages, Messages, _>(&self.listen, common.limits(), Service, told)
+        common.serve::<Messages, Messages, _>(self.listen.addrs()?, common.limits(), Service, told)
     }
 }
 
@@ -99,6 +103,7 @@ impl Source {
 /// Reads stdin in a thread: readiness of a terminal, a pipe and a file are three different things
 /// to a system, blocking reads are one.
 fn read_stdin(waker: Arc<mio::Waker>) -> io::Result<Incoming> {
+    check_stdin()?;
     let (lines, incoming) = mpsc::sync_channel(WAITING);
     std::thread::Builder::new().name("stdin".into()).spawn(move || {
         let mut stdin = io::stdin().lock();
@@ -124,11 +129,33 @@ fn read_stdin(waker: Arc<mio::Waker>) -> io::Result<Incoming> {
     Ok(incoming)
 }
 
+impl ClientArgs {
+    /// Where to connect, and the messages.
+    fn target(&self) -> Result<(Option<Target>, Vec<String>), Failure> {
+        let mut messages = self.messages.clone();
+        let Some(host) = &self.host else { return Ok((None, messages)) };
+        let port = match &self.port {
+            Some(message) if host.port.is_some() => {
+                messages.insert(0, message.clone());
+                None
+            }
+            Some(text) => Some(text.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
+                Failure::Usage(format!(
+                    "invalid value '{text}' for '[PORT]': {text} is not in 1..=65535; see --help"
+                ))
+            })?),
+            None => None,
+        };
+        Ok((Some(host.target(port, PORT)?), messages))
+    }
+}
+
 impl Run for ClientArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        let Self { address, messages, buffer, raw } = self;
+        let (target, messages) = self.target()?;
+        let Self { buffer, raw, .. } = self;
         let service = || Service;
-        common.dial(&address, PORT, "echo", service, |target| {
+        common.dial_target(target, "echo", service, |target| {
             let mut output = common.output(raw);
             let mut client =
                 common.connect::<Messages, Messages, _>(target, Client::new(), buffer as usize)?;

@@ -32,6 +32,8 @@ use crate::file::{
 use crate::net::{self, Direction, Observer, Target};
 use crate::ui::{Place, Trace, put_text, say};
 
+const PORT: u16 = 12001;
+
 /// So often a progress bar is drawn: bytes come far more often.
 const REDRAW: Duration = Duration::from_millis(100);
 
@@ -62,9 +64,8 @@ pub(super) struct ClientArgs {
 /// Serve the files in a folder
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
-    /// Where to listen; 0 takes a free port
-    #[arg(value_name = "[BIND:]PORT", default_value = "12001")]
-    listen: Listen,
+    #[command(flatten)]
+    listen: Listen<PORT>,
     /// The folder to serve; nothing outside it can be fetched
     #[arg(long, value_name = "DIR", default_value = ".")]
     root: PathBuf,
@@ -85,6 +86,11 @@ impl Remote {
         const EXPECTED: &str = "expected HOST:PORT:REMOTE (an IPv6 host in brackets), or REMOTE \
                                 alone for a built-in server; a name with a colon starts with ./";
         let bytes = text.as_bytes();
+        if bytes.windows(3).take_while(|three| three[0] != b'/').any(|three| three == b"://") {
+            return Err(
+                "expected HOST:PORT:REMOTE, not a URL, such as localhost:12001:a.txt".into()
+            );
+        }
         let host_end = match bytes {
             [b'[', ..] => bytes.iter().position(|byte| *byte == b']').map(|at| at + 1),
             _ => bytes.iter().position(|byte| matches!(byte, b':' | b'/')),
@@ -204,7 +210,7 @@ impl ClientArgs {
         let client = net::Client::dial(target, Machine::new(), BUFFER, common.timeout())?;
         let client = common.noticing(client).observed(common.traces().then(trace));
         let Some(mut place) = signals.release(client.waker()) else {
-            return Err(Failure::Peer("interrupted".into()));
+            return Err(Failure::INTERRUPTED);
         };
         connected(&mut output, client.peer())?;
         let client = Client::from(client);
@@ -298,6 +304,7 @@ impl ClientArgs {
                 failure => failure,
             },
             file::Failure::Local(e) => Failure::System(more(e.to_string())),
+            file::Failure::Interrupted => Failure::Interrupted(kept),
             cause => Failure::Peer(more(cause.to_string())),
         }
     }
@@ -397,7 +404,7 @@ impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let service = serve(&self.root)?;
         let trace = |lines| Box::new(FileTrace::server(Place::Lines(lines))) as Box<dyn Observer>;
-        common.serve_traced(&self.listen, common.limits(), trace, service, told)
+        common.serve_traced(self.listen.addrs()?, common.limits(), trace, service, told)
     }
 }
 

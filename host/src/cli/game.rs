@@ -49,6 +49,8 @@ pub(super) enum Ending {
     Over,
     /// The person had enough.
     Left,
+    /// The same by Ctrl-C.
+    Interrupted,
 }
 
 /// What stands in front of the line that is typed.
@@ -101,7 +103,7 @@ where
             }
             // An end is told in its turn.
             if keyboard.pressed() == Some(Typed::Interrupted) {
-                return Err(Failure::Interrupted);
+                return Err(Failure::INTERRUPTED);
             }
             client.wait()?;
             continue;
@@ -123,7 +125,10 @@ where
             Typed::End | Typed::Interrupted => {
                 let Some(command) = player.quit() else { return leave(keyboard, &typed) };
                 client.command(command)?;
-                ending = Ending::Left;
+                ending = match typed {
+                    Typed::Interrupted => Ending::Interrupted,
+                    _ => Ending::Left,
+                };
             }
         }
     }
@@ -133,7 +138,7 @@ where
 /// what it was to do.
 fn leave(keyboard: &Keyboard, typed: &Typed) -> Result<Ending, Failure> {
     match typed {
-        Typed::Interrupted if !keyboard.is_terminal() => Err(Failure::Interrupted),
+        Typed::Interrupted => Ok(Ending::Interrupted),
         _ if !keyboard.is_terminal() => Err(Failure::Usage(
             "standard input ended before the game was over; use --auto to play without it".into(),
         )),
@@ -146,6 +151,7 @@ pub(super) fn finished(result: Result<Ending, Failure>) -> Result<(), Failure> {
     match result? {
         Ending::Over => Ok(()),
         Ending::Left => Err(Failure::Left),
+        Ending::Interrupted => Err(Failure::INTERRUPTED),
     }
 }
 

@@ -17,7 +17,7 @@ const PORT: u16 = 12345;
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
-    address: Address,
+    address: Address<PORT>,
     /// Play automatically, by bisection
     #[arg(long)]
     auto: bool,
@@ -26,9 +26,8 @@ pub(super) struct ClientArgs {
 /// Draw a number for each client to guess
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
-    /// Where to listen; 0 takes a free port
-    #[arg(value_name = "[BIND:]PORT", default_value = "12345")]
-    listen: Listen,
+    #[command(flatten)]
+    listen: Listen<PORT>,
     /// The number to guess, 1 to 100 [default: drawn for each client]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(1..=100))]
     number: Option<i32>,
@@ -42,7 +41,7 @@ pub(super) struct ServerArgs {
 impl Run for ClientArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let service = || Service::new(Options::default());
-        common.dial(&self.address, PORT, "guess", service, |target| self.play(target, common))
+        common.dial(&self.address, "guess", service, |target| self.play(target, common))
     }
 }
 
@@ -72,7 +71,7 @@ struct Guesser {
 }
 
 impl Guesser {
-    const fn guess(&mut self, guess: i32) -> Command {
+    const fn guess(&mut self, guess: i32) -> Command<'static> {
         self.guess = Some(guess);
         self.guesses = self.guesses.saturating_add(1);
         Command::Guess(guess)
@@ -110,7 +109,7 @@ impl Player for Guesser {
         output.line(text.as_bytes()).map_err(Failure::stdout)
     }
 
-    fn auto(&mut self) -> Option<Command> {
+    fn auto(&mut self) -> Option<Command<'_>> {
         let guess = self.bisection.guess();
         Some(self.guess(guess))
     }
@@ -119,7 +118,7 @@ impl Player for Guesser {
         "your guess, 1 to 100: "
     }
 
-    fn parse(&mut self, line: &[u8]) -> Result<Command, &'static str> {
+    fn parse<'c>(&mut self, line: &'c [u8]) -> Result<Command<'c>, &'static str> {
         let guess = str::from_utf8(line).ok().and_then(|text| text.trim().parse().ok());
         let guess = guess.filter(|guess| NUMBERS.contains(guess));
         Ok(self.guess(guess.ok_or("expected a number from 1 to 100")?))
@@ -146,7 +145,7 @@ impl Run for ServerArgs {
         let Self { listen, number, seed, pace } = self;
         let limits = common.with_people(&pace);
         let service = Service::new(Options { number, seed });
-        common.serve::<ClientBytes, ServerBytes, _>(&listen, limits, service, told)
+        common.serve::<ClientBytes, ServerBytes, _>(listen.addrs()?, limits, service, told)
     }
 }
 

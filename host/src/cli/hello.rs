@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use socklab_core::hello::client::Client;
 use socklab_core::hello::{ClientBytes, ServerBytes};
 
-use super::common::{Address, Common, Failure, Listen, Run, time};
+use super::common::{Address, Common, Failure, Listen, Run, pause};
 use super::events::{connected, emit, outcome, session};
 use crate::hello::{Options, Report, Service};
 use crate::net::{DEFAULT_BUFFER, Limits};
@@ -19,7 +19,7 @@ const PORT: u16 = 12345;
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
-    address: Address,
+    address: Address<PORT>,
     /// Send a greeting too; the server needs --both as well
     #[arg(long)]
     both: bool,
@@ -31,9 +31,8 @@ pub(super) struct ClientArgs {
 /// Greet every client
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
-    /// Where to listen; 0 takes a free port
-    #[arg(value_name = "[BIND:]PORT", default_value = "12345")]
-    listen: Listen,
+    #[command(flatten)]
+    listen: Listen<PORT>,
     /// Wait for each client's greeting too
     #[arg(long)]
     both: bool,
@@ -43,8 +42,8 @@ pub(super) struct ServerArgs {
     /// Send the first BYTES bytes of the greeting separately
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = clap::value_parser!(u8).range(1..=17))]
     split: Option<u8>,
-    /// The pause between the two parts
-    #[arg(long, value_name = "TIME", allow_negative_numbers = true, default_value = "100ms", value_parser = time)]
+    /// Pause between the two parts; 0 for none
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, default_value = "100ms", value_parser = pause)]
     gap: Duration,
 }
 
@@ -52,7 +51,7 @@ impl Run for ClientArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let Self { address, both, raw } = self;
         let service = || Service::new(Options { both, ..Options::default() });
-        common.dial(&address, PORT, "hello", service, |target| {
+        common.dial(&address, "hello", service, |target| {
             let mut output = common.output(raw);
             let machine = if both { Client::both() } else { Client::new() };
             let client =
@@ -74,7 +73,12 @@ impl Run for ServerArgs {
         let Self { listen, both, count, split, gap } = self;
         let options = Options { both, count, split: split.unwrap_or(0) };
         let limits = Limits { pace: gap, ..common.limits() };
-        common.serve::<ClientBytes, ServerBytes, _>(&listen, limits, Service::new(options), told)
+        common.serve::<ClientBytes, ServerBytes, _>(
+            listen.addrs()?,
+            limits,
+            Service::new(options),
+            told,
+        )
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
+use clap::Args as _;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-use super::common::Failure;
+use super::common::{Common, Failure};
 use super::{EXAMPLES, EXIT_CODES};
 
 /// The page of the program with all its commands, or of the command with this path.
@@ -36,12 +37,14 @@ fn whole(program: clap::Command, source: &str, page: &mut dyn Write) -> std::io:
     man.render_name_section(page)?;
     let mut synopsis = Roff::new();
     synopsis.control("SH", ["SYNOPSIS"]);
-    synopsis.text([bold("socklab"), roman(" PROTOCOL client [HOST [PORT]] [OPTIONS]")]);
+    synopsis.text([bold("socklab"), roman(" PROTOCOL client [HOST[:PORT] | HOST PORT] [OPTIONS]")]);
     synopsis.control("br", []);
-    synopsis.text([bold("socklab"), roman(" PROTOCOL server [[BIND:]PORT] [OPTIONS]")]);
+    synopsis.text([bold("socklab"), roman(" PROTOCOL server [[BIND:]PORT | BIND PORT] [OPTIONS]")]);
     synopsis.to_writer(page)?;
     man.render_description_section(page)?;
-    man.render_options_section(page)?;
+    // What all clients and servers have stands here, and not at each of them.
+    let shared = Common::augment_args(clap::Command::new("socklab").disable_help_flag(true));
+    Man::new(shared).render_options_section(page)?;
 
     let mut head = Roff::new();
     head.control("SH", ["COMMANDS"]);
@@ -79,10 +82,11 @@ fn leaves(command: &clap::Command, page: &mut dyn Write) -> std::io::Result<()> 
     head.control("SS", [usage]);
     head.text([roman(about + ".")]);
     head.to_writer(page)?;
-    // What all commands have stands above.
+    let shared = Common::augment_args(clap::Command::new("shared"));
     let own = command.clone().mut_args(|arg| {
-        let is_shared = arg.is_global_set() || arg.get_id() == "help";
-        arg.hide(is_shared)
+        let is_shared = shared.get_arguments().any(|other| other.get_id() == arg.get_id());
+        let is_hidden = is_shared || arg.get_id() == "help" || arg.is_hide_set();
+        arg.hide(is_hidden)
     });
     let mut options = Vec::new();
     Man::new(own).render_options_section(&mut options)?;

@@ -8,8 +8,8 @@ use socklab_core::math::{ClientBytes, ServerBytes};
 
 use super::common::{Address, Common, Failure, Listen, Run};
 use super::events::{connected, emit, session};
-use crate::math::{Options, Outcome, Report, Service};
-use crate::net::{DEFAULT_BUFFER, Target};
+use crate::math::{Error, Mistake, Options, Outcome, Question, Report, Service, client};
+use crate::net::{DEFAULT_BUFFER, Surplus, Target};
 use crate::ui::put_text;
 
 const PORT: u16 = 8000;
@@ -18,7 +18,7 @@ const PORT: u16 = 8000;
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
-    address: Address,
+    address: Address<PORT>,
     /// Write the secret to a terminal without escaping control characters
     #[arg(long)]
     raw: bool,
@@ -27,16 +27,16 @@ pub(super) struct ClientArgs {
 /// Send sums, and the secret to every client that answers them all
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
-    /// Where to listen; 0 takes a free port
-    #[arg(value_name = "[BIND:]PORT", default_value = "8000")]
-    listen: Listen,
-    /// How many questions a client is asked: one number, or a range to draw from
-    #[arg(long, value_name = "N|A..=B", allow_negative_numbers = true, default_value = "5..=20", value_parser = rounds)]
+    #[command(flatten)]
+    listen: Listen<PORT>,
+    /// Number of questions in a session: a number, or a range to draw from, both ends included
+    #[arg(long, value_name = "N|A-B", allow_hyphen_values = true, default_value = "5-20",
+          value_parser = rounds)]
     rounds: (u16, u16),
     /// The secret, 8 bytes [default: drawn at startup]
     #[arg(long, value_parser = secret)]
     secret: Option<[u8; 8]>,
-    /// Draw the same numbers in every run with this seed
+    /// Send every session the same questions, the same ones in every run with this seed
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Use all 32 bits in operands, so that sums wrap
@@ -45,14 +45,25 @@ pub(super) struct ServerArgs {
 }
 
 fn rounds(text: &str) -> Result<(u16, u16), String> {
-    let number = |text: &str| {
-        text.trim()
-            .parse::<u16>()
-            .map_err(|_| "expected a number from 0 to 65535, or a range such as 5..=20")
+    const FORM: &str = "expected a number from 0 to 65535, or a range such as 5-20";
+    let number = |text: &str| match text.trim() {
+        // `parse` takes a sign.
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse::<u16>().ok(),
+        _ => None,
     };
-    let (fewest, most) = match text.split_once("..") {
-        Some((fewest, most)) => (number(fewest)?, number(most.trim_start_matches('='))?),
-        None => (number(text)?, number(text)?),
+    // Other languages take the end of such a range to be left out, or in: it is not guessed at.
+    if let Some((fewest, most)) = text.split_once("..") {
+        let most = most.trim_start_matches(['=', '.']);
+        return Err(match (number(fewest), number(most)) {
+            (Some(fewest), Some(most)) => {
+                format!("a range includes both ends: write {fewest}-{most}")
+            }
+            _ => FORM.into(),
+        });
+    }
+    let (fewest, most) = text.split_once('-').unwrap_or((text, text));
+    let (Some(fewest), Some(most)) = (number(fewest), number(most)) else {
+        return Err(FORM.into());
     };
     if fewest > most {
         return Err(format!("the range is empty: {fewest} is more than {most}"));
@@ -68,7 +79,7 @@ fn secret(text: &str) -> Result<[u8; 8], String> {
 impl Run for ClientArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let quiz = || Service::new(Options::default());
-        common.dial(&self.address, PORT, "math", quiz, |target| self.solve(target, common))
+        common.dial(&self.address, "math", quiz, |target| self.solve(target, common))
     }
 }
 
@@ -78,12 +89,16 @@ impl ClientArgs {
         let mut client =
             common.connect::<ServerBytes, ClientBytes, _>(target, Client::new(), DEFAULT_BUFFER)?;
         connected(&mut output, client.peer())?;
+        let mut last = None;
         loop {
-            match client.next()? {
-                Next::Event(Event::Question(question)) => emit(&mut output, || {
-                    let (a, b) = (question.a, question.b);
-                    json!({ "event": "question", "a": a, "b": b, "answer": question.sum() })
-                })?,
+            match client.next().map_err(|e| failed(e, last))? {
+                Next::Event(Event::Question(question)) => {
+                    last = Some(question);
+                    emit(&mut output, || {
+                        let (a, b) = (question.a, question.b);
+                        json!({ "event": "question", "a": a, "b": b, "answer": question.sum() })
+                    })?;
+                }
                 Next::Event(Event::Secret(secret)) => {
                     emit(&mut output, || {
                         let mut event = json!({ "event": "secret" });
@@ -93,9 +108,38 @@ impl ClientArgs {
                     output.piece(&secret.0).and_then(|()| output.end()).map_err(Failure::stdout)?;
                 }
                 Next::Command | Next::Boundary => {}
-                Next::Done | Next::Abort => return Ok(()),
+                Next::Done | Next::Abort => break,
             }
         }
+        let Surplus { bytes, start } = client.close();
+        if bytes == 0 {
+            return Ok(());
+        }
+        let s = if bytes == 1 { "" } else { "s" };
+        log::warn!("{bytes} byte{s} behind the secret, which has 8: {start}");
+        emit(&mut output, || {
+            let mut event = json!({ "event": "surplus", "bytes": bytes });
+            put_text(&mut event, "text", start.bytes());
+            event
+        })
+    }
+}
+
+/// Why there is no secret. An answer may be wrong because the server's numbers were not big-endian.
+fn failed(e: Error, last: Option<Question>) -> Failure {
+    let is_rejected = matches!(e, Error::Protocol(client::Error::Rejected(_), _));
+    let little = last.filter(|_| is_rejected).and_then(|Question { a, b }| {
+        /// Numbers that people choose are smaller, in the order in which they were meant.
+        const SMALL: u32 = 1 << 16;
+        let (little_a, little_b) = (a.swap_bytes(), b.swap_bytes());
+        let is_likely = a.min(b) >= SMALL && little_a.max(little_b) < SMALL;
+        is_likely.then(|| {
+            format!("; its numbers would be {little_a} and {little_b} in little-endian order")
+        })
+    });
+    match (Failure::from(e), little) {
+        (Failure::Peer(text), Some(little)) => Failure::Peer(text + &little),
+        (failure, _) => failure,
     }
 }
 
@@ -108,7 +152,12 @@ impl Run for ServerArgs {
             full_range: self.full_range,
         };
         let service = Service::new(options);
-        common.serve::<ClientBytes, ServerBytes, _>(&self.listen, common.limits(), service, told)
+        common.serve::<ClientBytes, ServerBytes, _>(
+            self.listen.addrs()?,
+            common.limits(),
+            service,
+            told,
+        )
     }
 }
 
@@ -116,14 +165,21 @@ impl Run for ServerArgs {
 fn told(report: &Report) -> Value {
     let Report { peer, asked, right, outcome } = report;
     let mut details = json!({ "asked": asked, "right": right });
+    if let Some(mistake) = outcome.mistake() {
+        details["mistake"] = match mistake {
+            Mistake::LittleEndian => "little-endian",
+            Mistake::Decimal => "decimal",
+        }
+        .into();
+    }
     let outcome = match outcome {
         Outcome::Solved => ("solved", None),
-        Outcome::Wrong { answer, expected } => {
+        Outcome::Wrong { answer, expected, .. } => {
             details["answer"] = (*answer).into();
             details["expected"] = (*expected).into();
             ("wrong", None)
         }
-        Outcome::Failed(e, quote) => ("failed", Some(format!("{e}{}", quote.suffix()))),
+        Outcome::Failed(e, quote, _) => ("failed", Some(format!("{e}{}", quote.suffix()))),
         Outcome::Unanswered(e) => ("failed", Some(e.to_string())),
         Outcome::Stopped => ("stopped", None),
     };
@@ -135,12 +191,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rounds_are_a_number_or_a_range() {
+    fn rounds_are_a_number_or_an_inclusive_range() {
         assert_eq!(rounds("7"), Ok((7, 7)));
-        assert_eq!(rounds("5..=20"), Ok((5, 20)));
-        assert!(rounds("20..=5").is_err());
-        assert!(rounds("five").is_err());
-        assert!(rounds("70000").is_err());
+        assert_eq!(rounds("5-20"), Ok((5, 20)));
+        assert_eq!(rounds("5 - 6"), Ok((5, 6)));
+        assert_eq!(rounds("0-65535"), Ok((0, 65_535)));
+        assert_eq!(rounds("20-5").unwrap_err(), "the range is empty: 20 is more than 5");
+        for text in
+            ["five", "70000", "-5", "5-", "-", "", "+5", "5-6-7", "..", "5..", "..6", "..=6"]
+        {
+            let error = rounds(text).unwrap_err();
+            assert!(error.starts_with("expected a number from 0 to 65535, or a range"), "{text}");
+        }
+        for text in ["5..6", "5..=6", "5...6"] {
+            let error = "a range includes both ends: write 5-6";
+            assert_eq!(rounds(text).unwrap_err(), error);
+        }
     }
 
     #[test]

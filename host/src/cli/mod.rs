@@ -14,19 +14,22 @@ mod manual;
 mod math;
 mod rps;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::ui::{one_line, say};
-use common::{Common, Failure, Role, Run as _};
+use serde_json::json;
+
+use crate::ui::{Output, one_line, say_last, streams};
+use common::{Failure, Role};
 
 /// Commands to try, and what they do.
 const EXAMPLES: [(&str, &str); 6] = [
     ("socklab math client", "solve the quiz of a built-in server"),
-    ("socklab math client mathserver 8000", "solve the quiz of the server at mathserver:8000"),
+    ("socklab math client mathserver 8000", "solve the quiz of that server"),
     ("socklab math server 8000 --trace", "be that server, and show every message"),
     ("socklab guess client", "play against a built-in server"),
     ("socklab chat server 0.0.0.0:12345", "chat with the first client that connects"),
@@ -34,11 +37,12 @@ const EXAMPLES: [(&str, &str); 6] = [
 ];
 
 const USAGE: &str = "\
-socklab PROTOCOL client [HOST [PORT]] [OPTIONS]
-       socklab PROTOCOL server [[BIND:]PORT] [OPTIONS]";
+socklab PROTOCOL client [HOST[:PORT] | HOST PORT] [OPTIONS]
+       socklab PROTOCOL server [[BIND:]PORT | BIND PORT] [OPTIONS]";
 
 const EXIT_CODES: &str = "\
-0 done; 1 the peer or the protocol failed; 2 usage error; 3 could not connect, bind, read or write.";
+0 done; 1 the peer or the protocol failed; 2 usage error; 3 could not connect, bind, read or write; \
+130 interrupted.";
 
 fn after_help() -> String {
     let mut text = String::from(
@@ -56,8 +60,6 @@ fn after_help() -> String {
 #[command(name = "socklab", version, max_term_width = 100, after_help = after_help())]
 #[command(override_usage = USAGE)]
 pub struct Cli {
-    #[command(flatten)]
-    common: Common,
     #[command(subcommand)]
     command: Command,
 }
@@ -106,22 +108,24 @@ enum Command {
 /// Runs the program with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(e) => return usage(&e),
+    streams::prepare();
+    let args: Vec<OsString> = std::env::args_os().collect();
+    // Here and not from what was parsed: what cannot be parsed is an event too.
+    let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
+    let command = match Cli::try_parse_from(args) {
+        Ok(Cli { command }) => command,
+        Err(e) => return usage(&e, json),
     };
-    let Cli { common, command } = cli;
-    common.start_log();
     let result = match command {
-        Command::Math(role) => role.run(&common),
-        Command::Add(role) => role.run(&common),
-        Command::Hello(role) => role.run(&common),
-        Command::Chat(role) => role.run(&common),
-        Command::Coin(role) => role.run(&common),
-        Command::Guess(role) => role.run(&common),
-        Command::Rps(role) => role.run(&common),
-        Command::Echo(role) => role.run(&common),
-        Command::File(role) => role.run(&common),
+        Command::Math(role) => role.run(),
+        Command::Add(role) => role.run(),
+        Command::Hello(role) => role.run(),
+        Command::Chat(role) => role.run(),
+        Command::Coin(role) => role.run(),
+        Command::Guess(role) => role.run(),
+        Command::Rps(role) => role.run(),
+        Command::Echo(role) => role.run(),
+        Command::File(role) => role.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "socklab", &mut script);
@@ -131,13 +135,24 @@ pub fn main() -> ExitCode {
             manual::page(Cli::command(), &command).and_then(|page| print(&page))
         }
     };
+    let result = result.and_then(|()| match streams::lost() {
+        Some(e) => Err(Failure::stderr(e)),
+        None => Ok(()),
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            common.report(&failure);
-            ExitCode::from(failure.code())
-        }
+        Err(failure) => fail(&failure, json),
     }
+}
+
+/// Says why the program fails: a line, and with `--json` an event.
+fn fail(failure: &Failure, json: bool) -> ExitCode {
+    let text = failure.to_string();
+    // When stdout itself is what failed, stderr still says it.
+    let event = json!({ "event": "error", "message": text, "code": failure.code() });
+    let _ = Output::new(json, false).event(&event);
+    say_last(format!("socklab: {}", one_line(&text)));
+    ExitCode::from(failure.code())
 }
 
 fn print(bytes: &[u8]) -> Result<(), Failure> {
@@ -146,22 +161,26 @@ fn print(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Help and version as clap has them; an error in one line.
-fn usage(e: &clap::Error) -> ExitCode {
+fn usage(e: &clap::Error, json: bool) -> ExitCode {
     match e.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            match e.print() {
-                // A closed pipe: whoever asked has seen enough.
-                Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-                    let failure = Failure::stdout(e);
-                    say(format_args!("socklab: {failure}"));
-                    ExitCode::from(failure.code())
-                }
-                _ => ExitCode::SUCCESS,
-            }
-        }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match e.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => fail(&Failure::stdout(e), json),
+        },
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => {
             let _ = e.print();
             ExitCode::from(2)
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            fail(&Failure::Usage("a command is missing; see --help".into()), json)
+        }
+        ErrorKind::UnknownArgument if misplaced(e).is_some() => {
+            let option = misplaced(e).unwrap_or_default();
+            let text = format!(
+                "'{option}' is an option of clients and servers, and follows them, such as in \
+                 socklab math client {option}; see --help"
+            );
+            fail(&Failure::Usage(text), json)
         }
         _ => {
             let text = e.to_string();
@@ -170,10 +189,15 @@ fn usage(e: &clap::Error) -> ExitCode {
             let line = line.strip_prefix("error: ").unwrap_or(&line);
             let line = line.replace(":; ", ": ");
             let line = line.strip_suffix("; For more information, try '--help'.").unwrap_or(&line);
-            say(format_args!("socklab: {}; see --help", one_line(line)));
-            ExitCode::from(2)
+            fail(&Failure::Usage(format!("{line}; see --help")), json)
         }
     }
+}
+
+/// An option that all clients and servers have, where none of them is.
+fn misplaced(e: &clap::Error) -> Option<&str> {
+    let Some(ContextValue::String(option)) = e.get(ContextKind::InvalidArg) else { return None };
+    ["--timeout", "--trace", "--json", "--verbose", "-v"].into_iter().find(|known| option == known)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const PORT: u16 = 12345;
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
-    address: Address,
+    address: Address<PORT>,
     #[command(flatten)]
     auto: Auto,
     /// Write what the server says to a terminal without escaping control characters
@@ -32,9 +32,8 @@ pub(super) struct ClientArgs {
 /// Play as player 2 against one client at a time
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
-    /// Where to listen; 0 takes a free port
-    #[arg(value_name = "[BIND:]PORT", default_value = "12345")]
-    listen: Listen,
+    #[command(flatten)]
+    listen: Listen<PORT>,
     #[command(flatten)]
     auto: Auto,
     /// After a game, wait for the next client
@@ -63,7 +62,7 @@ impl Auto {
 impl Run for ClientArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let service = || Service::new(Options::default());
-        common.dial(&self.address, PORT, "rps", service, |target| self.play(target, common))
+        common.dial(&self.address, "rps", service, |target| self.play(target, common))
     }
 }
 
@@ -167,7 +166,7 @@ impl Player for Player1 {
         }
     }
 
-    fn auto(&mut self) -> Option<client::Command> {
+    fn auto(&mut self) -> Option<client::Command<'_>> {
         self.0.auto().map(client::Command::Choose)
     }
 
@@ -175,7 +174,7 @@ impl Player for Player1 {
         &self.0.prompt
     }
 
-    fn parse(&mut self, line: &[u8]) -> Result<client::Command, &'static str> {
+    fn parse<'c>(&mut self, line: &'c [u8]) -> Result<client::Command<'c>, &'static str> {
         choice(line).map(client::Command::Choose)
     }
 
@@ -224,7 +223,7 @@ impl Run for ServerArgs {
         }
         let limits = common.with_people(&self.pace);
         let service = Service::new(Options { seed });
-        common.serve::<ClientBytes, ServerBytes, _>(&self.listen, limits, service, told)
+        common.serve::<ClientBytes, ServerBytes, _>(self.listen.addrs()?, limits, service, told)
     }
 }
 
@@ -234,7 +233,7 @@ impl ServerArgs {
         // Before the address is printed: whoever reads it may send a signal at once.
         let keyboard = keyboard()?;
         let mut output = common.output(false);
-        let mut listener = Listener::bind(self.listen.addrs())?;
+        let mut listener = Listener::bind(self.listen.addrs()?)?;
         let addr = listener.local_addr();
         say(format_args!("listening on {addr}"));
         emit(&mut output, || json!({ "event": "listening", "address": addr.to_string() }))?;
@@ -260,7 +259,7 @@ impl ServerArgs {
                     return Ok(());
                 }
                 // A server that is stopped has done what it was asked.
-                Ok(_) | Err(Failure::Interrupted) => return Ok(()),
+                Ok(_) | Err(Failure::Interrupted(_)) => return Ok(()),
                 Err(Failure::Peer(text)) if self.forever => {
                     say(format_args!("{peer}: {text}"));
                     let failed = || json!({ "event": "failed", "message": text });

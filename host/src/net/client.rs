@@ -143,6 +143,15 @@ impl<P> From<DialError> for Error<P> {
     }
 }
 
+/// What a peer sent behind the end of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surplus {
+    /// Number of bytes; of a peer that sends on and on, those of the first second or MiB.
+    pub bytes: usize,
+    /// The first of them.
+    pub start: Quote,
+}
+
 /// Why [`Client::wait`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
@@ -518,24 +527,31 @@ impl<M: Machine> Client<M> {
 
     /// Closes the connection so that the peer gets what was sent last: a system that closes a
     /// socket with something unread tells the peer to drop what it has not read either. Waits for
-    /// the peer to close for as long as a living one takes.
-    pub fn close(mut self) {
+    /// the peer to close for as long as a living one takes. Returns what it had sent that no one read.
+    pub fn close(mut self) -> Surplus {
         /// So long, and so many bytes, for what the peer still sends.
         const GRACE: Duration = Duration::from_secs(1);
         const MOST: usize = 1 << 20;
 
         self.close_sending();
+        let mut unread = self.connection.unread().to_vec();
+        let mut bytes = unread.len();
         // One who was silent for too long is not waited for again.
         if self.gave_up.is_some() {
-            return;
+            return Surplus { bytes, start: Quote::new(&unread) };
         }
         let until = Instant::now() + GRACE;
-        let (mut room, mut dropped) = ([0; 4096], 0);
+        let mut room = [0; 4096];
         let (connection, stack) = (self.connection, &mut self.stack);
         let mut socket = connection.into_socket();
-        while dropped < MOST {
+        while bytes < MOST {
             match stack.receive(&mut socket, &mut room) {
-                Ok(n @ 1..) => dropped += n,
+                Ok(n @ 1..) => {
+                    if unread.len() < room.len() {
+                        unread.extend_from_slice(&room[..n]);
+                    }
+                    bytes += n;
+                }
                 Ok(0) | Err(nb::Error::Other(_)) => break,
                 Err(nb::Error::WouldBlock) => {
                     let left = until.saturating_duration_since(Instant::now());
@@ -549,6 +565,7 @@ impl<M: Machine> Client<M> {
                 }
             }
         }
+        Surplus { bytes, start: Quote::new(&unread) }
     }
 
     /// Closes the sending side: the peer sees the end, its last bytes can still be read.

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::keyboard::above;
+use super::streams;
 
 /// So many lines wait for a slow reader before lines are lost.
 const WAITING: usize = 4096;
@@ -100,7 +101,7 @@ impl Write for LogWriter {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         match LOG.get() {
             Some(lines) => lines.line(String::from_utf8_lossy(record).trim_end()),
-            None => above(|| io::stderr().write_all(record))?,
+            None => streams::written(above(|| io::stderr().write_all(record))),
         }
         Ok(record.len())
     }

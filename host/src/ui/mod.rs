@@ -4,6 +4,7 @@ mod keyboard;
 mod lines;
 mod output;
 pub(crate) mod signals;
+pub(crate) mod streams;
 mod trace;
 
 pub(crate) use keyboard::{Keyboard, Typed};

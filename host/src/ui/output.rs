@@ -8,12 +8,13 @@ use serde_json::Value;
 use socklab_core::wire::Escaped;
 
 use super::keyboard::above;
+use super::streams;
 
-/// One line on stderr. That nobody reads it is no reason to fail.
+/// One line on stderr. That it cannot be written does not stop the program; its exit code says it.
 pub(crate) fn say(line: impl fmt::Display) {
     // In one write, so that lines of two threads do not mix.
     let line = format!("{line}\n");
-    let _ = above(|| anstream::stderr().write_all(line.as_bytes()));
+    streams::written(above(|| anstream::stderr().write_all(line.as_bytes())));
 }
 
 /// As [`say`], for the program's last line: when stderr is full and nobody reads it, or a thread is

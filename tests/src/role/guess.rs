@@ -48,7 +48,7 @@ impl Role for GuessClient {
         }
     }
 
-    fn command(&self) -> Option<guess::client::Command> {
+    fn command(&self) -> Option<guess::client::Command<'_>> {
         self.guesses.get(self.at).copied().map(guess::client::Command::Guess)
     }
 
@@ -56,7 +56,7 @@ impl Role for GuessClient {
         self.at += 1;
     }
 
-    fn probe() -> Option<guess::client::Command> {
+    fn probe() -> Option<guess::client::Command<'static>> {
         Some(guess::client::Command::Guess(1))
     }
 }

@@ -15,6 +15,8 @@ impl Role for HelloClient {
     type Machine = hello::Client;
     type Event = Vec<u8>;
 
+    const HEARS_SILENCE: bool = true;
+
     fn machine(&self) -> hello::Client {
         if self.both { hello::Client::both() } else { hello::Client::new() }
     }
@@ -36,6 +38,8 @@ pub struct HelloServer {
 impl Role for HelloServer {
     type Machine = hello::Server;
     type Event = Vec<u8>;
+
+    const HEARS_SILENCE: bool = true;
 
     fn machine(&self) -> hello::Server {
         let server = if self.both { hello::Server::both() } else { hello::Server::new() };

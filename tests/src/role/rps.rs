@@ -49,7 +49,7 @@ impl Role for RpsClient {
         }
     }
 
-    fn command(&self) -> Option<rps::client::Command> {
+    fn command(&self) -> Option<rps::client::Command<'_>> {
         self.choices.get(self.at).copied().map(rps::client::Command::Choose)
     }
 
@@ -57,7 +57,7 @@ impl Role for RpsClient {
         self.at += 1;
     }
 
-    fn probe() -> Option<rps::client::Command> {
+    fn probe() -> Option<rps::client::Command<'static>> {
         Some(rps::client::Command::Choose(Choice::Paper))
     }
 }

@@ -28,6 +28,7 @@ use socklab_core::wire::{LINE_BYTES, LINE_MAX};
 use self::screen::Entered;
 pub(crate) use self::screen::above;
 use super::signals;
+use super::streams::check_stdin;
 
 /// So many lines are kept; then stdin is not read until one is taken.
 const KEPT: usize = 256;
@@ -95,8 +96,9 @@ impl Keyboard {
     ///
     /// # Errors
     ///
-    /// When the system has no thread, or the terminal cannot be set.
+    /// When stdin is closed, the system has no thread, or the terminal cannot be set.
     pub(crate) fn new() -> io::Result<Self> {
+        check_stdin()?;
         let shared = Arc::<Shared>::default();
         let kind = if screen::open()? {
             Kind::Edited
@@ -226,6 +228,12 @@ impl Keyboard {
         }
         drop(screen);
         self.shared.changed.notify_all();
+    }
+
+    /// Puts a line back that was taken and did not reach anyone: it is the next that is taken. For a
+    /// script's lines: a person knows better whether what they typed is for the next peer too.
+    pub(crate) fn put_back(&self, line: Vec<u8>) {
+        self.shared.queue().lines.push_front(Entry::Line(line));
     }
 
     /// So many lines were typed and not taken.

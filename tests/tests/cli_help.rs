@@ -1,0 +1,142 @@
+//! Every help text, word for word, so that a change of it is seen in review; and the words that no text
+//! of the program uses.
+//!
+//! The texts stand in `tests/snapshots`. After a change that is meant, write them anew and look at the
+//! difference:
+//!
+//! ```text
+//! UPDATE_SNAPSHOTS=1 cargo test -p socklab-tests --test cli_help && git diff tests/snapshots
+//! ```
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use socklab_tests::program::Program;
+
+const PROTOCOLS: [&str; 9] =
+    ["math", "add", "file", "echo", "hello", "chat", "coin", "guess", "rps"];
+
+/// The words after `socklab` of every command that has a help text.
+fn commands() -> Vec<Vec<&'static str>> {
+    let mut commands = vec![vec![], vec!["completions"], vec!["man"]];
+    for protocol in PROTOCOLS {
+        commands.extend([vec![protocol], vec![protocol, "client"], vec![protocol, "server"]]);
+    }
+    commands
+}
+
+fn help(command: &[&str]) -> String {
+    let args = [command, &["--help"]].concat();
+    let finished = Program::socklab(&args).env("COLUMNS", "100").run();
+    String::from_utf8(finished.success().to_vec()).unwrap()
+}
+
+fn snapshots() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots")
+}
+
+#[test]
+fn every_help_text_is_the_reviewed_one() {
+    let update = std::env::var_os("UPDATE_SNAPSHOTS").is_some();
+    let (mut changed, mut names) = (Vec::new(), BTreeSet::new());
+    for command in commands() {
+        let name =
+            format!("help{}.txt", command.iter().map(|w| format!("-{w}")).collect::<String>());
+        let (path, text) = (snapshots().join(&name), help(&command));
+        let reviewed = fs::read_to_string(&path).unwrap_or_default();
+        if text != reviewed {
+            if update {
+                fs::write(&path, &text).unwrap();
+            } else {
+                let line = text.lines().zip(reviewed.lines()).find(|(now, then)| now != then);
+                changed.push(format!("{name}: {line:?}"));
+            }
+        }
+        names.insert(name);
+    }
+    let there = fs::read_dir(snapshots()).unwrap();
+    let there: BTreeSet<_> =
+        there.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(
+        changed.is_empty() && there == names,
+        "help texts differ from tests/snapshots (now, and as reviewed): {changed:#?}\nfiles too \
+         many or missing: {:?}\nIf that is meant, run UPDATE_SNAPSHOTS=1 cargo test -p \
+         socklab-tests --test cli_help, review git diff tests/snapshots, and commit it.",
+        there.symmetric_difference(&names)
+    );
+}
+
+#[test]
+fn a_client_and_a_server_say_their_default_port() {
+    for (protocol, port) in PROTOCOLS
+        .into_iter()
+        .zip(["8000", "12000", "12001", "4567", "12345", "12345", "12345", "12345", "12345"])
+    {
+        assert!(help(&[protocol, "server"]).contains(&format!("127.0.0.1:{port}]")), "{protocol}");
+        // The address of a file has its port in any case.
+        if protocol != "file" {
+            assert!(
+                help(&[protocol, "client"]).contains(&format!("[default: {port}]")),
+                "{protocol}"
+            );
+        }
+    }
+}
+
+/// What `STYLE.md` has better words for: not standard terms, or hard to read for who learns English.
+const AVOIDED: [&str; 12] = [
+    "at the most",
+    "for ever",
+    "in vain",
+    "whoever",
+    "nobody",
+    "so many ",
+    "tells more",
+    "has no address",
+    "outside of",
+    "secret told",
+    "goes on by",
+    "is deaf",
+];
+
+/// Whether it has these words: not only the start of others.
+fn has(text: &str, words: &str) -> bool {
+    let mut found = text.match_indices(words).map(|(at, _)| &text[at + words.len()..]);
+    found.any(|rest| !rest.starts_with(char::is_alphabetic) || words.ends_with(' '))
+}
+
+#[test]
+fn no_text_of_the_program_uses_words_that_have_better_ones() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut folders = vec![root.join("host/src"), root.join("core/src")];
+    let mut found = Vec::new();
+    let mut check = |place: String, text: &str| {
+        let text = text.to_lowercase();
+        found.extend(
+            AVOIDED.iter().filter(|word| has(&text, word)).map(|w| format!("{place}: {w}")),
+        );
+    };
+    for command in commands() {
+        check(format!("help of {command:?}"), &help(&command));
+    }
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = fs::read_to_string(&path).unwrap();
+            let source = source.split("#[cfg(test)]\nmod tests").next().unwrap();
+            for (number, line) in source.lines().enumerate() {
+                // Comments are for those who read the source.
+                let Some((_, text)) = line.split_once('"') else { continue };
+                if !line.trim_start().starts_with("//") {
+                    check(format!("{}:{}", path.display(), number + 1), text);
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}

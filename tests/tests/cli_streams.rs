@@ -1,0 +1,195 @@
+//! Standard streams that are closed at the start, discarded, full, or files with a size limit: what cannot
+//! be written is one line and code 3, and what the caller discards on purpose is no failure.
+
+use std::fs::File;
+use std::process::Command;
+
+use serde_json::Value;
+use socklab_tests::files::Folder;
+use socklab_tests::program::{Program, Server, client};
+
+const CLOSED: &str = "standard output was closed before everything was written";
+
+#[test]
+fn a_stdout_that_is_closed_at_the_start_is_one_line_and_code_3() {
+    let math = Server::start("math", &[]);
+    let echo = Server::start("echo", &[]);
+    let hello = Server::start("hello", &[]);
+    let (math, echo, hello) =
+        (math.addr.to_string(), echo.addr.to_string(), hello.addr.to_string());
+    for args in [
+        &["math", "client", &math][..],
+        &["math", "client", &math, "--json"],
+        &["echo", "client", &echo, "a message"],
+        &["hello", "client", &hello],
+        &["math", "server", "0", "--json"],
+        &["man"],
+        &["completions", "bash"],
+        &["--help"],
+        &["--version"],
+        &["math", "client", "--help"],
+    ] {
+        for closed in [">&-", "</dev/null >&-", "1</dev/null"] {
+            let finished = Program::behind_shell(&format!(r#"exec "$@" {closed}"#), args).run();
+            assert_eq!(finished.last_failure(3), CLOSED, "{args:?} {closed}");
+            assert_eq!(finished.stdout, b"");
+        }
+        // Then no one can be told, but by the code.
+        let finished = Program::behind_shell(r#"exec "$@" >&- 2>&- <&-"#, args).run();
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(3), ""), "{args:?}");
+    }
+}
+
+#[test]
+fn a_stdout_that_no_one_writes_to_may_be_closed() {
+    let server =
+        Server::of(Program::behind_shell(r#"exec "$@" >&- <&-"#, &["echo", "server", "0"]));
+    let finished = server.client("echo", &["0123456789text"]).run();
+    assert_eq!(finished.success(), b"text\n");
+    server.process.signal("TERM");
+    server.process.finish().success();
+}
+
+#[test]
+fn results_that_are_discarded_on_purpose_are_no_failure() {
+    let server = Server::start("math", &[]);
+    let addr = server.addr.to_string();
+    // As a shell does it, and as the libraries of Python and Node do it, which std does too for
+    // descriptors that are closed.
+    for how in [">/dev/null", "1<>/dev/null", "1<>/dev/null 2<>/dev/null <>/dev/null"] {
+        let line = format!(r#"exec "$@" {how}"#);
+        Program::behind_shell(&line, &["math", "client", &addr]).run().success();
+        Program::behind_shell(&line, &["math", "client", &addr, "--json"]).run().success();
+    }
+}
+
+#[test]
+fn a_stdin_that_is_closed_is_no_end_of_what_was_to_be_sent() {
+    for args in
+        [&["echo", "client"][..], &["chat", "client"], &["coin", "client"], &["add", "client"]]
+    {
+        for closed in ["<&-", "0>/dev/null"] {
+            let finished = Program::behind_shell(&format!(r#"exec "$@" {closed}"#), args).run();
+            let line = finished.last_failure(3);
+            assert_eq!(line, "cannot read standard input: it is closed", "{args:?} {closed}");
+        }
+    }
+    // Who does not read it does not miss it.
+    let finished =
+        Program::behind_shell(r#"exec "$@" <&-"#, &["coin", "client", "--auto", "1"]).run();
+    finished.success();
+}
+
+/// `ulimit -f`, in blocks of 512 bytes or of 1024: the program would be killed by SIGXFSZ without a word.
+const LIMITED: &str = r#"ulimit -f 1 && exec "$@""#;
+
+#[test]
+fn results_that_hit_a_limit_of_file_size_are_one_line_and_code_3() {
+    let folder = Folder::new();
+    let server = Server::start("echo", &[]);
+    let addr = server.addr.to_string();
+    let long = "x".repeat(4000);
+    for args in [
+        &["man"][..],
+        &["completions", "bash"],
+        &["file", "server", "--help"],
+        &["echo", "client", &addr, &long],
+        &["echo", "client", &addr, &long, "--json"],
+    ] {
+        let file = File::create(folder.path("out")).unwrap();
+        let finished = Program::behind_shell(LIMITED, args).stdout(file).run();
+        let line = finished.last_failure(3);
+        assert_eq!(line, "cannot write to standard output: file too large", "{args:?}");
+    }
+}
+
+#[test]
+fn a_file_that_hits_a_limit_of_file_size_is_one_line_and_code_3() {
+    let folder = Folder::new();
+    folder.write("there", vec![b'x'; 9000]);
+    let server = folder.server();
+    let remote = format!("{}:there", server.addr);
+    let local = folder.path("here").to_string_lossy().into_owned();
+    let finished = Program::behind_shell(LIMITED, &["file", "client", &remote, &local]).run();
+    assert!(finished.failure(3).contains("file too large"), "{finished:?}");
+    let file = File::create(folder.path("out")).unwrap();
+    let finished =
+        Program::behind_shell(LIMITED, &["file", "client", &remote, "-"]).stdout(file).run();
+    assert!(finished.failure(3).contains("file too large"), "{finished:?}");
+}
+
+#[test]
+fn a_log_that_hits_a_limit_does_not_stop_the_server_and_is_said_at_its_end() {
+    let folder = Folder::new();
+    let log = File::create(folder.path("log")).unwrap();
+    let args = ["math", "server", "0", "--json", "--trace", "--rounds", "20"];
+    let server = Program::behind_shell(LIMITED, &args).stderr(log).start();
+    let line = server.wait_for_stdout("listening");
+    let event: Value = serde_json::from_str(&line).unwrap();
+    let addr = event["address"].as_str().unwrap().parse().unwrap();
+    for _ in 0..3 {
+        let finished = client("math", addr, &[]).run();
+        assert_eq!(finished.success().len(), 9);
+    }
+    server.signal("TERM");
+    let finished = server.finish();
+    assert_eq!(finished.code, Some(3), "{finished:?}");
+    let stdout = String::from_utf8(finished.stdout).unwrap();
+    let last: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["message"], "cannot write to standard error: file too large");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_trace_that_cannot_be_written_is_seen_in_the_code_and_takes_no_result_away() {
+    let server = Server::start("math", &["--secret", "12345678"]);
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    for option in ["--trace", "-v"] {
+        let finished = server.client("math", &[option]).stderr(full()).run();
+        assert_eq!(
+            (finished.code, &finished.stdout[..]),
+            (Some(3), &b"12345678\n"[..]),
+            "{option}"
+        );
+    }
+    // There was nothing to say.
+    let finished = server.client("math", &[]).stderr(full()).run();
+    assert_eq!(finished.success(), b"12345678\n");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn whatever_a_server_or_client_writes_to_a_full_stdout_is_code_3() {
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    for protocol in ["math", "add", "file", "echo", "hello", "coin", "guess"] {
+        let args = [protocol, "server", "0", "--json"];
+        let line = Program::socklab(&args).stdout(full()).run();
+        assert!(line.last_failure(3).starts_with("cannot write to standard output: no space left"));
+    }
+    for (protocol, args) in [
+        ("add", &["--name", "Ada", "--number", "1"][..]),
+        ("hello", &[]),
+        ("coin", &["--auto", "1"]),
+        ("guess", &["--auto"]),
+        ("rps", &["--auto"]),
+    ] {
+        for json in [&[][..], &["--json"]] {
+            let args = [&[protocol, "client"], args, json].concat();
+            let finished = Program::socklab(&args).stdout(full()).run();
+            let line = finished.last_failure(3);
+            assert!(line.starts_with("cannot write to standard output: no space left"), "{line}");
+        }
+    }
+}
+
+/// The control of these tests: the shell does close, and does limit.
+#[test]
+fn the_shell_closes_and_limits() {
+    let status = Command::new("sh").args(["-c", "echo text >&- 2>/dev/null"]).status().unwrap();
+    assert!(!status.success());
+    let folder = Folder::new();
+    let line =
+        format!("ulimit -f 1; exec head -c 4000 /dev/zero > {}", folder.path("out").display());
+    let status = Command::new("sh").args(["-c", &line]).status().unwrap();
+    assert!(!status.success(), "{status}");
+}

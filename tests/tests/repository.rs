@@ -1,0 +1,204 @@
+//! What must hold of the repository's files, and no compiler sees: packages, lock files, the fuzz targets' folders,
+//! the workflow.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[track_caller]
+fn text(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// The names in a folder, in order.
+#[track_caller]
+fn names(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join(folder)).unwrap_or_else(|e| panic!("{folder}: {e}"));
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+    let mut names: Vec<String> = entries.map(|entry| name(entry.unwrap())).collect();
+    names.sort();
+    names
+}
+
+/// The value of the first line `KEY = "VALUE"`.
+#[track_caller]
+fn value(toml: &str, key: &str) -> String {
+    let start = format!("{key} = \"");
+    let rest = toml.lines().find_map(|line| line.strip_prefix(&start));
+    let rest = rest.unwrap_or_else(|| panic!("no {key} in:\n{toml}"));
+    rest.split('"').next().unwrap().to_owned()
+}
+
+#[test]
+fn both_packages_have_an_address_a_changelog_and_their_licences() {
+    assert!(value(&text("Cargo.toml"), "repository").starts_with("https://"));
+    for package in ["core", "host"] {
+        let manifest = text(&format!("{package}/Cargo.toml"));
+        for key in ["repository", "license", "rust-version", "edition"] {
+            assert!(manifest.contains(&format!("\n{key}.workspace = true\n")), "{package}: {key}");
+        }
+        assert!(
+            !manifest.contains("\ninclude ="),
+            "a list that can leave out what is asked for here"
+        );
+        assert!(text(&format!("{package}/CHANGELOG.md")).contains("\n## [Unreleased]\n"));
+        for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+            let (here, core) =
+                (text(&format!("{package}/{licence}")), text(&format!("core/{licence}")));
+            assert!(here.len() > 1000 && here == core, "{package}/{licence}");
+        }
+    }
+}
+
+/// The program's own dependencies that other workspaces of the repository use too: what is tested on a computer is
+/// to be what runs on the board, is proved and is fuzzed.
+#[test]
+fn the_lock_files_agree_on_versions() {
+    let shared = ["defmt", "embedded-io", "embedded-io-async", "embedded-nal", "nb", "smoltcp"];
+    let mut versions = BTreeMap::<&str, BTreeSet<String>>::new();
+    for lock in
+        ["Cargo.lock", "fuzz/Cargo.lock", "tests/firmware/Cargo.lock", "tests/proofs/Cargo.lock"]
+    {
+        for package in text(lock).split("[[package]]").skip(1) {
+            let name = value(package, "name");
+            if let Some(name) = shared.iter().find(|shared| **shared == name) {
+                versions.entry(*name).or_default().insert(value(package, "version"));
+            }
+        }
+    }
+    assert_eq!(versions.len(), shared.len(), "{versions:?}");
+    // The board's support package needs an old one beside ours.
+    versions.get_mut("nb").unwrap().remove("0.1.3");
+    for (name, versions) in &versions {
+        assert_eq!(versions.len(), 1, "{name}: {versions:?}");
+    }
+}
+
+#[test]
+fn every_fuzz_target_starts_from_seeds_and_is_declared_and_documented() {
+    let (manifest, readme) = (text("fuzz/Cargo.toml"), text("fuzz/README.md"));
+    let targets: Vec<String> = names("fuzz/fuzz_targets")
+        .iter()
+        .map(|file| file.strip_suffix(".rs").unwrap().to_owned())
+        .collect();
+    assert!(targets.len() > 20, "{targets:?}");
+    for target in &targets {
+        let declared =
+            format!("[[bin]]\nname = \"{target}\"\npath = \"fuzz_targets/{target}.rs\"\n");
+        assert!(manifest.contains(&declared), "fuzz/Cargo.toml: no {target}");
+        assert!(readme.contains(&format!("`{target}`")), "fuzz/README.md: no {target}");
+        // What a run adds has 40 hexadecimal digits for a name, and is not in the repository.
+        let is_find = |name: &str| name.len() == 40 && name.bytes().all(|b| b.is_ascii_hexdigit());
+        let corpus = names(&format!("fuzz/corpus/{target}"));
+        assert!(corpus.iter().any(|name| !is_find(name)), "no seeds for {target}");
+    }
+    let corpora = names("fuzz/corpus");
+    assert_eq!(corpora, targets, "a corpus without a target");
+    let dictionaries = names("fuzz/dictionaries");
+    for dictionary in &dictionaries {
+        let target = dictionary.strip_suffix(".dict").unwrap().to_owned();
+        assert!(targets.contains(&target), "{dictionary} is for no target");
+    }
+    // git keeps the seeds out of what it ignores.
+    let ignored = text(".gitignore");
+    assert!(!ignored.lines().any(|line| line.trim_end_matches('/') == "fuzz/corpus"), "{ignored}");
+    assert!(ignored.contains(&format!("\nfuzz/corpus/*/{}\n", "[0-9a-f]".repeat(40))), "{ignored}");
+}
+
+#[test]
+fn the_workflow_has_a_job_with_the_stated_minimum_rust_and_reads_only() {
+    let workflow = text(".github/workflows/ci.yml");
+    let stated = value(&text("Cargo.toml"), "rust-version");
+    assert!(workflow.contains(&format!("container: rust:{stated}.0-")), "no job with {stated}");
+    assert!(workflow.contains("\npermissions:\n  contents: read\n"), "{workflow}");
+    // A version for whatever is taken from elsewhere.
+    for line in workflow.lines().filter(|line| line.contains("uses:") || line.contains("image:")) {
+        let (_, version) = line.trim().rsplit_once(['@', ':']).unwrap();
+        assert!(
+            version.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit()),
+            "{line}"
+        );
+    }
+    let tools = workflow.split("cargo-").skip(1);
+    assert!(
+        tools.clone().count() >= 3 && tools.clone().all(|tool| tool.contains('@')),
+        "{workflow}"
+    );
+}
+
+/// Runs `line` with `text` before it, and with an `apt-get` that only says that it was called.
+#[cfg(unix)]
+fn with_a_false_apt(shell: &[&str], line: &str, ci: Option<&str>) -> (Option<i32>, String) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = std::env::temp_dir().join(format!("socklab-apt-{}-{:?}", std::process::id(), ci));
+    let folder = PathBuf::from(format!("{}-{}", folder.display(), shell[0]));
+    fs::create_dir_all(&folder).unwrap();
+    for name in ["apt-get", "sudo"] {
+        let file = folder.join(name);
+        fs::write(&file, format!("#!/bin/sh\necho called {name} \"$@\" >&2\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = std::env::var("PATH").unwrap();
+    let mut command = std::process::Command::new(shell[0]);
+    command.args(&shell[1..]).arg(line).env_remove("CI");
+    command.env("PATH", format!("{}:{path}", folder.display()));
+    if let Some(ci) = ci {
+        command.env("CI", ci);
+    }
+    let output = command.output().unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A function of a script: its first line to the next one that is not indented.
+fn function(script: &str, first: &str) -> String {
+    let text = text(script);
+    let start = text.find(&format!("\n{first}")).unwrap_or_else(|| panic!("{script}: no {first}"));
+    let rest = &text[start + 1..];
+    let lines = rest.lines().enumerate();
+    let inside =
+        |(at, line): &(usize, &str)| *at == 0 || line.is_empty() || line.starts_with([' ', '}']);
+    lines.take_while(inside).map(|(_, line)| format!("{line}\n")).collect()
+}
+
+#[test]
+#[cfg(unix)]
+fn the_gate_installs_system_packages_on_a_ci_machine_only() {
+    let line = format!(
+        "set -eu\n{}\nif debian some-package; then exit 0; else exit 7; fi",
+        function(".ci/run", "debian() {")
+    );
+    for ci in [None, Some(""), Some("false")] {
+        assert_eq!(
+            with_a_false_apt(&["bash", "-c"], &line, ci),
+            (Some(7), String::new()),
+            "{ci:?}"
+        );
+    }
+    let (code, said) = with_a_false_apt(&["bash", "-c"], &line, Some("true"));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("install") && said.contains("some-package"), "{said}");
+}
+
+#[test]
+#[cfg(unix)]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn the_proofs_install_system_packages_on_a_ci_machine_only() {
+    let line = format!(
+        "import os, shutil, subprocess, sys\n{}\ndebian('some-package')",
+        function("tests/proofs/run", "def debian(")
+    );
+    for ci in [None, Some("false")] {
+        let (code, said) = with_a_false_apt(&["python3", "-c"], &line, ci);
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.starts_with("NOT RUN: ") && said.contains("apt-get install"), "{said}");
+        assert!(!said.contains("called"), "{said}");
+    }
+    let (code, said) = with_a_false_apt(&["python3", "-c"], &line, Some("true"));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("called") && said.contains("some-package"), "{said}");
+}

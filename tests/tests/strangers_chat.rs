@@ -1,0 +1,165 @@
+//! Programs that other people wrote for a conversation: other closing words, no newline, port scanners.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use serde_json::Value;
+use socklab_tests::program::{Played, Program, Server, client, read, read_all, reset};
+
+/// A server whose person is the test.
+fn person(args: &[&str]) -> Server {
+    Server::of(Program::socklab(&[&["chat", "server", "0"], args].concat()).with_stdin())
+}
+
+#[test]
+fn a_connection_that_closes_before_it_said_anything_does_not_count() {
+    for closes in [drop::<TcpStream>, reset] {
+        for said in ["", "hello\n"] {
+            let mut server = person(&["--json"]);
+            server.process.stdin().write_all(said.as_bytes()).unwrap();
+            for _ in 0..3 {
+                let stream = server.connect();
+                let peer = stream.local_addr().unwrap();
+                closes(stream);
+                server.process.wait_for(&format!("{peer}: the other side "));
+            }
+            // What the scanners may have got is said to the first who listens.
+            let mut stream = server.connect();
+            if said.is_empty() {
+                server.process.stdin().write_all(b"hello\n").unwrap();
+            }
+            assert_eq!(read(&mut stream), *b"hello\n");
+            stream.write_all(b"hi\n").unwrap();
+            server.process.stdin().write_all(b"bye\n").unwrap();
+            assert_eq!(read_all(&mut stream), b"bye\n");
+            drop(stream);
+            let finished = server.process.finish();
+            let events = String::from_utf8_lossy(finished.success()).into_owned();
+            let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            assert_eq!(
+                events.filter(|event| event["event"] == "failed").count(),
+                3,
+                "{finished:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_client_that_leaves_after_it_said_something_ends_the_server() {
+    for (said, quote) in [("hi\n", ""), ("h", "; last received: \"h\"")] {
+        let mut server = person(&[]);
+        let mut stream = server.connect();
+        server.process.stdin().write_all(b"hello\n").unwrap();
+        assert_eq!(read(&mut stream), *b"hello\n");
+        stream.write_all(said.as_bytes()).unwrap();
+        drop(stream);
+        let finished = server.process.finish_with_stdin_open();
+        let line = finished.last_failure(1);
+        assert!(line.starts_with("the other side closed the connection "), "{line}");
+        assert!(line.contains(quote), "{line}");
+    }
+}
+
+#[test]
+fn a_last_line_of_one_word_is_named_as_a_closing_word() {
+    let mut server = person(&[]);
+    let mut stream = server.connect();
+    server.process.stdin().write_all(b"hello\n").unwrap();
+    assert_eq!(read(&mut stream), *b"hello\n");
+    stream.write_all(b"quit\n").unwrap();
+    drop(stream);
+    let finished = server.process.finish_with_stdin_open();
+    assert_eq!(
+        finished.last_failure(1),
+        "the other side closed the connection before the end of the conversation; its last line was \
+         \"quit\": --bye quit makes it the closing word"
+    );
+    let played = Played::new();
+    let client = client("chat", played.addr, &[]).with_stdin().start();
+    let mut stream = played.accept();
+    stream.write_all(b"exit\n").unwrap();
+    drop(stream);
+    let finished = client.finish_with_stdin_open();
+    assert!(finished.last_failure(1).ends_with("--bye exit makes it the closing word"));
+}
+
+#[test]
+fn other_words_end_a_conversation() {
+    // A client of somebody's that says quit; BYE is a word as any other then.
+    let mut server = person(&["--bye", "quit", "--bye", "/exit"]);
+    let mut stream = server.connect();
+    server.process.stdin().write_all(b"bye is no end\n").unwrap();
+    assert_eq!(read(&mut stream), *b"bye is no end\n");
+    stream.write_all(b"I QUIT!\n").unwrap();
+    assert_eq!(read_all(&mut stream), b"");
+    drop(stream);
+    assert_eq!(server.process.finish_with_stdin_open().success(), b"I QUIT!\n");
+
+    let played = Played::new();
+    let mut client =
+        client("chat", played.addr, &["--bye", "quit", "--bye", "/exit"]).with_stdin().start();
+    let mut stream = played.accept();
+    stream.write_all(b"bye\n").unwrap();
+    client.stdin().write_all(b"/Exit\n").unwrap();
+    assert_eq!(read_all(&mut stream), b"/Exit\n");
+    drop(stream);
+    assert_eq!(client.finish_with_stdin_open().success(), b"bye\n");
+}
+
+#[test]
+fn one_who_has_nothing_more_to_say_says_the_first_closing_word() {
+    let played = Played::new();
+    let client = client("chat", played.addr, &["--bye", "quit", "--bye", "exit"]).start();
+    let mut stream = played.accept();
+    stream.write_all(b"hello\n").unwrap();
+    assert_eq!(read_all(&mut stream), b"quit\n");
+    drop(stream);
+    client.finish().success();
+    // The built-in bot has the same words.
+    let finished = Program::socklab(&["chat", "client", "--bye", "quit"]).run_with("bye\nquit\n");
+    let heard = String::from_utf8_lossy(finished.success()).into_owned();
+    assert_eq!(heard.lines().count(), 2, "{heard}");
+}
+
+#[test]
+fn a_closing_word_is_a_word() {
+    for word in ["", " ", "a\nb"] {
+        let finished = Program::socklab(&["chat", "client", "--bye", word]).run();
+        assert!(finished.failure(2).contains("--bye: expected a word"), "{finished:?}");
+    }
+}
+
+#[test]
+fn a_line_without_its_newline_is_shown_after_one_second() {
+    let played = Played::new();
+    let client = client("chat", played.addr, &["--json"]).with_stdin().start();
+    let mut stream = played.accept();
+    stream.write_all(b"How are").unwrap();
+    let notice =
+        format!("{} sent \"How are\" without a newline; waiting for the rest", played.addr);
+    assert_eq!(client.wait_for("without a newline"), notice);
+    client.wait_for_stdout("{\"event\":\"unfinished\"");
+    stream.write_all(b" you?\n").unwrap();
+    client.wait_for_stdout("\"text\":\"How are you?\"");
+    drop(stream);
+    client.finish_with_stdin_open().last_failure(1);
+
+    let mut server = person(&[]);
+    let mut stream = server.connect();
+    server.process.stdin().write_all(b"hello\n").unwrap();
+    assert_eq!(read(&mut stream), *b"hello\n");
+    stream.write_all(b"no newline here").unwrap();
+    let peer = stream.local_addr().unwrap();
+    let line = server.process.wait_for("without a newline");
+    assert_eq!(
+        line,
+        format!("{peer} sent \"no newline here\" without a newline; waiting for the rest")
+    );
+    drop(stream);
+    let finished = server.process.finish_with_stdin_open();
+    assert!(
+        finished.last_failure(1).ends_with("; last received: \"no newline here\""),
+        "{finished:?}"
+    );
+}
