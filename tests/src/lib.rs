@@ -6,6 +6,7 @@
 //! | [`role`] | the application of each machine, deterministic, for the others to drive |
 //! | [`pair`] | a client and a server over a simulated, faulty link, from a seed |
 //! | [`transport`] | in-memory transports for the three drivers, with every fault they can have |
+//! | [`dissect`] | dissectors under cuts |
 //! | [`oracle`] | what the right answer is, worked out the plain way |
 //! | [`program`] | the real binary and Python peers as child processes |
 //! | [`files`] | what tests of `socklab file` share |
@@ -13,6 +14,7 @@
 
 #[cfg(unix)]
 pub mod board;
+pub mod dissect;
 #[cfg(unix)]
 pub mod files;
 pub mod oracle;

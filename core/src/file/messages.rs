@@ -3,8 +3,7 @@
 use core::fmt;
 
 use super::{CRC_BYTES, FOUND, Form, Malformed, REFUSED, Request, SIZE_BYTES};
-use crate::machine::Input;
-use crate::wire::{Byte, Dissect, Dissected, Escaped, Lines};
+use crate::wire::{Byte, Dissect, Dissected, Escaped, LineMessage, LineMessages};
 
 /// So much of a name or reason a line of a trace can take.
 const SHOWN: usize = 64;
@@ -24,7 +23,7 @@ impl fmt::Display for Shown<'_> {
 /// What a client sends, for traces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct ClientBytes(Lines);
+pub struct ClientBytes(LineMessages);
 
 /// A line of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub struct ClientBytes(Lines);
 pub enum RequestMessage<'b> {
     /// A request.
     Request(Request<'b>),
-    /// A line that is none.
+    /// A line that is none, or a part of one that is too long.
     Malformed(Malformed, &'b [u8]),
 }
 
@@ -56,19 +55,18 @@ impl Dissect for ClientBytes {
     type Message<'b> = RequestMessage<'b>;
 
     fn dissect<'b>(&mut self, bytes: &'b [u8]) -> Dissected<RequestMessage<'b>> {
-        match self.0.next(Input::more(bytes)) {
-            Ok(Some(line)) => {
-                let message = match Request::parse(line.text) {
+        match self.0.dissect(bytes) {
+            Dissected::Message(taken, LineMessage::Line(text)) => {
+                let message = match Request::parse(text) {
                     Ok(request) => RequestMessage::Request(request),
-                    Err(e) => RequestMessage::Malformed(e, line.text),
+                    Err(e) => RequestMessage::Malformed(e, text),
                 };
-                Dissected::Message(line.bytes, message)
+                Dissected::Message(taken, message)
             }
-            Ok(None) => Dissected::Partial(bytes.len().saturating_add(1)),
-            Err(_) => {
-                let message = RequestMessage::Malformed(Malformed::TooLong, bytes);
-                Dissected::Message(bytes.len(), message)
+            Dissected::Message(taken, LineMessage::TooLong(part) | LineMessage::More(part)) => {
+                Dissected::Message(taken, RequestMessage::Malformed(Malformed::TooLong, part))
             }
+            Dissected::Partial(_) | Dissected::Unterminated => Dissected::Unterminated,
         }
     }
 }
@@ -87,7 +85,7 @@ enum Next {
     Reply {
         offset: u64,
     },
-    Reason(Lines),
+    Reason(LineMessages),
     Body {
         left: u64,
     },
@@ -96,6 +94,8 @@ enum Next {
     Plain,
     /// Nothing is to come.
     Nothing,
+    /// Bytes that are no message have come, of which this is the first: so is everything behind them.
+    Unknown(u8),
 }
 
 impl Default for ServerBytes {
@@ -125,7 +125,7 @@ pub enum ServerMessage<'b> {
     Found(u64),
     /// It starts a refusal.
     Refused,
-    /// The reason.
+    /// The reason, or a part of one that is too long.
     Reason(&'b [u8]),
     /// Bytes of the file.
     Body {
@@ -136,7 +136,7 @@ pub enum ServerMessage<'b> {
     },
     /// The checksum.
     Crc(u32),
-    /// Bytes that are none of these, and their first one.
+    /// Bytes that are none of these, or more of them, and the first of all.
     Unknown(u8),
 }
 
@@ -163,13 +163,14 @@ impl Dissect for ServerBytes {
         let [first, ..] = bytes else { return Dissected::Partial(1) };
         let unknown = Dissected::Message(bytes.len(), ServerMessage::Unknown(*first));
         match &mut self.next {
+            Next::Unknown(first) => Dissected::Message(bytes.len(), ServerMessage::Unknown(*first)),
             Next::Plain => {
                 let message = ServerMessage::Body { bytes: bytes.len(), left: None };
                 Dissected::Message(bytes.len(), message)
             }
             Next::Reply { offset } => match (first, bytes.get(1..).and_then(<[u8]>::first_chunk)) {
                 (&REFUSED, _) => {
-                    self.next = Next::Reason(Lines::inside());
+                    self.next = Next::Reason(LineMessages::inside());
                     Dissected::Message(1, ServerMessage::Refused)
                 }
                 (&FOUND, Some(size)) => {
@@ -181,15 +182,23 @@ impl Dissect for ServerBytes {
                     Dissected::Message(1 + SIZE_BYTES, ServerMessage::Found(size))
                 }
                 (&FOUND, None) => Dissected::Partial(1 + SIZE_BYTES),
-                _ => unknown,
-            },
-            Next::Reason(lines) => match lines.next(Input::more(bytes)) {
-                Ok(Some(line)) => {
-                    self.next = Next::Nothing;
-                    Dissected::Message(line.bytes, ServerMessage::Reason(line.text))
+                _ => {
+                    self.next = Next::Unknown(*first);
+                    unknown
                 }
-                Ok(None) => Dissected::Partial(bytes.len().saturating_add(1)),
-                Err(_) => Dissected::Message(bytes.len(), ServerMessage::Reason(bytes)),
+            },
+            Next::Reason(lines) => match lines.dissect(bytes) {
+                Dissected::Message(taken, message) => {
+                    let (LineMessage::Line(text)
+                    | LineMessage::TooLong(text)
+                    | LineMessage::More(text)) = message;
+                    // All of it but its newline: then it goes on.
+                    if taken > text.len() {
+                        self.next = Next::Nothing;
+                    }
+                    Dissected::Message(taken, ServerMessage::Reason(text))
+                }
+                Dissected::Partial(_) | Dissected::Unterminated => Dissected::Unterminated,
             },
             Next::Body { left } => {
                 let n = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
@@ -207,7 +216,10 @@ impl Dissect for ServerBytes {
                 }
                 None => Dissected::Partial(CRC_BYTES),
             },
-            Next::Nothing => unknown,
+            Next::Nothing => {
+                self.next = Next::Unknown(*first);
+                unknown
+            }
         }
     }
 }

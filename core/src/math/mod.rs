@@ -160,9 +160,14 @@ impl fmt::Display for Secret {
 }
 
 /// What a server sends, for traces.
+///
+/// Behind bytes that are no message nothing is one: where the next would start is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct ServerBytes;
+pub struct ServerBytes {
+    /// The first of the bytes that are no message.
+    unknown: Option<u8>,
+}
 
 /// A message of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +177,7 @@ pub enum ServerMessage {
     Question(Question),
     /// The secret.
     Secret(Secret),
-    /// Bytes that are neither, and their first one.
+    /// Bytes that are neither, or more of them, and the first of all.
     Unknown(u8),
 }
 
@@ -190,6 +195,11 @@ impl Dissect for ServerBytes {
     type Message<'b> = ServerMessage;
 
     fn dissect(&mut self, bytes: &[u8]) -> Dissected<ServerMessage> {
+        if let Some(first) = self.unknown
+            && !bytes.is_empty()
+        {
+            return Dissected::Message(bytes.len(), ServerMessage::Unknown(first));
+        }
         match (bytes, bytes.first_chunk()) {
             ([] | [Question::TAG | Secret::TAG, ..], None) => Dissected::Partial(Question::BYTES),
             ([Question::TAG, ..], Some(message)) => Dissected::Message(
@@ -199,7 +209,10 @@ impl Dissect for ServerBytes {
             ([Secret::TAG, ..], Some(message)) => {
                 Dissected::Message(Secret::BYTES, ServerMessage::Secret(Secret::parse(message)))
             }
-            ([tag, ..], _) => Dissected::Message(bytes.len(), ServerMessage::Unknown(*tag)),
+            ([tag, ..], _) => {
+                self.unknown = Some(*tag);
+                Dissected::Message(bytes.len(), ServerMessage::Unknown(*tag))
+            }
             ([], Some(_)) => Dissected::Partial(Question::BYTES),
         }
     }

@@ -5,6 +5,11 @@ use core::fmt;
 /// A machine tells its application what matters to it; a dissector tells a person what the bytes
 /// are, also when they break the protocol. It keeps a few bytes of state and never buffers:
 /// the caller keeps what is not taken yet, which is never more than a header or a line.
+///
+/// Whatever the cut, the same bytes give the same messages. One that is long, or has no end that the
+/// dissector knows of, may come in parts: a payload, a line that is too long, white space, and
+/// everything behind bytes that are no message. Its parts follow each other, and taken together they
+/// are the same bytes.
 pub trait Dissect: Default {
     /// What a message means, as one line.
     type Message<'b>: fmt::Display;

@@ -281,27 +281,37 @@ pub fn put_line(text: &[u8], output: &mut [u8]) -> Result<usize, Refused> {
 }
 
 /// Lines in a stream, for traces.
+///
+/// A line that is too long is shown in parts, as they come, up to its newline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct LineMessages(Lines);
+pub struct LineMessages {
+    lines: Lines,
+    /// Inside a line that is too long.
+    over: bool,
+}
 
-/// A line in a trace, or as much of one as is too long.
+/// A line in a trace, or a part of one that is too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LineMessage<'b> {
     /// A line.
     Line(&'b [u8]),
-    /// No line: too many bytes without an end.
+    /// The first part of a line that is too long, without its newline.
     TooLong(&'b [u8]),
+    /// A further part of it, without its newline.
+    More(&'b [u8]),
 }
 
 impl fmt::Display for LineMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// So much of a line a line of a trace can take.
         const SHOWN: usize = 64;
-        let (Self::Line(text) | Self::TooLong(text)) = self;
-        if let Self::TooLong(_) = self {
-            write!(f, "{} bytes without a newline ", text.len())?;
+        let (Self::Line(text) | Self::TooLong(text) | Self::More(text)) = self;
+        match self {
+            Self::Line(_) => {}
+            Self::TooLong(_) => write!(f, "{} bytes without a newline ", text.len())?,
+            Self::More(_) => write!(f, "{} more of it ", text.len())?,
         }
         match text.get(..SHOWN) {
             Some(shown) => write!(f, "\"{}\"...", Escaped(shown)),
@@ -310,15 +320,43 @@ impl fmt::Display for LineMessage<'_> {
     }
 }
 
+impl LineMessages {
+    /// Lines in a stream that began with something else: a byte order mark is text there.
+    #[must_use]
+    pub const fn inside() -> Self {
+        Self { lines: Lines::inside(), over: false }
+    }
+}
+
+/// Takes the part at the front of `bytes` of a line that is too long: its text, the number of bytes it
+/// takes, and whether the line goes on.
+pub(super) fn part_of_long(bytes: &[u8]) -> (&[u8], usize, bool) {
+    match find(b'\n', bytes) {
+        Some(at) => (bytes.get(..at).unwrap_or_default(), at.saturating_add(1), false),
+        None => (bytes, bytes.len(), true),
+    }
+}
+
 impl Dissect for LineMessages {
     type Message<'b> = LineMessage<'b>;
 
     fn dissect<'b>(&mut self, bytes: &'b [u8]) -> Dissected<LineMessage<'b>> {
-        match self.0.next(Input::more(bytes)) {
-            Ok(Some(line)) => Dissected::Message(line.bytes, LineMessage::Line(line.text)),
-            Ok(None) => Dissected::Unterminated,
-            Err(_) => Dissected::Message(bytes.len(), LineMessage::TooLong(bytes)),
+        let is_first = !self.over;
+        if is_first {
+            match self.lines.next(Input::more(bytes)) {
+                Ok(Some(line)) => {
+                    return Dissected::Message(line.bytes, LineMessage::Line(line.text));
+                }
+                Ok(None) => return Dissected::Unterminated,
+                Err(_) => self.lines = Lines::inside(),
+            }
+        } else if bytes.is_empty() {
+            return Dissected::Unterminated;
         }
+        let (text, taken, over) = part_of_long(bytes);
+        self.over = over;
+        let part = if is_first { LineMessage::TooLong } else { LineMessage::More };
+        Dissected::Message(taken, part(text))
     }
 }
 

@@ -1,6 +1,6 @@
 use core::fmt;
 
-use super::line::{BEGUN, unmarked};
+use super::line::{BEGUN, part_of_long, unmarked};
 use super::{Dissect, Dissected, Escaped, LINE_BYTES, Line, LineError, trim, trim_end, trim_start};
 use crate::machine::{After, How, Input, Need};
 
@@ -133,9 +133,15 @@ pub(crate) fn will_reply(input: Input<'_>) -> Result<(), LineError> {
 }
 
 /// Lines and prompts in a stream, for traces.
+///
+/// What is too long for both is shown in parts, as they come, up to its newline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct PromptMessages(Prompts);
+pub struct PromptMessages {
+    prompts: Prompts,
+    /// Inside what is too long.
+    over: bool,
+}
 
 /// A line or a prompt in a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,8 +153,10 @@ pub enum PromptMessage<'b> {
     Line(&'b [u8]),
     /// A prompt, with its `:`.
     Prompt(&'b [u8]),
-    /// Neither: too many bytes without an end.
+    /// Neither: the first part of what is too long, without its newline.
     TooLong(&'b [u8]),
+    /// A further part of it, without its newline.
+    More(&'b [u8]),
 }
 
 impl fmt::Display for PromptMessage<'_> {
@@ -166,6 +174,10 @@ impl fmt::Display for PromptMessage<'_> {
                 write!(f, "{} bytes without a newline ", text.len())?;
                 text
             }
+            Self::More(text) => {
+                write!(f, "{} more of it ", text.len())?;
+                text
+            }
         };
         match text.get(..SHOWN) {
             Some(shown) => write!(f, "\"{}\"...", Escaped(shown)),
@@ -178,14 +190,19 @@ impl Dissect for PromptMessages {
     type Message<'b> = PromptMessage<'b>;
 
     fn dissect<'b>(&mut self, bytes: &'b [u8]) -> Dissected<PromptMessage<'b>> {
+        if self.over && !bytes.is_empty() {
+            let (text, taken, over) = part_of_long(bytes);
+            self.over = over;
+            return Dissected::Message(taken, PromptMessage::More(text));
+        }
         // What has come is told at once: in a trace nothing waits for what follows a line.
-        match self.0.next(Input::end(bytes, How::Closed), PromptEnd::Any, |_| false) {
+        match self.prompts.next(Input::end(bytes, How::Closed), PromptEnd::Any, |_| false) {
             Ok(Said::Space(n)) => {
                 Dissected::Message(n, PromptMessage::Space(bytes.get(..n).unwrap_or_default()))
             }
             Ok(Said::Line(line)) => Dissected::Message(line.bytes, PromptMessage::Line(line.text)),
             Ok(Said::Prompt(prompt)) => {
-                // The spaces that are there belong to it, for whoever reads the trace.
+                // The spaces that are there belong to it: a row of their own would only be noise.
                 let rest = bytes.get(prompt.bytes..).unwrap_or_default();
                 let spaces = rest.len().wrapping_sub(rest.trim_ascii_start().len());
                 let all = prompt.bytes.saturating_add(spaces);
@@ -195,7 +212,9 @@ impl Dissect for PromptMessages {
                 Dissected::Unterminated
             }
             Err(LineError::TooLong) => {
-                Dissected::Message(bytes.len(), PromptMessage::TooLong(bytes))
+                let (text, taken, over) = part_of_long(bytes);
+                *self = Self { prompts: Prompts { looked: BEGUN }, over };
+                Dissected::Message(taken, PromptMessage::TooLong(text))
             }
         }
     }

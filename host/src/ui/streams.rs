@@ -22,7 +22,7 @@ static LOST: OnceLock<io::Error> = OnceLock::new();
 fn look() {
     // Two calls of the system, and nothing of std that may not be there yet.
     let mode = |fd| fcntl_getfl(fd).map(|flags| flags & OFlags::RWMODE);
-    let is_closed = |mode, wrong| matches!(mode, Err(_)) || mode == Ok(wrong);
+    let is_closed = |mode: Result<OFlags, _>, wrong| mode.is_err() || mode == Ok(wrong);
     STDIN_CLOSED.store(is_closed(mode(stdio::stdin()), OFlags::WRONLY), Ordering::Relaxed);
     STDOUT_CLOSED.store(is_closed(mode(stdio::stdout()), OFlags::RDONLY), Ordering::Relaxed);
 }
