@@ -198,7 +198,7 @@ fn a_client_that_never_gets_there_is_told_of_with_its_words_and_a_hint() {
             b"Ada 4.x",
             true,
             "the client closed the connection in the middle of a message, after 7 bytes; last received: \
-             \"Ada 4.x\" (expected an integer behind the separator)",
+             \"Ada 4.x\" (expected an integer after the separator)",
         ),
     ] {
         play(bytes, closes);

@@ -113,7 +113,7 @@ pub fn hint(text: &[u8]) -> Option<&'static str> {
         [.., b'0'..=b'9'] => Some("expected a newline or one of , : ; | before the number"),
         // Behind the last separator: one that starts with a digit was meant to be the number.
         _ if text.get(behind.wrapping_add(1)).is_some_and(u8::is_ascii_digit) => {
-            Some("expected an integer behind the separator")
+            Some("expected an integer after the separator")
         }
         _ => None,
     }
@@ -179,7 +179,7 @@ impl Parts {
         if line.bytes == 0 {
             let is_whole: fn(&[u8]) -> bool =
                 if is_name { is_message } else { |text| !trim(text).is_empty() };
-            match self.lines.next_or_silent(input, SILENCE_MS, is_whole)? {
+            match self.lines.next_or_idle_if(input, SILENCE_MS, is_whole)? {
                 Ok(next) => line = next,
                 need => return Ok(need),
             }
@@ -309,7 +309,7 @@ mod tests {
             (b" 42\n", Some("the number alone")),
             (b"Ada42", Some("before the number")),
             (b"Ada=42", Some("before the number")),
-            (b"Ada,4.x", Some("behind the separator")),
+            (b"Ada,4.x", Some("after the separator")),
             (b"Ada", None),
             (b"Error: bad format", None),
             (b"", None),

@@ -140,27 +140,14 @@ impl Lines {
         input: Input<'i>,
         ms: u16,
     ) -> Result<Result<Line<'i>, Need>, LineError> {
-        if let Some(line) = self.next_or_last(input)? {
-            return Ok(Ok(line));
-        }
-        let text = self.unfinished(input.bytes);
-        Ok(if text.is_empty() {
-            Err(Need::Input)
-        } else if input.after == After::Silence {
-            self.looked = BEGUN;
-            Ok(Line { text, bytes: input.bytes.len() })
-        } else {
-            Err(Need::InputOrSilence(ms))
-        })
+        self.next_or_idle_if(input, ms, |text| !text.is_empty())
     }
 
-    /// As [`next`](Self::next), but what stands unterminated before an orderly close, or before so many
-    /// milliseconds without a byte, is a line too if `is_line` says so. Without a line: what to wait
-    /// for.
-    pub(crate) fn next_or_silent<'i>(
+    /// As [`next_or_idle`](Self::next_or_idle), where `is_line` says so of what stands unterminated.
+    pub(crate) fn next_or_idle_if<'i>(
         &mut self,
         input: Input<'i>,
-        silence: u16,
+        ms: u16,
         is_line: fn(&[u8]) -> bool,
     ) -> Result<Result<Line<'i>, Need>, LineError> {
         let unfinished = match self.next(input) {
@@ -174,7 +161,7 @@ impl Lines {
             return unfinished;
         }
         match input.after {
-            After::More => Ok(Err(Need::InputOrSilence(silence))),
+            After::More => Ok(Err(Need::InputOrSilence(ms))),
             After::Silence | After::End(How::Closed) => {
                 self.looked = BEGUN;
                 Ok(Ok(Line { text, bytes: input.bytes.len() }))

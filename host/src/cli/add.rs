@@ -28,11 +28,11 @@ pub(super) struct ClientArgs {
     /// Shut the server down: send a number that is out of range
     #[arg(long, conflicts_with = "number")]
     shutdown: bool,
-    /// Send name and number in one line, with this between them: one of , : ; | a space or \t, each also
-    /// with a space behind it
+    /// Send name and number in one line, with this between them: one of , : ; | (also with a space
+    /// after it), a space, or \t [default: send two lines]
     #[arg(long, value_name = "SEP", value_parser = separator)]
     separator: Option<Separator>,
-    /// Send no newline behind the number
+    /// Send no newline after the number
     #[arg(long)]
     no_newline: bool,
     /// Send name and number in two writes, with a pause between them (see --pace)
