@@ -16,12 +16,13 @@ pub type Error = net::Error<client::Error>;
 pub type Client = net::Client<client::Client>;
 
 impl Client {
-    /// Takes the server's greeting, and gives ours if we are to.
+    /// Takes the server's greeting, and gives ours if we are to: call [`finish`](net::Client::finish)
+    /// then, which tells whether the server has read it.
     ///
     /// # Errors
     ///
     /// [`Error`], each way of failing with its name.
-    pub fn greet(mut self) -> Result<Vec<u8>, Error> {
+    pub fn greet(&mut self) -> Result<Vec<u8>, Error> {
         let mut greeting = Vec::new();
         loop {
             match self.next()? {

@@ -1,6 +1,11 @@
 //! Hello with the programs that people write: greetings without a newline, and ends that read nothing.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
 use socklab_core::machine::{How, Need};
+use socklab_tests::program::{self, Played, Process, Server, read, read_all, reset};
 use socklab_tests::role::{HelloClient, HelloServer};
 use socklab_tests::script::{Outcome, Script, every_cut, every_cut_of, every_truncation_of, hold};
 
@@ -41,4 +46,159 @@ fn a_clients_greeting_without_newline_is_taken_after_a_silence_and_at_the_close(
         reset.sentence(),
         "the client reset the connection in the middle of a message, after 2 bytes"
     );
+}
+
+const OURS: &[u8] = b"Hello from client\n";
+
+/// `socklab hello client --both` against a server that is the test, and has accepted it.
+fn client(args: &[&str]) -> (Process, TcpStream) {
+    let played = Played::new();
+    let process = program::client("hello", played.addr, &[&["--both"], args].concat()).start();
+    (process, played.accept())
+}
+
+#[test]
+fn a_server_that_never_reads_the_answer_is_a_failure() {
+    type Play = fn(TcpStream, &Process);
+    let closed = "the server closed the connection without reading our greeting";
+    let gone = "the server reset the connection without reading our greeting";
+    let plays: [(&str, Play, &[&str]); 6] = [
+        // Which of the two comes first is a race that the answer may lose.
+        ("closes at once", |s, _| drop(s), &[closed, gone]),
+        ("shuts down both ways", |s, _| s.shutdown(Shutdown::Both).unwrap(), &[closed, gone]),
+        ("resets at once", |s, _| reset(s), &[gone, "the server reset the connection"]),
+        // The greeting is shown when the answer has been sent.
+        (
+            "closes later",
+            |s, process| {
+                process.wait_for_stdout("Hi");
+                drop(s);
+            },
+            &[gone],
+        ),
+        (
+            "resets later",
+            |s, process| {
+                process.wait_for_stdout("Hi");
+                reset(s);
+            },
+            &[gone],
+        ),
+        (
+            "reads a part",
+            |mut s, process| {
+                assert_eq!(read::<17>(&mut s), OURS[..17]);
+                process.wait_for_stdout("Hi");
+                drop(s);
+            },
+            &[gone],
+        ),
+    ];
+    for (name, play, sentences) in plays {
+        for _ in 0..3 {
+            let (process, mut stream) = client(&[]);
+            stream.write_all(b"Hi\n").unwrap();
+            play(stream, &process);
+            let finished = process.finish();
+            assert_eq!(finished.code, Some(1), "{name}: {finished:?}");
+            let failure = finished.failure(1);
+            assert!(sentences.iter().any(|s| failure.starts_with(s)), "{name}: {finished:?}");
+            // What was received is shown all the same, unless the reset took it.
+            let shown: &[&[u8]] =
+                if name == "resets at once" { &[b"Hi\n", b""] } else { &[b"Hi\n"] };
+            assert!(shown.contains(&&finished.stdout[..]), "{name}: {finished:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_stays_and_never_reads_is_given_up() {
+    let (process, mut stream) = client(&["--timeout", "500ms"]);
+    stream.write_all(b"Hi\n").unwrap();
+    let finished = process.finish();
+    let expected = "the server did not read our greeting in time (500ms; --timeout changes that)";
+    let is_known = cfg!(target_os = "linux");
+    if is_known {
+        assert_eq!(finished.failure(1), expected);
+    }
+    drop(stream);
+}
+
+#[test]
+fn a_server_that_reads_is_a_success_whether_it_closes_or_not() {
+    // Only Linux tells what a program of this machine has read.
+    for closes in [true, cfg!(not(target_os = "linux"))] {
+        let (process, mut stream) = client(&[]);
+        stream.write_all(b"Hi\n").unwrap();
+        process.wait_for_stdout("Hi");
+        assert_eq!(read::<18>(&mut stream), OURS);
+        let stays = if closes {
+            drop(stream);
+            None
+        } else {
+            Some(stream)
+        };
+        let finished = process.finish();
+        assert_eq!((finished.success(), finished.stderr.as_str()), (&b"Hi\n"[..], ""));
+        drop(stays);
+    }
+    // One that reads to the end, with a half-close of its own before.
+    let (process, mut stream) = client(&[]);
+    stream.write_all(b"Hi\n").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut stream), OURS);
+    assert_eq!(process.finish().success(), b"Hi\n");
+}
+
+#[test]
+fn a_server_without_newline_that_then_reads_is_greeted() {
+    let (process, mut stream) = client(&[]);
+    stream.write_all(b"Good day").unwrap();
+    assert_eq!(read::<18>(&mut stream), OURS);
+    drop(stream);
+    let finished = process.finish();
+    assert_eq!((finished.success(), finished.stderr.as_str()), (&b"Good day\n"[..], ""));
+}
+
+#[test]
+fn what_became_of_the_answer_is_an_event() {
+    for (reads, event) in [
+        (true, r#"{"event":"answered","read":true}"#),
+        (false, r#"{"event":"answered","read":false}"#),
+    ] {
+        let (process, mut stream) = client(&["--json"]);
+        stream.write_all(b"Hi\n").unwrap();
+        process.wait_for_stdout("greeting");
+        if reads {
+            assert_eq!(read::<18>(&mut stream), OURS);
+        }
+        drop(stream);
+        let finished = process.finish();
+        assert_eq!(finished.code, Some(i32::from(!reads)), "{finished:?}");
+        let stdout = String::from_utf8(finished.stdout.clone()).unwrap();
+        assert!(stdout.lines().any(|line| line == event), "{stdout}");
+    }
+}
+
+#[test]
+fn clients_that_never_answer_are_named_and_the_others_are_served() {
+    let server = Server::start("hello", &["--both", "--timeout", "700ms"]);
+    let mut silent = server.connect();
+    assert_eq!(read::<18>(&mut silent), *b"Hello from server\n");
+    // Without a newline, and with a half-close or patience.
+    let mut bare = server.connect();
+    assert_eq!(read::<18>(&mut bare), *b"Hello from server\n");
+    bare.write_all(b"Hi").unwrap();
+    assert_eq!(read_all(&mut bare), b"");
+    server.process.wait_for("greeted, and received \"Hi\"");
+    let mut half = server.connect();
+    half.write_all(b"Ho").unwrap();
+    half.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut half), b"Hello from server\n");
+    server.process.wait_for("greeted, and received \"Ho\"");
+    server.process.wait_for("the client sent nothing more in time, without a greeting");
+    let mut rest = Vec::new();
+    silent.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let _ = silent.read_to_end(&mut rest);
+    assert_eq!(rest, b"");
 }

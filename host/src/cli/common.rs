@@ -9,11 +9,11 @@ use std::time::Duration;
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use socklab_core::machine::Machine;
+use socklab_core::machine::{How, Machine};
 use socklab_core::wire::Dissect;
 
 use super::events::unfinished;
-use crate::net::{self, BindError, DialError, Limits, Observer, Server, Service, Target};
+use crate::net::{self, BindError, Delivery, DialError, Limits, Observer, Server, Service, Target};
 use crate::ui::{
     Keyboard, Lines, LogWriter, Output, Place, Trace, json_line, one_line, say, streams,
 };
@@ -423,6 +423,26 @@ impl Common {
 
     pub(super) fn output(&self, raw: bool) -> Output {
         Output::new(self.json, raw)
+    }
+
+    /// `peer` was to read `what`, which was the last word of the protocol.
+    pub(super) fn delivered(
+        &self,
+        delivery: Delivery,
+        peer: &str,
+        what: &str,
+    ) -> Result<(), Failure> {
+        if delivery == Delivery::Unknown {
+            log::warn!("{peer} has not closed the connection: it may not have read {what}");
+        }
+        let Some(mut failure) = delivery.failure(peer, what) else { return Ok(()) };
+        if delivery == Delivery::Unread(How::TimedOut)
+            && let Some(time) = self.timeout()
+        {
+            let time = humantime::format_duration(time);
+            failure.push_str(&format!(" ({time}; --timeout changes that)"));
+        }
+        Err(Failure::Peer(failure))
     }
 
     /// Warnings, and with `-v` our own debug records; RUST_LOG says otherwise, as everywhere.

@@ -10,7 +10,7 @@ use socklab_core::hello::{ClientBytes, ServerBytes};
 use super::common::{Address, Common, Failure, Listen, Run, pause};
 use super::events::{connected, emit, outcome, session};
 use crate::hello::{Options, Report, Service};
-use crate::net::{DEFAULT_BUFFER, Limits};
+use crate::net::{DEFAULT_BUFFER, Delivery, Limits};
 use crate::ui::put_text;
 
 const PORT: u16 = 12345;
@@ -54,7 +54,7 @@ impl Run for ClientArgs {
         common.dial(&address, "hello", service, |target| {
             let mut output = common.output(raw);
             let machine = if both { Client::both() } else { Client::new() };
-            let client =
+            let mut client =
                 common.connect::<ServerBytes, ClientBytes, _>(target, machine, DEFAULT_BUFFER)?;
             connected(&mut output, client.peer())?;
             let greeting = client.greet()?;
@@ -63,7 +63,20 @@ impl Run for ClientArgs {
                 put_text(&mut event, "greeting", &greeting);
                 event
             })?;
-            output.piece(&greeting).and_then(|()| output.end()).map_err(Failure::stdout)
+            output.piece(&greeting).and_then(|()| output.end()).map_err(Failure::stdout)?;
+            if !both {
+                return Ok(());
+            }
+            let delivery = client.finish();
+            emit(&mut output, || {
+                let read = match delivery {
+                    Delivery::Read => Some(true),
+                    Delivery::Unread(_) => Some(false),
+                    _ => None,
+                };
+                json!({ "event": "answered", "read": read })
+            })?;
+            common.delivered(delivery, "the server", "our greeting")
         })
     }
 }

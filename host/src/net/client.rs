@@ -18,6 +18,10 @@ use super::reads::Reads;
 use super::stack::{Fault, Observer, Stack, TcpSocket, borrow};
 use super::{DEFAULT_BUFFER, DEFAULT_PACE, DEFAULT_TIMEOUT};
 
+mod delivery;
+
+pub use delivery::Delivery;
+
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
 /// However little is read at a time, short messages leave in one write.
@@ -62,13 +66,17 @@ struct Pause {
     reads: Option<(SocketAddr, SocketAddr, Reads)>,
 }
 
+/// Our address and the peer's; `None` after a reset.
+fn ends(socket: &TcpSocket) -> Option<(SocketAddr, SocketAddr)> {
+    let fd = borrow(socket)?;
+    let socket = socket2::SockRef::from(&fd);
+    let addr = |addr: io::Result<socket2::SockAddr>| addr.ok()?.as_socket();
+    Some((addr(socket.local_addr())?, addr(socket.peer_addr())?))
+}
+
 impl Pause {
     fn new(socket: &TcpSocket, pace: Duration, limit: Duration) -> Self {
-        let reads = borrow(socket).and_then(|fd| {
-            let socket = socket2::SockRef::from(&fd);
-            let addr = |addr: io::Result<socket2::SockAddr>| addr.ok()?.as_socket();
-            Some((addr(socket.local_addr())?, addr(socket.peer_addr())?, Reads::new()))
-        });
+        let reads = ends(socket).map(|(local, peer)| (local, peer, Reads::new()));
         Self { start: Instant::now(), pace, limit, reads }
     }
 

@@ -11,7 +11,7 @@ mod reads;
 mod stack;
 mod tick;
 
-pub use client::{Client, Error, Surplus, Wake};
+pub use client::{Client, Delivery, Error, Surplus, Wake};
 pub(crate) use dial::reason;
 pub use dial::{DialError, Target};
 pub use engine::{

@@ -57,8 +57,28 @@ mod linux {
         /// cannot be known, whether its system has it. True also when nothing can be known.
         pub(in crate::net) fn has_all(&mut self, local: SocketAddr, peer: SocketAddr) -> bool {
             // In this order: what is acknowledged now is in the peer's queue, or has left it.
-            let sent = self.queues(local, peer).is_none_or(|ours| ours.unacknowledged == 0);
-            sent && self.queues(peer, local).is_none_or(|theirs| theirs.unread == 0)
+            self.is_acknowledged(local, peer).unwrap_or(true)
+                && self.unread(local, peer).is_none_or(|unread| unread == 0)
+        }
+
+        /// Whether the peer's system has acknowledged all that was sent from `local` to `peer`. `None`
+        /// when that cannot be known: the connection is gone, say.
+        pub(in crate::net) fn is_acknowledged(
+            &mut self,
+            local: SocketAddr,
+            peer: SocketAddr,
+        ) -> Option<bool> {
+            self.queues(local, peer).map(|ours| ours.unacknowledged == 0)
+        }
+
+        /// How many bytes the peer's system has that its program has not read; the end of the stream counts
+        /// as one. `None` when that cannot be known: it runs elsewhere, say, or has closed.
+        pub(in crate::net) fn unread(
+            &mut self,
+            local: SocketAddr,
+            peer: SocketAddr,
+        ) -> Option<u32> {
+            self.queues(peer, local).map(|theirs| theirs.unread)
         }
 
         /// The queues of this machine's socket with these two addresses, if there is one.
@@ -139,6 +159,18 @@ mod other {
 
         pub(in crate::net) fn has_all(&mut self, _: SocketAddr, _: SocketAddr) -> bool {
             true
+        }
+
+        pub(in crate::net) fn is_acknowledged(
+            &mut self,
+            _: SocketAddr,
+            _: SocketAddr,
+        ) -> Option<bool> {
+            None
+        }
+
+        pub(in crate::net) fn unread(&mut self, _: SocketAddr, _: SocketAddr) -> Option<u32> {
+            None
         }
     }
 }

@@ -1,0 +1,136 @@
+//! Whether the peer has read what it was sent last.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use embedded_nal::TcpClientStack;
+use socklab_core::machine::{How, Machine};
+
+use super::super::DEFAULT_TIMEOUT;
+use super::super::reads::Reads;
+use super::super::stack::{Stack, TcpSocket, borrow};
+use super::{Client, ends};
+
+/// What is known of the bytes that were sent last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// The peer has read them; or its system has them, and it has closed in order since.
+    Read,
+    /// The peer has not read them all: it closed or reset the connection before, or let the time pass.
+    Unread(How),
+    /// The peer's system has them. Whether the peer reads them cannot be known.
+    Unknown,
+}
+
+impl Delivery {
+    /// The sentence for a failed delivery: `peer` ("the server") has not read `what` ("our greeting").
+    #[must_use]
+    pub fn failure(self, peer: &str, what: &str) -> Option<String> {
+        let Self::Unread(how) = self else { return None };
+        Some(match how {
+            How::Closed => format!("{peer} closed the connection without reading {what}"),
+            How::Reset => format!("{peer} reset the connection without reading {what}"),
+            How::TimedOut => format!("{peer} did not read {what} in time"),
+        })
+    }
+}
+
+/// What a look at the peer's direction shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Closed,
+    Reset,
+}
+
+impl<M: Machine> Client<M> {
+    /// Closes the connection as [`close`](Self::close) does, and finds out whether the peer has read all
+    /// that it was sent, as far as the system can tell. Waits until that is known or the peer has closed,
+    /// for as long as for a peer that is silent; 30 s if that has no limit.
+    ///
+    /// For protocols in which the client has the last word. A system answers bytes for a program that
+    /// has closed, or that closes without reading them, with a reset; behind an orderly close only the
+    /// socket's error shows it.
+    pub fn finish(self) -> Delivery {
+        /// For a reset behind an orderly close, where nothing is known of acknowledgements.
+        const GRACE: Duration = Duration::from_millis(200);
+        const SHORTEST: Duration = Duration::from_millis(1);
+        const LONGEST: Duration = Duration::from_millis(100);
+
+        if let Some(how) = self.connection.write_closed() {
+            return Delivery::Unread(how);
+        }
+        let addrs = ends(self.connection.socket());
+        let mut reads = Reads::new();
+        let mut known = || match addrs {
+            // In this order: what is acknowledged is in the peer's queue, or has left it.
+            Some((local, peer)) => (reads.is_acknowledged(local, peer), reads.unread(local, peer)),
+            None => (None, None),
+        };
+        let (ours, theirs) = known();
+        // A peer of this machine gets no end of the stream before it has read. With that in its queue its
+        // system would drop what is unread behind it in silence, and here it would count as a byte.
+        if theirs.is_none() {
+            self.close_sending();
+        }
+        let Self { connection, mut stack, mut poll, mut events, timeout, .. } = self;
+        let mut socket = connection.into_socket();
+        let (start, limit) = (Instant::now(), timeout.unwrap_or(DEFAULT_TIMEOUT));
+        let (mut state, mut closed_at) = (State::Open, start);
+        loop {
+            if state == State::Open {
+                state = drain(&mut stack, &mut socket);
+                closed_at = Instant::now();
+            }
+            let (acknowledged, unread) = known();
+            // Our socket is gone from the system's tables when all is acknowledged, or after a reset.
+            let is_acknowledged = match ours {
+                Some(_) => acknowledged.unwrap_or(true),
+                None => state != State::Open && closed_at.elapsed() >= GRACE,
+            };
+            // Looked at last: a reset is an error before anything else shows it.
+            match (state, has_error(&socket)) {
+                (State::Reset, _) | (State::Open, true) => return Delivery::Unread(How::Reset),
+                (State::Closed, true) => return Delivery::Unread(How::Closed),
+                (_, false) if !is_acknowledged => {}
+                (_, false) if unread == Some(0) => return Delivery::Read,
+                (State::Closed, false) if unread.is_none() => return Delivery::Read,
+                _ => {}
+            }
+            let elapsed = start.elapsed();
+            let Some(left) = limit.checked_sub(elapsed).filter(|left| !left.is_zero()) else {
+                let is_late = unread.is_some() || ours.is_some() && !is_acknowledged;
+                return if is_late { Delivery::Unread(How::TimedOut) } else { Delivery::Unknown };
+            };
+            let wait = (elapsed / 8).clamp(SHORTEST, LONGEST).min(left);
+            match poll.poll(&mut events, Some(wait)) {
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Delivery::Unknown,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Reads and drops what the peer still sends.
+fn drain(stack: &mut Stack, socket: &mut TcpSocket) -> State {
+    /// As many reads at a time: the clock goes on meanwhile.
+    const READS: usize = 64;
+
+    let mut room = [0; 4096];
+    for _ in 0..READS {
+        match stack.receive(socket, &mut room) {
+            Ok(1..) => {}
+            Ok(0) => return State::Closed,
+            Err(nb::Error::Other(_)) => return State::Reset,
+            Err(nb::Error::WouldBlock) => return State::Open,
+        }
+    }
+    State::Open
+}
+
+/// Whether the system has an error for the socket: a reset behind the peer's orderly close is not there
+/// to be read.
+fn has_error(socket: &TcpSocket) -> bool {
+    borrow(socket).and_then(|fd| socket2::SockRef::from(&fd).take_error().ok().flatten()).is_some()
+}
