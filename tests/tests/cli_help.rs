@@ -63,7 +63,7 @@ fn every_help_text_is_the_reviewed_one() {
         "help texts differ from tests/snapshots (now, and as reviewed): {changed:#?}\nfiles too \
          many or missing: {:?}\nIf that is meant, run UPDATE_SNAPSHOTS=1 cargo test -p \
          socklab-tests --test cli_help, review git diff tests/snapshots, and commit it.",
-        there.symmetric_difference(&names)
+        there.symmetric_difference(&names).collect::<Vec<_>>()
     );
 }
 

@@ -68,7 +68,7 @@ impl fmt::Display for Byte {
 /// Text from a peer, safe for a terminal.
 ///
 /// Control characters other than newline and tab, characters that change the direction of
-/// writing, and bytes that are no UTF-8 are shown escaped: `\x1b`, `\u{202e}`, `\xff`. A backslash
+/// writing or that are not seen, and bytes that are no UTF-8 are shown escaped: `\x1b`, `\u{202e}`, `\xff`. A backslash
 /// stays one, so what is shown is for people, not for parsing.
 ///
 /// ```
@@ -98,11 +98,14 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// C1 controls, line and paragraph separators, and the direction controls of Unicode UAX #9.
+/// C1 controls, line and paragraph separators, the direction controls of Unicode UAX #9, and the
+/// formatting characters that are not seen: soft hyphen, spaces without width, joiners, byte order
+/// mark, annotations, tags.
 const fn is_unsafe(c: char) -> bool {
     matches!(c,
-        '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}'
-        | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -181,6 +184,15 @@ mod tests {
         assert_eq!(Escaped(b"a\x1b]0;x\x07\r\n\tb").to_string(), "a\\x1b]0;x\\x07\\x0d\n\tb");
         assert_eq!(Escaped("x\u{202e}y\u{9b}".as_bytes()).to_string(), "x\\u{202e}y\\u{9b}");
         assert_eq!(Escaped(b"\xc3").to_string(), "\\xc3");
+        // A name that looks like another, and text that hides in text.
+        let hidden = "a\u{ad}d\u{200b}m\u{200d}i\u{2060}n\u{2064}\u{feff}\u{e0041}\u{e007f}";
+        assert_eq!(
+            Escaped(hidden.as_bytes()).to_string(),
+            "a\\u{ad}d\\u{200b}m\\u{200d}i\\u{2060}n\\u{2064}\\u{feff}\\u{e0041}\\u{e007f}"
+        );
+        // What is seen stays, next to each of these.
+        let seen = "\u{a0}\u{ac}\u{ae}\u{200a}\u{2010}\u{2027}\u{202f}\u{205f}\u{2070}\u{fe0f}\u{fffc}\u{1f980}";
+        assert_eq!(Escaped(seen.as_bytes()).to_string(), seen);
         assert_eq!(Byte(b'X').to_string(), "0x58 ('X')");
         assert_eq!(Byte(7).to_string(), "0x07");
     }

@@ -57,8 +57,10 @@ pub(crate) fn json_line(event: &Value) -> String {
         if is_safe {
             line.push(c);
         } else {
-            // None of these is beyond 16 bits.
-            line += &format!("\\u{:04x}", u32::from(c));
+            // In units of 16 bits: what is beyond them takes two.
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                line += &format!("\\u{unit:04x}");
+            }
         }
     }
     line
@@ -154,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_line_of_json_is_the_same_value_and_harmless() {
-        let text = "caf\u{e9} \u{1f980}\n\t\u{1b}[31m \u{7f} \u{9b}31m \u{202e} \\ \"";
+        let text = "caf\u{e9} \u{1f980}\n\t\u{1b}[31m \u{7f} \u{9b}31m \u{202e} \u{ad}\u{200b}\u{feff}\u{e0041}\u{e007f} \\ \"";
         let event = json!({ "text": text, text: [1, null] });
         let line = json_line(&event);
         assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), event);
