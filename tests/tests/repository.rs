@@ -78,6 +78,54 @@ fn the_lock_files_agree_on_versions() {
     }
 }
 
+/// The numbers of a version of Rust, `1.88` or `1.88.0`.
+fn numbers(version: &str) -> Vec<u32> {
+    version.split('.').take(2).map(|number| number.parse().unwrap()).collect()
+}
+
+/// `.ci/msrv` builds with the stated minimum, where that version is to be had; this asks what the dependencies state.
+#[test]
+fn no_dependency_of_the_packages_needs_a_newer_rust_than_is_stated() {
+    let stated = value(&text("Cargo.toml"), "rust-version");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let mut command = std::process::Command::new(cargo);
+    // Of this platform: these are there, since the tests are built of them.
+    let host = std::env::consts::ARCH.to_owned() + "-unknown-linux-gnu";
+    command.args(["metadata", "--locked", "--format-version=1", "--filter-platform", &host]);
+    let output = command.current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let list = |value: &serde_json::Value| value.as_array().unwrap().clone();
+    let by_id = |list: Vec<serde_json::Value>| -> BTreeMap<String, serde_json::Value> {
+        list.into_iter().map(|one| (one["id"].as_str().unwrap().to_owned(), one)).collect()
+    };
+    let (packages, nodes) =
+        (by_id(list(&metadata["packages"])), by_id(list(&metadata["resolve"]["nodes"])));
+    let ours = |name: &str| ["socklab", "socklab-core"].contains(&name);
+    let mut left: Vec<String> = packages
+        .iter()
+        .filter(|(_, package)| ours(package["name"].as_str().unwrap()))
+        .map(|(id, _)| id.clone())
+        .collect();
+    assert_eq!(left.len(), 2);
+    let mut seen = BTreeSet::new();
+    while let Some(id) = left.pop() {
+        if !seen.insert(id.clone()) {
+            continue;
+        }
+        if let Some(needed) = packages[&id]["rust_version"].as_str() {
+            assert!(numbers(needed) <= numbers(&stated), "{id} needs {needed}, {stated} is stated");
+        }
+        for dependency in list(&nodes[&id]["deps"]) {
+            // What only the tests need is a dependency of kind "dev".
+            if list(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"] != "dev") {
+                left.push(dependency["pkg"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    assert!(seen.len() > 50, "{seen:?}");
+}
+
 #[test]
 fn every_fuzz_target_starts_from_seeds_and_is_declared_and_documented() {
     let (manifest, readme) = (text("fuzz/Cargo.toml"), text("fuzz/README.md"));
