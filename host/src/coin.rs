@@ -23,12 +23,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use fastrand::Rng;
 pub use socklab_core::coin::client::{Command, Event};
 pub use socklab_core::coin::{Reply, Score, Side, client, server};
 pub use socklab_core::driver::Next;
 
 use crate::net::{self, Ended};
+use crate::seed::generator;
 
 /// A client: told a prompt, it is given an answer.
 pub type Client = net::Client<client::Client>;
@@ -39,7 +39,7 @@ pub type Error = net::Error<client::Error>;
 /// How a server plays.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Makes a run repeatable.
+    /// Makes the tosses repeatable: every session gets the same.
     pub seed: Option<u64>,
 }
 
@@ -67,31 +67,33 @@ impl fmt::Display for Report {
 
 /// The server's side of the game, for a [`net::Server`].
 pub struct Service {
-    rng: Rng,
+    seed: Option<u64>,
 }
 
 impl Service {
     /// A game with these options.
     #[must_use]
-    pub fn new(Options { seed }: Options) -> Self {
-        let rng = seed.map_or_else(Rng::new, Rng::with_seed);
-        Self { rng }
+    pub const fn new(Options { seed }: Options) -> Self {
+        Self { seed }
     }
 }
 
 impl net::Service for Service {
     type Machine = server::Server;
-    type State = ();
+    /// Number of tosses so far.
+    type State = u32;
     type Report = Report;
 
-    fn open(&mut self) -> (server::Server, ()) {
-        (server::Server::new(), ())
+    fn open(&mut self) -> (server::Server, u32) {
+        (server::Server::new(), 0)
     }
 
-    fn event(&mut self, (): &mut (), _: server::Event) {}
+    fn event(&mut self, _: &mut u32, _: server::Event) {}
 
-    fn command(&mut self, (): &mut ()) -> Option<server::Command> {
-        let side = if self.rng.bool() { Side::Head } else { Side::Tail };
+    fn command(&mut self, tosses: &mut u32) -> Option<server::Command> {
+        let is_head = generator(self.seed, u64::from(*tosses)).bool();
+        *tosses = tosses.wrapping_add(1);
+        let side = if is_head { Side::Head } else { Side::Tail };
         Some(server::Command::Toss(side))
     }
 
@@ -99,7 +101,7 @@ impl net::Service for Service {
         &mut self,
         peer: SocketAddr,
         machine: &server::Server,
-        (): &mut (),
+        _: &mut u32,
         ended: Ended<server::Error>,
     ) -> Report {
         Report { peer, score: machine.score(), ended }

@@ -28,12 +28,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use fastrand::Rng;
 pub use socklab_core::driver::Next;
 pub use socklab_core::guess::client::{Command, Event};
 pub use socklab_core::guess::{GUESSES, Message, NUMBERS, client, server};
 
 use crate::net::{self, Ended};
+use crate::seed::generator;
 
 /// A client: told [`Message::Guess`], it is given a guess.
 pub type Client = net::Client<client::Client>;
@@ -61,7 +61,7 @@ impl Bisection {
         self.low.midpoint(self.high)
     }
 
-    /// What the server said to that. A server that contradicts itself is not argued with.
+    /// What the server said to that. A server that contradicts itself does no harm; a [`Verifier`] reports it.
     pub fn hear(&mut self, message: Message) {
         match message {
             Message::Low => self.low = (self.guess() + 1).min(self.high),
@@ -71,12 +71,156 @@ impl Bisection {
     }
 }
 
+/// Verifies what a server says: its answers must not contradict each other, and a game has [`GUESSES`]
+/// guesses.
+///
+/// ```
+/// use socklab::guess::{Message, Verifier};
+/// let mut verifier = Verifier::default();
+/// verifier.hear(Message::Guess)?;
+/// verifier.guessed(Some(50));
+/// verifier.hear(Message::Low)?;
+/// verifier.hear(Message::Guess)?;
+/// verifier.guessed(Some(51));
+/// let violation = verifier.hear(Message::High).unwrap_err();
+/// assert_eq!(
+///     violation.to_string(),
+///     "the server contradicts itself: HIGH for 51, its earlier answers leave 51 to 100"
+/// );
+/// # Ok::<(), socklab::guess::Violation>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verifier {
+    /// The lowest number that the answers leave.
+    low: i32,
+    /// The highest one.
+    high: i32,
+    guesses: u8,
+    /// The guess that has no answer yet; `Some(None)` is one that is no number.
+    open: Option<Option<i32>>,
+}
+
+impl Default for Verifier {
+    fn default() -> Self {
+        Self { low: *NUMBERS.start(), high: *NUMBERS.end(), guesses: 0, open: None }
+    }
+}
+
+/// What a server did that is no game of high or low.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// It asks for more than [`GUESSES`] guesses.
+    TooMany,
+    /// It ended the game after this number of guesses.
+    TooFew(u8),
+    /// An answer does not fit the earlier ones.
+    Contradiction {
+        /// The guess.
+        guess: i32,
+        /// The answer to it.
+        answer: Message,
+        /// The lowest number that the earlier answers leave.
+        low: i32,
+        /// The highest one.
+        high: i32,
+    },
+    /// It judged a guess that is no number.
+    NoNumber(Message),
+    /// It asks for the next guess without an answer to this one.
+    Unanswered(Option<i32>),
+    /// It answers without a guess.
+    Unasked(Message),
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const BROKE: &str = "the server broke the protocol: ";
+        let text = |message: Message| String::from_utf8_lossy(message.text());
+        match *self {
+            Self::TooMany => {
+                write!(f, "{BROKE}it asks for guess {}, expected GAMEOVER", GUESSES + 1)
+            }
+            Self::TooFew(guesses) => {
+                let s = if guesses == 1 { "" } else { "es" };
+                write!(f, "{BROKE}GAMEOVER after {guesses} guess{s}, expected {GUESSES}")
+            }
+            Self::Contradiction { guess, answer, low, high } => {
+                let is_first = (low..=high) == NUMBERS;
+                let what = if is_first { "the numbers are" } else { "its earlier answers leave" };
+                let answer = text(answer);
+                write!(
+                    f,
+                    "the server contradicts itself: {answer} for {guess}, {what} {low} to {high}"
+                )
+            }
+            Self::NoNumber(answer) => {
+                let (answer, expected) = (text(answer), text(Message::Invalid));
+                write!(f, "{BROKE}{answer} for what is no number, expected \"{expected}\"")
+            }
+            Self::Unanswered(Some(guess)) => {
+                write!(
+                    f,
+                    "{BROKE}no answer to {guess} before the next GUESS, expected LOW, HIGH or WIN"
+                )
+            }
+            Self::Unanswered(None) => write!(f, "{BROKE}no answer before the next GUESS"),
+            Self::Unasked(answer) => write!(f, "{BROKE}{} without a guess", text(answer)),
+        }
+    }
+}
+
+impl std::error::Error for Violation {}
+
+impl Verifier {
+    /// A guess was sent; `None` is one that is no number.
+    pub const fn guessed(&mut self, guess: Option<i32>) {
+        self.open = Some(guess);
+        self.guesses = self.guesses.saturating_add(1);
+    }
+
+    /// The server said this.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it. Later messages can be verified all the same.
+    pub fn hear(&mut self, message: Message) -> Result<(), Violation> {
+        let Self { low, high, guesses, .. } = *self;
+        let open = self.open.take();
+        match (message, open) {
+            (Message::Guess, Some(guess)) => Err(Violation::Unanswered(guess)),
+            (Message::Guess, None) if guesses >= GUESSES => Err(Violation::TooMany),
+            (Message::GameOver, _) if guesses < GUESSES => Err(Violation::TooFew(guesses)),
+            (Message::Guess | Message::GameOver, _) | (Message::Invalid, Some(None)) => Ok(()),
+            (answer, None) => Err(Violation::Unasked(answer)),
+            (answer, Some(None)) => Err(Violation::NoNumber(answer)),
+            (answer, Some(Some(guess))) => {
+                let fits = match answer {
+                    Message::Low => guess < high,
+                    Message::High => guess > low,
+                    Message::Win => (low..=high).contains(&guess),
+                    _ => !NUMBERS.contains(&guess),
+                };
+                if !fits {
+                    return Err(Violation::Contradiction { guess, answer, low, high });
+                }
+                match answer {
+                    Message::Low => self.low = low.max(guess.saturating_add(1)),
+                    Message::High => self.high = high.min(guess.saturating_sub(1)),
+                    _ => {}
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 /// How a server plays.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// The number; drawn for each client otherwise.
     pub number: Option<i32>,
-    /// Makes a run repeatable.
+    /// Makes the number repeatable: every session gets the same.
     pub seed: Option<u64>,
 }
 
@@ -110,16 +254,14 @@ impl fmt::Display for Report {
 
 /// The server's side of the game, for a [`net::Server`].
 pub struct Service {
-    rng: Rng,
     options: Options,
 }
 
 impl Service {
     /// A game with these options.
     #[must_use]
-    pub fn new(options: Options) -> Self {
-        let rng = options.seed.map_or_else(Rng::new, Rng::with_seed);
-        Self { rng, options }
+    pub const fn new(options: Options) -> Self {
+        Self { options }
     }
 }
 
@@ -136,7 +278,8 @@ impl net::Service for Service {
     type Report = Report;
 
     fn open(&mut self) -> (server::Server, Session) {
-        let number = self.options.number.unwrap_or_else(|| self.rng.i32(NUMBERS));
+        let Options { number, seed } = self.options;
+        let number = number.unwrap_or_else(|| generator(seed, 0).i32(NUMBERS));
         (server::Server::new(number), Session::default())
     }
 
@@ -165,6 +308,66 @@ impl net::Service for Service {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is wrong with this game, in which guesses are numbers and all else is what the server says.
+    fn violation(game: &str) -> Option<Violation> {
+        let mut verifier = Verifier::default();
+        for word in game.split(' ') {
+            let message = match word {
+                "?" => Message::Guess,
+                "<" => Message::Low,
+                ">" => Message::High,
+                "!" => Message::Invalid,
+                "=" => Message::Win,
+                "." => Message::GameOver,
+                guess => {
+                    verifier.guessed(guess.parse().ok());
+                    continue;
+                }
+            };
+            if let Err(violation) = verifier.hear(message) {
+                return Some(violation);
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn a_game_by_the_rules_is_no_violation() {
+        for game in [
+            "? 50 =",
+            "? 50 < ? 75 > ? 62 > ? 56 < ? 59 < .",
+            "? 50 < ? 75 > ? 62 > ? 56 < ? 59 .",
+            "? x ! ? 0 < ? 101 > ? 101 ! ? 7 =",
+            "? 5 < ? 5 < ? 1 < ? 6 =",
+            "? 2147483647 > ? -2147483648 < ? 100 =",
+        ] {
+            assert_eq!(violation(game), None, "{game}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_plays_another_game_is_reported() {
+        let contradiction =
+            |guess, answer, low, high| Violation::Contradiction { guess, answer, low, high };
+        for (game, wanted) in [
+            ("? 1 < ? 1 < ? 1 < ? 1 < ? 1 < ?", Violation::TooMany),
+            ("? 1 < ? 1 < ? 1 < ? 1 < .", Violation::TooFew(4)),
+            (".", Violation::TooFew(0)),
+            ("? 50 < ? 51 >", contradiction(51, Message::High, 51, 100)),
+            ("? 50 < ? 50 =", contradiction(50, Message::Win, 51, 100)),
+            ("? 50 > ? 50 <", contradiction(50, Message::Low, 1, 49)),
+            ("? 100 <", contradiction(100, Message::Low, 1, 100)),
+            ("? 50 !", contradiction(50, Message::Invalid, 1, 100)),
+            ("? x <", Violation::NoNumber(Message::Low)),
+            ("? 50 ?", Violation::Unanswered(Some(50))),
+            ("? x ?", Violation::Unanswered(None)),
+            ("? 50 < <", Violation::Unasked(Message::Low)),
+        ] {
+            assert_eq!(violation(game), Some(wanted), "{game}");
+            assert!(wanted.to_string().starts_with("the server "), "{wanted}");
+        }
+    }
 
     #[test]
     fn bisection_finds_any_number_with_seven_guesses() {

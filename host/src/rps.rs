@@ -33,6 +33,7 @@ pub use socklab_core::rps::client::{Command, Event};
 pub use socklab_core::rps::{Choice, ROUNDS, Round, Verdict, client, server};
 
 use crate::net::{self, Ended};
+use crate::seed::generator;
 
 /// Player 1: told a prompt, it is given a choice.
 pub type Client = net::Client<client::Client>;
@@ -100,21 +101,20 @@ impl fmt::Display for Report {
 /// How a server plays that has no person.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Makes a run repeatable.
+    /// Makes the choices repeatable: every session gets the same.
     pub seed: Option<u64>,
 }
 
 /// Player 2 at random, for a [`net::Server`].
 pub struct Service {
-    rng: Rng,
+    seed: Option<u64>,
 }
 
 impl Service {
     /// A game with these options.
     #[must_use]
-    pub fn new(Options { seed }: Options) -> Self {
-        let rng = seed.map_or_else(Rng::new, Rng::with_seed);
-        Self { rng }
+    pub const fn new(Options { seed }: Options) -> Self {
+        Self { seed }
     }
 }
 
@@ -133,8 +133,10 @@ impl net::Service for Service {
         }
     }
 
-    fn command(&mut self, _: &mut Tally) -> Option<server::Command> {
-        Some(server::Command::Choose(any(&mut self.rng)))
+    fn command(&mut self, tally: &mut Tally) -> Option<server::Command> {
+        // A round counts when both have chosen, so each has another number here.
+        let mut rng = generator(self.seed, tally.rounds().into());
+        Some(server::Command::Choose(any(&mut rng)))
     }
 
     fn closed(

@@ -8,9 +8,9 @@ use socklab_core::coin::{Answer, ClientBytes, ServerBytes};
 use super::common::{Address, Common, Failure, Listen, Pace, Run, keyboard};
 use super::events::{connected, emit, outcome, session};
 use super::game::{self, Ending, Player};
-use crate::coin::{self, Command, Event, Options, Reply, Report, Service, client};
-use crate::net::{DEFAULT_BUFFER, Target};
-use crate::ui::Output;
+use crate::coin::{self, Command, Event, Options, Reply, Report, Score, Service, client};
+use crate::net::{self, DEFAULT_BUFFER, Quote, Target};
+use crate::ui::{Output, say};
 
 const PORT: u16 = 12345;
 
@@ -25,6 +25,9 @@ pub(super) struct ClientArgs {
     /// Guess the same in every run with this seed
     #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "auto")]
     seed: Option<u64>,
+    /// Send what you type as it is, so that the server's own checks can be tried
+    #[arg(long, conflicts_with = "auto")]
+    unchecked: bool,
     /// Write what the server says to a terminal without escaping control characters
     #[arg(long)]
     raw: bool,
@@ -35,7 +38,7 @@ pub(super) struct ClientArgs {
 pub(super) struct ServerArgs {
     #[command(flatten)]
     listen: Listen<PORT>,
-    /// Toss the same in every run with this seed
+    /// Toss the same for every client, in every run with this seed
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
     #[command(flatten)]
@@ -61,19 +64,35 @@ impl ClientArgs {
         connected(&mut output, client.peer())?;
         let mut guesser = Guesser {
             prompt: None,
+            unknown: Vec::new(),
+            unchecked: self.unchecked,
             left: self.auto.unwrap_or(0),
             rng: self.seed.map_or_else(Rng::new, Rng::with_seed),
         };
         let result = game::play(&mut client, &mut guesser, keyboard.as_ref(), &mut output);
-        let score = client.machine().score();
+        let (score, guesses) = (client.machine().score(), client.machine().guesses());
         client.close();
+        let missing = guesses.saturating_sub(score.of);
+        let s = if guesses == 1 { "" } else { "es" };
         // Also of a game that failed, if there was one.
         if guesser.prompt.is_some() {
-            emit(
-                &mut output,
-                || json!({ "event": "score", "right": score.right, "of": score.of }),
-            )?;
+            emit(&mut output, || {
+                let Score { right, of } = score;
+                json!({ "event": "score", "guesses": guesses, "right": right, "of": of })
+            })?;
+        }
+        if guesser.prompt.is_some() && (score.of > 0 || missing == 0) {
             output.line(score.to_string().as_bytes()).map_err(Failure::stdout)?;
+        } else if missing > 0 && result.is_err() {
+            say(format_args!("no reply to {guesses} guess{s} was understood"));
+        }
+        if missing > 0 && matches!(result, Ok(Ending::Over | Ending::Left)) {
+            let last = Quote::new(&guesser.unknown);
+            let none = if score.of == 0 { "no reply" } else { "not every reply" };
+            return Err(Failure::Peer(format!(
+                "{none} to {guesses} guess{s} was understood{}",
+                last.suffix()
+            )));
         }
         match result? {
             Ending::Over | Ending::Left => Ok(()),
@@ -86,6 +105,9 @@ impl ClientArgs {
 struct Guesser {
     /// What the server asks, once it has.
     prompt: Option<String>,
+    /// The last text that was not understood; empty when what came later was.
+    unknown: Vec<u8>,
+    unchecked: bool,
     /// So many guesses are left to be made by itself.
     left: u32,
     rng: Rng,
@@ -98,14 +120,31 @@ impl Player for Guesser {
         match event {
             Event::Prompt(text) => {
                 self.prompt = Some(format!("{} [Q quits] ", String::from_utf8_lossy(text)));
+                // One that silence ended may have been meant as something else.
+                if !text.ends_with(b":") {
+                    self.unknown = text.to_vec();
+                }
                 game::prompted(output, text)
             }
-            Event::Line(text) => game::show(output, text),
+            Event::Line(text) => {
+                self.unknown = text.to_vec();
+                game::show(output, text)
+            }
             Event::Reply(reply) => {
+                // Unless it is no reply to what was sent.
+                if reply != Reply::Invalid || self.unchecked {
+                    self.unknown.clear();
+                } else {
+                    self.unknown = reply.text().to_vec();
+                }
                 emit(output, || json!({ "event": "reply", "reply": name(reply) }))?;
                 output.line(reply.text()).map_err(Failure::stdout)
             }
         }
+    }
+
+    fn failed(&mut self, e: net::Error<client::Error>) -> Failure {
+        e.or_quote(&self.unknown).into()
     }
 
     fn auto(&mut self) -> Option<Command<'_>> {
@@ -119,6 +158,9 @@ impl Player for Guesser {
     }
 
     fn parse<'c>(&mut self, line: &'c [u8]) -> Result<Command<'c>, &'static str> {
+        if self.unchecked {
+            return Ok(Command::Answer(line));
+        }
         // Capitals: people's servers may know nothing else.
         Ok(Command::Answer(match Answer::parse(line) {
             Answer::Guess(coin::Side::Head) => b"H",

@@ -3,12 +3,15 @@
 use std::fmt;
 
 use socklab_core::driver::Next;
-use socklab_core::machine::Machine;
+use socklab_core::machine::{Machine, Refused};
 
 use super::common::Failure;
 use super::events::{emit, text_event};
 use crate::net;
 use crate::ui::{Keyboard, Output, Typed, say};
+
+/// Why a connection of this machine failed.
+type Error<M> = net::Error<<M as Machine>::Error>;
 
 /// One side of a game.
 pub(super) trait Player {
@@ -20,6 +23,11 @@ pub(super) trait Player {
         event: <Self::Machine as Machine>::Event<'_>,
         output: &mut Output,
     ) -> Result<(), Failure>;
+
+    /// Why the game failed. A player that has heard what it did not understand quotes it.
+    fn failed(&mut self, e: Error<Self::Machine>) -> Failure {
+        e.into()
+    }
 
     /// What it does in its turn, if it plays by itself.
     fn auto(&mut self) -> Option<<Self::Machine as Machine>::Command<'_>>;
@@ -76,7 +84,7 @@ where
     }
     let (mut prompt, mut ending) = (Prompt::None, Ending::Over);
     loop {
-        let is_our_turn = match client.try_next()? {
+        let is_our_turn = match client.try_next().map_err(|e| player.failed(e))? {
             Some(Next::Event(event)) => {
                 player.hear(event, output)?;
                 prompt = Prompt::None;
@@ -119,7 +127,10 @@ where
         prompt = Prompt::None;
         match typed {
             Typed::Line(line) => match player.parse(&line) {
-                Ok(command) => client.command(command)?,
+                Ok(command) => match client.command(command) {
+                    Err(net::Error::Refused(Refused::Invalid)) => return Err(no_line()),
+                    result => result?,
+                },
                 Err(what) => say(what),
             },
             Typed::End | Typed::Interrupted => {
@@ -132,6 +143,15 @@ where
             }
         }
     }
+}
+
+/// What is typed can be no line only in this way: from a script with `--unchecked`.
+fn no_line() -> Failure {
+    Failure::Usage(
+        "a line of standard input ends with a carriage return, which the server would not see; leave \
+         it out"
+            .into(),
+    )
 }
 
 /// The person has had enough before the game was over. A script that ends too early has not done

@@ -6,9 +6,11 @@ use socklab_core::guess::{ClientBytes, ServerBytes};
 
 use super::common::{Address, Common, Failure, Listen, Pace, Run, keyboard};
 use super::events::{connected, emit, outcome, session};
-use super::game::{self, Player};
-use crate::guess::{Bisection, Command, Event, Message, NUMBERS, Options, Report, Service, client};
-use crate::net::{DEFAULT_BUFFER, Target};
+use super::game::{self, Ending, Player};
+use crate::guess::{
+    Bisection, Command, Event, Message, NUMBERS, Options, Report, Service, Verifier, client,
+};
+use crate::net::{self, DEFAULT_BUFFER, Quote, Target};
 use crate::ui::Output;
 
 const PORT: u16 = 12345;
@@ -21,6 +23,12 @@ pub(super) struct ClientArgs {
     /// Play automatically, by bisection
     #[arg(long)]
     auto: bool,
+    /// Send what you type as it is, so that the server's own checks can be tried
+    #[arg(long, conflicts_with = "auto")]
+    unchecked: bool,
+    /// Write what the server says to a terminal without escaping control characters
+    #[arg(long)]
+    raw: bool,
 }
 
 /// Draw a number for each client to guess
@@ -31,7 +39,7 @@ pub(super) struct ServerArgs {
     /// The number to guess, 1 to 100 [default: drawn for each client]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(1..=100))]
     number: Option<i32>,
-    /// Draw the same numbers in every run with this seed
+    /// Draw the same number for every client, in every run with this seed
     #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "number")]
     seed: Option<u64>,
     #[command(flatten)]
@@ -47,7 +55,7 @@ impl Run for ClientArgs {
 
 impl ClientArgs {
     fn play(&self, target: &Target, common: &Common) -> Result<(), Failure> {
-        let mut output = common.output(false);
+        let mut output = common.output(self.raw);
         let mut client = common.connect::<ServerBytes, ClientBytes, _>(
             target,
             client::Client::new(),
@@ -55,10 +63,22 @@ impl ClientArgs {
         )?;
         let keyboard = (!self.auto).then(keyboard).transpose()?;
         connected(&mut output, client.peer())?;
-        let mut guesser = Guesser { guess: None, guesses: 0, bisection: Bisection::default() };
+        let mut guesser = Guesser {
+            guess: None,
+            guesses: 0,
+            bisection: Bisection::default(),
+            verifier: Verifier::default(),
+            violation: None,
+            unknown: Vec::new(),
+            auto: self.auto,
+            unchecked: self.unchecked,
+        };
         let result = game::play(&mut client, &mut guesser, keyboard.as_ref(), &mut output);
         client.close();
-        game::finished(result)
+        match (result, guesser.violation) {
+            (Ok(Ending::Over | Ending::Left), Some(text)) => Err(Failure::Peer(text)),
+            (result, _) => game::finished(result),
+        }
     }
 }
 
@@ -68,13 +88,36 @@ struct Guesser {
     guess: Option<i32>,
     guesses: u32,
     bisection: Bisection,
+    verifier: Verifier,
+    /// What the server did first that is no game. A person may play on.
+    violation: Option<String>,
+    /// The last line that was not understood; empty when what came later was.
+    unknown: Vec<u8>,
+    auto: bool,
+    unchecked: bool,
 }
 
 impl Guesser {
-    const fn guess(&mut self, guess: i32) -> Command<'static> {
-        self.guess = Some(guess);
-        self.guesses = self.guesses.saturating_add(1);
+    fn guess(&mut self, guess: i32) -> Command<'static> {
+        self.guessed(Some(guess));
         Command::Guess(guess)
+    }
+
+    fn guessed(&mut self, guess: Option<i32>) {
+        self.guess = guess;
+        self.guesses = self.guesses.saturating_add(1);
+        self.verifier.guessed(guess);
+    }
+
+    /// Verifies the message. Without a person a game that is none ends here.
+    fn verify(&mut self, message: Message) -> Result<(), Failure> {
+        let Err(violation) = self.verifier.hear(message) else { return Ok(()) };
+        let text = format!("{violation}{}", Quote::new(&self.unknown).suffix());
+        if self.auto {
+            return Err(Failure::Peer(text));
+        }
+        self.violation.get_or_insert(text);
+        Ok(())
     }
 }
 
@@ -84,15 +127,19 @@ impl Player for Guesser {
     fn hear(&mut self, event: Event<'_>, output: &mut Output) -> Result<(), Failure> {
         let message = match event {
             Event::Message(message) => message,
+            // As in the other games white space alone is nothing.
+            Event::Line(text) if text.trim_ascii().is_empty() => return Ok(()),
             Event::Line(text) => {
-                log::debug!("skipped: {}", socklab_core::wire::Escaped(text));
-                return Ok(());
+                self.unknown = text.to_vec();
+                return game::show(output, text);
             }
         };
+        let verified = self.verify(message);
+        self.unknown.clear();
         self.bisection.hear(message);
         let guess = self.guess;
         let text = match (message, guess) {
-            (Message::Guess, _) => return Ok(()),
+            (Message::Guess, _) => return verified,
             (Message::Low, Some(guess)) => format!("{guess} is too low"),
             (Message::Low, None) => "too low".into(),
             (Message::High, Some(guess)) => format!("{guess} is too high"),
@@ -106,7 +153,12 @@ impl Player for Guesser {
             let guesses = self.guesses;
             json!({ "event": name(message), "guess": guess, "guesses": guesses })
         })?;
-        output.line(text.as_bytes()).map_err(Failure::stdout)
+        output.line(text.as_bytes()).map_err(Failure::stdout)?;
+        verified
+    }
+
+    fn failed(&mut self, e: net::Error<client::Error>) -> Failure {
+        e.or_quote(&self.unknown).into()
     }
 
     fn auto(&mut self) -> Option<Command<'_>> {
@@ -120,6 +172,10 @@ impl Player for Guesser {
 
     fn parse<'c>(&mut self, line: &'c [u8]) -> Result<Command<'c>, &'static str> {
         let guess = str::from_utf8(line).ok().and_then(|text| text.trim().parse().ok());
+        if self.unchecked {
+            self.guessed(guess);
+            return Ok(Command::Unchecked(line));
+        }
         let guess = guess.filter(|guess| NUMBERS.contains(guess));
         Ok(self.guess(guess.ok_or("expected a number from 1 to 100")?))
     }

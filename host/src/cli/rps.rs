@@ -3,13 +3,15 @@
 use clap::Args;
 use fastrand::Rng;
 use serde_json::{Value, json};
+use socklab_core::machine::How;
 use socklab_core::rps::{ClientBytes, PROMPT, ServerBytes};
+use socklab_core::wire::LineError;
 
 use super::chat::accept;
 use super::common::{Address, Common, Failure, Listen, Pace, Run, keyboard};
 use super::events::{connected, emit, outcome, session};
 use super::game::{self, Ending, Player};
-use crate::net::{DEFAULT_BUFFER, Listener, Target};
+use crate::net::{self, DEFAULT_BUFFER, Listener, Target};
 use crate::rps::{
     self, Choice, Event, Options, Report, Round, Service, Tally, Verdict, client, server,
 };
@@ -24,6 +26,9 @@ pub(super) struct ClientArgs {
     address: Address<PORT>,
     #[command(flatten)]
     auto: Auto,
+    /// Send what you type as it is, so that the server's own checks can be tried
+    #[arg(long, conflicts_with = "auto")]
+    unchecked: bool,
     /// Write what the server says to a terminal without escaping control characters
     #[arg(long)]
     raw: bool,
@@ -48,7 +53,7 @@ struct Auto {
     /// Play at random, without a person; a server then plays with many clients at once, until stopped
     #[arg(long)]
     auto: bool,
-    /// Choose the same in every run with this seed
+    /// Choose the same in every game, in every run with this seed
     #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "auto")]
     seed: Option<u64>,
 }
@@ -75,10 +80,11 @@ impl ClientArgs {
             .patient(common.patience());
         let keyboard = (!self.auto.auto).then(keyboard).transpose()?;
         connected(&mut output, client.peer())?;
-        let mut player = Player1(Game::new(self.auto.rng()));
+        let game = Game::new(self.auto.rng());
+        let mut player = Player1 { game, unknown: Vec::new(), unchecked: self.unchecked };
         let result = game::play(&mut client, &mut player, keyboard.as_ref(), &mut output);
         client.close();
-        player.0.end(&mut output, |tally| (tally.player1, tally.player2))?;
+        player.game.end(&mut output, |tally| (tally.player1, tally.player2))?;
         game::finished(result)
     }
 }
@@ -150,7 +156,12 @@ fn choice(line: &[u8]) -> Result<Choice, &'static str> {
     }
 }
 
-struct Player1(Game);
+struct Player1 {
+    game: Game,
+    /// The last text that was not understood; empty when what came later was.
+    unknown: Vec<u8>,
+    unchecked: bool,
+}
 
 impl Player for Player1 {
     type Machine = client::Client;
@@ -158,23 +169,40 @@ impl Player for Player1 {
     fn hear(&mut self, event: Event<'_>, output: &mut Output) -> Result<(), Failure> {
         match event {
             Event::Prompt(text) => {
-                self.0.prompt = format!("{} ", String::from_utf8_lossy(text));
+                self.game.prompt = format!("{} ", String::from_utf8_lossy(text));
+                // One that silence ended may have been meant as something else.
+                if !text.ends_with(b":") {
+                    self.unknown = text.to_vec();
+                }
                 game::prompted(output, text)
             }
-            Event::Line(text) => game::show(output, text),
-            Event::Round(round) => self.0.round(round, Verdict::Player1, output),
+            Event::Line(text) => {
+                self.unknown = text.to_vec();
+                game::show(output, text)
+            }
+            Event::Round(round) => {
+                self.unknown.clear();
+                self.game.round(round, Verdict::Player1, output)
+            }
         }
     }
 
+    fn failed(&mut self, e: net::Error<client::Error>) -> Failure {
+        e.or_quote(&self.unknown).into()
+    }
+
     fn auto(&mut self) -> Option<client::Command<'_>> {
-        self.0.auto().map(client::Command::Choose)
+        self.game.auto().map(client::Command::Choose)
     }
 
     fn prompt(&self) -> &str {
-        &self.0.prompt
+        &self.game.prompt
     }
 
     fn parse<'c>(&mut self, line: &'c [u8]) -> Result<client::Command<'c>, &'static str> {
+        if self.unchecked {
+            return Ok(client::Command::Unchecked(line));
+        }
         choice(line).map(client::Command::Choose)
     }
 
@@ -183,7 +211,13 @@ impl Player for Player1 {
     }
 }
 
-struct Player2(Game);
+struct Player2 {
+    game: Game,
+    /// The client has said something, or has not closed the connection before it did: a connection that
+    /// does, a port scanner's for example, does not count.
+    counts: bool,
+    heard: bool,
+}
 
 impl Player for Player2 {
     type Machine = server::Server;
@@ -191,19 +225,32 @@ impl Player for Player2 {
     fn hear(&mut self, event: server::Event, output: &mut Output) -> Result<(), Failure> {
         match event {
             server::Event::Chosen => {
+                self.heard = true;
                 say("player 1 has chosen");
                 emit(output, || json!({ "event": "chosen" }))
             }
-            server::Event::Round(round) => self.0.round(round, Verdict::Player2, output),
+            server::Event::Round(round) => self.game.round(round, Verdict::Player2, output),
         }
     }
 
+    fn failed(&mut self, e: net::Error<server::Error>) -> Failure {
+        let is_close = matches!(
+            &e,
+            net::Error::Protocol(
+                server::Error::Line(LineError::Cut { how: How::Closed | How::Reset, got: 0 }),
+                quote,
+            ) if quote.is_empty()
+        );
+        self.counts = self.heard || !is_close;
+        e.into()
+    }
+
     fn auto(&mut self) -> Option<server::Command> {
-        self.0.auto().map(server::Command::Choose)
+        self.game.auto().map(server::Command::Choose)
     }
 
     fn prompt(&self) -> &str {
-        &self.0.prompt
+        &self.game.prompt
     }
 
     fn parse(&mut self, line: &[u8]) -> Result<server::Command, &'static str> {
@@ -248,10 +295,10 @@ impl ServerArgs {
             if keyboard.is_terminal() {
                 say(format_args!("you play with {peer}; Ctrl-D ends"));
             }
-            let mut player = Player2(Game::new(None));
+            let mut player = Player2 { game: Game::new(None), counts: true, heard: false };
             let result = game::play(&mut client, &mut player, Some(&keyboard), &mut output);
             client.close();
-            player.0.end(&mut output, |tally| (tally.player2, tally.player1))?;
+            player.game.end(&mut output, |tally| (tally.player2, tally.player1))?;
             match result {
                 Ok(Ending::Over) if self.forever => {}
                 Ok(Ending::Left) => {
@@ -260,7 +307,7 @@ impl ServerArgs {
                 }
                 // A server that is stopped has done what it was asked.
                 Ok(_) | Err(Failure::Interrupted(_)) => return Ok(()),
-                Err(Failure::Peer(text)) if self.forever => {
+                Err(Failure::Peer(text)) if self.forever || !player.counts => {
                     say(format_args!("{peer}: {text}"));
                     let failed = || json!({ "event": "failed", "message": text });
                     emit(&mut output, failed)?;

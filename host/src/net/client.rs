@@ -544,8 +544,8 @@ impl<M: Machine> Client<M> {
         self.close_sending();
         let mut unread = self.connection.unread().to_vec();
         let mut bytes = unread.len();
-        // One who was silent for too long is not waited for again.
-        if self.gave_up.is_some() {
+        // One who was silent for too long is not waited for again, and one who has ended sends nothing.
+        if self.gave_up.is_some() || self.stack.ended {
             return Surplus { bytes, start: Quote::new(&unread) };
         }
         let until = Instant::now() + GRACE;

@@ -47,6 +47,9 @@ pub(super) struct Stack {
     pub(super) moved: u64,
     /// Number of bytes received since the start.
     pub(super) received: u64,
+    /// The end of what the peer sends has been read, or the connection has failed. A system says an end
+    /// again whenever it is asked, after a reset an orderly one too: an observer is shown it once.
+    pub(super) ended: bool,
     /// No read asks for more bytes than this.
     read_max: Option<usize>,
     pub(super) observer: Option<(SocketAddr, Box<dyn Observer>)>,
@@ -130,11 +133,16 @@ impl TcpClientStack for Stack {
     fn receive(&mut self, socket: &mut TcpSocket, room: &mut [u8]) -> nb::Result<usize, Fault> {
         let n = room.len().min(self.read_max.unwrap_or(usize::MAX));
         let room = &mut room[..n];
-        let n = again(|| match socket {
+        let received = again(|| match socket {
             TcpSocket::Dialled(socket) => self.inner.receive(socket, room).map_err(fault),
             TcpSocket::Accepted(stream) => stream.read(room).map_err(accepted),
-        })?;
-        self.note(Direction::Received, &room[..n]);
+        });
+        let was_ended = self.ended;
+        self.ended |= matches!(received, Ok(0) | Err(nb::Error::Other(_)));
+        let n = received?;
+        if n > 0 || !was_ended {
+            self.note(Direction::Received, &room[..n]);
+        }
         Ok(n)
     }
 

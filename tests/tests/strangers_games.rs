@@ -1,0 +1,341 @@
+//! Games that other people wrote: other words, prompts with a newline, verdicts with spaces, twelve guesses,
+//! answers that contradict each other, connections that close at once.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::thread;
+
+use serde_json::Value;
+use socklab_tests::program::{Finished, Played, Program, Server, client, read, read_all, reset};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A server that says the first text at once and each other one after a line from the client, and closes.
+/// With what the client sent, and what became of our client with these arguments and this on stdin.
+fn against(game: &str, args: &[&str], stdin: &str, says: &[&str]) -> (Finished, Vec<String>) {
+    let played = Played::new();
+    let mut ours = client(game, played.addr, args).with_stdin().start();
+    ours.feed(stdin);
+    let mut stream = played.accept();
+    let says: Vec<String> = says.iter().map(|text| (*text).to_owned()).collect();
+    let server = thread::spawn(move || {
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        let mut heard = Vec::new();
+        for (n, text) in says.iter().enumerate() {
+            if n > 0 {
+                match lines.next() {
+                    Some(Ok(line)) => heard.push(line),
+                    // It ended the game.
+                    _ => break,
+                }
+            }
+            if stream.write_all(text.as_bytes()).is_err() {
+                break;
+            }
+        }
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        // What it still sends: an acknowledgement.
+        heard.extend(lines.map_while(Result::ok));
+        heard
+    });
+    let finished = ours.finish();
+    (finished, server.join().unwrap())
+}
+
+/// The last event, which says why it failed.
+fn error(finished: &Finished) -> String {
+    let events = text(&finished.stdout);
+    let last = events.lines().next_back().expect("an event");
+    let event: Value = serde_json::from_str(last).unwrap();
+    assert_eq!(event["event"], "error", "{finished:?}");
+    event["message"].as_str().unwrap().to_owned()
+}
+
+// ---------------------------------------------------------------- coin
+
+const ASK: &str = "Head or tail?\n";
+
+#[test]
+fn coin_plays_with_prompts_that_end_with_a_newline() {
+    let right = "You are right!\nHead or tail?\n";
+    let says = ["Welcome!\nHead or tail?\n", right, right, "Thanks for playing the game. Bye!\n"];
+    let (ours, heard) = against("coin", &["--auto", "2", "--seed", "1"], "", &says);
+    let shown = "Welcome!\nYou are right!\nYou are right!\nThanks for playing the game. Bye!\n\
+                 You have guessed correctly 2 out of 2 times.\n";
+    assert_eq!(text(ours.success()), shown);
+    assert_eq!(heard.len(), 3, "{heard:?}");
+    // A person sees the prompt where they type.
+    let (ours, heard) = against("coin", &["--json"], "h\nq\n", &says[1..]);
+    assert!(text(ours.success()).contains(r#"{"event":"prompt","text":"Head or tail?"}"#));
+    assert_eq!(heard, ["H", "Q"]);
+}
+
+#[test]
+fn coin_says_when_it_understood_no_reply() {
+    let yes = "Yes, heads!\nHead or tail?\n";
+    let (ours, heard) = against("coin", &["--auto", "3"], "", &[ASK, yes, yes, yes, "Ciao\n"]);
+    assert_eq!(
+        ours.last_failure(1),
+        "no reply to 3 guesses was understood; last received: \"Ciao\""
+    );
+    assert_eq!(text(&ours.stdout), "Yes, heads!\nYes, heads!\nYes, heads!\nCiao\n");
+    assert_eq!(heard.len(), 4);
+    let says = [ASK, "You are right!\nHead or tail?\n", yes, ""];
+    let (ours, _) = against("coin", &["--auto", "2", "--json"], "", &says);
+    assert_eq!(
+        error(&ours),
+        "not every reply to 2 guesses was understood; last received: \"Head or tail?\""
+    );
+    assert!(text(&ours.stdout).contains(r#"{"event":"score","guesses":2,"right":1,"of":1}"#));
+    // One that leaves without a word to Q.
+    let (ours, _) = against("coin", &["--auto", "1"], "", &["H or T: ", "Yes\nH or T: ", ""]);
+    assert_eq!(ours.last_failure(1), "no reply to 1 guess was understood; last received: \"Yes\"");
+}
+
+#[test]
+fn coin_sends_what_is_unchecked_as_it_is() {
+    let invalid = "Please enter head (H), tail (T) or Q to quit\nPick: ";
+    let long = "x".repeat(500);
+    let stdin = format!(" heads\n{long}\nQ\n");
+    let says = ["Pick: ", invalid, invalid, "Bye\n"];
+    let (ours, heard) = against("coin", &["--unchecked"], &stdin, &says);
+    assert_eq!(heard, [" heads", &long, "Q"]);
+    assert!(text(ours.success()).ends_with("0 out of 0 times.\n"));
+    let (ours, _) = against("coin", &["--unchecked"], "h\r\r\n", &["Pick: ", ""]);
+    assert!(ours.last_failure(2).contains("carriage return"), "{ours:?}");
+}
+
+// ---------------------------------------------------------------- guess
+
+#[test]
+fn guess_reports_a_server_that_plays_another_game() {
+    let (high, low) = ("HIGH\nGUESS\n", "LOW\nGUESS\n");
+    for (says, sentence) in [
+        (
+            &["GUESS\n", low, high, low, low, low, low, low][..],
+            "the server broke the protocol: it asks for guess 6, expected GAMEOVER",
+        ),
+        (
+            &["GUESS\n", low, low, "HIGH\nGAMEOVER\n"],
+            "the server broke the protocol: GAMEOVER after 3 guesses, expected 5",
+        ),
+        (
+            &["GUESS\n", "Too low\nGUESS\n", ""],
+            "the server broke the protocol: no answer to 50 before the next GUESS, expected LOW, HIGH or \
+             WIN; last received: \"Too low\"",
+        ),
+        (
+            &["GUESS\n", "Please enter number 1 to 100\nGUESS\n", ""],
+            "the server contradicts itself: Please enter number 1 to 100 for 50, the numbers are 1 to 100",
+        ),
+        (&["LOW\n"], "the server broke the protocol: LOW without a guess"),
+    ] {
+        let (ours, _) = against("guess", &["--auto"], "", says);
+        assert!(ours.last_failure(1).starts_with(sentence), "{ours:?}");
+        let (ours, _) = against("guess", &["--auto", "--json"], "", says);
+        assert!(error(&ours).starts_with(sentence), "{ours:?}");
+    }
+    // A person plays to the end, and is told then.
+    let says = ["GUESS\n", low, high, "WIN\n"];
+    let (ours, heard) = against("guess", &[], "50\n51\n51\n", &says);
+    assert_eq!(
+        ours.last_failure(1),
+        "the server contradicts itself: HIGH for 51, its earlier answers leave 51 to 100"
+    );
+    assert!(text(&ours.stdout).ends_with("51 is right: you win\n"), "{ours:?}");
+    assert_eq!(heard, ["50", "51", "51"]);
+}
+
+#[test]
+fn guess_plays_twelve_guesses_with_a_person_and_reports_them() {
+    let mut says = vec!["GUESS\n"];
+    says.extend(["LOW\nGUESS\n"; 11]);
+    says.push("WIN\n");
+    let stdin: String = (1..=12).map(|n| format!("{n}\n")).collect();
+    let (ours, heard) = against("guess", &[], &stdin, &says);
+    assert_eq!(
+        ours.last_failure(1),
+        "the server broke the protocol: it asks for guess 6, expected GAMEOVER"
+    );
+    assert_eq!(heard.len(), 12);
+}
+
+#[test]
+fn guess_sends_what_is_unchecked_as_it_is() {
+    let says = ["GUESS\n", "Please enter number 1 to 100\nGUESS\n", "HIGH\nGUESS\n", "WIN\n"];
+    let (ours, heard) = against("guess", &["--unchecked"], "fifty fifty\n1000\n 7\n", &says);
+    let shown = "the server takes numbers from 1 to 100\n1000 is too high\n7 is right: you win\n";
+    assert_eq!(text(ours.success()), shown);
+    assert_eq!(heard, ["fifty fifty", "1000", " 7"]);
+}
+
+#[test]
+fn guess_shows_lines_that_it_does_not_know() {
+    let says = ["Welcome to \u{1b}[1mguess\nGUESS\n", "so close\nWIN\n"];
+    let (ours, _) = against("guess", &["--auto", "--json"], "", &says);
+    let events = text(ours.success());
+    assert!(events.contains(r#"{"event":"line","text":"so close"}"#), "{events}");
+    let (ours, _) = against("guess", &["--auto"], "", &says);
+    assert_eq!(text(ours.success()), "Welcome to \u{1b}[1mguess\nso close\n50 is right: you win\n");
+}
+
+#[test]
+fn a_trace_shows_the_end_once() {
+    for (game, says) in [
+        ("guess", &["GUESS\n", "WIN\n"][..]),
+        ("coin", &["H: ", "Thanks for playing the game. Bye!\n"]),
+    ] {
+        let args: &[&str] =
+            if game == "coin" { &["--trace", "--auto", "0"] } else { &["--trace", "--auto"] };
+        let (ours, _) = against(game, args, "", says);
+        ours.success();
+        assert_eq!(ours.stderr.matches(" closed").count(), 1, "{ours:?}");
+    }
+    // A reset is no orderly end behind it.
+    let played = Played::new();
+    let ours = client("guess", played.addr, &["--trace", "--auto"]).start();
+    let stream = played.accept();
+    reset(stream);
+    let finished = ours.finish();
+    finished.last_failure(1);
+    assert!(finished.stderr.matches(" closed").count() <= 1, "{finished:?}");
+}
+
+// ---------------------------------------------------------------- rps
+
+#[test]
+fn rps_plays_with_a_server_of_other_spaces_and_prompts() {
+    let says = [
+        "Choose one: Scissor, Paper, Stone\n",
+        "Draw, Paper, Paper\n",
+        "Choose one: Scissor, Paper, Stone\n",
+        "Player1 win!, Paper,Stone\n",
+        "Scissor, Paper or Stone?\n",
+        "Player2 wins!,Paper, Scissor\n",
+        "",
+    ];
+    let (ours, heard) = against("rps", &[], "2\nPaper\n2\n", &says);
+    assert!(text(ours.success()).ends_with("\n1 won, 1 lost, 1 drawn\n"), "{ours:?}");
+    let acknowledged =
+        ["Draw, Paper, Paper", "Player1 win!, Paper,Stone", "Player2 wins!,Paper, Scissor"];
+    assert_eq!(heard, acknowledged.map(|line| ["Paper", line]).concat());
+}
+
+#[test]
+fn rps_sends_what_is_unchecked_and_is_asked_again() {
+    let says = ["Pick: ", "Rock? There is none.\nPick: ", "Draw,Paper,Paper\n", ""];
+    let (ours, heard) = against("rps", &["--unchecked"], "Rock\nPaper\n", &says);
+    assert_eq!(heard[..3], ["Rock", "Paper", "Draw,Paper,Paper"]);
+    // The game was not over.
+    assert_eq!(ours.last_failure(1), "the server closed the connection between messages");
+    assert!(text(&ours.stdout).starts_with("Rock? There is none.\nround 1: "), "{ours:?}");
+}
+
+#[test]
+fn rps_is_not_ended_by_a_connection_that_closes_at_once() {
+    for closes in [drop::<TcpStream>, reset] {
+        let program = Program::socklab(&["rps", "server", "0", "--json"]).with_stdin();
+        let mut server = Server::of(program);
+        server.process.stdin().write_all(b"2\n2\n2\n").unwrap();
+        for _ in 0..3 {
+            let stream = server.connect();
+            let peer = stream.local_addr().unwrap();
+            closes(stream);
+            server.process.wait_for(&format!("{peer}: the client "));
+        }
+        server.client("rps", &["--auto"]).run().success();
+        server.process.finish_with_stdin_open().success();
+    }
+    // One that has chosen and leaves ends it.
+    let mut server = Server::of(Program::socklab(&["rps", "server", "0"]).with_stdin());
+    let mut stream = server.connect();
+    stream.write_all(b"Paper\n").unwrap();
+    let _: [u8; 42] = read(&mut stream);
+    server.process.wait_for("player 1 has chosen");
+    server.process.stdin().write_all(b"2\n").unwrap();
+    let _: [u8; 17] = read(&mut stream);
+    drop(stream);
+    server.process.finish_with_stdin_open().last_failure(1);
+}
+
+// ---------------------------------------------------------------- all of them
+
+#[test]
+fn every_ending_quotes_what_was_not_understood() {
+    let rps = &["--auto", "--timeout", "1s"];
+    for (game, args, says, last) in [
+        ("guess", &["--auto"][..], &["GUESS\n", "You win!\n"][..], "You win!"),
+        ("guess", &["--auto"], &["GUESS\n", "You win!"], "You win!"),
+        ("coin", &["--auto", "3"], &["H or T: ", "You win!\n"], "You win!"),
+        ("coin", &["--auto", "3"], &["H or T: ", "You win!"], "You win!"),
+        ("coin", &["--auto", "3"], &["Server is full\n"], "Server is full"),
+        ("rps", &["--auto"], &["Pick: ", "Player2 wins!\n"], "Player2 wins!"),
+        ("rps", rps, &["Pick: ", "Player2 wins!"], "Player2 wins!"),
+    ] {
+        let quote = format!("; last received: \"{last}\"");
+        let (ours, _) = against(game, args, "", says);
+        assert!(ours.last_failure(1).ends_with(&quote), "{ours:?}");
+        if says.concat().ends_with('\n') {
+            assert!(text(&ours.stdout).contains(last), "{ours:?}");
+        }
+        let (ours, _) = against(game, &[args, &["--json"]].concat(), "", says);
+        assert!(error(&ours).ends_with(&quote), "{ours:?}");
+    }
+    // Also where the server waits, for an acknowledgement perhaps.
+    let played = Played::new();
+    let ours = client("rps", played.addr, rps).start();
+    let mut stream = played.accept();
+    stream.write_all(b"Pick: Player2 wins!\n").unwrap();
+    let finished = ours.finish();
+    assert_eq!(
+        finished.last_failure(1),
+        "the server sent nothing more in time (1s; --timeout changes that); last received: \"Player2 wins!\""
+    );
+    assert_eq!(text(&finished.stdout), "Player2 wins!\n");
+    drop(stream);
+}
+
+/// One session's tosses do not depend on another's.
+#[test]
+fn a_seed_gives_every_session_the_same_in_whatever_order_they_come() {
+    let server = Server::start("coin", &["--seed", "5", "--pace", "0"]);
+    let alone = {
+        let mut stream = server.connect();
+        stream.write_all(&[&b"H\n".repeat(20)[..], b"Q\n"].concat()).unwrap();
+        text(&read_all(&mut stream))
+    };
+    assert_eq!(alone.matches("You are right!").count() + alone.matches("Sorry").count(), 20);
+    let mut streams = [(); 3].map(|()| server.connect());
+    let mut heard = [(); 3].map(|()| String::new());
+    for n in 0..=20 {
+        for (stream, heard) in streams.iter_mut().zip(&mut heard) {
+            stream.write_all(if n < 20 { b"H\n" } else { b"Q\n" }).unwrap();
+            let mut line = BufReader::with_capacity(1, &*stream);
+            let mut bytes = Vec::new();
+            line.read_until(b'\n', &mut bytes).unwrap();
+            *heard += &text(&bytes);
+        }
+    }
+    assert_eq!(heard, [(); 3].map(|()| alone.clone()));
+
+    let server = Server::start("guess", &["--seed", "5"]);
+    let games = [(); 3].map(|()| text(server.client("guess", &["--auto"]).run().success()));
+    assert_eq!(games, [(); 3].map(|()| games[0].clone()));
+    let server = Server::start("rps", &["--auto", "--seed", "5"]);
+    let play = || text(server.client("rps", &["--auto", "--seed", "1"]).run().success());
+    let first = play();
+    assert_eq!([play(), play()], [first.clone(), first]);
+}
+
+#[test]
+fn unchecked_is_for_a_person() {
+    for (game, auto) in
+        [("coin", &["--auto", "1"][..]), ("guess", &["--auto"]), ("rps", &["--auto"])]
+    {
+        let args = [&[game, "client", "--unchecked"], auto].concat();
+        let finished = Program::socklab(&args).run();
+        assert!(finished.failure(2).contains("--auto"), "{finished:?}");
+    }
+}
