@@ -127,6 +127,8 @@ pub enum Outcome {
     Failed(server::Error, net::Quote),
     /// The service gave a command that the machine does not take: its own mistake.
     Unanswered(Refused),
+    /// The client left or stopped reading before it had received everything.
+    Undelivered,
     /// The server stopped first.
     Stopped,
 }
@@ -178,6 +180,7 @@ impl fmt::Display for Report {
             }
             Outcome::Failed(..) => f.write_str(&self.failure().unwrap_or_default()),
             Outcome::Unanswered(e) => Ended::<server::Error>::Refused(*e).fmt(f),
+            Outcome::Undelivered => Ended::<server::Error>::Undelivered.fmt(f),
             Outcome::Stopped => Ended::<server::Error>::Stopped.fmt(f),
         }
     }
@@ -240,9 +243,10 @@ impl net::Service for Service {
     ) -> Report {
         let in_range = client.number.is_some_and(|number| RANGE.contains(&number));
         let outcome = match ended {
+            Ended::Undelivered if in_range => Outcome::Undelivered,
             Ended::Done if in_range => Outcome::Answered,
-            Ended::Done if self.options.keep_running => Outcome::OutOfRange,
-            Ended::Done => {
+            Ended::Done | Ended::Undelivered if self.options.keep_running => Outcome::OutOfRange,
+            Ended::Done | Ended::Undelivered => {
                 self.shut_down = true;
                 Outcome::ShutDown
             }

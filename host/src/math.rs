@@ -86,6 +86,8 @@ pub enum Outcome {
     Failed(server::Error, net::Quote, Option<Mistake>),
     /// The service gave a command that the machine does not take: its own mistake.
     Unanswered(Refused),
+    /// The client left or stopped reading before it had received everything.
+    Undelivered,
     /// The server stopped first.
     Stopped,
 }
@@ -103,6 +105,7 @@ impl fmt::Display for Report {
                 write!(f, "{}{}", e.cut.by("the client"), quote.suffix())
             }
             Outcome::Unanswered(e) => Ended::<server::Error>::Refused(*e).fmt(f),
+            Outcome::Undelivered => Ended::<server::Error>::Undelivered.fmt(f),
             Outcome::Stopped => Ended::<server::Error>::Stopped.fmt(f),
         }?;
         outcome.mistake().map_or(Ok(()), |mistake| write!(f, "; {mistake}"))
@@ -115,7 +118,7 @@ impl Outcome {
     pub const fn mistake(&self) -> Option<Mistake> {
         match self {
             Self::Wrong { mistake, .. } | Self::Failed(_, _, mistake) => *mistake,
-            Self::Solved | Self::Unanswered(_) | Self::Stopped => None,
+            Self::Solved | Self::Unanswered(_) | Self::Undelivered | Self::Stopped => None,
         }
     }
 }
@@ -199,11 +202,13 @@ impl net::Service for Service {
         ended: Ended<server::Error>,
     ) -> Report {
         let outcome = match (ended, session.wrong) {
-            (Ended::Done, Some((answer, expected))) => {
+            // Also if the client left before it was told: nothing is.
+            (Ended::Done | Ended::Undelivered, Some((answer, expected))) => {
                 let mistake = Mistake::find(&answer.to_be_bytes(), expected);
                 Outcome::Wrong { answer, expected, mistake }
             }
             (Ended::Done, None) => Outcome::Solved,
+            (Ended::Undelivered, None) => Outcome::Undelivered,
             (Ended::Failed(e, quote), _) => {
                 let expected = machine.expected();
                 let mistake = expected.and_then(|right| Mistake::find(quote.bytes(), right));

@@ -216,7 +216,7 @@ fn a_bot_that_is_stopped_says_bye_at_once_in_duplex() {
     hear(&mut client);
     stop(running, move || {
         let last = String::from_utf8(read_all(&mut client)).unwrap();
-        assert_eq!(last, "I have to go. Bye!\n");
+        assert_eq!(last, "I have to go. BYE\n");
     });
 }
 
@@ -232,7 +232,7 @@ fn a_bot_that_is_stopped_says_bye_in_its_turn() {
         closed.expect("it takes clients");
         client.write_all(b"Are you there?\n").unwrap();
         let last = String::from_utf8(read_all(&mut client)).unwrap();
-        assert_eq!(last, "I have to go. Bye!\n");
+        assert_eq!(last, "I have to go. BYE\n");
     });
 }
 
@@ -252,7 +252,7 @@ fn the_bye_of_a_bot_that_is_stopped_comes_behind_all_it_has_not_got_rid_of() {
     }
     stop(running, move || {
         let all = String::from_utf8(read_all(&mut client)).unwrap();
-        assert!(all.len() > 100_000 && all.ends_with("\nI have to go. Bye!\n"), "{}", all.len());
+        assert!(all.len() > 100_000 && all.ends_with("\nI have to go. BYE\n"), "{}", all.len());
         let lines: Vec<&str> = all.lines().collect();
         assert!(lines[1..lines.len() - 1].iter().all(|line| line.ends_with(['.', '?'])));
     });

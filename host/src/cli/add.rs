@@ -7,7 +7,7 @@ use socklab_core::add::{ClientBytes, ServerBytes};
 use socklab_core::wire::LINE_MAX;
 
 use super::common::{Address, Common, Failure, Listen, Pace, Run, keyboard};
-use super::events::{connected, emit, session};
+use super::events::{connected, emit, session, undelivered};
 use crate::add::{Error, Form, Options, Outcome, RANGE, Report, Service, client, hint, is_message};
 use crate::net::{self, DEFAULT_BUFFER, Target};
 use crate::ui::{Keyboard, Typed, put_text, say};
@@ -237,6 +237,7 @@ fn told(report: &Report) -> Value {
         Outcome::OutOfRange => ("out of range", None),
         Outcome::Failed(..) => ("failed", report.failure()),
         Outcome::Unanswered(e) => ("failed", Some(e.to_string())),
+        Outcome::Undelivered => ("failed", Some(undelivered())),
         Outcome::Stopped => ("stopped", None),
     };
     let mut details = json!({ "server_name": report.name, "server_number": report.number });

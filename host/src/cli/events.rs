@@ -34,9 +34,16 @@ pub(super) fn outcome<E: fmt::Display>(
 ) -> (&'static str, Option<String>) {
     match ended {
         Ended::Done => (done, None),
-        Ended::Failed(..) | Ended::Refused(_) => ("failed", Some(ended.to_string())),
+        Ended::Failed(..) | Ended::Refused(_) | Ended::Undelivered => {
+            ("failed", Some(ended.to_string()))
+        }
         Ended::Stopped => ("stopped", None),
     }
+}
+
+/// Why a session failed whose client did not get everything.
+pub(super) fn undelivered() -> String {
+    Ended::<std::convert::Infallible>::Undelivered.to_string()
 }
 
 /// The event that a server's session is over, with what the protocol has to tell of it.

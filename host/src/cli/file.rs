@@ -25,7 +25,7 @@ use socklab_core::file::{ClientBytes, Form, Request, ServerBytes};
 use socklab_core::machine::{How, Input, Machine as _, Step, Then};
 
 use super::common::{Common, Failure, Listen, Run};
-use super::events::{connected, emit, session};
+use super::events::{connected, emit, session, undelivered};
 use crate::file::{
     self, BUFFER, Client, Fetched, Local, Options, Outcome, Progress, Report, Service,
 };
@@ -476,6 +476,7 @@ fn told(report: &Report) -> Value {
         Outcome::Unreadable(reason) => ("reset", Some(reason.clone())),
         Outcome::Failed(e, quote) => ("failed", Some(format!("{e}{}", quote.suffix()))),
         Outcome::Unanswered(e) => ("failed", Some(e.to_string())),
+        Outcome::Undelivered => ("failed", Some(undelivered())),
         Outcome::Stopped => ("stopped", None),
     };
     let mut details = json!({});

@@ -7,7 +7,7 @@ use socklab_core::math::client::{Client, Event};
 use socklab_core::math::{ClientBytes, ServerBytes};
 
 use super::common::{Address, Common, Failure, Listen, Run};
-use super::events::{connected, emit, session};
+use super::events::{connected, emit, session, undelivered};
 use crate::math::{Error, Mistake, Options, Outcome, Question, Report, Service, client};
 use crate::net::{DEFAULT_BUFFER, Surplus, Target};
 use crate::ui::put_text;
@@ -181,6 +181,7 @@ fn told(report: &Report) -> Value {
         }
         Outcome::Failed(e, quote, _) => ("failed", Some(format!("{e}{}", quote.suffix()))),
         Outcome::Unanswered(e) => ("failed", Some(e.to_string())),
+        Outcome::Undelivered => ("failed", Some(undelivered())),
         Outcome::Stopped => ("stopped", None),
     };
     session(*peer, details, outcome)

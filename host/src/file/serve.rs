@@ -65,6 +65,8 @@ pub enum Outcome {
     Failed(Error, net::Quote),
     /// The service gave a command that the machine does not take: its own mistake.
     Unanswered(Refused),
+    /// The client left or stopped reading before it had received everything.
+    Undelivered,
     /// The server stopped first.
     Stopped,
 }
@@ -93,6 +95,7 @@ impl fmt::Display for Report {
             Outcome::Unreadable(reason) => write!(f, "reset: {reason}"),
             Outcome::Failed(e, quote) => write!(f, "{e}{}", quote.suffix()),
             Outcome::Unanswered(e) => Ended::<Error>::Refused(*e).fmt(f),
+            Outcome::Undelivered => Ended::<Error>::Undelivered.fmt(f),
             Outcome::Stopped => Ended::<Error>::Stopped.fmt(f),
         }
     }
@@ -326,7 +329,10 @@ impl net::Service for Service {
             }
         }
         match ended {
-            Ended::Done => {}
+            Ended::Undelivered if report.outcome == Outcome::Sent => {
+                report.outcome = Outcome::Undelivered;
+            }
+            Ended::Done | Ended::Undelivered => {}
             Ended::Failed(e, quote) => report.outcome = Outcome::Failed(e, quote),
             Ended::Refused(e) => report.outcome = Outcome::Unanswered(e),
             Ended::Stopped => report.outcome = Outcome::Stopped,

@@ -48,12 +48,28 @@ pub struct Client<M: Machine> {
     gave_up: Option<Duration>,
     /// Between two messages: nothing moves until that is over.
     pause: Option<Pause>,
+    outstanding: Option<Outstanding>,
+    /// When the peer was last seen to take something, though nothing moved here.
+    taken: Instant,
+    /// Opened when first needed.
+    reads: Option<Reads>,
     /// Whether it is the application's turn: what the peer has sent early is no part of a message then.
     ours: bool,
     /// Number of bytes consumed when the last notice was given: one for each message.
     noticed: Option<u64>,
     notice: Box<dyn FnMut(Notice) + Send>,
 }
+
+/// Output that the peer had not taken when that was last looked up.
+struct Outstanding {
+    bytes: u32,
+    /// Number of bytes that had crossed then: with another one, something has moved since.
+    moved: u64,
+    at: Instant,
+}
+
+/// Number of times within a time-out that it is looked up what the peer has taken.
+const LOOKS: u32 = 8;
 
 /// The pause of a boundary: for the pace at least, and until the peer has read what stands before it,
 /// as far as that can be known.
@@ -187,8 +203,9 @@ impl<M: Machine> Client<M> {
 
     /// Connects this machine to the first of the target's addresses that takes it.
     ///
-    /// `timeout` bounds the connect, and later every time in which the peer is silent; `None`
-    /// waits for ever. No read asks for more than `buffer` bytes; as many are buffered each way, or
+    /// `timeout` bounds the connect, and later every time in which neither side makes progress; `None`
+    /// for no limit. A peer that reads slowly makes progress whenever its system acknowledges something,
+    /// where the system tells that (Linux); elsewhere progress is what the own system takes. No read asks for more than `buffer` bytes; as many are buffered each way, or
     /// as many as the machine needs if that is more.
     ///
     /// # Errors
@@ -250,6 +267,9 @@ impl<M: Machine> Client<M> {
             silence: None,
             gave_up: None,
             pause: None,
+            outstanding: None,
+            taken: Instant::now(),
+            reads: None,
             ours: false,
             noticed: None,
             notice: Box::new(|notice| log::warn!("{notice}")),
@@ -473,10 +493,12 @@ impl<M: Machine> Client<M> {
         if self.stack.moved != self.last.0 {
             self.last = (self.stack.moved, now);
         }
+        let look = self.timeout.and_then(|limit| self.look(now, limit));
         let left = |time: Duration| time.saturating_sub(now - self.last.1);
         let silence = self.silence.map(|ms| left(Duration::from_millis(ms.into())));
-        let timeout = self.timeout.map(left);
+        let timeout = self.timeout.map(|limit| limit.saturating_sub(self.idle(now)));
         if timeout == Some(Duration::ZERO) {
+            log::debug!("{}: no progress for {:?}, giving up", self.peer, self.idle(now));
             self.connection.give_up();
             self.gave_up = self.timeout;
             return Ok(Wake::Socket);
@@ -487,7 +509,50 @@ impl<M: Machine> Client<M> {
         }
         let until_notice = left(Duration::from_millis(Notice::AFTER_MS.into()));
         let notice = self.until_notice(until_notice);
-        self.sleep(silence.into_iter().chain(timeout).chain(notice).min())
+        self.sleep(silence.into_iter().chain(timeout).chain(notice).chain(look).min())
+    }
+
+    /// Looks up from time to time whether the peer has taken something: that is progress, though nothing
+    /// moves here. Returns the time until the next look, if there is to be one.
+    ///
+    /// The system takes megabytes for a connection, and then nothing until a third of that has left.
+    fn look(&mut self, now: Instant, limit: Duration) -> Option<Duration> {
+        let (every, age) = (limit / LOOKS, self.idle(now));
+        let moved = self.stack.moved;
+        let known = self.outstanding.as_ref().filter(|known| known.moved == moved);
+        let before = known.map(|known| known.bytes);
+        let left = match known {
+            // What is not outstanding at the first look is so at no later one.
+            Some(Outstanding { bytes: 0, .. }) => return None,
+            Some(known) => every.saturating_sub(now - known.at),
+            None => every.saturating_sub(age),
+        };
+        if !left.is_zero() && age < limit {
+            return Some(left);
+        }
+        let bytes = self.outstanding().unwrap_or(0);
+        match before {
+            Some(before) if bytes < before => self.taken = now,
+            // It was not waited before, so only the next look tells.
+            None if bytes > 0 && age >= limit => {
+                self.taken = (now + every).checked_sub(limit).unwrap_or(now);
+            }
+            _ => {}
+        }
+        self.outstanding = Some(Outstanding { bytes, moved, at: now });
+        (bytes > 0).then_some(every)
+    }
+
+    /// Time since either side made progress.
+    fn idle(&self, now: Instant) -> Duration {
+        now - self.last.1.max(self.taken)
+    }
+
+    /// Number of bytes that the peer has still to take, as far as the system tells.
+    fn outstanding(&mut self) -> Option<u32> {
+        let fd = borrow(self.connection.socket())?;
+        let local = socket2::SockRef::from(&fd).local_addr().ok()?.as_socket()?;
+        self.reads.get_or_insert_with(Reads::new).outstanding(local, self.peer)
     }
 
     /// Gives the notice if one is due; else the time until then, which is `left` if a part of a message

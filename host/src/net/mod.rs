@@ -24,6 +24,8 @@ pub use stack::{Direction, Observer};
 
 /// How long to wait when nobody says otherwise: for a connection, and for a peer that is silent.
 pub const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+/// Number of clients that a server serves at a time when nobody says otherwise.
+pub const DEFAULT_CLIENTS: usize = 16_384;
 /// The pause at a boundary of messages when nobody says otherwise.
 pub const DEFAULT_PACE: std::time::Duration = std::time::Duration::from_millis(30);
 /// What a client reads and buffers at a time when nobody says otherwise, in bytes: a few lines of the

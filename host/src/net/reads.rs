@@ -68,7 +68,7 @@ mod linux {
             local: SocketAddr,
             peer: SocketAddr,
         ) -> Option<bool> {
-            self.queues(local, peer).map(|ours| ours.unacknowledged == 0)
+            self.unacknowledged(local, peer).map(|bytes| bytes == 0)
         }
 
         /// How many bytes the peer's system has that its program has not read; the end of the stream counts
@@ -79,6 +79,27 @@ mod linux {
             peer: SocketAddr,
         ) -> Option<u32> {
             self.queues(peer, local).map(|theirs| theirs.unread)
+        }
+
+        /// Number of bytes sent from `local` to `peer` that the peer's system has not acknowledged, the
+        /// end of the stream counting as one. `None`: not known, or the connection is no more.
+        pub(in crate::net) fn unacknowledged(
+            &mut self,
+            local: SocketAddr,
+            peer: SocketAddr,
+        ) -> Option<u32> {
+            self.queues(local, peer).map(|ours| ours.unacknowledged)
+        }
+
+        /// The same and, if the peer runs on this machine, what its program has not read: it becomes less
+        /// whenever the peer makes progress. A system may acknowledge in steps of half its buffer.
+        pub(in crate::net) fn outstanding(
+            &mut self,
+            local: SocketAddr,
+            peer: SocketAddr,
+        ) -> Option<u32> {
+            let sent = self.unacknowledged(local, peer)?;
+            Some(sent.saturating_add(self.unread(local, peer).unwrap_or(0)))
         }
 
         /// The queues of this machine's socket with these two addresses, if there is one.
@@ -172,6 +193,18 @@ mod other {
         pub(in crate::net) fn unread(&mut self, _: SocketAddr, _: SocketAddr) -> Option<u32> {
             None
         }
+
+        pub(in crate::net) fn unacknowledged(
+            &mut self,
+            _: SocketAddr,
+            _: SocketAddr,
+        ) -> Option<u32> {
+            None
+        }
+
+        pub(in crate::net) fn outstanding(&mut self, _: SocketAddr, _: SocketAddr) -> Option<u32> {
+            None
+        }
     }
 }
 
@@ -218,6 +251,9 @@ mod tests {
                 for _ in 0..200 {
                     assert!(!reads.has_all(local, other), "{local} in round {round}");
                 }
+                // Its system has.
+                assert!(eventually(|| reads.unacknowledged(local, other) == Some(0)));
+                assert_eq!(reads.outstanding(local, other), Some(4));
                 let mut room = [0; 3];
                 peer.read_exact(&mut room).unwrap();
                 assert!(!reads.has_all(local, other), "a byte is left");

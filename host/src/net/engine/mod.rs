@@ -15,6 +15,7 @@
 //! memory of its own only while bytes of it wait.
 
 mod outlet;
+mod progress;
 mod rounds;
 mod slot;
 mod wakeups;
@@ -36,7 +37,7 @@ pub use self::wakeups::SessionWaker;
 use super::listen::{BindError, listen};
 use super::quote::{Notice, Quote};
 use super::stack::Observer;
-use super::{DEFAULT_PACE, DEFAULT_TIMEOUT};
+use super::{DEFAULT_CLIENTS, DEFAULT_PACE, DEFAULT_TIMEOUT};
 
 /// What a server does for its clients.
 pub trait Service {
@@ -93,7 +94,8 @@ pub trait Service {
         None
     }
 
-    /// A session is over; its state is looked at for the last time.
+    /// A session is over; its state is looked at for the last time. That may be some time after its
+    /// machine's last event: what the machine wrote last has to arrive first.
     fn closed(
         &mut self,
         peer: SocketAddr,
@@ -131,8 +133,12 @@ pub enum Work {
 /// How a session ended, as the server sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended<E> {
-    /// As the protocol has it.
+    /// As the protocol has it. The client's system has acknowledged all that it was sent, where the
+    /// server's system tells (Linux); elsewhere all has been handed to the server's system.
     Done,
+    /// The machine has finished, but the client left, or took nothing for [`Limits::idle`] (30 s if there
+    /// is no such limit), before it had received everything.
+    Undelivered,
     /// The client broke the protocol, or left or went silent too early; with what it had sent that was not
     /// understood or not complete.
     Failed(E, Quote),
@@ -147,6 +153,9 @@ impl<E: fmt::Display> fmt::Display for Ended<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done => f.write_str("done"),
+            Self::Undelivered => {
+                f.write_str("the client left or stopped reading before it had received everything")
+            }
             Self::Failed(e, quote) => write!(f, "{e}{}", quote.suffix()),
             Self::Refused(e) => write!(f, "internal error: {e}"),
             Self::Stopped => f.write_str("the server stopped"),
@@ -157,8 +166,15 @@ impl<E: fmt::Display> fmt::Display for Ended<E> {
 /// What a server allows its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// A connection on which nothing moves for so long is closed. `None`: never.
+    /// A connection on which neither side makes progress for this long is closed; `None` for no limit.
+    ///
+    /// A client that reads slowly makes progress whenever its system acknowledges something, however much
+    /// the server's system holds for it. Only Linux tells that (sock_diag(7)). Elsewhere progress is
+    /// what the server's system takes, which buffers little there.
     pub idle: Option<Duration>,
+    /// Number of clients at a time, at least 1. More of them wait in the system's backlog until another
+    /// leaves; the log says so once.
+    pub clients: usize,
     /// After a stop, sessions in flight have so long to end.
     pub grace: Duration,
     /// At a boundary of messages, the shortest pause before the next one. It lasts until the peer's
@@ -169,7 +185,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { idle: Some(DEFAULT_TIMEOUT), grace: Duration::from_secs(5), pace: DEFAULT_PACE }
+        Self {
+            idle: Some(DEFAULT_TIMEOUT),
+            clients: DEFAULT_CLIENTS,
+            grace: Duration::from_secs(5),
+            pace: DEFAULT_PACE,
+        }
     }
 }
 /// A server that has its address and does not serve yet.

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
-use socklab_core::machine::How;
+use socklab_core::machine::{How, Machine};
 
-use super::slot::{Ahead, Context, Cue, Phase, Slot, Turn, Watch, stamp};
+use super::progress::{Progress, Still};
+use super::slot::{Ahead, Context, Cue, Delivery, Phase, Slot, Turn, Watch, stamp};
 use super::wakeups::Wakeups;
 use super::{Course, Ended, Limits, Service};
 use crate::net::dial::reason;
@@ -37,6 +38,8 @@ const SLOTS: usize = 4096;
 /// The peer has so long to read our last bytes and close.
 const LINGER_MS: u64 = 2000;
 const SWEEP_MS: u64 = 1000;
+/// A client that takes nothing of our last bytes has this long, where it has no shorter limit.
+const CLOSING_MS: u64 = 30_000;
 /// All that is parked, in bytes, before connections get small reads: one client may hold 128 KiB,
 /// ten thousand may not hold ten thousand times that.
 const PARKED_MAX: usize = 64 << 20;
@@ -49,6 +52,8 @@ enum Accepting {
     Ready,
     /// The system has no descriptor or memory; again at this time.
     Starved(u64),
+    /// There are as many clients as may be; again when one has left.
+    Full,
 }
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Timer {
@@ -71,9 +76,12 @@ pub(super) struct Engine<S: Service> {
     input: Box<[u8]>,
     output: Box<[u8]>,
     parked: usize,
-    /// Opened at the first boundary: most protocols have none.
+    /// Opened when first needed.
     reads: Option<Reads>,
+    progress: Progress,
     accepting: Accepting,
+    /// The log says that clients have to wait.
+    said_full: bool,
     wakeups: Arc<Wakeups>,
     start: Instant,
     /// ms since the start, read once a round.
@@ -108,6 +116,8 @@ impl<S: Service> Engine<S> {
             parked: 0,
             reads: None,
             accepting: Accepting::Waiting,
+            said_full: false,
+            progress: Progress::default(),
             wakeups: Arc::new(Wakeups::new(Arc::clone(&waker))),
             start: Instant::now(),
             now: 0,
@@ -137,6 +147,7 @@ impl<S: Service> Engine<S> {
                 match event.token() {
                     // One more who waits does not end the want of descriptors.
                     LISTENER if matches!(self.accepting, Accepting::Starved(_)) => {}
+                    LISTENER if matches!(self.accepting, Accepting::Full) => self.say_full(),
                     LISTENER => self.accepting = Accepting::Ready,
                     WAKER => woken = self.wakeups.take(),
                     TICK => {
@@ -174,8 +185,9 @@ impl<S: Service> Engine<S> {
             }
             self.ring();
             if ticked || self.now - swept >= SWEEP_MS {
+                let since = self.now - swept;
                 swept = self.now;
-                self.sweep();
+                self.sweep(since);
             }
             match self.service.course() {
                 Course::Serve => {}
@@ -231,7 +243,7 @@ impl<S: Service> Engine<S> {
 
     fn accept(&mut self, most: usize) {
         match self.accepting {
-            Accepting::Waiting => return,
+            Accepting::Waiting | Accepting::Full => return,
             Accepting::Starved(at) if self.now < at => return,
             _ => {}
         }
@@ -245,6 +257,11 @@ impl<S: Service> Engine<S> {
                 self.accepting = Accepting::Waiting;
                 return;
             };
+            if self.slots.len() >= self.limits.clients.max(1) {
+                self.accepting = Accepting::Full;
+                self.say_full();
+                return;
+            }
             match accept(listener) {
                 Incoming::Client(stream, peer) => {
                     if was_starved && !matches!(self.accepting, Accepting::Ready) {
@@ -255,6 +272,7 @@ impl<S: Service> Engine<S> {
                 }
                 Incoming::None => {
                     self.accepting = Accepting::Waiting;
+                    self.said_full = false;
                     return;
                 }
                 Incoming::Gone(e) => {
@@ -272,6 +290,21 @@ impl<S: Service> Engine<S> {
                     return;
                 }
             }
+        }
+    }
+
+    /// Says that clients have to wait since there are as many as may be, if any do; once until all of
+    /// them have been accepted.
+    fn say_full(&mut self) {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+        let Some(listener) = &self.listener else { return };
+        let mut listener = [PollFd::new(listener, PollFlags::IN)];
+        if !self.said_full && poll(&mut listener, Some(&Timespec::default())) == Ok(1) {
+            self.said_full = true;
+            let most = self.limits.clients.max(1);
+            let s = if most == 1 { "" } else { "s" };
+            log::warn!("serving {most} client{s}, the limit; new clients have to wait");
         }
     }
 
@@ -311,11 +344,13 @@ impl<S: Service> Engine<S> {
             output: &mut self.output,
             observer: &mut self.observer,
             wakeups: &self.wakeups,
+            reads: &mut self.reads,
             report: &mut self.report,
             // Rounded up: only a pace of 0 is none.
             pace: millis(self.limits.pace.saturating_add(Duration::from_nanos(999_999))),
             pause: None,
             watch: false,
+            is_last_written: false,
         };
         let turn = slot.turn(cue, &mut context);
         let Context { mut pause, watch, .. } = context;
@@ -343,18 +378,22 @@ impl<S: Service> Engine<S> {
                 }
             }
             Turn::Close => {
-                self.remove(key);
-                // A descriptor is free now.
-                if let Accepting::Starved(at) = &mut self.accepting {
-                    *at = self.now;
-                }
+                self.remove(key, Ended::Stopped);
             }
         }
         turn
     }
 
-    fn remove(&mut self, key: usize) {
+    /// Removes a connection. If its session is not reported yet, it ended like this.
+    fn remove(&mut self, key: usize, ended: Ended<<S::Machine as Machine>::Error>) {
         let mut slot = self.slots.remove(key);
+        self.progress.forget(key);
+        match &mut self.accepting {
+            // A descriptor is free now.
+            Accepting::Starved(at) => *at = self.now,
+            Accepting::Full => self.accepting = Accepting::Ready,
+            Accepting::Waiting | Accepting::Ready => {}
+        }
         if slot.queued {
             // Or the next one with this key would have its turns too.
             self.again.retain(|queued| *queued != key);
@@ -363,10 +402,16 @@ impl<S: Service> Engine<S> {
         if let Some(observer) = &mut self.observer {
             observer.ended(key, slot.peer.into());
         }
-        // Not yet told: its machine had not finished.
-        if !matches!(slot.phase, Phase::Flushing | Phase::Lingering) {
+        if slot.phase.is_over() && slot.has_output() {
+            // Closed in order it would look complete.
+            slot.reset();
+        }
+        if !slot.phase.is_reported() {
+            let reads = self.reads.get_or_insert_with(Reads::new);
+            let has_arrived =
+                slot.phase == Phase::Confirming && slot.delivery(reads) == Delivery::Done;
+            let ended = if has_arrived { Ended::Done } else { ended };
             let peer = slot.peer.into();
-            let ended = Ended::Stopped;
             let report = self.service.closed(peer, &slot.machine, &mut slot.state, ended);
             (self.report)(report);
         }
@@ -415,33 +460,58 @@ impl<S: Service> Engine<S> {
                         }
                     }
                 }
+                Phase::Confirming => {
+                    self.turn(key, Cue::Confirm);
+                }
                 Phase::Open
                 | Phase::Paying
                 | Phase::Boundary
+                | Phase::Finishing
                 | Phase::Flushing
                 | Phase::Lingering => {}
             }
         }
     }
 
-    /// Ends the connections on which nothing moves.
-    fn sweep(&mut self) {
+    /// Ends the connections on which neither side makes progress; `swept` is the time since the last sweep.
+    fn sweep(&mut self, swept: u64) {
         let idle = self.limits.idle.map_or(u64::MAX, millis);
+        let now = stamp(self.now);
         let mut expired = Vec::new();
-        for (key, slot) in &self.slots {
+        for (key, slot) in &mut self.slots {
             if slot.asleep {
                 continue;
             }
-            let age = u64::from(stamp(self.now).wrapping_sub(slot.stamp));
-            let limit = if slot.phase == Phase::Lingering { LINGER_MS } else { idle };
-            if age >= limit {
+            let age = u64::from(now.wrapping_sub(slot.stamp));
+            let is_made = match slot.phase {
+                Phase::Lingering => age < LINGER_MS,
+                phase => {
+                    // Those who have finished are not kept indefinitely.
+                    let limit = if phase.is_over() { idle.min(CLOSING_MS) } else { idle };
+                    let still = Still { key, now, age, swept, limit };
+                    self.progress.is_made(still, slot, &mut self.reads) || age < limit
+                }
+            };
+            if !is_made {
                 expired.push(key);
             }
         }
         for key in expired {
+            let Some(slot) = self.slots.get(key) else { continue };
+            let before = slot.stamp;
+            // Where the system does not tell what is acknowledged: if it has room now, something was.
+            if slot.has_output() {
+                self.turn(key, Cue::Event);
+            }
             let Some(slot) = self.slots.get_mut(key) else { continue };
+            if slot.stamp != before {
+                continue;
+            }
+            log::debug!("{}: no progress, closing", SocketAddr::from(slot.peer));
             match slot.phase {
-                Phase::Flushing | Phase::Lingering => self.remove(key),
+                Phase::Finishing | Phase::Confirming | Phase::Flushing | Phase::Lingering => {
+                    self.remove(key, Ended::Undelivered);
+                }
                 Phase::Open
                 | Phase::Paying
                 | Phase::Boundary
@@ -456,7 +526,10 @@ impl<S: Service> Engine<S> {
                         let goes_on = match slot.phase {
                             Phase::Boundary | Phase::Paused => true,
                             Phase::Open | Phase::Paying | Phase::Listening => turn == Turn::Again,
-                            Phase::Flushing | Phase::Lingering => false,
+                            Phase::Finishing
+                            | Phase::Confirming
+                            | Phase::Flushing
+                            | Phase::Lingering => false,
                         };
                         if !goes_on {
                             break;
@@ -464,8 +537,9 @@ impl<S: Service> Engine<S> {
                         slot.give_up();
                         turn = self.turn(key, Cue::Event);
                     }
-                    if self.slots.contains(key) {
-                        self.remove(key);
+                    if let Some(slot) = self.slots.get(key) {
+                        let is_over = slot.phase.is_over();
+                        self.remove(key, if is_over { Ended::Undelivered } else { Ended::Stopped });
                     }
                 }
             }
@@ -496,7 +570,7 @@ impl<S: Service> Engine<S> {
         self.again.clear();
         let keys: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
         for key in keys {
-            self.remove(key);
+            self.remove(key, Ended::Stopped);
         }
     }
 }

@@ -17,6 +17,9 @@ use crate::net::quote::{Notice, Quote};
 use crate::net::reads::Reads;
 use crate::net::stack::{Direction, Observer};
 
+/// How soon to look whether the last bytes have arrived.
+const CONFIRM_MS: u64 = 2;
+
 /// Bytes of a connection that wait.
 #[derive(Default)]
 pub(super) struct Park {
@@ -45,10 +48,38 @@ pub(super) enum Phase {
     /// As `Open`, and payload is owed. Whatever ends the connection now resets it, also the end of
     /// this process: an orderly close could be taken for the payload's end.
     Paying,
-    /// The machine has finished: what is parked leaves, then the sending side closes.
+    /// The machine has finished as the protocol has it: what is parked leaves, then the sending side
+    /// closes. It is not reported yet.
+    Finishing,
+    /// The system has our last bytes, and the peer not all of them yet, or it is not known. It is
+    /// reported when it is.
+    Confirming,
+    /// As `Finishing`, of a session that failed and is reported.
     Flushing,
-    /// Our last bytes are sent; the peer reads them and closes.
+    /// The session is reported. The peer reads our last bytes and closes.
     Lingering,
+}
+
+impl Phase {
+    /// The machine has finished.
+    pub(super) const fn is_over(self) -> bool {
+        matches!(self, Self::Finishing | Self::Confirming | Self::Flushing | Self::Lingering)
+    }
+
+    /// The session is reported.
+    pub(super) const fn is_reported(self) -> bool {
+        matches!(self, Self::Flushing | Self::Lingering)
+    }
+}
+
+/// What has become of a connection's last bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// The peer's system has them, or nothing more can be known.
+    Done,
+    Pending,
+    /// The peer has gone without them.
+    Lost,
 }
 
 /// What the system has told of the end of what the peer sends, before that has been read.
@@ -57,6 +88,8 @@ pub(super) enum Ahead {
     Unknown,
     /// There is an end: read on until it is there.
     End,
+    /// As `End`, and the peer takes no more bytes, so a write had no effect.
+    Gone,
     /// The end will be a reset. A write was told, and the system tells it once: a read finds what has
     /// come before, and then an end like any other.
     Reset,
@@ -102,6 +135,8 @@ pub(super) enum Cue {
     Silence,
     /// The server is to stop.
     Finish,
+    /// The last bytes may have arrived.
+    Confirm,
 }
 /// What to do with a connection after its turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -149,6 +184,7 @@ pub(super) struct Context<'e, S: Service> {
     pub(super) output: &'e mut [u8],
     pub(super) observer: &'e mut Option<Box<dyn Observer>>,
     pub(super) wakeups: &'e Arc<Wakeups>,
+    pub(super) reads: &'e mut Option<Reads>,
     pub(super) report: &'e mut dyn FnMut(S::Report),
     /// The pause at a boundary, in ms.
     pub(super) pace: u64,
@@ -156,6 +192,8 @@ pub(super) struct Context<'e, S: Service> {
     pub(super) pause: Option<u64>,
     /// A part of a message waits for its rest.
     pub(super) watch: bool,
+    /// What was written last has just been: it cannot have arrived yet.
+    pub(super) is_last_written: bool,
 }
 
 impl<S: Service> Context<'_, S> {
@@ -207,14 +245,21 @@ impl<M: Machine, T> Slot<M, T> {
         }
         match self.phase {
             Phase::Lingering => return self.linger(context),
+            Phase::Confirming if cue == Cue::Confirm => return self.confirm(context),
+            Phase::Confirming => return self.linger_unconfirmed(context),
             Phase::Paused => return Turn::Wait,
-            Phase::Open | Phase::Listening | Phase::Paying | Phase::Boundary | Phase::Flushing => {}
+            Phase::Open
+            | Phase::Listening
+            | Phase::Paying
+            | Phase::Boundary
+            | Phase::Finishing
+            | Phase::Flushing => {}
         }
         if !self.send_parked(context) {
             return Turn::Wait;
         }
         match self.phase {
-            Phase::Flushing => return self.close_sending(context),
+            Phase::Finishing | Phase::Flushing => return self.close_sending(context),
             Phase::Boundary => return self.pause(context),
             _ => {}
         }
@@ -249,10 +294,13 @@ impl<M: Machine, T> Slot<M, T> {
             Stop::Boundary => return self.pause(context),
             Stop::Abort => {
                 self.report(Ended::Done, context);
-                let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+                self.reset();
                 return Turn::Close;
             }
-            Stop::Done => return self.finish(Ended::Done, blocked, context),
+            Stop::Done => {
+                context.is_last_written = written > 0;
+                return self.finish(Ended::Done, blocked, context);
+            }
             Stop::Failed(e) => {
                 let quote = Quote::new(&context.input[consumed..have]);
                 return self.finish(Ended::Failed(e, quote), blocked, context);
@@ -295,7 +343,7 @@ impl<M: Machine, T> Slot<M, T> {
     where
         S: Service<Machine = M, State = T>,
     {
-        if matches!(self.phase, Phase::Flushing | Phase::Lingering) {
+        if self.phase.is_over() {
             return;
         }
         let Some(command) = context.service.finish() else { return };
@@ -339,6 +387,41 @@ impl<M: Machine, T> Slot<M, T> {
         }
     }
 
+    /// Whether bytes wait for the socket to take them.
+    pub(super) fn has_output(&self) -> bool {
+        let is_parked = self.park.as_ref().is_some_and(|park| park.sent < park.output.len());
+        is_parked || self.phase == Phase::Paying
+    }
+
+    /// Number of bytes that the peer has still to take, as far as the system tells.
+    pub(super) fn outstanding(&self, reads: &mut Reads) -> Option<u32> {
+        reads.outstanding(self.stream.local_addr().ok()?, self.peer.into())
+    }
+
+    /// What has become of the last bytes, once the sending side is closed.
+    pub(super) fn delivery(&mut self, reads: &mut Reads) -> Delivery {
+        if self.ahead >= Ahead::Gone || self.end == Some(How::Reset) {
+            return Delivery::Lost;
+        }
+        let local = self.stream.local_addr();
+        match local.ok().and_then(|local| reads.unacknowledged(local, self.peer.into())) {
+            // The last one is the end itself.
+            Some(0..=1) => Delivery::Done,
+            Some(_) => Delivery::Pending,
+            // Not known, or over: an error tells how.
+            None if matches!(self.stream.take_error(), Ok(Some(_))) => {
+                self.ahead = Ahead::Reset;
+                Delivery::Lost
+            }
+            None => Delivery::Done,
+        }
+    }
+
+    /// Closing it is to reset it.
+    pub(super) fn reset(&self) {
+        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
     /// The service's own piece of work. `None` when there is none to go on with.
     fn work<S>(&mut self, context: &mut Context<'_, S>) -> Option<Turn>
     where
@@ -364,11 +447,12 @@ impl<M: Machine, T> Slot<M, T> {
         let Outlet { sent, socket, .. } = outlet;
         // Never more than is owed: the outlet sees to it.
         let _ = self.machine.paid(sent);
-        if sent > 0 || work == Work::Again {
+        if sent > 0 || (work == Work::Again && socket == Socket::Open) {
             self.stamp = stamp(context.now);
         }
         match (socket, work) {
             (Socket::Gone, _) => {
+                self.ahead = self.ahead.max(Ahead::Gone);
                 // Also after an orderly end of what it sends.
                 self.end = Some(How::Reset);
                 Some(Turn::Again)
@@ -486,7 +570,10 @@ impl<M: Machine, T> Slot<M, T> {
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return sent,
                 // It takes none since it has closed, in order or not: only reading tells.
-                Err(e) if e.kind() == ErrorKind::BrokenPipe => return bytes.len(),
+                Err(e) if e.kind() == ErrorKind::BrokenPipe => {
+                    self.ahead = self.ahead.max(Ahead::Gone);
+                    return bytes.len();
+                }
                 Err(_) => {
                     self.ahead = Ahead::Reset;
                     return bytes.len();
@@ -517,6 +604,7 @@ impl<M: Machine, T> Slot<M, T> {
         }
     }
 
+    /// Reports the session. It goes on only to send what is parked.
     fn report<S>(&mut self, ended: Ended<M::Error>, context: &mut Context<'_, S>)
     where
         S: Service<Machine = M, State = T>,
@@ -537,9 +625,14 @@ impl<M: Machine, T> Slot<M, T> {
     where
         S: Service<Machine = M, State = T>,
     {
-        let owes = self.machine.owed() > 0 || (S::RESETS && !matches!(ended, Ended::Done));
+        let is_done = matches!(ended, Ended::Done);
+        let owes = self.machine.owed() > 0 || (S::RESETS && !is_done);
         self.guard(owes, S::RESETS);
-        self.report(ended, context);
+        if is_done && !owes {
+            self.phase = Phase::Finishing;
+        } else {
+            self.report(ended, context);
+        }
         match (owes, blocked) {
             (true, _) => Turn::Close,
             (false, true) => Turn::Wait,
@@ -549,14 +642,69 @@ impl<M: Machine, T> Slot<M, T> {
 
     /// All is sent. To close with unread input would make the system send a reset, which can
     /// destroy our last bytes on their way: close the sending side and wait for the peer's end.
-    fn close_sending<S: Service>(&mut self, context: &mut Context<'_, S>) -> Turn {
+    fn close_sending<S>(&mut self, context: &mut Context<'_, S>) -> Turn
+    where
+        S: Service<Machine = M, State = T>,
+    {
         if S::RESETS {
             let _ = socket2::SockRef::from(&self.stream).set_linger(None);
         }
-        if self.end.is_some() || self.stream.shutdown(Shutdown::Write).is_err() {
-            return Turn::Close;
+        let is_lost = self.stream.shutdown(Shutdown::Write).is_err();
+        if is_lost {
+            self.ahead = self.ahead.max(Ahead::Gone);
         }
         self.park = None;
+        self.stamp = stamp(context.now);
+        if self.phase == Phase::Finishing {
+            self.phase = Phase::Confirming;
+            return self.linger_unconfirmed(context);
+        }
+        if is_lost || self.end.is_some() {
+            return Turn::Close;
+        }
+        self.phase = Phase::Lingering;
+        self.linger(context)
+    }
+
+    /// Reads and drops what the peer still sends, while it has not all of our last bytes.
+    fn linger_unconfirmed<S>(&mut self, context: &mut Context<'_, S>) -> Turn
+    where
+        S: Service<Machine = M, State = T>,
+    {
+        if self.end.is_none() && self.ahead < Ahead::Gone {
+            match self.read(context.input) {
+                // Its end comes as soon, mostly, and tells.
+                None if context.is_last_written => context.pause = Some(CONFIRM_MS),
+                // It has mostly arrived long since.
+                None => return self.confirm(context),
+                Some(0) => {}
+                Some(_) => return Turn::Again,
+            }
+            if self.end.is_none() {
+                return Turn::Wait;
+            }
+        }
+        self.confirm(context)
+    }
+
+    /// Reports the session if it is known what has become of its last bytes; else looks again later.
+    fn confirm<S>(&mut self, context: &mut Context<'_, S>) -> Turn
+    where
+        S: Service<Machine = M, State = T>,
+    {
+        match self.delivery(context.reads.get_or_insert_with(Reads::new)) {
+            Delivery::Pending => {
+                // Later and later, so that thousands who never read cost nothing.
+                let waited = u64::from(stamp(context.now).wrapping_sub(self.stamp));
+                context.pause = Some(waited.div_ceil(4).clamp(CONFIRM_MS, 1000));
+                return Turn::Wait;
+            }
+            Delivery::Done => self.report(Ended::Done, context),
+            Delivery::Lost => self.report(Ended::Undelivered, context),
+        }
+        if self.end.is_some() || self.ahead >= Ahead::Gone {
+            return Turn::Close;
+        }
         self.phase = Phase::Lingering;
         self.stamp = stamp(context.now);
         self.linger(context)
