@@ -1,11 +1,15 @@
 //! Length-prefixed messages that come back without their first ten characters.
 
+mod check;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 
 use socklab_core::driver::Next;
-pub use socklab_core::echo::{client, server};
+pub use socklab_core::echo::{OtherLength, client, server};
+
+pub use self::check::{Checker, Difference, Excerpt, Filed, Mistake, Wrong, removed};
 
 use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Target};
 
@@ -13,23 +17,25 @@ use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Target};
 pub const BUFFER: usize = 65_536;
 
 /// Why a message or its reply did not get through.
-pub type Error = net::Error<client::Error>;
+pub type Error<const HEADER: usize = 4> = net::Error<client::Error<HEADER>>;
 
 /// A client: sends messages, receives their replies in order.
 ///
 /// Many messages may be sent before the first reply is received. Replies that come meanwhile are
 /// kept, so it never deadlocks against a server that stops reading until its replies are read;
 /// they take no more memory than the messages sent, since a reply is never longer.
-pub struct Client {
-    inner: net::Client<client::Client>,
+///
+/// `HEADER` is the size of a length on the wire in bytes, 4 or 2.
+pub struct Client<const HEADER: usize = 4> {
+    inner: net::Client<client::Client<HEADER>>,
     whole: VecDeque<Vec<u8>>,
     partial: Vec<u8>,
 }
 
-/// With another buffer, timeout or observer: as the connection below it was
+/// With lengths of another size, another buffer, timeout or observer: as the connection below it was
 /// [dialled](net::Client::dial).
-impl From<net::Client<client::Client>> for Client {
-    fn from(inner: net::Client<client::Client>) -> Self {
+impl<const HEADER: usize> From<net::Client<client::Client<HEADER>>> for Client<HEADER> {
+    fn from(inner: net::Client<client::Client<HEADER>>) -> Self {
         Self { inner, whole: VecDeque::new(), partial: Vec::new() }
     }
 }
@@ -44,7 +50,9 @@ impl Client {
         let machine = client::Client::new();
         net::Client::dial(&target.into(), machine, BUFFER, Some(DEFAULT_TIMEOUT)).map(Self::from)
     }
+}
 
+impl<const HEADER: usize> Client<HEADER> {
     /// The address that took the connection.
     pub const fn peer(&self) -> SocketAddr {
         self.inner.peer()
@@ -60,9 +68,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`net::Error::Refused`] when the message is longer than 2^32 - 1 bytes; otherwise as
+    /// [`net::Error::Refused`] when the message is longer than a length can say; otherwise as
     /// [`receive_message`](Self::receive_message), since replies are read meanwhile.
-    pub fn send_message(&mut self, message: &[u8]) -> Result<(), Error> {
+    pub fn send_message(&mut self, message: &[u8]) -> Result<(), Error<HEADER>> {
         let length = u32::try_from(message.len())
             .map_err(|_| net::Error::Refused(socklab_core::machine::Refused::Invalid))?;
         // A connection that has ended says so here, not at the first reply that does not come.
@@ -88,7 +96,7 @@ impl Client {
     ///
     /// [`Error`], each ending with its name. Without a message in flight there is nothing to wait
     /// for: [`net::Error::Refused`].
-    pub fn receive_message(&mut self) -> Result<Vec<u8>, Error> {
+    pub fn receive_message(&mut self) -> Result<Vec<u8>, Error<HEADER>> {
         loop {
             if let Some(reply) = self.whole.pop_front() {
                 return Ok(reply);
@@ -108,13 +116,13 @@ impl Client {
     /// # Errors
     ///
     /// None today: the system tells nothing about a close.
-    pub fn shutdown(self) -> Result<(), Error> {
+    pub fn shutdown(self) -> Result<(), Error<HEADER>> {
         self.inner.close_sending();
         Ok(())
     }
 
     /// Takes in what has come. Whether that was anything.
-    fn gather(&mut self) -> Result<bool, Error> {
+    fn gather(&mut self) -> Result<bool, Error<HEADER>> {
         let Some(next) = self.inner.try_next()? else { return Ok(false) };
         if let Next::Event(client::Event::Reply(piece)) = next {
             self.partial.extend_from_slice(piece.bytes);
@@ -128,7 +136,7 @@ impl Client {
 
 /// One connection of a server, for a log.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct Report<const HEADER: usize = 4> {
     /// The client.
     pub peer: SocketAddr,
     /// So many messages went back.
@@ -136,24 +144,57 @@ pub struct Report {
     /// So many bytes of payload they had.
     pub bytes: u64,
     /// How it ended.
-    pub ended: Ended<server::Error>,
+    pub ended: Ended<server::Error<HEADER>>,
 }
 
-impl fmt::Display for Report {
+impl<const HEADER: usize> fmt::Display for Report<HEADER> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { peer, messages, bytes, ended } = self;
         let s = if *messages == 1 { "" } else { "s" };
         write!(f, "{peer}: {messages} message{s} with {bytes} bytes echoed, ")?;
         match ended {
             Ended::Done => f.write_str("closed"),
+            Ended::Failed(e, quote) => {
+                write!(f, "{e}{}{}", advice(e.other_length()), quote.suffix())
+            }
             ended => ended.fmt(f),
         }
     }
 }
 
+/// What the end of an error says of the program's option when a peer has probably sent this kind of
+/// length.
+pub(crate) fn advice(other: Option<OtherLength>) -> &'static str {
+    match other {
+        Some(OtherLength { read_bytes: 4, bytes: 2, little_endian: false, .. }) => {
+            ": try --header 2"
+        }
+        _ => "",
+    }
+}
+
 /// The server's side of echo, for a [`net::Server`].
+///
+/// `HEADER` is the size of a length on the wire in bytes, 4 or 2.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Service;
+pub struct Service<const HEADER: usize = 4>(());
+
+impl Service {
+    /// Returns a service with lengths of 4 bytes.
+    // For one width only, so that its type need not be written out where it is called.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self::with_header()
+    }
+}
+
+impl<const HEADER: usize> Service<HEADER> {
+    /// Returns a service with lengths of `HEADER` bytes.
+    #[must_use]
+    pub const fn with_header() -> Self {
+        Self(())
+    }
+}
 
 /// What the service counts for each connection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -162,15 +203,15 @@ pub struct Counts {
     messages: u32,
 }
 
-impl net::Service for Service {
-    type Machine = server::Server;
+impl<const HEADER: usize> net::Service for Service<HEADER> {
+    type Machine = server::Server<HEADER>;
     type State = Counts;
-    type Report = Report;
+    type Report = Report<HEADER>;
 
     const SCRATCH: usize = 65_536;
 
-    fn open(&mut self) -> (server::Server, Counts) {
-        (server::Server::new(), Counts::default())
+    fn open(&mut self) -> (server::Server<HEADER>, Counts) {
+        (server::Server::with_header(), Counts::default())
     }
 
     fn event(&mut self, counts: &mut Counts, event: server::Event) {
@@ -190,10 +231,10 @@ impl net::Service for Service {
     fn closed(
         &mut self,
         peer: SocketAddr,
-        _: &server::Server,
+        _: &server::Server<HEADER>,
         counts: &mut Counts,
-        ended: Ended<server::Error>,
-    ) -> Report {
+        ended: Ended<server::Error<HEADER>>,
+    ) -> Report<HEADER> {
         let Counts { messages, bytes } = *counts;
         Report { peer, messages, bytes, ended }
     }

@@ -7,7 +7,7 @@
 //! use socklab::{echo, math, net::Server};
 //!
 //! // A server on a free port, in a thread of its own, until it is stopped or dropped.
-//! let server = Server::bind("127.0.0.1:0", echo::Service)?.start()?;
+//! let server = Server::bind("127.0.0.1:0", echo::Service::new())?.start()?;
 //!
 //! let mut client = echo::Client::connect(server.local_addr())?;
 //! client.send_message(b"Four score and seven years ago")?;

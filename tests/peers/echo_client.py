@@ -1,6 +1,6 @@
 """A student's client of echo, the class of the exercise and a script around it.
 
-echo_client.py HOST PORT [--buffer N] [--fault NAME], messages as lines on stdin (with \\n for a
+echo_client.py HOST PORT [--buffer N] [--header N] [--fault NAME], messages as lines on stdin (with \\n for a
 line break in one), replies as lines on stdout.
 """
 
@@ -12,8 +12,9 @@ import time
 
 
 class BufferedTCPClient:
-    def __init__(self, server_host, server_port, buffer_size, fault=""):
+    def __init__(self, server_host, server_port, buffer_size, header, fault=""):
         self.buffer_size = buffer_size
+        self.header = header
         self.fault = fault
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.sock.connect((server_host, server_port))
@@ -21,7 +22,8 @@ class BufferedTCPClient:
 
     def send_message(self, message):
         payload = message.encode()
-        packed = struct.pack("!I", len(payload)) + payload
+        order = "little" if self.fault == "little-endian" else "big"
+        packed = len(payload).to_bytes(self.header, order) + payload
         if self.fault == "byte-by-byte":
             for i in range(len(packed)):
                 self.sock.sendall(packed[i:i + 1])
@@ -40,10 +42,10 @@ class BufferedTCPClient:
 
     def receive_message(self):
         try:
-            header = self.receive_exactly(4)
+            header = self.receive_exactly(self.header)
             if header is None:
                 return "", False
-            payload = self.receive_exactly(struct.unpack("!I", header)[0])
+            payload = self.receive_exactly(int.from_bytes(header, "big"))
             if payload is None:
                 return "", False
             return payload.decode(), True
@@ -60,11 +62,14 @@ def main():
     parser.add_argument("port", type=int)
     parser.add_argument("--buffer", type=int, default=1024)
     parser.add_argument("--parallel", action="store_true", help="send all, then receive all")
-    parser.add_argument("--fault", default="", choices=["", "byte-by-byte", "cut", "not-utf8"])
+    parser.add_argument("--fault", default="", choices=[
+        "", "byte-by-byte", "cut", "not-utf8", "little-endian",
+    ])
+    parser.add_argument("--header", type=int, default=4, choices=[2, 4])
     args = parser.parse_args()
     messages = [line.rstrip("\n").replace("\\n", "\n") for line in sys.stdin]
 
-    client = BufferedTCPClient(args.host, args.port, args.buffer, args.fault)
+    client = BufferedTCPClient(args.host, args.port, args.buffer, args.header, args.fault)
     if args.fault == "cut":
         client.sock.sendall(struct.pack("!I", 100) + b"only this")
         client.shutdown()

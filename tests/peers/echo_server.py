@@ -1,7 +1,7 @@
-"""A student's server of echo: echo_server.py [--sessions N] [--buffer N] [--fault NAME].
+"""A student's server of echo: echo_server.py [--sessions N] [--buffer N] [--header N] [--fault NAME].
 
 Says where it listens on stderr, serves so many clients one after the other, then exits. It does
-not read while it writes a reply. Faults happen at the second message.
+not read while it writes a reply. Faults happen at the second message, those of WRONG at all of them.
 """
 
 import argparse
@@ -14,11 +14,24 @@ FAULTS = [
     "", "close-first", "close-after-reply", "cut-in-header", "cut-in-payload", "reset", "silent",
     "too-long", "endless", "unasked", "byte-by-byte", "glued", "not-utf8",
 ]
+# What it sends back instead of all but the first ten characters.
+WRONG = {
+    "nothing-removed": lambda text: text.encode(),
+    "ten-bytes": lambda text: text.encode()[10:],
+    "eleven": lambda text: text[11:].encode(),
+    "upper-case": lambda text: text[10:].upper().encode(),
+    "upper-case-only": lambda text: text.upper().encode(),
+    "empty": lambda text: b"",
+    "newline": lambda text: text[10:].encode() + b"\n",
+}
+# Ways of framing that are not right.
+FRAMES = ["little-endian", "chars-counted", "short-header", "junk", "one-byte", "merged"]
 
 
 class BufferedTCPServer:
-    def __init__(self, bind_host, port, buffer_size, fault):
+    def __init__(self, bind_host, port, buffer_size, header, fault):
         self.buffer_size = buffer_size
+        self.header = header
         self.fault = fault
         self.listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -44,17 +57,37 @@ class BufferedTCPServer:
             conn.sendall(struct.pack("!I", 0) * 1000)
             self.wait_for_end(conn)
             return
+        if self.fault == "merged":
+            # One recv for one message, whatever came.
+            time.sleep(0.2)
+            payload = conn.recv(4096)[4:]
+            rest = payload.decode()[10:].encode()
+            conn.sendall(struct.pack("!I", len(rest)) + rest)
+            self.wait_for_end(conn)
+            return
         held = b""
         count = 0
         while True:
-            header = self.receive_exactly(conn, 4)
+            header = self.receive_exactly(conn, self.header)
             if header is None:
                 return
-            payload = self.receive_exactly(conn, struct.unpack("!I", header)[0])
+            payload = self.receive_exactly(conn, int.from_bytes(header, "big"))
             if payload is None:
                 return
-            rest = payload.decode()[10:].encode()
-            reply = struct.pack("!I", len(rest)) + rest
+            if self.fault in WRONG:
+                rest = WRONG[self.fault](payload.decode())
+            else:
+                rest = payload.decode()[10:].encode()
+            length = len(rest)
+            if self.fault == "chars-counted":
+                length = len(rest.decode())
+            order = "little" if self.fault == "little-endian" else "big"
+            size = 2 if self.fault == "short-header" else self.header
+            reply = length.to_bytes(size, order) + rest
+            if self.fault == "junk":
+                reply += b"and more"
+            if self.fault == "one-byte":
+                reply += b"\n"
             count += 1
             if count == 2 and self.misbehaves(conn, reply):
                 return
@@ -123,10 +156,11 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--sessions", type=int, default=1)
     parser.add_argument("--buffer", type=int, default=1024)
-    parser.add_argument("--fault", default="", choices=FAULTS)
+    parser.add_argument("--header", type=int, default=4, choices=[2, 4])
+    parser.add_argument("--fault", default="", choices=[*FAULTS, *WRONG, *FRAMES])
     args = parser.parse_args()
 
-    server = BufferedTCPServer("127.0.0.1", 0, args.buffer, args.fault)
+    server = BufferedTCPServer("127.0.0.1", 0, args.buffer, args.header, args.fault)
     host, port = server.listener.getsockname()
     print(f"listening on {host}:{port}", file=sys.stderr)
     server.start(args.sessions)

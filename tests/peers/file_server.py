@@ -20,8 +20,7 @@ def serve(conn, folder, fault):
     try:
         with open(os.path.join(folder, name), "rb") as file:
             if fault == "silent":
-                while conn.recv(1024):
-                    pass
+                conn.recv(1024)
                 return
             sent = 0
             while True:

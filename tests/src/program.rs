@@ -359,6 +359,15 @@ impl Process {
         self.stdin.as_mut().expect("it has no stdin")
     }
 
+    /// Its stdin, to be written to by another thread.
+    ///
+    /// # Panics
+    ///
+    /// When it was started without.
+    pub fn take_stdin(&mut self) -> ChildStdin {
+        self.stdin.take().expect("it has no stdin")
+    }
+
     /// Closes its stdin.
     pub fn close_stdin(&mut self) {
         self.stdin = None;

@@ -27,7 +27,7 @@ fn in_time<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
 }
 
 fn echo_server() -> Running {
-    Server::bind("127.0.0.1:0", echo::Service).unwrap().start().unwrap()
+    Server::bind("127.0.0.1:0", echo::Service::new()).unwrap().start().unwrap()
 }
 
 fn quiz(options: math::Options) -> Running {
@@ -201,7 +201,7 @@ fn a_stopped_server_has_given_its_address_back() {
     in_time(move || running.stop().unwrap());
     assert!(connect_fails(addr));
     // No one else has it, so it can be had, and served at.
-    let again = Server::bind(addr, echo::Service).unwrap().start().unwrap();
+    let again = Server::bind(addr, echo::Service::new()).unwrap().start().unwrap();
     assert_eq!(again.local_addr(), addr);
     in_time(move || {
         let mut client = echo::Client::connect(addr).unwrap();
@@ -243,7 +243,7 @@ fn a_stop_waits_for_a_session_as_long_as_the_grace_says() {
 
 #[test]
 fn a_stopper_stops_a_server_that_runs_in_our_own_thread() {
-    let server = Server::bind("127.0.0.1:0", echo::Service).unwrap();
+    let server = Server::bind("127.0.0.1:0", echo::Service::new()).unwrap();
     let (stopper, addr) = (server.stopper(), server.local_addr());
     in_time(move || {
         let stopping = thread::spawn(move || {
@@ -265,7 +265,7 @@ fn a_stopper_stops_a_server_that_runs_in_our_own_thread() {
 fn an_address_in_use_is_an_error_with_a_name() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
-    let error = Server::bind(addr, echo::Service).err().expect("it is taken");
+    let error = Server::bind(addr, echo::Service::new()).err().expect("it is taken");
     assert!(error.to_string().contains("address already in use"), "{error}");
     assert!(std::error::Error::source(&error).is_some());
 }

@@ -1,30 +1,31 @@
 //! `socklab echo`.
 
-use std::io::{self, BufRead};
-use std::sync::Arc;
-use std::sync::mpsc::{self, TryRecvError};
+mod source;
+
+use std::io;
+use std::os::unix::fs::FileExt as _;
 
 use clap::Args;
 use serde_json::{Value, json};
 use socklab_core::driver::Next;
 use socklab_core::echo::Messages;
-use socklab_core::echo::client::{Client, Command, Event, Piece};
+use socklab_core::echo::client::{self, Client, Command, Event, Piece};
+use socklab_core::wire::length_max;
 
+use self::source::{Fault, Have, Message, Source};
 use super::common::{Common, Failure, Host, Listen, Run, host, port_help};
-use super::events::{connected, outcome, session};
-use crate::echo::{BUFFER, Report, Service};
-use crate::net::{self, Target};
-use crate::ui::streams::check_stdin;
+use super::events::{connected, emit, outcome, session};
+use crate::echo::{BUFFER, Checker, Filed, Report, Service, Wrong, advice};
+use crate::net::{self, Target, reason};
 use crate::ui::{Output, put_text, say};
 
 const PORT: u16 = 4567;
 
-/// So many messages from stdin wait to be sent.
-const WAITING: usize = 64;
-
 /// A message that fits the smallest output buffer goes as one command, many of them in one write.
 const SHORT: usize = 4096;
-const HEADER: usize = socklab_core::wire::LENGTH_BYTES;
+
+/// Of a longer one that stands in a file so many bytes are read at a time.
+const CHUNK: u32 = 1 << 16;
 
 /// A reply in JSON is cut after so many bytes: it has to be held in memory, and a plain one not.
 const JSON_MAX: usize = 1 << 16;
@@ -40,6 +41,15 @@ pub(super) struct ClientArgs {
     port: Option<String>,
     /// The messages [default: each line of stdin is one]
     messages: Vec<String>,
+    /// Size of a length on the wire in bytes
+    #[arg(long, value_name = "2|4", default_value = "4", value_parser = header)]
+    header: u8,
+    /// Largest number of messages without a reply; 1 waits for each reply [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    in_flight: Option<u32>,
+    /// Accept every reply, also one that is not its message without the first ten characters
+    #[arg(long)]
+    no_verify: bool,
     /// How many bytes to read at a time
     #[arg(long, value_name = "BYTES", default_value_t = BUFFER as u32,
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -54,79 +64,44 @@ pub(super) struct ClientArgs {
 pub(super) struct ServerArgs {
     #[command(flatten)]
     listen: Listen<PORT>,
+    /// Size of a length on the wire in bytes
+    #[arg(long, value_name = "2|4", default_value = "4", value_parser = header)]
+    header: u8,
+}
+
+fn header(text: &str) -> Result<u8, String> {
+    match text {
+        "2" => Ok(2),
+        "4" => Ok(4),
+        _ => Err("expected 2 or 4 bytes".into()),
+    }
 }
 
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        common.serve::<Messages, Messages, _>(self.listen.addrs()?, common.limits(), Service, told)
+        match self.header {
+            2 => self.serve::<2>(common),
+            _ => self.serve::<4>(common),
+        }
+    }
+}
+
+impl ServerArgs {
+    fn serve<const HEADER: usize>(self, common: &Common) -> Result<(), Failure> {
+        let service = Service::<HEADER>::with_header();
+        common.serve::<Messages<HEADER>, Messages<HEADER>, _>(
+            self.listen.addrs()?,
+            common.limits(),
+            service,
+            told,
+        )
     }
 }
 
 /// What is told of a connection.
-fn told(report: &Report) -> Value {
+fn told<const HEADER: usize>(report: &Report<HEADER>) -> Value {
     let details = json!({ "messages": report.messages, "bytes": report.bytes });
     session(report.peer, details, outcome(&report.ended, "closed"))
-}
-
-type Incoming = mpsc::Receiver<io::Result<Vec<u8>>>;
-
-/// Where the messages come from.
-enum Source {
-    Arguments(std::vec::IntoIter<String>),
-    Stdin(Incoming),
-}
-
-/// What a source has now.
-enum Have {
-    Message(Vec<u8>),
-    /// Nothing yet; the client's waker will tell.
-    Nothing,
-    /// It is at its end.
-    End,
-}
-
-impl Source {
-    fn take(&mut self) -> io::Result<Have> {
-        match self {
-            Self::Arguments(messages) => {
-                Ok(messages.next().map_or(Have::End, |text| Have::Message(text.into_bytes())))
-            }
-            Self::Stdin(lines) => match lines.try_recv() {
-                Ok(line) => line.map(Have::Message),
-                Err(TryRecvError::Empty) => Ok(Have::Nothing),
-                Err(TryRecvError::Disconnected) => Ok(Have::End),
-            },
-        }
-    }
-}
-
-/// Reads stdin in a thread: readiness of a terminal, a pipe and a file are three different things
-/// to a system, blocking reads are one.
-fn read_stdin(waker: Arc<mio::Waker>) -> io::Result<Incoming> {
-    check_stdin()?;
-    let (lines, incoming) = mpsc::sync_channel(WAITING);
-    std::thread::Builder::new().name("stdin".into()).spawn(move || {
-        let mut stdin = io::stdin().lock();
-        loop {
-            let mut line = Vec::new();
-            let read = stdin.read_until(b'\n', &mut line);
-            if let Ok(0) = read {
-                break;
-            }
-            if line.pop_if(|last| *last == b'\n').is_some() {
-                line.pop_if(|last| *last == b'\r');
-            }
-            let failed = read.is_err();
-            if lines.send(read.map(|_| line)).is_err() || failed {
-                break;
-            }
-            let _ = waker.wake();
-        }
-        // Disconnected first, so that whoever wakes sees the end.
-        drop(lines);
-        let _ = waker.wake();
-    })?;
-    Ok(incoming)
 }
 
 impl ClientArgs {
@@ -153,51 +128,77 @@ impl ClientArgs {
 impl Run for ClientArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let (target, messages) = self.target()?;
-        let Self { buffer, raw, .. } = self;
-        let service = || Service;
+        match self.header {
+            2 => self.exchange::<2>(target, messages, common),
+            _ => self.exchange::<4>(target, messages, common),
+        }
+    }
+}
+
+/// Of a message that is too long for its length's size.
+fn limit<const HEADER: usize>() -> String {
+    let most = length_max::<HEADER>();
+    format!("more than the {most} bytes that a {HEADER}-byte length can say")
+}
+
+impl ClientArgs {
+    fn exchange<const HEADER: usize>(
+        self,
+        target: Option<Target>,
+        messages: Vec<String>,
+        common: &Common,
+    ) -> Result<(), Failure> {
+        // Before anything is sent.
+        let most = length_max::<HEADER>();
+        let is_long = |text: &String| u32::try_from(text.len()).map_or(true, |n| n > most);
+        if let Some(at) = messages.iter().position(is_long) {
+            let limit = limit::<HEADER>();
+            let length = messages[at].len();
+            return Err(Failure::Usage(format!("message {} has {length} bytes, {limit}", at + 1)));
+        }
+        let service = Service::<HEADER>::with_header;
         common.dial_target(target, "echo", service, |target| {
-            let mut output = common.output(raw);
-            let mut client =
-                common.connect::<Messages, Messages, _>(target, Client::new(), buffer as usize)?;
+            let mut output = common.output(self.raw);
+            let machine = Client::<HEADER>::with_header();
+            let client = common.connect::<Messages<HEADER>, Messages<HEADER>, _>(
+                target,
+                machine,
+                self.buffer as usize,
+            )?;
             connected(&mut output, client.peer())?;
-            let mut replies = Replies { output, held: Vec::new(), length: 0 };
-            let mut source = if messages.is_empty() {
+            let source = if messages.is_empty() {
                 if io::IsTerminal::is_terminal(&io::stdin()) {
                     say("each line you type is a message; Ctrl-D ends");
                 }
-                Source::Stdin(read_stdin(client.waker()).map_err(|e| Failure::stdin(&e))?)
+                Source::stdin(client.waker(), most).map_err(|e| Failure::stdin(&e))?
             } else {
                 Source::Arguments(messages.into_iter())
             };
-            exchange(&mut client, &mut source, &mut replies)
+            Exchange {
+                client,
+                source,
+                outgoing: Outgoing::Nothing,
+                most: self.in_flight.unwrap_or(u32::MAX),
+                checker: (!self.no_verify).then(|| Checker::new(HEADER)),
+                replies: Replies { output, held: Vec::new(), length: 0 },
+                failure: None,
+            }
+            .run()
         })
     }
 }
 
-/// Sends what there is to send and shows what comes, whichever is possible, until both are done.
-fn exchange(
-    client: &mut net::Client<Client>,
-    source: &mut Source,
-    replies: &mut Replies,
-) -> Result<(), Failure> {
-    let mut outgoing = Outgoing::Nothing;
-    loop {
-        let sent = outgoing.advance(client, source)?;
-        match client.try_next()? {
-            Some(Next::Event(Event::Reply(piece))) => {
-                replies.show(piece).map_err(Failure::stdout)?;
-            }
-            Some(Next::Done | Next::Abort) => return Ok(()),
-            Some(Next::Command | Next::Boundary) => {}
-            None if sent => {}
-            None => {
-                // While no reply is due it is our turn, and a person may take his time.
-                let our_turn = client.machine().in_flight() == 0 && !client.is_sending();
-                let wake = if our_turn { client.wait_for_us() } else { client.wait() };
-                wake?;
-            }
-        }
-    }
+/// Messages out, replies in.
+struct Exchange<const HEADER: usize> {
+    client: net::Client<Client<HEADER>>,
+    source: Source,
+    outgoing: Outgoing,
+    /// Largest number of messages in flight.
+    most: u32,
+    checker: Option<Checker>,
+    replies: Replies,
+    /// Why there are no more messages, if that is a failure: replies to those sent are awaited first.
+    failure: Option<Failure>,
 }
 
 /// What is on its way to the server.
@@ -205,66 +206,220 @@ enum Outgoing {
     /// Nothing: the source may be asked.
     Nothing,
     /// A message that had no room yet.
-    Message(Vec<u8>),
+    Message(Message),
     /// A message that is longer than the buffer, and how much of it has left.
     Long(Vec<u8>, usize),
+    /// The same for one that stands in a file.
+    File(FromFile),
     /// The source has ended.
     Finished,
 }
 
-impl Outgoing {
-    /// Sends as much as there is room for. Whether that was anything.
-    fn advance(
-        &mut self,
-        client: &mut net::Client<Client>,
-        source: &mut Source,
-    ) -> Result<bool, Failure> {
-        let mut moved = false;
+/// A message that is read from its file while it is sent.
+struct FromFile {
+    message: Filed,
+    /// Number of bytes of it that have been read.
+    read: u32,
+    /// What has been read and not sent.
+    chunk: Vec<u8>,
+    sent: usize,
+}
+
+impl FromFile {
+    /// What comes next of it; nothing when all of it has left.
+    fn next(&mut self) -> Result<&[u8], Failure> {
+        let Filed { file, offset, length, .. } = &self.message;
+        if self.sent == self.chunk.len() && self.read < *length {
+            let count = CHUNK.min(length - self.read);
+            self.chunk.resize(count as usize, 0);
+            file.read_exact_at(&mut self.chunk, offset + u64::from(self.read)).map_err(changed)?;
+            self.read += count;
+            self.sent = 0;
+        }
+        Ok(&self.chunk[self.sent..])
+    }
+}
+
+/// A line could not be read a second time.
+fn changed(e: io::Error) -> Failure {
+    Failure::System(match e.kind() {
+        io::ErrorKind::UnexpectedEof => "standard input became shorter while it was read".into(),
+        _ => format!("cannot read a long line again: {}", reason(&e)),
+    })
+}
+
+impl<const HEADER: usize> Exchange<HEADER> {
+    /// Sends what there is to send and shows what comes, whichever is possible, until both are done.
+    fn run(mut self) -> Result<(), Failure> {
         loop {
-            *self = match std::mem::replace(self, Self::Nothing) {
-                Self::Nothing => match source.take().map_err(|e| Failure::stdin(&e))? {
-                    Have::Message(message) => Self::Message(message),
-                    Have::Nothing => return Ok(moved),
-                    Have::End => {
-                        client.command(Command::Finish)?;
-                        Self::Finished
-                    }
-                },
-                Self::Message(message) if message.len() + HEADER <= SHORT => {
-                    if !client.try_command(Command::Send(&message))? {
-                        *self = Self::Message(message);
-                        return Ok(moved);
-                    }
-                    Self::Nothing
-                }
-                Self::Message(message) => {
-                    let length = u32::try_from(message.len()).map_err(|_| {
-                        Failure::Usage("a message is longer than 4294967295 bytes".into())
-                    })?;
-                    if !client.try_command(Command::Begin(length))? {
-                        *self = Self::Message(message);
-                        return Ok(moved);
-                    }
-                    Self::Long(message, 0)
-                }
-                Self::Long(message, paid) => {
-                    let n = client.pay(&message[paid..])?;
-                    match (n, paid + n == message.len()) {
-                        (_, true) => Self::Nothing,
-                        (0, false) => {
-                            *self = Self::Long(message, paid);
-                            return Ok(moved);
-                        }
-                        (n, false) => Self::Long(message, paid + n),
+            let sent = self.send()?;
+            let Self { client, checker, replies, .. } = &mut self;
+            match client.try_next() {
+                Ok(Some(Next::Event(Event::Reply(piece)))) => {
+                    replies.show(piece).map_err(Failure::stdout)?;
+                    if let Some(checker) = checker {
+                        checker.check(piece).map_err(|e| replies.wrong(e))?;
                     }
                 }
-                Self::Finished => {
-                    *self = Self::Finished;
-                    return Ok(moved);
+                Ok(Some(Next::Done | Next::Abort)) => return self.finish(),
+                Ok(Some(Next::Command | Next::Boundary)) => {}
+                Ok(None) if sent => {}
+                Ok(None) => {
+                    // While no reply is due it is our turn, and a person may take his time.
+                    let our_turn = client.machine().in_flight() == 0 && !client.is_sending();
+                    let wake = if our_turn { client.wait_for_us() } else { client.wait() };
+                    wake?;
                 }
-            };
+                Err(e) => return Err(self.failed(e)),
+            }
+        }
+    }
+
+    /// All replies have come.
+    fn finish(self) -> Result<(), Failure> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        if self.checker.is_none() {
+            return Ok(());
+        }
+        let net::Surplus { bytes, start } = self.client.close();
+        match bytes {
+            0 => Ok(()),
+            1 => {
+                Err(Failure::Peer(format!("the server sent a byte behind the last reply: {start}")))
+            }
+            n => Err(Failure::Peer(format!(
+                "the server sent {n} bytes behind the last reply: {start}"
+            ))),
+        }
+    }
+
+    /// The client's error, with what the program knows of it.
+    fn failed(&self, e: net::Error<client::Error<HEADER>>) -> Failure {
+        let refusable = self.checker.as_ref().and_then(Checker::refusable);
+        let told = |error| Told { error, refusable };
+        match e {
+            net::Error::Protocol(e, quote) => net::Error::Protocol(told(e), quote).into(),
+            net::Error::TimedOut(e, time, quote) => {
+                net::Error::TimedOut(told(e), time, quote).into()
+            }
+            e => e.into(),
+        }
+    }
+
+    /// Sends as much as there is room for. Whether that was anything.
+    fn send(&mut self) -> Result<bool, Failure> {
+        let mut moved = false;
+        while self.advance()? {
             moved = true;
         }
+        Ok(moved)
+    }
+
+    /// Does the next thing there is to send, if there is room. Whether it did.
+    fn advance(&mut self) -> Result<bool, Failure> {
+        self.outgoing = match std::mem::replace(&mut self.outgoing, Outgoing::Nothing) {
+            Outgoing::Nothing => match self.take() {
+                Have::Message(message) => Outgoing::Message(message),
+                Have::Nothing => return Ok(false),
+                Have::End => {
+                    self.client.command(Command::Finish).map_err(|e| self.failed(e))?;
+                    Outgoing::Finished
+                }
+            },
+            Outgoing::Message(message) => {
+                let command = match &message {
+                    Message::Held(bytes) if bytes.len() + HEADER <= SHORT => Command::Send(bytes),
+                    // None is longer than its length can say.
+                    Message::Held(bytes) => Command::Begin(u32::try_from(bytes.len()).unwrap_or(0)),
+                    Message::Filed(filed) => Command::Begin(filed.length),
+                };
+                let is_whole = matches!(command, Command::Send(_));
+                if !self.client.try_command(command).map_err(|e| self.failed(e))? {
+                    self.outgoing = Outgoing::Message(message);
+                    return Ok(false);
+                }
+                if let Some(checker) = &mut self.checker {
+                    match &message {
+                        Message::Held(bytes) => checker.sent(bytes),
+                        Message::Filed(filed) => checker.sent_from(filed),
+                    }
+                }
+                match message {
+                    Message::Held(_) if is_whole => Outgoing::Nothing,
+                    Message::Held(bytes) => Outgoing::Long(bytes, 0),
+                    Message::Filed(message) => {
+                        Outgoing::File(FromFile { message, read: 0, chunk: Vec::new(), sent: 0 })
+                    }
+                }
+            }
+            Outgoing::Long(bytes, sent) => {
+                let n = self.client.pay(&bytes[sent..]).map_err(|e| self.failed(e))?;
+                if sent + n < bytes.len() {
+                    self.outgoing = Outgoing::Long(bytes, sent + n);
+                    return Ok(n > 0);
+                }
+                Outgoing::Nothing
+            }
+            Outgoing::File(mut from) => {
+                let bytes = from.next()?;
+                if bytes.is_empty() {
+                    self.source.sent();
+                } else {
+                    let n = self.client.pay(bytes).map_err(|e| self.failed(e))?;
+                    from.sent += n;
+                    self.outgoing = Outgoing::File(from);
+                    return Ok(n > 0);
+                }
+                Outgoing::Nothing
+            }
+            Outgoing::Finished => {
+                self.outgoing = Outgoing::Finished;
+                return Ok(false);
+            }
+        };
+        Ok(true)
+    }
+
+    /// The next message, if one may be sent.
+    fn take(&mut self) -> Have {
+        if self.client.machine().in_flight() >= self.most {
+            return Have::Nothing;
+        }
+        self.source.take().unwrap_or_else(|fault| {
+            self.failure = Some(match fault {
+                Fault::TooLong(n) => {
+                    let limit = limit::<HEADER>();
+                    Failure::Usage(format!("line {n} of standard input has {limit}"))
+                }
+                Fault::Read(e) => Failure::stdin(&e),
+                Fault::Spool(e) => Failure::System(format!(
+                    "cannot write a long line to a temporary file: {}; TMPDIR names the folder",
+                    reason(&e)
+                )),
+            });
+            Have::End
+        })
+    }
+}
+
+/// An error of the machine for a person at the command line.
+struct Told<const HEADER: usize> {
+    error: client::Error<HEADER>,
+    /// The message that a server has to refuse.
+    refusable: Option<u64>,
+}
+
+impl<const HEADER: usize> std::fmt::Display for Told<HEADER> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.error, advice(self.error.other_length()))?;
+        self.refusable.map_or(Ok(()), |n| {
+            write!(
+                f,
+                "; the first ten characters of message {n} are not UTF-8, which it has to refuse"
+            )
+        })
     }
 }
 
@@ -287,13 +442,53 @@ impl Replies {
         if !piece.is_last() {
             return Ok(());
         }
+        let mut held = self.held.as_slice();
+        let is_cut = self.length > held.len() as u64;
+        // A character that was cut here is no fault of the server's.
+        if is_cut
+            && let Err(e) = std::str::from_utf8(held)
+            && e.error_len().is_none()
+        {
+            held = &held[..e.valid_up_to()];
+        }
         let mut event = json!({ "event": "reply", "bytes": self.length });
-        put_text(&mut event, "reply", &self.held);
-        if self.length > self.held.len() as u64 {
+        put_text(&mut event, "reply", held);
+        if is_cut {
             event["truncated"] = true.into();
         }
         self.held.clear();
         self.length = 0;
         self.output.event(&event)
+    }
+
+    /// A reply is not what it should be.
+    fn wrong(&mut self, wrong: Wrong) -> Failure {
+        if let Wrong::Reply(difference) = &wrong {
+            let told = emit(&mut self.output, || {
+                let mut event = json!({
+                    "event": "wrong", "reply": difference.number, "at": difference.at,
+                    "exact": difference.is_exact, "bytes": difference.length,
+                    "expected_bytes": difference.expected_length,
+                });
+                // Each may have its own hex.
+                for (key, excerpt) in [("got", &difference.got), ("expected", &difference.expected)]
+                {
+                    let mut text = json!({});
+                    put_text(&mut text, "text", excerpt.bytes());
+                    event[key] = text;
+                }
+                if let Some(mistake) = difference.mistake {
+                    event["mistake"] = mistake.to_string().into();
+                }
+                event
+            });
+            if let Err(failure) = told {
+                return failure;
+            }
+        }
+        match wrong {
+            Wrong::Unreadable(e) => changed(e),
+            wrong => Failure::Peer(wrong.to_string()),
+        }
     }
 }

@@ -51,22 +51,17 @@ fn rounds(text: &str) -> Result<(u16, u16), String> {
         digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse::<u16>().ok(),
         _ => None,
     };
-    // Other languages take the end of such a range to be left out, or in: it is not guessed at.
-    if let Some((fewest, most)) = text.split_once("..") {
-        let most = most.trim_start_matches(['=', '.']);
-        return Err(match (number(fewest), number(most)) {
-            (Some(fewest), Some(most)) => {
-                format!("a range includes both ends: write {fewest}-{most}")
-            }
-            _ => FORM.into(),
-        });
-    }
-    let (fewest, most) = text.split_once('-').unwrap_or((text, text));
+    // Whether such a range has its end differs from language to language: it is not guessed at.
+    let dots = text.split_once("..").map(|(a, b)| (a, b.trim_start_matches(['=', '.'])));
+    let (fewest, most) = dots.or_else(|| text.split_once('-')).unwrap_or((text, text));
     let (Some(fewest), Some(most)) = (number(fewest), number(most)) else {
         return Err(FORM.into());
     };
     if fewest > most {
         return Err(format!("the range is empty: {fewest} is more than {most}"));
+    }
+    if dots.is_some() {
+        return Err(format!("a range includes both ends: write {fewest}-{most}"));
     }
     Ok((fewest, most))
 }
@@ -197,7 +192,9 @@ mod tests {
         assert_eq!(rounds("5-20"), Ok((5, 20)));
         assert_eq!(rounds("5 - 6"), Ok((5, 6)));
         assert_eq!(rounds("0-65535"), Ok((0, 65_535)));
-        assert_eq!(rounds("20-5").unwrap_err(), "the range is empty: 20 is more than 5");
+        for text in ["20-5", "20..=5"] {
+            assert_eq!(rounds(text).unwrap_err(), "the range is empty: 20 is more than 5");
+        }
         for text in
             ["five", "70000", "-5", "5-", "-", "", "+5", "5-6-7", "..", "5..", "..6", "..=6"]
         {

@@ -36,11 +36,18 @@ pub(crate) fn one_line(text: &str) -> String {
     Escaped(text.as_bytes()).to_string().replace('\n', "\\n")
 }
 
-/// Puts bytes from a peer into an event: as text, and in hex too when they are not UTF-8.
+/// Puts bytes from a peer into an event: as text, and in hex too when they are not UTF-8; of many bytes
+/// the first in hex, and then `hex_truncated`.
 pub(crate) fn put_text(event: &mut Value, key: &str, bytes: &[u8]) {
+    /// Longer than any message of the small protocols, short enough to be read.
+    const HEX_MAX: usize = 1024;
     event[key] = String::from_utf8_lossy(bytes).into();
     if std::str::from_utf8(bytes).is_err() {
-        event["hex"] = bytes.iter().map(|b| format!("{b:02x}")).collect::<String>().into();
+        let shown = &bytes[..bytes.len().min(HEX_MAX)];
+        event["hex"] = shown.iter().map(|b| format!("{b:02x}")).collect::<String>().into();
+        if shown.len() < bytes.len() {
+            event["hex_truncated"] = true.into();
+        }
     }
 }
 
