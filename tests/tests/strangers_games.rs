@@ -2,7 +2,7 @@
 //! answers that contradict each other, connections that close at once.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 
 use serde_json::Value;
@@ -35,7 +35,7 @@ fn against(game: &str, args: &[&str], stdin: &str, says: &[&str]) -> (Finished, 
                 break;
             }
         }
-        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = stream.shutdown(Shutdown::Write);
         // What it still sends: an acknowledgement.
         heard.extend(lines.map_while(Result::ok));
         heard
@@ -165,10 +165,11 @@ fn guess_plays_twelve_guesses_with_a_person_and_reports_them() {
 #[test]
 fn guess_sends_what_is_unchecked_as_it_is() {
     let says = ["GUESS\n", "Please enter number 1 to 100\nGUESS\n", "HIGH\nGUESS\n", "WIN\n"];
-    let (ours, heard) = against("guess", &["--unchecked"], "fifty fifty\n1000\n 7\n", &says);
-    let shown = "the server takes numbers from 1 to 100\n1000 is too high\n7 is right: you win\n";
+    let (ours, heard) = against("guess", &["--unchecked"], "fifty fifty\n99999999999\n 7\n", &says);
+    let shown =
+        "the server takes numbers from 1 to 100\n99999999999 is too high\n7 is right: you win\n";
     assert_eq!(text(ours.success()), shown);
-    assert_eq!(heard, ["fifty fifty", "1000", " 7"]);
+    assert_eq!(heard, ["fifty fifty", "99999999999", " 7"]);
 }
 
 #[test]
@@ -183,15 +184,23 @@ fn guess_shows_lines_that_it_does_not_know() {
 
 #[test]
 fn a_trace_shows_the_end_once() {
-    for (game, says) in [
-        ("guess", &["GUESS\n", "WIN\n"][..]),
-        ("coin", &["H: ", "Thanks for playing the game. Bye!\n"]),
+    // The end is read in the person's turn, and again when the connection is closed.
+    for (game, says, answer) in [
+        ("guess", "GUESS\nWIN\n", "50\n"),
+        ("coin", "H: Thanks for playing the game. Bye!\n", "Q\n"),
     ] {
-        let args: &[&str] =
-            if game == "coin" { &["--trace", "--auto", "0"] } else { &["--trace", "--auto"] };
-        let (ours, _) = against(game, args, "", says);
-        ours.success();
-        assert_eq!(ours.stderr.matches(" closed").count(), 1, "{ours:?}");
+        let played = Played::new();
+        let mut ours = client(game, played.addr, &["--trace"]).with_stdin().start();
+        let mut stream = played.accept();
+        stream.write_all(says.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        ours.wait_for(" closed");
+        ours.stdin().write_all(answer.as_bytes()).unwrap();
+        assert_eq!(read_all(&mut stream), answer.as_bytes());
+        drop(stream);
+        let finished = ours.finish_with_stdin_open();
+        finished.success();
+        assert_eq!(finished.stderr.matches(" closed").count(), 1, "{finished:?}");
     }
     // A reset is no orderly end behind it.
     let played = Played::new();
@@ -248,6 +257,17 @@ fn rps_is_not_ended_by_a_connection_that_closes_at_once() {
         server.client("rps", &["--auto"]).run().success();
         server.process.finish_with_stdin_open().success();
     }
+    // One that forgets the newline is reported.
+    let server = Server::of(Program::socklab(&["rps", "server", "0"]).with_stdin());
+    let mut stream = server.connect();
+    let _: [u8; 42] = read(&mut stream);
+    stream.write_all(b"Paper").unwrap();
+    let peer = stream.local_addr().unwrap();
+    let notice = format!("{peer} sent \"Paper\" without a newline; waiting for the rest");
+    assert_eq!(server.process.wait_for("without a newline"), notice);
+    drop(stream);
+    let finished = server.process.finish_with_stdin_open();
+    assert!(finished.last_failure(1).ends_with("; last received: \"Paper\""), "{finished:?}");
     // One that has chosen and leaves ends it.
     let mut server = Server::of(Program::socklab(&["rps", "server", "0"]).with_stdin());
     let mut stream = server.connect();

@@ -85,7 +85,7 @@ impl ClientArgs {
 /// Who guesses.
 struct Guesser {
     /// The last guess.
-    guess: Option<i32>,
+    guess: Option<i64>,
     guesses: u32,
     bisection: Bisection,
     verifier: Verifier,
@@ -99,14 +99,15 @@ struct Guesser {
 
 impl Guesser {
     fn guess(&mut self, guess: i32) -> Command<'static> {
-        self.guessed(Some(guess));
+        self.guessed(Some(guess.into()));
         Command::Guess(guess)
     }
 
-    fn guessed(&mut self, guess: Option<i32>) {
+    fn guessed(&mut self, guess: Option<i64>) {
         self.guess = guess;
         self.guesses = self.guesses.saturating_add(1);
-        self.verifier.guessed(guess);
+        let nearest = guess.map(|guess| guess.clamp(i32::MIN.into(), i32::MAX.into()));
+        self.verifier.guessed(nearest.and_then(|guess| guess.try_into().ok()));
     }
 
     /// Verifies the message. Without a person a game that is none ends here.
@@ -171,11 +172,13 @@ impl Player for Guesser {
     }
 
     fn parse<'c>(&mut self, line: &'c [u8]) -> Result<Command<'c>, &'static str> {
-        let guess = str::from_utf8(line).ok().and_then(|text| text.trim().parse().ok());
+        let text = str::from_utf8(line).unwrap_or_default().trim();
         if self.unchecked {
-            self.guessed(guess);
+            // A number as servers take one, however large.
+            self.guessed(text.parse().ok());
             return Ok(Command::Unchecked(line));
         }
+        let guess: Option<i32> = text.parse().ok();
         let guess = guess.filter(|guess| NUMBERS.contains(guess));
         Ok(self.guess(guess.ok_or("expected a number from 1 to 100")?))
     }
