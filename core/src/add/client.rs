@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{Form, INTRODUCTION_BYTES, Parts, RANGE, introduce, name_only, put_name, put_number};
+use super::{Form, INTRODUCTION_BYTES, Parts, RANGE, introduce, name_only};
 use crate::machine::{How, Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{DecimalError, LINE_BYTES, Line, LineError, decimal};
 
@@ -182,22 +182,18 @@ impl Machine for Client {
     }
 
     fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
-        let (written, number) = match (self.state, command) {
-            (State::Ready, Command::Introduce { name, number, form }) => {
-                (introduce(name, number, form, output)?, number)
-            }
-            (State::Ready, Command::Name { name, form }) => {
-                let written = put_name(name, form, output)?;
-                self.state = State::Boundary;
-                return Ok(written);
-            }
-            (State::Apart, Command::Number { number, form }) => {
-                (put_number(number, form, output)?, number)
-            }
-            _ => return Err(Refused::NotNow),
+        let (name, number, form) = match command {
+            Command::Introduce { name, number, form } => (Some(name), Some(number), form),
+            Command::Name { name, form } => (Some(name), None, form),
+            Command::Number { number, form } => (None, Some(number), form),
         };
-        self.leaving = !RANGE.contains(&number);
-        self.state = State::Name;
+        let turn = if name.is_some() { State::Ready } else { State::Apart };
+        if self.state != turn {
+            return Err(Refused::NotNow);
+        }
+        let written = introduce(name, number, form, output)?;
+        self.leaving = number.is_some_and(|number| !RANGE.contains(&number));
+        self.state = if number.is_some() { State::Name } else { State::Boundary };
         Ok(written)
     }
 }

@@ -93,7 +93,7 @@ impl Default for Form {
 /// cannot be sent as a line of its own.
 #[must_use]
 pub fn is_message(line: &[u8]) -> bool {
-    Message::parse(line).is_some()
+    integer_at(line).is_some()
 }
 
 /// Names the likely mistake in `text`, which a peer sent for a name and an integer and which is neither.
@@ -119,38 +119,22 @@ pub fn hint(text: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// A name and an integer in one line.
-#[derive(Clone, Copy)]
-struct Message<'t> {
-    name: &'t [u8],
-    separator: u8,
-    space: bool,
-    /// Where the integer starts.
-    at: usize,
+/// Where the integer starts at the end of a line that has a name and an integer. The name may contain
+/// separators too.
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+fn integer_at(line: &[u8]) -> Option<usize> {
+    let text = trim_end(line);
+    let last = text.iter().rposition(|byte| !byte.is_ascii_digit())?;
+    let (front, digits) = text.split_at_checked(last.wrapping_add(1))?;
+    let (Some([front @ .., b'+' | b'-']) | Some(front)) = Some(front) else { return None };
+    let separator = *front.last()?;
+    let separates = is_sign(separator) || separator.is_ascii_whitespace();
+    (separates && !digits.is_empty()).then_some(front.len())
 }
 
-impl<'t> Message<'t> {
-    /// Reads it from its end: the name may contain separators too.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn parse(line: &'t [u8]) -> Option<Self> {
-        let text = trim_end(line);
-        let last = text.iter().rposition(|byte| !byte.is_ascii_digit())?;
-        let (mut front, digits) = text.split_at_checked(last.wrapping_add(1))?;
-        if digits.is_empty() {
-            return None;
-        }
-        if let [before @ .., b'+' | b'-'] = front {
-            front = before;
-        }
-        let at = front.len();
-        let before = trim_end(front);
-        let white = front.get(before.len()).copied();
-        if let [name @ .., separator @ (b',' | b':' | b';' | b'|')] = before {
-            let (name, separator, space) = (trim_end(name), *separator, white.is_some());
-            return Some(Self { name, separator, space, at });
-        }
-        Some(Self { name: before, separator: white?, space: false, at })
-    }
+/// Whether this byte separates name and integer, and is not white space.
+const fn is_sign(byte: u8) -> bool {
+    matches!(byte, b',' | b':' | b';' | b'|')
 }
 
 /// Takes a name and then an integer from the front of the input, in any form.
@@ -175,27 +159,34 @@ impl Parts {
         is_name: bool,
         form: &mut Form,
     ) -> Result<Result<Line<'i>, Need>, LineError> {
-        let mut line = Line { text: &[], bytes: self.rest.into() };
-        if line.bytes == 0 {
+        let mut bytes = usize::from(self.rest);
+        let mut text = input.bytes.get(..bytes).unwrap_or_default();
+        if bytes == 0 {
             let is_whole: fn(&[u8]) -> bool =
                 if is_name { is_message } else { |text| !trim(text).is_empty() };
             match self.lines.next_or_idle_if(input, SILENCE_MS, is_whole)? {
-                Ok(next) => line = next,
+                Ok(line) => Line { text, bytes } = line,
                 need => return Ok(need),
             }
         }
         // With its end, and the mark that a stream may start with.
-        let whole = input.bytes.get(..line.bytes).unwrap_or_default();
-        if self.rest > 0 {
-            line.text = whole;
-        }
+        let whole = input.bytes.get(..bytes).unwrap_or_default();
         form.newline = whole.last() == Some(&b'\n');
-        if is_name && let Some(Message { name, separator, space, at }) = Message::parse(whole) {
+        if is_name && let Some(at) = integer_at(whole) {
             self.rest = u16::try_from(whole.len().wrapping_sub(at)).unwrap_or(u16::MAX);
-            line = Line { text: unmarked(name, 0), bytes: at };
-            (form.separator, form.space) = (separator, space);
+            let front = whole.get(..at).unwrap_or_default();
+            let mut name = trim_end(front);
+            form.separator = front.get(name.len()).copied().unwrap_or_default();
+            if let [before @ .., sign] = name
+                && is_sign(*sign)
+            {
+                form.space = name.len() < at;
+                form.separator = *sign;
+                name = trim_end(before);
+            }
+            (text, bytes) = (unmarked(name, 0), at);
         }
-        Ok(Ok(line))
+        Ok(Ok(Line { text, bytes }))
     }
 }
 
@@ -209,37 +200,41 @@ fn name_only(peer: &str, how: How, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     })
 }
 
-/// Writes a name and what separates it from the integer, or nothing.
-fn put_name(name: &[u8], form: Form, output: &mut [u8]) -> Result<usize, Refused> {
-    if form.separator == b'\n' && is_message(name) {
-        return Err(Refused::Invalid);
+/// Writes a name and what separates it from the integer, if there is one, and an integer and its end, if
+/// there is one; or nothing.
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+fn introduce(
+    name: Option<&[u8]>,
+    number: Option<i32>,
+    form: Form,
+    output: &mut [u8],
+) -> Result<usize, Refused> {
+    let mut n = 0;
+    if let Some(name) = name {
+        if form.separator == b'\n' && is_message(name) {
+            return Err(Refused::Invalid);
+        }
+        n = put_line(name, output)?;
+        if let Some(end) = output.get_mut(name.len()) {
+            *end = form.separator;
+        }
+        if form.space {
+            *output.get_mut(n).ok_or(Refused::NoRoom)? = b' ';
+            n = n.wrapping_add(1);
+        }
     }
-    let n = put_line(name, output)?;
-    let (front, back) = output.split_at_mut_checked(n).ok_or(Refused::NoRoom)?;
-    if let [.., end] = front {
-        *end = form.separator;
+    if let Some(number) = number {
+        let room = output.get_mut(n..).unwrap_or_default();
+        n = n.wrapping_add(put_decimal(number, room).ok_or(Refused::NoRoom)?);
+        n = n.wrapping_sub((!form.newline).into());
     }
-    if form.space {
-        *back.first_mut().ok_or(Refused::NoRoom)? = b' ';
-    }
-    Ok(n.wrapping_add(form.space.into()))
-}
-
-/// Writes an integer and its end, or nothing.
-fn put_number(number: i32, form: Form, output: &mut [u8]) -> Result<usize, Refused> {
-    let n = put_decimal(number, output).ok_or(Refused::NoRoom)?;
-    Ok(n.wrapping_sub((!form.newline).into()))
-}
-
-/// Writes both, or nothing.
-fn introduce(name: &[u8], number: i32, form: Form, output: &mut [u8]) -> Result<usize, Refused> {
-    let n = put_name(name, form, output)?;
-    Ok(n.wrapping_add(put_number(number, form, output.get_mut(n..).unwrap_or_default())?))
+    Ok(n)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::After;
 
     #[test]
     fn a_message_is_read_from_its_end() {
@@ -257,8 +252,11 @@ mod tests {
             (b"Jean-Luc -5", b"Jean-Luc", b' ', false, 9),
             (b",1", b"", b',', false, 1),
         ] {
-            let Message { name: n, separator: s, space: sp, at: a } = Message::parse(line).unwrap();
-            assert_eq!((n, s, sp, a), (name, separator, space, at), "{}", line.escape_ascii());
+            let (mut parts, mut form) = (Parts::new(), Form::LINES);
+            let input = Input { bytes: line, after: After::Silence };
+            let taken = parts.next(input, true, &mut form).unwrap().unwrap();
+            assert_eq!(taken, Line { text: name, bytes: at }, "{}", line.escape_ascii());
+            assert_eq!((form.separator, form.space), (separator, space));
         }
         for line in [
             &b""[..],
@@ -288,17 +286,24 @@ mod tests {
             (Form::message(b','), "Ada,42\n"),
             (Form { space: true, newline: false, ..Form::message(b',') }, "Ada, 42"),
         ] {
-            assert_eq!(introduce(b"Ada", 42, form, &mut room), Ok(want.len()));
+            assert_eq!(introduce(Some(b"Ada"), Some(42), form, &mut room), Ok(want.len()));
             assert!(room.starts_with(want.as_bytes()), "{want:?}");
             // A newline that is not sent has its room all the same.
             for length in 0..want.len() {
-                let written = introduce(b"Ada", 42, form, room.get_mut(..length).unwrap());
+                let written =
+                    introduce(Some(b"Ada"), Some(42), form, room.get_mut(..length).unwrap());
                 assert_eq!(written, Err(Refused::NoRoom), "{want:?} in {length}");
             }
         }
-        assert_eq!(introduce(b"Ada 7", 42, Form::LINES, &mut room), Err(Refused::Invalid));
-        assert_eq!(introduce(b"Ada 7", 42, Form::message(b','), &mut room), Ok(9));
-        assert_eq!(introduce(b"A\nb", 42, Form::message(b','), &mut room), Err(Refused::Invalid));
+        assert_eq!(
+            introduce(Some(b"Ada 7"), Some(42), Form::LINES, &mut room),
+            Err(Refused::Invalid)
+        );
+        assert_eq!(introduce(Some(b"Ada 7"), Some(42), Form::message(b','), &mut room), Ok(9));
+        assert_eq!(
+            introduce(Some(b"A\nb"), Some(42), Form::message(b','), &mut room),
+            Err(Refused::Invalid)
+        );
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Machine for Server {
         if self.state != State::Ready {
             return Err(Refused::NotNow);
         }
-        let written = introduce(name, number, self.form, output)?;
+        let written = introduce(Some(name), Some(number), self.form, output)?;
         // What splits a message at its separator gets two parts.
         for byte in output.iter_mut().take(name.len()) {
             if *byte == self.form.separator {

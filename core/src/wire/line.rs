@@ -144,6 +144,7 @@ impl Lines {
     }
 
     /// As [`next_or_idle`](Self::next_or_idle), where `is_line` says so of what stands unterminated.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn next_or_idle_if<'i>(
         &mut self,
         input: Input<'i>,
