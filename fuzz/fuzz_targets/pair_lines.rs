@@ -6,6 +6,7 @@
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
+use socklab_core::add::Form;
 use socklab_fuzz::{byte, faults, name, seed};
 use socklab_tests::pair::talk;
 use socklab_tests::role::{
@@ -19,7 +20,11 @@ fuzz_target!(|data: &[u8]| {
     let seed = seed(&mut u);
     let agrees = if flags & 8 == 0 {
         let [one, two] = [(); 2].map(|()| i32::from(byte(&mut u)) - 64);
-        let client = AddClient::new(&name(&mut u), one);
+        let form = byte(&mut u);
+        let separator = b"\n,:;| \t\n"[usize::from(form >> 2 & 7)];
+        let form = Form { separator, space: form & 1 != 0, newline: true };
+        let client = AddClient::new(&name(&mut u), one).form(form);
+        let client = if form.space { client.apart() } else { client };
         let server = AddServer::new(&name(&mut u), two);
         talk(&client, &server, &faults, seed)
             .and_then(|ends| add_agrees(&client, &server, &faults, &ends))

@@ -1,5 +1,6 @@
 //! Both ends of add and of hello over a simulated link: they must agree on what happened.
 
+use socklab_core::add::Form;
 use socklab_tests::pair::{Faults, talk};
 use socklab_tests::rng::Rng;
 use socklab_tests::role::{
@@ -25,6 +26,11 @@ fn add_ends_agree_over_any_link() {
             rng.text(chars).replace(char::is_control, " ").as_bytes(),
             number(&mut rng),
         );
+        // In two lines or in one message, whole or apart; without a newline the end is a half-close.
+        let form =
+            Form { separator: b"\n\n,:;| "[rng.below(7)], space: rng.percent(30), newline: true };
+        let client = client.form(form);
+        let client = if rng.percent(30) { client.apart() } else { client };
         let server = AddServer::new(b"Server of John Q. Smith", number(&mut rng));
         let faults = faults(&mut rng, seed, 160);
         let both = talk(&client, &server, &faults, seed).unwrap();

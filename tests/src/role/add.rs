@@ -3,8 +3,9 @@ use socklab_core::machine::How;
 use socklab_core::wire::{Cut, LineError};
 
 use super::Role;
-use crate::oracle::{add_message, add_split};
+use crate::oracle::{AddHeard, add_heard, add_message, add_split};
 use crate::pair::{Both, Faults};
+use crate::script::Script;
 
 /// Introduces itself, once.
 #[derive(Clone, Debug)]
@@ -160,17 +161,20 @@ pub fn add_agrees(
 ) -> Result<(), String> {
     let fail = |what: &str| Err(format!("{what}: {client:?}, {server:?}"));
     let shuts_down = !add::RANGE.contains(&one.number);
-    let told = |name: &Vec<u8>, number| [AddTold::Name(name.clone()), number];
+    // What either end sends, as a plain implementation hears it: a separator at the end of a name is not
+    // told from the one behind it.
+    let heard = |bytes: &[u8]| add_heard(&Script::new(bytes, Some(How::Closed)));
+    let asked = heard(&one.says());
+    let reply = heard(&two.answer(asked.form));
+    let told = |heard: AddHeard, number| [AddTold::Name(heard.name.unwrap_or_default()), number];
     let number = match one.number {
         out if shuts_down => AddTold::OutOfRange(Some(out)),
         number => AddTold::Number(number),
     };
-    if !told(&one.name, number).starts_with(&server.events) {
+    if !told(asked, number).starts_with(&server.events) {
         return fail("the server was told something else");
     }
-    // A server that is asked in one message leaves out what would separate its own too early.
-    let name = two.name.iter().map(|byte| if *byte == one.form.separator { b'_' } else { *byte });
-    let answer = told(&name.collect(), AddTold::Number(two.number));
+    let answer = told(reply, AddTold::Number(two.number));
     let answer = if shuts_down { &[][..] } else { &answer };
     if !answer.starts_with(&client.events) {
         return fail("the client was told something else");
