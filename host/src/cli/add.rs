@@ -6,7 +6,7 @@ use socklab_core::add::client::Client;
 use socklab_core::add::{ClientBytes, ServerBytes};
 use socklab_core::wire::LINE_MAX;
 
-use super::common::{Address, Common, Failure, Listen, Pace, Run, keyboard};
+use super::common::{Address, Common, Failure, Listen, MaxClients, Pace, Run, keyboard};
 use super::events::{connected, emit, session, undelivered};
 use crate::add::{Error, Form, Options, Outcome, RANGE, Report, Service, client, hint, is_message};
 use crate::net::{self, DEFAULT_BUFFER, Target};
@@ -59,6 +59,8 @@ pub(super) struct ServerArgs {
     /// Refuse a client whose number is out of range, instead of shutting down
     #[arg(long)]
     keep_running: bool,
+    #[command(flatten)]
+    clients: MaxClients,
 }
 
 /// What stands between a name and a number in one line.
@@ -222,10 +224,15 @@ fn failed(e: Error) -> Failure {
 
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        let Self { listen, name, number, keep_running } = self;
+        let Self { listen, name, number, keep_running, clients } = self;
         let options = Options { name, number, keep_running };
         let service = Service::new(options);
-        common.serve::<ClientBytes, ServerBytes, _>(listen.addrs()?, common.limits(), service, told)
+        common.serve::<ClientBytes, ServerBytes, _>(
+            listen.addrs()?,
+            common.limits(&clients),
+            service,
+            told,
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use socklab_core::coin::{Answer, ClientBytes, ServerBytes};
 
-use super::common::{Address, Common, Failure, Listen, Pace, Run, keyboard};
+use super::common::{Address, Common, Failure, Listen, MaxClients, Pace, Run, keyboard};
 use super::events::{connected, emit, outcome, session};
 use super::game::{self, Ending, Player};
 use crate::coin::{self, Command, Event, Options, Reply, Report, Score, Service, client};
@@ -43,6 +43,8 @@ pub(super) struct ServerArgs {
     seed: Option<u64>,
     #[command(flatten)]
     pace: Pace,
+    #[command(flatten)]
+    clients: MaxClients,
 }
 
 impl Run for ClientArgs {
@@ -190,8 +192,8 @@ const fn name(reply: Reply) -> &'static str {
 
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        let Self { listen, seed, pace } = self;
-        let limits = common.with_people(&pace);
+        let Self { listen, seed, pace, clients } = self;
+        let limits = common.with_people(&pace, &clients);
         let service = Service::new(Options { seed });
         common.serve::<ClientBytes, ServerBytes, _>(listen.addrs()?, limits, service, told)
     }

@@ -147,6 +147,22 @@ pub(super) struct Pace {
     pub(super) time: Duration,
 }
 
+/// How many clients a server serves at a time.
+#[derive(Debug, Args)]
+pub(super) struct MaxClients {
+    /// Number of clients that are served at a time; more of them wait until another leaves
+    #[arg(long, value_name = "N", default_value_t = net::DEFAULT_CLIENTS,
+          value_parser = max_clients, allow_negative_numbers = true)]
+    max_clients: usize,
+}
+
+fn max_clients(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a number of at least 1".into()),
+        Ok(count) => Ok(count),
+    }
+}
+
 /// Where a client connects: `HOST`, `HOST:PORT` or `HOST PORT`. Without it, to a server inside the same
 /// process.
 #[derive(Debug, Args)]
@@ -591,13 +607,13 @@ impl Common {
     }
 
     /// What a server of programs allows its clients.
-    pub(super) fn limits(&self) -> Limits {
-        Limits { idle: self.timeout(), ..Limits::default() }
+    pub(super) fn limits(&self, clients: &MaxClients) -> Limits {
+        Limits { idle: self.timeout(), clients: clients.max_clients, ..Limits::default() }
     }
 
     /// What a server allows whose clients are people: they may think as long as they like.
-    pub(super) fn with_people(&self, pace: &Pace) -> Limits {
-        Limits { idle: self.patience(), pace: pace.time, ..Limits::default() }
+    pub(super) fn with_people(&self, pace: &Pace, clients: &MaxClients) -> Limits {
+        Limits { idle: self.patience(), pace: pace.time, ..self.limits(clients) }
     }
 
     /// Serves until Ctrl-C or SIGTERM. Each session's end is a line on stderr, and an `event`.

@@ -13,7 +13,7 @@ use socklab_core::echo::client::{self, Client, Command, Event, Piece};
 use socklab_core::wire::length_max;
 
 use self::source::{Fault, Have, Message, Source};
-use super::common::{Common, Failure, Host, Listen, Run, host, port_help};
+use super::common::{Common, Failure, Host, Listen, MaxClients, Run, host, port_help};
 use super::events::{connected, emit, outcome, session};
 use crate::echo::{BUFFER, Checker, Filed, Report, Service, Wrong, advice};
 use crate::net::{self, Target, reason};
@@ -67,6 +67,8 @@ pub(super) struct ServerArgs {
     /// Size of a length on the wire in bytes
     #[arg(long, value_name = "2|4", default_value = "4", value_parser = header)]
     header: u8,
+    #[command(flatten)]
+    clients: MaxClients,
 }
 
 fn header(text: &str) -> Result<u8, String> {
@@ -91,7 +93,7 @@ impl ServerArgs {
         let service = Service::<HEADER>::with_header();
         common.serve::<Messages<HEADER>, Messages<HEADER>, _>(
             self.listen.addrs()?,
-            common.limits(),
+            common.limits(&self.clients),
             service,
             told,
         )

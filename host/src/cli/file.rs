@@ -24,7 +24,7 @@ use socklab_core::file::server::{Event as Asked, Server};
 use socklab_core::file::{ClientBytes, Form, Request, ServerBytes};
 use socklab_core::machine::{How, Input, Machine as _, Step, Then};
 
-use super::common::{Common, Failure, Listen, Run};
+use super::common::{Common, Failure, Listen, MaxClients, Run};
 use super::events::{connected, emit, session, undelivered};
 use crate::file::{
     self, BUFFER, Client, Fetched, Local, Options, Outcome, Progress, Report, Service,
@@ -69,6 +69,8 @@ pub(super) struct ServerArgs {
     /// The folder to serve; nothing outside it can be fetched
     #[arg(long, value_name = "DIR", default_value = ".")]
     root: PathBuf,
+    #[command(flatten)]
+    clients: MaxClients,
 }
 
 /// What to fetch, and from where.
@@ -404,7 +406,13 @@ impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let service = serve(&self.root)?;
         let trace = |lines| Box::new(FileTrace::server(Place::Lines(lines))) as Box<dyn Observer>;
-        common.serve_traced(self.listen.addrs()?, common.limits(), trace, service, told)
+        common.serve_traced(
+            self.listen.addrs()?,
+            common.limits(&self.clients),
+            trace,
+            service,
+            told,
+        )
     }
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use socklab_core::guess::{ClientBytes, ServerBytes};
 
-use super::common::{Address, Common, Failure, Listen, Pace, Run, keyboard};
+use super::common::{Address, Common, Failure, Listen, MaxClients, Pace, Run, keyboard};
 use super::events::{connected, emit, outcome, session};
 use super::game::{self, Ending, Player};
 use crate::guess::{
@@ -44,6 +44,8 @@ pub(super) struct ServerArgs {
     seed: Option<u64>,
     #[command(flatten)]
     pace: Pace,
+    #[command(flatten)]
+    clients: MaxClients,
 }
 
 impl Run for ClientArgs {
@@ -201,8 +203,8 @@ const fn name(message: Message) -> &'static str {
 
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        let Self { listen, number, seed, pace } = self;
-        let limits = common.with_people(&pace);
+        let Self { listen, number, seed, pace, clients } = self;
+        let limits = common.with_people(&pace, &clients);
         let service = Service::new(Options { number, seed });
         common.serve::<ClientBytes, ServerBytes, _>(listen.addrs()?, limits, service, told)
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use socklab_core::hello::client::Client;
 use socklab_core::hello::{ClientBytes, ServerBytes};
 
-use super::common::{Address, Common, Failure, Listen, Run, pause};
+use super::common::{Address, Common, Failure, Listen, MaxClients, Run, pause};
 use super::events::{connected, emit, outcome, session};
 use crate::hello::{Options, Report, Service};
 use crate::net::{DEFAULT_BUFFER, Delivery, Limits};
@@ -45,6 +45,8 @@ pub(super) struct ServerArgs {
     /// Pause between the two parts; 0 for none
     #[arg(long, value_name = "TIME", allow_negative_numbers = true, default_value = "100ms", value_parser = pause)]
     gap: Duration,
+    #[command(flatten)]
+    clients: MaxClients,
 }
 
 impl Run for ClientArgs {
@@ -83,9 +85,9 @@ impl Run for ClientArgs {
 
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        let Self { listen, both, count, split, gap } = self;
+        let Self { listen, both, count, split, gap, clients } = self;
         let options = Options { both, count, split: split.unwrap_or(0) };
-        let limits = Limits { pace: gap, ..common.limits() };
+        let limits = Limits { pace: gap, ..common.limits(&clients) };
         common.serve::<ClientBytes, ServerBytes, _>(
             listen.addrs()?,
             limits,

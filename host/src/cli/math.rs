@@ -6,7 +6,7 @@ use socklab_core::driver::Next;
 use socklab_core::math::client::{Client, Event};
 use socklab_core::math::{ClientBytes, ServerBytes};
 
-use super::common::{Address, Common, Failure, Listen, Run};
+use super::common::{Address, Common, Failure, Listen, MaxClients, Run};
 use super::events::{connected, emit, session, undelivered};
 use crate::math::{Error, Mistake, Options, Outcome, Question, Report, Service, client};
 use crate::net::{DEFAULT_BUFFER, Surplus, Target};
@@ -42,6 +42,8 @@ pub(super) struct ServerArgs {
     /// Use all 32 bits in operands, so that sums wrap
     #[arg(long)]
     full_range: bool,
+    #[command(flatten)]
+    clients: MaxClients,
 }
 
 fn rounds(text: &str) -> Result<(u16, u16), String> {
@@ -149,7 +151,7 @@ impl Run for ServerArgs {
         let service = Service::new(options);
         common.serve::<ClientBytes, ServerBytes, _>(
             self.listen.addrs()?,
-            common.limits(),
+            common.limits(&self.clients),
             service,
             told,
         )

@@ -8,7 +8,7 @@ use socklab_core::rps::{ClientBytes, PROMPT, ServerBytes};
 use socklab_core::wire::LineError;
 
 use super::chat::accept;
-use super::common::{Address, Common, Failure, Listen, Pace, Run, keyboard};
+use super::common::{Address, Common, Failure, Listen, MaxClients, Pace, Run, keyboard};
 use super::events::{connected, emit, outcome, session};
 use super::game::{self, Ending, Player};
 use crate::net::{self, DEFAULT_BUFFER, Listener, Target};
@@ -46,6 +46,8 @@ pub(super) struct ServerArgs {
     forever: bool,
     #[command(flatten)]
     pace: Pace,
+    #[command(flatten)]
+    clients: MaxClients,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -268,7 +270,7 @@ impl Run for ServerArgs {
         if !auto {
             return self.play(common);
         }
-        let limits = common.with_people(&self.pace);
+        let limits = common.with_people(&self.pace, &self.clients);
         let service = Service::new(Options { seed });
         common.serve::<ClientBytes, ServerBytes, _>(self.listen.addrs()?, limits, service, told)
     }

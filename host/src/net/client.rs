@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use socklab_core::driver::{self, Next, nonblocking::Connection};
 use socklab_core::machine::{Machine, Refused};
 
-use super::dial::{DialError, Target, dial, reason};
+use super::dial::{DialError, Target, dial, limit, reason};
 use super::listener::Accepted;
 use super::quote::{Notice, Quote};
 use super::reads::Reads;
@@ -243,6 +243,7 @@ impl<M: Machine> Client<M> {
         buffer: usize,
         timeout: Option<Duration>,
     ) -> io::Result<Self> {
+        log::debug!("{peer}: idle connection, {}", limit(timeout));
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         if let Some(fd) = borrow(&socket) {
@@ -532,7 +533,10 @@ impl<M: Machine> Client<M> {
         }
         let bytes = self.outstanding().unwrap_or(0);
         match before {
-            Some(before) if bytes < before => self.taken = now,
+            Some(before) if bytes < before => {
+                log::debug!("{}: reads slowly, {bytes} bytes to go", self.peer);
+                self.taken = now;
+            }
             // It was not waited before, so only the next look tells.
             None if bytes > 0 && age >= limit => {
                 self.taken = (now + every).checked_sub(limit).unwrap_or(now);

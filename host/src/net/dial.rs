@@ -128,6 +128,13 @@ pub(super) fn dial(
     let mut first_error = None;
     loop {
         if let Some(addr) = waiting.next() {
+            if running > 0 {
+                log::debug!("no answer for {ATTEMPT_DELAY:?}, trying {addr} as well");
+            } else if first_error.is_some() {
+                log::debug!("trying the next address, {addr}");
+            } else {
+                log::debug!("trying {addr}, {}", limit(timeout));
+            }
             let report = report.clone();
             let attempt = move || {
                 // The receiver is gone when another address was faster: the socket closes here.
@@ -152,17 +159,25 @@ pub(super) fn dial(
         };
         match wait(&reports, pause) {
             Ok((addr, Ok(socket))) => {
-                log::debug!("connected to {addr} in {:?}", start.elapsed());
+                let local = borrow(&socket).and_then(|fd| SockRef::from(&fd).local_addr().ok());
+                let local = local.and_then(|local| local.as_socket());
+                let local = local.map_or_else(String::new, |local| format!(" from {local}"));
+                log::debug!("connected to {addr}{local} after {:.1?}", start.elapsed());
                 return Ok((socket, addr));
             }
             Ok((addr, Err(e))) => {
-                log::debug!("{addr}: {}", reason(&e));
+                log::debug!("connecting to {addr} failed: {}", reason(&e));
                 running -= 1;
                 first_error.get_or_insert(e);
             }
             Err(_) => {}
         }
     }
+}
+
+/// A limit of time, for the log.
+pub(super) fn limit(timeout: Option<Duration>) -> String {
+    timeout.map_or_else(|| "without a limit".into(), |timeout| format!("limit {timeout:?}"))
 }
 
 /// `recv_timeout` overflows on `Duration::MAX`.
@@ -178,6 +193,7 @@ fn connect(addr: SocketAddr) -> io::Result<TcpSocket> {
             if let Some(fd) = borrow(&socket) {
                 let fd = SockRef::from(&fd);
                 if is_self_connected(&fd) {
+                    log::debug!("{addr} is this client's own port: it connected to itself");
                     // Closed in order it would keep the port from the server that is to be started.
                     let _ = fd.set_linger(Some(Duration::ZERO));
                     return Err(io::ErrorKind::ConnectionRefused.into());
@@ -208,6 +224,8 @@ fn resolve(target: &Target, timeout: Option<Duration>) -> Result<Option<Addresse
     if let Ok(ip) = target.host.parse() {
         return Ok(Some(Ok(vec![SocketAddr::new(ip, target.port)])));
     }
+    log::debug!("resolving {}", target.host);
+    let start = Instant::now();
     let (report, reports) = mpsc::sync_channel(1);
     thread::Builder::new()
         .spawn(move || {
@@ -221,6 +239,11 @@ fn resolve(target: &Target, timeout: Option<Duration>) -> Result<Option<Addresse
             } else {
                 found
             };
+            if let Ok(found) = &found {
+                let found: Vec<_> = found.iter().map(|addr| addr.ip().to_string()).collect();
+                let (host, took) = (&target.host, start.elapsed());
+                log::debug!("{host} is {} (resolved in {took:.1?})", found.join(", "));
+            }
             Ok(Some(found.map_err(|e| DialError::Resolve(target.clone(), e))))
         }
         Err(_) => Ok(None),

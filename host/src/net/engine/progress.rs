@@ -65,6 +65,8 @@ impl Progress {
         let bytes = slot.outstanding(reads.get_or_insert_with(Reads::new)).unwrap_or(0);
         let is_made = match known {
             Some(known) if bytes < known.bytes => {
+                let peer = std::net::SocketAddr::from(slot.peer);
+                log::debug!("{peer}: reads slowly, {bytes} bytes to go");
                 slot.stamp = now;
                 true
             }

@@ -17,7 +17,7 @@ use super::progress::{Progress, Still};
 use super::slot::{Ahead, Context, Cue, Delivery, Phase, Slot, Turn, Watch, stamp};
 use super::wakeups::Wakeups;
 use super::{Course, Ended, Limits, Service};
-use crate::net::dial::reason;
+use crate::net::dial::{limit, reason};
 use crate::net::listen::{ACCEPT_RETRY, Incoming, accept};
 use crate::net::peer::Peer;
 use crate::net::quote::Notice;
@@ -133,6 +133,11 @@ impl<S: Service> Engine<S> {
     pub(super) fn run(&mut self, stops: &AtomicU32) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         let mut swept = 0;
+        let Limits { idle, clients, grace, pace } = self.limits;
+        log::debug!(
+            "idle connections: {}; {clients} clients at a time; {pace:?} between messages; {grace:?} to end",
+            limit(idle)
+        );
         let mut stopped_at = None;
         loop {
             let pause = self.pause(swept, stopped_at);
@@ -507,7 +512,7 @@ impl<S: Service> Engine<S> {
             if slot.stamp != before {
                 continue;
             }
-            log::debug!("{}: no progress, closing", SocketAddr::from(slot.peer));
+            log::debug!("{}: idle, closing", SocketAddr::from(slot.peer));
             match slot.phase {
                 Phase::Finishing | Phase::Confirming | Phase::Flushing | Phase::Lingering => {
                     self.remove(key, Ended::Undelivered);
