@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use socklab_core::driver::Next;
 use socklab_core::file::client::{Client as Machine, Command, Error as Cause, Event};
@@ -19,6 +20,10 @@ use crate::net::{self, DEFAULT_TIMEOUT, DialError, Target, Wake};
 
 /// What is read and written at a time, in bytes: it stays in a processor's own cache.
 pub const BUFFER: usize = 256 << 10;
+
+/// A disk that reads so many bytes in a second is waited for: the server of a resumed transfer has to
+/// read what is here already.
+const SLOWEST: u64 = 1 << 20;
 
 /// A client that fetches one file.
 pub struct Client {
@@ -219,6 +224,7 @@ impl Client {
         };
         self.inner.command(Command::Fetch(Request { name, form }))?;
         let mut size = None;
+        let mut is_patient = false;
         loop {
             let moved = match &mut shortcut {
                 Some(shortcut) => shortcut.go(&mut self.inner, local)?,
@@ -267,6 +273,11 @@ impl Client {
                         Wake::Called => {}
                     },
                 },
+            }
+            // The server may still be reading what was here before, for the checksum.
+            if resumed > 0 && size == Some(local.length()) && !is_patient {
+                is_patient = true;
+                self.inner.extend_timeout(Duration::from_secs(resumed / SLOWEST));
             }
             if progress(Progress { got: local.length(), size }).is_break() {
                 return Err(Failure::Interrupted);

@@ -23,11 +23,13 @@
 //! ```
 
 mod descriptor;
+mod disk;
 mod fetch;
 mod local;
 mod serve;
 mod sum;
 
+pub use disk::Access;
 pub use fetch::{BUFFER, Client, Error, Failure, Fetched, Options, Progress};
 pub use local::{Local, LocalError};
 pub use serve::{Asked, Outcome, Report, Service, Session};

@@ -1,30 +1,23 @@
 //! The server's side: files under a root.
 
-use std::ffi::OsStr;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
-use rustix::fs::{Advice, OFlags};
+use cap_std::fs::Dir;
 use socklab_core::file::server::{Command, Error, Event, Server};
 use socklab_core::file::{Form, Malformed};
 use socklab_core::machine::Refused;
 use socklab_core::wire::Escaped;
 
+use super::disk::{Access, Job, Opened, Pool, Reached, unreadable};
 use crate::net::{self, Ended, Outlet, Work};
 
-/// So much is sent in one turn, and so much summed up: a bound on how long others wait, some
-/// hundred microseconds from the page cache.
+/// So much is sent in one turn: a bound on how long others wait, some hundred microseconds.
 const TURN: u64 = 1 << 20;
-
-/// So much is read at a time to be summed up: it stays in a processor's own cache.
-const CHUNK: usize = 128 << 10;
 
 /// One session of a server, for a log.
 #[derive(Clone, Debug)]
@@ -105,9 +98,11 @@ impl fmt::Display for Report {
 ///
 /// The root is a capability: neither `..` nor an absolute name nor a symbolic link leads out of it,
 /// and what it leads to is opened only if it is a regular file.
+///
+/// Names are looked up, and files opened, read and summed up, by a small pool of threads: a slow or cold
+/// disk delays only the client that asked.
 pub struct Service {
-    root: Dir,
-    chunk: Box<[u8]>,
+    pool: Pool,
     /// Of the refusal in hand.
     reason: String,
 }
@@ -120,42 +115,19 @@ impl Service {
     /// When it is no folder, or may not be read.
     pub fn new(root: &Path) -> io::Result<Self> {
         Ok(Self {
-            root: Dir::open_ambient_dir(root, ambient_authority())?,
-            chunk: vec![0; CHUNK].into_boxed_slice(),
+            pool: Pool::new(Dir::open_ambient_dir(root, ambient_authority())?, None),
             reason: String::new(),
         })
     }
 
-    /// Opens a file, or says why not.
-    fn open_file(&self, name: &[u8]) -> Result<(File, u64), String> {
-        let path = Path::new(OsStr::from_bytes(name));
-        let refuse = |e: io::Error| match e.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => "no such file".to_owned(),
-            // The capability's own no, not the system's.
-            ErrorKind::PermissionDenied if e.raw_os_error().is_none() => {
-                "path is outside the served folder".to_owned()
-            }
-            ErrorKind::PermissionDenied => "permission denied".to_owned(),
-            _ => net::reason(&e),
-        };
-        let regular = |is_file: bool, is_dir: bool| match (is_file, is_dir) {
-            (true, _) => Ok(()),
-            (_, true) => Err("is a folder".to_owned()),
-            _ => Err("not a regular file".to_owned()),
-        };
-        // Before it is opened: to open a device is to do something with it. And after that, since
-        // by then it may be another one; a pipe must not make us wait.
-        let found = self.root.metadata(path).map_err(refuse)?;
-        regular(found.is_file(), found.is_dir())?;
-        let mut options = OpenOptions::new();
-        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-        options.read(true).custom_flags(flags.bits().cast_signed());
-        let file = self.root.open_with(path, &options).map_err(refuse)?.into_std();
-        let found = file.metadata().map_err(refuse)?;
-        regular(found.is_file(), found.is_dir())?;
-        #[cfg(not(any(target_vendor = "apple", target_os = "openbsd")))]
-        let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
-        Ok((file, found.len()))
+    /// Calls this before every access to the disk, in the worker thread that makes it: to slow it down,
+    /// or to count.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no descriptor to spare.
+    pub fn on_access(self, hook: impl Fn(Access<'_>) + Send + Sync + 'static) -> io::Result<Self> {
+        Ok(Self { pool: self.pool.hooked(Arc::new(hook))?, ..self })
     }
 }
 
@@ -176,51 +148,80 @@ struct Asking {
 
 #[derive(Debug)]
 enum Reply {
+    /// The name has come, and no one has looked for it.
+    Asked,
+    /// A worker looks for it.
+    Opening(Arc<Job>),
     File(Sending),
     Refusal(String),
 }
 
 #[derive(Debug)]
 struct Sending {
-    file: File,
-    size: u64,
+    job: Arc<Job>,
+    opened: Opened,
     /// So many bytes of the body have been sent.
     sent: u64,
-    /// The checksum of the first `summed` bytes.
-    hasher: crc32fast::Hasher,
-    summed: u64,
+    /// The checksum of the whole file, when it is known.
+    crc: Option<u32>,
     /// Why it cannot be read on.
     failure: Option<String>,
 }
 
+impl Asking {
+    /// A piece of the work: of the disk's part only what the workers have done.
+    fn go_on(&mut self, pool: &Pool, outlet: &mut Outlet<'_>) -> Work {
+        match &mut self.reply {
+            Reply::Refusal(_) => Work::Wait,
+            Reply::Asked => {
+                let job = Job::start(pool, &self.name, self.form, outlet.waker());
+                self.reply = Reply::Opening(job);
+                Work::Sleep
+            }
+            Reply::Opening(job) => {
+                let offset = self.form.offset();
+                self.reply = match job.opened() {
+                    None => return Work::Sleep,
+                    Some(Err(reason)) => Reply::Refusal(reason),
+                    Some(Ok(Opened { size, .. })) if size < offset => Reply::Refusal(format!(
+                        "the file has only {size} bytes, offset {offset} is past its end"
+                    )),
+                    Some(Ok(opened)) => Reply::File(Sending {
+                        job: Arc::clone(job),
+                        opened,
+                        sent: 0,
+                        crc: None,
+                        failure: None,
+                    }),
+                };
+                Work::Again
+            }
+            Reply::File(sending) => sending.go_on(self.form, pool, outlet),
+        }
+    }
+}
+
 impl Sending {
-    /// Sums up a piece of the file.
-    fn sum(&mut self, chunk: &mut [u8]) -> io::Result<()> {
-        let until = self.size.min(self.summed.saturating_add(TURN));
-        while self.summed < until {
-            let want = usize::try_from(until - self.summed).unwrap_or(usize::MAX).min(chunk.len());
-            match self.file.read_at(&mut chunk[..want], self.summed) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(n) => {
-                    self.hasher.update(&chunk[..n]);
-                    self.summed += n as u64;
+    /// Sends a piece of the body, as far as it has been read. Never reads from a disk itself.
+    fn go_on(&mut self, form: Form, pool: &Pool, outlet: &mut Outlet<'_>) -> Work {
+        let at = form.offset() + self.sent;
+        let warm = self.job.advance(pool, at).warm;
+        if at < warm {
+            match outlet.send_file(&self.opened.file, at, TURN.min(warm - at)) {
+                Ok(n) => self.sent += n,
+                Err(e) => {
+                    self.failure = Some(unreadable(&e));
+                    return Work::Again;
                 }
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
             }
         }
-        Ok(())
-    }
-
-    /// Sends a piece of the body, and sums up one: not only what is sent, also what the client has
-    /// already, which may be most of it and must not make it wait in silence.
-    fn go_on(&mut self, form: Form, chunk: &mut [u8], outlet: &mut Outlet<'_>) -> io::Result<Work> {
         let at = form.offset() + self.sent;
-        self.sent += outlet.send_file(&self.file, at, TURN)?;
-        if form != Form::Plain {
-            self.sum(chunk)?;
-        }
-        Ok(Work::Again)
+        // It is read on while this is on its way.
+        let Reached { warm, crc, failure } = self.job.advance(pool, at);
+        self.crc = crc;
+        self.failure = failure;
+        let is_sent = at == self.opened.size && (form == Form::Plain || crc.is_some());
+        if self.failure.is_some() || is_sent || at < warm { Work::Again } else { Work::Sleep }
     }
 }
 
@@ -238,24 +239,7 @@ impl net::Service for Service {
     fn event(&mut self, session: &mut Session, event: Event<'_>) {
         let (name, form, malformed, reply) = match event {
             Event::Malformed(e) => (&[][..], Form::Plain, Some(e), Reply::Refusal(String::new())),
-            Event::Request(request) => {
-                let reply = match self.open_file(request.name) {
-                    Ok((_, size)) if size < request.form.offset() => Reply::Refusal(format!(
-                        "the file has only {size} bytes, offset {} is past its end",
-                        request.form.offset()
-                    )),
-                    Ok((file, size)) => Reply::File(Sending {
-                        file,
-                        size,
-                        sent: 0,
-                        hasher: crc32fast::Hasher::new(),
-                        summed: 0,
-                        failure: None,
-                    }),
-                    Err(reason) => Reply::Refusal(reason),
-                };
-                (request.name, request.form, None, reply)
-            }
+            Event::Request(request) => (request.name, request.form, None, Reply::Asked),
         };
         let name = name.into();
         session.0 = Some(Box::new(Asking { name, form, reply, begun: false, malformed }));
@@ -263,8 +247,10 @@ impl net::Service for Service {
 
     fn command(&mut self, session: &mut Session) -> Option<Command<'_>> {
         let asking = session.0.as_mut()?;
-        let begun = std::mem::replace(&mut asking.begun, true);
+        let begun = asking.begun;
+        asking.begun |= matches!(asking.reply, Reply::Refusal(_) | Reply::File(_));
         match &asking.reply {
+            Reply::Asked | Reply::Opening(_) => None,
             Reply::Refusal(_) if begun => None,
             // Its words are the system's: no newline in them, and shorter than a line.
             Reply::Refusal(reason) => {
@@ -272,32 +258,20 @@ impl net::Service for Service {
                 Some(Command::Refuse(self.reason.as_bytes()))
             }
             Reply::File(Sending { failure: Some(_), .. }) => Some(Command::Abort),
-            Reply::File(Sending { size, .. }) if !begun => Some(Command::Send(*size)),
-            Reply::File(Sending { size, sent, summed, hasher, .. })
-                if asking.form != Form::Plain
-                    && summed == size
-                    && asking.form.offset() + sent == *size =>
+            Reply::File(Sending { opened, .. }) if !begun => Some(Command::Send(opened.size)),
+            Reply::File(Sending { opened, sent, crc: Some(crc), .. })
+                if asking.form != Form::Plain && asking.form.offset() + sent == opened.size =>
             {
-                Some(Command::Check(hasher.clone().finalize()))
+                Some(Command::Check(*crc))
             }
             Reply::File(_) => None,
         }
     }
 
     fn work(&mut self, session: &mut Session, outlet: &mut Outlet<'_>) -> Work {
-        let Some(asking) = &mut session.0 else { return Work::Wait };
-        let Reply::File(sending) = &mut asking.reply else { return Work::Wait };
-        match sending.go_on(asking.form, &mut self.chunk, outlet) {
-            Ok(work) => work,
-            Err(e) => {
-                sending.failure = Some(match e.kind() {
-                    ErrorKind::UnexpectedEof => {
-                        "the file became shorter while it was sent".to_owned()
-                    }
-                    _ => format!("cannot read the file: {}", net::reason(&e)),
-                });
-                Work::Again
-            }
+        match &mut session.0 {
+            Some(asking) => asking.go_on(&self.pool, outlet),
+            None => Work::Wait,
         }
     }
 
@@ -313,9 +287,12 @@ impl net::Service for Service {
             let Asking { name, form, reply, malformed, .. } = *asking;
             let mut size = None;
             match reply {
+                Reply::Asked => {}
+                Reply::Opening(job) => job.abandon(),
                 Reply::Refusal(reason) => report.outcome = Outcome::Refused(reason),
                 Reply::File(sending) => {
-                    (size, report.sent) = (Some(sending.size), sending.sent);
+                    sending.job.abandon();
+                    (size, report.sent) = (Some(sending.opened.size), sending.sent);
                     if let Some(reason) = sending.failure {
                         report.outcome = Outcome::Unreadable(reason);
                     }

@@ -305,6 +305,11 @@ impl<M: Machine> Client<M> {
         self
     }
 
+    /// From here on waits for a silent peer this much longer.
+    pub fn extend_timeout(&mut self, by: Duration) {
+        self.timeout = self.timeout.map(|timeout| timeout.saturating_add(by));
+    }
+
     /// The address that took the connection.
     pub const fn peer(&self) -> SocketAddr {
         self.peer

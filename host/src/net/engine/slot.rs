@@ -239,7 +239,9 @@ impl<M: Machine, T> Slot<M, T> {
     where
         S: Service<Machine = M, State = T>,
     {
-        self.asleep = false;
+        if std::mem::take(&mut self.asleep) {
+            self.stamp = stamp(context.now);
+        }
         if cue == Cue::Finish {
             self.ask_to_finish(context);
         }
