@@ -162,7 +162,7 @@ const fn shown<T: fmt::Display>() -> Function {
 }
 
 /// The sentences for people.
-pub static SENTENCES: Kept<29> = Kept([
+pub static SENTENCES: Kept<30> = Kept([
     shown::<math::client::Error>(),
     shown::<math::server::Error>(),
     shown::<add::client::Error>(),
