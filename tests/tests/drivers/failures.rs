@@ -140,7 +140,8 @@ enum Way<M> {
 
 impl<M: Machine> Way<M> {
     fn both(machine: &M, wire: impl Fn() -> Wire) -> [(Self, Wire); 2] {
-        let buffers = || [vec![0; M::MIN_INPUT], vec![0; M::MIN_OUTPUT]];
+        // Some room behind a command, so that payload may join it.
+        let buffers = || [vec![0; M::MIN_INPUT], vec![0; M::MIN_OUTPUT + 6]];
         let [one, two] = [wire(), wire()];
         let [input, output] = buffers();
         let blocking = blocking::Connection::new(one.clone(), machine.clone(), input, output);
