@@ -152,13 +152,20 @@ impl<const HEADER: usize> fmt::Display for Report<HEADER> {
         let Self { peer, messages, bytes, ended } = self;
         let s = if *messages == 1 { "" } else { "s" };
         write!(f, "{peer}: {messages} message{s} with {bytes} bytes echoed, ")?;
-        match ended {
-            Ended::Done => f.write_str("closed"),
-            Ended::Failed(e, quote) => {
-                write!(f, "{e}{}{}", advice(e.other_length()), quote.suffix())
-            }
-            ended => ended.fmt(f),
+        match (ended, self.failure()) {
+            (_, Some(failure)) => f.write_str(&failure),
+            (Ended::Done, _) => f.write_str("closed"),
+            (ended, _) => ended.fmt(f),
         }
+    }
+}
+
+impl<const HEADER: usize> Report<HEADER> {
+    /// Why the client failed, if it did, with what it sent last and what to try.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let Ended::Failed(e, quote) = &self.ended else { return None };
+        Some(format!("{e}{}{}", advice(e.other_length()), quote.suffix()))
     }
 }
 

@@ -256,6 +256,7 @@ fn the_server_names_a_length_of_another_kind_and_what_to_try() {
         }
         read_all(&mut stream);
         server.process.wait_for(text);
+        server.process.wait_for_stdout(text);
     }
 }
 

@@ -187,8 +187,12 @@ impl OtherLength {
 impl fmt::Display for OtherLength {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { read, read_bytes, meant, bytes, little_endian } = *self;
-        let digits = usize::from(read_bytes).saturating_mul(2).saturating_add(2);
-        write!(f, "length {read:#0digits$x}: ")?;
+        // A width that is an argument could be too large, with a panic.
+        if read_bytes == 2 {
+            write!(f, "length {read:#06x}: ")?;
+        } else {
+            write!(f, "length {read:#010x}: ")?;
+        }
         match (bytes == read_bytes, little_endian) {
             (true, _) => write!(f, "in little-endian order it would be {meant}"),
             (false, false) => {

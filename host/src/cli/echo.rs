@@ -103,7 +103,11 @@ impl ServerArgs {
 /// What is told of a connection.
 fn told<const HEADER: usize>(report: &Report<HEADER>) -> Value {
     let details = json!({ "messages": report.messages, "bytes": report.bytes });
-    session(report.peer, details, outcome(&report.ended, "closed"))
+    let outcome = match report.failure() {
+        Some(failure) => ("failed", Some(failure)),
+        None => outcome(&report.ended, "closed"),
+    };
+    session(report.peer, details, outcome)
 }
 
 impl ClientArgs {

@@ -82,6 +82,10 @@ pub static RPS_CLIENT: Kept<2> = alone::<rps::Client>();
 /// The rps server.
 pub static RPS_SERVER: Kept<2> = alone::<rps::Server>();
 
+/// The echo machines with lengths of 2 bytes. Their images are like those of the others, so they have
+/// no budget of their own.
+pub static SHORT: [Kept<2>; 2] = [alone::<echo::Client<2>>(), alone::<echo::Server<2>>()];
+
 /// What a machine says of bulk payload.
 const fn bulk<M: Machine>() -> Kept<4> {
     Kept([M::owed as Function, M::paid as Function, M::due as Function, M::taken as Function])
@@ -162,7 +166,7 @@ const fn shown<T: fmt::Display>() -> Function {
 }
 
 /// The sentences for people.
-pub static SENTENCES: Kept<30> = Kept([
+pub static SENTENCES: Kept<34> = Kept([
     shown::<math::client::Error>(),
     shown::<math::server::Error>(),
     shown::<add::client::Error>(),
@@ -188,8 +192,12 @@ pub static SENTENCES: Kept<30> = Kept([
     shown::<wire::LineMessage<'_>>(),
     shown::<wire::PromptMessage<'_>>(),
     shown::<math::ServerMessage>(),
+    shown::<math::Mistake>(),
     shown::<math::Answer>(),
     shown::<echo::Part<'_>>(),
+    shown::<echo::OtherLength>(),
+    shown::<echo::client::Error<2>>(),
+    shown::<echo::server::Error<2>>(),
     shown::<file::RequestMessage<'_>>(),
     shown::<file::ServerMessage<'_>>(),
     shown::<session::TooSmall>(),
