@@ -97,7 +97,15 @@ fn client_shows_a_line_that_is_no_verdict_and_goes_on() {
     let transcript = hold(every_truncation(&RpsClient::new(&[Paper, Stone]), script));
     let rest = || line("Scissor, Paper, Stone");
     assert_eq!(transcript.events(), [prompt("Choose one:"), rest(), round(Paper, Paper)]);
-    for text in ["Player2 wins!", "Draw", "You win!", "You lose,Paper,Scissor", "Draw (Paper), x"] {
+    for text in [
+        "Player2 wins!",
+        "Draw",
+        "You win!",
+        "You lose,Paper,Scissor",
+        "Draw (Paper), x",
+        "Draw, Paper, Rock",
+        "Draw,,Paper",
+    ] {
         let script = ["Pick:", text, "\nDraw,Paper,Paper\n"].concat();
         let transcript = hold(every_truncation(&RpsClient::new(&[Paper]), script.as_bytes()));
         assert_eq!(transcript.events(), [prompt("Pick:"), line(text), round(Paper, Paper)]);
@@ -135,30 +143,6 @@ fn client_names_what_a_server_does_wrong() {
         (
             "Player1 wins!,Paper,Scissor",
             "it says \"Player1 wins!,Paper,Scissor\", expected the verdict \"Player2 wins!\"",
-        ),
-        (
-            "Draw,Paper,Rock",
-            "byte 11 of a line is 0x52 ('R'), expected a verdict and two choices, with commas between them",
-        ),
-        (
-            "Draw, Paper, Rock",
-            "byte 13 of a line is 0x52 ('R'), expected a verdict and two choices, with commas between them",
-        ),
-        (
-            "Draw, Papers, Paper",
-            "byte 11 of a line is 0x73 ('s'), expected a verdict and two choices, with commas between them",
-        ),
-        (
-            "Player2 win!, paper, Paper",
-            "byte 14 of a line is 0x70 ('p'), expected a verdict and two choices, with commas between them",
-        ),
-        (
-            "Draw,,Paper",
-            "byte 5 of a line is 0x2c (','), expected a verdict and two choices, with commas between them",
-        ),
-        (
-            "Draw,Paper",
-            "a line ends after 10 bytes, expected a verdict and two choices, with commas between them",
         ),
     ] {
         let script = ["Pick:", line, "\nPick:"].concat();
@@ -266,12 +250,9 @@ fn client_sends_what_is_unchecked_as_it_is() {
     assert_eq!(client.command(Unchecked(b"Rock"), &mut room[..4]), Err(Refused::NoRoom));
     assert_eq!(client.command(Unchecked(b"Rock"), &mut room), Ok(5));
     assert_eq!(client.command(Choose(Paper), &mut room), Err(Refused::NotNow));
-    // What the server takes it for is not known; what is a choice all the same is.
+    // What the server takes it for is not known.
     let verdict = Input::more(b"Draw,Stone,Stone\n");
     assert!(client.step(verdict, &mut room).is_ok());
-    let mut client = start();
-    assert_eq!(client.command(Unchecked(b" paper"), &mut room), Ok(7));
-    assert!(matches!(client.step(verdict, &mut room), Err(rps::client::Error::Choice { .. })));
 }
 
 #[test]

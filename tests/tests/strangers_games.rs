@@ -233,6 +233,20 @@ fn rps_plays_with_a_server_of_other_spaces_and_prompts() {
 }
 
 #[test]
+fn rps_names_the_mistake_in_a_verdict_and_goes_on() {
+    let says = ["Pick: ", "Draw, Paper, Rock\nDraw,Paper,Paper\n", ""];
+    let (ours, heard) = against("rps", &[], "Paper\n", &says);
+    let line = ours.stderr.lines().next().unwrap();
+    assert_eq!(
+        line,
+        "this verdict is not understood: byte 13 of a line is 0x52 ('R'), expected a verdict and two \
+         choices, with commas between them"
+    );
+    assert!(text(&ours.stdout).starts_with("Draw, Paper, Rock\nround 1: "), "{ours:?}");
+    assert_eq!(heard, ["Paper", "Draw,Paper,Paper"]);
+}
+
+#[test]
 fn rps_sends_what_is_unchecked_and_is_asked_again() {
     let says = ["Pick: ", "Rock? There is none.\nPick: ", "Draw,Paper,Paper\n", ""];
     let (ours, heard) = against("rps", &["--unchecked"], "Rock\nPaper\n", &says);

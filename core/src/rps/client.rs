@@ -2,12 +2,9 @@
 
 use core::fmt;
 
-use super::{Choice, NAMES, ROUND_BYTES, ROUNDS, Round, VERDICTS, Verdict};
+use super::{Choice, ROUND_BYTES, ROUNDS, Round, Verdict};
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{
-    LINE_BYTES, Line, LineError, PromptEnd, Prompts, Said, Unexpected, put_line, split, trim_start,
-    will_reply, word,
-};
+use crate::wire::{LINE_BYTES, Line, LineError, PromptEnd, Prompts, Said, put_line, will_reply};
 
 /// Number of bytes of the longest verdict that is understood, with its newline: that of the protocol and
 /// some spaces behind its commas.
@@ -31,7 +28,7 @@ enum State {
     Listening,
     /// For the application's choice.
     Asked,
-    /// For the verdict, after this choice if it was one. The rest of the prompt may stand before it.
+    /// For the verdict, after this choice; `None` after an unchecked line. The rest of the prompt may stand before it.
     Waiting(Option<Choice>),
     Over,
 }
@@ -47,8 +44,8 @@ const PUZZLED: u8 = 0x80;
 pub enum Command<'c> {
     /// Its choice.
     Choose(Choice),
-    /// This line, unchecked, so that the server's own checks can be tried. It may need more room than
-    /// [`MIN_OUTPUT`](Machine::MIN_OUTPUT).
+    /// This line, so that the server's own checks can be tried. What the verdict then says of it is not
+    /// verified. It may need more room than [`MIN_OUTPUT`](Machine::MIN_OUTPUT).
     Unchecked(&'c [u8]),
 }
 
@@ -71,8 +68,6 @@ pub enum Event<'i> {
 pub enum Error {
     /// No line, or no more of them.
     Line(LineError),
-    /// A line begins with a verdict, and no two choices follow: this is in the way.
-    Round(Unexpected),
     /// The server says that the client chose something else than it did.
     Choice {
         /// What was sent.
@@ -89,12 +84,6 @@ impl fmt::Display for Error {
         const BROKE: &str = "the server broke the protocol: ";
         match self {
             Self::Line(e) => e.by("the server").fmt(f),
-            Self::Round(at) => {
-                write!(
-                    f,
-                    "{BROKE}{at}, expected a verdict and two choices, with commas between them"
-                )
-            }
             Self::Choice { sent, said } => {
                 write!(f, "{BROKE}it says that player 1 chose {said}, and {sent} was sent")
             }
@@ -144,7 +133,7 @@ impl Machine for Client {
             State::Waiting(_) => {
                 let prompts =
                     if self.played < PUZZLED { PromptEnd::Never } else { PromptEnd::Silence };
-                (prompts, |front| round(front).is_some())
+                (prompts, is_verdict)
             }
         };
         let before = self.prompts.clone();
@@ -191,7 +180,7 @@ impl Machine for Client {
         }
         let (text, choice) = match command {
             Command::Choose(choice) => (choice.name().as_bytes(), Some(choice)),
-            Command::Unchecked(text) => (text, Choice::parse(text).ok()),
+            Command::Unchecked(text) => (text, None),
         };
         let written = put_line(text, output)?;
         self.played = self.played();
@@ -201,15 +190,21 @@ impl Machine for Client {
 }
 
 /// The round whose line `text` ends with, and that line, unless the smallest output has no room for it.
+#[inline(never)]
 fn round(text: &[u8]) -> Option<(Round, &[u8])> {
     Round::at_end_of(text).filter(|(_, line)| line.len() < VERDICT_BYTES)
+}
+
+/// Whether a verdict stands at the end.
+fn is_verdict(front: &[u8]) -> bool {
+    round(front).is_some()
 }
 
 /// The round whose line `text` ends with, and that line; `None` when it is another one. A server whose
 /// line contradicts itself, or what it was sent, has not played this game.
 fn verdict(text: &[u8], sent: Option<Choice>) -> Result<Option<(Round, &[u8])>, Error> {
     let Some((round, line)) = round(text) else {
-        return no_round(text).map_or(Ok(None), |at| Err(Error::Round(at)));
+        return Ok(None);
     };
     let said = round.player1;
     match sent {
@@ -217,27 +212,4 @@ fn verdict(text: &[u8], sent: Option<Choice>) -> Result<Option<(Round, &[u8])>, 
         _ if round.verdict != Verdict::of(said, round.player2) => Err(Error::Verdict(round)),
         _ => Ok(Some((round, line))),
     }
-}
-
-/// What is wrong with a line that begins as a round's does: with a verdict and a comma. Anything else is
-/// for the person to read.
-fn no_round(text: &[u8]) -> Option<Unexpected> {
-    let (verdict, mut rest) = split(b',', text)?;
-    word(verdict, &VERDICTS)?;
-    // Behind the first choice stands a comma, behind the second nothing.
-    for end in [Some(&b','), None] {
-        let name = trim_start(rest);
-        let (mut most, mut is_whole) = (0, false);
-        for wanted in &NAMES {
-            let agree = name.iter().zip(wanted.as_bytes()).take_while(|(a, b)| a == b).count();
-            most = agree.max(most);
-            is_whole |= agree == wanted.len();
-        }
-        if !is_whole || name.get(most) != end {
-            let start = text.len().wrapping_sub(name.len());
-            return Some(Unexpected::at(text, start.wrapping_add(most)));
-        }
-        rest = name.get(most.wrapping_add(1)..).unwrap_or_default();
-    }
-    None
 }

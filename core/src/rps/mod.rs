@@ -36,7 +36,7 @@ use core::fmt;
 pub use crate::wire::LineMessages as ClientBytes;
 /// What a server sends, for traces.
 pub use crate::wire::PromptMessages as ServerBytes;
-use crate::wire::{Unexpected, put, strip_word, trim_end, trim_start};
+use crate::wire::{Unexpected, put, split, strip_word, trim_end, trim_start, word};
 
 /// The prompt.
 pub const PROMPT: &[u8] = b"Enter (1) Scissor (2) Paper or (3) Stone: ";
@@ -201,6 +201,22 @@ impl Round {
         Some((round, text.get(before.len()..)?))
     }
 
+    /// The byte that is in the way in a line that begins as a round's does, with a verdict and a comma, and
+    /// is none. A client does not fail for it: this is for an application that wants to name it.
+    #[must_use]
+    pub fn mistake_in(text: &[u8]) -> Option<Unexpected> {
+        let (verdict, choices) = split(b',', text)?;
+        word(verdict, &VERDICTS)?;
+        let (first, second) = split(b',', choices).unwrap_or((choices, &[]));
+        let (Unexpected { at, .. }, rest) = match (Choice::parse(first), Choice::parse(second)) {
+            (Err(e), _) => (e, choices),
+            (_, Err(e)) => (e, second),
+            _ => return None,
+        };
+        let start = text.len().wrapping_sub(rest.len());
+        Some(Unexpected::at(text, start.saturating_add(at.into())))
+    }
+
     /// Writes its line. `None` when there is too little room.
     fn put(self, output: &mut [u8]) -> Option<usize> {
         let Self { verdict, player1, player2 } = self;
@@ -270,6 +286,27 @@ mod tests {
             ("Rock", 0, Some(b'R')),
         ] {
             assert_eq!(Choice::parse(text.as_bytes()), Err(Unexpected { at, byte }), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_in_a_verdict_has_its_position() {
+        for (text, at, byte) in [
+            ("Draw,Paper,Rock", 11, Some(b'R')),
+            ("Draw, Paper, Rock", 13, Some(b'R')),
+            ("Draw, Papers, Paper", 11, Some(b's')),
+            ("Player2 win!,Pa per,Paper", 15, Some(b' ')),
+            ("Draw,,Paper", 5, Some(b',')),
+            ("Draw,Paper", 10, None),
+            ("Draw,", 5, None),
+        ] {
+            let found = Round::mistake_in(text.as_bytes());
+            assert_eq!(found, Some(Unexpected { at, byte }), "{text}");
+        }
+        for text in
+            ["", "Draw", "You lose,Paper,Rock", "Choose: Draw,Paper,Rock", "Draw,Paper, Paper"]
+        {
+            assert_eq!(Round::mistake_in(text.as_bytes()), None, "{text}");
         }
     }
 

@@ -80,12 +80,16 @@ impl Prompts {
         // Only so much is ever looked at, as with lines.
         let window = input.bytes.get(..LINE_BYTES).unwrap_or(input.bytes);
         let mut at = usize::from(self.looked & !BEGUN);
+        let text = trim_end(input.bytes);
+        // More may come, and a buffer has room for it.
+        let awaited = LineError::unless_awaited(input);
         while let Some(byte) = window.get(at) {
             let end = at;
             at = at.wrapping_add(1);
             let front = window.get(..at).unwrap_or_default();
             let said = match *byte {
-                b'\n' if prompts == PromptEnd::Any && may_be_asked(input, at) => {
+                // Nothing but white space follows: it may be a prompt.
+                b'\n' if text.len() <= end && prompts == PromptEnd::Any && awaited.is_ok() => {
                     at = end;
                     break;
                 }
@@ -97,7 +101,7 @@ impl Prompts {
             self.looked = BEGUN;
             return Ok(said);
         }
-        LineError::unless_awaited(input)?;
+        awaited?;
         self.looked = self.looked & BEGUN | u16::try_from(at).unwrap_or_default();
         if prompts == PromptEnd::Never || at == 0 {
             return Ok(Said::Nothing(Need::Input));
@@ -106,18 +110,8 @@ impl Prompts {
             return Ok(Said::Nothing(Need::InputOrSilence(PROMPT_SILENCE_MS)));
         }
         self.looked = BEGUN;
-        let text = trim_end(input.bytes);
         Ok(Said::Prompt(Line { text, bytes: input.bytes.len() }))
     }
-}
-
-/// Nothing but white space follows the line that ends at `at`, and more may come. Not where as much has
-/// come as a buffer has to hold: there may be no room for what follows.
-fn may_be_asked(input: Input<'_>, at: usize) -> bool {
-    let rest = input.bytes.get(at..).unwrap_or_default();
-    !matches!(input.after, After::End(_))
-        && input.bytes.len() < LINE_BYTES
-        && trim_start(rest).is_empty()
 }
 
 /// It is the turn of a client's application, unless the server has gone: one that has closed and left

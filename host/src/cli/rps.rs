@@ -180,7 +180,14 @@ impl Player for Player1 {
             }
             Event::Line(text) => {
                 self.unknown = text.to_vec();
-                game::show(output, text)
+                game::show(output, text)?;
+                if let Some(at) = Round::mistake_in(text) {
+                    say(format_args!(
+                        "this verdict is not understood: {at}, expected a verdict and two choices, \
+                         with commas between them"
+                    ));
+                }
+                Ok(())
             }
             Event::Round(round) => {
                 self.unknown.clear();
