@@ -80,7 +80,7 @@ impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let Self { listen, forever, manner } = self;
         let closing = manner.closing()?;
-        // Before the address is printed: whoever reads it may send a signal at once.
+        // Before the address is printed: a program that reads it may send a signal at once.
         let keyboard = keyboard()?;
         let mut output = common.output(manner.raw);
         let mut listener = Listener::bind(listen.addrs()?)?;

@@ -88,7 +88,7 @@ pub(super) struct Common {
     /// Show every message on stderr: time, direction, bytes, meaning
     #[arg(long)]
     trace: bool,
-    /// Write events as JSON lines on stdout
+    /// Write events as JSON lines on stdout, errors of usage included
     #[arg(long)]
     json: bool,
     /// Log connections, retries and time-outs on stderr
@@ -96,7 +96,7 @@ pub(super) struct Common {
     verbose: bool,
 }
 
-/// A time to wait, or none: for ever.
+/// A time to wait, or no limit.
 #[derive(Clone, Copy, Debug)]
 struct Timeout(Option<Duration>);
 
@@ -428,7 +428,7 @@ impl Common {
         self.timeout.map_or(Some(net::DEFAULT_TIMEOUT), |timeout| timeout.0)
     }
 
-    /// How long to wait for a person: as long as it takes, if nobody says otherwise.
+    /// How long to wait for a person: without a limit, if none is given.
     pub(super) fn patience(&self) -> Option<Duration> {
         self.timeout.and_then(|timeout| timeout.0)
     }
@@ -646,7 +646,7 @@ impl Common {
         let lines = |writer: Writer, lost: fn(u64) -> String, stop: Box<dyn FnOnce() + Send>| {
             Lines::new(writer, lost, stop).map_err(|e| Failure::System(e.to_string()))
         };
-        // Before the address is printed: whoever reads it may send a signal at once.
+        // Before the address is printed: a program that reads it may send a signal at once.
         let mut signals = crate::ui::signals::watch(&[SIGINT, SIGTERM])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
 
@@ -658,7 +658,7 @@ impl Common {
         let events = self
             .json
             .then(|| {
-                // Nobody reads the events any more: the server has no purpose.
+                // No one reads the events any more: the server has no purpose.
                 lines(
                     Box::new(io::stdout()),
                     |n| json_line(&json!({ "event": "lost", "events": n })),

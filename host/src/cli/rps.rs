@@ -286,7 +286,7 @@ impl Run for ServerArgs {
 impl ServerArgs {
     /// The server's player is a person: one client at a time.
     fn play(&self, common: &Common) -> Result<(), Failure> {
-        // Before the address is printed: whoever reads it may send a signal at once.
+        // Before the address is printed: a program that reads it may send a signal at once.
         let keyboard = keyboard()?;
         let mut output = common.output(false);
         let mut listener = Listener::bind(self.listen.addrs()?)?;

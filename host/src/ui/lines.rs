@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::keyboard::above;
 use super::streams;
 
-/// So many lines wait for a slow reader before lines are lost.
+/// Number of lines that wait for a slow reader before lines are dropped.
 const WAITING: usize = 4096;
 
-/// Lines of a server, written by a thread of their own: a full pipe that nobody reads must not
+/// Lines of a server, written by a thread of their own: a full pipe that no one reads must not
 /// stop the clients. What does not fit is counted and said.
 #[derive(Clone)]
 pub(crate) struct Lines {

@@ -17,7 +17,7 @@ pub(crate) fn say(line: impl fmt::Display) {
     streams::written(above(|| anstream::stderr().write_all(line.as_bytes())));
 }
 
-/// As [`say`], for the program's last line: when stderr is full and nobody reads it, or a thread is
+/// As [`say`], for the program's last line: when stderr is full and no one reads it, or a thread is
 /// stuck in writing to it, the program ends all the same.
 pub(crate) fn say_last(line: String) {
     let (said, done) = mpsc::sync_channel(1);

@@ -55,7 +55,7 @@ pub(crate) fn check_stdin() -> io::Result<()> {
 
 /// Takes the result of writing to stderr: the program goes on, its exit code says it.
 ///
-/// That no one reads is no failure: whoever closes the pipe wants no more.
+/// A pipe that its reader has closed is no failure: the reader wants no more.
 pub(crate) fn written(result: io::Result<()>) {
     if let Err(e) = result
         && e.kind() != io::ErrorKind::BrokenPipe

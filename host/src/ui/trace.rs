@@ -9,7 +9,7 @@ use socklab_core::wire::{Dissect, Dissected};
 use super::{Lines, say};
 use crate::net::{Direction, Observer};
 
-/// So many bytes of a message are shown in hex.
+/// Number of bytes of a message that are shown in hex.
 const HEX: usize = 16;
 
 const DIM: Style = Style::new().dimmed();
@@ -40,7 +40,7 @@ struct Side<D> {
     /// The start of a message, and the reads or writes it has come in.
     held: Vec<u8>,
     calls: Vec<usize>,
-    /// So many bytes that message has, as far as is known.
+    /// Number of bytes of that message, as far as is known.
     want: Option<usize>,
 }
 

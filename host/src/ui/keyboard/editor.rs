@@ -6,7 +6,7 @@ use tui_input::{Input, InputRequest};
 
 /// No more than this is held of a line, in bytes. Enough to see that it is too long, and to mend it.
 const HELD: usize = 4 * LINE_MAX;
-/// So many lines can be brought back.
+/// Number of lines that can be brought back.
 const HISTORY: usize = 100;
 
 const CANCEL: u8 = 0x18;
@@ -30,7 +30,7 @@ pub(super) struct Editor {
 pub(super) enum Edit {
     /// The line has been entered.
     Line(String),
-    /// A line of so many bytes has been entered, which is too many. It is in the history.
+    /// A line of this number of bytes has been entered, which is too long. It is in the history.
     TooLong(usize),
     /// Ctrl-D on an empty line.
     End,
@@ -127,7 +127,7 @@ enum Key {
     Clear,
 }
 
-/// Makes keys of what the parser of escape sequences tells. A byte makes one at the most.
+/// Makes keys of what the parser of escape sequences tells. A byte makes at most one.
 #[derive(Default)]
 struct Keys {
     key: Option<Key>,

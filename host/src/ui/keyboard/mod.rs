@@ -9,8 +9,8 @@
 //!   signals:     Ctrl-C, SIGTERM -----------+
 //! ```
 //!
-//! Keys and signals come in threads of their own, which wake whoever sleeps on a socket. A line
-//! that comes before anybody asks for it is kept.
+//! Keys and signals come in threads of their own, which wake the thread that sleeps on a socket. A line
+//! that comes before it is asked for is kept.
 
 mod editor;
 mod screen;
@@ -30,7 +30,7 @@ pub(crate) use self::screen::above;
 use super::signals;
 use super::streams::check_stdin;
 
-/// So many lines are kept; then stdin is not read until one is taken.
+/// Number of lines that are kept; then stdin is not read until one is taken.
 const KEPT: usize = 256;
 
 /// What a person did.
@@ -74,7 +74,7 @@ struct Shared {
 struct Queue {
     lines: VecDeque<Entry>,
     interrupted: bool,
-    /// So many times. At the second the program ends.
+    /// Number of interrupts. At the second the program ends.
     interrupts: u32,
     waker: Option<Arc<Waker>>,
     /// The keyboard is gone.
@@ -236,7 +236,7 @@ impl Keyboard {
         self.shared.queue().lines.push_front(Entry::Line(line));
     }
 
-    /// So many lines were typed and not taken.
+    /// Number of lines that were typed and not taken.
     pub(crate) fn left(&self) -> usize {
         let queue = self.shared.queue();
         queue.lines.iter().filter(|e| matches!(e, Entry::Line(_) | Entry::Ahead(_))).count()
@@ -292,7 +292,7 @@ impl Shared {
         self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells whoever waits that something has come.
+    /// Wakes the threads that wait: something has come.
     fn wake(&self, queue: MutexGuard<'_, Queue>) {
         let waker = queue.waker.clone();
         drop(queue);
@@ -343,7 +343,7 @@ impl Shared {
         }
     }
 
-    /// Lines that nobody edits, until their end.
+    /// Lines that are not edited, until their end.
     fn read_lines(&self, mut from: impl BufRead) {
         for number in 1_u64.. {
             let entry = match read_line(&mut from, number) {

@@ -20,7 +20,7 @@ use super::editor::{Edit, Editor};
 /// In front of what is typed when its prompt stands above it.
 const SHORT_PROMPT: &str = "> ";
 
-/// So many columns are left for what is typed, or the prompt stands above.
+/// Number of columns that are left for what is typed, or the prompt stands above.
 const ANSWER: usize = 24;
 
 /// The terminal whose last row is being edited. While it is there, all that the program writes goes
@@ -78,7 +78,7 @@ pub(super) fn close() {
     ACTIVE.store(false, Ordering::Release);
 }
 
-/// As [`close`], by a thread that must not wait for ever: somebody may be stuck in writing to a
+/// As [`close`], by a thread that must not wait without a limit: another may be stuck in writing to a
 /// terminal that takes nothing.
 pub(super) fn close_now() {
     for _ in 0..100 {
@@ -115,7 +115,7 @@ pub(super) struct Screen {
     tty: Box<dyn Write + Send>,
     editor: Editor,
     turn: Turn,
-    /// So many lines have been typed ahead.
+    /// Number of lines typed ahead.
     ahead: usize,
     raw: bool,
 }
@@ -244,7 +244,7 @@ impl Screen {
         }
     }
 
-    /// That nobody sees it is no reason to fail.
+    /// That it cannot be shown is no reason to fail.
     fn put(&mut self, text: &str) {
         let _ = self.tty.write_all(text.as_bytes()).and_then(|()| self.tty.flush());
     }
@@ -255,7 +255,7 @@ pub(super) fn one_row(text: &str) -> String {
     Escaped(text.as_bytes()).to_string().replace(['\n', '\t'], " ")
 }
 
-/// Draws prompt and line in one row of so many columns, the line scrolled so that the cursor is in it.
+/// Draws prompt and line in one row of this number of columns, the line scrolled so that the cursor is in it.
 fn row(prompt: &str, input: &Input, columns: usize) -> String {
     let mut room = columns.saturating_sub(1);
     let mut row = String::from("\r");
