@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use slab::Slab;
 pub use socklab_core::driver::Next;
 use socklab_core::machine::Refused;
 pub use socklab_core::math::{Mistake, Question, Secret, client, server};
@@ -127,6 +128,9 @@ impl Outcome {
 pub struct Service {
     options: Options,
     secret: Secret,
+    /// The wrong answers of sessions that are not reported yet, and the ones that were expected. A table,
+    /// since each takes 8 bytes and few sessions have one.
+    wrong: Slab<(u32, u32)>,
 }
 
 impl Service {
@@ -138,7 +142,7 @@ impl Service {
             // Letters and digits, so that it can be read aloud and typed.
             std::array::from_fn(|_| u8::try_from(rng.alphanumeric()).unwrap_or(b'0'))
         });
-        Self { options, secret: Secret(secret) }
+        Self { options, secret: Secret(secret), wrong: Slab::new() }
     }
 
     /// The secret.
@@ -154,14 +158,27 @@ const SECRET: u64 = u64::MAX;
 const ROUNDS: u64 = 0;
 const FIRST_QUESTION: u64 = 1;
 
-/// What the service remembers of a session: 16 bytes.
+/// What the service remembers of a session: 4 bytes.
+///
+/// Of a session with a wrong answer it is the answer's key in a table, 15 bits in each half. Then `left`
+/// is more than `rounds`, which it never is otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct Session {
     rounds: u16,
     left: u16,
-    /// The wrong answer, and the one that was expected. Not a field of the service: another session may
-    /// end before this one is reported.
-    wrong: Option<(u32, u32)>,
+}
+
+impl Session {
+    #[expect(clippy::cast_possible_truncation, reason = "no server has 2^30 clients")]
+    const fn wrong(key: usize) -> Self {
+        Self { rounds: (key >> 15) as u16 & 0x7fff, left: key as u16 | 0x8000 }
+    }
+
+    /// The key of its wrong answer, if there is one.
+    fn key(self) -> Option<usize> {
+        let key = usize::from(self.rounds) << 15 | usize::from(self.left & 0x7fff);
+        (self.left > self.rounds).then_some(key)
+    }
 }
 
 impl net::Service for Service {
@@ -172,12 +189,12 @@ impl net::Service for Service {
     fn open(&mut self) -> (server::Server, Session) {
         let (fewest, most) = self.options.rounds;
         let rounds = generator(self.options.seed, ROUNDS).u16(fewest..=most.max(fewest));
-        (server::Server::new(), Session { rounds, left: rounds, wrong: None })
+        (server::Server::new(), Session { rounds, left: rounds })
     }
 
     fn event(&mut self, session: &mut Session, event: server::Event) {
         if let server::Event::Wrong { answer, expected } = event {
-            session.wrong = Some((answer, expected));
+            *session = Session::wrong(self.wrong.insert((answer, expected)));
         }
     }
 
@@ -201,23 +218,63 @@ impl net::Service for Service {
         session: &mut Session,
         ended: Ended<server::Error>,
     ) -> Report {
-        let outcome = match (ended, session.wrong) {
-            // Also if the client left before it was told: nothing is.
-            (Ended::Done | Ended::Undelivered, Some((answer, expected))) => {
-                let mistake = Mistake::find(&answer.to_be_bytes(), expected);
-                Outcome::Wrong { answer, expected, mistake }
-            }
-            (Ended::Done, None) => Outcome::Solved,
-            (Ended::Undelivered, None) => Outcome::Undelivered,
-            (Ended::Failed(e, quote), _) => {
+        let right = machine.right();
+        if let Some(key) = session.key() {
+            // However it ended then: the client is told nothing more.
+            let (answer, expected) = self.wrong.remove(key);
+            let mistake = Mistake::find(&answer.to_be_bytes(), expected);
+            let outcome = Outcome::Wrong { answer, expected, mistake };
+            let asked = u16::try_from(right).map_or(u16::MAX, |right| right.saturating_add(1));
+            return Report { peer, asked, right, outcome };
+        }
+        let outcome = match ended {
+            Ended::Done => Outcome::Solved,
+            Ended::Undelivered => Outcome::Undelivered,
+            Ended::Failed(e, quote) => {
                 let expected = machine.expected();
                 let mistake = expected.and_then(|right| Mistake::find(quote.bytes(), right));
                 Outcome::Failed(e, quote, mistake)
             }
-            (Ended::Refused(e), _) => Outcome::Unanswered(e),
-            (Ended::Stopped, _) => Outcome::Stopped,
+            Ended::Refused(e) => Outcome::Unanswered(e),
+            Ended::Stopped => Outcome::Stopped,
         };
         let asked = session.rounds - session.left;
-        Report { peer, asked, right: machine.right(), outcome }
+        Report { peer, asked, right, outcome }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use net::Service as _;
+
+    use super::*;
+
+    #[test]
+    fn the_key_of_a_wrong_answer_takes_no_room() {
+        for key in [0, 1, 0x7fff, 0x8000, 0x1_2345, (1 << 30) - 1] {
+            assert_eq!(Session::wrong(key).key(), Some(key));
+        }
+        for (rounds, left) in [(0, 0), (u16::MAX, u16::MAX), (u16::MAX, 0), (20, 7)] {
+            assert_eq!(Session { rounds, left }.key(), None);
+        }
+    }
+
+    #[test]
+    fn a_wrong_answer_is_reported_for_the_session_that_gave_it() {
+        let mut quiz = Service::new(Options::default());
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut sessions = [1, 2].map(|answer| {
+            let (machine, mut session) = quiz.open();
+            quiz.event(&mut session, server::Event::Wrong { answer, expected: 300 });
+            (machine, session, answer)
+        });
+        // A session is reported when its last bytes have arrived: not in the order of the events.
+        sessions.reverse();
+        for (machine, session, answer) in &mut sessions {
+            let report = quiz.closed(peer, machine, session, Ended::Done);
+            let expected = Outcome::Wrong { answer: *answer, expected: 300, mistake: None };
+            assert_eq!((report.asked, report.outcome), (1, expected));
+        }
+        assert!(quiz.wrong.is_empty());
     }
 }

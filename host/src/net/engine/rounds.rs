@@ -14,7 +14,7 @@ use slab::Slab;
 use socklab_core::machine::{How, Machine};
 
 use super::progress::{Progress, Still};
-use super::slot::{Ahead, Context, Cue, Delivery, Phase, Slot, Turn, Watch, stamp};
+use super::slot::{Ahead, Context, Cue, Delivery, Mark, Phase, Slot, Turn, stamp};
 use super::wakeups::Wakeups;
 use super::{Course, Ended, Limits, Service};
 use crate::net::dial::{limit, reason};
@@ -164,7 +164,7 @@ impl<S: Service> Engine<S> {
                             if event.is_read_closed() || event.is_error() {
                                 slot.ahead = slot.ahead.max(Ahead::End);
                             }
-                            if !slot.queued {
+                            if !slot.marks.has(Mark::Queued) {
                                 self.turn(key, Cue::Event);
                             }
                         }
@@ -176,7 +176,7 @@ impl<S: Service> Engine<S> {
             self.accept(ACCEPTS);
             for key in woken {
                 if let Some(slot) = self.slots.get_mut(key)
-                    && !std::mem::replace(&mut slot.queued, true)
+                    && !slot.marks.set(Mark::Queued, true)
                 {
                     self.again.push_back(key);
                 }
@@ -184,7 +184,7 @@ impl<S: Service> Engine<S> {
             for _ in 0..self.again.len() {
                 let Some(key) = self.again.pop_front() else { break };
                 if let Some(slot) = self.slots.get_mut(key) {
-                    slot.queued = false;
+                    slot.marks.set(Mark::Queued, false);
                     self.turn(key, Cue::Event);
                 }
             }
@@ -361,9 +361,12 @@ impl<S: Service> Engine<S> {
         let Context { mut pause, watch, .. } = context;
         if pause.is_some() {
             // One timer a slot: this one takes the place of the other.
-            slot.watch = if slot.watch == Watch::Armed { Watch::Off } else { slot.watch };
-        } else if watch && turn == Turn::Wait && slot.watch == Watch::Off {
-            slot.watch = Watch::Armed;
+            slot.marks.set(Mark::Watched, false);
+        } else if watch
+            && turn == Turn::Wait
+            && !slot.marks.has(Mark::Noticed)
+            && !slot.marks.set(Mark::Watched, true)
+        {
             pause = Some(Notice::AFTER_MS.into());
         }
         let after = slot.park.as_ref().map_or(0, |park| park.bytes());
@@ -378,7 +381,7 @@ impl<S: Service> Engine<S> {
         match turn {
             Turn::Wait => {}
             Turn::Again => {
-                if !std::mem::replace(&mut slot.queued, true) {
+                if !slot.marks.set(Mark::Queued, true) {
                     self.again.push_back(key);
                 }
             }
@@ -399,7 +402,7 @@ impl<S: Service> Engine<S> {
             Accepting::Full => self.accepting = Accepting::Ready,
             Accepting::Waiting | Accepting::Ready => {}
         }
-        if slot.queued {
+        if slot.marks.has(Mark::Queued) {
             // Or the next one with this key would have its turns too.
             self.again.retain(|queued| *queued != key);
         }
@@ -449,18 +452,21 @@ impl<S: Service> Engine<S> {
                     slot.phase = Phase::Open;
                     self.turn(key, Cue::Silence);
                 }
-                Phase::Open if slot.watch == Watch::Armed => {
+                Phase::Open if slot.marks.has(Mark::Watched) => {
                     // Bytes may have come since it was armed: each byte would else cost a timer.
                     let waited = u64::from(stamp(self.now).wrapping_sub(slot.stamp));
                     let left = u64::from(Notice::AFTER_MS).saturating_sub(waited);
                     match slot.notice() {
-                        None => slot.watch = Watch::Off,
+                        None => {
+                            slot.marks.set(Mark::Watched, false);
+                        }
                         Some(_) if left > 0 => {
                             let due = self.now.saturating_add(left);
                             self.timers.push(Reverse(Timer { due, key, number }));
                         }
                         Some(notice) => {
-                            slot.watch = Watch::Told;
+                            slot.marks.set(Mark::Watched, false);
+                            slot.marks.set(Mark::Noticed, true);
                             (self.notice)(notice);
                         }
                     }
@@ -484,7 +490,7 @@ impl<S: Service> Engine<S> {
         let now = stamp(self.now);
         let mut expired = Vec::new();
         for (key, slot) in &mut self.slots {
-            if slot.asleep {
+            if slot.marks.has(Mark::Asleep) {
                 continue;
             }
             let age = u64::from(now.wrapping_sub(slot.stamp));

@@ -95,16 +95,6 @@ pub(super) enum Ahead {
     Reset,
 }
 
-/// Whether a part of a message waits for its rest.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Watch {
-    Off,
-    /// The slot's timer tells when it has waited for as long as a [`Notice`] takes.
-    Armed,
-    /// The notice of this message has been given.
-    Told,
-}
-
 /// All there is of a connection. With ten thousand of them, every byte counts.
 pub(super) struct Slot<M, T> {
     stream: TcpStream,
@@ -120,11 +110,39 @@ pub(super) struct Slot<M, T> {
     pub(super) phase: Phase,
     pub(super) end: Option<How>,
     pub(super) ahead: Ahead,
+    pub(super) marks: Marks,
+}
+
+/// What is marked of a connection, in one byte.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Marks(u8);
+
+/// One of the [`Marks`].
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(super) enum Mark {
     /// In the `again` queue. Never twice, or a flood would take turns by its events too.
-    pub(super) queued: bool,
+    Queued = 1,
     /// Another thread works for it, and will wake it: it is not idle.
-    pub(super) asleep: bool,
-    pub(super) watch: Watch,
+    Asleep = 2,
+    /// A part of a message waits for its rest: the slot's timer tells when it has waited for as long as a
+    /// [`Notice`] takes.
+    Watched = 4,
+    /// The notice of this message has been given.
+    Noticed = 8,
+}
+
+impl Marks {
+    pub(super) const fn has(self, mark: Mark) -> bool {
+        self.0 & mark as u8 != 0
+    }
+
+    /// Sets or removes a mark. Whether it was there.
+    pub(super) const fn set(&mut self, mark: Mark, on: bool) -> bool {
+        let before = self.has(mark);
+        self.0 = if on { self.0 | mark as u8 } else { self.0 & !(mark as u8) };
+        before
+    }
 }
 /// Why a connection has its turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -218,9 +236,7 @@ impl<M: Machine, T> Slot<M, T> {
             phase: Phase::Open,
             end: None,
             ahead: Ahead::Unknown,
-            queued: false,
-            asleep: false,
-            watch: Watch::Off,
+            marks: Marks::default(),
         }
     }
 
@@ -239,7 +255,7 @@ impl<M: Machine, T> Slot<M, T> {
     where
         S: Service<Machine = M, State = T>,
     {
-        if std::mem::take(&mut self.asleep) {
+        if self.marks.set(Mark::Asleep, false) {
             self.stamp = stamp(context.now);
         }
         if cue == Cue::Finish {
@@ -280,8 +296,8 @@ impl<M: Machine, T> Slot<M, T> {
 
         // What was not consumed stays, unless nobody is to look at it again.
         let over = matches!(stop, Stop::Done | Stop::Abort | Stop::Failed(_) | Stop::Refused(_));
-        if consumed > 0 && self.watch == Watch::Told {
-            self.watch = Watch::Off;
+        if consumed > 0 {
+            self.marks.set(Mark::Noticed, false);
         }
         self.park_input(if over { &[] } else { &context.input[consumed..have] });
         let blocked = stop != Stop::Abort && !self.send_fresh(written, context);
@@ -464,7 +480,7 @@ impl<M: Machine, T> Slot<M, T> {
             (Socket::Open, Work::Again) => Some(Turn::Again),
             (Socket::Open, Work::Wait) => None,
             (Socket::Open, Work::Sleep) => {
-                self.asleep = true;
+                self.marks.set(Mark::Asleep, true);
                 None
             }
         }
@@ -724,14 +740,16 @@ impl<M: Machine, T> Slot<M, T> {
 
 #[cfg(test)]
 mod tests {
-    use socklab_core::math;
+    use socklab_core::math::server::Server;
 
     use super::*;
 
+    type State = <crate::math::Service as Service>::State;
+
     #[test]
-    fn ten_thousand_idle_quizzes_take_64_bytes_each_at_the_most() {
+    fn ten_thousand_idle_quizzes_take_64_bytes_each_at_most() {
         // In debug builds mio keeps more in a stream than its descriptor.
         let whole = (52 + size_of::<TcpStream>()).next_multiple_of(8);
-        assert_eq!(size_of::<Option<Slot<math::Server, [u16; 2]>>>(), whole);
+        assert_eq!(size_of::<Option<Slot<Server, State>>>(), whole);
     }
 }
