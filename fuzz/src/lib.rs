@@ -105,9 +105,13 @@ pub fn seed(u: &mut Unstructured<'_>) -> u64 {
     u64::from_be_bytes([(); 8].map(|()| byte(u)))
 }
 
-/// A name that can be sent: what the fuzzer has, made a line.
+/// A name that can be sent: what the fuzzer has, made a line. Without a byte order mark in front, which
+/// the peer would skip where a stream starts with it.
 pub fn name(u: &mut Unstructured<'_>) -> Vec<u8> {
     let mut name = payload(u).unwrap_or_default();
+    while let Some(rest) = name.strip_prefix(b"\xef\xbb\xbf") {
+        name = rest.to_vec();
+    }
     for byte in &mut name {
         if matches!(byte, b'\n' | b'\r') {
             *byte = b' ';
