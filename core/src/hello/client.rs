@@ -4,7 +4,7 @@ use core::convert::Infallible;
 use core::fmt;
 
 use super::{CLIENT_GREETING, GREETING_BYTES, SILENCE_MS};
-use crate::machine::{Input, Machine, Need, Refused, Step, Then};
+use crate::machine::{After, Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{LINE_BYTES, LineError, Lines, put_ended};
 
 /// The client's end. 4 bytes.
@@ -77,14 +77,14 @@ impl Machine for Client {
         match self.state {
             State::Waiting => {
                 // A client that only listens has no turn to wait for: the close is not far.
-                let line = if self.both {
-                    self.lines.next_or_idle(input, SILENCE_MS)
-                } else {
-                    self.lines.next_or_last(input).map(|line| line.ok_or(Need::Input))
+                let after = match input.after {
+                    After::Silence if !self.both => After::More,
+                    after => after,
                 };
-                let line = match line.map_err(Error)? {
+                let input = Input { after, ..input };
+                let line = match self.lines.next_or_idle(input, SILENCE_MS).map_err(Error)? {
                     Ok(line) => line,
-                    Err(need) => return Ok(Step::need(need)),
+                    Err(need) => return Ok(Step::need(if self.both { need } else { Need::Input })),
                 };
                 self.state = if self.both { State::Greeting } else { State::Over };
                 Ok(Step::new(line.bytes, 0, Then::Event(Event::Greeting(line.text))))
@@ -110,7 +110,7 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
-    use crate::machine::{After, How};
+    use crate::machine::How;
 
     #[test]
     fn takes_the_greeting_and_gives_its_own() {
