@@ -127,7 +127,8 @@ fn a_server_stops_although_its_disk_hangs() {
     server.stop().unwrap();
     assert_eq!(reports.recv().unwrap().outcome, Outcome::Stopped);
     // In the plain form an orderly end is an empty file.
-    assert!(slow.read(&mut [0; 9]).is_err());
+    let ended = slow.read(&mut [0; 9]);
+    assert!(ended.is_err(), "{ended:?}");
 }
 
 #[test]
@@ -197,6 +198,30 @@ fn a_client_that_leaves_is_not_logged_as_complete_and_nothing_is_read_for_it() {
 }
 
 #[test]
+fn a_client_that_does_not_take_everything_is_not_logged_as_complete() {
+    let root = Folder::new();
+    let file = noise(100_000);
+    root.write("data", &file);
+    let gate = Gate::default();
+    let held = gate.clone();
+    let (server, reports) = serve(&root, Limits::default(), move |_| held.pass());
+    let addr = server.local_addr();
+    // It closes in order, before anything is sent, as one does whose time is up.
+    for request in [&b"data\n"[..], b"data\0v1\x000\n"] {
+        drop(connect(addr, request));
+        gate.wait_for(1);
+        gate.open();
+        let report = reports.recv_timeout(DEADLINE).unwrap();
+        assert_ne!(report.outcome, Outcome::Sent, "{report}");
+        assert!(!report.to_string().contains("complete"), "{report}");
+    }
+    // And one that has taken it is.
+    assert!(read_all(&mut connect(addr, b"data\n")) == file);
+    assert_eq!(reports.recv_timeout(DEADLINE).unwrap().outcome, Outcome::Sent);
+    server.stop().unwrap();
+}
+
+#[test]
 fn a_checksum_is_computed_once_and_again_after_a_change() {
     let root = Folder::new();
     let mut file = noise(1 << 20);
@@ -221,7 +246,7 @@ fn a_checksum_is_computed_once_and_again_after_a_change() {
     assert!(is_remembered.is_some(), "it is read again and again");
     assert_eq!(ask(&file), 0);
     // Also for other parts of the file: what is sent is read, what is not is not.
-    let reply = read_all(&mut connect(server.local_addr(), b"data\0v1\0524288\n"));
+    let reply = read_all(&mut connect(server.local_addr(), b"data\0v1\x00524288\n"));
     assert!(reply == file_reply(&file, 524_288));
     assert_eq!(reads.swap(0, Ordering::Relaxed), 4);
     // The same size, and the old time of its change.
@@ -243,7 +268,7 @@ fn many_clients_at_once_all_get_their_file() {
     let (server, _reports) = serve(&root, Limits::default(), |_| {});
     let mut streams: Vec<TcpStream> = (0..200)
         .map(|n| {
-            let form = if n % 2 == 0 { "\0v1\0100000\n" } else { "\n" };
+            let form = if n % 2 == 0 { "\0v1\x00100000\n" } else { "\n" };
             connect(server.local_addr(), format!("data{}{form}", n % 10).as_bytes())
         })
         .collect();
