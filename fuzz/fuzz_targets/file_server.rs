@@ -27,7 +27,11 @@ fuzz_target!(|data: &[u8]| {
     let transcript =
         same_script(&role, &script, &Plan::whole(), &plan).unwrap_or_else(|e| panic!("{e}"));
 
-    let is_bare = |text: &[u8]| !text.is_empty() && text.len() <= 1024 && !text.contains(&0);
+    // NULs behind a name are a C program's.
+    let is_bare = |text: &[u8]| {
+        let end = text.iter().rposition(|byte| *byte != 0);
+        end.is_some_and(|end| !text[..end].contains(&0))
+    };
     let silent =
         bytes.get(..silence).map(unmarked).filter(|text| !text.contains(&b'\n') && is_bare(text));
     let line = match (silent, first(bytes)) {
@@ -35,7 +39,10 @@ fuzz_target!(|data: &[u8]| {
         (None, Front::Line(text, _)) => Some(text),
         (None, Front::Part(text)) if end == Some(How::Closed) && is_bare(text) => Some(text),
         (None, Front::Part(_)) => None,
-        (None, Front::TooLong) => Some(&[][..]),
+        (None, Front::TooLong) => {
+            let text = unmarked(&bytes[..1025]);
+            Some(if is_bare(text) && text.ends_with(&[0]) { text } else { &[][..] })
+        }
     };
     let request = line.map(Request::parse);
     match request {

@@ -20,7 +20,8 @@ def serve(conn, folder, fault):
     try:
         with open(os.path.join(folder, name), "rb") as file:
             if fault == "silent":
-                conn.recv(1024)
+                while conn.recv(1024):
+                    pass
                 return
             sent = 0
             while True:

@@ -232,6 +232,7 @@ pub fn talk<C: Role, S: Role>(
     let mut server = End::new(server, &mut rng, faults.spare);
     let (mut up, mut down) = (Lane::default(), Lane::default());
     let (mut now, mut quiet_since, mut carried, mut was_reset) = (0_u64, 0_u64, 0_usize, false);
+    let mut silences = 0;
     while client.ended.is_none() || server.ended.is_none() {
         now += 1;
         let mut moved = false;
@@ -287,7 +288,16 @@ pub fn talk<C: Role, S: Role>(
             reset(&mut server, &mut up);
         }
         if moved {
-            quiet_since = now;
+            (quiet_since, silences) = (now, 0);
+        } else if now - quiet_since > DEADLOCK && silences < 2 {
+            // To those that wait for it, it is a silence.
+            if C::HEARS_SILENCE {
+                client.session.silent();
+            }
+            if S::HEARS_SILENCE {
+                server.session.silent();
+            }
+            (quiet_since, silences) = (now, silences + 1);
         } else if now - quiet_since > DEADLOCK {
             let (c, s) = (client.session.machine(), server.session.machine());
             return Err(named(format!(

@@ -508,13 +508,14 @@ fn servers_of_the_plain_form_are_told_apart_by_a_hint() {
         ),
     ] {
         let played = Played::new();
-        let client = fetch(played.addr, b"data", &here.path("x"), &[]).start();
+        let client = fetch(played.addr, b"data", &here.path("x"), &["--checked"]).start();
         drop(answer(&played, reply));
         let failed = client.finish();
         assert_eq!(unquoted(failed.failure(1)), format!("{sentence}{hint}"));
     }
     let played = Played::new();
-    let client = fetch(played.addr, b"data", &here.path("x"), &["--timeout", "300ms"]).start();
+    let client =
+        fetch(played.addr, b"data", &here.path("x"), &["--checked", "--timeout", "300ms"]).start();
     let (_, _stream) = answer(&played, b"");
     let failed = client.finish();
     let sentence = "the server sent nothing in time (300ms; --timeout changes that)";

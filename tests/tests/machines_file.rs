@@ -131,6 +131,65 @@ fn client_takes_a_plain_file_until_the_close() {
 }
 
 #[test]
+fn client_sends_a_bare_name_and_its_newline_after_silence_only() {
+    let role = FileClient::new(b"a b", Form::Plain).bare();
+    let transcript = hold(every_truncation(&role, FILE));
+    assert_eq!(
+        (transcript.sent.as_slice(), transcript.outcome),
+        (&b"a b"[..], Outcome::Waiting(Need::Input))
+    );
+    let waits = hold(every_cut(&role, b"", None));
+    assert_eq!(waits.outcome, Outcome::Waiting(Need::InputOrSilence(SILENCE_MS)));
+    for (silences, sent) in [(&[0][..], &b"a b\n"[..]), (&[1], b"a b"), (&[0, 1, 5], b"a b\n")] {
+        let script = Script { bytes: FILE, silences, end: Some(How::Closed) };
+        let closed = hold(every_cut_of(&role, &script));
+        assert_eq!(closed.sent, sent);
+        assert_eq!(closed.events(), [FileGot::Body(FILE.to_vec()), FileGot::Closed]);
+        assert_eq!(closed.outcome, Outcome::Done);
+    }
+    for end in ENDS {
+        let script = Script { bytes: b"", silences: &[], end: Some(end) };
+        let ended = hold(every_cut_of(&role, &script));
+        assert_eq!(ended.sent, b"a b");
+        assert_eq!(ended.outcome == Outcome::Done, end == How::Closed);
+    }
+    // Of a checked request the newline is the end.
+    let checked = hold(every_cut(&FileClient::new(b"f", WHOLE).bare(), b"", None));
+    assert_eq!(checked.sent, b"f\0v1\x000\n");
+}
+
+#[test]
+fn server_drops_the_nuls_behind_a_name() {
+    for zeros in [1, 3, 251, 1019, 1020, 1021, 2043, 8187] {
+        let padded = [b"notes".to_vec(), vec![0; zeros]].concat();
+        // What does not fit in a line is complete at once.
+        let is_long = padded.len() > LINE_MAX;
+        let open = hold(every_cut(&FileServer::new(FILE), &padded, None));
+        assert_eq!(open.outcome == Outcome::Done, is_long, "{zeros}");
+        let silent = Script { bytes: &padded, silences: &[padded.len()], end: None };
+        let closed = Script { bytes: &padded, silences: &[], end: Some(How::Closed) };
+        for script in [silent, closed] {
+            let transcript = hold(every_cut_of(&FileServer::new(FILE), &script));
+            assert_eq!(transcript.events(), asked(b"notes", Form::Plain), "{zeros}");
+            assert_eq!((transcript.sent.as_slice(), transcript.outcome), (FILE, Outcome::Done));
+        }
+        let line = [&padded, &b"\n"[..]].concat();
+        let transcript = hold(every_cut(&FileServer::new(FILE), &line, None));
+        assert_eq!(transcript.events(), asked(b"notes", Form::Plain), "{zeros}");
+    }
+    // As a program has it that reads its names with `fgets`.
+    let transcript = hold(every_cut(&FileServer::new(FILE), b"notes\n\0\0\0", None));
+    assert_eq!((transcript.sent.as_slice(), transcript.consumed), (FILE, 6));
+    // Nothing but zeros is no name, however long.
+    for zeros in [1, 1024, 1025, 3000] {
+        let zeros = vec![0; zeros];
+        let script = Script { bytes: &zeros, silences: &[zeros.len()], end: None };
+        let transcript = hold(every_cut_of(&FileServer::new(FILE), &script));
+        assert!(transcript.sent.is_empty() && transcript.outcome != Outcome::Done);
+    }
+}
+
+#[test]
 fn server_sends_a_file_in_either_form() {
     for offset in [0, 7, FILE.len()] {
         let request = format!("notes\0v1\0{offset}\nmore");
@@ -162,8 +221,8 @@ fn server_takes_a_bare_name_at_a_half_close_and_after_silence() {
     let waits = hold(every_cut(&FileServer::new(FILE), b"notes.txt", None));
     assert_eq!(waits.outcome, Outcome::Waiting(Need::InputOrSilence(SILENCE_MS)));
     // Nothing said is no name, and half an offset is none.
-    for bytes in [&b""[..], b"notes\0", b"notes\0v1\x001"] {
-        let silences: Vec<usize> = (0..=bytes.len()).filter(|at| *at == 0 || *at > 5).collect();
+    for bytes in [&b""[..], b"notes\0v", b"notes\0v1\x001"] {
+        let silences: Vec<usize> = (0..=bytes.len()).filter(|at| *at == 0 || *at > 6).collect();
         let script = Script { bytes, silences: &silences, end: None };
         let transcript = hold(every_cut_of(&FileServer::new(FILE), &script));
         assert_eq!(transcript.outcome, Outcome::Waiting(Need::Input));
@@ -179,7 +238,8 @@ fn server_resets_what_is_no_request() {
         (&b"\n"[..], Malformed::NoName),
         (b"\r\n", Malformed::NoName),
         (b"\0v1\x000\n", Malformed::NoName),
-        (b"f\0\n", Malformed::Form),
+        (b"f\0g\n", Malformed::Form),
+        (b"\0\n", Malformed::NoName),
         (b"f\0v2\x000\n", Malformed::Form),
         (b"f\0v1\x00ten\n", Malformed::Form),
         (b"f\0v1\x0099999999999999999999\n", Malformed::Form),

@@ -20,6 +20,11 @@ fn form(rng: &mut Rng, length: usize) -> Form {
     Form::Checked { offset: if rng.percent(50) { 0 } else { rng.below(length + 3) as u64 } }
 }
 
+fn client(rng: &mut Rng, form: Form) -> FileClient {
+    let client = FileClient::new(b"notes", form);
+    if rng.percent(50) { client.bare() } else { client }
+}
+
 #[test]
 fn ends_agree_over_any_link_without_faults() {
     for seed in 0..SEEDS {
@@ -27,8 +32,7 @@ fn ends_agree_over_any_link_without_faults() {
         let file = file(&mut rng);
         let form = form(&mut rng, file.len());
         let faults = Faults { link: rng.within(1, 200), ..Faults::draw(&mut rng) };
-        let both =
-            talk(&FileClient::new(b"notes", form), &FileServer::new(&file), &faults, seed).unwrap();
+        let both = talk(&client(&mut rng, form), &FileServer::new(&file), &faults, seed).unwrap();
         file_agrees((b"notes", form), &file, &faults, &both)
             .unwrap_or_else(|e| panic!("{seed}: {e}"));
     }
@@ -43,8 +47,7 @@ fn ends_agree_as_far_as_a_reset_lets_them() {
         let form = form(&mut rng, file.len());
         let reset_after = Some(rng.below(2 * file.len() + 60));
         let faults = Faults { reset_after, link: rng.within(1, 200), ..Faults::draw(&mut rng) };
-        let both =
-            talk(&FileClient::new(b"notes", form), &FileServer::new(&file), &faults, seed).unwrap();
+        let both = talk(&client(&mut rng, form), &FileServer::new(&file), &faults, seed).unwrap();
         file_agrees((b"notes", form), &file, &faults, &both)
             .unwrap_or_else(|e| panic!("{seed}: {e}"));
         *if both.0.ended.is_ok() { &mut whole } else { &mut cut } += 1;

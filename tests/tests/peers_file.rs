@@ -84,7 +84,7 @@ fn our_client_names_what_a_students_server_does() {
     let folder = Folder::new("names", &data());
     let hint = "if it is a server of the plain form, try --plain";
     for (fault, options, name, text) in [
-        ("", &[][..], "data", hint),
+        ("", &["--checked"][..], "data", hint),
         ("text-error", &[], "data", hint),
         ("reset", &["--plain"], "data", "the server reset the connection after "),
         (

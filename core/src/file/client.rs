@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{CRC_BYTES, FOUND, Form, REFUSED, Request, SIZE_BYTES, SIZE_MAX};
+use super::{CRC_BYTES, FOUND, Form, REFUSED, Request, SILENCE_MS, SIZE_BYTES, SIZE_MAX};
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{Byte, Cut, LINE_BYTES, LineError, Lines};
 
@@ -35,6 +35,8 @@ enum State {
     /// The checked form's first byte, and the size behind it.
     Reply,
     Reason,
+    /// The plain form: the name is sent without its newline, and nothing has come.
+    Bare,
     Body,
     Crc,
     Over,
@@ -44,8 +46,11 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
-    /// Fetch this file. Once.
+    /// Fetch this file. Once. In the plain form the name goes alone, and its newline after
+    /// [`SILENCE_MS`] in which nothing comes.
     Fetch(Request<'c>),
+    /// The same, with the newline at once: for servers that read lines.
+    FetchLine(Request<'c>),
 }
 
 /// What the client tells.
@@ -183,7 +188,9 @@ impl Client {
         let After::End(how) = after else { return Ok(Step::need(Need::Input)) };
         let (got, size) = (self.size.saturating_sub(self.left), self.size);
         Err(match self.state {
-            State::Body | State::Crc => Error::Cut { how, got, size: self.checked.then_some(size) },
+            State::Bare | State::Body | State::Crc => {
+                Error::Cut { how, got, size: self.checked.then_some(size) }
+            }
             _ => Error::NoReply { how, got: u8::try_from(have).unwrap_or_default() },
         })
     }
@@ -216,7 +223,7 @@ impl Machine for Client {
     const MIN_INPUT: usize = LINE_BYTES;
     const MIN_OUTPUT: usize = LINE_BYTES;
 
-    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+    fn step<'i>(&mut self, input: Input<'i>, output: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
         let Input { bytes, after } = input;
         let (consumed, event) = match self.state {
             State::Idle => return Ok(Step::need(Need::Command)),
@@ -246,18 +253,31 @@ impl Machine for Client {
                 }
                 None => return Ok(Step::need(Need::Input)),
             },
-            State::Body
+            State::Bare if bytes.is_empty() && after == After::More => {
+                return Ok(Step::need(Need::InputOrSilence(SILENCE_MS)));
+            }
+            State::Bare if bytes.is_empty() && after == After::Silence => {
+                let Some(newline) = output.first_mut() else { return Ok(Step::need(Need::Output)) };
+                *newline = b'\n';
+                self.state = State::Body;
+                return Ok(Step::new(0, 1, Then::Again));
+            }
+            State::Bare | State::Body
                 if !self.checked && bytes.is_empty() && after == After::End(How::Closed) =>
             {
                 self.state = State::Over;
                 (0, Event::Closed)
             }
-            State::Body => {
+            State::Bare | State::Body => {
                 // A `usize` may have 16 bits.
                 let n = usize::try_from(self.left).unwrap_or(usize::MAX);
                 let bytes = bytes.get(..n).unwrap_or(bytes);
                 let n = u64::try_from(bytes.len()).unwrap_or_default();
-                if n == 0 || self.passed(n).is_err() {
+                if n == 0 {
+                    return self.starved(0, after);
+                }
+                self.state = State::Body;
+                if self.passed(n).is_err() {
                     return self.starved(0, after);
                 }
                 (bytes.len(), Event::Body(bytes))
@@ -275,14 +295,21 @@ impl Machine for Client {
     }
 
     fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
-        let Command::Fetch(request) = command;
+        let (Command::Fetch(request) | Command::FetchLine(request)) = command;
         if self.state != State::Idle {
             return Err(Refused::NotNow);
         }
-        let written = request.emit(output)?;
+        let mut written = request.emit(output)?;
         self.checked = request.form != Form::Plain;
         (self.state, self.left, self.size) = match request.form {
-            Form::Plain => (State::Body, SIZE_MAX, SIZE_MAX),
+            Form::Plain if matches!(command, Command::FetchLine(_)) => {
+                (State::Body, SIZE_MAX, SIZE_MAX)
+            }
+            Form::Plain => {
+                // The newline is the last byte.
+                written = written.wrapping_sub(1);
+                (State::Bare, SIZE_MAX, SIZE_MAX)
+            }
             Form::Checked { offset } => (State::Reply, offset, offset),
         };
         Ok(written)

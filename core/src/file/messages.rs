@@ -23,7 +23,20 @@ impl fmt::Display for Shown<'_> {
 /// What a client sends, for traces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct ClientBytes(LineMessages);
+pub struct ClientBytes {
+    lines: LineMessages,
+    /// A name without a newline is a message too.
+    bare: bool,
+}
+
+impl ClientBytes {
+    /// What a client sends of which it is known that its name comes in one piece, perhaps without a
+    /// newline.
+    #[must_use]
+    pub fn bare() -> Self {
+        Self { lines: LineMessages::default(), bare: true }
+    }
+}
 
 /// A line of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +44,8 @@ pub struct ClientBytes(LineMessages);
 pub enum RequestMessage<'b> {
     /// A request.
     Request(Request<'b>),
+    /// The newline of a name that was sent before.
+    Newline,
     /// A line that is none, or a part of one that is too long.
     Malformed(Malformed, &'b [u8]),
 }
@@ -46,6 +61,7 @@ impl fmt::Display for RequestMessage<'_> {
                     Form::Checked { offset } => write!(f, ", checked, from byte {offset} on"),
                 }
             }
+            Self::Newline => f.write_str("the newline behind the name"),
             Self::Malformed(_, line) => write!(f, "not a request: {}", Shown(line)),
         }
     }
@@ -55,7 +71,15 @@ impl Dissect for ClientBytes {
     type Message<'b> = RequestMessage<'b>;
 
     fn dissect<'b>(&mut self, bytes: &'b [u8]) -> Dissected<RequestMessage<'b>> {
-        match self.0.dissect(bytes) {
+        match self.lines.dissect(bytes) {
+            Dissected::Message(taken, LineMessage::Line([])) if self.bare => {
+                Dissected::Message(taken, RequestMessage::Newline)
+            }
+            Dissected::Partial(_) | Dissected::Unterminated if self.bare => {
+                self.lines = LineMessages::default();
+                let request = Request { name: bytes, form: Form::Plain };
+                Dissected::Message(bytes.len(), RequestMessage::Request(request))
+            }
             Dissected::Message(taken, LineMessage::Line(text)) => {
                 let message = match Request::parse(text) {
                     Ok(request) => RequestMessage::Request(request),
@@ -266,6 +290,15 @@ mod tests {
                 "...",
             ]
         );
+    }
+
+    #[test]
+    fn a_bare_name_is_a_message() {
+        let mut bare = ClientBytes::bare();
+        let bytes: &[u8] = b"notes";
+        let Dissected::Message(5, message) = bare.dissect(bytes) else { panic!("none") };
+        assert_eq!(message.to_string(), "fetch \"notes\", plain");
+        assert_eq!(said(bare, b"\n"), ["the newline behind the name"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Fetching a file: the client says its name, the server sends its bytes.
 //!
 //! ```text
-//!   plain     client -> server   name '\n'
+//!   plain     client -> server   name, and '\n' only after 300 ms without a byte, or at once
 //!             server -> client   the file's bytes, then it closes; a reset when it cannot
 //!
 //!   checked   client -> server   name 00 'v1' 00 offset '\n'       offset: ASCII decimal
@@ -12,8 +12,14 @@
 //! Integers are big-endian. Size and CRC-32 (ISO-HDLC, zlib's) are those of the **whole** file, so
 //! what is missing, changed, or resumed from the wrong file shows. No name has a NUL in it: a server
 //! knows by it which form is meant. A name that came without `\n` is complete when the client closes
-//! its sending side, or after [`SILENCE_MS`] in which nothing comes; of a request with a NUL the end is
-//! its `\n` alone.
+//! its sending side, or after [`SILENCE_MS`] in which nothing comes; a checked request ends at its
+//! `\n` only. NULs at the end of a request are dropped: programs in C send the terminator of the name,
+//! or the whole buffer. What follows a request is not looked at; the driver reads and drops it, as a
+//! connection that is closed with unread input is reset, and the end of the file with it.
+//!
+//! Many published servers call `recv` once and open the file of exactly that name. So a client sends
+//! the `\n` only to a server that stays silent: one sent at once would be a part of the name, or stay
+//! unread.
 //!
 //! ```text
 //!   server                                            client
@@ -22,7 +28,7 @@
 //!      |                  |              |  |                          |  |             |
 //!   no request          Refuse     plain |  | checked            plain |  | '+'       a line
 //!      v                  v              v  v                          v  v             v
-//!   Aborted        Over or Aborted    Over  Check --> Over          Body  Size         Over
+//!   Aborted        Over or Aborted    Over  Check --> Over    Bare, Body  Size         Over
 //!                                                                      |  '-> Body --> Check --> Over
 //!                                                              closed: Over
 //! ```
@@ -136,13 +142,14 @@ impl fmt::Display for Malformed {
 impl core::error::Error for Malformed {}
 
 impl<'r> Request<'r> {
-    /// The request in a line.
+    /// The request in a line. NULs at its end are dropped.
     ///
     /// # Errors
     ///
     /// [`Malformed`]; its length is the caller's to check.
     #[inline(never)]
     pub fn parse(line: &'r [u8]) -> Result<Self, Malformed> {
+        let line = without_nuls(line);
         let (name, rest) = split(0, line).map_or((line, None), |(name, rest)| (name, Some(rest)));
         if name.is_empty() {
             return Err(Malformed::NoName);
@@ -195,6 +202,14 @@ impl<'r> Request<'r> {
         copy(tail, back);
         Ok(all)
     }
+}
+
+/// Without the NULs at the end.
+fn without_nuls(mut bytes: &[u8]) -> &[u8] {
+    while let [front @ .., 0] = bytes {
+        bytes = front;
+    }
+    bytes
 }
 
 /// The offset in ASCII digits, and nothing else. `None` also when no file is so long.
@@ -268,6 +283,14 @@ mod tests {
     }
 
     #[test]
+    fn nuls_at_the_end_are_dropped() {
+        for line in [&b"a"[..], b"a\0", &[&b"a"[..], &[0; 255]].concat()] {
+            assert_eq!(Request::parse(line), Ok(plain(b"a")));
+        }
+        assert_eq!(Request::parse(b"a\0v1\x0070\0"), Ok(checked(b"a", 70)));
+    }
+
+    #[test]
     fn offsets_are_what_std_writes_and_reads() {
         let mut values = vec![0, 1, 9, 10, 99, 100, u64::from(u32::MAX), SIZE_MAX - 1, SIZE_MAX];
         values.extend((0..63).map(|bit| 1_u64 << bit));
@@ -312,12 +335,12 @@ mod tests {
         for (line, why) in [
             (&b""[..], Malformed::NoName),
             (b"\0v1\x000", Malformed::NoName),
-            (b"a\0", Malformed::Form),
+            (b"\0\0", Malformed::NoName),
+            (b"a\0b", Malformed::Form),
             (b"a\0v1", Malformed::Form),
             (b"a\0v1\0", Malformed::Form),
             (b"a\0v2\x000", Malformed::Form),
             (b"a\0v1\x00-1", Malformed::Form),
-            (b"a\0v1\x000\0", Malformed::Form),
             (b"a\0v1\x009223372036854775808", Malformed::Form),
         ] {
             assert_eq!(Request::parse(line), Err(why), "{line:?}");

@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::{
     CRC_BYTES, FOUND, Form, Malformed, REFUSED, Request, SILENCE_MS, SIZE_BYTES, SIZE_MAX,
+    without_nuls,
 };
 use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{LINE_BYTES, Line, LineError, Lines, find, put_line};
@@ -106,10 +107,11 @@ impl Server {
     }
 }
 
-/// Whether these bytes are a request even without a newline. Those with a NUL in them are not: half an
+/// Whether these bytes are a request even without a newline. Those with a NUL inside are not: half an
 /// offset is another one.
 fn is_name(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && find(0, bytes).is_none()
+    let name = without_nuls(bytes);
+    !name.is_empty() && find(0, name).is_none()
 }
 
 impl Machine for Server {
@@ -126,13 +128,21 @@ impl Machine for Server {
             State::Request => {
                 let line = match self.lines.next(input) {
                     Ok(Some(line)) => line,
-                    Err(LineError::TooLong) => return Ok(self.malformed(Malformed::TooLong, 0)),
                     unfinished => {
-                        let text = self.lines.unfinished(input.bytes);
+                        // No more is looked at, or it would be a matter of how it is cut.
+                        let bytes = input.bytes.get(..LINE_BYTES).unwrap_or(input.bytes);
+                        let text = self.lines.unfinished(bytes);
                         let is_name = is_name(text);
-                        match input.after {
-                            After::Silence | After::End(How::Closed) if is_name => {
-                                Line { text, bytes: input.bytes.len() }
+                        let is_too_long = unfinished == Err(LineError::TooLong);
+                        match (is_too_long, input.after) {
+                            // A buffer of zeros behind a name may have any length.
+                            (true, _) if !is_name || !text.ends_with(&[0]) => {
+                                return Ok(self.malformed(Malformed::TooLong, 0));
+                            }
+                            (true, _) | (_, After::Silence | After::End(How::Closed))
+                                if is_name =>
+                            {
+                                Line { text, bytes: bytes.len() }
                             }
                             _ => {
                                 unfinished.map_err(Error::Request)?;

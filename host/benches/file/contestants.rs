@@ -124,7 +124,9 @@ pub(crate) fn all(folder: &Folder) -> Vec<Contestant> {
         let local = local.to_owned();
         let client = move |port| {
             let mut client = Command::new(socklab);
-            client.args(["file", "client", "--quiet"]).args(plain.then_some("--plain"));
+            client
+                .args(["file", "client", "--quiet"])
+                .args(plain.then_some(["--plain", "--newline"]).into_iter().flatten());
             client.arg(format!("127.0.0.1:{port}:data")).arg(&local);
             client
         };

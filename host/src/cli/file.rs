@@ -50,9 +50,15 @@ pub(super) struct ClientArgs {
     /// Use the original course protocol (no size, no checksum)
     #[arg(long)]
     plain: bool,
-    /// With --plain, accept a connection that closes without a byte as an empty file
+    /// With --plain, send a newline after the name at once, for servers that read lines
     #[arg(long, requires = "plain")]
+    newline: bool,
+    /// In the plain protocol, accept a connection that closes without a byte as an empty file
+    #[arg(long, conflicts_with = "checked")]
     allow_empty: bool,
+    /// Never fall back to the plain protocol when the server does not answer
+    #[arg(long, conflicts_with = "plain")]
+    checked: bool,
     /// Continue an interrupted transfer
     #[arg(long, conflicts_with = "plain")]
     resume: bool,
@@ -206,9 +212,55 @@ impl ClientArgs {
         signals: &Interrupts,
         common: &Common,
     ) -> Result<(), Failure> {
+        let (place, e) = match self.attempt(target, local, signals, common, self.plain)? {
+            Attempt::Done => return Ok(()),
+            Attempt::Failed(place, e) => (place, e),
+        };
+        // Nothing has come, so nothing can be mistaken for the file. What an earlier transfer has left
+        // cannot be continued in the plain form.
+        if self.plain || self.checked || self.resume || !e.is_unanswered() {
+            // What is of no use is removed before anything is said of it.
+            drop(place);
+            return Err(self.failure(e, self.plain));
+        }
+        let warning = format!(
+            "{}; requesting it again in the plain protocol: nothing can be verified (--checked \
+             forbids that)",
+            e.cause
+        );
+        say(format_args!("warning: {warning}"));
+        emit(&mut common.output(false), || json!({ "event": "fallback", "message": warning }))?;
+        signals.hold(place);
+        if signals.caught() {
+            return Err(Failure::INTERRUPTED);
+        }
+        match self.attempt(target, local, signals, common, true) {
+            Ok(Attempt::Done) => Ok(()),
+            Ok(Attempt::Failed(place, e)) => {
+                drop(place);
+                Err(self.failure(e, true))
+            }
+            // It served one client and is gone.
+            Err(Failure::System(text)) => Err(Failure::Peer(format!(
+                "{}, and is gone: {text}; if it is a server of the plain protocol, try --plain",
+                e.cause
+            ))),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Fetches the file in one form. An error that is no failure of the fetch has been told of.
+    fn attempt(
+        &self,
+        target: &Target,
+        local: &Path,
+        signals: &Interrupts,
+        common: &Common,
+        plain: bool,
+    ) -> Result<Attempt, Failure> {
         let name = self.remote.name.as_bytes();
         let mut output = common.output(false);
-        let trace = || Box::new(FileTrace::client(Place::Stderr)) as Box<dyn Observer>;
+        let trace = || Box::new(FileTrace::client(Place::Stderr, plain)) as Box<dyn Observer>;
         let client = net::Client::dial(target, Machine::new(), BUFFER, common.timeout())?;
         let client = common.noticing(client).observed(common.traces().then(trace));
         let Some(mut place) = signals.release(client.waker()) else {
@@ -216,7 +268,7 @@ impl ClientArgs {
         };
         connected(&mut output, client.peer())?;
         let client = Client::from(client);
-        let bar = self.bar(place.length());
+        let bar = self.bar(place.length(), plain);
         let start = Instant::now();
         let mut drawn = None::<Instant>;
         let progress = |Progress { got, size }: Progress| {
@@ -229,10 +281,9 @@ impl ClientArgs {
             }
             if signals.caught() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let options = Options { plain: self.plain, allow_empty: self.allow_empty };
+        let Self { allow_empty, newline, .. } = *self;
+        let options = Options { plain, allow_empty, newline };
         let fetched = client.fetch(name, &mut place, options, progress);
-        // What is of no use is removed before anything is said of it.
-        drop(place);
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
@@ -252,28 +303,28 @@ impl ClientArgs {
                 if !self.quiet {
                     say(summary(local, &fetched, start.elapsed().as_secs_f64()));
                 }
-                Ok(())
+                Ok(Attempt::Done)
             }
-            Err(e) => Err(self.failure(e)),
+            Err(e) => Ok(Attempt::Failed(place, e)),
         }
     }
 
     /// A progress bar, on a terminal.
-    fn bar(&self, there: u64) -> Option<ProgressBar> {
+    fn bar(&self, there: u64, is_plain: bool) -> Option<ProgressBar> {
         if self.quiet || !io::stderr().is_terminal() {
             return None;
         }
         let style = "{bar:30} {percent:>3}%  {decimal_bytes} of {decimal_total_bytes}  \
                      {decimal_bytes_per_sec}  {eta} left";
         let plain = "{spinner} {decimal_bytes}  {decimal_bytes_per_sec}  {elapsed}";
-        let style = ProgressStyle::with_template(if self.plain { plain } else { style }).ok()?;
+        let style = ProgressStyle::with_template(if is_plain { plain } else { style }).ok()?;
         let bar = ProgressBar::no_length().with_style(style).with_position(there);
         // What was there before says nothing of the rate.
         bar.reset_eta();
         Some(bar)
     }
 
-    fn failure(&self, e: file::Error) -> Failure {
+    fn failure(&self, e: file::Error, is_plain: bool) -> Failure {
         // What is there may be of another file: then to go on with it fails again and again.
         let is_stale = self.resume
             && matches!(
@@ -291,7 +342,7 @@ impl ClientArgs {
         });
         let hint = match &e.cause {
             file::Failure::Net(net::Error::Protocol(e, _) | net::Error::TimedOut(e, ..))
-                if e.may_be_plain() && !self.plain =>
+                if e.may_be_plain() && !is_plain =>
             {
                 "; if it is a server of the plain form, try --plain"
             }
@@ -310,6 +361,14 @@ impl ClientArgs {
             cause => Failure::Peer(more(cause.to_string())),
         }
     }
+}
+
+/// How an attempt ended.
+enum Attempt {
+    /// The file is there, and was told of.
+    Done,
+    /// It is not, and the place is as good as before.
+    Failed(Local, file::Error),
 }
 
 /// What a person is told of a success.
@@ -450,9 +509,14 @@ struct FileTrace<R, S> {
 }
 
 impl FileTrace<ServerBytes, ClientBytes> {
-    fn client(place: Place) -> Self {
+    fn client(place: Place, is_plain: bool) -> Self {
+        let mut trace = Trace::new(place);
+        if is_plain {
+            // A client has one connection.
+            trace.look(0, None, Some(ClientBytes::bare()));
+        }
         Self {
-            trace: Trace::new(place),
+            trace,
             requests: Direction::Sent,
             heads: HashMap::new(),
             look: |trace, connection, form| {

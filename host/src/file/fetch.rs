@@ -39,6 +39,9 @@ pub struct Options {
     /// In the plain form, takes a connection that closes without a byte for an empty file. Many a
     /// server has no other way to say that there is no such file.
     pub allow_empty: bool,
+    /// In the plain form, sends the newline behind the name at once: for servers that read lines. One
+    /// that calls `recv` once takes it for a part of the name.
+    pub newline: bool,
 }
 
 /// How far it is.
@@ -92,6 +95,20 @@ pub enum Failure {
     Empty,
     /// The caller stopped it.
     Interrupted,
+}
+
+impl Error {
+    /// Whether the server gave no answer at all to a request in the checked form: it may know only the
+    /// plain one. Whatever it had sent would have been an answer, which is not to be taken for a file
+    /// in a second attempt.
+    #[must_use]
+    pub const fn is_unanswered(&self) -> bool {
+        let Failure::Net(net::Error::Protocol(e, _) | net::Error::TimedOut(e, ..)) = &self.cause
+        else {
+            return false;
+        };
+        matches!(e, Cause::NoReply { got: 0, .. })
+    }
 }
 
 impl fmt::Display for Failure {
@@ -222,7 +239,11 @@ impl Client {
             (Sum::Behind(_), _) | (_, true) => Shortcut::new(),
             (Sum::Passing(_), false) => None,
         };
-        self.inner.command(Command::Fetch(Request { name, form }))?;
+        let request = Request { name, form };
+        self.inner.command(match options.newline {
+            true => Command::FetchLine(request),
+            false => Command::Fetch(request),
+        })?;
         let mut size = None;
         let mut is_patient = false;
         loop {

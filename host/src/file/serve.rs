@@ -231,6 +231,8 @@ impl net::Service for Service {
     type Report = Report;
 
     const SCRATCH: usize = 65_536;
+    /// In the plain form an orderly close is an answer: the end of the file, or an empty one.
+    const RESETS: bool = true;
 
     fn open(&mut self) -> (Server, Session) {
         (Server::new(), Session(None))

@@ -25,6 +25,7 @@ pub enum FileGot {
 pub struct FileClient {
     name: Vec<u8>,
     form: Form,
+    bare: bool,
     asked: bool,
 }
 
@@ -32,13 +33,21 @@ impl FileClient {
     /// The file of this name, in this form.
     #[must_use]
     pub fn new(name: &[u8], form: Form) -> Self {
-        Self { name: name.to_vec(), form, asked: false }
+        Self { name: name.to_vec(), form, bare: false, asked: false }
+    }
+
+    /// In the plain form, the newline only after silence.
+    #[must_use]
+    pub const fn bare(mut self) -> Self {
+        self.bare = true;
+        self
     }
 }
 
 impl Role for FileClient {
     type Machine = file::Client;
     type Event = FileGot;
+    const HEARS_SILENCE: bool = true;
 
     fn machine(&self) -> file::Client {
         file::Client::new()
@@ -62,7 +71,11 @@ impl Role for FileClient {
 
     fn command(&self) -> Option<client::Command<'_>> {
         let request = Request { name: &self.name, form: self.form };
-        (!self.asked).then_some(client::Command::Fetch(request))
+        let command = match self.bare {
+            true => client::Command::Fetch(request),
+            false => client::Command::FetchLine(request),
+        };
+        (!self.asked).then_some(command)
     }
 
     fn given(&mut self) {

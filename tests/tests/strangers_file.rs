@@ -1,0 +1,258 @@
+//! `socklab file` with the programs that people publish: servers that call `recv` once, that know
+//! nothing of the checked form, clients that send their whole buffer.
+#![cfg(unix)]
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+
+use socklab_tests::files::{Folder, answer, fetch, noise};
+use socklab_tests::program::{Finished, Played, Program, Server, read_all, reset};
+
+const WARNING: &str = "requesting it again in the plain protocol: nothing can be verified";
+
+/// What becomes of our client against a stranger's server that takes so many clients, and what that
+/// was asked for.
+fn against(kind: &str, options: &[&str], root: &Folder, here: &Folder) -> (Finished, Vec<String>) {
+    let is_asked_twice = !options.iter().any(|option| ["--plain", "--checked"].contains(option));
+    let sessions = if is_asked_twice { "2" } else { "1" };
+    let args = [root.0.to_str().unwrap(), kind, "--sessions", sessions];
+    let server = Server::of(Program::peer("file_strangers.py", &args));
+    let ours = fetch(server.addr, b"x.txt", &here.path("copy"), options).run();
+    let theirs = server.process.finish();
+    assert_eq!(theirs.code, Some(0), "{theirs:?}");
+    let asked = String::from_utf8(theirs.stdout).unwrap().lines().map(str::to_owned).collect();
+    (ours, asked)
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_server_that_calls_recv_once_gets_the_bare_name() {
+    let (root, here) = (Folder::new(), Folder::new());
+    for length in [1, 1023, 1024, 1025, 300_000] {
+        let file = noise(length);
+        root.write("x.txt", &file);
+        for (kind, options, request) in [
+            ("once", &["-q", "--plain"][..], "b'x.txt'"),
+            ("text", &["-q", "--plain"], "b'x.txt'"),
+            ("c", &["-q", "--plain"], "b'x.txt'"),
+            // After 300 ms, or at once.
+            ("lines", &["-q", "--plain"], r"b'x.txt\n'"),
+            ("lines", &["-q", "--plain", "--newline"], r"b'x.txt\n'"),
+        ] {
+            let (ours, asked) = against(kind, options, &root, &here);
+            assert_eq!((ours.success(), ours.stderr.as_str()), (&b""[..], ""));
+            assert!(here.read("copy") == file, "{kind}, {length} bytes");
+            assert_eq!(asked, [request]);
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_server_that_does_not_answer_is_asked_again_in_the_plain_form() {
+    let (root, here) = (Folder::new(), Folder::new());
+    let file = noise(20_000);
+    root.write("x.txt", &file);
+    for (kind, options, why) in [
+        ("once", &[][..], "the server closed the connection without a reply"),
+        ("nul", &["--timeout", "2s"], "the server sent nothing in time"),
+    ] {
+        here.write("copy", "old");
+        let (ours, asked) = against(kind, options, &root, &here);
+        ours.success();
+        assert!(here.read("copy") == file, "{kind}");
+        assert_eq!(asked, [r"b'x.txt\x00v1\x000\n'", "b'x.txt'"]);
+        let warning = format!("warning: {why}; {WARNING} (--checked forbids that)\n");
+        assert!(ours.stderr.starts_with(&warning), "{ours:?}");
+        assert!(ours.stderr.contains("not verified"), "{ours:?}");
+    }
+    let (ours, _) = against("once", &["--json", "-q"], &root, &here);
+    let events = String::from_utf8_lossy(ours.success()).into_owned();
+    assert!(events.contains(r#""event":"fallback""#) && events.contains(WARNING), "{events}");
+    // It never has the file: nothing is damaged.
+    here.write("copy", "old");
+    for (kind, why) in [
+        (
+            "closes",
+            "the server closed the connection without a byte: no such file, or an empty one",
+        ),
+        ("resets", "the server reset the connection after 0 bytes"),
+    ] {
+        let (ours, asked) = against(kind, &[], &root, &here);
+        assert!(ours.last_failure(1).starts_with(why), "{ours:?}");
+        assert_eq!((asked.len(), here.list()), (2, vec!["copy".into()]));
+        assert_eq!(here.read("copy"), b"old");
+    }
+    std::fs::remove_file(root.path("x.txt")).unwrap();
+    let (ours, _) = against("once", &["--allow-empty"], &root, &here);
+    ours.success();
+    assert_eq!(here.read("copy"), b"");
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn the_option_checked_forbids_it() {
+    let (root, here) = (Folder::new(), Folder::new());
+    root.write("x.txt", "four score");
+    here.write("copy", "old");
+    for (kind, options, why) in [
+        ("once", &["--checked"][..], "the server closed the connection without a reply"),
+        ("resets", &["--checked"], "the server reset the connection without a reply"),
+        ("nul", &["--checked", "--timeout", "1s"], "the server sent nothing in time"),
+    ] {
+        let (ours, _) = against(kind, options, &root, &here);
+        let line = ours.failure(1);
+        assert!(line.starts_with(why) && line.contains("try --plain"), "{line}");
+        assert_eq!((here.list(), here.read("copy")), (vec!["copy".into()], b"old".to_vec()));
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_again_safely_is_not() {
+    let here = Folder::new();
+    here.write("copy", "old");
+    // Words of its own may be all that it says to a name, in either form.
+    for words in [&b"File not found"[..], b"four score", b"ERROR\n", b"\0"] {
+        let played = Played::new();
+        let client = fetch(played.addr, b"x.txt", &here.path("copy"), &[]).start();
+        drop(answer(&played, words));
+        let failed = client.finish();
+        let line = failed.failure(1);
+        assert!(line.contains("its reply starts with") && line.contains("try --plain"), "{line}");
+    }
+    // An answer has begun.
+    for part in [&b"+\0"[..], b"-no such"] {
+        let played = Played::new();
+        let client = fetch(played.addr, b"x.txt", &here.path("copy"), &[]).start();
+        drop(answer(&played, part));
+        assert!(client.finish().failure(1).contains("in the middle of a message"));
+    }
+    assert_eq!((here.list(), here.read("copy")), (vec!["copy".into()], b"old".to_vec()));
+    // What there is already is of no use to the plain form, and stays.
+    here.write(".copy.part", "four");
+    for end in [drop::<TcpStream>, reset] {
+        let played = Played::new();
+        let client = fetch(played.addr, b"x.txt", &here.path("copy"), &["--resume"]).start();
+        end(answer(&played, b"").1);
+        let failed = client.finish();
+        assert!(failed.failure(1).contains("the connection without a reply"), "{failed:?}");
+    }
+    assert_eq!((here.read("copy"), here.read(".copy.part")), (b"old".to_vec(), b"four".to_vec()));
+}
+
+#[test]
+fn a_server_that_is_gone_after_one_client_is_named() {
+    let here = Folder::new();
+    let played = Played::new();
+    let client = fetch(played.addr, b"x.txt", &here.path("copy"), &[]).start();
+    let (_, stream) = answer(&played, b"");
+    drop(played);
+    drop(stream);
+    let failed = client.finish();
+    let line = failed.last_failure(1);
+    assert!(line.starts_with("the server closed the connection without a reply, and is gone: "));
+    assert!(line.contains("connection refused") && line.ends_with("try --plain"), "{line}");
+    assert_eq!(here.list(), [""; 0]);
+}
+
+#[test]
+fn clients_in_c_get_their_file() {
+    let root = Folder::new();
+    let file = noise(50_000);
+    root.write("x.txt", &file);
+    let server = root.server();
+    let padded = |length: usize| {
+        let mut name = b"x.txt".to_vec();
+        name.resize(length, 0);
+        name
+    };
+    for request in [
+        // strlen, strlen + 1, the whole buffer; with what `fgets` leaves in it.
+        b"x.txt".to_vec(),
+        padded(6),
+        padded(100),
+        padded(256),
+        padded(1024),
+        padded(1025),
+        padded(8192),
+        b"x.txt\n\0".to_vec(),
+        b"x.txt\r\n\0\0".to_vec(),
+        [b"x.txt\n".to_vec(), vec![0; 250]].concat(),
+    ] {
+        let length = request.len();
+        let mut stream = server.connect();
+        stream.write_all(&request).unwrap();
+        assert!(read_all(&mut stream) == file, "a request of {length} bytes");
+        // And with the sending side closed.
+        let mut stream = server.connect();
+        stream.write_all(&request).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert!(read_all(&mut stream) == file, "a request of {length} bytes");
+    }
+    // What comes late is read and dropped, however much.
+    let mut stream = server.connect();
+    stream.write_all(b"x.txt").unwrap();
+    let mut first = [0; 1];
+    stream.read_exact(&mut first).unwrap();
+    let _ = stream.write_all(&vec![b'x'; 300_000]);
+    assert!([first.to_vec(), read_all(&mut stream)].concat() == file);
+}
+
+/// How a connection ends: with a reset, or in order.
+fn is_reset(stream: &mut TcpStream) -> bool {
+    match stream.read(&mut [0; 64]) {
+        Ok(0) => false,
+        Ok(n) => panic!("{n} bytes"),
+        Err(e) => {
+            assert_eq!(e.kind(), ErrorKind::ConnectionReset);
+            true
+        }
+    }
+}
+
+#[test]
+fn a_request_that_is_not_finished_is_never_answered_with_an_empty_file() {
+    let root = Folder::new();
+    root.write("x.txt", "four score");
+    let server = Server::start("file", &["--root", root.0.to_str().unwrap(), "--timeout", "1s"]);
+    for request in [&b""[..], b"\0", b"x.txt\0v1", b"x.txt\0v1\x001", &[0; 256]] {
+        // At its idle time-out.
+        let mut stream = server.connect();
+        stream.write_all(request).unwrap();
+        assert!(is_reset(&mut stream), "{}", request.escape_ascii());
+        if !request.is_empty() {
+            // At a half-close.
+            let mut stream = server.connect();
+            stream.write_all(request).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            assert!(is_reset(&mut stream), "{}", request.escape_ascii());
+        }
+    }
+    // When the server stops, in order or at once.
+    for signal in ["TERM", "KILL"] {
+        let server = root.server();
+        let mut streams: Vec<TcpStream> = [&b""[..], b"x.txt\0v1"]
+            .map(|request| {
+                let mut stream = server.connect();
+                stream.write_all(request).unwrap();
+                stream
+            })
+            .into();
+        // They are all known to it when a later one has been served.
+        let mut later = server.connect();
+        later.write_all(b"x.txt\n").unwrap();
+        assert_eq!(read_all(&mut later), b"four score");
+        if signal == "TERM" {
+            server.process.signal(signal);
+            // Twice: without grace.
+            server.process.signal(signal);
+            assert_eq!(server.process.finish().code, Some(0));
+        } else {
+            // It is killed.
+            drop(server);
+        }
+        for stream in &mut streams {
+            assert!(is_reset(stream), "{signal}");
+        }
+    }
+}
