@@ -78,7 +78,7 @@ fn coin_says_when_it_understood_no_reply() {
     let (ours, heard) = against("coin", &["--auto", "3"], "", &[ASK, yes, yes, yes, "Ciao\n"]);
     assert_eq!(
         ours.last_failure(1),
-        "no reply to 3 guesses was understood; last received: \"Ciao\""
+        "no reply to 3 guesses was understood; last received: \"Yes, heads!\""
     );
     assert_eq!(text(&ours.stdout), "Yes, heads!\nYes, heads!\nYes, heads!\nCiao\n");
     assert_eq!(heard.len(), 4);
@@ -86,7 +86,7 @@ fn coin_says_when_it_understood_no_reply() {
     let (ours, _) = against("coin", &["--auto", "2", "--json"], "", &says);
     assert_eq!(
         error(&ours),
-        "not every reply to 2 guesses was understood; last received: \"Head or tail?\""
+        "not every reply to 2 guesses was understood; last received: \"Yes, heads!\""
     );
     assert!(text(&ours.stdout).contains(r#"{"event":"score","guesses":2,"right":1,"of":1}"#));
     // One that leaves without a word to Q.

@@ -67,6 +67,8 @@ impl ClientArgs {
         let mut guesser = Guesser {
             prompt: None,
             unknown: Vec::new(),
+            reply: Vec::new(),
+            quits: false,
             unchecked: self.unchecked,
             left: self.auto.unwrap_or(0),
             rng: self.seed.map_or_else(Rng::new, Rng::with_seed),
@@ -89,7 +91,7 @@ impl ClientArgs {
             say(format_args!("no reply to {guesses} guess{s} was understood"));
         }
         if missing > 0 && matches!(result, Ok(Ending::Over | Ending::Left)) {
-            let last = Quote::new(&guesser.unknown);
+            let last = Quote::new(&guesser.reply);
             let none = if score.of == 0 { "no reply" } else { "not every reply" };
             return Err(Failure::Peer(format!(
                 "{none} to {guesses} guess{s} was understood{}",
@@ -109,6 +111,10 @@ struct Guesser {
     prompt: Option<String>,
     /// The last text that was not understood; empty when what came later was.
     unknown: Vec<u8>,
+    /// The last text before Q that was not understood as a reply.
+    reply: Vec<u8>,
+    /// Q is sent.
+    quits: bool,
     unchecked: bool,
     /// So many guesses are left to be made by itself.
     left: u32,
@@ -130,6 +136,9 @@ impl Player for Guesser {
             }
             Event::Line(text) => {
                 self.unknown = text.to_vec();
+                if !self.quits {
+                    self.reply = text.to_vec();
+                }
                 game::show(output, text)
             }
             Event::Reply(reply) => {
@@ -138,6 +147,7 @@ impl Player for Guesser {
                     self.unknown.clear();
                 } else {
                     self.unknown = reply.text().to_vec();
+                    self.reply.clone_from(&self.unknown);
                 }
                 emit(output, || json!({ "event": "reply", "reply": name(reply) }))?;
                 output.line(reply.text()).map_err(Failure::stdout)
@@ -160,11 +170,13 @@ impl Player for Guesser {
     }
 
     fn parse<'c>(&mut self, line: &'c [u8]) -> Result<Command<'c>, &'static str> {
+        let answer = Answer::parse(line);
+        self.quits |= answer == Answer::Quit;
         if self.unchecked {
             return Ok(Command::Answer(line));
         }
         // Capitals: people's servers may know nothing else.
-        Ok(Command::Answer(match Answer::parse(line) {
+        Ok(Command::Answer(match answer {
             Answer::Guess(coin::Side::Head) => b"H",
             Answer::Guess(coin::Side::Tail) => b"T",
             Answer::Quit => b"Q",
@@ -173,6 +185,7 @@ impl Player for Guesser {
     }
 
     fn quit(&mut self) -> Option<Command<'static>> {
+        self.quits = true;
         Some(Command::Answer(b"Q"))
     }
 
