@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::Waker;
 pub use socklab_core::chat::{Chat, Closing, Error as ChatError, has_word, says_bye};
@@ -10,7 +11,7 @@ use socklab_core::chat::{Command, Event};
 use socklab_core::driver::Next;
 use socklab_core::wire::LINE_MAX;
 
-use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Target, Wake};
+use crate::net::{self, DEFAULT_TIMEOUT, Delivery, DialError, Ended, Target, Wake};
 
 /// Why a conversation ended before a side said a closing word.
 pub type Error = net::Error<ChatError>;
@@ -187,6 +188,12 @@ impl Conversation {
     /// Closes the connection; what was said last still arrives.
     pub fn close(self) {
         self.inner.close();
+    }
+
+    /// As [`close`](Self::close), and finds out whether the other side has read what was said last, as
+    /// far as the system can tell within `limit`.
+    pub fn finish(self, limit: Duration) -> Delivery {
+        self.inner.patient(Some(limit)).finish()
     }
 }
 

@@ -1,6 +1,7 @@
 //! `socklab chat`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use socklab_core::machine::{How, Refused};
 use super::common::{Address, Common, Failure, Listen, Run, keyboard};
 use super::events::{connected, emit, text_event};
 use crate::chat::{self, Chat, ChatError, ClosingWords, Conversation, Heard, Service};
-use crate::net::{self, DEFAULT_BUFFER, Listener};
+use crate::net::{self, DEFAULT_BUFFER, Delivery, Listener};
 use crate::ui::{Keyboard, Output, Typed, say};
 
 const PORT: u16 = 12345;
@@ -54,6 +55,12 @@ impl Manner {
     fn closing(&self) -> Result<ClosingWords, Failure> {
         ClosingWords::new(&self.bye).map_err(|e| Failure::Usage(format!("--bye: {e}")))
     }
+
+    /// How long the other side may take to read the last line. With turns it waits for that line; without,
+    /// it may have said its own last line at the same time, and is not asked.
+    fn limit(&self, common: &Common) -> Option<Duration> {
+        (!self.duplex).then(|| common.patience().unwrap_or(Duration::from_secs(1)))
+    }
 }
 
 impl Run for ClientArgs {
@@ -68,7 +75,9 @@ impl Run for ClientArgs {
             let client = common
                 .connect::<ServerBytes, ClientBytes, _>(target, machine, DEFAULT_BUFFER)?
                 .patient(common.patience());
-            match talk(client.into(), &closing, &keyboard()?, &mut output).result? {
+            let keyboard = keyboard()?;
+            let limit = manner.limit(common);
+            match talk(client.into(), &closing, limit, &keyboard, &mut output).result? {
                 Ending::Bye | Ending::Enough => Ok(()),
                 Ending::Interrupted => Err(Failure::INTERRUPTED),
             }
@@ -93,7 +102,8 @@ impl Run for ServerArgs {
             let machine = if manner.duplex { Chat::duplex() } else { Chat::server() };
             let machine = machine.closing(closing.clone());
             let client = common.accepted::<ClientBytes, ServerBytes, _>(accepted, machine)?;
-            let Talked { result, counts } = talk(client.into(), &closing, &keyboard, &mut output);
+            let Talked { result, counts } =
+                talk(client.into(), &closing, manner.limit(common), &keyboard, &mut output);
             match result {
                 Ok(Ending::Bye) if forever => {}
                 // A server that is stopped has done what it was asked.
@@ -152,10 +162,12 @@ struct Talked {
     counts: bool,
 }
 
-/// Talks until a side says a closing word.
+/// Talks until a side says a closing word. If that was ours, waits for `limit` for the other side to read
+/// it.
 fn talk(
     mut conversation: Conversation,
     closing: &ClosingWords,
+    limit: Option<Duration>,
     keyboard: &Keyboard,
     output: &mut Output,
 ) -> Talked {
@@ -179,14 +191,29 @@ fn talk(
         ending: Ending::Bye,
         counts: true,
     };
-    let result = talker.talk(&mut conversation);
-    let Talker { ending, counts, said, unsent, .. } = talker;
+    let mut result = talker.talk(&mut conversation);
+    let Talker { ending, mut counts, said, unsent, heard, .. } = talker;
+    let is_ours = heard.as_deref().is_none_or(|text| closing.find(text).is_none());
+    if result.is_ok()
+        && is_ours
+        && ending != Ending::Interrupted
+        && let Some(limit) = limit
+    {
+        let delivery = conversation.finish(limit);
+        if matches!(delivery, Delivery::Unread(How::Closed | How::Reset))
+            && let Some(failure) = delivery.failure("the other side", "the last line")
+        {
+            result = Err(Failure::Peer(failure));
+            counts = heard.is_some() || said.len() > SAID;
+        }
+    } else {
+        // Also when it failed: what was said last is still to arrive.
+        conversation.close();
+    }
     if !counts && !keyboard.is_terminal() {
         // No one got them.
         said.into_iter().chain(unsent).rev().for_each(|line| keyboard.put_back(line));
     }
-    // Also when it failed: what was said last is still to arrive.
-    conversation.close();
     let left = keyboard.left();
     if left > 0 && keyboard.is_terminal() {
         let (s, were) = if left == 1 { ("", "was") } else { ("s", "were") };

@@ -1,0 +1,75 @@
+//! Chat with programs that do not read the last line.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use socklab_tests::program::{Played, Process, client, read, reset, until};
+use socklab_tests::program::{Program, Server};
+
+/// Waits until bytes have come, and leaves them unread.
+fn receives(stream: &TcpStream) {
+    let some = until(std::time::Duration::from_secs(20), || match stream.peek(&mut [0]) {
+        Ok(1) => Some(()),
+        _ => None,
+    });
+    assert!(some.is_some(), "nothing comes");
+}
+
+/// A client that says bye in its turn.
+fn leaves(played: &Played) -> (Process, TcpStream) {
+    let args = ["--timeout", "20s"];
+    let mut process = client("chat", played.addr, &args).with_stdin().start();
+    process.feed("bye\n");
+    (process, played.accept())
+}
+
+#[test]
+fn a_last_line_that_the_other_side_has_not_read_is_a_failure() {
+    let played = Played::new();
+    for end in [drop as fn(TcpStream), reset] {
+        let (process, mut stream) = leaves(&played);
+        stream.write_all(b"hello\n").unwrap();
+        receives(&stream);
+        end(stream);
+        assert_eq!(
+            process.finish().failure(1),
+            "the other side reset the connection without reading the last line"
+        );
+    }
+    // Gone before the last line comes: one of these, and never a success.
+    for _ in 0..10 {
+        let (process, mut stream) = leaves(&played);
+        stream.write_all(b"hello\n").unwrap();
+        drop(stream);
+        assert_eq!(process.finish().code, Some(1));
+    }
+}
+
+#[test]
+fn a_last_line_that_was_read_is_a_success_whether_the_other_side_closes_or_not() {
+    let played = Played::new();
+    for closes in [true, false] {
+        let (process, mut stream) = leaves(&played);
+        stream.write_all(b"hello\n").unwrap();
+        assert_eq!(read::<4>(&mut stream), *b"bye\n");
+        let stream = (!closes).then_some(stream);
+        assert_eq!(process.finish().success(), b"hello\n");
+        drop(stream);
+    }
+}
+
+#[test]
+fn a_server_says_so_too() {
+    let program = Program::socklab(&["chat", "server", "0", "--timeout", "20s"]).with_stdin();
+    let mut server = Server::of(program);
+    server.process.feed("hello\nbye\n");
+    let mut stream = server.connect();
+    assert_eq!(read::<6>(&mut stream), *b"hello\n");
+    stream.write_all(b"hi\n").unwrap();
+    receives(&stream);
+    drop(stream);
+    assert_eq!(
+        server.process.finish().last_failure(1),
+        "the other side reset the connection without reading the last line"
+    );
+}
