@@ -17,6 +17,8 @@ const DELETE: char = '\x7f';
 /// It knows no terminal, so that keys can be tested without one.
 #[derive(Default)]
 pub(super) struct Editor {
+    /// The start of a character whose other bytes have not come.
+    cut: Vec<u8>,
     parser: Parser<DefaultCharAccumulator>,
     keys: Keys,
     input: Input,
@@ -47,7 +49,33 @@ impl Editor {
     }
 
     /// Takes a byte from the terminal; says what it led to besides an edited line.
+    ///
+    /// Bytes that are no UTF-8 are dropped with a bell: nothing is sent that was not seen. They are found
+    /// here, since the parser would take the byte behind them, an escape too, for a part of them.
     pub(super) fn byte(&mut self, byte: u8) -> Option<Edit> {
+        self.cut.push(byte);
+        let mut edit = None;
+        loop {
+            let (n, is_valid) = match std::str::from_utf8(&self.cut) {
+                Ok(text) => (text.len(), true),
+                Err(e) => match (e.valid_up_to(), e.error_len()) {
+                    (0, None) => return edit,
+                    (0, Some(n)) => (n, false),
+                    (n, _) => (n, true),
+                },
+            };
+            if n == 0 {
+                return edit;
+            }
+            let rest = self.cut.split_off(n);
+            for byte in std::mem::replace(&mut self.cut, rest) {
+                let led = if is_valid { self.valid(byte) } else { Some(Edit::Bell) };
+                edit = led.or(edit);
+            }
+        }
+    }
+
+    fn valid(&mut self, byte: u8) -> Option<Edit> {
         if matches!(byte, b'\r' | b'\n') {
             // An escape sequence that has no end does not swallow the key that ends a line.
             self.parser.advance(&mut self.keys, CANCEL);
@@ -293,7 +321,35 @@ mod tests {
     fn characters_of_several_bytes_are_one() {
         assert_eq!(lines("käse\u{1b}[D\u{1b}[D\u{1b}[D\u{8}K\r".as_bytes()), ["Käse"]);
         assert_eq!(lines("a👩‍👩‍👧‍👦\u{8}b\r".as_bytes()), ["ab"], "a family is deleted at once");
-        assert_eq!(lines(b"a\xff\xc3b\r"), ["a\u{fffd}"], "no UTF-8 is no reason to fail");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_dropped_and_take_no_key_with_them() {
+        for (bytes, line, bells) in [
+            // A letter of Latin-1, then a key.
+            (&b"ab\xe9\x1b[Dz\r"[..], "azb", 1),
+            (b"\xe9z\r", "z", 1),
+            // The end of the line says more than the bell.
+            (b"x\xe9\r", "x", 0),
+            (b"a\xff\xc3b\r", "ab", 2),
+            // A character that breaks off, before a whole one and before the end of a line.
+            ("a\u{65e5}".as_bytes().split_last().unwrap().1, "", 0),
+            (b"\xe6\x97\xc3\xa4\r", "\u{e4}", 1),
+            (b"\xe6\x97\x7fx\r", "x", 1),
+            // Overlong, a surrogate, beyond Unicode.
+            (b"\xc0\x80a\r", "a", 2),
+            (b"\xed\xa0\x80a\r", "a", 2),
+            (b"\xf4\x90\x80\x80a\r", "a", 3),
+        ] {
+            let edits = typed(&mut Editor::default(), bytes);
+            let shown = bytes.escape_ascii().to_string();
+            assert_eq!(edits.iter().filter(|e| **e == Edit::Bell).count(), bells, "{shown}");
+            let entered = edits.iter().find_map(|e| match e {
+                Edit::Line(line) => Some(line.as_str()),
+                _ => None,
+            });
+            assert_eq!(entered.unwrap_or_default(), line, "{shown}");
+        }
     }
 
     #[test]
