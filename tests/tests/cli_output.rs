@@ -393,6 +393,28 @@ mod terminal {
         assert!(!text.contains('\u{1b}') && text.contains("opensesm"), "{text:?}");
     }
 
+    /// What a person sees while a file comes.
+    fn fetched(args: &[&str]) -> String {
+        let (terminal, played) = (Terminal::new(), Played::new());
+        let remote = format!("{}:a.txt", played.addr);
+        let args = [&["file", "client", &remote, "-"], args].concat();
+        let process = Program::socklab(&args).stderr(terminal.end()).start();
+        let mut stream = played.accept();
+        read::<10>(&mut stream);
+        stream.write_all(b"+\0\0\0\0\0\0\0\x09123456789\xcb\xf4\x39\x26").unwrap();
+        assert_eq!(process.finish().success(), b"123456789");
+        terminal.text()
+    }
+
+    #[test]
+    fn a_trace_has_no_progress_bar_among_its_lines() {
+        let text = fetched(&[]);
+        assert!(text.contains('\r') && text.contains('%'), "the control: {text:?}");
+        let text = fetched(&["--trace"]);
+        assert!(!text.contains('\r') && !text.contains('%'), "{text:?}");
+        assert!(text.contains("bytes of the file"), "{text:?}");
+    }
+
     #[test]
     fn an_error_on_a_terminal_is_one_plain_line() {
         let terminal = Terminal::new();

@@ -30,7 +30,7 @@ use crate::file::{
     self, BUFFER, Client, Fetched, Local, Options, Outcome, Progress, Report, Service,
 };
 use crate::net::{self, Direction, Observer, Target};
-use crate::ui::{Place, Trace, put_text, say};
+use crate::ui::{Bar, Place, Trace, put_text, say};
 
 const PORT: u16 = 12001;
 
@@ -268,7 +268,7 @@ impl ClientArgs {
         };
         connected(&mut output, client.peer())?;
         let client = Client::from(client);
-        let bar = self.bar(place.length(), plain);
+        let bar = self.bar(place.length(), plain, common);
         let start = Instant::now();
         let mut drawn = None::<Instant>;
         let progress = |Progress { got, size }: Progress| {
@@ -309,9 +309,9 @@ impl ClientArgs {
         }
     }
 
-    /// A progress bar, on a terminal.
-    fn bar(&self, there: u64, is_plain: bool) -> Option<ProgressBar> {
-        if self.quiet || !io::stderr().is_terminal() {
+    /// A progress bar, on a terminal. A trace takes its place: it says more.
+    fn bar(&self, there: u64, is_plain: bool, common: &Common) -> Option<Bar> {
+        if self.quiet || common.traces() || !io::stderr().is_terminal() {
             return None;
         }
         let style = "{bar:30} {percent:>3}%  {decimal_bytes} of {decimal_total_bytes}  \
@@ -321,7 +321,7 @@ impl ClientArgs {
         let bar = ProgressBar::no_length().with_style(style).with_position(there);
         // What was there before says nothing of the rate.
         bar.reset_eta();
-        Some(bar)
+        Some(Bar::new(bar))
     }
 
     fn failure(&self, e: file::Error, is_plain: bool) -> Failure {

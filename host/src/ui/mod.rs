@@ -1,5 +1,6 @@
 //! What a person sees: results, lines, traces, JSON.
 
+mod bar;
 mod keyboard;
 mod lines;
 mod output;
@@ -7,6 +8,7 @@ pub(crate) mod signals;
 pub(crate) mod streams;
 mod trace;
 
+pub(crate) use bar::Bar;
 pub(crate) use keyboard::{Keyboard, Typed};
 pub(crate) use lines::{Lines, LogWriter};
 pub(crate) use output::{Output, json_line, one_line, put_text, say, say_last};

@@ -15,6 +15,7 @@ use tui_input::Input;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
+use super::super::bar;
 use super::editor::{Edit, Editor};
 
 /// In front of what is typed when its prompt stands above it.
@@ -31,10 +32,11 @@ static ACTIVE: AtomicBool = AtomicBool::new(false);
 /// The terminal's mode before we changed it.
 static MODE: OnceLock<Termios> = OnceLock::new();
 
-/// Writes something that is whole lines, so that it does not mix with a half-typed one.
+/// Writes something that is whole lines, so that it does not mix with a half-typed one, or with a
+/// progress bar.
 pub(crate) fn above<R>(write: impl FnOnce() -> R) -> R {
     if !ACTIVE.load(Ordering::Acquire) {
-        return write();
+        return bar::above(write);
     }
     let mut screen = lock();
     let Some(screen) = screen.as_mut() else { return write() };
