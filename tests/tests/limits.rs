@@ -5,6 +5,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddrV6, TcpListener, TcpStream};
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use socklab_tests::program::{DEADLINE, Program, Server, message, read, until};
 
 #[test]
@@ -22,6 +23,31 @@ fn a_client_above_the_limit_waits_and_the_log_says_so() {
 
     let refused = Program::socklab(&["echo", "server", "0", "--max-clients", "0"]).run();
     assert!(refused.stderr.contains("expected a number of at least 1"), "{refused:?}");
+}
+
+#[test]
+fn a_person_s_server_that_runs_out_of_descriptors_goes_on_when_there_are_some() {
+    let mut server = Server::of(Program::socklab(&["chat", "server", "0"]).with_stdin());
+    let pid = server.process.id();
+    let is_open = |fd: &u64| std::fs::exists(format!("/proc/{pid}/fd/{fd}")).unwrap();
+    let free = (0..).find(|fd| !is_open(fd)).unwrap();
+    let process = Pid::from_raw(pid.cast_signed());
+    let limit = |current| {
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        prlimit(process, Resource::Nofile, Rlimit { current, maximum }).expect("prlimit")
+    };
+    // Every number below is taken.
+    let before = limit(Some(free));
+    let mut stream = server.connect();
+    let line = server.process.wait_for("cannot accept connections for now: ");
+    assert!(line.ends_with("; new clients have to wait"), "{line}");
+    limit(before.current);
+    server.process.feed("BYE\n");
+    let mut heard = [0; 4];
+    stream.read_exact(&mut heard).unwrap();
+    assert_eq!(heard, *b"BYE\n");
+    drop(stream);
+    server.process.finish().success();
 }
 
 #[test]

@@ -110,6 +110,11 @@ pub(super) enum Incoming {
     Starved(io::Error),
 }
 
+/// What the log says when the system cannot accept.
+pub(super) fn starved(e: &io::Error) -> String {
+    format!("cannot accept connections for now: {}; new clients have to wait", reason(e))
+}
+
 /// Takes the next client of a listener.
 pub(super) fn accept(listener: &mio::net::TcpListener) -> Incoming {
     match listener.accept() {

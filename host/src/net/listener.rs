@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::dial::reason;
-use super::listen::{ACCEPT_RETRY, BindError, Incoming, accept, listen};
+use super::listen::{ACCEPT_RETRY, BindError, Incoming, accept, listen, starved};
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -100,7 +100,7 @@ impl Listener {
                 Incoming::None => None,
                 Incoming::Starved(e) => {
                     if !std::mem::replace(&mut is_starved, true) {
-                        log::warn!("cannot accept clients now: {}; they wait", reason(&e));
+                        log::warn!("{}", starved(&e));
                     }
                     Some(ACCEPT_RETRY)
                 }

@@ -18,7 +18,7 @@ use super::slot::{Ahead, Context, Cue, Delivery, Mark, Phase, Slot, Turn, stamp}
 use super::wakeups::Wakeups;
 use super::{Course, Ended, Limits, Service};
 use crate::net::dial::{limit, reason};
-use crate::net::listen::{ACCEPT_RETRY, Incoming, accept};
+use crate::net::listen::{ACCEPT_RETRY, Incoming, accept, starved};
 use crate::net::peer::Peer;
 use crate::net::quote::Notice;
 use crate::net::reads::Reads;
@@ -285,10 +285,7 @@ impl<S: Service> Engine<S> {
                 }
                 Incoming::Starved(e) => {
                     if !was_starved {
-                        log::warn!(
-                            "cannot accept connections for now: {}; new clients have to wait",
-                            reason(&e)
-                        );
+                        log::warn!("{}", starved(&e));
                     }
                     let due = self.now.saturating_add(millis(ACCEPT_RETRY));
                     self.accepting = Accepting::Starved(due);
