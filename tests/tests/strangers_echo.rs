@@ -305,7 +305,7 @@ fn in_flight_counts_for_lines_that_come_later() {
 
 // ---------------------------------------------------------------- memory
 
-/// A line of so many MB that is not the same everywhere.
+/// A piece of the long line.
 const PIECE: &[u8; 26] = b"abcdefghijklmnopqrstuvwxyz";
 const PIECES: usize = 300_000_000 / PIECE.len();
 

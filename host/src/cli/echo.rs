@@ -24,10 +24,10 @@ const PORT: u16 = 4567;
 /// A message that fits the smallest output buffer goes as one command, many of them in one write.
 const SHORT: usize = 4096;
 
-/// Of a longer one that stands in a file so many bytes are read at a time.
+/// Number of bytes that are read at a time of a longer one that stands in a file.
 const CHUNK: u32 = 1 << 16;
 
-/// A reply in JSON is cut after so many bytes: it has to be held in memory, and a plain one not.
+/// Number of bytes after which a reply in JSON is cut: it has to be held in memory, a plain one does not.
 const JSON_MAX: usize = 1 << 16;
 
 /// Send messages, print their replies in order, one a line
@@ -304,11 +304,11 @@ impl<const HEADER: usize> Exchange<HEADER> {
     /// The client's error, with what the program knows of it.
     fn failed(&self, e: net::Error<client::Error<HEADER>>) -> Failure {
         let refusable = self.checker.as_ref().and_then(Checker::refusable);
-        let told = |error| Told { error, refusable };
+        let shown = |error| Shown { error, refusable };
         match e {
-            net::Error::Protocol(e, quote) => net::Error::Protocol(told(e), quote).into(),
+            net::Error::Protocol(e, quote) => net::Error::Protocol(shown(e), quote).into(),
             net::Error::TimedOut(e, time, quote) => {
-                net::Error::TimedOut(told(e), time, quote).into()
+                net::Error::TimedOut(shown(e), time, quote).into()
             }
             e => e.into(),
         }
@@ -411,13 +411,13 @@ impl<const HEADER: usize> Exchange<HEADER> {
 }
 
 /// An error of the machine for a person at the command line.
-struct Told<const HEADER: usize> {
+struct Shown<const HEADER: usize> {
     error: client::Error<HEADER>,
     /// The message that a server has to refuse.
     refusable: Option<u64>,
 }
 
-impl<const HEADER: usize> std::fmt::Display for Told<HEADER> {
+impl<const HEADER: usize> std::fmt::Display for Shown<HEADER> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", self.error, advice(self.error.other_length()))?;
         self.refusable.map_or(Ok(()), |n| {
@@ -470,7 +470,7 @@ impl Replies {
     /// A reply is not what it should be.
     fn wrong(&mut self, wrong: Wrong) -> Failure {
         if let Wrong::Reply(difference) = &wrong {
-            let told = emit(&mut self.output, || {
+            let emitted = emit(&mut self.output, || {
                 let mut event = json!({
                     "event": "wrong", "reply": difference.number, "at": difference.at,
                     "exact": difference.is_exact, "bytes": difference.length,
@@ -488,7 +488,7 @@ impl Replies {
                 }
                 event
             });
-            if let Err(failure) = told {
+            if let Err(failure) = emitted {
                 return failure;
             }
         }

@@ -401,7 +401,7 @@ impl Checker {
                 }
             }
         }
-        // With as much of it as tells the mistake.
+        // Not before enough of it has come to find the mistake.
         if !piece.is_last() && reply.start.len() < START {
             return Ok(());
         }
@@ -421,7 +421,7 @@ impl Checker {
         })))
     }
 
-    /// What the server has probably done for the reply at hand, which has so many bytes.
+    /// Returns what the server has probably done for the reply at hand, which has `length` bytes.
     fn mistake(&self, removed: usize, length: u64) -> Option<Mistake> {
         let start = |index: usize, offset| {
             let Sent { length, kept, .. } = self.sent.get(index)?;
@@ -518,8 +518,8 @@ impl<'t> Text<'t> {
     }
 }
 
-/// What a server has probably done that sent `reply` to `message`, of which so many bytes were to be
-/// removed. `next` is the message behind it, if that was sent already.
+/// Returns what a server has probably done that sent `reply` to `message`, of which `removed` bytes were to
+/// be removed. `next` is the message behind it, if that was sent already.
 fn mistake(
     message: Text<'_>,
     removed: usize,
@@ -634,7 +634,7 @@ mod tests {
 
     use super::*;
 
-    /// What is said of these replies, which come in pieces of so many bytes.
+    /// Returns what is said of these replies, which come in pieces of `piece` bytes.
     fn checked(messages: &[&[u8]], replies: &[&[u8]], piece: usize) -> Result<(), String> {
         let mut checker = Checker::new(4);
         for message in messages {
