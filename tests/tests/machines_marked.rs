@@ -59,6 +59,9 @@ fn at_the_start_of_chat_and_nowhere_else() {
 #[test]
 fn at_the_start_of_the_games() {
     takes_no_notice(&CoinServer::new(&[Side::Head]), b"H\nq\n");
+    // Found by the fuzzer: a first line that had to wait for room was no longer the first.
+    takes_no_notice(&CoinServer::new(&[Side::Head]), b"q\n");
+    takes_no_notice(&CoinServer::new(&[Side::Head]), b"?\nq\n");
     takes_no_notice(&CoinClient::new(&["H", "Q"]), b"Toss: You are right!\nToss: bye Bye!\n");
     takes_no_notice(&GuessServer(50), b"50\n");
     takes_no_notice(&GuessClient::new(&[50]), b"GUESS\nWIN\n");

@@ -106,6 +106,7 @@ impl Machine for Server {
                 Ok(Step::new(0, written, Then::Again))
             }
             State::Listening => {
+                let before = self.lines.clone();
                 let Some(line) = self.lines.next(input).map_err(Error)? else {
                     return Ok(Step::need(Need::Input));
                 };
@@ -118,6 +119,8 @@ impl Machine for Server {
                     Answer::Invalid => (State::Ready, Reply::Invalid, Event::Invalid),
                 };
                 let Some(written) = say(reply, output) else {
+                    // The line is not taken: it may still be the first.
+                    self.lines = before;
                     return Ok(Step::need(Need::Output));
                 };
                 self.state = state;

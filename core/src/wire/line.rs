@@ -78,6 +78,8 @@ impl Lines {
 
     /// The line at the front of `input`; `None` when more has to come. The caller consumes its
     /// [`bytes`](Line::bytes).
+    /// One that cannot consume them yet goes back to a copy from before: the first line of a stream is
+    /// the first only once.
     ///
     /// # Errors
     ///
