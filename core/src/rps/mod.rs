@@ -84,7 +84,7 @@ impl Choice {
         let name = trim_start(text);
         let mut most = 0;
         for (choice, wanted) in Self::ALL.iter().zip(&NAMES) {
-            let agree = agreement(name, wanted.as_bytes());
+            let agree = agreement(name, wanted.as_bytes(), CASE);
             if agree == name.len() && agree == wanted.len() {
                 return Ok(*choice);
             }
@@ -108,10 +108,21 @@ impl Choice {
 /// The name of each choice. Not constant: that would be a copy wherever it is used.
 static NAMES: [&str; 3] = ["Scissor", "Paper", "Stone"];
 
-/// How many bytes at the front of `text` are the letters of `wanted`, in any case.
-fn agreement(text: &[u8], wanted: &[u8]) -> usize {
-    // The case of a letter is one bit.
-    text.iter().zip(wanted).take_while(|(byte, letter)| **byte | 0x20 == **letter | 0x20).count()
+/// The bit in which the cases of a letter differ.
+const CASE: u8 = 0x20;
+
+/// Number of bytes at the front of `text` that are those of `wanted`, but for the bits in `mask`.
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+fn agreement(text: &[u8], wanted: &[u8], mask: u8) -> usize {
+    let mut agree = 0_usize;
+    // Not `count`: at opt-level z its check for an overflow stays.
+    for (byte, other) in text.iter().zip(wanted) {
+        if *byte | mask != *other | mask {
+            break;
+        }
+        agree = agree.wrapping_add(1);
+    }
+    agree
 }
 
 impl fmt::Display for Choice {

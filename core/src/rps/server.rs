@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use super::{Choice, PROMPT, ROUND_BYTES, ROUNDS, Round};
+use super::{Choice, PROMPT, ROUND_BYTES, ROUNDS, Round, agreement};
 use crate::machine::{Input, Machine, Need, Refused, Step, Then};
 use crate::wire::{LINE_BYTES, LineError, Lines, Unexpected, put, will_reply};
 
@@ -107,7 +107,7 @@ impl Server {
         let mut line = [0; ROUND_BYTES];
         let length = round.put(&mut line).unwrap_or_default();
         // Its newline is never the same: `text` has none.
-        let agree = text.iter().zip(&line).take_while(|(a, b)| a == b).count();
+        let agree = agreement(text, &line, 0);
         if agree < text.len() || agree.wrapping_add(1) < length {
             return Err(Error::Acknowledgement { at: Unexpected::at(text, agree), round });
         }
