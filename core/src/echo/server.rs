@@ -154,7 +154,7 @@ impl<const HEADER: usize> Server<HEADER> {
             State::Payload { length, remaining } => {
                 let (bytes, _) = take(input.bytes, remaining);
                 match copy(bytes, output) {
-                    0 if bytes.is_empty() => Err(Need::Input),
+                    0 if bytes.is_empty() => Err(Need::Either),
                     0 => Err(Need::Output),
                     n => {
                         let n32 = u32::try_from(n).unwrap_or(remaining);
@@ -162,18 +162,14 @@ impl<const HEADER: usize> Server<HEADER> {
                     }
                 }
             }
-            State::Over => Err(Need::Input),
+            State::Over => Err(Need::Either),
         };
         let (length, remaining, consumed, written) = match passed {
             Ok(passed) => passed,
             Err(need) => return self.starved(input, need),
         };
-        let then = if remaining == 0 {
-            self.echoed(length)
-        } else {
-            self.state = State::Payload { length, remaining };
-            Then::Again
-        };
+        self.state = State::Payload { length, remaining };
+        let then = if remaining == 0 { self.echoed(length) } else { Then::Again };
         Ok(Step::new(consumed, written, then))
     }
 
@@ -209,10 +205,10 @@ impl<const HEADER: usize> Server<HEADER> {
                         (whole::<HEADER>(length.wrapping_sub(remaining)), length)
                     }
                     // Not even the length may have come: what is known to be wanted are its bytes.
-                    State::Header | State::Over => (
-                        u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-                        length_of::<HEADER>(bytes).map_or(0, |(length, _)| length),
-                    ),
+                    State::Header | State::Over => {
+                        let length = length_of::<HEADER>(bytes).map_or(0, |(length, _)| length);
+                        (u64::try_from(bytes.len()).unwrap_or(u64::MAX), length)
+                    }
                 };
                 return Err(Error::Cut(Cut::inside(how, got, whole::<HEADER>(length))));
             }
@@ -226,6 +222,8 @@ impl<const HEADER: usize> Server<HEADER> {
 type Passed = Result<(u32, u32, usize, usize), Need>;
 
 /// The beginning of a message: its reply's length, as soon as its first ten characters are there.
+// Small processors: out of line, passing the result costs more than the call saves.
+#[cfg_attr(not(target_pointer_width = "64"), inline(always))]
 fn begin<const HEADER: usize>(input: &[u8], output: &mut [u8]) -> Result<Passed, Error<HEADER>> {
     let Some((length, payload)) = length_of::<HEADER>(input) else { return Ok(Err(Need::Either)) };
     let (payload, missing) = take(payload, length);

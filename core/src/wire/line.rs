@@ -111,28 +111,8 @@ impl Lines {
         Ok(Some(Line { text, bytes }))
     }
 
-    /// As [`next`](Self::next), but what stands unterminated before an orderly close is a line
-    /// too.
-    ///
-    /// # Errors
-    ///
-    /// [`LineError`], with nothing changed.
-    pub fn next_or_last<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
-        match self.next(input) {
-            Err(e @ LineError::Cut { how: How::Closed, .. }) => {
-                let text = self.unfinished(input.bytes);
-                if text.is_empty() {
-                    return Err(e);
-                }
-                self.looked = BEGUN;
-                Ok(Some(Line { text, bytes: input.bytes.len() }))
-            }
-            line => line,
-        }
-    }
-
-    /// As [`next_or_last`](Self::next_or_last), but what stands unterminated when nothing has come for
-    /// `ms` milliseconds is a line too. In place of a line: what has to come.
+    /// As [`next`](Self::next), but what stands unterminated before an orderly close, or when nothing has
+    /// come for `ms` milliseconds, is a line too. In place of a line: what has to come.
     ///
     /// # Errors
     ///
@@ -413,7 +393,7 @@ mod tests {
             assert_eq!(line, Line { text: b"\xef\xbb\xbftwo", bytes: 7 });
         }
         let closed = Input::end(b"\xef\xbb\xbfone", How::Closed);
-        let last = Lines::new().next_or_last(closed).unwrap().unwrap();
+        let last = Lines::new().next_or_idle(closed, 1).unwrap().unwrap();
         assert_eq!(last, Line { text: b"one", bytes: 6 });
         assert_eq!(Lines::new().unfinished(b"\xef\xbb\xbfo"), b"o");
         let inside = Lines::inside().next(Input::more(MARKED)).unwrap().unwrap();
@@ -448,11 +428,11 @@ mod tests {
             error.by("the server").to_string(),
             "the server closed the connection in the middle of a message, after 4 bytes"
         );
-        let last = Lines::new().next_or_last(closed).unwrap().unwrap();
+        let last = Lines::new().next_or_idle(closed, 1).unwrap().unwrap();
         assert_eq!(last, Line { text: b"part", bytes: 4 });
         let only_marked = Input::end(b"\xef\xbb\xbf", How::Closed);
         for input in [Input::end(b"part", How::Reset), Input::end(b"", How::Closed), only_marked] {
-            assert!(matches!(Lines::new().next_or_last(input), Err(LineError::Cut { .. })));
+            assert!(matches!(Lines::new().next_or_idle(input, 1), Err(LineError::Cut { .. })));
         }
     }
 

@@ -148,7 +148,7 @@ pub static WIRE: Kept<18> = Kept([
     wire::decimal as Function,
     wire::put_decimal as Function,
     wire::Lines::next as Function,
-    wire::Lines::next_or_last as Function,
+    wire::Lines::next_or_idle as Function,
     math::ServerBytes::dissect as Function,
     math::ClientBytes::dissect as Function,
     echo::Messages::<4>::dissect as Function,
