@@ -4,7 +4,7 @@ use embedded_io::ErrorKind;
 use embedded_nal::TcpErrorKind;
 use socklab_core::coin::{PROMPT, Side};
 use socklab_core::file::Form;
-use socklab_core::machine::How;
+use socklab_core::machine::{How, Machine};
 use socklab_core::rps::{self, Choice, PROMPT as CHOOSE};
 use socklab_tests::oracle::{echo_message, echo_reply_bytes, file_reply, question};
 use socklab_tests::role::{
