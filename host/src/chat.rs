@@ -155,7 +155,7 @@ impl Conversation {
     /// # Errors
     ///
     /// [`net::Error::Refused`] when it is not our turn, or it is no line: longer than
-    /// [`LINE_MAX`](socklab_core::wire::LINE_MAX), say.
+    /// [`LINE_MAX`], say.
     pub fn say(&mut self, line: &[u8]) -> Result<(), Error> {
         self.inner.command(Command::Say(line))
     }

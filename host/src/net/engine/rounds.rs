@@ -476,7 +476,10 @@ impl<S: Service> Engine<S> {
                 | Phase::Boundary
                 | Phase::Finishing
                 | Phase::Flushing
-                | Phase::Lingering => {}
+                | Phase::Lingering => {
+                    // The timer of a notice, which has rung: the next part arms another.
+                    slot.marks.set(Mark::Watched, false);
+                }
             }
         }
     }
