@@ -132,6 +132,8 @@ struct Reply {
 #[derive(Debug, Default)]
 struct First {
     at: u64,
+    /// Whether the offset is known exactly. Kept here, since the difference is reported with a later piece.
+    is_exact: bool,
     got: Vec<u8>,
     expected: Vec<u8>,
 }
@@ -386,7 +388,6 @@ impl Checker {
             u64::from(piece.offset) + piece.bytes.len() as u64 + u64::from(piece.remaining);
         reply.start.extend(piece.bytes.iter().take(START - reply.start.len()));
 
-        let mut is_exact = true;
         if reply.first.is_none() {
             reply.first = first_difference(piece, known, expected_length, rest.as_deref(), removed)
                 .map_err(Wrong::Unreadable)?;
@@ -396,7 +397,6 @@ impl Checker {
                 let is_other = piece.is_last() && reply.crc.clone().finalize() != *crc;
                 // Of what is not kept it is only known that it differs.
                 if reply.first.as_ref().map_or(is_other, |first| first.at >= known) {
-                    is_exact = false;
                     reply.first = Some(First { at: known, ..First::default() });
                 }
             }
@@ -405,7 +405,7 @@ impl Checker {
         if !piece.is_last() && reply.start.len() < START {
             return Ok(());
         }
-        let Some(First { at, got, expected }) = reply.first.take() else { return Ok(()) };
+        let Some(First { at, is_exact, got, expected }) = reply.first.take() else { return Ok(()) };
         // Rather than the piece, which ends wherever the read did.
         let came = usize::try_from(at).ok().and_then(|at| reply.start.get(at..));
         let got = came.filter(|came| came.len() > got.len()).unwrap_or(&got);
@@ -447,6 +447,7 @@ fn first_difference(
     let some = |bytes: &[u8]| bytes[..bytes.len().min(Excerpt::BYTES)].to_vec();
     let differs = |at: usize, expected: &[u8]| First {
         at: offset + at as u64,
+        is_exact: true,
         got: some(&piece.bytes[at..]),
         expected: some(expected),
     };
@@ -832,6 +833,52 @@ mod tests {
         reply[700_000] ^= 1;
         let said = come(&mut checker, &reply, 65_536).unwrap_err();
         assert_eq!(said, format!("reply {} is wrong somewhere behind byte 246", FILES + 1));
+    }
+
+    #[test]
+    fn a_difference_is_reported_alike_wherever_the_reply_is_cut() {
+        let message = [b"0123456789", &[b'x'; 230][..]].concat();
+        let reply = &message[10..];
+        let [too_long, far_too_long] =
+            [10, 1000].map(|more| [reply, &vec![b'x'; more][..]].concat());
+        let mut early = too_long.clone();
+        early[3] = b'y';
+        let mut late = reply.to_vec();
+        late[225] = b'y';
+        for (reply, at, is_exact) in [
+            (&too_long, 40, false),
+            (&far_too_long, 40, false),
+            (&early, 3, true),
+            (&late, 40, false),
+            (&reply[..200].to_vec(), 40, false),
+            (&reply[..30].to_vec(), 30, true),
+        ] {
+            let said = |cut: usize| {
+                // Only its first 50 bytes are kept, and a checksum.
+                let mut checker = Checker::new(4);
+                let crc = Some(Box::new(Rest::Crc(crc32fast::hash(&message[10..]))));
+                checker.push(240, &message[..50], crc);
+                let mut check = |offset: usize, bytes: &[u8]| {
+                    let remaining = (reply.len() - offset - bytes.len()) as u32;
+                    checker.check(Piece { offset: offset as u32, bytes, remaining })
+                };
+                let (front, back) = reply.split_at(cut);
+                match check(0, front).and_then(|()| check(cut, back)) {
+                    Err(Wrong::Reply(difference)) => *difference,
+                    other => panic!("{cut}: {other:?}"),
+                }
+            };
+            let whole = said(0);
+            assert_eq!((whole.at, whole.is_exact), (at, is_exact));
+            for cut in 1..reply.len() {
+                let Difference { at, is_exact, length, mistake, .. } = said(cut);
+                assert_eq!(
+                    (at, is_exact, length, mistake),
+                    (whole.at, whole.is_exact, whole.length, whole.mistake),
+                    "{cut}"
+                );
+            }
+        }
     }
 
     #[test]
