@@ -224,3 +224,31 @@ fn a_pipe_is_written_as_the_bytes_come() {
         fs::remove_file(here.path("link")).unwrap();
     }
 }
+
+/// A file system that assigns owners, such as vfat, gives a new file another one than its creator.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_new_temporary_file_may_have_an_owner_that_the_file_system_has_chosen() {
+    unsafe extern "C" {
+        fn setfsuid(uid: u32) -> i32;
+    }
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can create files that belong to others");
+        return;
+    }
+    let here = Folder::new();
+    set_mode(&here.0, 0o777);
+    let (path, part) = (here.path("copy"), here.path(".copy.part"));
+    let opened = thread::spawn(move || {
+        // SAFETY: it takes a number, and changes only who owns what this thread creates.
+        unsafe { setfsuid(1000) };
+        socklab::file::Local::open(&path, false).map(drop)
+    });
+    opened.join().unwrap().expect("a new file");
+    // What was there before is refused as ever.
+    here.write(".copy.part", "four");
+    std::os::unix::fs::chown(&part, Some(1000), None).unwrap();
+    let refused = socklab::file::Local::open(&here.path("copy"), true).unwrap_err().to_string();
+    assert!(refused.contains("belongs to another user"), "{refused}");
+    assert_eq!(here.read(".copy.part"), b"four");
+}

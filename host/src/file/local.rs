@@ -42,7 +42,7 @@ impl std::error::Error for LocalError {
 /// of new files. What is not a regular file (a device, a pipe), and every name of an open descriptor
 /// (`/dev/stdout`, `/proc/self/fd/3`), is written as the bytes come and never replaced.
 ///
-/// A temporary file that belongs to another user, or has another name too, is never used.
+/// An existing temporary file that belongs to another user, or has another name too, is never used.
 #[derive(Debug)]
 pub struct Local {
     file: File,
@@ -156,7 +156,10 @@ impl Local {
                 Err(e) => return Err(fail(e)),
             };
             let found = file.metadata().map_err(fail)?;
-            not_ours(&found).map_or(Ok(()), |why| Err(fail(io::Error::other(why))))?;
+            // Not of a new file: some file systems (vfat, CIFS, NFS with root_squash) choose the owner.
+            if let Some(why) = not_ours(&found).filter(|_| !is_new) {
+                return Err(fail(io::Error::other(why)));
+            }
             if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
                 return Err(fail(io::Error::other("another transfer is writing it")));
             }
