@@ -2,7 +2,7 @@
 //! nothing of the checked form, clients that send their whole buffer.
 #![cfg(unix)]
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
 use socklab_tests::files::{Folder, answer, fetch, noise};
@@ -153,6 +153,28 @@ fn a_server_that_is_gone_after_one_client_is_named() {
     assert!(line.starts_with("the server closed the connection without a reply, and is gone: "));
     assert!(line.contains("connection refused") && line.ends_with("try --plain"), "{line}");
     assert_eq!(here.list(), [""; 0]);
+}
+
+#[test]
+fn a_closed_stdout_after_the_plain_request_is_no_fault_of_the_server() {
+    let here = Folder::new();
+    let played = Played::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let client = fetch(played.addr, b"x.txt", &here.path("copy"), &["--json"]);
+    let client = client.stdout(writer).start();
+    drop(answer(&played, b""));
+    let mut events = BufReader::new(reader).lines().map(|line| line.expect("a line"));
+    // The second connection is the plain one.
+    let plain = events.by_ref().filter(|line| line.contains(r#""connected""#)).nth(1);
+    assert!(plain.is_some());
+    drop(events);
+    let mut stream = played.accept();
+    stream.read_exact(&mut [0; 5]).expect("a request");
+    stream.write_all(b"all of it").expect("to send");
+    drop(stream);
+    let failed = client.finish();
+    assert_eq!(failed.last_failure(3), "standard output was closed before everything was written");
+    assert_eq!(here.read("copy"), b"all of it");
 }
 
 #[test]

@@ -29,7 +29,7 @@ use super::events::{connected, emit, session, undelivered};
 use crate::file::{
     self, BUFFER, Client, Fetched, Local, Options, Outcome, Progress, Report, Service,
 };
-use crate::net::{self, Direction, Observer, Target};
+use crate::net::{self, DialError, Direction, Observer, Target};
 use crate::ui::{Bar, Place, Trace, put_text, say};
 
 const PORT: u16 = 12001;
@@ -212,7 +212,8 @@ impl ClientArgs {
         signals: &Interrupts,
         common: &Common,
     ) -> Result<(), Failure> {
-        let (place, e) = match self.attempt(target, local, signals, common, self.plain)? {
+        let client = dial(target, common)?;
+        let (place, e) = match self.attempt(client, local, signals, common, self.plain)? {
             Attempt::Done => return Ok(()),
             Attempt::Failed(place, e) => (place, e),
         };
@@ -234,25 +235,31 @@ impl ClientArgs {
         if signals.caught() {
             return Err(Failure::INTERRUPTED);
         }
-        match self.attempt(target, local, signals, common, true) {
-            Ok(Attempt::Done) => Ok(()),
-            Ok(Attempt::Failed(place, e)) => {
+        let client = match dial(target, common) {
+            Ok(client) => client,
+            Err(no_socket @ DialError::System(_)) => return Err(no_socket.into()),
+            // It served one client and is gone.
+            Err(gone) => {
+                return Err(Failure::Peer(format!(
+                    "{}, and is gone: {gone}; if it is a server of the plain protocol, try --plain",
+                    e.cause
+                )));
+            }
+        };
+        match self.attempt(client, local, signals, common, true)? {
+            Attempt::Done => Ok(()),
+            Attempt::Failed(place, e) => {
                 drop(place);
                 Err(self.failure(e, true))
             }
-            // It served one client and is gone.
-            Err(Failure::System(text)) => Err(Failure::Peer(format!(
-                "{}, and is gone: {text}; if it is a server of the plain protocol, try --plain",
-                e.cause
-            ))),
-            Err(failure) => Err(failure),
         }
     }
 
-    /// Fetches the file in one form. An error that is no failure of the fetch has been told of.
+    /// Fetches the file in one form. An error is not a failure of the fetch: output that cannot be
+    /// written, or an interrupt.
     fn attempt(
         &self,
-        target: &Target,
+        client: net::Client<Machine>,
         local: &Path,
         signals: &Interrupts,
         common: &Common,
@@ -261,7 +268,6 @@ impl ClientArgs {
         let name = self.remote.name.as_bytes();
         let mut output = common.output(false);
         let trace = || Box::new(FileTrace::client(Place::Stderr, plain)) as Box<dyn Observer>;
-        let client = net::Client::dial(target, Machine::new(), BUFFER, common.timeout())?;
         let client = common.noticing(client).observed(common.traces().then(trace));
         let Some(mut place) = signals.release(client.waker()) else {
             return Err(Failure::INTERRUPTED);
@@ -361,6 +367,10 @@ impl ClientArgs {
             cause => Failure::Peer(more(cause.to_string())),
         }
     }
+}
+
+fn dial(target: &Target, common: &Common) -> Result<net::Client<Machine>, DialError> {
+    net::Client::dial(target, Machine::new(), BUFFER, common.timeout())
 }
 
 /// How an attempt ended.
