@@ -376,6 +376,85 @@ fn a_line_of_300_mb_takes_constant_memory_from_a_pipe_and_from_a_file() {
     }
 }
 
+/// Writes `count` lines of ten characters of 4 bytes and 60 of 1 byte.
+#[cfg(target_os = "linux")]
+fn write_lines(to: &mut impl std::io::Write, count: usize) -> std::io::Result<()> {
+    let line = "😀".repeat(10) + &"x".repeat(60) + "\n";
+    let many = line.repeat(1000);
+    (0..count / 1000).try_for_each(|_| to.write_all(many.as_bytes()))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_that_reads_and_never_replies_takes_no_memory() {
+    const LINES: usize = 1_400_000;
+    const MESSAGE: usize = 4 + 100;
+    let played = Played::new();
+    let mut process = client("echo", played.addr, &["--timeout", "none"])
+        .deadline(std::time::Duration::from_secs(300))
+        .with_stdin()
+        .stdout(File::create("/dev/null").unwrap())
+        .start();
+    let mut stream = played.accept();
+    let mut stdin = process.take_stdin();
+    let writer = thread::spawn(move || write_lines(&mut stdin, LINES).unwrap());
+    // Until no more come. A busy machine that makes this end early makes the test weaker, not fail.
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
+    let mut chunk = vec![0; 1 << 20];
+    let mut came = 0;
+    while let Ok(n) = stream.read(&mut chunk) {
+        assert!(n > 0, "the client has gone");
+        came += n;
+    }
+    let messages = came / MESSAGE;
+    assert!(messages < LINES, "every line was sent");
+    let most = process.memory("VmHWM");
+    assert!(most < 100 << 20, "{} MiB for {messages} messages", most >> 20);
+    // Then the client goes on as replies come, and every reply is verified.
+    let patient = Some(std::time::Duration::from_secs(200));
+    stream.set_read_timeout(patient).unwrap();
+    stream.set_write_timeout(patient).unwrap();
+    let mut writing = stream.try_clone().unwrap();
+    let replies = thread::spawn(move || {
+        let many = message(&[b'x'; 60]).repeat(1000);
+        for _ in 0..LINES / 1000 - 1 {
+            writing.write_all(&many).unwrap();
+        }
+        let mut last = many;
+        *last.last_mut().unwrap() = b'y';
+        writing.write_all(&last).unwrap();
+    });
+    while came < LINES * MESSAGE {
+        came += stream.read(&mut chunk).unwrap();
+    }
+    replies.join().unwrap();
+    writer.join().unwrap();
+    let most = process.memory("VmHWM");
+    assert!(most < 100 << 20, "{} MiB at the end", most >> 20);
+    let finished = process.finish();
+    let line = finished.failure(1);
+    assert!(line.starts_with(&format!("reply {LINES} is wrong ")), "{line}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_client_that_waits_since_no_more_can_be_verified_says_so() {
+    let played = Played::new();
+    let mut process = client("echo", played.addr, &["--timeout", "10"])
+        .deadline(std::time::Duration::from_secs(300))
+        .with_stdin()
+        .start();
+    let mut stream = played.accept();
+    let mut stdin = process.take_stdin();
+    // Until the client has gone.
+    thread::spawn(move || write_lines(&mut stdin, usize::MAX));
+    let mut chunk = vec![0; 1 << 20];
+    while stream.read(&mut chunk).is_ok_and(|n| n > 0) {}
+    let finished = process.finish_with_stdin_open();
+    let line = finished.failure(1);
+    assert!(line.contains(" messages can be verified, see --no-verify"), "{line}");
+}
+
 #[test]
 fn a_difference_deep_in_a_long_reply_is_found_at_its_byte() {
     let mut line: Vec<u8> = PIECE.repeat(20_000);

@@ -44,7 +44,8 @@ pub(super) struct ClientArgs {
     /// Size of a length on the wire in bytes
     #[arg(long, value_name = "2|4", default_value = "4", value_parser = header)]
     header: u8,
-    /// Largest number of messages without a reply; 1 waits for each reply [default: no limit]
+    /// Largest number of messages without a reply; 1 waits for each reply [default: as many as
+    /// 64 MiB of memory can verify; no limit with --no-verify]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     in_flight: Option<u32>,
     /// Accept every reply, also one that is not its message without the first ten characters
@@ -301,14 +302,21 @@ impl<const HEADER: usize> Exchange<HEADER> {
         }
     }
 
+    /// Whether no more messages may be sent because no more can be verified.
+    fn is_full(&self) -> bool {
+        self.checker.as_ref().is_some_and(Checker::is_full)
+    }
+
     /// The client's error, with what the program knows of it.
     fn failed(&self, e: net::Error<client::Error<HEADER>>) -> Failure {
         let refusable = self.checker.as_ref().and_then(Checker::refusable);
-        let shown = |error| Shown { error, refusable };
+        let full = self.is_full().then(|| self.client.machine().in_flight());
         match e {
-            net::Error::Protocol(e, quote) => net::Error::Protocol(shown(e), quote).into(),
-            net::Error::TimedOut(e, time, quote) => {
-                net::Error::TimedOut(shown(e), time, quote).into()
+            net::Error::Protocol(error, quote) => {
+                net::Error::Protocol(Shown { error, refusable, full: None }, quote).into()
+            }
+            net::Error::TimedOut(error, time, quote) => {
+                net::Error::TimedOut(Shown { error, refusable, full }, time, quote).into()
             }
             e => e.into(),
         }
@@ -390,7 +398,7 @@ impl<const HEADER: usize> Exchange<HEADER> {
 
     /// The next message, if one may be sent.
     fn take(&mut self) -> Have {
-        if self.client.machine().in_flight() >= self.most {
+        if self.is_full() || self.client.machine().in_flight() >= self.most {
             return Have::Nothing;
         }
         self.source.take().unwrap_or_else(|fault| {
@@ -415,16 +423,21 @@ struct Shown<const HEADER: usize> {
     error: client::Error<HEADER>,
     /// The message that a server has to refuse.
     refusable: Option<u64>,
+    /// The number of messages in flight, if no more could be verified.
+    full: Option<u32>,
 }
 
 impl<const HEADER: usize> std::fmt::Display for Shown<HEADER> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", self.error, advice(self.error.other_length()))?;
-        self.refusable.map_or(Ok(()), |n| {
+        if let Some(n) = self.refusable {
             write!(
                 f,
                 "; the first ten characters of message {n} are not UTF-8, which it has to refuse"
-            )
+            )?;
+        }
+        self.full.map_or(Ok(()), |n| {
+            write!(f, "; no more than these {n} messages can be verified, see --no-verify")
         })
     }
 }

@@ -11,12 +11,17 @@ use socklab_core::wire::{Prefix, prefix_of_chars};
 
 use crate::net::Quote;
 
-/// Number of bytes that are kept of each message at least: its first ten characters, and enough behind
-/// them to tell a likely mistake.
+/// Number of bytes of a message or a reply that are looked at to find a likely mistake.
 const START: usize = 256;
 
-/// Messages in flight are kept whole while all of them together have at most this many bytes.
+/// Messages in flight are kept whole while all of them together take at most this many bytes.
 const KEPT: usize = 16 << 20;
+
+/// Number of bytes behind the removed ones that are kept of a message that comes later.
+const BEHIND: usize = 6;
+
+/// No more messages may be sent while those in flight take this many bytes.
+const MOST: usize = 64 << 20;
 
 /// At most this many messages in flight are read back from files: more would keep more files open.
 const FILES: usize = 8;
@@ -26,40 +31,45 @@ const CHUNK: usize = 1 << 16;
 
 /// Verifies replies of an echo server against the messages that were sent.
 ///
-/// The memory for each message in flight is bounded, whatever its length:
+/// The memory is bounded, whatever the length and number of the messages:
 ///
-/// - a message that was [`sent`](Self::sent) is kept whole while all of them together have at most
+/// - a message that was [`sent`](Self::sent) is kept whole while all of them together take at most
 ///   16 MiB, so a difference is found at its byte;
 /// - of a longer one that is [in a file](Self::sent_from) only the start is kept, and its reply is
 ///   compared with the file while it streams through;
-/// - beyond these limits only the start and a CRC-32 of the expected reply are kept: that it is wrong is
-///   known then, but not at which byte.
+/// - beyond these limits only the length, the first bytes (at most 46) and a CRC-32 of the expected reply
+///   are kept: that it is wrong is known then, but not at which byte;
+/// - at 64 MiB the checker [is full](Self::is_full): no more messages may be sent until a reply has come.
+///   At least 300,000 messages without a reply are possible, of any length.
 #[derive(Debug)]
 pub struct Checker {
     /// Size of a length on the wire in bytes.
     header: usize,
     sent: VecDeque<Sent>,
     kept: Kept,
-    files: usize,
+    /// Where the messages with [`Rest::File`] begin, oldest first.
+    files: VecDeque<(Arc<File>, u64)>,
     /// Number of the reply at hand, the first being 1.
     number: u64,
     reply: Reply,
 }
 
-/// A message in flight.
-#[derive(Debug)]
+/// A message in flight. 16 bytes, since there may be very many.
+#[derive(Clone, Copy, Debug)]
 struct Sent {
     length: u32,
     /// Number of its first bytes that are kept.
     kept: u32,
-    /// What is known of the others. Boxed: most messages are short, and there may be very many.
-    rest: Option<Box<Rest>>,
+    rest: Rest,
 }
 
-#[derive(Debug)]
+/// What is known of a message's bytes that are not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
-    /// The message stands in this file from this offset on.
-    File(Arc<File>, u64),
+    /// There are none.
+    Nothing,
+    /// They are in the oldest of the files.
+    File,
     /// The CRC-32 of the whole expected reply.
     Crc(u32),
 }
@@ -306,36 +316,61 @@ impl Checker {
             header,
             sent: VecDeque::new(),
             kept: Kept::default(),
-            files: 0,
+            files: VecDeque::new(),
             number: 1,
             reply: Reply::default(),
         }
     }
 
+    /// Whether messages in flight take all the memory that they may take: no more may be sent until a
+    /// reply has come.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        // Also what is not needed any more: it is memory.
+        self.kept.bytes.len() + self.entries() >= MOST
+    }
+
+    /// Number of bytes that messages in flight take besides their text.
+    fn entries(&self) -> usize {
+        self.sent.len() * size_of::<Sent>()
+    }
+
     /// Takes note of a message that was sent, which has fewer than 2^32 bytes.
     pub fn sent(&mut self, message: &[u8]) {
-        let is_whole = message.len() <= START || self.kept.len() + message.len() <= KEPT;
-        let kept = if is_whole { message } else { &message[..START] };
-        let rest = (!is_whole).then(|| {
-            let reply = removed(kept).map_or(message, |n| &message[n..]);
-            Box::new(Rest::Crc(crc32fast::hash(reply)))
-        });
+        let kept = self.part(message, message.len());
+        let rest = if kept.len() == message.len() {
+            Rest::Nothing
+        } else {
+            Rest::Crc(crc32fast::hash(removed(kept).map_or(message, |n| &message[n..])))
+        };
         let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
         self.push(length, kept, rest);
     }
 
     /// Takes note of a message that was sent and stands in a file.
     pub fn sent_from(&mut self, message: &Filed) {
-        let rest = if self.files < FILES {
-            self.files += 1;
-            Rest::File(Arc::clone(&message.file), message.offset)
+        let rest = if self.files.len() < FILES {
+            self.files.push_back((Arc::clone(&message.file), message.offset));
+            Rest::File
         } else {
             Rest::Crc(message.crc)
         };
-        self.push(message.length, &message.start, Some(Box::new(rest)));
+        let kept = self.part(&message.start, START);
+        self.push(message.length, kept, rest);
     }
 
-    fn push(&mut self, length: u32, kept: &[u8], rest: Option<Box<Rest>>) {
+    /// Returns what is to be kept of a message that starts with `start`: at most `count` bytes.
+    fn part<'m>(&self, start: &'m [u8], count: usize) -> &'m [u8] {
+        let count = if self.kept.len() + self.entries() + count <= KEPT {
+            count
+        } else {
+            // When a server has to refuse it: enough to see that.
+            removed(start).unwrap_or(4 * REMOVED_CHARS) + BEHIND
+        };
+        &start[..start.len().min(count)]
+    }
+
+    fn push(&mut self, length: u32, kept: &[u8], rest: Rest) {
         self.kept.bytes.extend_from_slice(kept);
         // Never more than the message has.
         let kept = u32::try_from(kept.len()).unwrap_or(length);
@@ -363,7 +398,7 @@ impl Checker {
             return Err(Wrong::Refusable { number: self.number });
         };
         let known = &start[removed..];
-        let is_whole = sent.rest.is_none() && piece.is_first() && piece.is_last();
+        let is_whole = sent.rest == Rest::Nothing && piece.is_first() && piece.is_last();
         if !is_whole || piece.bytes != known {
             self.compare(piece, removed)?;
         }
@@ -372,7 +407,9 @@ impl Checker {
             self.reply = Reply::default();
             if let Some(Sent { kept, rest, .. }) = self.sent.pop_front() {
                 self.kept.pop(kept);
-                self.files -= usize::from(matches!(rest.as_deref(), Some(Rest::File(..))));
+                if rest == Rest::File {
+                    self.files.pop_front();
+                }
             }
         }
         Ok(())
@@ -380,21 +417,22 @@ impl Checker {
 
     /// Compares a piece of a reply that did not come whole and right at once.
     fn compare(&mut self, piece: Piece<'_>, removed: usize) -> Result<(), Wrong> {
-        let Self { sent, kept, reply, .. } = self;
-        let Some(Sent { length, kept: count, rest }) = sent.front() else { return Ok(()) };
-        let known = &kept.get(0, *count)[removed..];
-        let expected_length = u64::from(*length) - removed as u64;
+        let Self { sent, kept, files, reply, .. } = self;
+        let Some(&Sent { length, kept: count, rest }) = sent.front() else { return Ok(()) };
+        let known = &kept.get(0, count)[removed..];
+        let expected_length = u64::from(length) - removed as u64;
         let length =
             u64::from(piece.offset) + piece.bytes.len() as u64 + u64::from(piece.remaining);
         reply.start.extend(piece.bytes.iter().take(START - reply.start.len()));
 
         if reply.first.is_none() {
-            reply.first = first_difference(piece, known, expected_length, rest.as_deref(), removed)
+            let file = files.front().filter(|_| rest == Rest::File);
+            reply.first = first_difference(piece, known, expected_length, file, removed)
                 .map_err(Wrong::Unreadable)?;
-            if let Some(Rest::Crc(crc)) = rest.as_deref() {
+            if let Rest::Crc(crc) = rest {
                 reply.crc.update(piece.bytes);
                 let known = known.len() as u64;
-                let is_other = piece.is_last() && reply.crc.clone().finalize() != *crc;
+                let is_other = piece.is_last() && reply.crc.clone().finalize() != crc;
                 // Of what is not kept it is only known that it differs.
                 if reply.first.as_ref().map_or(is_other, |first| first.at >= known) {
                     reply.first = Some(First { at: known, ..First::default() });
@@ -440,7 +478,7 @@ fn first_difference(
     piece: Piece<'_>,
     known: &[u8],
     expected_length: u64,
-    rest: Option<&Rest>,
+    file: Option<&(Arc<File>, u64)>,
     removed: usize,
 ) -> io::Result<Option<First>> {
     let offset = u64::from(piece.offset);
@@ -461,7 +499,7 @@ fn first_difference(
         return Ok(Some(differs(n, &known[n..])));
     }
     at += common;
-    if let Some(Rest::File(file, start)) = rest {
+    if let Some((file, start)) = file {
         let mut chunk = [0; CHUNK];
         while at < end {
             let place = start + removed as u64 + offset + at as u64;
@@ -813,7 +851,7 @@ mod tests {
                         for _ in 0..FILES {
                             assert_eq!(come(&mut checker, &reply, piece), Ok(()));
                         }
-                        assert_eq!((checker.files, checker.sent.len()), (0, 0));
+                        assert_eq!((checker.files.len(), checker.sent.len()), (0, 0));
                     }
                     Some(at) => {
                         let start = format!("reply 1 is wrong at byte {at}: got ");
@@ -856,7 +894,7 @@ mod tests {
             let said = |cut: usize| {
                 // Only its first 50 bytes are kept, and a checksum.
                 let mut checker = Checker::new(4);
-                let crc = Some(Box::new(Rest::Crc(crc32fast::hash(&message[10..]))));
+                let crc = Rest::Crc(crc32fast::hash(&message[10..]));
                 checker.push(240, &message[..50], crc);
                 let mut check = |offset: usize, bytes: &[u8]| {
                     let remaining = (reply.len() - offset - bytes.len()) as u32;
@@ -889,7 +927,7 @@ mod tests {
             checker.sent(&message);
         }
         // Of the others only their start.
-        let most = KEPT + 1000 * START;
+        let most = KEPT + 1000 * (10 + BEHIND);
         assert!(checker.kept.len() <= most, "{}", checker.kept.len());
         for n in 0..1000 {
             come(&mut checker, &message[10..], 65_536).unwrap_or_else(|e| panic!("{n}: {e}"));
@@ -906,6 +944,69 @@ mod tests {
         let mut reply = message[10..].to_vec();
         reply[50_000] = b'y';
         let said = come(&mut checker, &reply, 65_536).unwrap_err();
-        assert_eq!(said, "reply 2000 is wrong somewhere behind byte 246");
+        assert_eq!(said, "reply 2000 is wrong somewhere behind byte 6");
+    }
+
+    #[test]
+    fn messages_without_replies_fill_the_checker_and_each_is_verified() {
+        let astral = "😀".repeat(10) + &"and more".repeat(30);
+        for (message, removed, least) in [("", 0, 4_000_000), (&astral, 40, 850_000)] {
+            let mut checker = Checker::new(4);
+            let held = |checker: &Checker| checker.kept.bytes.len() + checker.entries();
+            let mut sent = 0;
+            while !checker.is_full() {
+                checker.sent(message.as_bytes());
+                sent += 1;
+            }
+            assert!(sent > least && held(&checker) < MOST + START, "{sent}");
+            // Memory stays bounded when replies come and others take the place of their messages.
+            let reply = &message.as_bytes()[removed..];
+            let mut fewest = sent;
+            for n in 0..sent.min(1_000_000) {
+                come(&mut checker, reply, 100_000).unwrap_or_else(|e| panic!("{n}: {e}"));
+                fewest = fewest.min(checker.sent.len());
+                while !checker.is_full() {
+                    checker.sent(message.as_bytes());
+                }
+            }
+            assert!(fewest > 300_000 && held(&checker) < MOST + START, "{fewest}");
+            come(&mut checker, &[reply, b"!"].concat(), 100_000).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_is_not_kept_whole_is_still_refusable_or_wrong() {
+        let mut checker = Checker::new(4);
+        while checker.part(&[b'x'; 200], 200).len() == 200 {
+            checker.sent(&[b'x'; 200]);
+        }
+        let full = checker.sent.len();
+        checker.sent(&[&b"012345678\xff"[..], &[b'x'; 190]].concat());
+        for _ in 0..full {
+            come(&mut checker, &[b'x'; 190], 1000).unwrap();
+        }
+        assert_eq!(checker.refusable(), Some(full as u64 + 1));
+        let said = come(&mut checker, b"", 10).unwrap_err();
+        assert!(said.contains("answers a message whose first ten"), "{said}");
+
+        let message = [&b"0123456789abcdef"[..], &[b'x'; 184]].concat();
+        let mut other = message[10..].to_vec();
+        other[100] = b'y';
+        for (reply, end) in [
+            (&other[..], " is wrong somewhere behind byte 6"),
+            (&b"ABCDEFX"[..], "expected \"abcdef\"... (7 bytes, expected 190)"),
+            (&message, "(200 bytes, expected 190); probably nothing was removed"),
+        ] {
+            let mut checker = Checker::new(4);
+            while checker.part(&message, 200).len() == 200 {
+                checker.sent(&message);
+            }
+            checker.sent(&message);
+            while checker.sent.len() > 1 {
+                come(&mut checker, &message[10..], 1000).unwrap();
+            }
+            let said = come(&mut checker, reply, 1000).unwrap_err();
+            assert!(said.ends_with(end), "{said}");
+        }
     }
 }
