@@ -258,6 +258,74 @@ fn a_checksum_is_computed_once_and_again_after_a_change() {
     server.stop().unwrap();
 }
 
+/// A settled file: its checksum may be remembered.
+fn settled(root: &Folder, name: &str, file: &[u8]) {
+    root.write(name, file);
+    let reads = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&reads);
+    let (server, _reports) = serve(root, Limits::default(), move |access| {
+        if let Access::Read { .. } = access {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let request = format!("{name}\0v1\0{}\n", file.len());
+    let is_remembered = until(DEADLINE, || {
+        read_all(&mut connect(server.local_addr(), request.as_bytes()));
+        (reads.swap(0, Ordering::Relaxed) == 0).then_some(())
+    });
+    assert!(is_remembered.is_some(), "it is read again and again");
+    server.stop().unwrap();
+}
+
+#[test]
+fn clients_that_resume_a_file_at_once_share_one_read_of_it() {
+    const HALF: usize = 1 << 20;
+    let root = Folder::new();
+    let file = noise(2 * HALF);
+    settled(&root, "data", &file);
+    root.write("small", "small");
+    // The same for all of them.
+    let check = file_reply(&file, file.len()).split_off(9);
+    for step in [0, 1000] {
+        // A server that does not know it yet.
+        let (gate, bytes_read) = (Gate::default(), Arc::new(AtomicU64::new(0)));
+        let (held, counted) = (gate.clone(), Arc::clone(&bytes_read));
+        let (server, _reports) = serve(&root, Limits::default(), move |access| {
+            if let Access::Read { at, bytes } = access
+                && at < HALF as u64
+                && bytes > 5
+            {
+                counted.fetch_add(bytes as u64, Ordering::Relaxed);
+                held.pass();
+            }
+        });
+        let opened = Opened(gate.clone());
+        let offset = |n: usize| file.len() - n * step;
+        let mut streams: Vec<TcpStream> = (0..24)
+            .map(|n| {
+                let request = format!("data\0v1\0{}\n", offset(n));
+                let mut stream = connect(server.local_addr(), request.as_bytes());
+                // It is open.
+                stream.read_exact(&mut [0; 9]).unwrap();
+                stream
+            })
+            .collect();
+        // They wait for one worker, and leave the other ones to others. So do those that leave.
+        gate.wait_for(1);
+        assert_eq!(read_all(&mut connect(server.local_addr(), b"small\n")), b"small");
+        reset(streams.pop().unwrap());
+        drop(opened);
+        for (n, stream) in streams.iter_mut().enumerate() {
+            assert!(read_all(stream) == [&file[offset(n)..], &check].concat(), "{n}");
+        }
+        assert_eq!(bytes_read.load(Ordering::Relaxed), HALF as u64);
+        // One with a smaller offset than what is read by now.
+        let reply = read_all(&mut connect(server.local_addr(), b"data\0v1\x0077\n"));
+        assert!(reply[9..] == [&file[77..], &check].concat());
+        server.stop().unwrap();
+    }
+}
+
 #[test]
 fn many_clients_at_once_all_get_their_file() {
     let root = Folder::new();

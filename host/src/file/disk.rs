@@ -5,9 +5,10 @@
 //! large file delays small ones by a slice. What the engine sends next has been read by a worker just
 //! before, a window of it: `sendfile` then finds it in the page cache. The bytes before the offset of a
 //! resumed transfer are only summed up; both parts have a checksum of their own, combined at the end, so
-//! that the body need not wait for that and nothing is read twice.
+//! that the body need not wait for that and nothing is read twice. All jobs of the same file share one
+//! [`Prefix`], so that many clients that resume it at once cost one read of it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
@@ -15,7 +16,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -72,6 +73,7 @@ struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
     cache: Mutex<Cache>,
+    prefixes: Mutex<HashMap<Key, Weak<Mutex<Prefix>>>>,
     hook: Option<Hook>,
 }
 
@@ -94,6 +96,7 @@ impl Pool {
             queue: Mutex::default(),
             changed: Condvar::new(),
             cache: Mutex::default(),
+            prefixes: Mutex::default(),
             hook,
         }))
     }
@@ -165,10 +168,125 @@ impl Shared {
         }
     }
 
+    /// Queues jobs again that have waited for another one.
+    fn requeue(&self, jobs: Vec<Arc<Job>>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let mut queue = lock(&self.queue);
+        if !queue.closed {
+            queue.jobs.extend(jobs);
+        }
+        drop(queue);
+        self.changed.notify_all();
+    }
+
+    /// The prefix of a file that can still reach this offset. A file without a key shares it with none.
+    fn prefix(&self, key: Option<&Key>, offset: u64) -> Arc<Mutex<Prefix>> {
+        let mut prefixes = lock(&self.prefixes);
+        let known = key.and_then(|key| prefixes.get(key)).and_then(Weak::upgrade);
+        if let Some(known) = known
+            && lock(&known).join(offset)
+        {
+            return known;
+        }
+        let mut new = Prefix::default();
+        new.join(offset);
+        let new = Arc::new(Mutex::new(new));
+        if let Some(key) = key {
+            prefixes.retain(|_, prefix| prefix.strong_count() > 0);
+            prefixes.insert(key.clone(), Arc::downgrade(&new));
+        }
+        new
+    }
+
     fn access(&self, access: Access<'_>) {
         if let Some(hook) = &self.hook {
             hook(access);
         }
+    }
+}
+
+/// The checksum of the first bytes of a file, computed once for all jobs that need it.
+///
+/// Any of these jobs reads the next slice. The others wait here for it, and not in a worker.
+#[derive(Default)]
+struct Prefix {
+    /// The bytes before this one are summed up.
+    at: u64,
+    crc: crc32fast::Hasher,
+    /// A worker reads the bytes before this one; equal to `at` while none does.
+    next: u64,
+    /// The offsets where jobs begin to send: how many jobs, and the checksum up to there.
+    offsets: BTreeMap<u64, (usize, Option<crc32fast::Hasher>)>,
+    waiting: Vec<Arc<Job>>,
+}
+
+/// What a job that needs a prefix is to do.
+enum Front {
+    /// Nothing: here it is.
+    Known(crc32fast::Hasher),
+    /// Wait until another worker has read a slice.
+    Busy,
+    /// Read a slice.
+    Read(u64, u64, crc32fast::Hasher),
+}
+
+impl Prefix {
+    /// Registers an offset, unless the bytes before it are no longer to be had on their own.
+    fn join(&mut self, offset: u64) -> bool {
+        if let Some((jobs, _)) = self.offsets.get_mut(&offset) {
+            *jobs += 1;
+            return true;
+        }
+        let is_ahead = self.next <= offset;
+        if is_ahead {
+            let crc = (self.at == offset).then(|| self.crc.clone());
+            self.offsets.insert(offset, (1, crc));
+        }
+        is_ahead
+    }
+
+    /// The opposite of `join`.
+    fn leave(&mut self, offset: u64, job: &Arc<Job>) {
+        self.waiting.retain(|waiting| !Arc::ptr_eq(waiting, job));
+        if let Some((jobs, _)) = self.offsets.get_mut(&offset) {
+            *jobs -= 1;
+            if *jobs == 0 {
+                self.offsets.remove(&offset);
+            }
+        }
+    }
+
+    /// What is to be done for an offset.
+    fn front(&mut self, offset: u64, job: &Arc<Job>) -> Front {
+        if let Some((_, Some(crc))) = self.offsets.get(&offset) {
+            return Front::Known(crc.clone());
+        }
+        if self.next > self.at {
+            // Looked at here: a job that leaves sets it, and then removes itself.
+            if !job.abandoned.load(Ordering::Relaxed) {
+                self.waiting.push(Arc::clone(job));
+            }
+            return Front::Busy;
+        }
+        let stop = self.offsets.range(self.at.saturating_add(1)..).next().map(|(stop, _)| *stop);
+        self.next = stop.unwrap_or(offset).min(self.at.saturating_add(SLICE));
+        Front::Read(self.at, self.next, self.crc.clone())
+    }
+
+    /// A slice has been read, or not. Who has waited for it.
+    fn done(&mut self, crc: Option<&crc32fast::Hasher>) -> Vec<Arc<Job>> {
+        match crc {
+            None => self.next = self.at,
+            Some(crc) => {
+                (self.at, self.crc) = (self.next, crc.clone());
+                if let Some((_, known)) = self.offsets.get_mut(&self.at) {
+                    *known = Some(crc.clone());
+                }
+            }
+        }
+        std::mem::take(&mut self.waiting)
     }
 }
 
@@ -195,6 +313,8 @@ struct State {
     warm: u64,
     /// The bytes before the offset are still to be summed up.
     sums_front: bool,
+    /// Where they are.
+    prefix: Option<Arc<Mutex<Prefix>>>,
     crc: Option<u32>,
     failure: Option<String>,
 }
@@ -223,9 +343,8 @@ struct Reading {
     key: Option<Key>,
     /// Whether the checksum is wanted and not known yet.
     sums: bool,
-    /// So much of what stands before the offset is summed up.
-    front: u64,
-    front_crc: crc32fast::Hasher,
+    /// The checksum of what stands before the offset, when it is known.
+    front: Option<crc32fast::Hasher>,
     body_crc: crc32fast::Hasher,
 }
 
@@ -285,8 +404,13 @@ impl Job {
     }
 
     /// The session is over.
-    pub(super) fn abandon(&self) {
+    pub(super) fn abandon(self: &Arc<Self>) {
         self.abandoned.store(true, Ordering::Relaxed);
+        // In a statement of its own: the state is not locked while the prefix is.
+        let prefix = lock(&self.state).prefix.take();
+        if let Some(prefix) = prefix {
+            lock(&prefix).leave(self.form.offset(), self);
+        }
     }
 
     fn fail(&self, why: String) {
@@ -301,7 +425,7 @@ impl Job {
     }
 
     /// Does a slice of the work. Whether there is more.
-    fn slice(&self, shared: &Shared, chunk: &mut [u8]) -> bool {
+    fn slice(self: &Arc<Self>, shared: &Shared, chunk: &mut [u8]) -> bool {
         if self.abandoned.load(Ordering::Relaxed) {
             return false;
         }
@@ -310,19 +434,43 @@ impl Job {
             self.open(shared, &mut reading);
             return self.goes_on();
         };
-        let (sent, warm) = {
+        let (sent, warm, prefix) = {
             let state = lock(&self.state);
-            (state.sent, state.warm)
+            (state.sent, state.warm, state.prefix.clone())
         };
         let offset = self.form.offset();
+        // Another job may have summed up the same file by now.
+        let mut crc = match &reading.key {
+            Some(key) if reading.sums => lock(&shared.cache).sums.get(key).copied(),
+            _ => None,
+        };
+        reading.sums &= crc.is_none();
+        let mut is_busy = false;
         let until = size.min(sent.saturating_add(WINDOW)).min(warm.saturating_add(SLICE));
         let read = if warm < until {
             let hasher = reading.sums.then_some(&mut reading.body_crc);
             read(shared, &file, warm, until, hasher, chunk)
-        } else if reading.sums && reading.front < offset {
-            let (from, until) = (reading.front, offset.min(reading.front.saturating_add(SLICE)));
-            reading.front = until;
-            read(shared, &file, from, until, Some(&mut reading.front_crc), chunk)
+        } else if reading.sums
+            && reading.front.is_none()
+            && let Some(prefix) = prefix
+        {
+            let front = lock(&prefix).front(offset, self);
+            match front {
+                Front::Known(crc) => {
+                    reading.front = Some(crc);
+                    Ok(())
+                }
+                Front::Busy => {
+                    is_busy = true;
+                    Ok(())
+                }
+                Front::Read(from, until, mut crc) => {
+                    let read = read(shared, &file, from, until, Some(&mut crc), chunk);
+                    let waiting = lock(&prefix).done(read.is_ok().then_some(&crc));
+                    shared.requeue(waiting);
+                    read
+                }
+            }
         } else {
             Ok(())
         };
@@ -330,10 +478,15 @@ impl Job {
             self.fail(unreadable(&e));
             return false;
         }
-        let mut crc = None;
-        if reading.sums && reading.front == offset && warm.max(until) == size {
+        // It is queued again by the worker that it waits for, which may have done so already.
+        if is_busy {
+            return false;
+        }
+        if reading.sums
+            && warm.max(until) == size
+            && let Some(mut hasher) = reading.front.clone()
+        {
             reading.sums = false;
-            let mut hasher = reading.front_crc.clone();
             hasher.combine(&reading.body_crc);
             let sum = hasher.finalize();
             if let Some(key) = &reading.key
@@ -346,7 +499,7 @@ impl Job {
         let mut state = lock(&self.state);
         let moved = until > warm || crc.is_some();
         state.warm = warm.max(until);
-        state.sums_front = reading.sums && reading.front < offset;
+        state.sums_front = reading.sums && reading.front.is_none();
         state.crc = state.crc.or(crc);
         drop(state);
         if moved {
@@ -373,6 +526,14 @@ impl Job {
                 reading.sums = state.crc.is_none();
                 reading.key = key.is_settled().then_some(key);
                 state.sums_front = reading.sums && self.form.offset() > 0;
+                match self.form.offset() {
+                    0 => reading.front = Some(crc32fast::Hasher::new()),
+                    // A session that is over has left its prefix, and would not leave this one.
+                    offset if state.sums_front && !self.abandoned.load(Ordering::Relaxed) => {
+                        state.prefix = Some(shared.prefix(reading.key.as_ref(), offset));
+                    }
+                    _ => {}
+                }
                 // There is nothing to be read.
                 if opened.size == 0 {
                     reading.sums = false;
