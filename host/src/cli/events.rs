@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use super::common::Failure;
-use crate::net::{Ended, Notice};
+use crate::net::{Ended, Notice, Surplus};
 use crate::ui::{Output, put_text};
 
 /// An event, when events are wanted.
@@ -24,6 +24,15 @@ pub(super) fn text_event(name: &str, text: &[u8]) -> Value {
     let mut event = json!({ "event": name });
     put_text(&mut event, "text", text);
     event
+}
+
+/// The event that the server sent something behind the end of the session.
+pub(super) fn surplus(output: &mut Output, surplus: &Surplus) -> Result<(), Failure> {
+    emit(output, || {
+        let mut event = json!({ "event": "surplus", "bytes": surplus.bytes });
+        put_text(&mut event, "text", surplus.start.bytes());
+        event
+    })
 }
 
 /// How a server's session ended, in a word, and why if it failed. `done` is the word for an end that

@@ -7,7 +7,7 @@ use socklab_core::math::client::{Client, Event};
 use socklab_core::math::{ClientBytes, ServerBytes};
 
 use super::common::{Address, Common, Failure, Listen, MaxClients, Run};
-use super::events::{connected, emit, session, undelivered};
+use super::events::{self, connected, emit, session, undelivered};
 use crate::math::{Error, Mistake, Options, Outcome, Question, Report, Service, client};
 use crate::net::{DEFAULT_BUFFER, Surplus, Target};
 use crate::ui::put_text;
@@ -108,17 +108,14 @@ impl ClientArgs {
                 Next::Done | Next::Abort => break,
             }
         }
-        let Surplus { bytes, start } = client.close();
-        if bytes == 0 {
+        let surplus = client.close();
+        let Surplus { bytes, start } = &surplus;
+        if *bytes == 0 {
             return Ok(());
         }
-        let s = if bytes == 1 { "" } else { "s" };
+        let s = if *bytes == 1 { "" } else { "s" };
         log::warn!("{bytes} byte{s} behind the secret, which has 8: {start}");
-        emit(&mut output, || {
-            let mut event = json!({ "event": "surplus", "bytes": bytes });
-            put_text(&mut event, "text", start.bytes());
-            event
-        })
+        events::surplus(&mut output, &surplus)
     }
 }
 

@@ -9,11 +9,11 @@ use socklab_core::wire::LineError;
 
 use super::chat::accept;
 use super::common::{Address, Common, Failure, Listen, MaxClients, Pace, Run, keyboard};
-use super::events::{connected, emit, outcome, session};
+use super::events::{self, connected, emit, outcome, session};
 use super::game::{self, Ending, Player};
-use crate::net::{self, DEFAULT_BUFFER, Listener, Target};
+use crate::net::{self, DEFAULT_BUFFER, Listener, Quote, Surplus, Target};
 use crate::rps::{
-    self, Choice, Event, Options, Report, Round, Service, Tally, Verdict, client, server,
+    self, Choice, Event, Options, ROUNDS, Report, Round, Service, Tally, Verdict, client, server,
 };
 use crate::ui::{Output, say};
 
@@ -85,9 +85,25 @@ impl ClientArgs {
         let game = Game::new(self.auto.rng());
         let mut player = Player1 { game, unknown: Vec::new(), unchecked: self.unchecked };
         let result = game::play(&mut client, &mut player, keyboard.as_ref(), &mut output);
-        client.close();
         player.game.end(&mut output, |tally| (tally.player1, tally.player2))?;
-        game::finished(result)
+        if !matches!(result, Ok(Ending::Over)) {
+            client.close();
+            return game::finished(result);
+        }
+        let (delivery, surplus) = client.finish_and_close();
+        // A verdict is known before its newline comes.
+        let text = surplus.start.bytes().trim_ascii_start();
+        let bytes = surplus.bytes - (surplus.start.bytes().len() - text.len());
+        if !text.is_empty() {
+            let surplus = Surplus { bytes, start: Quote::new(text) };
+            events::surplus(&mut output, &surplus)?;
+            let s = if bytes == 1 { "" } else { "s" };
+            return Err(Failure::Peer(format!(
+                "the server goes on after {ROUNDS} rounds: {bytes} byte{s} behind the end, {}",
+                surplus.start
+            )));
+        }
+        common.delivered(delivery, "the server", "our last acknowledgement")
     }
 }
 

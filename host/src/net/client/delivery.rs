@@ -7,9 +7,10 @@ use embedded_nal::TcpClientStack;
 use socklab_core::machine::{How, Machine};
 
 use super::super::DEFAULT_TIMEOUT;
+use super::super::quote::Quote;
 use super::super::reads::Reads;
 use super::super::stack::{Stack, TcpSocket, borrow};
-use super::{Client, ends};
+use super::{Client, Surplus, ends};
 
 /// What is known of the bytes that were sent last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,13 +54,26 @@ impl<M: Machine> Client<M> {
     /// has closed, or that closes without reading them, with a reset; behind an orderly close only the
     /// socket's error shows it.
     pub fn finish(self) -> Delivery {
+        self.settle(None).0
+    }
+
+    /// As [`finish`](Self::finish), with what the peer has sent behind the end. A peer that has read
+    /// everything is waited for as [`close`](Self::close) does: it may go on only then.
+    pub fn finish_and_close(self) -> (Delivery, Surplus) {
+        self.settle(Some(Duration::from_secs(1)))
+    }
+
+    /// `rest`: so long for what a peer that has read everything still sends.
+    fn settle(self, rest: Option<Duration>) -> (Delivery, Surplus) {
         /// For a reset behind an orderly close, where nothing is known of acknowledgements.
         const GRACE: Duration = Duration::from_millis(200);
         const SHORTEST: Duration = Duration::from_millis(1);
         const LONGEST: Duration = Duration::from_millis(100);
 
+        let mut read = Dropped::default();
+        read.count(self.connection.unread());
         if let Some(how) = self.connection.write_closed() {
-            return Delivery::Unread(how);
+            return (Delivery::Unread(how), read.surplus());
         }
         let addrs = ends(self.connection.socket());
         let mut reads = Reads::new();
@@ -78,9 +92,9 @@ impl<M: Machine> Client<M> {
         let mut socket = connection.into_socket();
         let (start, limit) = (Instant::now(), timeout.unwrap_or(DEFAULT_TIMEOUT));
         let (mut state, mut closed_at) = (State::Open, start);
-        loop {
+        let delivery = loop {
             if state == State::Open {
-                state = drain(&mut stack, &mut socket);
+                state = drain(&mut stack, &mut socket, &mut read);
                 closed_at = Instant::now();
             }
             let (acknowledged, unread) = known();
@@ -91,36 +105,77 @@ impl<M: Machine> Client<M> {
             };
             // Looked at last: a reset is an error before anything else shows it.
             match (state, has_error(&socket)) {
-                (State::Reset, _) | (State::Open, true) => return Delivery::Unread(How::Reset),
-                (State::Closed, true) => return Delivery::Unread(How::Closed),
+                (State::Reset, _) | (State::Open, true) => break Delivery::Unread(How::Reset),
+                (State::Closed, true) => break Delivery::Unread(How::Closed),
                 (_, false) if !is_acknowledged => {}
-                (_, false) if unread == Some(0) => return Delivery::Read,
-                (State::Closed, false) if unread.is_none() => return Delivery::Read,
+                (_, false) if unread == Some(0) => break Delivery::Read,
+                (State::Closed, false) if unread.is_none() => break Delivery::Read,
                 _ => {}
             }
             let elapsed = start.elapsed();
             let Some(left) = limit.checked_sub(elapsed).filter(|left| !left.is_zero()) else {
                 let is_late = unread.is_some() || ours.is_some() && !is_acknowledged;
-                return if is_late { Delivery::Unread(How::TimedOut) } else { Delivery::Unknown };
+                break if is_late { Delivery::Unread(How::TimedOut) } else { Delivery::Unknown };
             };
             let wait = (elapsed / 8).clamp(SHORTEST, LONGEST).min(left);
             match poll.poll(&mut events, Some(wait)) {
-                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Delivery::Unknown,
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => break Delivery::Unknown,
                 _ => {}
             }
+        };
+        if let (Some(rest), Delivery::Read) = (rest, delivery) {
+            if let Some(fd) = borrow(&socket) {
+                let _ = socket2::SockRef::from(&fd).shutdown(std::net::Shutdown::Write);
+            }
+            let start = Instant::now();
+            while state == State::Open {
+                state = drain(&mut stack, &mut socket, &mut read);
+                let left = rest.saturating_sub(start.elapsed());
+                if left.is_zero() || state != State::Open {
+                    break;
+                }
+                match poll.poll(&mut events, Some(left.min(LONGEST))) {
+                    Err(e) if e.kind() != io::ErrorKind::Interrupted => break,
+                    _ => {}
+                }
+            }
         }
+        (delivery, read.surplus())
+    }
+}
+
+/// What was read behind the end: its size and its start.
+#[derive(Default)]
+struct Dropped {
+    bytes: usize,
+    start: Vec<u8>,
+}
+
+impl Dropped {
+    fn count(&mut self, bytes: &[u8]) {
+        /// More than a quote keeps.
+        const START: usize = 1024;
+
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        if self.start.len() < START {
+            self.start.extend_from_slice(bytes);
+        }
+    }
+
+    fn surplus(self) -> Surplus {
+        Surplus { bytes: self.bytes, start: Quote::new(&self.start) }
     }
 }
 
 /// Reads and drops what the peer still sends.
-fn drain(stack: &mut Stack, socket: &mut TcpSocket) -> State {
+fn drain(stack: &mut Stack, socket: &mut TcpSocket, read: &mut Dropped) -> State {
     /// As many reads at a time: the clock goes on meanwhile.
     const READS: usize = 64;
 
     let mut room = [0; 4096];
     for _ in 0..READS {
         match stack.receive(socket, &mut room) {
-            Ok(1..) => {}
+            Ok(n @ 1..) => read.count(room.get(..n).unwrap_or_default()),
             Ok(0) => return State::Closed,
             Err(nb::Error::Other(_)) => return State::Reset,
             Err(nb::Error::WouldBlock) => return State::Open,

@@ -1,0 +1,110 @@
+//! Servers that do not end as their protocol asks: clients say so and exit 1, behind what they have to show.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::thread;
+
+use serde_json::Value;
+use socklab_tests::program::{self, Finished, Played, read, read_all};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A client with these arguments, and this on stdin, against a server that is `play`.
+fn against(
+    protocol: &str,
+    args: &[&str],
+    stdin: &str,
+    play: impl FnOnce(TcpStream) + Send + 'static,
+) -> Finished {
+    let played = Played::new();
+    let mut ours = program::client(protocol, played.addr, args).with_stdin().start();
+    ours.feed(stdin);
+    let stream = played.accept();
+    let server = thread::spawn(move || play(stream));
+    let finished = ours.finish();
+    server.join().unwrap();
+    finished
+}
+
+/// The events, and the message of the last, which is an error.
+fn events(finished: &Finished) -> (Vec<Value>, String) {
+    let events: Vec<Value> =
+        text(&finished.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = events.last().expect("an event");
+    assert_eq!(last["event"], "error", "{finished:?}");
+    let message = last["message"].as_str().unwrap().to_owned();
+    (events, message)
+}
+
+// ---------------------------------------------------------------- rps
+
+/// Three draws; the last acknowledgement is not read.
+fn three_rounds(stream: &mut TcpStream, behind: &[u8]) {
+    for n in 0..3 {
+        stream.write_all(b"Pick: ").unwrap();
+        assert_eq!(read::<6>(stream), *b"Paper\n");
+        let behind = if n < 2 { b"" } else { behind };
+        stream.write_all(&[b"Draw,Paper,Paper\n", behind].concat()).unwrap();
+        if n < 2 {
+            assert_eq!(read::<17>(stream), *b"Draw,Paper,Paper\n");
+        }
+    }
+}
+
+const DRAWN: &str = "\n0 won, 0 lost, 3 drawn\n";
+
+#[test]
+fn rps_fails_when_the_last_acknowledgement_is_not_read() {
+    let sentence = |how: &str| {
+        format!("the server {how} the connection without reading our last acknowledgement")
+    };
+    for args in [&[][..], &["--json"]] {
+        let ours = against("rps", args, "2\n2\n2\n", |mut stream| {
+            three_rounds(&mut stream, b"");
+            // When the system has it, and the server has not.
+            while stream.peek(&mut [0; 17]).unwrap() < 17 {}
+        });
+        let failures = [sentence("closed"), sentence("reset")];
+        if args.is_empty() {
+            assert!(failures.contains(&ours.last_failure(1).to_owned()), "{ours:?}");
+            assert!(text(&ours.stdout).ends_with(DRAWN), "{ours:?}");
+        } else {
+            let (events, message) = events(&ours);
+            assert!(failures.contains(&message), "{ours:?}");
+            assert_eq!(events[events.len() - 2]["event"], "game");
+        }
+    }
+}
+
+#[test]
+fn rps_fails_when_the_server_goes_on_behind_the_third_round() {
+    // Glued to the verdict, or once it has the acknowledgement.
+    for glued in [true, false] {
+        let ours = against("rps", &["--json"], "2\n2\n2\n", move |mut stream| {
+            three_rounds(&mut stream, if glued { b"Pick: " } else { b"" });
+            assert_eq!(read::<17>(&mut stream), *b"Draw,Paper,Paper\n");
+            if !glued {
+                stream.write_all(b"Pick: ").unwrap();
+            }
+            assert_eq!(read_all(&mut stream), b"");
+        });
+        let (events, message) = events(&ours);
+        assert_eq!(
+            message,
+            "the server goes on after 3 rounds: 6 bytes behind the end, \"Pick: \""
+        );
+        assert_eq!(events[events.len() - 2]["event"], "surplus");
+        assert_eq!(events[events.len() - 3]["drawn"], 3);
+    }
+}
+
+#[test]
+fn rps_is_done_when_the_server_reads_the_last_acknowledgement() {
+    let ours = against("rps", &[], "2\n2\n2\n", |mut stream| {
+        three_rounds(&mut stream, b"");
+        assert_eq!(read::<17>(&mut stream), *b"Draw,Paper,Paper\n");
+    });
+    assert!(text(ours.success()).ends_with(DRAWN), "{ours:?}");
+}
