@@ -549,7 +549,10 @@ impl Finished {
 pub fn unquoted(line: &str) -> String {
     let Some((text, quote)) = line.split_once("; last received: \"") else { return line.into() };
     // What follows the closing quotation mark stays.
-    let rest = quote.rsplit_once('"').map_or("", |(_, rest)| rest.trim_start_matches("..."));
+    let rest = quote.rsplit_once('"').map_or("", |(_, rest)| {
+        let rest = rest.trim_start_matches("...");
+        rest.strip_prefix(" without a newline").unwrap_or(rest)
+    });
     [text, rest].concat()
 }
 

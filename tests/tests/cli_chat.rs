@@ -483,7 +483,7 @@ mod from_a_pipe {
         assert_eq!(
             half.failure(1),
             "the other side closed the connection in the middle of a message, after 3 bytes; \
-             last received: \"hal\""
+             last received: \"hal\" without a newline"
         );
         // A line without end: as much as takes no memory is read.
         let endless = ended(

@@ -4,7 +4,9 @@
 
 use std::io::Write as _;
 
-use socklab_tests::program::{DEADLINE, Played, Process, Program, Server, message, read, until};
+use socklab_tests::program::{
+    DEADLINE, Played, Process, Program, Server, client, message, read, until,
+};
 
 const INT: u32 = 2;
 const TERM: u32 = 15;
@@ -71,4 +73,28 @@ fn who_is_not_told_to_ignore_a_signal_does_not() {
     assert!(is_in(&server.process, "SigCgt", INT));
     server.process.signal("INT");
     server.process.finish().success();
+}
+
+#[test]
+fn a_client_that_is_interrupted_says_so_and_exits_130() {
+    for (protocol, args) in [
+        ("math", &["--json"][..]),
+        ("hello", &["--json"]),
+        ("echo", &["--json"]),
+        ("add", &["--json", "--name", "Ada", "--number", "7"]),
+        ("guess", &["--json", "--auto"]),
+    ] {
+        for signal in ["INT", "TERM"] {
+            let played = Played::new();
+            let process = client(protocol, played.addr, args).with_stdin().start();
+            let _stream = played.accept();
+            process.wait_for_stdout("connected");
+            process.signal(signal);
+            let finished = process.finish_with_stdin_open();
+            assert_eq!(finished.failure(130), "interrupted", "{protocol}");
+            let events = String::from_utf8_lossy(&finished.stdout).into_owned();
+            let event = r#"{"event":"error","message":"interrupted","code":130}"#;
+            assert_eq!(events.lines().last(), Some(event), "{protocol}");
+        }
+    }
 }

@@ -47,7 +47,7 @@ fn a_connection_that_closes_before_it_said_anything_does_not_count() {
 
 #[test]
 fn a_client_that_leaves_after_it_said_something_ends_the_server() {
-    for (said, quote) in [("hi\n", ""), ("h", "; last received: \"h\"")] {
+    for (said, quote) in [("hi\n", ""), ("h", "; last received: \"h\" without a newline")] {
         let mut server = person(&[]);
         let mut stream = server.connect();
         server.process.stdin().write_all(b"hello\n").unwrap();
@@ -159,7 +159,9 @@ fn a_line_without_its_newline_is_shown_after_one_second() {
     drop(stream);
     let finished = server.process.finish_with_stdin_open();
     assert!(
-        finished.last_failure(1).ends_with("; last received: \"no newline here\""),
+        finished
+            .last_failure(1)
+            .ends_with("; last received: \"no newline here\" without a newline"),
         "{finished:?}"
     );
 }

@@ -281,7 +281,10 @@ fn rps_is_not_ended_by_a_connection_that_closes_at_once() {
     assert_eq!(server.process.wait_for("without a newline"), notice);
     drop(stream);
     let finished = server.process.finish_with_stdin_open();
-    assert!(finished.last_failure(1).ends_with("; last received: \"Paper\""), "{finished:?}");
+    assert!(
+        finished.last_failure(1).ends_with("; last received: \"Paper\" without a newline"),
+        "{finished:?}"
+    );
     // One that has chosen and leaves ends it.
     let mut server = Server::of(Program::socklab(&["rps", "server", "0"]).with_stdin());
     let mut stream = server.connect();
@@ -308,7 +311,8 @@ fn every_ending_quotes_what_was_not_understood() {
         ("rps", &["--auto"], &["Pick: ", "Player2 wins!\n"], "Player2 wins!"),
         ("rps", rps, &["Pick: ", "Player2 wins!"], "Player2 wins!"),
     ] {
-        let quote = format!("; last received: \"{last}\"");
+        let ends = if says.concat().ends_with('\n') { "" } else { " without a newline" };
+        let quote = format!("; last received: \"{last}\"{ends}");
         let (ours, _) = against(game, args, "", says);
         assert!(ours.last_failure(1).ends_with(&quote), "{ours:?}");
         if says.concat().ends_with('\n') {

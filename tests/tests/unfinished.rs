@@ -133,5 +133,5 @@ fn a_server_quotes_what_a_client_left_unfinished() {
     stream.write_all(b"head please").unwrap();
     drop(stream);
     let line = server.process.wait_for("last received");
-    assert!(line.ends_with("; last received: \"head please\""), "{line}");
+    assert!(line.ends_with("; last received: \"head please\" without a newline"), "{line}");
 }

@@ -67,6 +67,7 @@ impl<C: Args + Run, S: Args + Run> Role<C, S> {
         match self {
             Self::Client(End { args, common }) => {
                 common.start_log();
+                common.end_on_interrupt()?;
                 args.run(&common)
             }
             Self::Server(End { args, common }) => {
@@ -485,6 +486,35 @@ impl Common {
         })
         .target(env_logger::Target::Pipe(Box::new(LogWriter)))
         .init();
+    }
+
+    /// Ends a client that is interrupted, with the line and the event of that, unless it has something to
+    /// put in order first.
+    fn end_on_interrupt(&self) -> Result<(), Failure> {
+        /// Standard output may be a pipe that no one reads.
+        const WRITING: Duration = Duration::from_secs(1);
+
+        let mut signals = crate::ui::signals::watch(&[SIGINT, SIGTERM])
+            .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
+        let json = self.json;
+        std::thread::Builder::new()
+            .name("interrupt".into())
+            .spawn(move || {
+                for _ in &mut signals {
+                    if crate::ui::signals::is_taken() {
+                        return;
+                    }
+                    let (done, written) = std::sync::mpsc::channel();
+                    std::thread::spawn(move || {
+                        let _ = super::fail(&Failure::INTERRUPTED, json);
+                        let _ = done.send(());
+                    });
+                    let _ = written.recv_timeout(WRITING);
+                    std::process::exit(Failure::INTERRUPTED.code().into());
+                }
+            })
+            .map_err(|e| Failure::System(e.to_string()))?;
+        Ok(())
     }
 
     /// The trace of a client, when one is wanted.

@@ -416,6 +416,7 @@ enum Stage {
 
 impl Interrupts {
     fn watch() -> Result<Self, Failure> {
+        crate::ui::signals::take();
         let mut signals = crate::ui::signals::watch(&[SIGINT, SIGTERM])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
         let this = Self { caught: Arc::default(), stage: Arc::new(Mutex::new(Stage::Nothing)) };

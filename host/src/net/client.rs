@@ -396,7 +396,7 @@ impl<M: Machine> Client<M> {
 
     /// The driver's error as ours, with what is unread.
     fn failed(&mut self, e: nb::Error<driver::Error<M::Error, Fault>>) -> Error<M::Error> {
-        let quote = Quote::new(self.connection.unread());
+        let quote = Quote::unread(self.connection.unread(), M::LINES);
         error(self.connection.fault(), self.gave_up, quote, e)
     }
 

@@ -9,6 +9,8 @@ use socklab_core::wire::Escaped;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quote {
     bytes: Box<[u8]>,
+    /// They were to be a line.
+    without_newline: bool,
 }
 
 impl Quote {
@@ -20,7 +22,13 @@ impl Quote {
     /// The quote of these bytes.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
-        Self { bytes: bytes[..bytes.len().min(Self::KEPT)].into() }
+        Self { bytes: bytes[..bytes.len().min(Self::KEPT)].into(), without_newline: false }
+    }
+
+    /// The quote of what is left unread of a stream, which says if that lacks the newline of a line.
+    #[must_use]
+    pub(super) fn unread(bytes: &[u8], is_line: bool) -> Self {
+        Self { without_newline: is_line && !bytes.contains(&b'\n'), ..Self::new(bytes) }
     }
 
     /// Whether there is nothing to quote: no byte, or white space alone.
@@ -56,7 +64,11 @@ struct Suffix<'q>(&'q Quote);
 
 impl fmt::Display for Suffix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, "; last received: {}", self.0) }
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        write!(f, "; last received: {}", self.0)?;
+        if self.0.without_newline { f.write_str(" without a newline") } else { Ok(()) }
     }
 }
 
@@ -100,6 +112,9 @@ mod tests {
         for nothing in ["", " ", "\r\n"] {
             assert_eq!(Quote::new(nothing.as_bytes()).suffix().to_string(), "");
         }
+        let unread = |bytes| Quote::unread(bytes, true).suffix().to_string();
+        assert_eq!(unread(b"Bye"), "; last received: \"Bye\" without a newline");
+        assert_eq!(unread(b"four\n"), "; last received: \"four\\n\"");
         assert_eq!(Quote::new(b"a\nb\t\x1b[1m").to_string(), "\"a\\nb\\t\\x1b[1m\"");
         let long = "é".repeat(Quote::SHOWN);
         assert_eq!(Quote::new(long.as_bytes()).to_string(), format!("\"{long}\""));

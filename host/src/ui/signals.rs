@@ -2,9 +2,23 @@
 
 use std::ffi::c_int;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGCONT, SIGWINCH};
 use signal_hook::iterator::Signals;
+
+/// Whether a part of the program puts things in order when it is interrupted.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// From here on an interrupt is the caller's: [`is_taken`].
+pub(crate) fn take() {
+    TAKEN.store(true, Ordering::Release);
+}
+
+/// Whether an interrupt is handled by a part of the program already.
+pub(crate) fn is_taken() -> bool {
+    TAKEN.load(Ordering::Acquire)
+}
 
 /// Handles those of these signals that the program did not inherit as ignored.
 ///

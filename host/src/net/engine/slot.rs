@@ -320,7 +320,7 @@ impl<M: Machine, T> Slot<M, T> {
                 return self.finish(Ended::Done, blocked, context);
             }
             Stop::Failed(e) => {
-                let quote = Quote::new(&context.input[consumed..have]);
+                let quote = Quote::unread(&context.input[consumed..have], M::LINES);
                 return self.finish(Ended::Failed(e, quote), blocked, context);
             }
             Stop::Refused(e) => return self.finish(Ended::Refused(e), blocked, context),

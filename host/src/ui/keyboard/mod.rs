@@ -98,6 +98,7 @@ impl Keyboard {
     ///
     /// When stdin is closed, the system has no thread, or the terminal cannot be set.
     pub(crate) fn new() -> io::Result<Self> {
+        super::signals::take();
         check_stdin()?;
         let shared = Arc::<Shared>::default();
         let kind = if screen::open()? {
