@@ -38,6 +38,10 @@ const WINDOW: u64 = 4 << 20;
 /// So much is read at a time to be summed up: it stays in a processor's own cache.
 const CHUNK: usize = 128 << 10;
 
+/// Jobs that wait for a thread. Each session has one at most, and takes it out when it ends: only a server
+/// of more clients than the default can come to this.
+const QUEUE: usize = net::DEFAULT_CLIENTS;
+
 /// A page of the page cache is not smaller.
 const PAGE: usize = 4096;
 
@@ -109,6 +113,11 @@ impl Pool {
     /// Queues a job. A thread is started if all are busy and there may be more.
     fn push(&self, job: Arc<Job>) {
         let mut queue = lock(&self.0.queue);
+        if queue.jobs.len() >= QUEUE {
+            drop(queue);
+            job.fail("too many files are waiting for the disk".to_owned());
+            return;
+        }
         queue.jobs.push_back(job);
         if queue.idle < queue.jobs.len() && queue.threads < THREADS {
             let shared = Arc::clone(&self.0);
@@ -158,7 +167,8 @@ impl Shared {
             drop(queue);
             let goes_on = job.slice(self, &mut chunk);
             queue = lock(&self.queue);
-            if goes_on && !queue.closed {
+            // Looked at under the lock: a session that ends sets it, and then removes its job.
+            if goes_on && !queue.closed && !job.abandoned.load(Ordering::Relaxed) {
                 queue.jobs.push_back(job);
                 // The job that this thread takes next may take long.
                 if queue.jobs.len() > 1 && queue.idle > 0 {
@@ -175,7 +185,8 @@ impl Shared {
         }
         let mut queue = lock(&self.queue);
         if !queue.closed {
-            queue.jobs.extend(jobs);
+            let stay = |job: &Arc<Job>| !job.abandoned.load(Ordering::Relaxed);
+            queue.jobs.extend(jobs.into_iter().filter(stay));
         }
         drop(queue);
         self.changed.notify_all();
@@ -403,13 +414,18 @@ impl Job {
         reached
     }
 
-    /// The session is over.
-    pub(super) fn abandon(self: &Arc<Self>) {
+    /// The session is over: nothing waits for a worker any more, which may never come.
+    pub(super) fn abandon(self: &Arc<Self>, pool: &Pool) {
         self.abandoned.store(true, Ordering::Relaxed);
-        // In a statement of its own: the state is not locked while the prefix is.
-        let prefix = lock(&self.state).prefix.take();
+        let (prefix, queued) = {
+            let mut state = lock(&self.state);
+            (state.prefix.take(), state.queued)
+        };
         if let Some(prefix) = prefix {
             lock(&prefix).leave(self.form.offset(), self);
+        }
+        if queued {
+            lock(&pool.0.queue).jobs.retain(|job| !Arc::ptr_eq(job, self));
         }
     }
 
@@ -717,5 +733,36 @@ mod tests {
         assert_eq!((cache.sums.len(), cache.order.len()), (CACHE, CACHE));
         assert_eq!((cache.sums.get(&key(9)), cache.sums.get(&key(10))), (None, Some(&8)));
         assert!(key(1).is_settled());
+    }
+
+    #[test]
+    fn jobs_of_sessions_that_have_ended_leave_the_queue_of_a_disk_that_hangs() {
+        let held = Arc::new(Mutex::new(()));
+        let disk = lock(&held);
+        let hook = Arc::clone(&held);
+        let root = Dir::open_ambient_dir("/", cap_std::ambient_authority()).unwrap();
+        let pool = Pool::new(root, Some(Arc::new(move |_| drop(lock(&hook)))));
+        let poll = mio::Poll::new().unwrap();
+        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+        let waker = SessionWaker::new(0, Arc::new(waker));
+        let start = || Job::start(&pool, b"no such file", Form::Plain, waker.clone());
+        let jobs: Vec<_> = (0..100).map(|_| start()).collect();
+        let queued = || lock(&pool.0.queue).jobs.len();
+        while queued() > jobs.len() - THREADS {
+            thread::yield_now();
+        }
+        for job in &jobs {
+            job.abandon(&pool);
+        }
+        assert_eq!(queued(), 0);
+        assert_eq!(jobs.iter().filter(|job| Arc::strong_count(job) > 1).count(), THREADS);
+        // Of those that stay there are not more than it has room for.
+        let jobs: Vec<_> = (0..=QUEUE).map(|_| start()).collect();
+        assert_eq!(queued(), QUEUE);
+        assert!(jobs[QUEUE - 1].opened().is_none());
+        assert!(
+            matches!(jobs[QUEUE].opened(), Some(Err(why)) if why.starts_with("too many files"))
+        );
+        drop(disk);
     }
 }

@@ -290,10 +290,10 @@ impl net::Service for Service {
             let mut size = None;
             match reply {
                 Reply::Asked => {}
-                Reply::Opening(job) => job.abandon(),
+                Reply::Opening(job) => job.abandon(&self.pool),
                 Reply::Refusal(reason) => report.outcome = Outcome::Refused(reason),
                 Reply::File(sending) => {
-                    sending.job.abandon();
+                    sending.job.abandon(&self.pool);
                     (size, report.sent) = (Some(sending.opened.size), sending.sent);
                     if let Some(reason) = sending.failure {
                         report.outcome = Outcome::Unreadable(reason);

@@ -32,6 +32,12 @@ pub struct SessionWaker {
 }
 
 impl SessionWaker {
+    /// Without an engine.
+    #[cfg(test)]
+    pub(crate) fn new(key: usize, waker: Arc<Waker>) -> Self {
+        Self { key, wakeups: Arc::new(Wakeups::new(waker)) }
+    }
+
     /// Gives the session a turn soon.
     pub fn wake(&self) {
         let mut keys = self.wakeups.keys.lock().unwrap_or_else(PoisonError::into_inner);
