@@ -500,18 +500,17 @@ impl Common {
         std::thread::Builder::new()
             .name("interrupt".into())
             .spawn(move || {
-                for _ in &mut signals {
-                    if crate::ui::signals::is_taken() {
-                        return;
-                    }
-                    let (done, written) = std::sync::mpsc::channel();
-                    std::thread::spawn(move || {
-                        let _ = super::fail(&Failure::INTERRUPTED, json);
-                        let _ = done.send(());
-                    });
-                    let _ = written.recv_timeout(WRITING);
-                    std::process::exit(Failure::INTERRUPTED.code().into());
+                // One is enough: it ends the program, or is handled elsewhere, as all that follow.
+                if signals.forever().next().is_none() || crate::ui::signals::is_taken() {
+                    return;
                 }
+                let (done, written) = std::sync::mpsc::channel();
+                std::thread::spawn(move || {
+                    let _ = super::fail(&Failure::INTERRUPTED, json);
+                    let _ = done.send(());
+                });
+                let _ = written.recv_timeout(WRITING);
+                std::process::exit(Failure::INTERRUPTED.code().into());
             })
             .map_err(|e| Failure::System(e.to_string()))?;
         Ok(())
