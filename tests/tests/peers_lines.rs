@@ -58,7 +58,7 @@ fn our_add_client_and_a_students_server_know_each_other() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn a_students_number_may_be_out_of_our_range_and_its_name_anything() {
+fn a_students_number_out_of_range_is_shown_and_fails_and_its_name_may_be_anything() {
     for (fault, name, number) in [
         ("out-of-range", "Server of John Q. Smith".as_bytes(), 1000),
         // Into a pipe as it is.
@@ -68,8 +68,13 @@ fn a_students_number_may_be_out_of_our_range_and_its_name_anything() {
         let server = python_server("add_server.py", &["--fault", fault]);
         let ours = client("add", server.addr, &AS_ADA).run();
         let numbers = format!(": {number}\nsum: {}\n", 42 + number);
-        assert_eq!(ours.success(), [b"Ada: 42\n", name, numbers.as_bytes()].concat(), "{fault}");
-        assert_eq!(ours.stderr, "");
+        assert_eq!(ours.stdout, [b"Ada: 42\n", name, numbers.as_bytes()].concat(), "{fault}");
+        if number > 100 {
+            assert_eq!(ours.failure(1), "the server's number 1000 is not in 1 to 100");
+        } else {
+            ours.success();
+            assert_eq!(ours.stderr, "");
+        }
     }
 }
 

@@ -108,3 +108,46 @@ fn rps_is_done_when_the_server_reads_the_last_acknowledgement() {
     });
     assert!(text(ours.success()).ends_with(DRAWN), "{ours:?}");
 }
+
+// ---------------------------------------------------------------- add
+
+#[test]
+fn add_fails_when_the_answer_is_out_of_range_or_has_two_numbers() {
+    let ada = &["--name", "Ada", "--number", "42"][..];
+    let two = |name: &str| {
+        format!(
+            "the server's name {name:?} itself ends in a separator and a number: expected one name and one \
+             number"
+        )
+    };
+    for (answer, name, number, failure) in [
+        ("Bob\n500\n", "Bob", 500, "the server's number 500 is not in 1 to 100".to_owned()),
+        ("Bob,0", "Bob", 0, "the server's number 0 is not in 1 to 100".into()),
+        ("Bob\n101\n", "Bob", 101, "the server's number 101 is not in 1 to 100".into()),
+        ("Bob -3\n", "Bob", -3, "the server's number -3 is not in 1 to 100".into()),
+        ("Bob,7,49\n", "Bob,7", 49, two("Bob,7")),
+        ("Bob 7 49", "Bob 7", 49, two("Bob 7")),
+        ("Bob: 7, 149\n", "Bob: 7", 149, two("Bob: 7")),
+    ] {
+        let play = move |mut stream: TcpStream| {
+            assert_eq!(read::<7>(&mut stream), *b"Ada\n42\n");
+            stream.write_all(answer.as_bytes()).unwrap();
+        };
+        let shown = format!("Ada: 42\n{name}: {number}\nsum: {}\n", 42 + number);
+        let ours = against("add", ada, "", play);
+        assert_eq!((ours.failure(1), text(&ours.stdout)), (&*failure, shown), "{answer:?}");
+        let ours = against("add", &[ada, &["--json"]].concat(), "", play);
+        let (events, message) = events(&ours);
+        assert_eq!(message, failure, "{answer:?}");
+        let event = &events[events.len() - 2];
+        assert_eq!((&event["event"], &event["server_number"]), (&"answer".into(), &number.into()));
+    }
+    // The ends of the range, and a number in a name.
+    for answer in ["Bob\n1\n", "Bob,100", "Agent7,49\n"] {
+        let ours = against("add", ada, "", move |mut stream| {
+            assert_eq!(read::<7>(&mut stream), *b"Ada\n42\n");
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        ours.success();
+    }
+}

@@ -8,8 +8,10 @@ use socklab_core::wire::LINE_MAX;
 
 use super::common::{Address, Common, Failure, Listen, MaxClients, Pace, Run, keyboard};
 use super::events::{connected, emit, session, undelivered};
-use crate::add::{Error, Form, Options, Outcome, RANGE, Report, Service, client, hint, is_message};
-use crate::net::{self, DEFAULT_BUFFER, Target};
+use crate::add::{
+    Answer, Error, Form, Options, Outcome, RANGE, Report, Service, client, hint, is_message,
+};
+use crate::net::{self, DEFAULT_BUFFER, Quote, Target};
 use crate::ui::{Keyboard, Typed, put_text, say};
 
 const PORT: u16 = 12000;
@@ -204,8 +206,27 @@ impl ClientArgs {
             output.piece(format!(": {}\nsum: {sum}", answer.number).as_bytes())?;
             output.end()
         };
-        write().map_err(Failure::stdout)
+        write().map_err(Failure::stdout)?;
+        sound(&answer)
     }
+}
+
+/// Whether the answer is one name, and a number that this exercise has.
+fn sound(Answer { name, number }: &Answer) -> Result<(), Failure> {
+    if is_message(name) {
+        let name = Quote::new(name);
+        return Err(Failure::Peer(format!(
+            "the server's name {name} itself ends in a separator and a number: expected one name and one \
+             number"
+        )));
+    }
+    if !RANGE.contains(number) {
+        let (first, last) = (RANGE.start(), RANGE.end());
+        return Err(Failure::Peer(format!(
+            "the server's number {number} is not in {first} to {last}"
+        )));
+    }
+    Ok(())
 }
 
 /// The failure, with the likely mistake of the server.
