@@ -53,6 +53,8 @@ const CACHE: usize = 1024;
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// One access of a worker to the disk.
+// Hidden: only tests need it, to play a disk that is slow or hangs, and they are in another crate.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Access<'a> {

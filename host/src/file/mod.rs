@@ -29,6 +29,7 @@ mod local;
 mod serve;
 mod sum;
 
+#[doc(hidden)]
 pub use disk::Access;
 pub use fetch::{BUFFER, Client, Error, Failure, Fetched, Options, Progress};
 pub use local::{Local, LocalError};

@@ -126,6 +126,8 @@ impl Service {
     /// # Errors
     ///
     /// When the system has no descriptor to spare.
+    // Hidden: only tests need it, to play a disk that is slow or hangs, and they are in another crate.
+    #[doc(hidden)]
     pub fn on_access(self, hook: impl Fn(Access<'_>) + Send + Sync + 'static) -> io::Result<Self> {
         Ok(Self { pool: self.pool.hooked(Arc::new(hook))?, ..self })
     }
