@@ -151,3 +151,51 @@ fn add_fails_when_the_answer_is_out_of_range_or_has_two_numbers() {
         ours.success();
     }
 }
+
+// ---------------------------------------------------------------- coin
+
+#[test]
+fn coin_fails_when_the_server_says_no_farewell() {
+    let bye = "expected a farewell such as \"Thanks for playing the game. Bye!\"";
+    let invalid = "Please enter head (H), tail (T) or Q to quit";
+    let other = |text: &str| format!("the server's last word to Q is {text:?}, {bye}");
+    let silent = format!("the server closed the connection without a word to Q, {bye}");
+    for (farewell, failure) in [
+        (String::new(), silent.clone()),
+        ("\n".into(), silent),
+        (format!("{invalid}\n"), other(invalid)),
+        // It goes on.
+        ("Pick: ".into(), other("Pick: ")),
+        (format!("{invalid}\nPick: "), other("Pick: ")),
+        ("Sorry, you are wrong.\nPick: ".into(), other("Pick: ")),
+        ("You are right!\n".into(), other("You are right!")),
+    ] {
+        for (args, stdin) in [(&["--auto", "1"][..], ""), (&[], "h\nq\n"), (&["--json"], "h\n")] {
+            let said = farewell.clone();
+            let ours = against("coin", args, stdin, move |mut stream| {
+                stream.write_all(b"Pick: ").unwrap();
+                let _: [u8; 2] = read(&mut stream);
+                stream.write_all(b"You are right!\nPick: ").unwrap();
+                assert_eq!(read::<2>(&mut stream), *b"Q\n");
+                stream.write_all(said.as_bytes()).unwrap();
+            });
+            if args == ["--json"] {
+                let (events, message) = events(&ours);
+                assert_eq!(message, failure, "{farewell:?}");
+                assert_eq!(events[events.len() - 2]["event"], "score");
+            } else {
+                assert_eq!(ours.failure(1), failure, "{farewell:?}");
+                let score = "You have guessed correctly 1 out of 1 times.\n";
+                assert!(text(&ours.stdout).ends_with(score), "{ours:?}");
+            }
+        }
+    }
+    for farewell in ["Ciao", "Thanks for playing the game. Bye!\n", "You quit: goodbye\n"] {
+        let ours = against("coin", &[], "q\n", move |mut stream| {
+            stream.write_all(b"Pick: ").unwrap();
+            assert_eq!(read::<2>(&mut stream), *b"Q\n");
+            stream.write_all(farewell.as_bytes()).unwrap();
+        });
+        ours.success();
+    }
+}

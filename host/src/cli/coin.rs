@@ -66,9 +66,11 @@ impl ClientArgs {
         connected(&mut output, client.peer())?;
         let mut guesser = Guesser {
             prompt: None,
+            asked: Vec::new(),
             unknown: Vec::new(),
             reply: Vec::new(),
             quits: false,
+            farewell: Farewell::None,
             unchecked: self.unchecked,
             left: self.auto.unwrap_or(0),
             rng: self.seed.map_or_else(Rng::new, Rng::with_seed),
@@ -99,9 +101,31 @@ impl ClientArgs {
             )));
         }
         match result? {
-            Ending::Over | Ending::Left => Ok(()),
+            Ending::Over | Ending::Left => guesser.farewell.sound(),
             Ending::Interrupted => Err(Failure::INTERRUPTED),
         }
+    }
+}
+
+/// What a server says to Q.
+enum Farewell {
+    /// Nothing.
+    None,
+    /// What is none: it goes on, or has not understood Q.
+    Other(Vec<u8>),
+    /// Some words: they may be any.
+    Said,
+}
+
+impl Farewell {
+    fn sound(&self) -> Result<(), Failure> {
+        let said = match self {
+            Self::Said => return Ok(()),
+            Self::None => "the server closed the connection without a word to Q".into(),
+            Self::Other(text) => format!("the server's last word to Q is {}", Quote::new(text)),
+        };
+        let bye = Quote::new(Reply::Bye.text());
+        Err(Failure::Peer(format!("{said}, expected a farewell such as {bye}")))
     }
 }
 
@@ -109,12 +133,16 @@ impl ClientArgs {
 struct Guesser {
     /// What the server asks, once it has.
     prompt: Option<String>,
+    /// The same as it came.
+    asked: Vec<u8>,
     /// The last text that was not understood; empty when what came later was.
     unknown: Vec<u8>,
     /// The last text before Q that was not understood as a reply.
     reply: Vec<u8>,
     /// Q is sent.
     quits: bool,
+    /// What the server said to Q.
+    farewell: Farewell,
     unchecked: bool,
     /// So many guesses are left to be made by itself.
     left: u32,
@@ -128,6 +156,7 @@ impl Player for Guesser {
         match event {
             Event::Prompt(text) => {
                 self.prompt = Some(format!("{} [Q quits] ", String::from_utf8_lossy(text)));
+                self.asked = text.trim_ascii().to_vec();
                 // One that silence ended may have been meant as something else.
                 if !text.ends_with(b":") {
                     self.unknown = text.to_vec();
@@ -138,10 +167,20 @@ impl Player for Guesser {
                 self.unknown = text.to_vec();
                 if !self.quits {
                     self.reply = text.to_vec();
+                } else if self.asked == text.trim_ascii() {
+                    self.farewell = Farewell::Other(text.to_vec());
+                } else if !text.trim_ascii().is_empty() {
+                    self.farewell = Farewell::Said;
                 }
                 game::show(output, text)
             }
             Event::Reply(reply) => {
+                if self.quits {
+                    self.farewell = match reply {
+                        Reply::Bye => Farewell::Said,
+                        other => Farewell::Other(other.text().to_vec()),
+                    };
+                }
                 // Unless it is no reply to what was sent.
                 if reply != Reply::Invalid || self.unchecked {
                     self.unknown.clear();
