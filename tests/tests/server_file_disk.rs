@@ -348,6 +348,62 @@ fn many_clients_at_once_all_get_their_file() {
     server.stop().unwrap();
 }
 
+/// Whether this byte is in the page cache; `None` if the file system cannot tell.
+#[cfg(target_os = "linux")]
+fn is_cached(file: &File, at: u64) -> Option<bool> {
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+    let mut byte = [0];
+    match preadv2(file, &mut [std::io::IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT) {
+        Ok(_) => Some(true),
+        Err(Errno::AGAIN) => Some(false),
+        Err(_) => None,
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_the_system_has_dropped_from_the_page_cache_is_read_again_by_a_worker() {
+    let root = Folder::new();
+    let file = noise(24 << 20);
+    root.write("data", &file);
+    let on_disk = File::open(root.path("data")).unwrap();
+    on_disk.sync_all().unwrap();
+    let (furthest, again) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (far, counted) = (Arc::clone(&furthest), Arc::clone(&again));
+    let (server, _reports) = serve(&root, Limits::default(), move |access| {
+        if let Access::Read { at, bytes } = access
+            && far.fetch_max(at + bytes as u64, Ordering::Relaxed) > at
+        {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    for request in [&b"data\n"[..], b"data\0v1\x000\n"] {
+        furthest.store(0, Ordering::Relaxed);
+        again.store(0, Ordering::Relaxed);
+        let mut stream = connect(server.local_addr(), request);
+        // It takes nothing: the server sends what the socket buffers take, and reads a window more.
+        let mut before = 0;
+        let is_full = until(DEADLINE, || {
+            std::thread::sleep(Duration::from_millis(200));
+            let now = furthest.load(Ordering::Relaxed);
+            (now > 4 << 20 && std::mem::replace(&mut before, now) == now).then_some(())
+        });
+        assert!(is_full.is_some(), "it reads on and on");
+        rustix::fs::fadvise(&on_disk, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let last = before - 1;
+        if is_cached(&on_disk, last) != Some(false) {
+            eprintln!("skipped: the file system does not drop it, or cannot tell");
+            return;
+        }
+        let reply = read_all(&mut stream);
+        // The checksum is of each byte once.
+        let expected = if request == b"data\n" { file.clone() } else { file_reply(&file, 0) };
+        assert!(reply == expected, "{}", reply.len());
+        assert!(again.load(Ordering::Relaxed) > 0, "the engine has read it from the disk");
+    }
+    server.stop().unwrap();
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn pseudo_files_are_refused() {

@@ -3,7 +3,9 @@
 //!
 //! Each session has a [`Job`]. It goes through the pool's queue one slice of work at a time, so that a
 //! large file delays small ones by a slice. What the engine sends next has been read by a worker just
-//! before, a window of it: `sendfile` then finds it in the page cache. The bytes before the offset of a
+//! before, a window of it: `sendfile` then finds it in the page cache. If the system has dropped it from
+//! there, which Linux can tell, the worker reads it again. The windows of all sessions together have a
+//! limit, so that many slow clients do not drop each other's. The bytes before the offset of a
 //! resumed transfer are only summed up; both parts have a checksum of their own, combined at the end, so
 //! that the body need not wait for that and nothing is read twice. All jobs of the same file share one
 //! [`Prefix`], so that many clients that resume it at once cost one read of it.
@@ -34,6 +36,9 @@ const SLICE: u64 = 512 << 10;
 
 /// How far a worker reads ahead of what is sent: what one session may hold of the page cache.
 const WINDOW: u64 = 4 << 20;
+
+/// What all sessions together may hold of it, as long as each has a [`CHUNK`].
+const WINDOWS: u64 = 256 << 20;
 
 /// So much is read at a time to be summed up: it stays in a processor's own cache.
 const CHUNK: usize = 128 << 10;
@@ -80,6 +85,8 @@ struct Shared {
     changed: Condvar,
     cache: Mutex<Cache>,
     prefixes: Mutex<HashMap<Key, Weak<Mutex<Prefix>>>>,
+    /// Each job has one too: so they are counted.
+    token: Arc<()>,
     hook: Option<Hook>,
 }
 
@@ -103,6 +110,7 @@ impl Pool {
             changed: Condvar::new(),
             cache: Mutex::default(),
             prefixes: Mutex::default(),
+            token: Arc::default(),
             hook,
         }))
     }
@@ -308,6 +316,7 @@ pub(super) struct Job {
     name: Box<[u8]>,
     form: Form,
     waker: SessionWaker,
+    token: Arc<()>,
     state: Mutex<State>,
     /// Of the one worker that has it in hand.
     reading: Mutex<Reading>,
@@ -359,6 +368,8 @@ struct Reading {
     /// The checksum of what stands before the offset, when it is known.
     front: Option<crc32fast::Hasher>,
     body_crc: crc32fast::Hasher,
+    /// The body is summed up to here: what is read again is not.
+    summed: u64,
 }
 
 impl std::fmt::Debug for Job {
@@ -369,13 +380,13 @@ impl std::fmt::Debug for Job {
 
 impl State {
     /// Whether a worker has something to do.
-    fn has_work(&self) -> bool {
+    fn has_work(&self, window: u64) -> bool {
         match &self.opened {
             _ if self.failure.is_some() => false,
             None => true,
             Some(Err(_)) => false,
             Some(Ok(Opened { size, .. })) => {
-                self.warm < (*size).min(self.sent.saturating_add(WINDOW)) || self.sums_front
+                self.warm < (*size).min(self.sent.saturating_add(window)) || self.sums_front
             }
         }
     }
@@ -390,6 +401,7 @@ impl Job {
             name: name.into(),
             form,
             waker,
+            token: Arc::clone(&pool.0.token),
             state: Mutex::new(state),
             reading: Mutex::default(),
             abandoned: AtomicBool::new(false),
@@ -408,12 +420,30 @@ impl Job {
         let mut state = lock(&self.state);
         state.sent = sent;
         let reached = Reached { warm: state.warm, crc: state.crc, failure: state.failure.clone() };
-        if !state.queued && state.has_work() {
+        if !state.queued && state.has_work(self.window()) {
             state.queued = true;
             drop(state);
             pool.push(Arc::clone(self));
         }
         reached
+    }
+
+    /// Says that the bytes from here on are to be read again: they are not in the page cache any more.
+    pub(super) fn read_again(self: &Arc<Self>, pool: &Pool, at: u64) {
+        let mut state = lock(&self.state);
+        state.warm = state.warm.min(at);
+        if !state.queued && state.has_work(self.window()) {
+            state.queued = true;
+            drop(state);
+            pool.push(Arc::clone(self));
+        }
+    }
+
+    /// How far to read ahead.
+    fn window(&self) -> u64 {
+        // The pool has one.
+        let jobs = Arc::strong_count(&self.token).saturating_sub(1).max(1);
+        (WINDOWS / jobs as u64).clamp(CHUNK as u64, WINDOW)
     }
 
     /// The session is over: nothing waits for a worker any more, which may never come.
@@ -464,9 +494,14 @@ impl Job {
         };
         reading.sums &= crc.is_none();
         let mut is_busy = false;
-        let until = size.min(sent.saturating_add(WINDOW)).min(warm.saturating_add(SLICE));
+        let until = size.min(sent.saturating_add(self.window())).min(warm.saturating_add(SLICE));
+        let until = if warm < reading.summed { until.min(reading.summed) } else { until };
         let read = if warm < until {
-            let hasher = reading.sums.then_some(&mut reading.body_crc);
+            let is_new = reading.sums && warm == reading.summed;
+            if is_new {
+                reading.summed = until;
+            }
+            let hasher = is_new.then_some(&mut reading.body_crc);
             read(shared, &file, warm, until, hasher, chunk)
         } else if reading.sums
             && reading.front.is_none()
@@ -501,7 +536,7 @@ impl Job {
             return false;
         }
         if reading.sums
-            && warm.max(until) == size
+            && reading.summed == size
             && let Some(mut hasher) = reading.front.clone()
         {
             reading.sums = false;
@@ -516,7 +551,10 @@ impl Job {
         }
         let mut state = lock(&self.state);
         let moved = until > warm || crc.is_some();
-        state.warm = warm.max(until);
+        // Unless the engine has said meanwhile that it is to be read again.
+        if state.warm == warm {
+            state.warm = warm.max(until);
+        }
         state.sums_front = reading.sums && reading.front.is_none();
         state.crc = state.crc.or(crc);
         drop(state);
@@ -528,7 +566,7 @@ impl Job {
 
     fn goes_on(&self) -> bool {
         let mut state = lock(&self.state);
-        state.queued = state.has_work();
+        state.queued = state.has_work(self.window());
         state.queued
     }
 
@@ -538,6 +576,7 @@ impl Job {
         let mut state = lock(&self.state);
         state.opened = Some(opened.map(|(opened, found)| {
             reading.opened = Some(opened.clone());
+            reading.summed = self.form.offset();
             if self.form != Form::Plain && self.form.offset() <= opened.size {
                 let key = Key::of(&found);
                 state.crc = lock(&shared.cache).sums.get(&key).copied();
@@ -596,6 +635,27 @@ fn read(
         at += n as u64;
     }
     Ok(())
+}
+
+/// Whether these bytes, at least one, are in the page cache, as far as the system tells: to send them would not
+/// wait for the disk. Only the first and the last one are looked at.
+pub(super) fn is_cached(file: &File, from: u64, until: u64) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::io::{Errno, ReadWriteFlags, preadv2};
+        let is_here = |at| {
+            let mut byte = [0];
+            let room = &mut [io::IoSliceMut::new(&mut byte)];
+            // Not every file system can tell; and any other error is one of sending too.
+            preadv2(file, room, at, ReadWriteFlags::NOWAIT) != Err(Errno::AGAIN)
+        };
+        is_here(from) && is_here(until.saturating_sub(1))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (file, from, until);
+        true
+    }
 }
 
 /// Why a file that is being sent cannot be read on.
@@ -761,6 +821,8 @@ mod tests {
         // Of those that stay there are not more than it has room for.
         let jobs: Vec<_> = (0..=QUEUE).map(|_| start()).collect();
         assert_eq!(queued(), QUEUE);
+        // Nor do all of them read ahead as far as one does.
+        assert_eq!(jobs[0].window(), CHUNK as u64);
         assert!(jobs[QUEUE - 1].opened().is_none());
         assert!(
             matches!(jobs[QUEUE].opened(), Some(Err(why)) if why.starts_with("too many files"))

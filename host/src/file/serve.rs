@@ -13,7 +13,7 @@ use socklab_core::file::{Form, Malformed};
 use socklab_core::machine::Refused;
 use socklab_core::wire::Escaped;
 
-use super::disk::{Access, Job, Opened, Pool, Reached, unreadable};
+use super::disk::{Access, Job, Opened, Pool, Reached, is_cached, unreadable};
 use crate::net::{self, Ended, Outlet, Work};
 
 /// So much is sent in one turn: a bound on how long others wait, some hundred microseconds.
@@ -164,6 +164,8 @@ struct Sending {
     opened: Opened,
     /// So many bytes of the body have been sent.
     sent: u64,
+    /// Where it was found to be no longer in the page cache.
+    read_again: Option<u64>,
     /// The checksum of the whole file, when it is known.
     crc: Option<u32>,
     /// Why it cannot be read on.
@@ -192,6 +194,7 @@ impl Asking {
                         job: Arc::clone(job),
                         opened,
                         sent: 0,
+                        read_again: None,
                         crc: None,
                         failure: None,
                     }),
@@ -209,7 +212,14 @@ impl Sending {
         let at = form.offset() + self.sent;
         let warm = self.job.advance(pool, at).warm;
         if at < warm {
-            match outlet.send_file(&self.opened.file, at, TURN.min(warm - at)) {
+            let until = warm.min(at.saturating_add(TURN));
+            // Once for each place: where the page cache is too small it is sent all the same.
+            if self.read_again != Some(at) && !is_cached(&self.opened.file, at, until) {
+                self.read_again = Some(at);
+                self.job.read_again(pool, at);
+                return Work::Sleep;
+            }
+            match outlet.send_file(&self.opened.file, at, until - at) {
                 Ok(n) => self.sent += n,
                 Err(e) => {
                     self.failure = Some(unreadable(&e));
