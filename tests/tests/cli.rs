@@ -16,12 +16,25 @@ mod usage {
     #[test]
     fn what_is_typed_wrong_is_said_in_a_line_with_code_2() {
         for (args, text) in [
-            (&["math", "client", "localhost", "0"][..], "0 is not in 1..=65535"),
-            (&["math", "client", "localhost", "70000"], "70000 is not in 1..=65535"),
+            (
+                &["math", "client", "localhost", "0"][..],
+                "'0' for '[PORT]': expected a number from 1 to 65535",
+            ),
+            (
+                &["math", "client", "localhost", "x"],
+                "'x' for '[PORT]': expected a number; see --help",
+            ),
+            (
+                &["math", "client", "localhost", "70000"],
+                "'70000' for '[PORT]': expected a number from 1 to 65535",
+            ),
             (&["math", "client", "localhost", "-1"], "-1"),
             (&["math", "client", "localhost", "http"], "http"),
             (&["math", "client", "localhost", "8000", "more"], "more"),
-            (&["echo", "client", "localhost", "0", "message"], "0 is not in 1..=65535"),
+            (
+                &["echo", "client", "localhost", "0", "message"],
+                "'0' for '[PORT]': expected a number from 1 to 65535",
+            ),
             (&["echo", "client", "localhost", "70000"], "70000"),
             (&["math", "server", "70000"], "expected a port from 0 to 65535"),
             (&["math", "server", "1.2.3.4:70000"], "expected a port from 0 to 65535"),

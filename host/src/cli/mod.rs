@@ -189,8 +189,31 @@ fn usage(e: &clap::Error, json: bool) -> ExitCode {
             let line = line.strip_prefix("error: ").unwrap_or(&line);
             let line = line.replace(":; ", ": ");
             let line = line.strip_suffix("; For more information, try '--help'.").unwrap_or(&line);
-            fail(&Failure::Usage(format!("{line}; see --help")), json)
+            fail(&Failure::Usage(format!("{}; see --help", plain(line))), json)
         }
+    }
+}
+
+/// Words an error about a number for people: clap passes on what the parsers of std say.
+fn plain(line: &str) -> String {
+    const NUMBERS: [&str; 3] = [
+        "invalid digit found in string",
+        "cannot parse integer from empty string",
+        "number too large to fit in target type",
+    ];
+    if let Some(front) = NUMBERS.iter().find_map(|text| line.strip_suffix(text)) {
+        let large = if line.ends_with("type") { "smaller " } else { "" };
+        return format!("{front}expected a {large}number");
+    }
+    let range = line.rsplit_once(": ").and_then(|(front, text)| {
+        let (_, range) = text.split_once(" is not in ")?;
+        Some((front, range.split_once("..=")?))
+    });
+    match range {
+        Some((front, (least, most))) => {
+            format!("{front}: expected a number from {least} to {most}")
+        }
+        None => line.to_owned(),
     }
 }
 
