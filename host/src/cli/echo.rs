@@ -123,7 +123,7 @@ impl ClientArgs {
             }
             Some(text) => Some(text.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
                 Failure::Usage(format!(
-                    "invalid value '{text}' for '[PORT]': {text} is not in 1..=65535; see --help"
+                    "invalid value '{text}' for '[PORT]': expected a number from 1 to 65535; see --help"
                 ))
             })?),
             None => None,
