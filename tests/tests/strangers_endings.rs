@@ -199,3 +199,64 @@ fn coin_fails_when_the_server_says_no_farewell() {
         ours.success();
     }
 }
+
+// ---------------------------------------------------------------- hello
+
+#[test]
+fn hello_fails_when_the_greeting_is_empty_or_no_text() {
+    const EMPTY: &str = "the server's greeting is empty, expected some text";
+    for (greeting, failure) in [
+        (&b"\n"[..], EMPTY.to_owned()),
+        (b"\r\n", EMPTY.into()),
+        (b" \t\n", format!("{EMPTY}: \" \\t\"")),
+        (b"caf\xe9\n", "the server's greeting is no UTF-8: \"caf\\xe9\"".into()),
+        (
+            b"\xff\xfeH\x00i\x00",
+            "the server's greeting is no UTF-8: \"\\xff\\xfeH\\x00i\\x00\"".into(),
+        ),
+    ] {
+        for args in [&[][..], &["--both"], &["--json"]] {
+            let both = args == ["--both"];
+            let ours = against("hello", args, "", move |mut stream| {
+                stream.write_all(greeting).unwrap();
+                if both {
+                    assert_eq!(read::<18>(&mut stream), *b"Hello from client\n");
+                }
+            });
+            if args == ["--json"] {
+                let (events, message) = events(&ours);
+                assert_eq!(message, failure);
+                assert_eq!(events[events.len() - 2]["event"], "greeting");
+            } else {
+                assert_eq!(ours.last_failure(1), failure);
+                assert!(ours.stdout.ends_with(b"\n"), "{ours:?}");
+            }
+        }
+    }
+    let ours =
+        against("hello", &[], "", |mut stream| stream.write_all("Grüß Gott".as_bytes()).unwrap());
+    assert_eq!((text(ours.success()), &*ours.stderr), ("Grüß Gott\n".into(), ""));
+}
+
+#[test]
+fn hello_counts_what_comes_behind_the_greeting() {
+    let warning = "12 bytes behind the greeting, which is one line: \"How are you\\n\"";
+    for args in [&[][..], &["--both"], &["--json"], &["--both", "--json"]] {
+        let both = args.contains(&"--both");
+        let ours = against("hello", args, "", move |mut stream| {
+            stream.write_all(b"Hi\nHow are ").unwrap();
+            if both {
+                assert_eq!(read::<18>(&mut stream), *b"Hello from client\n");
+            }
+            stream.write_all(b"you\n").unwrap();
+        });
+        let stdout = text(ours.success());
+        assert_eq!(ours.stderr, format!("socklab: {warning}\n"));
+        if args.contains(&"--json") {
+            let event = r#"{"event":"surplus","bytes":12,"text":"How are you\n"}"#;
+            assert!(stdout.lines().any(|line| line == event), "{stdout}");
+        } else {
+            assert_eq!(stdout, "Hi\n");
+        }
+    }
+}

@@ -8,9 +8,9 @@ use socklab_core::hello::client::Client;
 use socklab_core::hello::{ClientBytes, ServerBytes};
 
 use super::common::{Address, Common, Failure, Listen, MaxClients, Run, pause};
-use super::events::{connected, emit, outcome, session};
+use super::events::{self, connected, emit, outcome, session};
 use crate::hello::{Options, Report, Service};
-use crate::net::{DEFAULT_BUFFER, Delivery, Limits};
+use crate::net::{DEFAULT_BUFFER, Delivery, Limits, Quote, Surplus};
 use crate::ui::put_text;
 
 const PORT: u16 = 12345;
@@ -66,21 +66,45 @@ impl Run for ClientArgs {
                 event
             })?;
             output.piece(&greeting).and_then(|()| output.end()).map_err(Failure::stdout)?;
-            if !both {
-                return Ok(());
+            let (delivery, surplus) = if both {
+                let (delivery, surplus) = client.finish_and_close();
+                (Some(delivery), surplus)
+            } else {
+                (None, client.close())
+            };
+            let Surplus { bytes, start } = &surplus;
+            if *bytes > 0 {
+                let s = if *bytes == 1 { "" } else { "s" };
+                log::warn!("{bytes} byte{s} behind the greeting, which is one line: {start}");
+                events::surplus(&mut output, &surplus)?;
             }
-            let delivery = client.finish();
-            emit(&mut output, || {
-                let read = match delivery {
-                    Delivery::Read => Some(true),
-                    Delivery::Unread(_) => Some(false),
-                    _ => None,
-                };
-                json!({ "event": "answered", "read": read })
-            })?;
-            common.delivered(delivery, "the server", "our greeting")
+            if let Some(delivery) = delivery {
+                emit(&mut output, || {
+                    let read = match delivery {
+                        Delivery::Read => Some(true),
+                        Delivery::Unread(_) => Some(false),
+                        _ => None,
+                    };
+                    json!({ "event": "answered", "read": read })
+                })?;
+            }
+            sound(&greeting)?;
+            delivery
+                .map_or(Ok(()), |delivery| common.delivered(delivery, "the server", "our greeting"))
         })
     }
+}
+
+/// Whether that is a greeting: some text.
+fn sound(greeting: &[u8]) -> Result<(), Failure> {
+    let what = match str::from_utf8(greeting) {
+        Ok(text) if text.trim().is_empty() => "empty, expected some text",
+        Ok(_) => return Ok(()),
+        Err(_) => "no UTF-8",
+    };
+    let quote =
+        if greeting.is_empty() { String::new() } else { format!(": {}", Quote::new(greeting)) };
+    Err(Failure::Peer(format!("the server's greeting is {what}{quote}")))
 }
 
 impl Run for ServerArgs {
