@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 
 use serde_json::Value;
-use socklab_tests::program::{self, Finished, Played, read, read_all};
+use socklab_tests::program::{self, Finished, Played, Program, Server, read, read_all};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -259,4 +259,53 @@ fn hello_counts_what_comes_behind_the_greeting() {
             assert_eq!(stdout, "Hi\n");
         }
     }
+}
+
+// ---------------------------------------------------------------- events
+
+#[test]
+fn a_server_with_a_person_names_the_peer_that_failed_and_says_when_it_stops() {
+    for game in ["chat", "rps"] {
+        for signal in ["INT", "TERM"] {
+            let args = [game, "server", "0", "--forever", "--json"];
+            let server = Server::of(Program::socklab(&args).with_stdin());
+            let stream = server.connect();
+            let peer = stream.local_addr().unwrap().to_string();
+            drop(stream);
+            server.process.wait_for(&format!("{peer}: the "));
+            let failed = server.process.wait_for_stdout("\"failed\"");
+            let failed: Value = serde_json::from_str(&failed).unwrap();
+            assert_eq!(failed["peer"], *peer, "{failed}");
+            server.process.signal(signal);
+            let finished = server.process.finish_with_stdin_open();
+            assert!(
+                text(finished.success()).ends_with("\n{\"event\":\"stopped\"}\n"),
+                "{finished:?}"
+            );
+        }
+        // In the middle of a session.
+        let server = Server::of(Program::socklab(&[game, "server", "0", "--json"]).with_stdin());
+        let stream = server.connect();
+        server.process.wait_for_stdout("\"connected\"");
+        server.process.signal("INT");
+        let finished = server.process.finish_with_stdin_open();
+        assert!(text(finished.success()).ends_with("\n{\"event\":\"stopped\"}\n"), "{finished:?}");
+        drop(stream);
+    }
+}
+
+#[test]
+fn the_name_of_an_event_of_guess_is_one_word() {
+    let ours = against("guess", &["--auto", "--json"], "", |mut stream| {
+        stream.write_all(b"GUESS\n").unwrap();
+        for n in 0..5 {
+            let mut byte = [0];
+            while byte != *b"\n" {
+                byte = read(&mut stream);
+            }
+            let next = if n < 4 { "LOW\nGUESS\n" } else { "LOW\nGAMEOVER\n" };
+            stream.write_all(next.as_bytes()).unwrap();
+        }
+    });
+    assert!(text(ours.success()).contains("\"game_over\""), "{ours:?}");
 }

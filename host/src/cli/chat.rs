@@ -9,7 +9,7 @@ use socklab_core::chat::{ClientBytes, ServerBytes};
 use socklab_core::machine::{How, Refused};
 
 use super::common::{Address, Common, Failure, Listen, Run, keyboard};
-use super::events::{connected, emit, text_event};
+use super::events::{connected, emit, stopped, text_event};
 use crate::chat::{self, Chat, ChatError, ClosingWords, Conversation, Heard, Service};
 use crate::net::{self, DEFAULT_BUFFER, Delivery, Listener};
 use crate::ui::{Keyboard, Output, Typed, say};
@@ -97,7 +97,9 @@ impl Run for ServerArgs {
         say(format_args!("listening on {addr}"));
         emit(&mut output, || json!({ "event": "listening", "address": addr.to_string() }))?;
         loop {
-            let Some(accepted) = accept(&mut listener, &keyboard)? else { return Ok(()) };
+            let Some(accepted) = accept(&mut listener, &keyboard)? else {
+                return stopped(&mut output);
+            };
             let peer = accepted.peer();
             let machine = if manner.duplex { Chat::duplex() } else { Chat::server() };
             let machine = machine.closing(closing.clone());
@@ -107,10 +109,11 @@ impl Run for ServerArgs {
             match result {
                 Ok(Ending::Bye) if forever => {}
                 // A server that is stopped has done what it was asked.
-                Ok(_) | Err(Failure::Interrupted(_)) => return Ok(()),
+                Ok(_) | Err(Failure::Interrupted(_)) => return stopped(&mut output),
                 Err(Failure::Peer(text)) if forever || !counts => {
                     say(format_args!("{peer}: {text}"));
-                    let failed = || json!({ "event": "failed", "message": text });
+                    let peer = peer.to_string();
+                    let failed = || json!({ "event": "failed", "peer": peer, "message": text });
                     emit(&mut output, failed)?;
                 }
                 Err(e) => return Err(e),

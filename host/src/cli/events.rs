@@ -19,6 +19,11 @@ pub(super) fn connected(output: &mut Output, peer: SocketAddr) -> Result<(), Fai
     emit(output, || json!({ "event": "connected", "peer": peer.to_string() }))
 }
 
+/// The event that a server has ended as it was asked to.
+pub(super) fn stopped(output: &mut Output) -> Result<(), Failure> {
+    emit(output, || json!({ "event": "stopped" }))
+}
+
 /// An event that is something that was said.
 pub(super) fn text_event(name: &str, text: &[u8]) -> Value {
     let mut event = json!({ "event": name });

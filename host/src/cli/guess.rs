@@ -197,7 +197,7 @@ const fn name(message: Message) -> &'static str {
         Message::High => "high",
         Message::Invalid => "invalid",
         Message::Win => "win",
-        Message::GameOver => "game over",
+        Message::GameOver => "game_over",
     }
 }
 

@@ -9,7 +9,7 @@ use socklab_core::wire::LineError;
 
 use super::chat::accept;
 use super::common::{Address, Common, Failure, Listen, MaxClients, Pace, Run, keyboard};
-use super::events::{self, connected, emit, outcome, session};
+use super::events::{self, connected, emit, outcome, session, stopped};
 use super::game::{self, Ending, Player};
 use crate::net::{self, DEFAULT_BUFFER, Listener, Quote, Surplus, Target};
 use crate::rps::{
@@ -310,7 +310,9 @@ impl ServerArgs {
         say(format_args!("listening on {addr}"));
         emit(&mut output, || json!({ "event": "listening", "address": addr.to_string() }))?;
         loop {
-            let Some(accepted) = accept(&mut listener, &keyboard)? else { return Ok(()) };
+            let Some(accepted) = accept(&mut listener, &keyboard)? else {
+                return stopped(&mut output);
+            };
             let peer = accepted.peer();
             let machine = server::Server::new();
             let mut client = common
@@ -328,13 +330,14 @@ impl ServerArgs {
                 Ok(Ending::Over) if self.forever => {}
                 Ok(Ending::Left) => {
                     say(Failure::Left);
-                    return Ok(());
+                    return stopped(&mut output);
                 }
                 // A server that is stopped has done what it was asked.
-                Ok(_) | Err(Failure::Interrupted(_)) => return Ok(()),
+                Ok(_) | Err(Failure::Interrupted(_)) => return stopped(&mut output),
                 Err(Failure::Peer(text)) if self.forever || !player.counts => {
                     say(format_args!("{peer}: {text}"));
-                    let failed = || json!({ "event": "failed", "message": text });
+                    let peer = peer.to_string();
+                    let failed = || json!({ "event": "failed", "peer": peer, "message": text });
                     emit(&mut output, failed)?;
                 }
                 Err(e) => return Err(e),
