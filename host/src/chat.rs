@@ -22,16 +22,16 @@ pub type Error = net::Error<ChatError>;
 pub struct ClosingWords(Option<Arc<[Box<str>]>>);
 
 impl ClosingWords {
-    /// These words; none are BYE. White space around a word is dropped.
+    /// These words; none are BYE. White space around a word is dropped, and there is none in it.
     ///
     /// # Errors
     ///
-    /// What a word should be, if one is empty or cannot be sent as a line.
+    /// What a word should be, if one is empty, too long for a line, or more than a word.
     pub fn new<W: AsRef<str>>(words: impl IntoIterator<Item = W>) -> Result<Self, &'static str> {
         let words = words.into_iter().map(|word| {
             let word = word.as_ref().trim();
-            if word.is_empty() || word.len() > LINE_MAX || word.contains('\n') {
-                return Err("expected a word of at most 1024 bytes, on one line");
+            if word.is_empty() || word.len() > LINE_MAX || word.contains(char::is_whitespace) {
+                return Err("expected a word of at most 1024 bytes, without white space in it");
             }
             Ok(word.into())
         });
@@ -349,11 +349,11 @@ mod tests {
         assert_eq!(ClosingWords::new([""; 0]), Ok(bye.clone()));
         assert_eq!(bye.find(b"ok, Bye!"), Some("BYE"));
         assert_eq!(bye.find(b"goodbye"), None);
-        let words = ClosingWords::new([" quit ", "Auf Wiedersehen"]).unwrap();
-        assert_eq!(words.words().collect::<Vec<_>>(), ["quit", "Auf Wiedersehen"]);
-        assert_eq!(words.find(b"auf wiedersehen, I QUIT"), Some("quit"));
-        assert!(words.closes(b"auf wiedersehen.") && !words.closes(b"bye"));
-        for word in ["", " ", "a\nb", &"x".repeat(LINE_MAX + 1)] {
+        let words = ClosingWords::new([" quit ", "Auf-Wiedersehen"]).unwrap();
+        assert_eq!(words.words().collect::<Vec<_>>(), ["quit", "Auf-Wiedersehen"]);
+        assert_eq!(words.find(b"auf-wiedersehen, I QUIT"), Some("quit"));
+        assert!(words.closes(b"auf-wiedersehen.") && !words.closes(b"bye"));
+        for word in ["", " ", "a\nb", "two words", "a\u{a0}b", &"x".repeat(LINE_MAX + 1)] {
             assert!(ClosingWords::new([word]).is_err(), "{word}");
         }
     }

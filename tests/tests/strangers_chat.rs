@@ -124,7 +124,7 @@ fn one_who_has_nothing_more_to_say_says_the_first_closing_word() {
 
 #[test]
 fn a_closing_word_is_a_word() {
-    for word in ["", " ", "a\nb"] {
+    for word in ["", " ", "a\nb", "two words", "a\tb"] {
         let finished = Program::socklab(&["chat", "client", "--bye", word]).run();
         assert!(finished.failure(2).contains("--bye: expected a word"), "{finished:?}");
     }
