@@ -24,8 +24,12 @@ const PORT: u16 = 12345;
 pub(super) struct ClientArgs {
     #[command(flatten)]
     address: Address<PORT>,
-    #[command(flatten)]
-    auto: Auto,
+    /// Play at random, without a person
+    #[arg(long)]
+    auto: bool,
+    /// Choose the same in every game, in every run with this seed
+    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "auto")]
+    seed: Option<u64>,
     /// Send what you type as it is, so that the server's own checks can be tried
     #[arg(long, conflicts_with = "auto")]
     unchecked: bool,
@@ -39,8 +43,12 @@ pub(super) struct ClientArgs {
 pub(super) struct ServerArgs {
     #[command(flatten)]
     listen: Listen<PORT>,
-    #[command(flatten)]
-    auto: Auto,
+    /// Play at random, without a person, with many clients at once, until stopped
+    #[arg(long)]
+    auto: bool,
+    /// Choose the same in every game, in every run with this seed
+    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "auto")]
+    seed: Option<u64>,
     /// After a game, wait for the next client
     #[arg(long, conflicts_with = "auto")]
     forever: bool,
@@ -48,22 +56,6 @@ pub(super) struct ServerArgs {
     pace: Pace,
     #[command(flatten)]
     clients: MaxClients,
-}
-
-#[derive(Clone, Copy, Debug, Args)]
-struct Auto {
-    /// Play at random, without a person; a server then plays with many clients at once, until stopped
-    #[arg(long)]
-    auto: bool,
-    /// Choose the same in every game, in every run with this seed
-    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "auto")]
-    seed: Option<u64>,
-}
-
-impl Auto {
-    fn rng(self) -> Option<Rng> {
-        self.auto.then(|| self.seed.map_or_else(Rng::new, Rng::with_seed))
-    }
 }
 
 impl Run for ClientArgs {
@@ -80,9 +72,10 @@ impl ClientArgs {
         let mut client = common
             .connect::<ServerBytes, ClientBytes, _>(target, machine, DEFAULT_BUFFER)?
             .patient(common.patience());
-        let keyboard = (!self.auto.auto).then(keyboard).transpose()?;
+        let keyboard = (!self.auto).then(keyboard).transpose()?;
         connected(&mut output, client.peer())?;
-        let game = Game::new(self.auto.rng());
+        let rng = self.auto.then(|| self.seed.map_or_else(Rng::new, Rng::with_seed));
+        let game = Game::new(rng);
         let mut player = Player1 { game, unknown: Vec::new(), unchecked: self.unchecked };
         let result = game::play(&mut client, &mut player, keyboard.as_ref(), &mut output);
         player.game.end(&mut output, |tally| (tally.player1, tally.player2))?;
@@ -289,12 +282,11 @@ impl Player for Player2 {
 
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        let Auto { auto, seed } = self.auto;
-        if !auto {
+        if !self.auto {
             return self.play(common);
         }
         let limits = common.with_people(&self.pace, &self.clients);
-        let service = Service::new(Options { seed });
+        let service = Service::new(Options { seed: self.seed });
         common.serve::<ClientBytes, ServerBytes, _>(self.listen.addrs()?, limits, service, told)
     }
 }
