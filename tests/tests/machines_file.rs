@@ -126,7 +126,12 @@ fn client_takes_a_plain_file_until_the_close() {
     let reset = hold(every_cut(&role, FILE, Some(How::Reset)));
     assert_eq!(
         reset.sentence(),
-        "the server reset the connection after 23 bytes: it has no such file, or was interrupted"
+        "the server reset the connection after 23 bytes: it was interrupted, or the file became unreadable"
+    );
+    let missing = hold(every_cut(&role, b"", Some(How::Reset)));
+    assert_eq!(
+        missing.sentence(),
+        "the server reset the connection after 0 bytes: it has no such file, or was interrupted"
     );
 }
 

@@ -150,11 +150,13 @@ impl fmt::Display for Error {
                 None => e.by("the server").fmt(f),
             },
             // All a server of the plain form can say.
-            Self::Cut { how: How::Reset, got, size: None } => write!(
-                f,
-                "the server reset the connection after {got} bytes: it has no such file, or was \
-                 interrupted"
-            ),
+            Self::Cut { how: How::Reset, got, size: None } => {
+                write!(f, "the server reset the connection after {got} bytes: it ")?;
+                f.write_str(match got {
+                    0 => "has no such file, or was interrupted",
+                    _ => "was interrupted, or the file became unreadable",
+                })
+            }
             Self::Cut { how, got, size } => {
                 f.write_str(match how {
                     How::Closed => "the server closed the connection",
@@ -382,7 +384,8 @@ mod tests {
         let reset = client.step(Input::end(b"", How::Reset), &mut []).unwrap_err();
         assert_eq!(
             reset.to_string(),
-            "the server reset the connection after 3 bytes: it has no such file, or was interrupted"
+            "the server reset the connection after 3 bytes: it was interrupted, or the file became \
+             unreadable"
         );
         let step = client.step(Input::end(b"", How::Closed), &mut []).unwrap();
         assert_eq!(step, tells(0, Event::Closed));
