@@ -216,3 +216,27 @@ fn students_servers_with_more_than_a_secret() {
     let line = finished.failure(1);
     assert!(line.ends_with(" in little-endian order"), "{line}");
 }
+
+#[test]
+fn questions_in_decimal_text_are_named() {
+    const HINT: &str =
+        "; this is decimal text: a question is 'Q' and two integers of 4 bytes, big-endian";
+    let question = [&b"Q"[..], &7_u32.to_be_bytes(), &8_u32.to_be_bytes()].concat();
+    for (sent, is_text) in [
+        (&b"Q 224284675 225742819\n"[..], true),
+        (b"Q 5 7\n", true),
+        (b"224284675", true),
+        (b"Q\0\0\0", false),
+        (b"Q 5 seven", false),
+        (&[&question[..], b"7"].concat(), false),
+        (b"", false),
+    ] {
+        let played = Played::new();
+        let process = client("math", played.addr, &[]).start();
+        let mut stream = played.accept();
+        stream.write_all(sent).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let finished = process.finish();
+        assert_eq!(finished.failure(1).ends_with(HINT), is_text, "{sent:?}: {finished:?}");
+    }
+}

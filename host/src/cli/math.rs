@@ -119,22 +119,47 @@ impl ClientArgs {
     }
 }
 
-/// Why there is no secret. An answer may be wrong because the server's numbers were not big-endian.
+/// Why there is no secret, and the server's likely mistake.
 fn failed(e: Error, last: Option<Question>) -> Failure {
     let is_rejected = matches!(e, Error::Protocol(client::Error::Rejected(_), _));
-    let little = last.filter(|_| is_rejected).and_then(|Question { a, b }| {
-        /// Numbers that people choose are smaller, in the order in which they were meant.
-        const SMALL: u32 = 1 << 16;
-        let (little_a, little_b) = (a.swap_bytes(), b.swap_bytes());
-        let is_likely = a.min(b) >= SMALL && little_a.max(little_b) < SMALL;
-        is_likely.then(|| {
-            format!("; its numbers would be {little_a} and {little_b} in little-endian order")
-        })
-    });
-    match (Failure::from(e), little) {
-        (Failure::Peer(text), Some(little)) => Failure::Peer(text + &little),
+    let unread = match &e {
+        Error::Protocol(_, quote) | Error::TimedOut(_, _, quote) => quote.bytes(),
+        _ => &[],
+    };
+    let mistake = if is_decimal(last, unread) {
+        Some(
+            "; this is decimal text: a question is 'Q' and two integers of 4 bytes, big-endian"
+                .into(),
+        )
+    } else {
+        last.filter(|_| is_rejected).and_then(little_endian)
+    };
+    match (Failure::from(e), mistake) {
+        (Failure::Peer(text), Some(mistake)) => Failure::Peer(text + &mistake),
         (failure, _) => failure,
     }
+}
+
+/// Whether the server seems to have written its numbers as text: in the last question, and in what
+/// follows it.
+fn is_decimal(last: Option<Question>, unread: &[u8]) -> bool {
+    let is_text = |bytes: &[u8]| {
+        let is_one = |byte: &u8| byte.is_ascii_digit() || b" \n\r+,".contains(byte);
+        bytes.iter().all(is_one) && bytes.iter().any(u8::is_ascii_digit)
+    };
+    let unread = unread.strip_prefix(b"Q").unwrap_or(unread);
+    let asked = last.map(|Question { a, b }| is_text(&[a.to_be_bytes(), b.to_be_bytes()].concat()));
+    asked != Some(false) && (is_text(unread) || unread.is_empty() && asked == Some(true))
+}
+
+/// An answer may be wrong because the server's numbers were not big-endian.
+fn little_endian(Question { a, b }: Question) -> Option<String> {
+    /// Numbers that people choose are smaller, in the order in which they were meant.
+    const SMALL: u32 = 1 << 16;
+    let (little_a, little_b) = (a.swap_bytes(), b.swap_bytes());
+    let is_likely = a.min(b) >= SMALL && little_a.max(little_b) < SMALL;
+    is_likely
+        .then(|| format!("; its numbers would be {little_a} and {little_b} in little-endian order"))
 }
 
 impl Run for ServerArgs {
