@@ -278,3 +278,17 @@ fn a_request_that_is_not_finished_is_never_answered_with_an_empty_file() {
         }
     }
 }
+
+#[test]
+fn a_size_that_is_text_is_named_and_not_to_be_resumed() {
+    let here = Folder::new();
+    here.write("copy", "old");
+    let played = Played::new();
+    let client = fetch(played.addr, b"x.txt", &here.path("copy"), &[]).start();
+    drop(answer(&played, b"+OK sending the file"));
+    let finished = client.finish();
+    let line = finished.failure(1);
+    assert!(line.contains("; that size is text: if it is a server of the plain form, try --plain"));
+    assert!(line.ends_with(", and of no use"), "{line}");
+    assert_eq!(here.read("copy"), b"old");
+}

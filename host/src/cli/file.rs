@@ -338,11 +338,13 @@ impl ClientArgs {
                 file::Failure::Refused(_)
                     | file::Failure::Net(net::Error::Protocol(Cause::Size { .. }, _))
             );
+        let is_text = is_text(&e.cause);
         let kept = e.kept.as_ref().map_or_else(String::new, |(path, n)| {
             let s = if *n == 1 { "" } else { "s" };
-            let then = match is_stale {
-                true => "; if they belong to another file, fetch it without --resume",
-                false => ", --resume continues from there",
+            let then = match (is_stale, is_text) {
+                (_, true) => ", and of no use",
+                (true, _) => "; if they belong to another file, fetch it without --resume",
+                _ => ", --resume continues from there",
             };
             format!("; {n} byte{s} kept in {}{then}", path.display())
         });
@@ -353,6 +355,7 @@ impl ClientArgs {
                 "; if it is a server of the plain form, try --plain"
             }
             file::Failure::Empty => "; --allow-empty accepts it",
+            _ if is_text => "; that size is text: if it is a server of the plain form, try --plain",
             _ => "",
         };
         let more = |text: String| format!("{text}{hint}{kept}");
@@ -367,6 +370,18 @@ impl ClientArgs {
             cause => Failure::Peer(more(cause.to_string())),
         }
     }
+}
+
+/// Whether a server has answered with text that begins as the reply of the checked form does: `+OK ...`.
+fn is_text(cause: &file::Failure) -> bool {
+    let file::Failure::Net(
+        net::Error::Protocol(Cause::Cut { size: Some(size), .. }, _)
+        | net::Error::TimedOut(Cause::Cut { size: Some(size), .. }, ..),
+    ) = cause
+    else {
+        return false;
+    };
+    size.to_be_bytes().iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ')
 }
 
 fn dial(target: &Target, common: &Common) -> Result<net::Client<Machine>, DialError> {
