@@ -5,7 +5,7 @@
 //!   client -> server   a line '\n'     and so on, strictly in turns
 //! ```
 //!
-//! The first line that has the word BYE in it is the last one, whoever says it. An application can
+//! The first line that has the word BYE in it is the last one, whichever side says it. An application can
 //! choose other words: see [`Closing`]. What a side says
 //! early waits until the other one has had its turn. With duplex, on both sides, there are no
 //! turns.
@@ -88,7 +88,7 @@ enum State {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
     /// Say this line, without its end. The last one if it [closes](Closing::closes) the conversation.
-    /// [`Refused::Invalid`] when it is no line: see [`put_line`].
+    /// [`Refused::Invalid`] when it is not a line: see [`put_line`].
     Say(&'c [u8]),
 }
 

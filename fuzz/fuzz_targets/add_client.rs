@@ -2,7 +2,7 @@
 //! included.
 //!
 //! Invariant: no panic, no stall, no law of `Machine` broken; any cut, the same transcript; it sends
-//! its name and number once and nothing else, with a boundary where they go apart, and tells what a plain
+//! its name and number once and nothing else, with a boundary where they go apart, and reports what a plain
 //! implementation over the whole input finds, never more. It is done with both, or when it shuts a server
 //! down that closes.
 #![no_main]

@@ -5,7 +5,7 @@
 //! whatever the transport says, what is sent and told is what the same session run by hand sends and
 //! tells, byte for byte and event for event; nothing is read with bytes unflushed, and nothing read or
 //! written after Done or Abort; a command refused by hand is refused, and no other; a transport that
-//! fails is told of, once, and the call can be repeated: payload is taken once.
+//! fails is reported once, and the call can be repeated: payload is taken once.
 #![no_main]
 
 use std::cell::RefCell;
@@ -220,7 +220,7 @@ impl<R: Role> Wire<R> {
         Poll::Ready(result)
     }
 
-    /// What says that the peer takes no more is as with a write. Any other failure is told, and the
+    /// What says that the peer takes no more is as with a write. Any other failure is reported, and the
     /// flush is still to be done.
     fn flush(&self) -> Poll<Result<(), Failed>> {
         let hand = &mut *self.0.borrow_mut();

@@ -4,7 +4,7 @@
 //! to a call, each client's session is what the same one run by hand is, byte for byte and event for
 //! event; each is reported once, as it ended, and its slot is there for the next; pauses are kept, a
 //! silence is told and a client given up when their time has come and not before. A pool that says it
-//! would block has nothing to do. A command for all reaches each client once, whoever reads late.
+//! would block has nothing to do. A command for all reaches each client once, also one that reads late.
 #![no_main]
 
 use std::cell::RefCell;
@@ -173,7 +173,7 @@ impl<R: Role> Line<R> {
             Said::Fails(kind) => {
                 let error = error(kind);
                 let is_closed = error.0 == TcpErrorKind::PipeClosed;
-                // That a client has closed is no fault, unless something was to be sent to it.
+                // That a client has closed is not a fault, unless something was to be sent to it.
                 if sends || !is_closed {
                     self.fault = Some(error);
                 }

@@ -96,7 +96,7 @@ pub struct Verifier {
     /// The highest one.
     high: i32,
     guesses: u8,
-    /// The guess that has no answer yet; `Some(None)` is one that is no number.
+    /// The guess that has no answer yet; `Some(None)` is one that is not a number.
     open: Option<Option<i32>>,
 }
 
@@ -106,7 +106,7 @@ impl Default for Verifier {
     }
 }
 
-/// What a server did that is no game of high or low.
+/// What a server did that is not a game of high or low.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
@@ -125,7 +125,7 @@ pub enum Violation {
         /// The highest one.
         high: i32,
     },
-    /// It judged a guess that is no number.
+    /// It judged a guess that is not a number.
     NoNumber(Message),
     /// It asks for the next guess without an answer to this one.
     Unanswered(Option<i32>),
@@ -156,7 +156,7 @@ impl fmt::Display for Violation {
             }
             Self::NoNumber(answer) => {
                 let (answer, expected) = (text(answer), text(Message::Invalid));
-                write!(f, "{BROKE}{answer} for what is no number, expected \"{expected}\"")
+                write!(f, "{BROKE}{answer} for what is not a number, expected \"{expected}\"")
             }
             Self::Unanswered(Some(guess)) => {
                 write!(
@@ -173,7 +173,7 @@ impl fmt::Display for Violation {
 impl std::error::Error for Violation {}
 
 impl Verifier {
-    /// A guess was sent; `None` is one that is no number.
+    /// A guess was sent; `None` is one that is not a number.
     pub const fn guessed(&mut self, guess: Option<i32>) {
         self.open = Some(guess);
         self.guesses = self.guesses.saturating_add(1);

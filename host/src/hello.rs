@@ -17,7 +17,7 @@ pub type Client = net::Client<client::Client>;
 
 impl Client {
     /// Takes the server's greeting, and gives ours if we are to: call [`finish`](net::Client::finish)
-    /// then, which tells whether the server has read it.
+    /// then, which shows whether the server has read it.
     ///
     /// # Errors
     ///

@@ -220,7 +220,7 @@ impl net::Service for Service {
     ) -> Report {
         let right = machine.right();
         if let Some(key) = session.key() {
-            // However it ended then: the client is told nothing more.
+            // However it ended then: the client gets nothing more.
             let (answer, expected) = self.wrong.remove(key);
             let mistake = Mistake::find(&answer.to_be_bytes(), expected);
             let outcome = Outcome::Wrong { answer, expected, mistake };

@@ -101,7 +101,7 @@ impl Parts for file::ServerBytes {
 }
 
 /// The messages in `bytes`, which come in pieces of these sizes and the rest at once: each with the bytes
-/// it takes, its parts joined, and at last the bytes that are no whole message.
+/// it takes, its parts joined, and at last the bytes that are not a whole message.
 ///
 /// # Panics
 ///

@@ -1,5 +1,5 @@
 //! Standard streams that are closed at the start, discarded, full, or files with a size limit: what cannot
-//! be written is one line and code 3, and what the caller discards on purpose is no failure.
+//! be written is one line and code 3, and what the caller discards on purpose is not a failure.
 
 use std::fs::File;
 use std::process::Command;

@@ -42,7 +42,7 @@ const FORMS: [&str; 26] = [
     "Ada,42\nmore\n",
 ];
 
-/// What the server is told and answers, by the oracle.
+/// What the server receives and answers, by the oracle.
 fn served(heard: &AddHeard, server: &AddServer) -> (Vec<AddTold>, Vec<u8>, bool) {
     let mut told = Vec::from_iter(heard.name.clone().map(AddTold::Name));
     let mut sent = vec![];

@@ -116,7 +116,7 @@ fn a_client_names_a_length_of_another_kind() {
     let transcript = hold(every_cut(&role, b"\x05\0\0\0hello", None));
     let text_ = text(&transcript);
     assert!(text_.ends_with("length 0x05000000: in little-endian order it would be 5"), "{text_}");
-    // If so much was sent that the length is possible, the end tells; or no message is in flight.
+    // If enough was sent that the length is possible, the end shows it; or no message is in flight.
     let cut = socklab_core::wire::Cut { how: How::TimedOut, got: 7, want: 354_409 };
     let other =
         OtherLength { read: 0x0005_6865, read_bytes: 4, meant: 5, bytes: 2, little_endian: false };

@@ -185,7 +185,7 @@ fn server_drops_the_nuls_behind_a_name() {
     // As a program has it that reads its names with `fgets`.
     let transcript = hold(every_cut(&FileServer::new(FILE), b"notes\n\0\0\0", None));
     assert_eq!((transcript.sent.as_slice(), transcript.consumed), (FILE, 6));
-    // Nothing but zeros is no name, however long.
+    // Nothing but zeros is not a name, however long.
     for zeros in [1, 1024, 1025, 3000] {
         let zeros = vec![0; zeros];
         let script = Script { bytes: &zeros, silences: &[zeros.len()], end: None };

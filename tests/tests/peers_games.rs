@@ -211,7 +211,7 @@ fn our_rps_client_names_what_a_server_does_wrong() {
         assert!(finished.failure(1).contains(text), "{fault}: {finished:?}");
         assert_eq!(finished.stdout, b"", "{fault}");
     }
-    // What is no verdict is shown, and the game goes on as far as the server lets it.
+    // What is not a verdict is shown, and the game continues as far as the server lets it.
     let server = python_server("rps_server.py", &["--fault", "unknown-choice"]);
     let finished = client("rps", server.addr, &["--timeout", "300ms"]).run_with("2\n2\n2\n");
     assert!(finished.last_failure(1).ends_with("; last received: \"Draw,Paper,Rock\""));

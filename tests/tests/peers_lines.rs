@@ -270,7 +270,7 @@ fn a_students_greeting_goes_into_a_pipe_as_it_is_and_into_a_trace_safely() {
         let ours = client("hello", server.addr, &["--trace"]).run();
         assert_eq!(ours.stdout, [greeting, b"\n"].concat(), "{fault}");
         if fault == "not-utf8" {
-            let failure = format!("the server's greeting is no UTF-8: \"{shown}\"");
+            let failure = format!("the server's greeting is not UTF-8: \"{shown}\"");
             assert_eq!(ours.last_failure(1), failure);
         } else {
             ours.success();

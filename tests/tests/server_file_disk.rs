@@ -51,7 +51,7 @@ impl Gate {
         }
     }
 
-    /// Waits until so many stand before it.
+    /// Waits until this many stand before it.
     fn wait_for(&self, count: u32) {
         let state = self.0.0.lock().expect("no panic");
         let waited = self.0.1.wait_timeout_while(state, DEADLINE, |state| state.1 < count);

@@ -89,8 +89,8 @@ fn other_words_end_a_conversation() {
     // A client of somebody's that says quit; BYE is a word as any other then.
     let mut server = person(&["--bye", "quit", "--bye", "/exit"]);
     let mut stream = server.connect();
-    server.process.stdin().write_all(b"bye is no end\n").unwrap();
-    assert_eq!(read(&mut stream), *b"bye is no end\n");
+    server.process.stdin().write_all(b"bye is not a end\n").unwrap();
+    assert_eq!(read(&mut stream), *b"bye is not a end\n");
     stream.write_all(b"I QUIT!\n").unwrap();
     assert_eq!(read_all(&mut stream), b"");
     drop(stream);

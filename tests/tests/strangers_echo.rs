@@ -410,7 +410,7 @@ fn a_server_that_reads_and_never_replies_takes_no_memory() {
     assert!(messages < LINES, "every line was sent");
     let most = process.memory("VmHWM");
     assert!(most < 100 << 20, "{} MiB for {messages} messages", most >> 20);
-    // Then the client goes on as replies come, and every reply is verified.
+    // Then the client continues as replies come, and every reply is verified.
     let patient = Some(std::time::Duration::from_secs(200));
     stream.set_read_timeout(patient).unwrap();
     stream.set_write_timeout(patient).unwrap();

@@ -93,7 +93,7 @@ fn rps_fails_when_the_server_goes_on_behind_the_third_round() {
         let (events, message) = events(&ours);
         assert_eq!(
             message,
-            "the server goes on after 3 rounds: 6 bytes behind the end, \"Pick: \""
+            "the server continues after 3 rounds: 6 bytes behind the end, \"Pick: \""
         );
         assert_eq!(events[events.len() - 2]["event"], "surplus");
         assert_eq!(events[events.len() - 3]["drawn"], 3);
@@ -164,7 +164,7 @@ fn coin_fails_when_the_server_says_no_farewell() {
         (String::new(), silent.clone()),
         ("\n".into(), silent),
         (format!("{invalid}\n"), other(invalid)),
-        // It goes on.
+        // It continues.
         ("Pick: ".into(), other("Pick: ")),
         (format!("{invalid}\nPick: "), other("Pick: ")),
         ("Sorry, you are wrong.\nPick: ".into(), other("Pick: ")),
@@ -209,10 +209,10 @@ fn hello_fails_when_the_greeting_is_empty_or_no_text() {
         (&b"\n"[..], EMPTY.to_owned()),
         (b"\r\n", EMPTY.into()),
         (b" \t\n", format!("{EMPTY}: \" \\t\"")),
-        (b"caf\xe9\n", "the server's greeting is no UTF-8: \"caf\\xe9\"".into()),
+        (b"caf\xe9\n", "the server's greeting is not UTF-8: \"caf\\xe9\"".into()),
         (
             b"\xff\xfeH\x00i\x00",
-            "the server's greeting is no UTF-8: \"\\xff\\xfeH\\x00i\\x00\"".into(),
+            "the server's greeting is not UTF-8: \"\\xff\\xfeH\\x00i\\x00\"".into(),
         ),
     ] {
         for args in [&[][..], &["--both"], &["--json"]] {

@@ -10,7 +10,7 @@ use socklab_tests::program::{Finished, Played, Program, Server, read_all, reset}
 
 const WARNING: &str = "requesting it again in the plain protocol: nothing can be verified";
 
-/// What becomes of our client against a stranger's server that takes so many clients, and what that
+/// What becomes of our client against a stranger's server that takes this many clients, and what that
 /// was asked for.
 fn against(kind: &str, options: &[&str], root: &Folder, here: &Folder) -> (Finished, Vec<String>) {
     let is_asked_twice = !options.iter().any(|option| ["--plain", "--checked"].contains(option));

@@ -137,7 +137,7 @@ fn guess_reports_a_server_that_plays_another_game() {
         let (ours, _) = against("guess", &["--auto", "--json"], "", says);
         assert!(error(&ours).starts_with(sentence), "{ours:?}");
     }
-    // A person plays to the end, and is told then.
+    // A person plays to the end, and gets the report then.
     let says = ["GUESS\n", low, high, "WIN\n"];
     let (ours, heard) = against("guess", &[], "50\n51\n51\n", &says);
     assert_eq!(
@@ -202,7 +202,7 @@ fn a_trace_shows_the_end_once() {
         finished.success();
         assert_eq!(finished.stderr.matches(" closed").count(), 1, "{finished:?}");
     }
-    // A reset is no orderly end behind it.
+    // A reset is not an orderly end behind it.
     let played = Played::new();
     let ours = client("guess", played.addr, &["--trace", "--auto"]).start();
     let stream = played.accept();

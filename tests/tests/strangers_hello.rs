@@ -126,7 +126,7 @@ fn a_server_that_stays_and_never_reads_is_given_up() {
 
 #[test]
 fn a_server_that_reads_is_a_success_whether_it_closes_or_not() {
-    // Only Linux tells what a program of this machine has read.
+    // Only Linux reports what a program of this machine has read.
     for closes in [true, cfg!(not(target_os = "linux"))] {
         let (process, mut stream) = client(&[]);
         stream.write_all(b"Hi\n").unwrap();

@@ -125,7 +125,7 @@ where
                         Then::Done => return Ok(Next::Done),
                         _ if !self.session.can_read() => return Ok(Next::Abort),
                         _ => {
-                            // Not before: a write that takes too long is no silence of the peer.
+                            // Not before: a write that takes too long is not a silence of the peer.
                             self.silence = silence(&Ok::<_, ()>(then));
                             self.read().await?;
                         }

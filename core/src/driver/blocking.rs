@@ -124,7 +124,7 @@ where
                     if !self.session.can_read() {
                         return Ok(Next::Abort);
                     }
-                    // Not before: a write that takes too long is no silence of the peer.
+                    // Not before: a write that takes too long is not a silence of the peer.
                     self.silence = silence(&then);
                     self.read()?;
                 }

@@ -163,7 +163,7 @@ impl OtherLength {
         };
         let two = |meant, little_endian| {
             let is_text = |byte: u8| byte >= b' ' && byte != 0x7f || byte.is_ascii_whitespace();
-            // Of a payload of one byte the second is no part: the next length begins with it.
+            // Of a payload of one byte the second is not part: the next length begins with it.
             let is_likely = short || is_text(c) && (meant == 1 || is_text(d));
             if is_likely { other(u32::from(meant), 2, little_endian) } else { None }
         };

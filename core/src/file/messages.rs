@@ -118,7 +118,7 @@ enum Next {
     Plain,
     /// Nothing is to come.
     Nothing,
-    /// Bytes that are no message have come, of which this is the first: so is everything behind them.
+    /// Bytes that are not a message have come, of which this is the first: so is everything behind them.
     Unknown(u8),
 }
 
@@ -216,7 +216,7 @@ impl Dissect for ServerBytes {
                     let (LineMessage::Line(text)
                     | LineMessage::TooLong(text)
                     | LineMessage::More(text)) = message;
-                    // All of it but its newline: then it goes on.
+                    // All of it but its newline: then it continues.
                     if taken > text.len() {
                         self.next = Next::Nothing;
                     }

@@ -35,7 +35,7 @@ enum State {
 pub enum Event {
     /// The client has guessed.
     Guessed {
-        /// This number; `None` is what is no integer, or one that does not fit in 32 bits.
+        /// This number; `None` is what is not an integer, or one that does not fit in 32 bits.
         guess: Option<i32>,
         /// What it is told: too low, too high, right, or no number.
         reply: Message,

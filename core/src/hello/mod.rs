@@ -33,7 +33,7 @@ pub const SERVER_GREETING: &[u8] = b"Hello from server";
 /// What the client says.
 pub const CLIENT_GREETING: &[u8] = b"Hello from client";
 
-/// Where both greet, a greeting without its newline is complete after so many milliseconds without a
+/// Where both greet, a greeting without its newline is complete after this many milliseconds without a
 /// byte.
 pub const SILENCE_MS: u16 = 300;
 

@@ -161,11 +161,11 @@ impl fmt::Display for Secret {
 
 /// What a server sends, for traces.
 ///
-/// Behind bytes that are no message nothing is one: where the next would start is not known.
+/// Behind bytes that are not a message nothing is one: where the next would start is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ServerBytes {
-    /// The first of the bytes that are no message.
+    /// The first of the bytes that are not a message.
     unknown: Option<u8>,
 }
 

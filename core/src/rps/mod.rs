@@ -8,7 +8,7 @@
 //! ```
 //!
 //! VERDICT is `Draw`, `Player1 wins!` or `Player2 wins!`; people's servers also say `Player1 win!`, and
-//! put spaces behind a comma. A line that is no verdict is shown to the person. Neither player learns the other's choice before both have chosen.
+//! put spaces behind a comma. A line that is not a verdict is shown to the person. Neither player learns the other's choice before both have chosen.
 //!
 //! ```text
 //!   client                                         server
@@ -20,7 +20,7 @@
 //!     '-- verdict, sent back -- Waiting              '-- verdict's line <-- Told <-- Chosen
 //!     |                            |                 |   comes back
 //!     '-- the third --> Over       | a line that     '-- the third --> Over
-//!                                  v is no verdict
+//!                                  v is not a verdict
 //!         Asked <-- prompt --- Puzzled
 //! ```
 

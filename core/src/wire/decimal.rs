@@ -35,7 +35,7 @@ impl fmt::Display for Unexpected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DecimalError {
-    /// It is no integer: the byte that is in the way.
+    /// It is not an integer: the byte that is in the way.
     Unexpected(Unexpected),
     /// It is an integer that does not fit in an [`i32`].
     TooLarge,

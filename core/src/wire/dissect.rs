@@ -8,7 +8,7 @@ use core::fmt;
 ///
 /// Whatever the cut, the same bytes give the same messages. One that is long, or has no end that the
 /// dissector knows of, may come in parts: a payload, a line that is too long, white space, and
-/// everything behind bytes that are no message. Its parts follow each other, and taken together they
+/// everything behind bytes that are not a message. Its parts follow each other, and taken together they
 /// are the same bytes.
 pub trait Dissect: Default {
     /// What a message means, as one line.

@@ -299,7 +299,7 @@ impl LineMessages {
 }
 
 /// Takes the part at the front of `bytes` of a line that is too long: its text, the number of bytes it
-/// takes, and whether the line goes on.
+/// takes, and whether the line continues.
 pub(super) fn part_of_long(bytes: &[u8]) -> (&[u8], usize, bool) {
     match find(b'\n', bytes) {
         Some(at) => (bytes.get(..at).unwrap_or_default(), at.saturating_add(1), false),

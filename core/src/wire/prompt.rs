@@ -36,7 +36,7 @@ pub enum PromptEnd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Said<'i> {
-    /// So many bytes of white space, or of a byte order mark and white space.
+    /// Number of bytes of white space, or of a byte order mark and white space.
     Space(usize),
     /// A line.
     Line(Line<'i>),
@@ -189,7 +189,7 @@ impl Dissect for PromptMessages {
             self.over = over;
             return Dissected::Message(taken, PromptMessage::More(text));
         }
-        // What has come is told at once: in a trace nothing waits for what follows a line.
+        // What has come is reported at once: in a trace nothing waits for what follows a line.
         match self.prompts.next(Input::end(bytes, How::Closed), PromptEnd::Any, |_| false) {
             Ok(Said::Space(n)) => {
                 Dissected::Message(n, PromptMessage::Space(bytes.get(..n).unwrap_or_default()))

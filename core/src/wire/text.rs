@@ -68,7 +68,7 @@ impl fmt::Display for Byte {
 /// Text from a peer, safe for a terminal.
 ///
 /// Control characters other than newline and tab, characters that change the direction of
-/// writing or that are not seen, and bytes that are no UTF-8 are shown escaped: `\x1b`, `\u{202e}`, `\xff`. A backslash
+/// writing or that are not seen, and bytes that are not UTF-8 are shown escaped: `\x1b`, `\u{202e}`, `\xff`. A backslash
 /// stays one, so what is shown is for people, not for parsing.
 ///
 /// ```

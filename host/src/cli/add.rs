@@ -232,7 +232,7 @@ fn sound(Answer { name, number }: &Answer) -> Result<(), Failure> {
 /// The failure, with the likely mistake of the server.
 fn failed(e: Error) -> Failure {
     let hint = match &e {
-        // What is no number was to be one alone.
+        // What is not a number was to be one alone.
         net::Error::Protocol(client::Error::NotInteger(_), _) => None,
         net::Error::Protocol(_, quote) | net::Error::TimedOut(_, _, quote) => hint(quote.bytes()),
         _ => None,

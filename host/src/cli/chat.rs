@@ -230,7 +230,7 @@ const OFTEN: [&str; 12] = [
     "quit", "exit", "q", "end", "stop", "close", "done", "leave", "goodbye", "/quit", "/exit", ":q",
 ];
 
-/// Number of lines that are kept until something is heard. One who listens to more is no port scanner.
+/// Number of lines that are kept until something is heard. One who listens to more is not a port scanner.
 const SAID: usize = 64;
 
 struct Talker<'t> {
@@ -276,7 +276,7 @@ impl Talker<'_> {
                 Some(Some(Heard::YourTurn)) | None => {}
             }
             if !conversation.may_speak() {
-                // An end is told in its turn: it is a closing word.
+                // An end is reported in its turn: it is a closing word.
                 let now = match self.keyboard.pressed() {
                     Some(Typed::Interrupted) => return Err(Failure::INTERRUPTED),
                     Some(_) => Prompt::Leaving,

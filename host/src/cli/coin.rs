@@ -111,7 +111,7 @@ impl ClientArgs {
 enum Farewell {
     /// Nothing.
     None,
-    /// What is none: it goes on, or has not understood Q.
+    /// What is none: it continues, or has not understood Q.
     Other(Vec<u8>),
     /// Some words: they may be any.
     Said,
@@ -181,7 +181,7 @@ impl Player for Guesser {
                         other => Farewell::Other(other.text().to_vec()),
                     };
                 }
-                // Unless it is no reply to what was sent.
+                // Unless it is not a reply to what was sent.
                 if reply != Reply::Invalid || self.unchecked {
                     self.unknown.clear();
                 } else {

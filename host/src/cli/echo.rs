@@ -101,7 +101,7 @@ impl ServerArgs {
     }
 }
 
-/// What is told of a connection.
+/// What is reported of a connection.
 fn told<const HEADER: usize>(report: &Report<HEADER>) -> Value {
     let details = json!({ "messages": report.messages, "bytes": report.bytes });
     let outcome = match report.failure() {
@@ -463,7 +463,7 @@ impl Replies {
         }
         let mut held = self.held.as_slice();
         let is_cut = self.length > held.len() as u64;
-        // A character that was cut here is no fault of the server's.
+        // A character that was cut here is not a fault of the server's.
         if is_cut
             && let Err(e) = std::str::from_utf8(held)
             && e.error_len().is_none()

@@ -91,7 +91,7 @@ struct Guesser {
     guesses: u32,
     bisection: Bisection,
     verifier: Verifier,
-    /// What the server did first that is no game. A person may play on.
+    /// What the server did first that is not a game. A person may play on.
     violation: Option<String>,
     /// The last line that was not understood; empty when what came later was.
     unknown: Vec<u8>,

@@ -100,7 +100,7 @@ fn sound(greeting: &[u8]) -> Result<(), Failure> {
     let what = match str::from_utf8(greeting) {
         Ok(text) if text.trim().is_empty() => "empty, expected some text",
         Ok(_) => return Ok(()),
-        Err(_) => "no UTF-8",
+        Err(_) => "not UTF-8",
     };
     let quote =
         if greeting.is_empty() { String::new() } else { format!(": {}", Quote::new(greeting)) };

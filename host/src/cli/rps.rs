@@ -92,7 +92,7 @@ impl ClientArgs {
             events::surplus(&mut output, &surplus)?;
             let s = if bytes == 1 { "" } else { "s" };
             return Err(Failure::Peer(format!(
-                "the server goes on after {ROUNDS} rounds: {bytes} byte{s} behind the end, {}",
+                "the server continues after {ROUNDS} rounds: {bytes} byte{s} behind the end, {}",
                 surplus.start
             )));
         }

@@ -261,7 +261,7 @@ pub enum Mistake {
     NothingRemoved,
     /// Another number of characters was removed.
     CharsRemoved(usize),
-    /// This many bytes were removed, which is no matter of characters.
+    /// This many bytes were removed, which is not a matter of characters.
     BytesRemoved(u64),
     /// Nothing came back.
     Empty,

@@ -40,7 +40,7 @@ const WINDOW: u64 = 4 << 20;
 /// What all sessions together may hold of it, as long as each has a [`CHUNK`].
 const WINDOWS: u64 = 256 << 20;
 
-/// So much is read at a time to be summed up: it stays in a processor's own cache.
+/// Bytes that are read at a time to be summed up: it stays in a processor's own cache.
 const CHUNK: usize = 128 << 10;
 
 /// Jobs that wait for a thread. Each session has one at most, and takes it out when it ends: only a server
@@ -637,7 +637,7 @@ fn read(
     Ok(())
 }
 
-/// Whether these bytes, at least one, are in the page cache, as far as the system tells: to send them would not
+/// Whether these bytes, at least one, are in the page cache, as far as the system reports: to send them would not
 /// wait for the disk. Only the first and the last one are looked at.
 pub(super) fn is_cached(file: &File, from: u64, until: u64) -> bool {
     #[cfg(target_os = "linux")]

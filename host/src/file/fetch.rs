@@ -21,7 +21,7 @@ use crate::net::{self, DEFAULT_TIMEOUT, DialError, Target, Wake};
 /// What is read and written at a time, in bytes: it stays in a processor's own cache.
 pub const BUFFER: usize = 256 << 10;
 
-/// A disk that reads so many bytes in a second is waited for: the server of a resumed transfer has to
+/// A disk that reads this many bytes in a second is waited for: the server of a resumed transfer has to
 /// read what is here already.
 const SLOWEST: u64 = 1 << 20;
 

@@ -115,7 +115,7 @@ impl Local {
         Ok(Self { file, kind: Kind::Partial { part, path }, length })
     }
 
-    /// The partial file of a file, and nobody else's, no more open than the old one.
+    /// The partial file of a file, and of no other process, no more open than the old one.
     fn lock(
         path: &Path,
         name: &OsStr,
@@ -168,7 +168,7 @@ impl Local {
                 continue;
             }
             if !is_new && !resume {
-                // What an earlier one has left is dropped, and whoever has it open gets no more of it.
+                // What an earlier one has left is dropped, and a process that has it open gets no more of it.
                 fs::remove_file(&part).map_err(fail)?;
                 continue;
             }
@@ -310,7 +310,7 @@ fn short_name(name: &OsStr) -> String {
     format!(".{:08x}.part", crc32fast::hash(name.as_encoded_bytes()))
 }
 
-/// Why a temporary file is not to be used: whoever made it may still read or write it.
+/// Why a temporary file is not to be used: the process that made it may still read or write it.
 fn not_ours(found: &Metadata) -> Option<&'static str> {
     if !found.is_file() {
         Some("not a regular file; remove it, or choose another name")

@@ -16,7 +16,7 @@ use socklab_core::wire::Escaped;
 use super::disk::{Access, Job, Opened, Pool, Reached, is_cached, unreadable};
 use crate::net::{self, Ended, Outlet, Work};
 
-/// So much is sent in one turn: a bound on how long others wait, some hundred microseconds.
+/// Bytes that are sent in one turn: a bound on how long others wait, some hundred microseconds.
 const TURN: u64 = 1 << 20;
 
 /// One session of a server, for a log.

@@ -53,7 +53,7 @@ pub struct Client<M: Machine> {
     taken: Instant,
     /// Opened when first needed.
     reads: Option<Reads>,
-    /// Whether it is the application's turn: what the peer has sent early is no part of a message then.
+    /// Whether it is the application's turn: what the peer has sent early is not part of a message then.
     ours: bool,
     /// Number of bytes consumed when the last notice was given: one for each message.
     noticed: Option<u64>,
@@ -205,7 +205,7 @@ impl<M: Machine> Client<M> {
     ///
     /// `timeout` bounds the connect, and later every time in which neither side makes progress; `None`
     /// for no limit. A peer that reads slowly makes progress whenever its system acknowledges something,
-    /// where the system tells that (Linux); elsewhere progress is what the own system takes. No read asks for more than `buffer` bytes; as many are buffered each way, or
+    /// where the system reports it (Linux); elsewhere progress is what the own system takes. No read asks for more than `buffer` bytes; as many are buffered each way, or
     /// as many as the machine needs if that is more.
     ///
     /// # Errors
@@ -542,7 +542,7 @@ impl<M: Machine> Client<M> {
                 log::debug!("{}: reads slowly, {bytes} bytes to go", self.peer);
                 self.taken = now;
             }
-            // It was not waited before, so only the next look tells.
+            // It was not waited before, so only the next look shows it.
             None if bytes > 0 && age >= limit => {
                 self.taken = (now + every).checked_sub(limit).unwrap_or(now);
             }
@@ -557,7 +557,7 @@ impl<M: Machine> Client<M> {
         now - self.last.1.max(self.taken)
     }
 
-    /// Number of bytes that the peer has still to take, as far as the system tells.
+    /// Number of bytes that the peer has still to take, as far as the system reports.
     fn outstanding(&mut self) -> Option<u32> {
         let fd = borrow(self.connection.socket())?;
         let local = socket2::SockRef::from(&fd).local_addr().ok()?.as_socket()?;

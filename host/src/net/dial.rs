@@ -209,7 +209,7 @@ fn connect(addr: SocketAddr) -> io::Result<TcpSocket> {
 
 /// Whether both ends of a connection are this one socket.
 ///
-/// The system takes a local port from a range. When nobody listens on the port that is dialled and it
+/// The system takes a local port from a range. When no one listens on the port that is dialled and it
 /// lies in that range, the two can be the same, and then TCP connects the socket to itself
 /// (simultaneous open: RFC 9293, section 3.5).
 fn is_self_connected(socket: &SockRef<'_>) -> bool {

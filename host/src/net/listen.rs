@@ -13,7 +13,7 @@ use super::peer::unmapped;
 /// So many clients may wait to be accepted. std and mio ask for 128, and a storm of 1,000 then
 /// leaves most of them to retry for seconds; the system cuts it to its own limit.
 const BACKLOG: i32 = 4096;
-/// Time after which to accept again when the system could not: no event tells when it can.
+/// Time after which to accept again when the system could not: no event reports when it can.
 pub(super) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Why a server cannot listen.

@@ -24,7 +24,7 @@ pub use stack::{Direction, Observer};
 
 /// How long to wait when nobody says otherwise: for a connection, and for a peer that is silent.
 pub const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
-/// Number of clients that a server serves at a time when nobody says otherwise.
+/// Number of clients that a server serves at a time unless set otherwise.
 pub const DEFAULT_CLIENTS: usize = 16_384;
 /// The pause at a boundary of messages when nobody says otherwise.
 pub const DEFAULT_PACE: std::time::Duration = std::time::Duration::from_millis(30);

@@ -72,7 +72,7 @@ impl fmt::Display for Suffix<'_> {
     }
 }
 
-/// A peer has sent a part of a message, and nothing more for [`Notice::AFTER_MS`]. The session goes on.
+/// A peer has sent a part of a message, and nothing more for [`Notice::AFTER_MS`]. The session continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The peer.

@@ -82,7 +82,7 @@ mod linux {
         }
 
         /// Number of bytes sent from `local` to `peer` that the peer's system has not acknowledged, the
-        /// end of the stream counting as one. `None`: not known, or the connection is no more.
+        /// end of the stream counting as one. `None`: not known, or the connection is gone.
         pub(in crate::net) fn unacknowledged(
             &mut self,
             local: SocketAddr,

@@ -23,7 +23,7 @@ pub(crate) fn is_taken() -> bool {
 /// Handles those of these signals that the program did not inherit as ignored.
 ///
 /// A parent that ignores a signal means its children too: `nohup` does so with SIGHUP, a script with
-/// the SIGINT of what it runs in the background. Only Linux tells what was inherited without unsafe
+/// the SIGINT of what it runs in the background. Only Linux reports what was inherited without unsafe
 /// code. Elsewhere, and without /proc, all of them are handled.
 pub(crate) fn watch(signals: &[c_int]) -> io::Result<Signals> {
     let ignored = ignored();

@@ -16,7 +16,7 @@ static STDOUT_CLOSED: AtomicBool = AtomicBool::new(false);
 static LOST: OnceLock<io::Error> = OnceLock::new();
 
 /// Looks at the streams before `main`: std opens /dev/null for those that are closed, and then nothing
-/// tells them from streams that the caller wants discarded. (Its mode does not: Python and Node open
+/// distinguishes them from streams that the caller wants discarded. (Its mode does not: Python and Node open
 /// /dev/null for reading and writing, as std does.)
 #[ctor::ctor(unsafe)]
 fn look() {
@@ -53,9 +53,9 @@ pub(crate) fn check_stdin() -> io::Result<()> {
     }
 }
 
-/// Takes the result of writing to stderr: the program goes on, its exit code says it.
+/// Takes the result of writing to stderr: the program continues, its exit code says it.
 ///
-/// A pipe that its reader has closed is no failure: the reader wants no more.
+/// A pipe that its reader has closed is not a failure: the reader wants no more.
 pub(crate) fn written(result: io::Result<()>) {
     if let Err(e) = result
         && e.kind() != io::ErrorKind::BrokenPipe

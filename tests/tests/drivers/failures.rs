@@ -260,14 +260,14 @@ fn a_flush_that_is_interrupted_goes_on() {
     }
 }
 
-/// A system tells of a reset once: the flush has had it, and the read finds an orderly end.
+/// A system reports a reset once: the flush has had it, and the read finds an orderly end.
 #[test]
 fn a_reset_that_a_flush_was_told_of_is_no_orderly_end() {
     for (kind, how) in PEERS {
         for (mut way, wire) in Way::both(&math::Client::new(), || Wire::new(&question(1, 2))) {
             assert_eq!(way.next(), Ok(Next::Event(())));
             let _ = wire.clone().fails_to_flush(&[kind]);
-            let Err(Error::Protocol(e)) = way.next() else { panic!("it goes on after {kind:?}") };
+            let Err(Error::Protocol(e)) = way.next() else { panic!("it continues after {kind:?}") };
             let expected = by_hand(&MathClient, &question(1, 2), how).ended;
             assert_eq!(Ended::Protocol(format!("{e:?}")), expected, "{kind:?}");
             assert_eq!(way.write_closed(), Some(how));
@@ -282,7 +282,7 @@ fn what_is_told_first_of_a_peer_that_takes_no_more_counts() {
         let _ = wire
             .fails_to_write(&[Some(ErrorKind::ConnectionReset)])
             .fails_to_flush(&[ErrorKind::NotConnected, ErrorKind::BrokenPipe]);
-        let Err(Error::Protocol(e)) = way.next() else { panic!("it goes on") };
+        let Err(Error::Protocol(e)) = way.next() else { panic!("it continues") };
         let expected = by_hand(&MathClient, &question(1, 2), How::Reset).ended;
         assert_eq!(Ended::Protocol(format!("{e:?}")), expected);
     }
@@ -441,7 +441,7 @@ fn a_command_for_all_reaches_also_those_who_read_late_and_no_one_twice() {
         for got in got {
             assert_eq!(got.escape_ascii().to_string(), expected.escape_ascii().to_string());
         }
-        // What can never be said is told.
+        // What can never be said is reported.
         let long = [b'x'; 1025];
         let refused = Err(nb::Error::Other(Refused::Invalid));
         assert_eq!(server.command(&mut net, chat::Command::Say(&long)), refused);

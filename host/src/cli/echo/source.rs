@@ -197,7 +197,7 @@ impl<R: Read> Lines<R> {
                 }
                 line.len() as u64
             };
-            // Not at the end of a line that goes on and on; with a carriage return it may still be right.
+            // Not at the end of a line that continues for long; with a carriage return it may still be right.
             if length > u64::from(self.most) + 1 {
                 return Err(Stop::Fault(Fault::TooLong(self.number)));
             }

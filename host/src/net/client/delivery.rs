@@ -169,7 +169,7 @@ impl Dropped {
 
 /// Reads and drops what the peer still sends.
 fn drain(stack: &mut Stack, socket: &mut TcpSocket, read: &mut Dropped) -> State {
-    /// As many reads at a time: the clock goes on meanwhile.
+    /// As many reads at a time: the clock continues meanwhile.
     const READS: usize = 64;
 
     let mut room = [0; 4096];

@@ -134,7 +134,7 @@ pub enum Work {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended<E> {
     /// As the protocol has it. The client's system has acknowledged all that it was sent, where the
-    /// server's system tells (Linux); elsewhere all has been handed to the server's system.
+    /// server's system reports it (Linux); elsewhere all has been handed to the server's system.
     Done,
     /// The machine has finished, but the client left, or took nothing for [`Limits::idle`] (30 s if there
     /// is no such limit), before it had received everything.
@@ -169,7 +169,7 @@ pub struct Limits {
     /// A connection on which neither side makes progress for this long is closed; `None` for no limit.
     ///
     /// A client that reads slowly makes progress whenever its system acknowledges something, however much
-    /// the server's system holds for it. Only Linux tells that (sock_diag(7)). Elsewhere progress is
+    /// the server's system holds for it. Only Linux reports that (sock_diag(7)). Elsewhere progress is
     /// what the server's system takes, which buffers little there.
     pub idle: Option<Duration>,
     /// Number of clients at a time, at least 1. More of them wait in the system's backlog until another

@@ -44,7 +44,7 @@ pub(super) struct Still {
 
 impl Progress {
     /// Whether the peer has acknowledged something since the last look, in which case something has moved
-    /// now; or whether there was no look before, so that only the next one tells.
+    /// now; or whether there was no look before, so that only the next one shows it.
     pub(super) fn is_made<M: socklab_core::Machine, T>(
         &mut self,
         still: Still,
@@ -81,7 +81,7 @@ impl Progress {
         is_made
     }
 
-    /// The connection is no more.
+    /// The connection is gone.
     pub(super) fn forget(&mut self, key: usize) {
         self.outstanding.remove(&key);
     }

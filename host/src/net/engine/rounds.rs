@@ -450,7 +450,7 @@ impl<S: Service> Engine<S> {
                     self.turn(key, Cue::Silence);
                 }
                 Phase::Open if slot.marks.has(Mark::Watched) => {
-                    // Bytes may have come since it was armed: each byte would else cost a timer.
+                    // Bytes may have come since it was armed: otherwise each byte would cost a timer.
                     let waited = u64::from(stamp(self.now).wrapping_sub(slot.stamp));
                     let left = u64::from(Notice::AFTER_MS).saturating_sub(waited);
                     match slot.notice() {

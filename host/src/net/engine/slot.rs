@@ -125,7 +125,7 @@ pub(super) enum Mark {
     Queued = 1,
     /// Another thread works for it, and will wake it: it is not idle.
     Asleep = 2,
-    /// A part of a message waits for its rest: the slot's timer tells when it has waited for as long as a
+    /// A part of a message waits for its rest: the slot's timer shows when it has waited for as long as a
     /// [`Notice`] takes.
     Watched = 4,
     /// The notice of this message has been given.
@@ -411,7 +411,7 @@ impl<M: Machine, T> Slot<M, T> {
         is_parked || self.phase == Phase::Paying
     }
 
-    /// Number of bytes that the peer has still to take, as far as the system tells.
+    /// Number of bytes that the peer has still to take, as far as the system reports.
     pub(super) fn outstanding(&self, reads: &mut Reads) -> Option<u32> {
         reads.outstanding(self.stream.local_addr().ok()?, self.peer.into())
     }
@@ -426,7 +426,7 @@ impl<M: Machine, T> Slot<M, T> {
             // The last one is the end itself.
             Some(0..=1) => Delivery::Done,
             Some(_) => Delivery::Pending,
-            // Not known, or over: an error tells how.
+            // Not known, or over: an error shows how.
             None if matches!(self.stream.take_error(), Ok(Some(_))) => {
                 self.ahead = Ahead::Reset;
                 Delivery::Lost
@@ -622,7 +622,7 @@ impl<M: Machine, T> Slot<M, T> {
         }
     }
 
-    /// Reports the session. It goes on only to send what is parked.
+    /// Reports the session. It continues only to send what is parked.
     fn report<S>(&mut self, ended: Ended<M::Error>, context: &mut Context<'_, S>)
     where
         S: Service<Machine = M, State = T>,
@@ -691,7 +691,7 @@ impl<M: Machine, T> Slot<M, T> {
     {
         if self.end.is_none() && self.ahead < Ahead::Gone {
             match self.read(context.input) {
-                // Its end comes as soon, mostly, and tells.
+                // Its end comes as soon, mostly, and shows it.
                 None if context.is_last_written => context.pause = Some(CONFIRM_MS),
                 // It has mostly arrived long since.
                 None => return self.confirm(context),

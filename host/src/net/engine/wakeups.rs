@@ -42,7 +42,7 @@ impl SessionWaker {
     pub fn wake(&self) {
         let mut keys = self.wakeups.keys.lock().unwrap_or_else(PoisonError::into_inner);
         keys.push(self.key);
-        // Whoever finds the list empty wakes the engine, which takes all of it.
+        // The thread that finds the list empty wakes the engine, which takes all of it.
         let is_first = keys.len() == 1;
         drop(keys);
         if is_first {

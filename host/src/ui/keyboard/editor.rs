@@ -50,7 +50,7 @@ impl Editor {
 
     /// Takes a byte from the terminal; says what it led to besides an edited line.
     ///
-    /// Bytes that are no UTF-8 are dropped with a bell: nothing is sent that was not seen. They are found
+    /// Bytes that are not UTF-8 are dropped with a bell: nothing is sent that was not seen. They are found
     /// here, since the parser would take the byte behind them, an escape too, for a part of them.
     pub(super) fn byte(&mut self, byte: u8) -> Option<Edit> {
         self.cut.push(byte);
@@ -155,7 +155,7 @@ enum Key {
     Clear,
 }
 
-/// Makes keys of what the parser of escape sequences tells. A byte makes at most one.
+/// Makes keys of what the parser of escape sequences reports. A byte makes at most one.
 #[derive(Default)]
 struct Keys {
     key: Option<Key>,

@@ -246,7 +246,7 @@ impl Screen {
         }
     }
 
-    /// That it cannot be shown is no reason to fail.
+    /// That it cannot be shown is not a reason to fail.
     fn put(&mut self, text: &str) {
         let _ = self.tty.write_all(text.as_bytes()).and_then(|()| self.tty.flush());
     }
