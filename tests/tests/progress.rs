@@ -309,3 +309,34 @@ fn clients_above_the_limit_wait_until_another_has_left() {
     });
     running.stop().unwrap();
 }
+
+#[test]
+fn a_client_whose_message_has_left_waits_for_a_server_that_still_reads_it() {
+    /// Fits in what the two systems hold, so that the client has nothing left to write.
+    const SIZE: usize = 600 << 10;
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket2::SockRef::from(&listener).set_recv_buffer_size(SMALL).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (left, has_left) = channel();
+    let client = thread::spawn(move || {
+        let machine = socklab_core::echo::client::Client::new();
+        let client = Client::dial(&addr.into(), machine, 64 << 10, Some(IDLE)).unwrap();
+        let mut client = echo::Client::from(client);
+        client.send_message(&vec![b'x'; SIZE]).unwrap();
+        left.send(()).unwrap();
+        client.receive_message().map(|reply| reply.len())
+    });
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    has_left.recv_timeout(DEADLINE).expect("the systems hold all of it");
+    let (start, mut room, mut length) = (Instant::now(), [0; 1 << 10], 0);
+    while start.elapsed() < SLOWLY {
+        length += stream.read(&mut room).unwrap();
+        thread::sleep(Duration::from_millis(100));
+    }
+    let mut rest = vec![0; SIZE + 4 - length];
+    stream.read_exact(&mut rest).unwrap();
+    stream.write_all(&message(b"done")).unwrap();
+    assert_eq!(client.join().unwrap().expect("it is waited for"), 4);
+}
