@@ -14,7 +14,7 @@ use socklab_core::Machine;
 use socklab_core::echo::client::{self, Piece};
 use socklab_core::echo::server::{self, Event};
 use socklab_core::echo::{Client, Server};
-use socklab_core::session::Application;
+use socklab_core::session::Handler;
 use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 
 /// Payloads, and how many times the codec's speed is to be reached with them.
@@ -90,7 +90,7 @@ fn stream(size: usize) -> (Vec<u8>, usize) {
 /// A server's application: it counts.
 struct Echoed(usize);
 
-impl Application<Server> for Echoed {
+impl Handler<Server> for Echoed {
     fn event(&mut self, Event::Echoed { .. }: Event) {
         self.0 += 1;
     }
@@ -218,7 +218,7 @@ impl<W: Wire> Replies<'_, W> {
     }
 }
 
-impl<W: Wire> Application<Client> for Replies<'_, W> {
+impl<W: Wire> Handler<Client> for Replies<'_, W> {
     fn event(&mut self, client::Event::Reply(piece): client::Event<'_>) {
         self.piece(piece.bytes, piece.is_last());
     }
@@ -229,7 +229,7 @@ fn client_with(messages: usize, size: usize) -> Client {
     let (mut client, mut output) = (Client::new(), [0; 4]);
     for _ in 0..messages {
         client.command(client::Command::Begin(size as u32), &mut output).unwrap();
-        client.paid(size as u64).unwrap();
+        client.advance_outbound(size as u64).unwrap();
     }
     client
 }

@@ -14,9 +14,9 @@ use common::{
     Gone, PIECE, Row, STREAM, Targets, Wire, drive, head, pumped, same, segments, stepped,
 };
 use memchr::memchr;
-use socklab_core::machine::{Input, Machine, Need, Refused, Step, Then};
-use socklab_core::session::Application;
-use socklab_core::wire::{LINE_BYTES, LINE_MAX, Line, LineError, Lines};
+use socklab_core::machine::{Action, CommandError, Input, Machine, Need, Step};
+use socklab_core::session::Handler;
+use socklab_core::wire::{LINE_BYTES, LINE_MAX, Line, LineError, LineScanner};
 use tokio_util::codec::{Decoder, LinesCodec};
 
 /// Bytes a line has before its `\n`, and how many times the codec's speed is to be reached with them.
@@ -103,9 +103,9 @@ fn stream(size: usize) -> (Vec<u8>, usize) {
 // ---- what finds the lines in some bytes: each says how many it is done with -------------------
 
 /// Ours by itself.
-fn next<W: Wire>(lines: &mut Lines, bytes: &[u8], wire: &mut W) -> usize {
+fn next<W: Wire>(lines: &mut LineScanner, bytes: &[u8], wire: &mut W) -> usize {
     let mut rest = bytes;
-    while let Some(line) = lines.next(Input::more(rest)).expect("no line is too long") {
+    while let Some(line) = lines.next(Input::open(rest)).expect("no line is too long") {
         wire.send(line.text);
         rest = &rest[line.bytes..];
     }
@@ -113,7 +113,7 @@ fn next<W: Wire>(lines: &mut Lines, bytes: &[u8], wire: &mut W) -> usize {
 }
 
 /// The bare loop. It has nothing to remember.
-fn bare<W: Wire>(_: &mut Lines, bytes: &[u8], wire: &mut W) -> usize {
+fn bare<W: Wire>(_: &mut LineScanner, bytes: &[u8], wire: &mut W) -> usize {
     let mut rest = bytes;
     while let Some(at) = memchr(b'\n', rest) {
         wire.send(&rest[..at]);
@@ -124,7 +124,7 @@ fn bare<W: Wire>(_: &mut Lines, bytes: &[u8], wire: &mut W) -> usize {
 
 /// A machine that tells lines, as those of the protocols do.
 #[derive(Clone, Default)]
-struct Passing(Lines);
+struct Passing(LineScanner);
 
 /// Why [`Passing`] fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -149,19 +149,19 @@ impl Machine for Passing {
     #[inline]
     fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<&'i [u8]>, Failed> {
         match self.0.next(input).map_err(Failed)? {
-            Some(Line { text, bytes }) => Ok(Step::new(bytes, 0, Then::Event(text))),
+            Some(Line { text, bytes }) => Ok(Step::new(bytes, 0, Action::Event(text))),
             None => Ok(Step::need(Need::Input)),
         }
     }
 
-    fn command(&mut self, command: Self::Command<'_>, _: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Self::Command<'_>, _: &mut [u8]) -> Result<usize, CommandError> {
         match command {}
     }
 }
 
 struct Told<'w, W>(&'w mut W);
 
-impl<W: Wire> Application<Passing> for Told<'_, W> {
+impl<W: Wire> Handler<Passing> for Told<'_, W> {
     fn event(&mut self, text: &[u8]) {
         self.0.send(text);
     }
@@ -172,12 +172,12 @@ fn pump(machine: &mut Passing, bytes: &[u8], wire: &mut impl Wire) -> usize {
 }
 
 /// How all of them look for lines.
-type Find<W> = fn(&mut Lines, &[u8], &mut W) -> usize;
+type Find<W> = fn(&mut LineScanner, &[u8], &mut W) -> usize;
 
 // ---- in memory ---------------------------------------------------------------------------------
 
 fn memory<W: Wire>(stream: &[u8], wire: &mut W, find: Find<W>) {
-    assert_eq!(find(&mut Lines::new(), stream, wire), stream.len());
+    assert_eq!(find(&mut LineScanner::new(), stream, wire), stream.len());
 }
 
 fn memory_pumped(stream: &[u8], wire: &mut impl Wire) {
@@ -209,7 +209,7 @@ fn decode(codec: &mut LinesCodec, input: &mut BytesMut, wire: &mut impl Wire) {
 // ---- in reads ----------------------------------------------------------------------------------
 
 fn read<W: Wire>(stream: &[u8], wire: &mut W, find: Find<W>) {
-    let mut lines = Lines::new();
+    let mut lines = LineScanner::new();
     drive(READ, stream, 0, &mut Gone, |input, _| (find(&mut lines, input, wire), 0));
 }
 

@@ -12,11 +12,11 @@ use common::{
     Gone, PIECE, Row, STREAM, Targets, Wire, drive, head, pumped, same, segments, stepped,
 };
 use socklab_core::Machine;
-use socklab_core::machine::{Input, Need, Step, Then};
+use socklab_core::machine::{Action, Input, Need, Step};
 use socklab_core::math::client::Event;
 use socklab_core::math::server::{self, Command};
 use socklab_core::math::{ANSWER_BYTES, Client, Question, Secret, Server};
-use socklab_core::session::Application;
+use socklab_core::session::Handler;
 use tokio_util::codec::{Decoder, Encoder};
 
 /// Nine bytes of output for four of input at the most.
@@ -85,7 +85,7 @@ impl Quiz {
     }
 }
 
-impl Application<Client> for Quiz {
+impl Handler<Client> for Quiz {
     fn event(&mut self, event: Event) {
         match event {
             Event::Question(_) => self.answered += 1,
@@ -241,7 +241,7 @@ impl Examiner {
     }
 }
 
-impl Application<Server> for Examiner {
+impl Handler<Server> for Examiner {
     fn event(&mut self, event: server::Event) {
         self.event(event);
     }
@@ -264,12 +264,12 @@ fn server_stepped(stream: &[u8], wire: &mut impl Wire) {
     drive(PIECE, stream, ROOM, wire, |input, output| {
         let (mut at, mut put) = (0, 0);
         loop {
-            let step = server.step(Input::more(&input[at..]), &mut output[put..]);
-            let Step { consumed, written, then } = step.unwrap();
+            let step = server.step(Input::open(&input[at..]), &mut output[put..]);
+            let Step { consumed, written, action } = step.unwrap();
             (at, put) = (at + consumed, put + written);
-            match then {
-                Then::Event(event) => examiner.event(event),
-                Then::Need(Need::Command) => {
+            match action {
+                Action::Event(event) => examiner.event(event),
+                Action::Need(Need::Command) => {
                     let command = Command::Ask(examiner.questions.next());
                     put += server.command(command, &mut output[put..]).unwrap();
                 }

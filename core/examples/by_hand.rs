@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p socklab-core --example by_hand`
 
-use socklab_core::machine::{Input, Machine, Need, Step, Then};
+use socklab_core::machine::{Action, Input, Machine, Need, Step};
 use socklab_core::{echo, math};
 
 mod common;
@@ -19,24 +19,24 @@ fn go<'c, M: Machine>(
     let mut room = [0; 64];
     loop {
         let step =
-            machine.step(Input::more(inbox), &mut room).expect("a peer that plays by the rules");
-        let Step { consumed, written, then } = step;
+            machine.step(Input::open(inbox), &mut room).expect("a peer that plays by the rules");
+        let Step { consumed, written, action } = step;
         let mut said = 0;
-        let (stop, finished) = match then {
-            Then::Event(e) => {
+        let (stop, finished) = match action {
+            Action::Event(e) => {
                 event(e);
                 (false, false)
             }
-            Then::Again | Then::Boundary => (false, false),
-            Then::Need(Need::Command | Need::Either) => match command() {
+            Action::Continue | Action::Boundary => (false, false),
+            Action::Need(Need::Command | Need::InputOrCommand) => match command() {
                 Some(c) => {
                     said = machine.command(c, &mut room).expect("it is our turn");
                     (false, false)
                 }
                 None => (true, false),
             },
-            Then::Need(_) => (true, false),
-            Then::Done | Then::Abort => (true, true),
+            Action::Need(_) => (true, false),
+            Action::Close | Action::Abort => (true, true),
         };
         inbox.drain(..consumed);
         outbox.extend(&room[..written + said]);

@@ -9,7 +9,7 @@ use smoltcp::phy::{Loopback, Medium};
 use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
-use socklab_core::machine::{How, Machine, Need, Then};
+use socklab_core::machine::{Action, Machine, Need, StreamEnd};
 use socklab_core::session::Session;
 use socklab_core::{echo, math};
 
@@ -21,7 +21,7 @@ type End<M> = Session<M, [u8; 64], [u8; 128]>;
 /// Moves what can be moved between a session and its socket.
 fn carry<M: Machine>(session: &mut End<M>, socket: &mut tcp::Socket<'_>) {
     if socket.can_send() {
-        let sent = socket.send_slice(session.pending()).unwrap_or_default();
+        let sent = socket.send_slice(session.transmit()).unwrap_or_default();
         session.sent(sent);
     }
     let room = session.room();
@@ -29,7 +29,7 @@ fn carry<M: Machine>(session: &mut End<M>, socket: &mut tcp::Socket<'_>) {
         let received = socket.recv_slice(room).unwrap_or_default();
         session.received(received);
     } else if socket.state() == tcp::State::CloseWait && !socket.can_recv() {
-        session.ended(How::Closed);
+        session.ended(StreamEnd::Closed);
     }
 }
 
@@ -41,14 +41,14 @@ fn go<'c, M: Machine>(
 ) -> bool {
     loop {
         match session.step().expect("a peer that plays by the rules") {
-            Then::Event(e) => event(e),
-            Then::Again | Then::Boundary => {}
-            Then::Need(Need::Command | Need::Either) => match command() {
+            Action::Event(e) => event(e),
+            Action::Continue | Action::Boundary => {}
+            Action::Need(Need::Command | Need::InputOrCommand) => match command() {
                 Some(c) => session.command(c).expect("there is room, and it is our turn"),
                 None => return false,
             },
-            Then::Need(_) => return false,
-            Then::Done | Then::Abort => return session.pending().is_empty(),
+            Action::Need(_) => return false,
+            Action::Close | Action::Abort => return session.transmit().is_empty(),
         }
     }
 }

@@ -34,7 +34,7 @@ fn math_server(stream: TcpStream) {
     loop {
         match server.next().unwrap() {
             Next::Command => server.command(says.next().unwrap()).unwrap(),
-            Next::Done => return,
+            Next::Close => return,
             _ => {}
         }
     }

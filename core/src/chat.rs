@@ -22,8 +22,8 @@
 
 use core::fmt;
 
-use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, LineError, LineMessages, Lines, put_line};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState};
+use crate::wire::{LINE_BYTES, LineError, LineMessages, LineScanner, put_line};
 
 /// What a client sends, for traces.
 pub type ClientBytes = LineMessages;
@@ -42,7 +42,7 @@ pub type ServerBytes = LineMessages;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Chat<C = Bye> {
-    lines: Lines,
+    lines: LineScanner,
     state: State,
     closing: C,
 }
@@ -88,7 +88,7 @@ enum State {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
     /// Say this line, without its end. The last one if it [closes](Closing::closes) the conversation.
-    /// [`Refused::Invalid`] when it is not a line: see [`put_line`].
+    /// [`CommandError::Invalid`] when it is not a line: see [`put_line`].
     Say(&'c [u8]),
 }
 
@@ -109,16 +109,16 @@ pub enum Error {
     /// What came is no line, or not a whole one.
     Line(LineError),
     /// The other side left between two lines.
-    Left(How),
+    Left(StreamEnd),
 }
 
 impl Error {
-    /// How the stream ended, if that is why.
+    /// StreamEnd the stream ended, if that is why.
     #[must_use]
-    pub const fn how(&self) -> Option<How> {
+    pub const fn how(&self) -> Option<StreamEnd> {
         match self {
             Self::Line(LineError::TooLong) => None,
-            Self::Line(LineError::Cut { how, .. }) | Self::Left(how) => Some(*how),
+            Self::Line(LineError::Truncated { how, .. }) | Self::Left(how) => Some(*how),
         }
     }
 }
@@ -126,7 +126,7 @@ impl Error {
 impl From<LineError> for Error {
     fn from(e: LineError) -> Self {
         match e {
-            LineError::Cut { how, got: 0 } => Self::Left(how),
+            LineError::Truncated { how, got: 0 } => Self::Left(how),
             e => Self::Line(e),
         }
     }
@@ -136,14 +136,14 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Line(e) => return e.by("the other side").fmt(f),
-            Self::Left(How::Closed) => {
+            Self::Left(StreamEnd::Closed) => {
                 "the other side closed the connection before the end of the conversation"
             }
-            Self::Left(How::Reset) => {
+            Self::Left(StreamEnd::Reset) => {
                 "the other side reset the connection before the end of the conversation; its \
                  program was stopped, or the network failed"
             }
-            Self::Left(How::TimedOut) => "the other side sent nothing in time",
+            Self::Left(StreamEnd::TimedOut) => "the other side sent nothing in time",
         })
     }
 }
@@ -216,7 +216,7 @@ impl Chat {
     }
 
     const fn new(state: State) -> Self {
-        Self { lines: Lines::new(), state, closing: Bye }
+        Self { lines: LineScanner::new(), state, closing: Bye }
     }
 
     /// The same with other closing words, before anything is said. The other side has to have the same.
@@ -250,18 +250,20 @@ impl<C: Closing> Machine for Chat<C> {
     const MIN_OUTPUT: usize = LINE_BYTES;
 
     fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
-        let (need, next) = match (self.state, input.after) {
-            (State::Over, _) => return Ok(Step::idle(Then::Done)),
-            (State::Ours, After::More | After::Silence) => return Ok(Step::need(Need::Command)),
+        let (need, next) = match (self.state, input.state) {
+            (State::Over, _) => return Ok(Step::idle(Action::Close)),
+            (State::Ours, StreamState::Open | StreamState::Idle) => {
+                return Ok(Step::need(Need::Command));
+            }
             // Nobody is there to listen.
-            (State::Ours, After::End(how @ (How::Reset | How::TimedOut))) => {
+            (State::Ours, StreamState::Ended(how @ (StreamEnd::Reset | StreamEnd::TimedOut))) => {
                 return Err(Error::Left(how));
             }
             // As long as one who has left has something to say, so have we: they may have closed
             // their sending side only, as netcat does.
-            (State::Ours, After::End(How::Closed)) => (Need::Command, State::Ours),
+            (State::Ours, StreamState::Ended(StreamEnd::Closed)) => (Need::Command, State::Ours),
             (State::Theirs, _) => (Need::Input, State::Ours),
-            (State::Both, _) => (Need::Either, State::Both),
+            (State::Both, _) => (Need::InputOrCommand, State::Both),
         };
         let line = match self.lines.next(input)? {
             Some(line) if self.state != State::Ours => line,
@@ -274,15 +276,15 @@ impl<C: Closing> Machine for Chat<C> {
             self.state = next;
             Event::Line(line.text)
         };
-        Ok(Step::new(line.bytes, 0, Then::Event(event)))
+        Ok(Step::new(line.bytes, 0, Action::Event(event)))
     }
 
-    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, CommandError> {
         let Command::Say(text) = command;
         let next = match self.state {
             State::Ours => State::Theirs,
             State::Both => State::Both,
-            State::Theirs | State::Over => return Err(Refused::NotNow),
+            State::Theirs | State::Over => return Err(CommandError::OutOfTurn),
         };
         let written = put_line(text, output);
         if written.is_ok() {
@@ -299,11 +301,11 @@ mod tests {
 
     use super::*;
 
-    fn said<'i>(chat: &mut Chat, input: Input<'i>) -> Result<Then<Event<'i>>, Error> {
-        chat.step(input, &mut []).map(|step| step.then)
+    fn said<'i>(chat: &mut Chat, input: Input<'i>) -> Result<Action<Event<'i>>, Error> {
+        chat.step(input, &mut []).map(|step| step.action)
     }
 
-    fn say(chat: &mut Chat, text: &str) -> Result<usize, Refused> {
+    fn say(chat: &mut Chat, text: &str) -> Result<usize, CommandError> {
         chat.command(Command::Say(text.as_bytes()), &mut [0; LINE_BYTES])
     }
 
@@ -365,71 +367,72 @@ mod tests {
         assert_eq!(size_of_val(&server), size_of::<Chat>());
         let mut room = [0; LINE_BYTES];
         assert_eq!(server.command(Command::Say(b"bye"), &mut room), Ok(4));
-        let step = client.step(Input::more(b"bye\n"), &mut []).unwrap();
-        assert_eq!(step.then, Then::Event(Event::Line(b"bye")));
+        let step = client.step(Input::open(b"bye\n"), &mut []).unwrap();
+        assert_eq!(step.action, Action::Event(Event::Line(b"bye")));
         assert_eq!(client.command(Command::Say(b"Exit."), &mut room), Ok(6));
-        let step = server.step(Input::more(b"Exit.\n"), &mut []).unwrap();
-        assert_eq!(step.then, Then::Event(Event::Bye(b"Exit.")));
+        let step = server.step(Input::open(b"Exit.\n"), &mut []).unwrap();
+        assert_eq!(step.action, Action::Event(Event::Bye(b"Exit.")));
         assert!(server.is_over() && client.is_over());
     }
 
     #[test]
     fn turns_are_strict_and_the_server_begins() {
         let (mut server, mut client) = (Chat::server(), Chat::client());
-        assert_eq!(said(&mut server, Input::more(b"early\n")), Ok(Then::Need(Need::Command)));
-        assert_eq!(said(&mut client, Input::more(b"")), Ok(Then::Need(Need::Input)));
-        assert_eq!(say(&mut client, "out of turn"), Err(Refused::NotNow));
+        assert_eq!(said(&mut server, Input::open(b"early\n")), Ok(Action::Need(Need::Command)));
+        assert_eq!(said(&mut client, Input::open(b"")), Ok(Action::Need(Need::Input)));
+        assert_eq!(say(&mut client, "out of turn"), Err(CommandError::OutOfTurn));
         assert_eq!((server.may_speak(), client.may_speak()), (true, false));
         assert_eq!(say(&mut server, "hello"), Ok(6));
-        assert_eq!(say(&mut server, "again"), Err(Refused::NotNow));
-        let event = said(&mut client, Input::more(b"hello\nagain\n"));
-        assert_eq!(event, Ok(Then::Event(Event::Line(b"hello"))));
-        assert_eq!(said(&mut client, Input::more(b"again\n")), Ok(Then::Need(Need::Command)));
+        assert_eq!(say(&mut server, "again"), Err(CommandError::OutOfTurn));
+        let event = said(&mut client, Input::open(b"hello\nagain\n"));
+        assert_eq!(event, Ok(Action::Event(Event::Line(b"hello"))));
+        assert_eq!(said(&mut client, Input::open(b"again\n")), Ok(Action::Need(Need::Command)));
     }
 
     #[test]
     fn bye_ends_it_whoever_says_it() {
         let (mut server, mut client) = (Chat::server(), Chat::client());
         assert_eq!(say(&mut server, "Bye now"), Ok(8));
-        let event = said(&mut client, Input::more(b"Bye now\nmore\n"));
-        assert_eq!(event, Ok(Then::Event(Event::Bye(b"Bye now"))));
+        let event = said(&mut client, Input::open(b"Bye now\nmore\n"));
+        assert_eq!(event, Ok(Action::Event(Event::Bye(b"Bye now"))));
         for chat in [&mut server, &mut client] {
             assert!(chat.is_over());
-            assert_eq!(said(chat, Input::more(b"more\n")), Ok(Then::Done));
-            assert_eq!(say(chat, "more"), Err(Refused::NotNow));
+            assert_eq!(said(chat, Input::open(b"more\n")), Ok(Action::Close));
+            assert_eq!(say(chat, "more"), Err(CommandError::OutOfTurn));
         }
     }
 
     #[test]
     fn in_duplex_anyone_may_speak() {
         let mut chat = Chat::duplex();
-        assert_eq!(said(&mut chat, Input::more(b"")), Ok(Then::Need(Need::Either)));
+        assert_eq!(said(&mut chat, Input::open(b"")), Ok(Action::Need(Need::InputOrCommand)));
         assert_eq!((say(&mut chat, "one"), say(&mut chat, "two")), (Ok(4), Ok(4)));
         for _ in 0..2 {
-            let event = said(&mut chat, Input::more(b"hi\n"));
-            assert_eq!(event, Ok(Then::Event(Event::Line(b"hi"))));
+            let event = said(&mut chat, Input::open(b"hi\n"));
+            assert_eq!(event, Ok(Action::Event(Event::Line(b"hi"))));
         }
         assert_eq!(say(&mut chat, "bye"), Ok(4));
-        assert_eq!(said(&mut chat, Input::more(b"hi\n")), Ok(Then::Done));
+        assert_eq!(said(&mut chat, Input::open(b"hi\n")), Ok(Action::Close));
     }
 
     #[test]
     fn one_who_leaves_in_our_turn_is_noticed_unless_there_is_a_line() {
-        for how in [How::Closed, How::Reset, How::TimedOut] {
-            let result = said(&mut Chat::server(), Input::end(b"", how));
+        for how in [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut] {
+            let result = said(&mut Chat::server(), Input::ended(b"", how));
             assert_eq!(result, Err(Error::Left(how)));
         }
-        let half = said(&mut Chat::server(), Input::end(b"hal", How::Closed));
-        assert_eq!(half, Err(Error::Line(LineError::Cut { how: How::Closed, got: 3 })));
+        let half = said(&mut Chat::server(), Input::ended(b"hal", StreamEnd::Closed));
+        assert_eq!(half, Err(Error::Line(LineError::Truncated { how: StreamEnd::Closed, got: 3 })));
         let mut server = Chat::server();
-        let (line, end) = (Input::end(b"a line\n", How::Closed), Input::end(b"", How::Closed));
-        assert_eq!(said(&mut server, line), Ok(Then::Need(Need::Command)));
+        let (line, end) =
+            (Input::ended(b"a line\n", StreamEnd::Closed), Input::ended(b"", StreamEnd::Closed));
+        assert_eq!(said(&mut server, line), Ok(Action::Need(Need::Command)));
         assert_eq!(say(&mut server, "hello"), Ok(6));
-        assert_eq!(said(&mut server, line), Ok(Then::Event(Event::Line(b"a line"))));
-        assert_eq!(said(&mut server, end), Err(Error::Left(How::Closed)));
+        assert_eq!(said(&mut server, line), Ok(Action::Event(Event::Line(b"a line"))));
+        assert_eq!(said(&mut server, end), Err(Error::Left(StreamEnd::Closed)));
         // A reset leaves nobody to listen, whatever was said before.
-        let reset = said(&mut Chat::server(), Input::end(b"a line\n", How::Reset));
-        assert_eq!(reset, Err(Error::Left(How::Reset)));
+        let reset = said(&mut Chat::server(), Input::ended(b"a line\n", StreamEnd::Reset));
+        assert_eq!(reset, Err(Error::Left(StreamEnd::Reset)));
     }
 
     #[test]
@@ -439,9 +442,9 @@ mod tests {
         for text in [&b"two\nlines"[..], b"bye\n", b"end\r", &long] {
             let before = chat.clone();
             let refused = chat.command(Command::Say(text), &mut [0; 2000]);
-            assert_eq!((refused, &chat), (Err(Refused::Invalid), &before));
+            assert_eq!((refused, &chat), (Err(CommandError::Invalid), &before));
         }
-        assert_eq!(chat.command(Command::Say(b"bye"), &mut [0; 3]), Err(Refused::NoRoom));
+        assert_eq!(chat.command(Command::Say(b"bye"), &mut [0; 3]), Err(CommandError::OutputFull));
         assert!(!chat.is_over(), "a refusal changes nothing");
     }
 
@@ -449,21 +452,21 @@ mod tests {
     fn errors_are_sentences_about_the_other_side() {
         let cases = [
             (
-                Input::end(b"", How::Closed),
+                Input::ended(b"", StreamEnd::Closed),
                 "the other side closed the connection before the end of the conversation",
             ),
             (
-                Input::end(b"", How::Reset),
+                Input::ended(b"", StreamEnd::Reset),
                 "the other side reset the connection before the end of the conversation; its \
                  program was stopped, or the network failed",
             ),
-            (Input::end(b"", How::TimedOut), "the other side sent nothing in time"),
+            (Input::ended(b"", StreamEnd::TimedOut), "the other side sent nothing in time"),
             (
-                Input::end(b"hal", How::Closed),
+                Input::ended(b"hal", StreamEnd::Closed),
                 "the other side closed the connection in the middle of a message, after 3 bytes",
             ),
             (
-                Input::more(&[b'x'; LINE_BYTES]),
+                Input::open(&[b'x'; LINE_BYTES]),
                 "the other side broke the protocol: a line is too long, its first 1025 bytes have \
                  no newline",
             ),

@@ -4,7 +4,7 @@
 //! [`Machine`]: machine::Machine
 //! [`MIN_INPUT`]: machine::Machine::MIN_INPUT
 //! [`MIN_OUTPUT`]: machine::Machine::MIN_OUTPUT
-//! [`Input::end`]: machine::Input::end
+//! [`Input::ended`]: machine::Input::ended
 //! [`Session`]: session::Session
 //! [driver]: mod@driver
 //! [`math`]: mod@math

@@ -14,14 +14,14 @@
 //! ```
 //!
 //! The caller owns both buffers. A machine that finds no room consumes nothing, so backpressure
-//! is a return value ([`Need::Output`]) and nothing can grow.
+//! is a return value ([`Need::OutputSpace`]) and nothing can grow.
 
 use core::fmt;
 
-/// How the stream from the peer ended.
+/// StreamEnd the stream from the peer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum How {
+pub enum StreamEnd {
     /// The orderly end: the peer sent FIN. It may still be reading (a half-close).
     Closed,
     /// The connection is gone in both directions: RST, or the transport failed.
@@ -36,23 +36,23 @@ pub enum How {
 /// truncated message, and a reset from either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum After {
+pub enum StreamState {
     /// More may come.
     #[default]
-    More,
-    /// Nothing came for as long as [`Need::InputOrSilence`] asked. More may still come.
-    Silence,
+    Open,
+    /// Nothing came for as long as [`Need::InputOrIdle`] asked. More may still come.
+    Idle,
     /// Nothing comes any more.
-    End(How),
+    Ended(StreamEnd),
 }
 
-impl After {
-    /// How the peer has gone in both directions, or is given up: nobody reads what is sent. One that
+impl StreamState {
+    /// StreamEnd the peer has gone in both directions, or is given up: nobody reads what is sent. One that
     /// has only closed its sending side still does.
     #[inline]
-    pub(crate) const fn gone(self) -> Option<How> {
+    pub(crate) const fn gone(self) -> Option<StreamEnd> {
         match self {
-            Self::End(how @ (How::Reset | How::TimedOut)) => Some(how),
+            Self::Ended(how @ (StreamEnd::Reset | StreamEnd::TimedOut)) => Some(how),
             _ => None,
         }
     }
@@ -65,20 +65,20 @@ pub struct Input<'i> {
     /// The bytes not consumed yet, oldest first.
     pub bytes: &'i [u8],
     /// What follows the last of them.
-    pub after: After,
+    pub state: StreamState,
 }
 
 impl<'i> Input<'i> {
     /// Bytes after which more may come.
     #[must_use]
-    pub const fn more(bytes: &'i [u8]) -> Self {
-        Self { bytes, after: After::More }
+    pub const fn open(bytes: &'i [u8]) -> Self {
+        Self { bytes, state: StreamState::Open }
     }
 
     /// The last bytes of the stream, and how it ended.
     #[must_use]
-    pub const fn end(bytes: &'i [u8], how: How) -> Self {
-        Self { bytes, after: After::End(how) }
+    pub const fn ended(bytes: &'i [u8], how: StreamEnd) -> Self {
+        Self { bytes, state: StreamState::Ended(how) }
     }
 }
 
@@ -92,26 +92,26 @@ pub struct Step<E> {
     /// So many bytes at the front of the output are to be sent.
     pub written: usize,
     /// What the caller does next.
-    pub then: Then<E>,
+    pub action: Action<E>,
 }
 
 impl<E> Step<E> {
     /// A step that consumed and wrote so many bytes.
     #[inline]
-    pub const fn new(consumed: usize, written: usize, then: Then<E>) -> Self {
-        Self { consumed, written, then }
+    pub const fn new(consumed: usize, written: usize, action: Action<E>) -> Self {
+        Self { consumed, written, action }
     }
 
     /// A step that moved no byte.
     #[inline]
-    pub const fn idle(then: Then<E>) -> Self {
-        Self::new(0, 0, then)
+    pub const fn idle(action: Action<E>) -> Self {
+        Self::new(0, 0, action)
     }
 
     /// A step that moved no byte, and waits.
     #[inline]
     pub const fn need(need: Need) -> Self {
-        Self::idle(Then::Need(need))
+        Self::idle(Action::Need(need))
     }
 }
 
@@ -119,11 +119,11 @@ impl<E> Step<E> {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Then<E> {
-    /// Tell the application, then step again.
+pub enum Action<E> {
+    /// Tell the application, action step again.
     Event(E),
     /// Progress with nothing to tell: step again.
-    Again,
+    Continue,
     /// What follows has to be a write of its own: send what is queued, pause, step again.
     ///
     /// Some real peers take one `recv` for one message; the machine marks the place, the caller
@@ -131,23 +131,23 @@ pub enum Then<E> {
     Boundary,
     /// Nothing moves until this is there.
     Need(Need),
-    /// The machine has finished: send what is queued, then close.
-    Done,
-    /// The machine has finished: drop what is queued, then reset the connection.
+    /// The machine has finished: send what is queued, action close.
+    Close,
+    /// The machine has finished: drop what is queued, action reset the connection.
     Abort,
 }
 
-impl<E> Then<E> {
+impl<E> Action<E> {
     /// The same with the event left out: says what to do without borrowing the input.
     #[inline]
-    pub fn without_event(&self) -> Then<()> {
+    pub fn without_event(&self) -> Action<()> {
         match self {
-            Self::Event(_) => Then::Event(()),
-            Self::Again => Then::Again,
-            Self::Boundary => Then::Boundary,
-            Self::Need(need) => Then::Need(*need),
-            Self::Done => Then::Done,
-            Self::Abort => Then::Abort,
+            Self::Event(_) => Action::Event(()),
+            Self::Continue => Action::Continue,
+            Self::Boundary => Action::Boundary,
+            Self::Need(need) => Action::Need(*need),
+            Self::Close => Action::Close,
+            Self::Abort => Action::Abort,
         }
     }
 }
@@ -159,41 +159,41 @@ pub enum Need {
     /// More bytes, or the end.
     Input,
     /// More bytes, the end, or so many milliseconds in which nothing comes.
-    InputOrSilence(u16),
+    InputOrIdle(u16),
     /// More room for output, at least [`Machine::MIN_OUTPUT`] bytes.
-    Output,
-    /// A command, or payload where some is [`owed`](Machine::owed): it is the application's turn. The
+    OutputSpace,
+    /// A command, or payload where some is [`owed`](Machine::outbound_remaining): it is the application's turn. The
     /// end may still come.
     Command,
     /// More bytes, the end, or a command, whichever comes first (full duplex). What is queued is
     /// sent meanwhile, not first: the peer may read only when it is read.
-    Either,
+    InputOrCommand,
 }
 
 /// Why a machine did not take a command. Nothing was changed, and nothing that may stand in the output
 /// counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Refused {
+pub enum CommandError {
     /// It is not the application's turn, or the session is over.
-    NotNow,
+    OutOfTurn,
     /// The output has too little room. Send what is queued and give the command again.
-    NoRoom,
+    OutputFull,
     /// The protocol cannot express the command (a payload of 2^32 bytes, say).
     Invalid,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotNow => "the command came out of turn",
-            Self::NoRoom => "the command needs more room in the output buffer",
+            Self::OutOfTurn => "the command came out of turn",
+            Self::OutputFull => "the command needs more room in the output buffer",
             Self::Invalid => "the command cannot be expressed in this protocol",
         })
     }
 }
 
-impl core::error::Error for Refused {}
+impl core::error::Error for CommandError {}
 
 /// One end of a protocol: a value of a few bytes, driven by [`step`](Self::step) and
 /// [`command`](Self::command).
@@ -204,19 +204,19 @@ impl core::error::Error for Refused {}
 ///   step(input, output) --> Err(e)            send what is queued, report e
 ///      |
 ///      +--> Event(e)        show e             and step again
-///      +--> Again                              step again
+///      +--> Continue                           step again
 ///      +--> Boundary        flush, pause       and step again
 ///      +--> Need(Input)     read               and step again
-///      +--> Need(Output)    send               and step again
-///      +--> Need(Command)   command(c, output) and step again; while owed() > 0,
-///      |                    send payload and say paid(n)
-///      +--> Done            flush, close
+///      +--> Need(OutputSpace) send             and step again
+///      +--> Need(Command)   command(c, output) and step again; while outbound_remaining() > 0,
+///      |                    send payload and say advance_outbound(n)
+///      +--> Close           flush, close
 ///      +--> Abort           reset
 /// ```
 ///
 /// An input buffer of less than [`MIN_INPUT`](Self::MIN_INPUT) bytes, or an output of less than
-/// [`MIN_OUTPUT`](Self::MIN_OUTPUT), can fill up with a session that then waits for ever. And a read into
-/// a buffer that is full says 0, which is not the end: do not read then.
+/// [`MIN_OUTPUT`](Self::MIN_OUTPUT), can fill up with a session that action waits for ever. And a read into
+/// a buffer that is full says 0, which is not the end: do not read action.
 ///
 /// # Laws
 ///
@@ -231,8 +231,8 @@ impl core::error::Error for Refused {}
 ///    [`MIN_OUTPUT`](Self::MIN_OUTPUT) of room it never asks for more of the same.
 /// 4. **No step takes more than it is given**: `consumed <= input.bytes.len()`,
 ///    `written <= output.len()`.
-/// 5. **The end is final.** After `Done` or `Abort` every step says it again, every command is
-///    refused with [`Refused::NotNow`].
+/// 5. **The end is final.** StreamState `Close` or `Abort` every step says it again, every command is
+///    refused with [`CommandError::OutOfTurn`].
 ///
 /// A machine is a value: copy, step, drop the copy is a peek.
 pub trait Machine: Clone {
@@ -271,14 +271,18 @@ pub trait Machine: Clone {
     ///
     /// # Errors
     ///
-    /// A [`Refused`] command changed nothing.
-    fn command(&mut self, command: Self::Command<'_>, output: &mut [u8]) -> Result<usize, Refused>;
+    /// A [`CommandError`] command changed nothing.
+    fn command(
+        &mut self,
+        command: Self::Command<'_>,
+        output: &mut [u8],
+    ) -> Result<usize, CommandError>;
 
     /// So many bytes of payload the application owes the wire, before anything else is written.
     ///
     /// Bulk payload is counted by the machine and does not pass through it: the application sends
     /// it as it likes (from memory, by `sendfile`) and says so with [`paid`](Self::paid).
-    fn owed(&self) -> u64 {
+    fn outbound_remaining(&self) -> u64 {
         0
     }
 
@@ -286,16 +290,16 @@ pub trait Machine: Clone {
     ///
     /// # Errors
     ///
-    /// [`Refused::Invalid`] when `n` is more than was owed.
-    fn paid(&mut self, n: u64) -> Result<(), Refused> {
-        if n == 0 { Ok(()) } else { Err(Refused::Invalid) }
+    /// [`CommandError::Invalid`] when `n` is more than was owed.
+    fn advance_outbound(&mut self, n: u64) -> Result<(), CommandError> {
+        if n == 0 { Ok(()) } else { Err(CommandError::Invalid) }
     }
 
     /// At most so many bytes of payload come next in the input, and nothing else before them. The
     /// application may take those that come itself and say so with [`taken`](Self::taken), or step and
     /// get them as events. Where the payload lasts until the end, its length is not known: more than
     /// any file has.
-    fn due(&self) -> u64 {
+    fn inbound_remaining(&self) -> u64 {
         0
     }
 
@@ -303,8 +307,8 @@ pub trait Machine: Clone {
     ///
     /// # Errors
     ///
-    /// [`Refused::Invalid`] when `n` is more than was due.
-    fn taken(&mut self, n: u64) -> Result<(), Refused> {
-        if n == 0 { Ok(()) } else { Err(Refused::Invalid) }
+    /// [`CommandError::Invalid`] when `n` is more than was due.
+    fn advance_inbound(&mut self, n: u64) -> Result<(), CommandError> {
+        if n == 0 { Ok(()) } else { Err(CommandError::Invalid) }
     }
 }

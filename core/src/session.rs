@@ -10,7 +10,7 @@
 
 use core::fmt;
 
-use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState};
 use crate::wire::copy;
 
 /// Bytes that wait, in storage that the caller chose: `[u8; N]`, `&mut [u8]`, `Vec<u8>`, …
@@ -27,7 +27,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Buffer<B> {
         Self { storage, start: 0, end: 0 }
     }
 
-    /// How many bytes it can hold.
+    /// StreamEnd many bytes it can hold.
     pub fn capacity(&self) -> usize {
         self.storage.as_ref().len()
     }
@@ -138,9 +138,9 @@ pub struct Session<M, I, O> {
 pub(crate) struct Stream<I, O> {
     input: Buffer<I>,
     output: Buffer<O>,
-    after: After,
+    state: StreamState,
     /// The peer takes no more bytes; how that showed.
-    deaf: Option<How>,
+    deaf: Option<StreamEnd>,
     /// Whether bytes went through, in either direction, since [`has_moved`](Self::has_moved).
     moved: bool,
 }
@@ -153,7 +153,7 @@ where
     pub(crate) fn new(input: I, output: O) -> Self {
         let input = Buffer::new(input);
         let output = Buffer::new(output);
-        Self { input, output, after: After::More, deaf: None, moved: false }
+        Self { input, output, state: StreamState::Open, deaf: None, moved: false }
     }
 
     /// Whether the buffers are large enough for this machine.
@@ -169,7 +169,7 @@ where
     pub(crate) fn reset(&mut self) {
         self.input.clear();
         self.output.clear();
-        (self.after, self.deaf, self.moved) = (After::More, None, false);
+        (self.state, self.deaf, self.moved) = (StreamState::Open, None, false);
     }
 
     /// Whether bytes have gone through, in either direction, since this was asked last.
@@ -178,24 +178,24 @@ where
         core::mem::replace(&mut self.moved, false)
     }
 
-    pub(crate) fn silent(&mut self) {
-        if self.after == After::More {
-            self.after = After::Silence;
+    pub(crate) fn idle(&mut self) {
+        if self.state == StreamState::Open {
+            self.state = StreamState::Idle;
         }
     }
 
     /// Whether more may come, and the machine has not been told of any silence since bytes came.
     #[cfg(feature = "nal")]
     pub(crate) const fn is_open(&self) -> bool {
-        matches!(self.after, After::More)
+        matches!(self.state, StreamState::Open)
     }
 
     /// Room behind the input, so that `min_input` bytes of it can come to stand in one piece.
     pub(crate) fn room(&mut self, min_input: usize) -> &mut [u8] {
-        self.room_and_pending(min_input).0
+        self.recv_space_and_transmit(min_input).0
     }
 
-    pub(crate) fn room_and_pending(&mut self, min_input: usize) -> (&mut [u8], &[u8]) {
+    pub(crate) fn recv_space_and_transmit(&mut self, min_input: usize) -> (&mut [u8], &[u8]) {
         let waiting = self.input.bytes().len();
         let room = self.input.room(min_input.saturating_sub(waiting).max(1));
         (room, if self.deaf.is_some() { &[] } else { self.output.bytes() })
@@ -204,21 +204,21 @@ where
     pub(crate) fn received(&mut self, n: usize) {
         self.input.fill(n);
         self.moved = true;
-        if self.after == After::Silence {
-            self.after = After::More;
+        if self.state == StreamState::Idle {
+            self.state = StreamState::Open;
         }
     }
 
-    pub(crate) fn ended(&mut self, how: How) {
-        if !matches!(self.after, After::End(_)) {
+    pub(crate) fn ended(&mut self, how: StreamEnd) {
+        if !matches!(self.state, StreamState::Ended(_)) {
             // A reset is told once: who learned of it by sending reads an orderly end.
-            let how = if how == How::Closed { self.deaf.unwrap_or(how) } else { how };
-            self.after = After::End(how);
+            let how = if how == StreamEnd::Closed { self.deaf.unwrap_or(how) } else { how };
+            self.state = StreamState::Ended(how);
         }
     }
 
     pub(crate) const fn has_ended(&self) -> bool {
-        matches!(self.after, After::End(_))
+        matches!(self.state, StreamState::Ended(_))
     }
 
     /// Whether there is something that the machine has to see before the transport is read again.
@@ -226,7 +226,7 @@ where
         self.has_ended() || !self.input.bytes().is_empty()
     }
 
-    pub(crate) fn pending(&self) -> &[u8] {
+    pub(crate) fn transmit(&self) -> &[u8] {
         if self.deaf.is_some() { &[] } else { self.output.bytes() }
     }
 
@@ -247,7 +247,7 @@ where
         self.deaf.is_none()
     }
 
-    pub(crate) fn cannot_send(&mut self, how: How) {
+    pub(crate) fn write_ended(&mut self, how: StreamEnd) {
         self.deaf.get_or_insert(how);
         self.output.clear();
     }
@@ -258,7 +258,7 @@ where
         if self.deaf.is_some() {
             self.output.clear();
         }
-        let input = Input { bytes: self.input.bytes(), after: self.after };
+        let input = Input { bytes: self.input.bytes(), state: self.state };
         (input, self.output.room(min_output))
     }
 
@@ -320,9 +320,9 @@ where
     /// # Errors
     ///
     /// The machine's. Send what is [`pending`](Self::pending) before you report it.
-    pub fn step(&mut self) -> Result<Then<M::Event<'_>>, M::Error> {
+    pub fn step(&mut self) -> Result<Action<M::Event<'_>>, M::Error> {
         match &stepped(&mut self.machine, &mut self.stream) {
-            Ok(step) => Ok(step.then),
+            Ok(step) => Ok(step.action),
             Err(e) => Err(*e),
         }
     }
@@ -332,7 +332,7 @@ where
         stepped(&mut self.machine, &mut self.stream)
     }
 
-    /// Steps until something other than [`Then::Again`] is to be done, and says what.
+    /// Steps until something other than [`Action::Continue`] is to be done, and says what.
     ///
     /// An event is not taken: it is there for the next [`step`](Self::step). That is what lets a
     /// driver loop and return an event that borrows from itself.
@@ -340,11 +340,11 @@ where
     /// # Errors
     ///
     /// As [`step`](Self::step).
-    pub fn advance(&mut self) -> Result<Then<()>, M::Error> {
+    pub fn advance(&mut self) -> Result<Action<()>, M::Error> {
         match advance(&mut self.machine, &mut self.stream) {
-            Ok(then) => Ok(then),
+            Ok(action) => Ok(action),
             // An error repeats: here it is fetched, and nowhere carried along.
-            Err(Failed) => self.step().map(|then| then.without_event()),
+            Err(Failed) => self.step().map(|action| action.without_event()),
         }
     }
 
@@ -352,48 +352,52 @@ where
     ///
     /// # Errors
     ///
-    /// The machine's. After [`Refused::NoRoom`] send what is [`pending`](Self::pending) and try
+    /// The machine's. StreamState [`CommandError::OutputFull`] send what is [`pending`](Self::pending) and try
     /// again.
-    pub fn command(&mut self, command: M::Command<'_>) -> Result<(), Refused> {
+    pub fn command(&mut self, command: M::Command<'_>) -> Result<(), CommandError> {
         self::command(&mut self.machine, &mut self.stream, command)
     }
 
-    /// Queues payload that the machine is [`owed`](Machine::owed): as much as there is room for
+    /// Queues payload that the machine is [`owed`](Machine::outbound_remaining): as much as there is room for
     /// and as is owed. Returns how much that was.
-    pub fn pay(&mut self, payload: &[u8]) -> usize {
-        let n = self.stream.put(payload, self.machine.owed());
-        match u64::try_from(n).map(|n| self.machine.paid(n)) {
+    pub fn write_payload(&mut self, payload: &[u8]) -> usize {
+        let n = self.stream.put(payload, self.machine.outbound_remaining());
+        match u64::try_from(n).map(|n| self.machine.advance_outbound(n)) {
             Ok(Ok(())) => self.stream.output.fill(n),
             _ => return 0,
         }
         n
     }
 
-    /// So much payload is [`due`](Machine::due) that the caller may read it from the transport
+    /// So much payload is [`due`](Machine::inbound_remaining) that the caller may read it from the transport
     /// itself, and say so with [`taken`](Self::taken): nothing while bytes of it stand in the
     /// buffer, or when the stream has ended.
-    pub fn due(&self) -> u64 {
-        if self.stream.has_unread() { 0 } else { self.machine.due() }
+    pub fn inbound_remaining(&self) -> u64 {
+        if self.stream.has_unread() { 0 } else { self.machine.inbound_remaining() }
     }
 
     /// The caller has read `n` bytes of payload that were [`due`](Self::due) from the transport.
     ///
     /// # Errors
     ///
-    /// [`Refused::Invalid`] when they were not.
-    pub fn taken(&mut self, n: u64) -> Result<(), Refused> {
-        if self.stream.has_unread() { Err(Refused::Invalid) } else { self.machine.taken(n) }
+    /// [`CommandError::Invalid`] when they were not.
+    pub fn advance_inbound(&mut self, n: u64) -> Result<(), CommandError> {
+        if self.stream.has_unread() {
+            Err(CommandError::Invalid)
+        } else {
+            self.machine.advance_inbound(n)
+        }
     }
 
-    /// Room for bytes from the transport. Empty when the machine is behind: do not read then.
+    /// Room for bytes from the transport. Empty when the machine is behind: do not read action.
     pub fn room(&mut self) -> &mut [u8] {
         self.stream.room(M::MIN_INPUT)
     }
 
     /// [`room`](Self::room) and [`pending`](Self::pending) together, for a driver that reads and
     /// writes at the same time.
-    pub fn room_and_pending(&mut self) -> (&mut [u8], &[u8]) {
-        self.stream.room_and_pending(M::MIN_INPUT)
+    pub fn recv_space_and_transmit(&mut self) -> (&mut [u8], &[u8]) {
+        self.stream.recv_space_and_transmit(M::MIN_INPUT)
     }
 
     /// Whether the transport may be read: there is room, and the stream has not ended. A machine that
@@ -408,13 +412,13 @@ where
         self.stream.received(n);
     }
 
-    /// Nothing came for as long as [`Need::InputOrSilence`] asked.
-    pub fn silent(&mut self) {
-        self.stream.silent();
+    /// Nothing came for as long as [`Need::InputOrIdle`] asked.
+    pub fn idle(&mut self) {
+        self.stream.idle();
     }
 
     /// The stream from the peer has ended. The first ending counts.
-    pub fn ended(&mut self, how: How) {
+    pub fn ended(&mut self, how: StreamEnd) {
         self.stream.ended(how);
     }
 
@@ -430,8 +434,8 @@ where
     }
 
     /// The bytes to send, oldest first.
-    pub fn pending(&self) -> &[u8] {
-        self.stream.pending()
+    pub fn transmit(&self) -> &[u8] {
+        self.stream.transmit()
     }
 
     /// The `n` oldest [`pending`](Self::pending) bytes have been sent.
@@ -442,15 +446,15 @@ where
     /// The peer takes no more bytes: what is pending is dropped, and so is all that follows.
     /// What the peer has sent can still be read.
     ///
-    /// `how` is what the transport said of it: [`Closed`](How::Closed) if the peer only reads no more.
-    /// Systems tell of a reset once, so the first call counts, and behind a [`Reset`](How::Reset) an
+    /// `how` is what the transport said of it: [`Closed`](StreamEnd::Closed) if the peer only reads no more.
+    /// Systems tell of a reset once, so the first call counts, and behind a [`Reset`](StreamEnd::Reset) an
     /// orderly [end](Self::ended) is taken for one.
-    pub fn cannot_send(&mut self, how: How) {
-        self.stream.cannot_send(how);
+    pub fn write_ended(&mut self, how: StreamEnd) {
+        self.stream.write_ended(how);
     }
 
     /// Returns what [`cannot_send`](Self::cannot_send) was told, `None` while the peer takes bytes.
-    pub const fn write_closed(&self) -> Option<How> {
+    pub const fn write_closed(&self) -> Option<StreamEnd> {
         self.stream.deaf
     }
 }
@@ -465,7 +469,7 @@ pub(crate) struct Failed;
 #[inline(always)]
 pub(crate) fn stepped<'s, M: Machine, I, O>(
     machine: &mut M,
-    Stream { input, output, after, deaf, .. }: &'s mut Stream<I, O>,
+    Stream { input, output, state, deaf, .. }: &'s mut Stream<I, O>,
 ) -> Result<Step<M::Event<'s>>, M::Error>
 where
     I: AsRef<[u8]> + AsMut<[u8]>,
@@ -476,7 +480,7 @@ where
     }
     // Field by field: the event goes on borrowing the storage while `start` moves.
     let Buffer { storage, start, end } = input;
-    let input = Input { bytes: between(I::as_ref(storage), *start, *end), after: *after };
+    let input = Input { bytes: between(I::as_ref(storage), *start, *end), state: *state };
     let step = step(machine, input, output.room(M::MIN_OUTPUT));
     if let Ok(Step { consumed, written, .. }) = &step {
         output.fill(*written);
@@ -490,7 +494,7 @@ pub(crate) fn command<M: Machine, I, O>(
     machine: &mut M,
     stream: &mut Stream<I, O>,
     command: M::Command<'_>,
-) -> Result<(), Refused>
+) -> Result<(), CommandError>
 where
     I: AsRef<[u8]> + AsMut<[u8]>,
     O: AsRef<[u8]> + AsMut<[u8]>,
@@ -506,7 +510,7 @@ where
 pub(crate) fn advance<M: Machine, I, O>(
     machine: &mut M,
     stream: &mut Stream<I, O>,
-) -> Result<Then<()>, Failed>
+) -> Result<Action<()>, Failed>
 where
     I: AsRef<[u8]> + AsMut<[u8]>,
     O: AsRef<[u8]> + AsMut<[u8]>,
@@ -514,17 +518,17 @@ where
     loop {
         let (input, output) = stream.offer(M::MIN_OUTPUT);
         let mut peek = machine.clone();
-        let Ok(Step { consumed, written, then }) = step(&mut peek, input, output) else {
+        let Ok(Step { consumed, written, action }) = step(&mut peek, input, output) else {
             return Err(Failed);
         };
-        let then = then.without_event();
-        if then == Then::Event(()) {
-            return Ok(then);
+        let action = action.without_event();
+        if action == Action::Event(()) {
+            return Ok(action);
         }
         *machine = peek;
         stream.moved(consumed, written);
-        if then != Then::Again {
-            return Ok(then);
+        if action != Action::Continue {
+            return Ok(action);
         }
     }
 }
@@ -540,7 +544,7 @@ fn step<'i, M: Machine>(
 }
 
 /// The application's side of a [`pump`].
-pub trait Application<M: Machine> {
+pub trait Handler<M: Machine> {
     /// The machine says something.
     fn event(&mut self, event: M::Event<'_>);
 
@@ -548,14 +552,14 @@ pub trait Application<M: Machine> {
     ///
     /// Asked only when the output has [`Machine::MIN_OUTPUT`] bytes of room. One that needs more
     /// than is left is asked for again when there is more; so is one that is not for now
-    /// ([`Refused::NotNow`]) where the machine goes on without it ([`Need::Either`]). Any other that the
+    /// ([`CommandError::OutOfTurn`]) where the machine goes on without it ([`Need::InputOrCommand`]). Any other that the
     /// machine does not take is this application's mistake and ends the session ([`Stop::Refused`]):
     /// ignored, it would leave the peer waiting for ever.
     fn command(&mut self) -> Option<M::Command<'_>> {
         None
     }
 
-    /// The machine is [`owed`](Machine::owed) payload, at least as much as fits `room`, which is not
+    /// The machine is [`owed`](Machine::outbound_remaining) payload, at least as much as fits `room`, which is not
     /// empty: put the next bytes of it to the front of `room`. Returns how many; 0: none now.
     ///
     /// With none of it to give, a [`command`](Self::command) is asked for: one that breaks the session
@@ -575,22 +579,22 @@ pub(crate) enum Spoke {
     /// It had nothing to say.
     Nothing,
     /// The machine did not take its command.
-    Refused(Refused),
+    Refused(CommandError),
 }
 
 /// Lets the application pay what is owed, or give a command.
 #[inline(always)]
 pub(crate) fn speak<M: Machine>(
     machine: &mut M,
-    application: &mut impl Application<M>,
+    application: &mut impl Handler<M>,
     room: &mut [u8],
 ) -> Spoke {
-    let owed = machine.owed();
+    let owed = machine.outbound_remaining();
     if owed > 0 {
         let owed = usize::try_from(owed).unwrap_or(usize::MAX).min(room.len());
         let room = room.get_mut(..owed).unwrap_or_default();
         let n = application.payload(room).min(room.len());
-        if n > 0 && u64::try_from(n).is_ok_and(|n| machine.paid(n).is_ok()) {
+        if n > 0 && u64::try_from(n).is_ok_and(|n| machine.advance_outbound(n).is_ok()) {
             return Spoke::Wrote(n);
         }
     }
@@ -620,16 +624,16 @@ pub struct Pumped<E> {
 pub enum Stop<E> {
     /// Only the transport, or an application that had no command, can help.
     Need(Need),
-    /// Send what is written, pause, then go on.
+    /// Send what is written, pause, action go on.
     Boundary,
-    /// Send what is written, then close.
-    Done,
-    /// Drop what is written, then reset.
+    /// Send what is written, action close.
+    Close,
+    /// Drop what is written, action reset.
     Abort,
-    /// Send what is written, then report this and close.
+    /// Send what is written, action report this and close.
     Failed(E),
     /// The application gave a command that the machine does not take: report this and close.
-    Refused(Refused),
+    Refused(CommandError),
 }
 
 /// Steps a machine until only the transport or an absent application can help.
@@ -638,7 +642,7 @@ pub enum Stop<E> {
 /// with an error, or the way the stream is cut would change which replies leave.
 pub fn pump<M: Machine>(
     machine: &mut M,
-    application: &mut impl Application<M>,
+    application: &mut impl Handler<M>,
     input: Input<'_>,
     output: &mut [u8],
 ) -> Pumped<M::Error> {
@@ -652,39 +656,39 @@ pub fn pump<M: Machine>(
         let Some(bytes) = input.bytes.get(consumed..) else {
             return Pumped { consumed: 0, written: 0, stop: Stop::Abort };
         };
-        let then = match machine.step(Input { bytes, after: input.after }, room) {
-            Ok(Step { consumed: c, written, then }) => {
+        let action = match machine.step(Input { bytes, state: input.state }, room) {
+            Ok(Step { consumed: c, written, action }) => {
                 consumed = consumed.wrapping_add(c);
                 room = room.get_mut(written..).unwrap_or_default();
-                then
+                action
             }
             Err(e) => break Stop::Failed(e),
         };
-        match then {
-            Then::Event(event) => application.event(event),
-            Then::Again => {}
-            Then::Need(need @ (Need::Command | Need::Either)) => {
+        match action {
+            Action::Event(event) => application.event(event),
+            Action::Continue => {}
+            Action::Need(need @ (Need::Command | Need::InputOrCommand)) => {
                 if room.len() < M::MIN_OUTPUT {
-                    break Stop::Need(if need == Need::Command { Need::Output } else { need });
+                    break Stop::Need(if need == Need::Command { Need::OutputSpace } else { need });
                 }
                 match speak(machine, application, room) {
                     Spoke::Wrote(n) => room = room.get_mut(n..).unwrap_or_default(),
                     Spoke::Nothing => break Stop::Need(need),
                     // What is written before it takes the room.
-                    Spoke::Refused(Refused::NoRoom) if room.len() < size => {
-                        break Stop::Need(Need::Output);
+                    Spoke::Refused(CommandError::OutputFull) if room.len() < size => {
+                        break Stop::Need(Need::OutputSpace);
                     }
                     // It reads on meanwhile, and the application is asked again.
-                    Spoke::Refused(Refused::NotNow) if need == Need::Either => {
+                    Spoke::Refused(CommandError::OutOfTurn) if need == Need::InputOrCommand => {
                         break Stop::Need(need);
                     }
                     Spoke::Refused(e) => break Stop::Refused(e),
                 }
             }
-            Then::Need(need) => break Stop::Need(need),
-            Then::Boundary => break Stop::Boundary,
-            Then::Done => break Stop::Done,
-            Then::Abort => break Stop::Abort,
+            Action::Need(need) => break Stop::Need(need),
+            Action::Boundary => break Stop::Boundary,
+            Action::Close => break Stop::Close,
+            Action::Abort => break Stop::Abort,
         }
     };
     Pumped { consumed, written: size.saturating_sub(room.len()), stop }

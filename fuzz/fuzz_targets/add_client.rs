@@ -10,7 +10,7 @@
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::add::{Client, Form, RANGE};
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 use socklab_fuzz::{byte, name, plan};
 use socklab_tests::oracle::add_heard;
 use socklab_tests::role::{AddClient, AddTold};
@@ -41,7 +41,10 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(transcript.boundaries.len(), usize::from(is_apart));
     assert!(transcript.sent == says || is_apart && says.starts_with(&transcript.sent));
     if transcript.sent != says {
-        assert!(matches!(end, Some(How::Reset | How::TimedOut)), "the number is not sent");
+        assert!(
+            matches!(end, Some(StreamEnd::Reset | StreamEnd::TimedOut)),
+            "the number is not sent"
+        );
         return;
     }
 
@@ -54,7 +57,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(transcript.consumed == heard.consumed || is_too_large);
     let may_close = bytes.is_empty() && !RANGE.contains(&number);
     let is_done = heard.number.flatten().is_some()
-        || may_close && matches!(end, Some(How::Closed | How::Reset));
+        || may_close && matches!(end, Some(StreamEnd::Closed | StreamEnd::Reset));
     assert_eq!(transcript.outcome == Outcome::Done, is_done);
     let is_waiting = heard.is_unfinished && end.is_none();
     assert_eq!(matches!(transcript.outcome, Outcome::Waiting(_)), is_waiting);

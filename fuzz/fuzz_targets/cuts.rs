@@ -6,12 +6,12 @@
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
-use socklab_core::machine::{How, Machine};
+use socklab_core::machine::{Machine, StreamEnd};
 use socklab_fuzz::{byte, client, messages, plan, questions, quiz};
 use socklab_tests::role::{EchoServer, MathClient, Role};
 use socklab_tests::script::{Plan, same};
 
-fn check<R: Role>(role: &R, bytes: &[u8], end: Option<How>, mut plans: [Plan; 2]) {
+fn check<R: Role>(role: &R, bytes: &[u8], end: Option<StreamEnd>, mut plans: [Plan; 2]) {
     // Plans are drawn for any machine: the room is what this one needs and more.
     for plan in &mut plans {
         plan.window += R::Machine::MIN_OUTPUT;
@@ -47,8 +47,12 @@ impl Machine for Any {
         Err(std::fmt::Error)
     }
 
-    fn command(&mut self, (): (), _: &mut [u8]) -> Result<usize, socklab_core::machine::Refused> {
-        Err(socklab_core::machine::Refused::NotNow)
+    fn command(
+        &mut self,
+        (): (),
+        _: &mut [u8],
+    ) -> Result<usize, socklab_core::machine::CommandError> {
+        Err(socklab_core::machine::CommandError::OutOfTurn)
     }
 }
 

@@ -19,7 +19,7 @@ use embedded_io::ErrorKind;
 use embedded_nal::{TcpClientStack, TcpErrorKind};
 use libfuzzer_sys::fuzz_target;
 use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
-use socklab_core::machine::{How, Machine, Need, Refused, Then};
+use socklab_core::machine::{Action, CommandError, Machine, Need, StreamEnd};
 use socklab_fuzz::hostile::{Choices, Hand, Means, Said, Setting, Target, Why, buffers, either};
 use socklab_tests::role::{Command, Role};
 use socklab_tests::transport::{Failed, NetError};
@@ -33,7 +33,7 @@ enum Stop<E> {
     Blocks,
     Transport,
     Protocol(E),
-    Refused(Refused),
+    Refused(CommandError),
 }
 
 type Fault<R> = Stop<<<R as Role>::Machine as Machine>::Error>;
@@ -46,13 +46,13 @@ trait Way<R: Role> {
     /// The next event, or only that there is one.
     fn next(&mut self, peeks: bool) -> Result<Next<Option<R::Event>>, Fault<R>>;
     fn command(&mut self, command: Command<'_, R>) -> Result<(), Fault<R>>;
-    fn pay(&mut self, payload: &[u8]) -> Result<usize, Fault<R>>;
+    fn write_payload(&mut self, payload: &[u8]) -> Result<usize, Fault<R>>;
     fn flush(&mut self) -> Result<(), Fault<R>>;
-    fn owed(&self) -> u64;
+    fn outbound_remaining(&self) -> u64;
     fn silence(&self) -> Option<u16>;
-    fn write_closed(&self) -> Option<How>;
+    fn write_closed(&self) -> Option<StreamEnd>;
     fn timed_out(&mut self);
-    fn give_up(&mut self);
+    fn time_out(&mut self);
 }
 
 fn own<R: Role>(next: Next<<R::Machine as Machine>::Event<'_>>) -> Next<Option<R::Event>> {
@@ -67,7 +67,7 @@ fn bare<E, F>(next: Next<E>) -> Next<Option<F>> {
         Next::Event(_) => Next::Event(None),
         Next::Command => Next::Command,
         Next::Boundary => Next::Boundary,
-        Next::Done => Next::Done,
+        Next::Close => Next::Close,
         Next::Abort => Next::Abort,
     }
 }
@@ -121,7 +121,7 @@ impl<R: Role> TcpClientStack for Wire<R> {
         match hand.receive(room) {
             Said::Moved(n) => Ok(n),
             Said::Nothing => {
-                hand.reading(Means::Ends(How::Closed));
+                hand.reading(Means::Ends(StreamEnd::Closed));
                 Ok(0)
             }
             Said::Blocks => Err(nb::Error::WouldBlock),
@@ -138,10 +138,10 @@ impl<R: Role> TcpClientStack for Wire<R> {
     }
 }
 
-fn fault(kind: u8) -> (NetError, How) {
+fn fault(kind: u8) -> (NetError, StreamEnd) {
     match kind % 2 {
-        0 => (NetError(TcpErrorKind::PipeClosed), How::Closed),
-        _ => (NetError(TcpErrorKind::Other), How::Reset),
+        0 => (NetError(TcpErrorKind::PipeClosed), StreamEnd::Closed),
+        _ => (NetError(TcpErrorKind::Other), StreamEnd::Reset),
     }
 }
 
@@ -170,9 +170,9 @@ const fn unsent(kind: ErrorKind) -> Means {
         ErrorKind::Interrupted => Means::Again,
         ErrorKind::TimedOut => Means::TimesOut,
         ErrorKind::BrokenPipe | ErrorKind::NotConnected | ErrorKind::WriteZero => {
-            Means::Ends(How::Closed)
+            Means::Ends(StreamEnd::Closed)
         }
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Means::Ends(How::Reset),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Means::Ends(StreamEnd::Reset),
         _ => Means::Fails,
     }
 }
@@ -183,7 +183,7 @@ impl<R: Role> Wire<R> {
         let said = hand.send(bytes);
         let (result, means) = match said {
             Said::Moved(n) => (Ok(n), Means::Again),
-            Said::Nothing => (Ok(0), Means::Ends(How::Closed)),
+            Said::Nothing => (Ok(0), Means::Ends(StreamEnd::Closed)),
             Said::Blocks => return Poll::Pending,
             Said::Fails(kind) => {
                 let kind = KINDS[usize::from(kind)];
@@ -197,11 +197,11 @@ impl<R: Role> Wire<R> {
     fn read(&self, room: &mut [u8]) -> Poll<Result<usize, Failed>> {
         let hand = &mut *self.0.borrow_mut();
         let said = hand.receive(room);
-        let is_flushed = !hand.unflushed || hand.stood() == Ok(Then::Need(Need::Either));
+        let is_flushed = !hand.unflushed || hand.stood() == Ok(Action::Need(Need::InputOrCommand));
         assert!(is_flushed || matches!(said, Said::Moved(_)), "it reads, and has not flushed");
         let (result, means) = match said {
             Said::Moved(n) => (Ok(n), Means::Again),
-            Said::Nothing => (Ok(0), Means::Ends(How::Closed)),
+            Said::Nothing => (Ok(0), Means::Ends(StreamEnd::Closed)),
             Said::Blocks => return Poll::Pending,
             Said::Fails(kind) => {
                 let kind = KINDS[usize::from(kind)];
@@ -210,7 +210,7 @@ impl<R: Role> Wire<R> {
                     ErrorKind::TimedOut => Means::TimesOut,
                     ErrorKind::ConnectionReset
                     | ErrorKind::ConnectionAborted
-                    | ErrorKind::BrokenPipe => Means::Ends(How::Reset),
+                    | ErrorKind::BrokenPipe => Means::Ends(StreamEnd::Reset),
                     _ => Means::Fails,
                 };
                 (Err(Failed(kind)), means)
@@ -305,23 +305,23 @@ impl<R: Role> Way<R> for blocking::Connection<Wire<R>, R::Machine, Bytes, Bytes>
         self.command(command).map_err(stop)
     }
 
-    fn pay(&mut self, payload: &[u8]) -> Result<usize, Fault<R>> {
-        self.pay(payload).map_err(stop)
+    fn write_payload(&mut self, payload: &[u8]) -> Result<usize, Fault<R>> {
+        self.write_payload(payload).map_err(stop)
     }
 
     fn flush(&mut self) -> Result<(), Fault<R>> {
         self.flush().map_err(stop)
     }
 
-    fn owed(&self) -> u64 {
-        self.machine().owed()
+    fn outbound_remaining(&self) -> u64 {
+        self.machine().outbound_remaining()
     }
 
     fn silence(&self) -> Option<u16> {
         self.silence()
     }
 
-    fn write_closed(&self) -> Option<How> {
+    fn write_closed(&self) -> Option<StreamEnd> {
         self.write_closed()
     }
 
@@ -329,8 +329,8 @@ impl<R: Role> Way<R> for blocking::Connection<Wire<R>, R::Machine, Bytes, Bytes>
         self.timed_out();
     }
 
-    fn give_up(&mut self) {
-        self.give_up();
+    fn time_out(&mut self) {
+        self.time_out();
     }
 }
 
@@ -372,8 +372,8 @@ impl<R: Role> Way<R> for Async<R> {
         self.connection.command(command).map_err(stop)
     }
 
-    fn pay(&mut self, payload: &[u8]) -> Result<usize, Fault<R>> {
-        Ok(self.connection.pay(payload))
+    fn write_payload(&mut self, payload: &[u8]) -> Result<usize, Fault<R>> {
+        Ok(self.connection.write_payload(payload))
     }
 
     fn flush(&mut self) -> Result<(), Fault<R>> {
@@ -381,15 +381,15 @@ impl<R: Role> Way<R> for Async<R> {
         poll(choices, async { connection.flush().await.map_err(stop) })
     }
 
-    fn owed(&self) -> u64 {
-        self.connection.machine().owed()
+    fn outbound_remaining(&self) -> u64 {
+        self.connection.machine().outbound_remaining()
     }
 
     fn silence(&self) -> Option<u16> {
         self.connection.silence()
     }
 
-    fn write_closed(&self) -> Option<How> {
+    fn write_closed(&self) -> Option<StreamEnd> {
         self.connection.write_closed()
     }
 
@@ -397,8 +397,8 @@ impl<R: Role> Way<R> for Async<R> {
         self.connection.timed_out();
     }
 
-    fn give_up(&mut self) {
-        self.connection.give_up();
+    fn time_out(&mut self) {
+        self.connection.time_out();
     }
 }
 
@@ -422,35 +422,35 @@ impl<R: Role> Way<R> for Nal<R> {
         self.connection.command(&mut self.stack, command).map_err(stop_nb)
     }
 
-    fn pay(&mut self, payload: &[u8]) -> Result<usize, Fault<R>> {
-        self.connection.pay(&mut self.stack, payload).map_err(stop_nb)
+    fn write_payload(&mut self, payload: &[u8]) -> Result<usize, Fault<R>> {
+        self.connection.write_payload(&mut self.stack, payload).map_err(stop_nb)
     }
 
     fn flush(&mut self) -> Result<(), Fault<R>> {
         Ok(())
     }
 
-    fn owed(&self) -> u64 {
-        self.connection.machine().owed()
+    fn outbound_remaining(&self) -> u64 {
+        self.connection.machine().outbound_remaining()
     }
 
     fn silence(&self) -> Option<u16> {
         self.connection.silence()
     }
 
-    fn write_closed(&self) -> Option<How> {
+    fn write_closed(&self) -> Option<StreamEnd> {
         self.connection.write_closed()
     }
 
     fn timed_out(&mut self) {
         match self.connection.silence() {
-            Some(_) => self.connection.silent(),
-            None => self.connection.give_up(),
+            Some(_) => self.connection.idle(),
+            None => self.connection.time_out(),
         }
     }
 
-    fn give_up(&mut self) {
-        self.connection.give_up();
+    fn time_out(&mut self) {
+        self.connection.time_out();
     }
 }
 
@@ -478,21 +478,21 @@ impl<R: Role, W: Way<R>> Caller<R, W> {
         }
         match result {
             Ok(Next::Event(Some(event))) => {
-                hand.told(&event);
-                self.role.told(&event);
+                hand.emitted(&event);
+                self.role.emitted(&event);
             }
-            Ok(Next::Event(None)) => assert_eq!(hand.stands(), Ok(Then::Event(()))),
+            Ok(Next::Event(None)) => assert_eq!(hand.stands(), Ok(Action::Event(()))),
             Ok(Next::Command) => {
-                assert_eq!(hand.stands(), Ok(Then::Need(Need::Command)));
+                assert_eq!(hand.stands(), Ok(Action::Need(Need::Command)));
                 assert!(!W::FLUSHES || hand.is_drained() && !hand.unflushed, "not all is sent");
                 (self.may_speak, self.is_asked) = (true, true);
             }
             Ok(Next::Boundary) => {
-                assert_eq!(hand.stands(), Ok(Then::Boundary));
+                assert_eq!(hand.stands(), Ok(Action::Boundary));
                 assert!(!W::FLUSHES || !hand.unflushed, "not all is sent");
                 assert!(hand.passes(false), "a boundary, and not all before it is sent");
             }
-            Ok(Next::Done) => {
+            Ok(Next::Close) => {
                 assert!(!W::FLUSHES || !hand.unflushed, "not all is sent");
                 assert_eq!(self.way.write_closed(), hand.write_closed(), "it hides what is lost");
                 hand.over(Why::Done);
@@ -523,13 +523,13 @@ impl<R: Role, W: Way<R>> Caller<R, W> {
     /// Whether the application said something.
     fn speaks(&mut self) -> bool {
         let Self { role, way, hand, .. } = self;
-        if !role.payload().is_empty() && hand.borrow().owed() > 0 {
-            let owed = usize::try_from(hand.borrow().owed()).unwrap_or(usize::MAX);
+        if !role.payload().is_empty() && hand.borrow().outbound_remaining() > 0 {
+            let owed = usize::try_from(hand.borrow().outbound_remaining()).unwrap_or(usize::MAX);
             let payload = role.payload();
             let payload = payload.get(..owed).unwrap_or(payload);
-            let n = pay(way, hand, payload);
+            let n = write_payload(way, hand, payload);
             self.is_stuck = n == 0;
-            role.paid(n);
+            role.advance_outbound(n);
             return n > 0;
         }
         let Some(command) = role.command() else { return false };
@@ -538,18 +538,18 @@ impl<R: Role, W: Way<R>> Caller<R, W> {
                 role.given();
                 true
             }
-            Err(Some(Refused::NoRoom)) => role.split(),
+            Err(Some(CommandError::OutputFull)) => role.split(),
             Err(_) => false,
         }
     }
 }
 
-fn pay<R: Role>(way: &mut impl Way<R>, hand: &RefCell<Hand<R>>, payload: &[u8]) -> usize {
-    let owed = way.owed();
-    assert_eq!(owed, hand.borrow().owed());
+fn write_payload<R: Role>(way: &mut impl Way<R>, hand: &RefCell<Hand<R>>, payload: &[u8]) -> usize {
+    let owed = way.outbound_remaining();
+    assert_eq!(owed, hand.borrow().outbound_remaining());
     hand.borrow_mut().only_sends = true;
     hand.borrow_mut().pays(payload);
-    let said = way.pay(payload);
+    let said = way.write_payload(payload);
     let mut hand = hand.borrow_mut();
     hand.only_sends = false;
     let n = match said {
@@ -560,14 +560,14 @@ fn pay<R: Role>(way: &mut impl Way<R>, hand: &RefCell<Hand<R>>, payload: &[u8]) 
             0
         }
         Err(Stop::Blocks) => 0,
-        Err(Stop::Refused(Refused::Invalid)) => {
-            assert!(payload.len() as u64 > hand.owed(), "it is owed");
+        Err(Stop::Refused(CommandError::Invalid)) => {
+            assert!(payload.len() as u64 > hand.outbound_remaining(), "it is owed");
             0
         }
         Err(Stop::Refused(_) | Stop::Protocol(_)) => panic!("payload that it is owed is refused"),
     };
     assert!(!hand.failed, "the transport failed, and nobody is told");
-    assert_eq!(owed - way.owed(), n as u64, "it says that it took {n}");
+    assert_eq!(owed - way.outbound_remaining(), n as u64, "it says that it took {n}");
     hand.has_paid(n);
     n
 }
@@ -577,7 +577,7 @@ fn give<R: Role>(
     way: &mut impl Way<R>,
     hand: &RefCell<Hand<R>>,
     command: Command<'_, R>,
-) -> Result<(), Option<Refused>> {
+) -> Result<(), Option<CommandError>> {
     hand.borrow_mut().only_sends = true;
     let said = way.command(command);
     let mut hand = hand.borrow_mut();
@@ -589,7 +589,7 @@ fn give<R: Role>(
         }
         Err(Stop::Blocks) => {
             assert!(!hand.is_drained(), "all is sent");
-            assert_eq!(hand.command(command), Err(Refused::NoRoom));
+            assert_eq!(hand.command(command), Err(CommandError::OutputFull));
             Err(None)
         }
         Ok(()) => {
@@ -624,15 +624,15 @@ fn talk<R: Role, W: Way<R>>(role: &R, choices: &Choices, hand: &Rc<RefCell<Hand<
         let peeks = match choice & 15 {
             1 => true,
             2 if is_rare => {
-                caller.way.give_up();
-                hand.borrow_mut().give_up();
+                caller.way.time_out();
+                hand.borrow_mut().time_out();
                 false
             }
             3 if is_rare => {
                 // The one that it says is what it does.
                 match caller.way.silence() {
-                    Some(_) => hand.borrow_mut().silent(),
-                    None => hand.borrow_mut().give_up(),
+                    Some(_) => hand.borrow_mut().idle(),
+                    None => hand.borrow_mut().time_out(),
                 }
                 caller.way.timed_out();
                 false
@@ -652,8 +652,8 @@ fn talk<R: Role, W: Way<R>>(role: &R, choices: &Choices, hand: &Rc<RefCell<Hand<
                 }
                 continue;
             }
-            7 if hand.borrow().owed() == 0 => {
-                assert_eq!(pay(&mut caller.way, hand, b"more"), 0, "it is owed nothing");
+            7 if hand.borrow().outbound_remaining() == 0 => {
+                assert_eq!(write_payload(&mut caller.way, hand, b"more"), 0, "it is owed nothing");
                 continue;
             }
             _ if caller.may_speak && caller.speaks() => {
@@ -672,8 +672,8 @@ fn talk<R: Role, W: Way<R>>(role: &R, choices: &Choices, hand: &Rc<RefCell<Hand<
                 // Neither has anything more to say, and the application may stay.
                 return;
             }
-            caller.way.give_up();
-            hand.borrow_mut().give_up();
+            caller.way.time_out();
+            hand.borrow_mut().time_out();
         }
     }
     for peeks in [true, false] {

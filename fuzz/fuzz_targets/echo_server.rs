@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use socklab_core::Machine;
 use socklab_core::echo::Server;
 use socklab_core::echo::server::Event;
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 use socklab_fuzz::plan;
 use socklab_tests::oracle::echo_reply_bytes;
 use socklab_tests::role::{EchoServer, Role, ShortEchoServer};
@@ -30,7 +30,7 @@ fn length_of<const HEADER: usize>(bytes: &[u8]) -> Option<(usize, &[u8])> {
     Some((length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest))
 }
 
-fn check<const HEADER: usize, R>(role: &R, bytes: &[u8], end: Option<How>, plan: &Plan)
+fn check<const HEADER: usize, R>(role: &R, bytes: &[u8], end: Option<StreamEnd>, plan: &Plan)
 where
     R: Role<Event = Event>,
     R::Machine: Machine,

@@ -8,7 +8,7 @@
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::file::{Client, Form, SIZE_MAX};
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 use socklab_fuzz::{Front, byte, front, plan};
 use socklab_tests::role::{FileClient, FileGot};
 use socklab_tests::script::{Outcome, Plan, same};
@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     match (form, bytes) {
         (Form::Plain, _) => {
             told.extend(body(bytes));
-            done = end == Some(How::Closed);
+            done = end == Some(StreamEnd::Closed);
             told.extend(done.then_some(FileGot::Closed));
         }
         (_, [b'+', s0, s1, s2, s3, s4, s5, s6, s7, rest @ ..]) => {

@@ -8,7 +8,7 @@
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::file::{Form, Request, Server};
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 use socklab_fuzz::{Front, byte, first, plan, unmarked};
 use socklab_tests::oracle::file_reply;
 use socklab_tests::role::{FileAsked, FileServer};
@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
     let line = match (silent, first(bytes)) {
         (Some(text), _) => Some(text),
         (None, Front::Line(text, _)) => Some(text),
-        (None, Front::Part(text)) if end == Some(How::Closed) && is_bare(text) => Some(text),
+        (None, Front::Part(text)) if end == Some(StreamEnd::Closed) && is_bare(text) => Some(text),
         (None, Front::Part(_)) => None,
         (None, Front::TooLong) => {
             let text = unmarked(&bytes[..1025]);

@@ -8,7 +8,7 @@
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::hello::Client;
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 use socklab_fuzz::{Front, first, plan};
 use socklab_tests::role::HelloClient;
 use socklab_tests::script::{Outcome, Plan, same};
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
 
     let (greeting, consumed) = match first(bytes) {
         Front::Line(text, rest) => (Some(text), bytes.len() - rest.len()),
-        Front::Part(text @ [_, ..]) if end == Some(How::Closed) => (Some(text), bytes.len()),
+        Front::Part(text @ [_, ..]) if end == Some(StreamEnd::Closed) => (Some(text), bytes.len()),
         Front::Part(_) | Front::TooLong => (None, 0),
     };
     assert_eq!(transcript.events(), Vec::from_iter(greeting));

@@ -9,7 +9,7 @@
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::hello::Server;
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 use socklab_fuzz::{Front, byte, first, plan};
 use socklab_tests::role::HelloServer;
 use socklab_tests::script::{Outcome, Plan, same};
@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(transcript.boundaries, Vec::from_iter(boundary));
     let greeting = match first(bytes) {
         Front::Line(text, rest) if both => Some((text, bytes.len() - rest.len())),
-        Front::Part(text @ [_, ..]) if both && end == Some(How::Closed) => {
+        Front::Part(text @ [_, ..]) if both && end == Some(StreamEnd::Closed) => {
             Some((text, bytes.len()))
         }
         _ => None,

@@ -6,7 +6,7 @@
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 use socklab_core::math::Server;
 use socklab_core::math::server::Event;
 use socklab_fuzz::{plan, questions, quiz};
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     let seen = transcript.events();
     let seen_right = seen.iter().filter(|event| matches!(event, Event::Right { .. })).count();
     // A reset may be seen before the application had its turn.
-    if matches!(end, None | Some(How::Closed)) {
+    if matches!(end, None | Some(StreamEnd::Closed)) {
         assert_eq!(seen_right, right);
     } else {
         assert!(seen_right <= right);

@@ -14,8 +14,8 @@ use std::rc::Rc;
 use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack};
 use libfuzzer_sys::fuzz_target;
 use socklab_core::driver::nonblocking::{Ended, Outcome, Server};
-use socklab_core::machine::{How, Machine, Need, Refused, Then};
-use socklab_core::session::Application;
+use socklab_core::machine::{Action, CommandError, Machine, Need, StreamEnd};
+use socklab_core::session::Handler;
 use socklab_fuzz::hostile::{Choices, Hand, Means, Said, Setting, Target, Why, buffers, server};
 use socklab_tests::role::{Command, Role};
 use socklab_tests::transport::NetError;
@@ -66,7 +66,7 @@ impl<R: Role> Line<R> {
         if self.hand.is_blocked {
             let is_time = self.is_time();
             // Given up while it sends what is before a boundary: the pause comes first, and is not seen.
-            let is_hidden = is_time && self.hand.stands() == Ok(Then::Boundary);
+            let is_hidden = is_time && self.hand.stands() == Ok(Action::Boundary);
             assert!(!is_time || is_hidden, "its time has come, and nothing was done");
             if is_hidden {
                 self.hand.is_blocked = false;
@@ -80,7 +80,7 @@ impl<R: Role> Line<R> {
     /// It is at a boundary, and has sent all before that.
     fn rests(&mut self) -> bool {
         // In this order: out of turns, the client may not have been stepped up to the boundary yet.
-        self.hand.stands() == Ok(Then::Boundary) && self.hand.is_drained()
+        self.hand.stands() == Ok(Action::Boundary) && self.hand.is_drained()
     }
 
     /// The pool does something for this client.
@@ -111,9 +111,9 @@ impl<R: Role> Line<R> {
         let waited = (self.now - self.since) as u32;
         let silence = self.hand.silence.filter(|_| !self.hand.is_silent && !self.hand.has_ended());
         if silence.is_some_and(|ms| waited >= ms.into()) {
-            self.hand.silent();
+            self.hand.idle();
         } else if self.timeout.is_some_and(|ms| waited >= ms) {
-            self.hand.give_up();
+            self.hand.time_out();
             self.since = self.now;
         } else {
             return false;
@@ -126,18 +126,19 @@ impl<R: Role> Line<R> {
             self.acts += 1;
             return;
         }
-        let is_asked = matches!(self.hand.stands(), Ok(Then::Need(Need::Command | Need::Either)));
+        let is_asked =
+            matches!(self.hand.stands(), Ok(Action::Need(Need::Command | Need::InputOrCommand)));
         if is_asked && self.hand.is_drained() {
             self.hand.is_blocked = false;
         }
         self.goes_on(false);
-        let then = self.hand.stands();
-        let may = matches!(then, Ok(Then::Need(Need::Command | Need::Either)));
-        assert!(may && self.hand.is_drained(), "it is asked at {then:?}");
+        let action = self.hand.stands();
+        let may = matches!(action, Ok(Action::Need(Need::Command | Need::InputOrCommand)));
+        assert!(may && self.hand.is_drained(), "it is asked at {action:?}");
     }
 
     fn says_nothing(&mut self) {
-        if self.hand.stands() == Ok(Then::Need(Need::Command)) {
+        if self.hand.stands() == Ok(Action::Need(Need::Command)) {
             (self.thinks, self.since) = (true, self.now);
         } else {
             self.hand.is_blocked = true;
@@ -165,10 +166,14 @@ fn error(kind: u8) -> NetError {
 }
 
 impl<R: Role> Line<R> {
-    fn said(&mut self, said: Said, sends: bool) -> (nb::Result<usize, NetError>, Option<How>) {
+    fn said(
+        &mut self,
+        said: Said,
+        sends: bool,
+    ) -> (nb::Result<usize, NetError>, Option<StreamEnd>) {
         match said {
             Said::Moved(n) => (Ok(n), None),
-            Said::Nothing => (Ok(0), Some(How::Closed)),
+            Said::Nothing => (Ok(0), Some(StreamEnd::Closed)),
             Said::Blocks => (Err(nb::Error::WouldBlock), None),
             Said::Fails(kind) => {
                 let error = error(kind);
@@ -177,7 +182,7 @@ impl<R: Role> Line<R> {
                 if sends || !is_closed {
                     self.fault = Some(error);
                 }
-                let how = if is_closed { How::Closed } else { How::Reset };
+                let how = if is_closed { StreamEnd::Closed } else { StreamEnd::Reset };
                 (Err(nb::Error::Other(error)), Some(how))
             }
         }
@@ -286,28 +291,28 @@ struct Player<R: Role> {
 
 impl<R: Role> Player<R> {
     /// What was offered has been taken, as by hand.
-    fn taken(&mut self) {
+    fn advance_inbound(&mut self) {
         if std::mem::take(&mut self.offered) {
             self.role.given();
         }
     }
 }
 
-impl<R: Role> Application<R::Machine> for Player<R> {
+impl<R: Role> Handler<R::Machine> for Player<R> {
     fn event(&mut self, event: <R::Machine as Machine>::Event<'_>) {
-        self.taken();
+        self.advance_inbound();
         let event = R::own(event);
         let mut line = self.line.borrow_mut();
         line.goes_on(false);
         if !line.is_deaf {
-            line.hand.told(&event);
+            line.hand.emitted(&event);
             line.hand.is_bounded();
         }
-        self.role.told(&event);
+        self.role.emitted(&event);
     }
 
     fn command(&mut self) -> Option<Command<'_, R>> {
-        self.taken();
+        self.advance_inbound();
         let mut line = self.line.borrow_mut();
         line.asked();
         let command = if self.choices.next() & 15 == 1 { None } else { self.role.command() };
@@ -324,11 +329,11 @@ impl<R: Role> Application<R::Machine> for Player<R> {
     }
 
     fn payload(&mut self, room: &mut [u8]) -> usize {
-        self.taken();
+        self.advance_inbound();
         let mut line = self.line.borrow_mut();
         line.asked();
         assert!(!room.is_empty(), "payload is asked for, and there is no room");
-        let owed = line.hand.owed();
+        let owed = line.hand.outbound_remaining();
         assert!(line.is_deaf || room.len() as u64 <= owed, "more payload than is owed");
         let choice = self.choices.next();
         let most = match choice & 15 {
@@ -347,7 +352,7 @@ impl<R: Role> Application<R::Machine> for Player<R> {
             line.hand.turn();
             line.hand.is_bounded();
         }
-        self.role.paid(n);
+        self.role.advance_outbound(n);
         n
     }
 }
@@ -405,7 +410,7 @@ fn pause<R: Role, const N: usize>(
         if line.misses {
             // Refused or not, as to the machine in the pool. Only one that takes nothing misses it.
             line.misses = !line.is_reported
-                && line.hand.command(command) == Err(Refused::NoRoom)
+                && line.hand.command(command) == Err(CommandError::OutputFull)
                 && !line.is_deaf
                 && !line.hand.is_drained();
         }

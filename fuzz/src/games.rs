@@ -3,7 +3,7 @@
 use arbitrary::Unstructured;
 use socklab_core::coin::{Answer, PROMPT as TOSS, Reply, Side};
 use socklab_core::guess::{self, Message};
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 use socklab_core::rps::{self, Choice, PROMPT as CHOOSE, Round};
 use socklab_core::wire::LINE_MAX;
 use socklab_tests::role::{
@@ -15,7 +15,7 @@ use socklab_tests::script::{Outcome, Plan, Script, Transcript, same_script};
 use crate::{byte, plan, unmarked};
 
 /// What came of a script, which is the same under any plan: the bytes, how they ended, and that.
-type Came<'d, E> = (&'d [u8], Option<How>, Transcript<E>);
+type Came<'d, E> = (&'d [u8], Option<StreamEnd>, Transcript<E>);
 
 /// Drives the role under a plan and a silence or two of the fuzzer's, and under none.
 fn drive<'d, R: Role>(
@@ -112,7 +112,7 @@ pub fn coin_client(mut u: Unstructured<'_>) {
         );
         at = told.consumed;
     }
-    if said_q && end == Some(How::Closed) && transcript.sent == all && given > 0 {
+    if said_q && end == Some(StreamEnd::Closed) && transcript.sent == all && given > 0 {
         let is_too_long = transcript.sentence().contains("too long");
         assert!(is_done || is_too_long, "closed after Q is an end");
     }

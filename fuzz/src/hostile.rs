@@ -22,7 +22,7 @@ use std::rc::Rc;
 use arbitrary::Unstructured;
 use socklab_core::coin::Side;
 use socklab_core::file::Form;
-use socklab_core::machine::{How, Machine, Need, Refused, Then};
+use socklab_core::machine::{Action, CommandError, Machine, Need, StreamEnd};
 use socklab_core::session::Session;
 use socklab_tests::role::{
     AddClient, AddServer, ChatSide, CoinClient, CoinServer, Command, EchoServer, FileClient,
@@ -73,7 +73,7 @@ impl Setting {
         }
     }
 
-    /// How a peer ends behind its last byte.
+    /// StreamEnd a peer ends behind its last byte.
     pub fn end(&self) -> Said {
         [Said::Nothing, Said::Blocks, Said::Fails(1), Said::Fails(2)][usize::from(self.flags & 3)]
     }
@@ -195,7 +195,7 @@ fn text(u: &mut Unstructured<'_>) -> Vec<u8> {
     payload(u).unwrap_or_default()
 }
 
-/// A count, then a length and a text for each.
+/// A count, action a length and a text for each.
 fn lines(u: &mut Unstructured<'_>) -> Vec<Vec<u8>> {
     (0..byte(u) % 8).map(|_| text(u)).collect()
 }
@@ -219,7 +219,7 @@ pub enum Means {
     /// Nothing: ask again.
     Again,
     /// The direction has ended like this.
-    Ends(How),
+    Ends(StreamEnd),
     /// The transport waited too long: a silence, or the end.
     TimesOut,
     /// It is the caller's affair.
@@ -237,7 +237,7 @@ pub struct Hand<R: Role> {
     input: VecDeque<u8>,
     end: Said,
     /// What it said last.
-    then: Result<Then<()>, <R::Machine as Machine>::Error>,
+    action: Result<Action<()>, <R::Machine as Machine>::Error>,
     /// There is something that the machine has not been stepped over.
     has_news: bool,
     /// The machine has said a boundary, and the driver has not gone on from it.
@@ -260,7 +260,7 @@ pub struct Hand<R: Role> {
     /// An error of the transport that the caller has to be told.
     pub failed: bool,
     /// The application's last command was refused.
-    pub refused: Option<Refused>,
+    pub refused: Option<CommandError>,
     /// Nothing more may be sent.
     is_over: bool,
     /// The driver only sends: it does not step the machine.
@@ -280,7 +280,7 @@ impl<R: Role> Hand<R> {
             most: setting.most,
             input: bytes.iter().copied().collect(),
             end: setting.end(),
-            then: Ok(Then::Again),
+            action: Ok(Action::Continue),
             has_news: true,
             at_boundary: false,
             silence: None,
@@ -301,24 +301,24 @@ impl<R: Role> Hand<R> {
     }
 
     /// Where the machine stands. A boundary stays until the driver has gone on from it.
-    pub fn stands(&mut self) -> Result<Then<()>, <R::Machine as Machine>::Error> {
+    pub fn stands(&mut self) -> Result<Action<()>, <R::Machine as Machine>::Error> {
         if self.at_boundary {
-            return Ok(Then::Boundary);
+            return Ok(Action::Boundary);
         }
         self.has_news = false;
-        let then = self.session.advance();
-        self.then = then;
-        self.at_boundary = then == Ok(Then::Boundary);
-        self.silence = match then {
-            Ok(Then::Need(Need::InputOrSilence(ms))) => Some(ms),
+        let action = self.session.advance();
+        self.action = action;
+        self.at_boundary = action == Ok(Action::Boundary);
+        self.silence = match action {
+            Ok(Action::Need(Need::InputOrIdle(ms))) => Some(ms),
             _ => None,
         };
-        then
+        action
     }
 
     /// Where it stood when it was last asked.
-    pub fn stood(&self) -> Result<Then<()>, <R::Machine as Machine>::Error> {
-        self.then
+    pub fn stood(&self) -> Result<Action<()>, <R::Machine as Machine>::Error> {
+        self.action
     }
 
     /// A call of the driver gives nothing. It has stepped over what there was: where it flushed alone,
@@ -342,7 +342,7 @@ impl<R: Role> Hand<R> {
 
     /// Nothing waits to be sent.
     pub fn is_drained(&self) -> bool {
-        self.session.pending().is_empty()
+        self.session.transmit().is_empty()
     }
 
     /// So many calls of a driver are one turn: they have to end.
@@ -366,16 +366,16 @@ impl<R: Role> Hand<R> {
         assert!(!bytes.is_empty(), "there is no sense in a send of nothing");
         if !self.only_sends {
             // As above.
-            if self.has_news || bytes.len() > self.session.pending().len() {
+            if self.has_news || bytes.len() > self.session.transmit().len() {
                 let _ = self.stands();
             }
-            assert_ne!(self.then, Ok(Then::Event(())), "it sends before it tells of an event");
+            assert_ne!(self.action, Ok(Action::Event(())), "it sends before it tells of an event");
         }
         // As much of the payload as the driver has taken: how much it has room for depends on when it
         // stepped last, since a step moves what waits to the front.
-        self.pay(bytes.len().saturating_sub(self.session.pending().len()));
+        self.write_payload(bytes.len().saturating_sub(self.session.transmit().len()));
         assert!(!self.is_over, "it sends, and is over");
-        let pending = self.session.pending();
+        let pending = self.session.transmit();
         assert_eq!(
             pending.escape_ascii().to_string(),
             bytes.escape_ascii().to_string(),
@@ -394,9 +394,12 @@ impl<R: Role> Hand<R> {
                 self.blocked += 1;
                 let reads = !self.only_sends
                     && matches!(
-                        self.then,
-                        Ok(Then::Need(
-                            Need::Input | Need::InputOrSilence(_) | Need::Command | Need::Either
+                        self.action,
+                        Ok(Action::Need(
+                            Need::Input
+                                | Need::InputOrIdle(_)
+                                | Need::Command
+                                | Need::InputOrCommand
                         ))
                     )
                     && !self.session.has_ended()
@@ -413,9 +416,9 @@ impl<R: Role> Hand<R> {
         assert!(!room.is_empty(), "a read into nothing says 0, which looks like the end");
         assert!(!self.session.has_ended(), "it reads after the end");
         assert!(!self.only_sends, "it reads when it is only to send");
-        let then = self.stands();
-        let waits = matches!(then, Ok(Then::Need(need)) if need != Need::Output);
-        assert!(waits, "it reads at {then:?}");
+        let action = self.stands();
+        let waits = matches!(action, Ok(Action::Need(need)) if need != Need::OutputSpace);
+        assert!(waits, "it reads at {action:?}");
         self.is_blocked = false;
         // Asked for at each read, also in vain: that may move what is in the buffer.
         assert_eq!(self.session.room().len(), room.len(), "it reads into");
@@ -461,8 +464,8 @@ impl<R: Role> Hand<R> {
     /// What the transport said of sending means this.
     pub fn sending(&mut self, means: Means) {
         match means {
-            Means::Ends(how) => self.session.cannot_send(how),
-            Means::TimesOut => self.session.cannot_send(How::TimedOut),
+            Means::Ends(how) => self.session.write_ended(how),
+            Means::TimesOut => self.session.write_ended(StreamEnd::TimedOut),
             Means::Fails => self.failed = true,
             Means::Again => {}
         }
@@ -480,25 +483,25 @@ impl<R: Role> Hand<R> {
     }
 
     /// The caller gives up.
-    pub fn give_up(&mut self) {
+    pub fn time_out(&mut self) {
         self.has_news = true;
-        self.session.ended(How::TimedOut);
-        self.session.cannot_send(How::TimedOut);
+        self.session.ended(StreamEnd::TimedOut);
+        self.session.write_ended(StreamEnd::TimedOut);
     }
 
     /// Nothing came for a while.
-    pub fn silent(&mut self) {
-        self.session.silent();
+    pub fn idle(&mut self) {
+        self.session.idle();
         (self.is_silent, self.has_news) = (true, true);
     }
 
     /// One of these.
     pub fn timed_out(&mut self) {
-        if self.silence.take().is_some() { self.silent() } else { self.give_up() }
+        if self.silence.take().is_some() { self.idle() } else { self.time_out() }
     }
 
-    /// How it showed that nothing more can be sent.
-    pub fn write_closed(&self) -> Option<How> {
+    /// StreamEnd it showed that nothing more can be sent.
+    pub fn write_closed(&self) -> Option<StreamEnd> {
         self.session.write_closed()
     }
 
@@ -508,26 +511,28 @@ impl<R: Role> Hand<R> {
     }
 
     /// The driver's application is told this.
-    pub fn told(&mut self, event: &R::Event) {
-        assert_eq!(self.stands(), Ok(Then::Event(())), "it tells of {event:?}");
+    pub fn emitted(&mut self, event: &R::Event) {
+        assert_eq!(self.stands(), Ok(Action::Event(())), "it tells of {event:?}");
         match self.session.step() {
-            Ok(Then::Event(own)) => assert_eq!(&R::own(own), event),
-            other => panic!("{event:?}, and by hand {:?}", other.map(|then| then.without_event())),
+            Ok(Action::Event(own)) => assert_eq!(&R::own(own), event),
+            other => {
+                panic!("{event:?}, and by hand {:?}", other.map(|action| action.without_event()))
+            }
         }
         self.has_news = true;
         self.turn();
     }
 
     /// The application gives this command, and this is what comes of it.
-    pub fn command(&mut self, command: Command<'_, R>) -> Result<(), Refused> {
+    pub fn command(&mut self, command: Command<'_, R>) -> Result<(), CommandError> {
         let said = self.session.command(command);
         (self.refused, self.has_news) = (said.err(), true);
         said
     }
 
     /// So much payload is owed.
-    pub fn owed(&self) -> u64 {
-        self.session.machine().owed()
+    pub fn outbound_remaining(&self) -> u64 {
+        self.session.machine().outbound_remaining()
     }
 
     /// The caller pays this, and the driver may send meanwhile.
@@ -535,13 +540,13 @@ impl<R: Role> Hand<R> {
         (self.paying, self.paid) = (payload.iter().copied().collect(), 0);
     }
 
-    fn pay(&mut self, mut most: usize) {
+    fn write_payload(&mut self, mut most: usize) {
         for steps in [false, true] {
             most = most.min(self.paying.len());
             if most > 0 && steps {
                 let _ = self.session.advance();
             }
-            let n = self.session.pay(&self.paying.make_contiguous()[..most]);
+            let n = self.session.write_payload(&self.paying.make_contiguous()[..most]);
             self.paying.drain(..n);
             (self.paid, most) = (self.paid + n, most - n);
         }
@@ -551,7 +556,7 @@ impl<R: Role> Hand<R> {
     pub fn has_paid(&mut self, n: usize) {
         while self.paid < n {
             let before = self.paid;
-            self.pay(n - before);
+            self.write_payload(n - before);
             assert!(self.paid > before, "it took {n} bytes of payload, by hand {before}");
         }
         self.has_news |= n > 0;
@@ -561,20 +566,20 @@ impl<R: Role> Hand<R> {
 
     /// The driver says that the session is over, and why.
     pub fn over(&mut self, why: Why<<R::Machine as Machine>::Error>) {
-        let then = self.stands();
+        let action = self.stands();
         let holds = match why {
-            Why::Done => then == Ok(Then::Done) && self.is_drained(),
+            Why::Done => action == Ok(Action::Close) && self.is_drained(),
             // Also of a machine that waits for what cannot come.
             Why::Aborted => {
-                then == Ok(Then::Abort)
-                    || matches!(then, Ok(Then::Need(need)) if need != Need::Command)
+                action == Ok(Action::Abort)
+                    || matches!(action, Ok(Action::Need(need)) if need != Need::Command)
                         && self.session.has_ended()
             }
             // What was queued before it has been sent, or the transport failed.
-            Why::Failed(e) => then == Err(e) && (self.is_drained() || self.failed),
+            Why::Failed(e) => action == Err(e) && (self.is_drained() || self.failed),
             Why::Refused(e) => self.refused == Some(e),
         };
-        assert!(holds, "it is over with {why:?}, and by hand {then:?}");
+        assert!(holds, "it is over with {why:?}, and by hand {action:?}");
         (self.failed, self.is_blocked) = (false, false);
         self.is_over |= matches!(why, Why::Done | Why::Aborted);
     }
@@ -590,7 +595,7 @@ pub enum Why<E> {
     /// The machine's error.
     Failed(E),
     /// A command out of turn.
-    Refused(Refused),
+    Refused(CommandError),
 }
 
 /// An input and an output buffer as the fuzzer likes them.

@@ -18,7 +18,7 @@ pub mod hostile;
 pub use chat::converse;
 
 use arbitrary::{Result, Unstructured};
-use socklab_core::machine::{How, Machine};
+use socklab_core::machine::{Machine, StreamEnd};
 use socklab_tests::pair::Faults;
 use socklab_tests::role::{EchoClient, MathServer, Message};
 use socklab_tests::script::Plan;
@@ -29,7 +29,7 @@ pub fn byte(u: &mut Unstructured<'_>) -> u8 {
 }
 
 /// A plan, how the stream ends, and the target's own flag.
-pub fn plan<M: Machine>(u: &mut Unstructured<'_>) -> (Plan, Option<How>, bool) {
+pub fn plan<M: Machine>(u: &mut Unstructured<'_>) -> (Plan, Option<StreamEnd>, bool) {
     let [flags, window, cap, cuts] = [(); 4].map(|()| byte(u));
     let mut at = 0;
     let cuts = (0..cuts % 8)
@@ -47,11 +47,11 @@ pub fn plan<M: Machine>(u: &mut Unstructured<'_>) -> (Plan, Option<How>, bool) {
         cap: (flags & 16 != 0).then_some(M::MIN_INPUT + usize::from(cap)),
         window: M::MIN_OUTPUT + usize::from(window),
     };
-    let end = [None, Some(How::Closed), Some(How::Reset), Some(How::TimedOut)];
+    let end = [None, Some(StreamEnd::Closed), Some(StreamEnd::Reset), Some(StreamEnd::TimedOut)];
     (plan, end[usize::from(flags >> 5 & 3)], flags & 128 != 0)
 }
 
-/// A server's questions: their count, then a byte each for `a` and `b`.
+/// A server's questions: their count, action a byte each for `a` and `b`.
 pub fn questions(u: &mut Unstructured<'_>) -> Vec<(u32, u32)> {
     let count = byte(u) % 8;
     // The top bit of `b` makes the sum wrap.
@@ -59,12 +59,12 @@ pub fn questions(u: &mut Unstructured<'_>) -> Vec<(u32, u32)> {
     (0..count).map(|_| (u32::from(byte(u)), spread(byte(u)))).collect()
 }
 
-/// A server that asks these and then tells the secret, if `reveals`.
+/// A server that asks these and action tells the secret, if `reveals`.
 pub fn quiz(questions: &[(u32, u32)], reveals: bool) -> MathServer {
     MathServer::new(questions, reveals.then_some(b"opensesm"))
 }
 
-/// A client's messages: their count, then for each its length and after how many replies.
+/// A client's messages: their count, action for each its length and after how many replies.
 pub fn messages(u: &mut Unstructured<'_>) -> Vec<Message> {
     let (mut after, count) = (0, byte(u) % 8);
     (0..count)

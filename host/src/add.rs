@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 
 pub use socklab_core::add::{Form, RANGE, client, hint, is_message, server};
 use socklab_core::driver::Next;
-use socklab_core::machine::Refused;
+use socklab_core::machine::CommandError;
 use socklab_core::wire::Escaped;
 
-use crate::net::{self, Course, Ended};
+use crate::net::{self, Ended, ServerControl};
 
 /// Why there is no answer.
 pub type Error = net::Error<client::Error>;
@@ -64,7 +64,7 @@ impl Client {
                 Next::Event(client::Event::Number(number)) => {
                     (answer.number, is_whole) = (number, true);
                 }
-                Next::Done | Next::Abort => return Ok(is_whole.then_some(answer)),
+                Next::Close | Next::Abort => return Ok(is_whole.then_some(answer)),
                 // Only where they go apart.
                 Next::Command => self.command(client::Command::Number { number, form })?,
                 Next::Boundary => {}
@@ -126,7 +126,7 @@ pub enum Outcome {
     /// The client failed.
     Failed(server::Error, net::Quote),
     /// The service gave a command that the machine does not take: its own mistake.
-    Unanswered(Refused),
+    Internal(CommandError),
     /// The client left or stopped reading before it had received everything.
     Undelivered,
     /// The server stopped first.
@@ -179,7 +179,7 @@ impl fmt::Display for Report {
                 write!(f, "{theirs} sent {sent}, which is not in {limits}: refused")
             }
             Outcome::Failed(..) => f.write_str(&self.failure().unwrap_or_default()),
-            Outcome::Unanswered(e) => Ended::<server::Error>::Refused(*e).fmt(f),
+            Outcome::Internal(e) => Ended::<server::Error>::Refused(*e).fmt(f),
             Outcome::Undelivered => Ended::<server::Error>::Undelivered.fmt(f),
             Outcome::Stopped => Ended::<server::Error>::Stopped.fmt(f),
         }
@@ -230,8 +230,8 @@ impl net::Service for Service {
         Some(server::Command::Answer { name, number: self.number })
     }
 
-    fn course(&self) -> Course {
-        if self.shut_down { Course::Quit } else { Course::Serve }
+    fn course(&self) -> ServerControl {
+        if self.shut_down { ServerControl::Quit } else { ServerControl::Serve }
     }
 
     fn closed(
@@ -251,7 +251,7 @@ impl net::Service for Service {
                 Outcome::ShutDown
             }
             Ended::Failed(e, quote) => Outcome::Failed(e, quote),
-            Ended::Refused(e) => Outcome::Unanswered(e),
+            Ended::Refused(e) => Outcome::Internal(e),
             Ended::Stopped => Outcome::Stopped,
         };
         let (name, number) = (self.options.name.clone(), self.number);

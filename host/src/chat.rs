@@ -203,7 +203,7 @@ fn heard(next: Next<Event<'_>>) -> Option<Option<Heard>> {
         Next::Event(Event::Line(text)) => Some(Some(Heard::Line(text.to_vec()))),
         Next::Event(Event::Bye(text)) => Some(Some(Heard::Bye(text.to_vec()))),
         Next::Command => Some(Some(Heard::YourTurn)),
-        Next::Done | Next::Abort => Some(None),
+        Next::Close | Next::Abort => Some(None),
         Next::Boundary => None,
     }
 }

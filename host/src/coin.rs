@@ -13,7 +13,7 @@
 //!     match client.next()? {
 //!         Next::Event(Event::Prompt(_) | Event::Line(_) | Event::Reply(_)) | Next::Boundary => {}
 //!         Next::Command => client.command(Command::Answer(answers.next().unwrap().as_bytes()))?,
-//!         Next::Done | Next::Abort => break,
+//!         Next::Close | Next::Abort => break,
 //!     }
 //! }
 //! assert_eq!(client.machine().score().of, 2);

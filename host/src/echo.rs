@@ -72,13 +72,13 @@ impl<const HEADER: usize> Client<HEADER> {
     /// [`receive_message`](Self::receive_message), since replies are read meanwhile.
     pub fn send_message(&mut self, message: &[u8]) -> Result<(), Error<HEADER>> {
         let length = u32::try_from(message.len())
-            .map_err(|_| net::Error::Refused(socklab_core::machine::Refused::Invalid))?;
+            .map_err(|_| net::Error::Refused(socklab_core::machine::CommandError::Invalid))?;
         // A connection that has ended says so here, not at the first reply that does not come.
         self.gather()?;
         self.inner.command(client::Command::Begin(length))?;
         let mut rest = message;
         loop {
-            let n = self.inner.pay(rest)?;
+            let n = self.inner.write_payload(rest)?;
             rest = &rest[n..];
             if rest.is_empty() && !self.inner.is_sending() {
                 return Ok(());
@@ -105,7 +105,7 @@ impl<const HEADER: usize> Client<HEADER> {
                 continue;
             }
             if self.inner.machine().in_flight() == 0 {
-                return Err(net::Error::Refused(socklab_core::machine::Refused::NotNow));
+                return Err(net::Error::Refused(socklab_core::machine::CommandError::OutOfTurn));
             }
             self.inner.wait()?;
         }

@@ -18,7 +18,7 @@
 //!         }
 //!         Next::Command => client.command(Command::Guess(bisection.guess()))?,
 //!         Next::Event(Event::Line(_)) | Next::Boundary => {}
-//!         Next::Done | Next::Abort => break,
+//!         Next::Close | Next::Abort => break,
 //!     }
 //! }
 //! assert!(is_won);
@@ -128,7 +128,7 @@ pub enum Violation {
     /// It judged a guess that is not a number.
     NoNumber(Message),
     /// It asks for the next guess without an answer to this one.
-    Unanswered(Option<i32>),
+    Internal(Option<i32>),
     /// It answers without a guess.
     Unasked(Message),
 }
@@ -158,13 +158,13 @@ impl fmt::Display for Violation {
                 let (answer, expected) = (text(answer), text(Message::Invalid));
                 write!(f, "{BROKE}{answer} for what is not a number, expected \"{expected}\"")
             }
-            Self::Unanswered(Some(guess)) => {
+            Self::Internal(Some(guess)) => {
                 write!(
                     f,
                     "{BROKE}no answer to {guess} before the next GUESS, expected LOW, HIGH or WIN"
                 )
             }
-            Self::Unanswered(None) => write!(f, "{BROKE}no answer before the next GUESS"),
+            Self::Internal(None) => write!(f, "{BROKE}no answer before the next GUESS"),
             Self::Unasked(answer) => write!(f, "{BROKE}{} without a guess", text(answer)),
         }
     }
@@ -188,7 +188,7 @@ impl Verifier {
         let Self { low, high, guesses, .. } = *self;
         let open = self.open.take();
         match (message, open) {
-            (Message::Guess, Some(guess)) => Err(Violation::Unanswered(guess)),
+            (Message::Guess, Some(guess)) => Err(Violation::Internal(guess)),
             (Message::Guess, None) if guesses >= GUESSES => Err(Violation::TooMany),
             (Message::GameOver, _) if guesses < GUESSES => Err(Violation::TooFew(guesses)),
             (Message::Guess | Message::GameOver, _) | (Message::Invalid, Some(None)) => Ok(()),
@@ -360,8 +360,8 @@ mod tests {
             ("? 100 <", contradiction(100, Message::Low, 1, 100)),
             ("? 50 !", contradiction(50, Message::Invalid, 1, 100)),
             ("? x <", Violation::NoNumber(Message::Low)),
-            ("? 50 ?", Violation::Unanswered(Some(50))),
-            ("? x ?", Violation::Unanswered(None)),
+            ("? 50 ?", Violation::Internal(Some(50))),
+            ("? x ?", Violation::Internal(None)),
             ("? 50 < <", Violation::Unasked(Message::Low)),
         ] {
             assert_eq!(violation(game), Some(wanted), "{game}");

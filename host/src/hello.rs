@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use socklab_core::driver::Next;
 pub use socklab_core::hello::{CLIENT_GREETING, SERVER_GREETING, client, server};
 
-use crate::net::{self, Course, Ended};
+use crate::net::{self, Ended, ServerControl};
 
 /// Why nobody was greeted.
 pub type Error = net::Error<client::Error>;
@@ -27,7 +27,7 @@ impl Client {
         loop {
             match self.next()? {
                 Next::Event(client::Event::Greeting(text)) => greeting = text.to_vec(),
-                Next::Done | Next::Abort => return Ok(greeting),
+                Next::Close | Next::Abort => return Ok(greeting),
                 Next::Command | Next::Boundary => {}
             }
         }
@@ -109,10 +109,10 @@ impl net::Service for Service {
         None
     }
 
-    fn course(&self) -> Course {
+    fn course(&self) -> ServerControl {
         match self.options.count {
-            Some(count) if self.opened >= count => Course::Last,
-            _ => Course::Serve,
+            Some(count) if self.opened >= count => ServerControl::Last,
+            _ => ServerControl::Serve,
         }
     }
 

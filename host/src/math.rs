@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use slab::Slab;
 pub use socklab_core::driver::Next;
-use socklab_core::machine::Refused;
+use socklab_core::machine::CommandError;
 pub use socklab_core::math::{Mistake, Question, Secret, client, server};
 
 use crate::net::{self, Ended};
@@ -28,7 +28,7 @@ impl Client {
             match self.next()? {
                 Next::Event(client::Event::Secret(secret)) => return Ok(secret),
                 Next::Event(client::Event::Question(_)) | Next::Command | Next::Boundary => {}
-                Next::Done | Next::Abort => {
+                Next::Close | Next::Abort => {
                     return Err(net::Error::Io(std::io::ErrorKind::UnexpectedEof.into()));
                 }
             }
@@ -86,7 +86,7 @@ pub enum Outcome {
     /// The client failed; with the likely reason if it sent a part of an answer.
     Failed(server::Error, net::Quote, Option<Mistake>),
     /// The service gave a command that the machine does not take: its own mistake.
-    Unanswered(Refused),
+    Internal(CommandError),
     /// The client left or stopped reading before it had received everything.
     Undelivered,
     /// The server stopped first.
@@ -105,7 +105,7 @@ impl fmt::Display for Report {
             Outcome::Failed(e, quote, _) => {
                 write!(f, "{}{}", e.cut.by("the client"), quote.suffix())
             }
-            Outcome::Unanswered(e) => Ended::<server::Error>::Refused(*e).fmt(f),
+            Outcome::Internal(e) => Ended::<server::Error>::Refused(*e).fmt(f),
             Outcome::Undelivered => Ended::<server::Error>::Undelivered.fmt(f),
             Outcome::Stopped => Ended::<server::Error>::Stopped.fmt(f),
         }?;
@@ -119,7 +119,7 @@ impl Outcome {
     pub const fn mistake(&self) -> Option<Mistake> {
         match self {
             Self::Wrong { mistake, .. } | Self::Failed(_, _, mistake) => *mistake,
-            Self::Solved | Self::Unanswered(_) | Self::Undelivered | Self::Stopped => None,
+            Self::Solved | Self::Internal(_) | Self::Undelivered | Self::Stopped => None,
         }
     }
 }
@@ -235,7 +235,7 @@ impl net::Service for Service {
                 let mistake = expected.and_then(|right| Mistake::find(quote.bytes(), right));
                 Outcome::Failed(e, quote, mistake)
             }
-            Ended::Refused(e) => Outcome::Unanswered(e),
+            Ended::Refused(e) => Outcome::Internal(e),
             Ended::Stopped => Outcome::Stopped,
         };
         let asked = session.rounds - session.left;

@@ -14,7 +14,7 @@
 //!         Next::Event(Event::Round(round)) => tally.count(round),
 //!         Next::Command => player1.command(Command::Choose(Choice::Paper))?,
 //!         Next::Event(_) | Next::Boundary => {}
-//!         Next::Done | Next::Abort => break,
+//!         Next::Close | Next::Abort => break,
 //!     }
 //! }
 //! assert_eq!(tally.rounds(), 3);

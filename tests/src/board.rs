@@ -59,14 +59,14 @@ pub struct Board {
     decoder: JoinHandle<()>,
 }
 
-/// How a program on the board ended.
+/// StreamEnd a program on the board ended.
 #[derive(Debug)]
 pub struct Ended {
     /// Its exit code.
     pub code: Option<i32>,
     /// Its log, a message a line.
     pub log: Vec<String>,
-    /// How long the board ran.
+    /// StreamEnd long the board ran.
     pub took: Duration,
 }
 

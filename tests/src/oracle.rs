@@ -2,7 +2,7 @@
 //! [`String`], so that it shares no code with what it judges.
 
 use socklab_core::add::Form;
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 use socklab_core::wire::LINE_MAX;
 
 use crate::script::Script;
@@ -122,7 +122,7 @@ fn add_end(script: &Script<'_>, from: usize, is_whole: impl Fn(&[u8]) -> bool) -
         (Some(at), _) => Ends::At(*at),
         _ if last - from > LINE_MAX => Ends::TooLong,
         (None, Some(newline)) => Ends::At(newline + 1),
-        (None, None) if end == Some(How::Closed) && is_whole(&bytes[from..]) => {
+        (None, None) if end == Some(StreamEnd::Closed) && is_whole(&bytes[from..]) => {
             Ends::At(bytes.len())
         }
         (None, None) => Ends::Unfinished,

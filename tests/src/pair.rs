@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use socklab_core::machine::{How, Machine, Need, Refused, Then};
+use socklab_core::machine::{Action, CommandError, Machine, Need, StreamEnd};
 use socklab_core::math::{Question, Secret};
 use socklab_core::session::Session;
 use socklab_core::{echo, math};
@@ -97,11 +97,11 @@ impl<R: Role> End<R> {
     fn speak(&mut self) -> Result<bool, String> {
         let mut spoke = false;
         loop {
-            if self.session.machine().owed() > 0 {
-                let n = self.session.pay(self.role.payload());
-                self.role.paid(n);
+            if self.session.machine().outbound_remaining() > 0 {
+                let n = self.session.write_payload(self.role.payload());
+                self.role.advance_outbound(n);
                 spoke |= n > 0;
-                if self.session.machine().owed() > 0 {
+                if self.session.machine().outbound_remaining() > 0 {
                     return Ok(spoke);
                 }
             }
@@ -111,10 +111,12 @@ impl<R: Role> End<R> {
                     self.role.given();
                     spoke = true;
                 }
-                Err(Refused::NoRoom) if !self.session.pending().is_empty() => return Ok(spoke),
-                Err(Refused::NoRoom) if self.role.split() => {}
+                Err(CommandError::OutputFull) if !self.session.transmit().is_empty() => {
+                    return Ok(spoke);
+                }
+                Err(CommandError::OutputFull) if self.role.split() => {}
                 // After a reset the machine may have ended before the application had its say.
-                Err(Refused::NotNow) if self.session.has_ended() || R::TAKES_TURNS => {
+                Err(CommandError::OutOfTurn) if self.session.has_ended() || R::TAKES_TURNS => {
                     return Ok(spoke);
                 }
                 Err(refused) => return Err(format!("a command in turn was refused: {refused:?}")),
@@ -134,27 +136,27 @@ impl<R: Role> End<R> {
                 moved |= self.speak()?;
             }
             match self.session.step() {
-                Ok(Then::Event(event)) => {
+                Ok(Action::Event(event)) => {
                     let event = R::own(event);
-                    self.role.told(&event);
+                    self.role.emitted(&event);
                     if !self.events.last_mut().is_some_and(|last| R::append(last, &event)) {
                         self.events.push(event);
                     }
                 }
-                Ok(Then::Again | Then::Boundary) => {}
-                Ok(Then::Need(Need::Command)) => {
+                Ok(Action::Continue | Action::Boundary) => {}
+                Ok(Action::Need(Need::Command)) => {
                     if !self.speak()? {
                         return Ok(moved);
                     }
                 }
-                Ok(Then::Need(need)) => {
+                Ok(Action::Need(need)) => {
                     let is_full = self.session.room().is_empty();
-                    if is_full && !matches!(need, Need::Output) {
+                    if is_full && !matches!(need, Need::OutputSpace) {
                         return Err(format!("asks for {need:?} with a full input buffer"));
                     }
                     return Ok(moved);
                 }
-                Ok(Then::Done | Then::Abort) => self.ended = Some(Ok(())),
+                Ok(Action::Close | Action::Abort) => self.ended = Some(Ok(())),
                 Err(e) => {
                     let again = self.session.step().err();
                     if again != Some(e) {
@@ -181,13 +183,13 @@ impl<R: Role> End<R> {
         let mut moved = 0;
         // A write takes a part, as a socket does.
         let room = faults.link.saturating_sub(out.bytes.len());
-        let n = self.session.pending().len().min(room);
+        let n = self.session.transmit().len().min(room);
         let n = if n > 0 { rng.within(1, n) } else { 0 };
         if !out.closed && n > 0 {
             let due = now + rng.below(faults.delay as usize + 1) as u64;
             // Bytes never overtake one another.
             let due = out.bytes.back().map_or(due, |(last, _)| due.max(*last));
-            out.bytes.extend(self.session.pending()[..n].iter().map(|byte| (due, *byte)));
+            out.bytes.extend(self.session.transmit()[..n].iter().map(|byte| (due, *byte)));
             self.session.sent(n);
             moved += n;
         }
@@ -206,7 +208,7 @@ impl<R: Role> End<R> {
             if n > 0 {
                 self.session.received(n);
             } else if back.closed && back.bytes.is_empty() && !self.session.has_ended() {
-                self.session.ended(How::Closed);
+                self.session.ended(StreamEnd::Closed);
                 moved += 1;
             }
             moved += n;
@@ -252,11 +254,11 @@ pub fn talk<C: Role, S: Role>(
                 let n = client.carry(&mut up, &mut down, now, &mut rng, faults, true);
                 carried += n;
                 moved |= n > 0;
-                let is_out = client.session.pending().is_empty();
+                let is_out = client.session.transmit().is_empty();
                 // A role without commands left has nothing more to say.
                 let is_silent = faults.half_close
                     && client.role.command().is_none()
-                    && client.session.machine().owed() == 0
+                    && client.session.machine().outbound_remaining() == 0
                     && client.has_finished();
                 if is_out && !client.sent_fin && (client.ended.is_some() || is_silent) {
                     (client.sent_fin, up.closed, moved) = (true, true, true);
@@ -264,11 +266,11 @@ pub fn talk<C: Role, S: Role>(
             } else {
                 moved |= server.think().map_err(|e| named(format!("server: {e}")))?;
                 let may_read = !faults.strict_server
-                    || (server.session.pending().is_empty() && down.bytes.is_empty());
+                    || (server.session.transmit().is_empty() && down.bytes.is_empty());
                 let n = server.carry(&mut down, &mut up, now, &mut rng, faults, may_read);
                 carried += n;
                 moved |= n > 0;
-                let is_out = server.session.pending().is_empty();
+                let is_out = server.session.transmit().is_empty();
                 if is_out && !server.sent_fin && server.ended.is_some() {
                     (server.sent_fin, down.closed, moved) = (true, true, true);
                 }
@@ -292,10 +294,10 @@ pub fn talk<C: Role, S: Role>(
         } else if now - quiet_since > DEADLOCK && silences < 2 {
             // To those that wait for it, it is a silence.
             if C::HEARS_SILENCE {
-                client.session.silent();
+                client.session.idle();
             }
             if S::HEARS_SILENCE {
-                server.session.silent();
+                server.session.idle();
             }
             (quiet_since, silences) = (now, silences + 1);
         } else if now - quiet_since > DEADLOCK {
@@ -303,9 +305,9 @@ pub fn talk<C: Role, S: Role>(
             return Err(named(format!(
                 "deadlock at {now}: client {c:?}, {} to send, ended {:?}; server {s:?}, {} to send, \
                  ended {:?}; {} and {} on the link",
-                client.session.pending().len(),
+                client.session.transmit().len(),
                 client.ended,
-                server.session.pending().len(),
+                server.session.transmit().len(),
                 server.ended,
                 up.bytes.len(),
                 down.bytes.len(),
@@ -323,8 +325,8 @@ fn reset<R: Role>(end: &mut End<R>, lane: &mut Lane) {
         *to = byte;
     }
     end.session.received(n);
-    end.session.ended(How::Reset);
-    end.session.cannot_send(How::Reset);
+    end.session.ended(StreamEnd::Reset);
+    end.session.write_ended(StreamEnd::Reset);
     lane.bytes.clear();
     end.busy_until = 0;
 }
@@ -333,7 +335,7 @@ impl<R: Role> End<R> {
     /// Whether its machine takes no more commands: what it has to say is said.
     fn has_finished(&self) -> bool {
         let Some(probe) = R::probe() else { return false };
-        self.session.machine().clone().command(probe, &mut [0; 64]) == Err(Refused::NotNow)
+        self.session.machine().clone().command(probe, &mut [0; 64]) == Err(CommandError::OutOfTurn)
     }
 
     fn fared(self) -> Side<R::Event, <R::Machine as Machine>::Error> {
@@ -373,7 +375,9 @@ pub fn math_agrees(
     match (faults.reset_after, client.ended, server.ended) {
         (None, Ok(()), Ok(())) if server.events.len() == questions.len() => Ok(()),
         (None, ..) => fail("no fault, and it failed"),
-        (Some(_), Err(client::Error::Cut { cut, .. }), _) if cut.how == How::Reset => Ok(()),
+        (Some(_), Err(client::Error::Truncated { cut, .. }), _) if cut.how == StreamEnd::Reset => {
+            Ok(())
+        }
         (Some(_), Ok(()), _) => Ok(()),
         (Some(_), Err(_), _) => fail("a reset is named something else"),
     }
@@ -417,7 +421,11 @@ pub fn echo_agrees(
     match (faults.reset_after, client.ended, server.ended) {
         (None, Ok(()), Ok(())) if lengths.len() == sent.len() => Ok(()),
         (None, ..) => fail("no fault, and it failed"),
-        (Some(_), Err(echo::client::Error::Cut { cut, .. }), _) if cut.how == How::Reset => Ok(()),
+        (Some(_), Err(echo::client::Error::Truncated { cut, .. }), _)
+            if cut.how == StreamEnd::Reset =>
+        {
+            Ok(())
+        }
         (Some(_), Ok(()), _) => Ok(()),
         (Some(_), Err(_), _) => fail("a reset is named something else"),
     }

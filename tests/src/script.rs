@@ -7,7 +7,9 @@
 
 use std::fmt;
 
-use socklab_core::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
+use socklab_core::machine::{
+    Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState,
+};
 
 use crate::role::Role;
 
@@ -23,16 +25,16 @@ pub struct Script<'b> {
     /// What it sends.
     pub bytes: &'b [u8],
     /// Behind so many bytes, in ascending order, it is silent for longer than any machine waits:
-    /// one that then asks for [`Need::InputOrSilence`] gets the silence. Elsewhere it never does.
+    /// one that then asks for [`Need::InputOrIdle`] gets the silence. Elsewhere it never does.
     pub silences: &'b [usize],
     /// How its stream ends, if it does.
-    pub end: Option<How>,
+    pub end: Option<StreamEnd>,
 }
 
 impl<'b> Script<'b> {
     /// Sends this, then ends like this, and is never silent.
     #[must_use]
-    pub const fn new(bytes: &'b [u8], end: Option<How>) -> Self {
+    pub const fn new(bytes: &'b [u8], end: Option<StreamEnd>) -> Self {
         Self { bytes, silences: &[], end }
     }
 
@@ -42,7 +44,7 @@ impl<'b> Script<'b> {
     }
 
     /// As much of it as fits in so many bytes, with another end.
-    fn truncated(&self, length: usize, end: Option<How>) -> Self {
+    fn truncated(&self, length: usize, end: Option<StreamEnd>) -> Self {
         let silences = self.silences.iter().take_while(|silence| **silence <= length).count();
         Self { bytes: &self.bytes[..length], silences: &self.silences[..silences], end }
     }
@@ -157,7 +159,7 @@ pub struct Failure {
     /// Where it was silent.
     pub silences: Vec<usize>,
     /// How its stream ended.
-    pub end: Option<How>,
+    pub end: Option<StreamEnd>,
     /// What went wrong.
     pub what: String,
 }
@@ -222,7 +224,7 @@ pub fn run<R: Role>(
 impl<R: Role> Run<'_, R> {
     fn go(&mut self, script: &Script<'_>) -> Result<Outcome, String> {
         let Script { bytes, end, .. } = *script;
-        let (mut arrived, mut after, mut idle) = (0, After::More, 0);
+        let (mut arrived, mut after, mut idle) = (0, StreamState::Open, 0);
         // The next one to come.
         let mut silence = script.next_silence(0);
         if !R::TAKES_TURNS {
@@ -232,12 +234,13 @@ impl<R: Role> Run<'_, R> {
             let limit = self.plan.cap.map_or(arrived, |cap| arrived.min(self.consumed + cap));
             let is_last = limit == arrived;
             let seen = &bytes[self.consumed..limit];
-            let input = Input { bytes: seen, after: if is_last { after } else { After::More } };
+            let input =
+                Input { bytes: seen, state: if is_last { after } else { StreamState::Open } };
             if self.plan.take && self.take(seen)? {
                 continue;
             }
-            let then = match self.step(input)? {
-                Ok(then) => then,
+            let action = match self.step(input)? {
+                Ok(action) => action,
                 Err(outcome) => return Ok(outcome),
             };
             let (left, room) = (limit - self.consumed, self.window.len() - self.queued);
@@ -246,70 +249,74 @@ impl<R: Role> Run<'_, R> {
             }
             idle = if std::mem::take(&mut self.moved) { 0 } else { idle + 1 };
             if idle > IDLE_STEPS {
-                return Err(format!("stall: {IDLE_STEPS} steps moved nothing, now {then:?}"));
+                return Err(format!("stall: {IDLE_STEPS} steps moved nothing, now {action:?}"));
             }
-            let wants_input = match then {
-                Then::Event(()) => {
+            let wants_input = match action {
+                Action::Event(()) => {
                     if !R::TAKES_TURNS {
                         self.speak()?;
                     }
                     continue;
                 }
-                Then::Again => continue,
-                Then::Boundary => {
+                Action::Continue => continue,
+                Action::Boundary => {
                     self.boundaries.push(self.written());
                     continue;
                 }
-                Then::Done | Then::Abort => {
-                    self.is_final(&then)?;
-                    return Ok(if then == Then::Done { Outcome::Done } else { Outcome::Abort });
+                Action::Close | Action::Abort => {
+                    self.is_final(&action)?;
+                    return Ok(if action == Action::Close {
+                        Outcome::Done
+                    } else {
+                        Outcome::Abort
+                    });
                 }
-                Then::Need(Need::Output) => {
+                Action::Need(Need::OutputSpace) => {
                     if room >= R::Machine::MIN_OUTPUT {
                         return Err(format!("stall: asks for room and has {room} bytes of it"));
                     }
                     self.drain();
                     continue;
                 }
-                Then::Need(Need::Command) => {
+                Action::Need(Need::Command) => {
                     if self.speak()? {
                         continue;
                     }
                     false
                 }
-                Then::Need(Need::Either) => {
+                Action::Need(Need::InputOrCommand) => {
                     if self.speak()? {
                         continue;
                     }
                     true
                 }
-                Then::Need(Need::Input | Need::InputOrSilence(_)) => true,
+                Action::Need(Need::Input | Need::InputOrIdle(_)) => true,
             };
             if wants_input && left >= R::Machine::MIN_INPUT {
                 return Err(format!("stall: asks for input and has {left} bytes of it"));
             }
-            if wants_input && matches!(input.after, After::End(_)) {
+            if wants_input && matches!(input.state, StreamState::Ended(_)) {
                 return Err("stall: asks for input after the end".into());
             }
             // A silence, the next read, or the end.
             if silence == Some(arrived) {
                 silence = script.next_silence(arrived + 1);
                 // A machine that does not ask hears nothing of it.
-                if matches!(then, Then::Need(Need::InputOrSilence(_))) {
-                    after = After::Silence;
+                if matches!(action, Action::Need(Need::InputOrIdle(_))) {
+                    after = StreamState::Idle;
                 }
             } else if arrived < bytes.len() {
                 let next = self.plan.next_cut(arrived, bytes.len());
                 // No read goes over a silence.
                 arrived = silence.map_or(next, |silence| next.min(silence));
-                after = After::More;
+                after = StreamState::Open;
                 if arrived == bytes.len() && silence != Some(arrived) && !self.plan.end_apart {
-                    after = end.map_or(After::More, After::End);
+                    after = end.map_or(StreamState::Open, StreamState::Ended);
                 }
-            } else if let (After::More | After::Silence, Some(how)) = (after, end) {
-                after = After::End(how);
+            } else if let (StreamState::Open | StreamState::Idle, Some(how)) = (after, end) {
+                after = StreamState::Ended(how);
             } else {
-                let Then::Need(need) = then else { unreachable!("all others are dealt with") };
+                let Action::Need(need) = action else { unreachable!("all others are dealt with") };
                 return Ok(Outcome::Waiting(need));
             }
             self.moved = true;
@@ -327,7 +334,7 @@ impl<R: Role> Run<'_, R> {
     }
 
     /// One step, and all that holds for any step.
-    fn step(&mut self, input: Input<'_>) -> Result<Result<Then<()>, Outcome>, String> {
+    fn step(&mut self, input: Input<'_>) -> Result<Result<Action<()>, Outcome>, String> {
         // Different rubbish in the two outputs shows bytes claimed and not written.
         let room = &mut self.window[self.queued..];
         room.fill(0xee);
@@ -339,9 +346,9 @@ impl<R: Role> Run<'_, R> {
         if peek != self.machine {
             return Err(format!("a copy stepped to {peek:?}, the machine to {:?}", self.machine));
         }
-        let Step { consumed, written, then } = match (stepped, peeked) {
+        let Step { consumed, written, action } = match (stepped, peeked) {
             (Ok(step), Ok(peeked)) => {
-                let (a, b) = (step.then.without_event(), peeked.then.without_event());
+                let (a, b) = (step.action.without_event(), peeked.action.without_event());
                 if (step.consumed, step.written, a) != (peeked.consumed, peeked.written, b) {
                     return Err(format!("a copy says {peeked:?}, the machine {step:?}"));
                 }
@@ -375,21 +382,21 @@ impl<R: Role> Run<'_, R> {
             return Err(format!("claims {written} bytes and did not write them all"));
         }
         let is_idle = consumed == 0 && written == 0 && before == self.machine;
-        if is_idle && matches!(then, Then::Again | Then::Event(_) | Then::Boundary) {
-            return Err(format!("a step in vain: {then:?} and nothing moved or changed"));
+        if is_idle && matches!(action, Action::Continue | Action::Event(_) | Action::Boundary) {
+            return Err(format!("a step in vain: {action:?} and nothing moved or changed"));
         }
-        let what = then.without_event();
+        let what = action.without_event();
         self.consumed += consumed;
         self.queued += written;
         self.moved |= consumed > 0 || written > 0;
-        if let Then::Event(event) = then {
+        if let Action::Event(event) = action {
             self.tell(R::own(event));
         }
         Ok(Ok(what))
     }
 
     fn tell(&mut self, event: R::Event) {
-        self.role.told(&event);
+        self.role.emitted(&event);
         let (consumed, written) = (self.consumed, self.written());
         if let Some(last) = self.told.last_mut()
             && R::append(&mut last.event, &event)
@@ -413,7 +420,7 @@ impl<R: Role> Run<'_, R> {
                     self.queued += n;
                     self.role.given();
                     (self.moved, spoke) = (true, true);
-                    self.pay()?;
+                    self.write_payload()?;
                     if R::TAKES_TURNS {
                         return Ok(true);
                     }
@@ -422,55 +429,61 @@ impl<R: Role> Run<'_, R> {
                 Err(_) if before != self.machine => {
                     return Err(format!("a refusal changed {before:?} to {:?}", self.machine));
                 }
-                Err(Refused::NoRoom) if self.queued > 0 => self.drain(),
-                Err(Refused::NoRoom) if self.role.split() => {}
+                Err(CommandError::OutputFull) if self.queued > 0 => self.drain(),
+                Err(CommandError::OutputFull) if self.role.split() => {}
                 Err(refused) => return Err(format!("refused in turn, {refused:?}: {before:?}")),
             }
         }
     }
 
-    fn pay(&mut self) -> Result<(), String> {
-        while self.machine.owed() > 0 && !self.role.payload().is_empty() {
+    fn write_payload(&mut self) -> Result<(), String> {
+        while self.machine.outbound_remaining() > 0 && !self.role.payload().is_empty() {
             if self.queued == self.window.len() {
                 self.drain();
             }
             let before = self.machine.clone();
-            if self.machine.paid(self.machine.owed() + 1) != Err(Refused::Invalid)
+            if self.machine.advance_outbound(self.machine.outbound_remaining() + 1)
+                != Err(CommandError::Invalid)
                 || before != self.machine
             {
                 return Err("took more payload than is owed".into());
             }
-            let owed = usize::try_from(self.machine.owed()).unwrap_or(usize::MAX);
+            let owed = usize::try_from(self.machine.outbound_remaining()).unwrap_or(usize::MAX);
             let room = &mut self.window[self.queued..];
             let payload = self.role.payload();
             let n = payload.len().min(room.len()).min(owed);
             room[..n].copy_from_slice(&payload[..n]);
-            if self.machine.paid(n as u64).is_err() {
+            if self.machine.advance_outbound(n as u64).is_err() {
                 return Err(format!("refused {n} bytes of payload it is owed"));
             }
             self.queued += n;
-            self.role.paid(n);
+            self.role.advance_outbound(n);
         }
         Ok(())
     }
 
     /// Takes payload past the machine, if any is due and has come.
     fn take(&mut self, seen: &[u8]) -> Result<bool, String> {
-        let due = self.machine.due();
+        let due = self.machine.inbound_remaining();
         let before = self.machine.clone();
-        if self.machine.taken(due + 1) != Err(Refused::Invalid) || before != self.machine {
+        if self.machine.advance_inbound(due + 1) != Err(CommandError::Invalid)
+            || before != self.machine
+        {
             return Err("gave away more payload than is due".into());
         }
         let n = usize::try_from(due).unwrap_or(usize::MAX).min(seen.len());
         if n == 0 {
             return Ok(false);
         }
-        let Some(event) = R::taken(&seen[..n], n as u64 == due) else { return Ok(false) };
-        if self.machine.taken(n as u64).is_err() {
+        let Some(event) = R::advance_inbound(&seen[..n], n as u64 == due) else { return Ok(false) };
+        if self.machine.advance_inbound(n as u64).is_err() {
             return Err(format!("refused to give away {n} of {due} bytes due"));
         }
-        if self.machine.due() != due - n as u64 {
-            return Err(format!("{n} of {due} bytes taken, {} left", self.machine.due()));
+        if self.machine.inbound_remaining() != due - n as u64 {
+            return Err(format!(
+                "{n} of {due} bytes taken, {} left",
+                self.machine.inbound_remaining()
+            ));
         }
         self.consumed += n;
         self.moved = true;
@@ -482,23 +495,24 @@ impl<R: Role> Run<'_, R> {
     }
 
     /// The end is final, whatever comes.
-    fn is_final(&mut self, then: &Then<()>) -> Result<(), String> {
-        let ends = [How::Closed, How::Reset, How::TimedOut].map(After::End);
-        for after in [After::More, After::Silence].into_iter().chain(ends) {
+    fn is_final(&mut self, action: &Action<()>) -> Result<(), String> {
+        let ends =
+            [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut].map(StreamState::Ended);
+        for state in [StreamState::Open, StreamState::Idle].into_iter().chain(ends) {
             for bytes in [&[][..], &[0; 64], b"QQQQQQQQQ", &[0xff; 3]] {
-                let step = self.machine.step(Input { bytes, after }, &mut [0; 64]);
+                let step = self.machine.step(Input { bytes, state }, &mut [0; 64]);
                 let same = step.as_ref().is_ok_and(|step| {
-                    (step.consumed, step.written, step.then.without_event()) == (0, 0, *then)
+                    (step.consumed, step.written, step.action.without_event()) == (0, 0, *action)
                 });
                 if !same {
-                    return Err(format!("not final: after {then:?} came {step:?}"));
+                    return Err(format!("not final: after {action:?} came {step:?}"));
                 }
             }
         }
         if let Some(command) = R::probe() {
             let result = self.machine.command(command, &mut [0; 64]);
-            if result != Err(Refused::NotNow) {
-                return Err(format!("not final: after {then:?} a command got {result:?}"));
+            if result != Err(CommandError::OutOfTurn) {
+                return Err(format!("not final: after {action:?} a command got {result:?}"));
             }
         }
         Ok(())
@@ -509,12 +523,12 @@ impl<R: Role> Run<'_, R> {
 fn agree<R: Role>(
     expected: &Transcript<R::Event>,
     got: &Transcript<R::Event>,
-    end: Option<How>,
+    end: Option<StreamEnd>,
     plan: &Plan,
 ) -> bool {
     let races = match end {
-        Some(How::Reset | How::TimedOut) => R::TAKES_TURNS,
-        Some(How::Closed) => R::CLOSE_ENDS_TURN,
+        Some(StreamEnd::Reset | StreamEnd::TimedOut) => R::TAKES_TURNS,
+        Some(StreamEnd::Closed) => R::CLOSE_ENDS_TURN,
         None => false,
     };
     if races {
@@ -538,7 +552,7 @@ fn agree<R: Role>(
 pub fn same<R: Role>(
     role: &R,
     bytes: &[u8],
-    end: Option<How>,
+    end: Option<StreamEnd>,
     reference: &Plan,
     plan: &Plan,
 ) -> Result<Transcript<R::Event>, Box<Failure>> {
@@ -591,7 +605,7 @@ fn compare<R: Role>(
 pub fn every_cut<R: Role>(
     role: &R,
     bytes: &[u8],
-    end: Option<How>,
+    end: Option<StreamEnd>,
 ) -> Result<Transcript<R::Event>, Box<Failure>> {
     every_cut_of(role, &Script::new(bytes, end))
 }
@@ -663,7 +677,7 @@ pub fn every_truncation_of<R: Role>(
     script: &Script<'_>,
 ) -> Result<Transcript<R::Event>, Box<Failure>> {
     for length in 0..=script.bytes.len() {
-        for how in [How::Closed, How::Reset, How::TimedOut] {
+        for how in [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut] {
             every_cut_of(role, &script.truncated(length, Some(how)))?;
         }
     }

@@ -49,7 +49,7 @@ fn every_help_text_is_the_reviewed_one() {
             if update {
                 fs::write(&path, &text).unwrap();
             } else {
-                let line = text.lines().zip(reviewed.lines()).find(|(now, then)| now != then);
+                let line = text.lines().zip(reviewed.lines()).find(|(now, action)| now != action);
                 changed.push(format!("{name}: {line:?}"));
             }
         }

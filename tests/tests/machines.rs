@@ -1,6 +1,6 @@
 //! Every machine under every cut: what the peer may do, and all it should not.
 
-use socklab_core::machine::{How, Input, Machine, Need, Refused, Step, Then};
+use socklab_core::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd};
 use socklab_core::math::{Question, Secret};
 use socklab_core::{echo, math};
 use socklab_tests::oracle::{echo_message, echo_reply, echo_reply_bytes, question};
@@ -8,11 +8,11 @@ use socklab_tests::rng::Rng;
 use socklab_tests::role::{EchoClient, EchoServer, MathClient, MathServer, Message, Reply, Role};
 use socklab_tests::script::{Outcome, Transcript, every_cut, every_truncation, hold};
 
-fn math_client(bytes: &[u8], end: Option<How>) -> Transcript<math::client::Event> {
+fn math_client(bytes: &[u8], end: Option<StreamEnd>) -> Transcript<math::client::Event> {
     hold(every_cut(&MathClient, bytes, end))
 }
 
-fn echo_server(bytes: &[u8], end: Option<How>) -> Transcript<echo::server::Event> {
+fn echo_server(bytes: &[u8], end: Option<StreamEnd>) -> Transcript<echo::server::Event> {
     hold(every_cut(&EchoServer, bytes, end))
 }
 
@@ -47,7 +47,9 @@ fn math_client_names_a_wrong_tag_at_its_first_byte() {
     for before in 0..3_u32 {
         for byte in (0..=255).filter(|byte| !b"QS".contains(byte)) {
             let script = [question(1, 2).repeat(before as usize), vec![byte]].concat();
-            for end in [None, Some(How::Closed), Some(How::Reset), Some(How::TimedOut)] {
+            for end in
+                [None, Some(StreamEnd::Closed), Some(StreamEnd::Reset), Some(StreamEnd::TimedOut)]
+            {
                 if before > 0 && byte % 16 != 0 {
                     continue;
                 }
@@ -70,12 +72,16 @@ fn math_client_names_a_wrong_tag_at_its_first_byte() {
 fn math_client_names_every_ending() {
     let after_two = "the server closed the connection in the middle of a message, after";
     for (before, how, expected) in [
-        (0, How::Closed, "the server closed the connection before it sent any message"),
-        (0, How::Reset, "the server reset the connection before it sent any message"),
-        (0, How::TimedOut, "the server sent nothing in time"),
-        (2, How::Closed, "answer 2 rejected: the server closed the connection right after it"),
-        (2, How::Reset, "the server reset the connection between messages, with 2 answered"),
-        (2, How::TimedOut, "the server sent nothing more in time, with 2 answered"),
+        (0, StreamEnd::Closed, "the server closed the connection before it sent any message"),
+        (0, StreamEnd::Reset, "the server reset the connection before it sent any message"),
+        (0, StreamEnd::TimedOut, "the server sent nothing in time"),
+        (
+            2,
+            StreamEnd::Closed,
+            "answer 2 rejected: the server closed the connection right after it",
+        ),
+        (2, StreamEnd::Reset, "the server reset the connection between messages, with 2 answered"),
+        (2, StreamEnd::TimedOut, "the server sent nothing more in time, with 2 answered"),
     ] {
         let transcript = math_client(&question(3, 4).repeat(before), Some(how));
         assert_eq!(transcript.sentence(), expected);
@@ -84,7 +90,7 @@ fn math_client_names_every_ending() {
         for tag in [b'Q', b'S'] {
             let message = [&[tag], &[0; 8][..]].concat();
             let script = [&question(3, 4).repeat(2), &message[..got]].concat();
-            let transcript = math_client(&script, Some(How::Closed));
+            let transcript = math_client(&script, Some(StreamEnd::Closed));
             let expected = format!("{after_two} {got} of 9 bytes, with 2 answered");
             assert_eq!(transcript.sentence(), expected);
             assert_eq!((transcript.sent.len(), transcript.consumed), (8, 18));
@@ -94,7 +100,7 @@ fn math_client_names_every_ending() {
 
 #[test]
 fn math_client_is_done_once_it_has_the_secret_whatever_the_end() {
-    for how in [How::Closed, How::Reset, How::TimedOut] {
+    for how in [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut] {
         let transcript = math_client(b"Sabcdefgh", Some(how));
         assert_eq!(transcript.outcome, Outcome::Done);
         assert_eq!(transcript.events(), [math::client::Event::Secret(Secret(*b"abcdefgh"))]);
@@ -143,7 +149,7 @@ fn math_server_ends_at_the_first_wrong_answer() {
     for (wrong, at) in [(41, 0), (43, 0), (0x2a00_0000, 0), (1, 1), (16, 2)] {
         let mut all = [42, 0, 15];
         all[at] = wrong;
-        let transcript = hold(every_cut(&role, &answers(&all), Some(How::Closed)));
+        let transcript = hold(every_cut(&role, &answers(&all), Some(StreamEnd::Closed)));
         assert_eq!(transcript.told.len(), at + 1);
         let expected = [42, 0, 15][at];
         let event = math::server::Event::Wrong { answer: wrong, expected };
@@ -158,15 +164,15 @@ fn math_server_names_every_ending() {
     let role = MathServer::new(&QUESTIONS, Some(b"opensesm"));
     let all = answers(&[42, 0, 15]);
     for (how, verb) in [
-        (How::Closed, "closed the connection"),
-        (How::Reset, "reset the connection"),
-        (How::TimedOut, "sent nothing more in time"),
+        (StreamEnd::Closed, "closed the connection"),
+        (StreamEnd::Reset, "reset the connection"),
+        (StreamEnd::TimedOut, "sent nothing more in time"),
     ] {
         for length in 0..all.len() {
             let transcript = hold(every_cut(&role, &all[..length], Some(how)));
             let (right, got) = (length / 4, length % 4);
             let middle = match (got, how) {
-                (0, How::TimedOut) => String::new(),
+                (0, StreamEnd::TimedOut) => String::new(),
                 (0, _) => " between messages".into(),
                 _ => format!(" in the middle of a message, after {got} of 4 bytes"),
             };
@@ -182,14 +188,14 @@ fn math_server_takes_commands_only_in_their_turn() {
     let mut server = math::Server::new();
     let mut room = [0; 9];
     for size in 0..9 {
-        assert_eq!(server.command(ask, &mut room[..size]), Err(Refused::NoRoom));
+        assert_eq!(server.command(ask, &mut room[..size]), Err(CommandError::OutputFull));
         assert_eq!((&server, room), (&math::Server::new(), [0; 9]));
     }
     assert_eq!(server.command(ask, &mut room), Ok(9));
     let waiting = server.clone();
     for command in [ask, math::server::Command::Reveal(Secret(*b"12345678"))] {
-        assert_eq!(server.command(command, &mut room), Err(Refused::NotNow));
-        assert_eq!(server.command(command, &mut []), Err(Refused::NotNow));
+        assert_eq!(server.command(command, &mut room), Err(CommandError::OutOfTurn));
+        assert_eq!(server.command(command, &mut []), Err(CommandError::OutOfTurn));
         assert_eq!(server, waiting);
     }
 }
@@ -227,7 +233,8 @@ fn payloads() -> Vec<Vec<u8>> {
 #[test]
 fn echo_server_removes_ten_characters_under_every_cut() {
     for payload in payloads() {
-        let transcript = hold(every_cut(&EchoServer, &echo_message(&payload), Some(How::Closed)));
+        let transcript =
+            hold(every_cut(&EchoServer, &echo_message(&payload), Some(StreamEnd::Closed)));
         let reply = echo_reply_bytes(&payload).expect("all of them are legal");
         if let Ok(text) = std::str::from_utf8(&payload) {
             assert_eq!(reply, echo_reply(text).as_bytes(), "the oracles differ");
@@ -245,10 +252,10 @@ fn echo_server_answers_many_messages_in_flight() {
     let script: Vec<u8> = payloads.iter().flat_map(|p| echo_message(p)).collect();
     let replies: Vec<u8> =
         payloads.iter().flat_map(|p| echo_message(&echo_reply_bytes(p).unwrap())).collect();
-    let transcript = echo_server(&script, Some(How::Closed));
+    let transcript = echo_server(&script, Some(StreamEnd::Closed));
     assert_eq!(transcript.sent, replies);
     assert_eq!((transcript.told.len(), transcript.outcome), (payloads.len(), Outcome::Done));
-    assert_eq!(echo_server(&script, None).outcome, Outcome::Waiting(Need::Either));
+    assert_eq!(echo_server(&script, None).outcome, Outcome::Waiting(Need::InputOrCommand));
 }
 
 #[test]
@@ -260,7 +267,7 @@ fn echo_server_under_every_truncation() {
     let two = [echo_message(b"0123456789ab"), echo_message(b"xyz")].concat();
     hold(every_truncation(&EchoServer, &two));
     for length in 17..two.len() {
-        let transcript = echo_server(&two[..length], Some(How::Reset));
+        let transcript = echo_server(&two[..length], Some(StreamEnd::Reset));
         assert_eq!(transcript.sent, echo_message(b"ab"), "{length}");
         let want = if length < 20 { 4 } else { 7 };
         let got = length - 16;
@@ -276,7 +283,7 @@ fn echo_server_under_every_truncation() {
 #[test]
 fn echo_server_counts_what_came_of_a_long_message() {
     let script = [&1000_u32.to_be_bytes()[..], "äöü4567890and more".as_bytes()].concat();
-    let transcript = echo_server(&script, Some(How::TimedOut));
+    let transcript = echo_server(&script, Some(StreamEnd::TimedOut));
     let got = script.len();
     assert_eq!(
         transcript.sentence(),
@@ -304,7 +311,7 @@ fn echo_server_refuses_what_is_no_text_in_the_first_ten_characters() {
     ] {
         let good = b"0123456789ok";
         let script = [echo_message(good), echo_message(payload)].concat();
-        for end in [None, Some(How::Closed), Some(How::Reset)] {
+        for end in [None, Some(StreamEnd::Closed), Some(StreamEnd::Reset)] {
             let transcript = echo_server(&script, end);
             if byte == 0 {
                 // Nine characters of two bytes each: legal, and cut at no character.
@@ -322,7 +329,7 @@ fn echo_server_refuses_what_is_no_text_in_the_first_ten_characters() {
         for cut in 1..text.chars().last().unwrap().len_utf8() {
             let payload = &text.as_bytes()[..text.len() - cut];
             let script = [echo_message(payload), echo_message(b"never answered")].concat();
-            let transcript = echo_server(&script, Some(How::Closed));
+            let transcript = echo_server(&script, Some(StreamEnd::Closed));
             let length = u32::try_from(payload.len()).unwrap();
             let error = echo::server::Error::<4>::CutCharacter { length };
             assert_eq!(transcript.outcome, Outcome::Error(format!("{error:?}"), error.to_string()));
@@ -335,7 +342,7 @@ fn echo_server_refuses_what_is_no_text_in_the_first_ten_characters() {
 fn echo_server_tells_a_message_that_ends_inside_a_character_from_a_stream_that_does() {
     let message = echo_message("123456789🦀 and on".as_bytes());
     for length in 14..17 {
-        let transcript = echo_server(&message[..length], Some(How::Closed));
+        let transcript = echo_server(&message[..length], Some(StreamEnd::Closed));
         assert_eq!(
             transcript.sentence(),
             format!(
@@ -349,16 +356,16 @@ fn echo_server_tells_a_message_that_ends_inside_a_character_from_a_stream_that_d
 fn echo_server_waits_for_a_message_of_4_gib_that_never_comes() {
     let mut script = u32::MAX.to_be_bytes().to_vec();
     let transcript = hold(every_truncation(&EchoServer, &script));
-    assert_eq!(transcript.outcome, Outcome::Waiting(Need::Either));
+    assert_eq!(transcript.outcome, Outcome::Waiting(Need::InputOrCommand));
     assert!(transcript.sent.is_empty());
-    let transcript = echo_server(&script, Some(How::Closed));
+    let transcript = echo_server(&script, Some(StreamEnd::Closed));
     assert_eq!(
         transcript.sentence(),
         "the client closed the connection in the middle of a message, after 4 of 4294967299 bytes"
     );
     // Once ten characters are there the reply is on its way, with its whole length ahead.
     script.extend_from_slice("0123456789äbc".as_bytes());
-    let transcript = echo_server(&script, Some(How::Closed));
+    let transcript = echo_server(&script, Some(StreamEnd::Closed));
     assert_eq!(transcript.sent, [&(u32::MAX - 10).to_be_bytes()[..], "äbc".as_bytes()].concat());
     let expected = "after 18 of 4294967299 bytes";
     assert!(transcript.sentence().ends_with(expected), "{}", transcript.sentence());
@@ -369,18 +376,18 @@ fn echo_server_streams_4_gib_through_a_few_bytes() {
     let mut server = echo::Server::new();
     let mut output = vec![0; 1 << 20];
     let header = [&u32::MAX.to_be_bytes()[..], "äöü4567890".as_bytes()].concat();
-    let step = server.step(Input::more(&header), &mut output).unwrap();
+    let step = server.step(Input::open(&header), &mut output).unwrap();
     assert_eq!((step.consumed, step.written), (17, 4));
     assert_eq!(output[..4], (u32::MAX - 13).to_be_bytes());
     let (mut left, chunk) = (u64::from(u32::MAX) - 13, vec![b'x'; 1 << 20]);
     while left > 0 {
-        let Step { consumed, written, then } =
-            server.step(Input::more(&chunk), &mut output).unwrap();
+        let Step { consumed, written, action } =
+            server.step(Input::open(&chunk), &mut output).unwrap();
         assert_eq!(consumed, written);
         left -= consumed as u64;
         let expected = echo::server::Event::Echoed { length: u32::MAX };
-        let expected = if left == 0 { Then::Event(expected) } else { Then::Again };
-        assert_eq!(then, expected);
+        let expected = if left == 0 { Action::Event(expected) } else { Action::Continue };
+        assert_eq!(action, expected);
     }
     assert_eq!(server, echo::Server::new());
 }
@@ -399,7 +406,7 @@ fn echo_server_agrees_with_the_oracle_on_random_texts() {
         if rng.percent(20) {
             payload.truncate(rng.below(payload.len() + 1));
         }
-        let transcript = echo_server(&echo_message(&payload), Some(How::Closed));
+        let transcript = echo_server(&echo_message(&payload), Some(StreamEnd::Closed));
         match echo_reply_bytes(&payload) {
             Some(reply) => {
                 assert_eq!(transcript.sent, echo_message(&reply), "{payload:02x?}");
@@ -420,9 +427,9 @@ fn echo_server_finishes_the_message_in_hand_and_no_other() {
     // Between two messages it is over at once, whatever comes later.
     let mut server = echo::Server::new();
     assert_eq!(server.command(finish, &mut []), Ok(0));
-    assert_eq!(server.step(Input::more(b""), &mut [0; 64]), Ok(Step::idle(Then::Done)));
-    assert_eq!(server.command(finish, &mut []), Err(Refused::NotNow));
-    assert_eq!(server.step(Input::more(b"\0\0\0\0"), &mut [0; 64]), Ok(Step::idle(Then::Done)));
+    assert_eq!(server.step(Input::open(b""), &mut [0; 64]), Ok(Step::idle(Action::Close)));
+    assert_eq!(server.command(finish, &mut []), Err(CommandError::OutOfTurn));
+    assert_eq!(server.step(Input::open(b"\0\0\0\0"), &mut [0; 64]), Ok(Step::idle(Action::Close)));
     // In the middle of one, wherever that is, this one is answered, the next is not.
     let two = [echo_message(b"0123456789abc"), echo_message(b"0123456789xyz")].concat();
     for cut in 1..17 {
@@ -430,20 +437,20 @@ fn echo_server_finishes_the_message_in_hand_and_no_other() {
         let mut finished = false;
         loop {
             let mut output = [0; 64];
-            let Step { consumed, written, then } =
-                server.step(Input::more(&two[at..arrived]), &mut output).unwrap();
+            let Step { consumed, written, action } =
+                server.step(Input::open(&two[at..arrived]), &mut output).unwrap();
             at += consumed;
             sent.extend_from_slice(&output[..written]);
-            match then {
-                Then::Need(_) if !finished => {
+            match action {
+                Action::Need(_) if !finished => {
                     assert_eq!(server.command(finish, &mut []), Ok(0));
                     finished = true;
                 }
-                Then::Need(need) => {
+                Action::Need(need) => {
                     assert!(arrived < two.len(), "cut {cut}: it waits for {need:?}");
                     arrived = two.len();
                 }
-                Then::Done => break,
+                Action::Close => break,
                 _ => {}
             }
         }
@@ -453,9 +460,9 @@ fn echo_server_finishes_the_message_in_hand_and_no_other() {
 
 #[test]
 fn an_application_that_says_finish_again_and_again_does_not_hang_the_pump() {
-    use socklab_core::session::{Application, Stop, pump};
+    use socklab_core::session::{Handler, Stop, pump};
     struct Stopping;
-    impl Application<echo::Server> for Stopping {
+    impl Handler<echo::Server> for Stopping {
         fn event(&mut self, _: echo::server::Event) {}
         fn command(&mut self) -> Option<echo::server::Command> {
             Some(echo::server::Command::Finish)
@@ -464,20 +471,26 @@ fn an_application_that_says_finish_again_and_again_does_not_hang_the_pump() {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut server = echo::Server::new();
-        let pumped = pump(&mut server, &mut Stopping, Input::more(&[0, 0]), &mut [0; 64]);
+        let pumped = pump(&mut server, &mut Stopping, Input::open(&[0, 0]), &mut [0; 64]);
         sender.send(pumped).unwrap();
     });
     let pumped = receiver.recv_timeout(std::time::Duration::from_secs(10));
     let pumped = pumped.expect("the pump loops without end");
-    assert!(matches!(pumped.stop, Stop::Need(Need::Either | Need::Input)), "{pumped:?}");
+    assert!(matches!(pumped.stop, Stop::Need(Need::InputOrCommand | Need::Input)), "{pumped:?}");
 }
 
 #[test]
 fn echo_server_stays_over_after_its_client_closed() {
     let mut server = echo::Server::new();
-    assert_eq!(server.step(Input::end(b"", How::Closed), &mut [0; 4]), Ok(Step::idle(Then::Done)));
-    assert_eq!(server.command(echo::server::Command::Finish, &mut []), Err(Refused::NotNow));
-    assert_eq!(server.step(Input::more(b"\0\0\0\0"), &mut [0; 4]), Ok(Step::idle(Then::Done)));
+    assert_eq!(
+        server.step(Input::ended(b"", StreamEnd::Closed), &mut [0; 4]),
+        Ok(Step::idle(Action::Close))
+    );
+    assert_eq!(
+        server.command(echo::server::Command::Finish, &mut []),
+        Err(CommandError::OutOfTurn)
+    );
+    assert_eq!(server.step(Input::open(b"\0\0\0\0"), &mut [0; 4]), Ok(Step::idle(Action::Close)));
 }
 
 // ---------------------------------------------------------------- echo client
@@ -490,7 +503,7 @@ fn echo_client_sends_all_and_gets_all_under_every_cut() {
     let script: Vec<u8> = replies.iter().flat_map(|reply| echo_message(reply)).collect();
     let sent: Vec<u8> = payloads.iter().flat_map(|p| echo_message(p)).collect();
     for role in [role.clone(), role.splitting()] {
-        let transcript = hold(every_cut(&role, &script, Some(How::Closed)));
+        let transcript = hold(every_cut(&role, &script, Some(StreamEnd::Closed)));
         assert_eq!(transcript.sent, sent);
         let expected: Vec<Reply> = replies.iter().map(|bytes| reply(bytes)).collect();
         assert_eq!((transcript.events(), transcript.outcome), (expected, Outcome::Done));
@@ -559,31 +572,31 @@ fn echo_client_names_every_ending_and_what_is_missing() {
     };
     let closed = "the server closed the connection";
     assert_eq!(
-        sentence(0, How::Closed),
+        sentence(0, StreamEnd::Closed),
         format!("{closed} between messages, with 3 replies missing")
     );
     let middle = "in the middle of a message, after";
     assert_eq!(
-        sentence(3, How::Closed),
+        sentence(3, StreamEnd::Closed),
         format!("{closed} {middle} 3 of 4 bytes, with 3 replies missing")
     );
     assert_eq!(
-        sentence(4, How::Closed),
+        sentence(4, StreamEnd::Closed),
         format!("{closed} {middle} 4 of 7 bytes, with 3 replies missing")
     );
     assert_eq!(
-        sentence(6, How::Reset),
+        sentence(6, StreamEnd::Reset),
         format!("the server reset the connection {middle} 6 of 7 bytes, with 3 replies missing")
     );
     assert_eq!(
-        sentence(7, How::TimedOut),
+        sentence(7, StreamEnd::TimedOut),
         "the server sent nothing more in time, with 2 replies missing"
     );
     assert_eq!(
-        sentence(11, How::Closed),
+        sentence(11, StreamEnd::Closed),
         format!("{closed} between messages, with 1 reply missing")
     );
-    assert_eq!(sentence(20, How::Reset), "");
+    assert_eq!(sentence(20, StreamEnd::Reset), "");
 }
 
 #[test]
@@ -596,7 +609,7 @@ fn echo_client_counts_commands_and_payload_exactly() {
         let before = client.clone();
         assert_eq!(
             client.command(Command::Send(b"hello"), &mut output[..size]),
-            Err(Refused::NoRoom)
+            Err(CommandError::OutputFull)
         );
         assert_eq!((&client, output), (&before, [0; 16]));
     }
@@ -604,23 +617,23 @@ fn echo_client_counts_commands_and_payload_exactly() {
     assert_eq!(output[..9], *b"\0\0\0\x05hello");
     // While payload is owed nothing else can be said.
     assert_eq!(client.command(Command::Begin(u32::MAX), &mut output), Ok(4));
-    assert_eq!((client.owed(), client.in_flight()), (u64::from(u32::MAX), 2));
+    assert_eq!((client.outbound_remaining(), client.in_flight()), (u64::from(u32::MAX), 2));
     for command in [Command::Send(b""), Command::Begin(0), Command::Finish] {
-        assert_eq!(client.command(command, &mut output), Err(Refused::NotNow));
+        assert_eq!(client.command(command, &mut output), Err(CommandError::OutOfTurn));
     }
     let before = client.clone();
     for n in [u64::from(u32::MAX) + 1, 1 << 40, u64::MAX] {
-        assert_eq!(client.paid(n), Err(Refused::Invalid));
+        assert_eq!(client.advance_outbound(n), Err(CommandError::Invalid));
         assert_eq!(client, before);
     }
-    assert_eq!(client.paid(0), Ok(()));
-    assert_eq!(client.paid(u64::from(u32::MAX) - 1), Ok(()));
-    assert_eq!(client.paid(2), Err(Refused::Invalid));
-    assert_eq!(client.paid(1), Ok(()));
-    assert_eq!(client.owed(), 0);
+    assert_eq!(client.advance_outbound(0), Ok(()));
+    assert_eq!(client.advance_outbound(u64::from(u32::MAX) - 1), Ok(()));
+    assert_eq!(client.advance_outbound(2), Err(CommandError::Invalid));
+    assert_eq!(client.advance_outbound(1), Ok(()));
+    assert_eq!(client.outbound_remaining(), 0);
     assert_eq!(client.command(Command::Finish, &mut []), Ok(0));
-    assert_eq!(client.command(Command::Finish, &mut []), Err(Refused::NotNow));
-    assert_eq!(client.command(Command::Send(b""), &mut output), Err(Refused::NotNow));
+    assert_eq!(client.command(Command::Finish, &mut []), Err(CommandError::OutOfTurn));
+    assert_eq!(client.command(Command::Send(b""), &mut output), Err(CommandError::OutOfTurn));
 }
 
 #[test]
@@ -628,28 +641,37 @@ fn echo_client_gives_payload_away_exactly() {
     use echo::client::Command;
     let (mut client, mut output) = (echo::Client::new(), [0; 64]);
     client.command(Command::Send(&[7; 40]), &mut output).unwrap();
-    assert_eq!((client.due(), client.taken(1)), (0, Err(Refused::Invalid)));
+    assert_eq!(
+        (client.inbound_remaining(), client.advance_inbound(1)),
+        (0, Err(CommandError::Invalid))
+    );
     let header = 30_u32.to_be_bytes();
-    let step = client.step(Input::more(&header), &mut output).unwrap();
-    assert_eq!(step, Step::new(4, 0, Then::Again));
-    assert_eq!((client.due(), client.taken(31)), (30, Err(Refused::Invalid)));
-    assert_eq!(client.taken(u64::MAX), Err(Refused::Invalid));
-    assert_eq!((client.taken(10), client.due()), (Ok(()), 20));
-    let step = client.step(Input::more(&[1; 5]), &mut output).unwrap();
-    let Then::Event(echo::client::Event::Reply(piece)) = step.then else { panic!("{step:?}") };
+    let step = client.step(Input::open(&header), &mut output).unwrap();
+    assert_eq!(step, Step::new(4, 0, Action::Continue));
+    assert_eq!(
+        (client.inbound_remaining(), client.advance_inbound(31)),
+        (30, Err(CommandError::Invalid))
+    );
+    assert_eq!(client.advance_inbound(u64::MAX), Err(CommandError::Invalid));
+    assert_eq!((client.advance_inbound(10), client.inbound_remaining()), (Ok(()), 20));
+    let step = client.step(Input::open(&[1; 5]), &mut output).unwrap();
+    let Action::Event(echo::client::Event::Reply(piece)) = step.action else { panic!("{step:?}") };
     assert_eq!((piece.offset, piece.bytes.len(), piece.remaining), (10, 5, 15));
     assert!(!piece.is_first() && !piece.is_last());
-    assert_eq!((client.taken(15), client.due(), client.in_flight()), (Ok(()), 0, 0));
+    assert_eq!(
+        (client.advance_inbound(15), client.inbound_remaining(), client.in_flight()),
+        (Ok(()), 0, 0)
+    );
 }
 
 #[test]
 fn every_machine_ignores_a_silence_it_did_not_ask_for() {
-    use socklab_core::machine::After;
+    use socklab_core::machine::StreamState;
     fn same<R: Role>(role: &R, bytes: &[u8]) {
         let (mut more, mut silent) = (role.machine(), role.machine());
         let (mut a, mut b) = ([0; 64], [0; 64]);
-        let x = more.step(Input::more(bytes), &mut a).map(|step| format!("{step:?}"));
-        let input = Input { bytes, after: After::Silence };
+        let x = more.step(Input::open(bytes), &mut a).map(|step| format!("{step:?}"));
+        let input = Input { bytes, state: StreamState::Idle };
         let y = silent.step(input, &mut b).map(|step| format!("{step:?}"));
         assert_eq!((x, more, a), (y, silent, b));
     }

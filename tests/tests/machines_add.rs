@@ -1,7 +1,7 @@
 //! Every form in which programs put a name and an integer on the wire, under every cut.
 
 use socklab_core::add::Form;
-use socklab_core::machine::{How, Need};
+use socklab_core::machine::{Need, StreamEnd};
 use socklab_core::wire::{LINE_BYTES, LINE_MAX};
 use socklab_tests::oracle::{AddHeard, add_heard, add_message, add_split};
 use socklab_tests::role::{AddClient, AddServer, AddTold};
@@ -10,7 +10,8 @@ use socklab_tests::script::{
 };
 
 const SERVER: &[u8] = b"My, Server";
-const ENDS: [Option<How>; 4] = [None, Some(How::Closed), Some(How::Reset), Some(How::TimedOut)];
+const ENDS: [Option<StreamEnd>; 4] =
+    [None, Some(StreamEnd::Closed), Some(StreamEnd::Reset), Some(StreamEnd::TimedOut)];
 
 /// What people write, and what only looks like it.
 const FORMS: [&str; 26] = [
@@ -84,7 +85,8 @@ fn a_silence_anywhere_ends_what_is_whole_and_nothing_else() {
     for form in FORMS {
         for at in 0..=form.len() {
             for silences in [&[at][..], &[at, form.len()]] {
-                let script = Script { bytes: form.as_bytes(), silences, end: Some(How::TimedOut) };
+                let script =
+                    Script { bytes: form.as_bytes(), silences, end: Some(StreamEnd::TimedOut) };
                 checked(&hold(every_cut_of(&role, &script)), &script, &role);
             }
         }
@@ -117,7 +119,7 @@ fn the_client_sends_in_every_form_whole_and_apart() {
             for newline in [false, true] {
                 let form = Form { separator, space, newline };
                 let role = AddClient::new("Ada L\u{f6}velace".as_bytes(), 42).form(form);
-                let reply = Script::new(b"S,7", Some(How::Closed));
+                let reply = Script::new(b"S,7", Some(StreamEnd::Closed));
                 let whole = hold(every_truncation_of(&role, &reply));
                 assert_eq!(whole.sent, role.says());
                 assert_eq!(whole.boundaries, []);
@@ -126,7 +128,7 @@ fn the_client_sends_in_every_form_whole_and_apart() {
                 let number = if newline { 3 } else { 2 };
                 assert_eq!(apart.boundaries, [role.says().len() - number]);
                 // Our own server understands it.
-                let sent = Script::new(&whole.sent, Some(How::Closed));
+                let sent = Script::new(&whole.sent, Some(StreamEnd::Closed));
                 let heard = add_heard(&sent);
                 assert_eq!(heard.number, Some(Some(42)));
                 if separator != b' ' && separator != b'\t' {
@@ -152,7 +154,7 @@ fn a_name_that_would_be_name_and_number_is_none_in_a_line_of_its_own() {
 fn what_is_unfinished_waits_for_silence_only_where_it_may_end_there() {
     let waits = |bytes: &[u8]| hold(every_cut(&AddServer::new(b"S", 1), bytes, None)).outcome;
     for bytes in [&b"Ada,4"[..], b"Ada 4 ", b"Ada\n4", b"Ada\nx"] {
-        assert_eq!(waits(bytes), Outcome::Waiting(Need::InputOrSilence(300)), "{bytes:?}");
+        assert_eq!(waits(bytes), Outcome::Waiting(Need::InputOrIdle(300)), "{bytes:?}");
     }
     for bytes in [&b""[..], b"Ada", b"Ada,", b"Ada,-", b"42", b"Ada\n", b"Ada\n ", b"\xef\xbb\xbf"]
     {

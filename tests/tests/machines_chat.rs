@@ -1,11 +1,11 @@
 //! Chat under every cut, both sides and both manners.
 
-use socklab_core::machine::{How, Need};
+use socklab_core::machine::{Need, StreamEnd};
 use socklab_core::wire::{LINE_BYTES, LINE_MAX};
 use socklab_tests::role::ChatSide;
 use socklab_tests::script::{Outcome, every_cut, every_truncation, hold};
 
-const ENDS: [How; 3] = [How::Closed, How::Reset, How::TimedOut];
+const ENDS: [StreamEnd; 3] = [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut];
 const NOBODY: [&str; 0] = [];
 
 fn line(text: &str) -> (Vec<u8>, bool) {
@@ -96,19 +96,19 @@ fn every_ending_has_its_sentence_in_either_turn() {
     for (script, how, sentence) in [
         (
             &b"one\n"[..],
-            How::Closed,
+            StreamEnd::Closed,
             "the other side closed the connection before the end of the conversation",
         ),
-        (b"one\n", How::Reset, reset),
-        (b"one\n", How::TimedOut, "the other side sent nothing in time"),
+        (b"one\n", StreamEnd::Reset, reset),
+        (b"one\n", StreamEnd::TimedOut, "the other side sent nothing in time"),
         (
             b"one\ntw",
-            How::Closed,
+            StreamEnd::Closed,
             "the other side closed the connection in the middle of a message, after 2 bytes",
         ),
         (
             b"one\nt",
-            How::Reset,
+            StreamEnd::Reset,
             "the other side reset the connection in the middle of a message, after 1 byte",
         ),
     ] {
@@ -120,8 +120,11 @@ fn every_ending_has_its_sentence_in_either_turn() {
     }
     // In our turn, with nothing said: one who has left does not have to be talked to.
     for (how, sentence) in [
-        (How::Closed, "the other side closed the connection before the end of the conversation"),
-        (How::Reset, reset),
+        (
+            StreamEnd::Closed,
+            "the other side closed the connection before the end of the conversation",
+        ),
+        (StreamEnd::Reset, reset),
     ] {
         let server = hold(every_cut(&ChatSide::server(&NOBODY), b"", Some(how)));
         assert_eq!(server.sentence(), sentence);
@@ -131,7 +134,7 @@ fn every_ending_has_its_sentence_in_either_turn() {
 #[test]
 fn one_who_has_left_is_answered_while_a_line_of_theirs_waits() {
     let role = ChatSide::server(&["one", "two", "three"]);
-    let transcript = hold(every_cut(&role, b"a\nbye\n", Some(How::Closed)));
+    let transcript = hold(every_cut(&role, b"a\nbye\n", Some(StreamEnd::Closed)));
     assert_eq!(transcript.events(), [line("a"), bye("bye")]);
     assert_eq!(
         (transcript.sent.as_slice(), transcript.outcome),

@@ -2,7 +2,7 @@
 
 use socklab_core::coin::client::{ANSWER_MAX, Command};
 use socklab_core::coin::{self, PROMPT, Reply, Side};
-use socklab_core::machine::{How, Input, Machine, Need, Refused};
+use socklab_core::machine::{CommandError, Input, Machine, Need, StreamEnd};
 use socklab_core::wire::{LINE_MAX, PROMPT_SILENCE_MS};
 use socklab_tests::role::{CoinClient, CoinServer, CoinTold};
 use socklab_tests::script::{
@@ -20,7 +20,7 @@ fn line(text: &str) -> CoinTold {
     CoinTold::Line(text.as_bytes().to_vec())
 }
 
-fn client(answers: &[&str], bytes: &[u8], end: Option<How>) -> Transcript<CoinTold> {
+fn client(answers: &[&str], bytes: &[u8], end: Option<StreamEnd>) -> Transcript<CoinTold> {
     hold(every_cut(&CoinClient::new(answers), bytes, end))
 }
 
@@ -61,7 +61,7 @@ fn client_knows_the_contracts_own_words() {
         b"Thanks for playing the game. Bye!\n",
     ]
     .concat();
-    let transcript = client(&["x", "", "H", "q"], &script, Some(How::Closed));
+    let transcript = client(&["x", "", "H", "q"], &script, Some(StreamEnd::Closed));
     let ask = || prompt("I will toss a coin, guess if it is a head (H) or tail (T) :");
     assert_eq!(transcript.events(), [ask(), INVALID, ask(), INVALID, ask(), RIGHT, ask(), BYE]);
     assert_eq!((transcript.sent, transcript.outcome), (b"x\n\nH\nq\n".to_vec(), Outcome::Done));
@@ -85,7 +85,7 @@ fn client_understands_servers_that_glue() {
 #[test]
 fn client_tells_lines_it_does_not_know() {
     let script = b"Welcome!\r\n\nRules? None\nPick: Hm\nYou are right!\nPick: Farewell\n";
-    let transcript = client(&["H", "Q"], script, Some(How::Closed));
+    let transcript = client(&["H", "Q"], script, Some(StreamEnd::Closed));
     assert_eq!(
         transcript.events(),
         [
@@ -115,7 +115,7 @@ fn client_takes_silence_for_the_end_of_a_prompt() {
     // Without it there is no prompt, only more to come.
     let transcript = client(&["H"], b"Head or tail? ", None);
     assert_eq!(transcript.events(), []);
-    assert_eq!(transcript.outcome, Outcome::Waiting(Need::InputOrSilence(PROMPT_SILENCE_MS)));
+    assert_eq!(transcript.outcome, Outcome::Waiting(Need::InputOrIdle(PROMPT_SILENCE_MS)));
     // Silence where a reply is due says nothing.
     for (bytes, silent, told) in [
         (&b"hello\nPick:"[..], 5, &[prompt("hello")][..]),
@@ -147,33 +147,33 @@ fn client_takes_a_line_for_a_prompt_where_silence_follows() {
     );
     assert_eq!(transcript.sent, b"H\nT\nQ\n");
     // Where more follows at once, or the end, it is a line.
-    let transcript = client(&["H"], b"You win!\n", Some(How::Closed));
+    let transcript = client(&["H"], b"You win!\n", Some(StreamEnd::Closed));
     assert_eq!(transcript.events(), [line("You win!")]);
     let waiting = script(b"Head or tail?\n", &[]);
     assert_eq!(waiting.events(), []);
-    assert_eq!(waiting.outcome, Outcome::Waiting(Need::InputOrSilence(PROMPT_SILENCE_MS)));
+    assert_eq!(waiting.outcome, Outcome::Waiting(Need::InputOrIdle(PROMPT_SILENCE_MS)));
 }
 
 #[test]
 fn client_names_every_ending() {
     for (bytes, how, sentence) in [
-        (&b""[..], How::Closed, "the server closed the connection between messages"),
+        (&b""[..], StreamEnd::Closed, "the server closed the connection between messages"),
         (
             b"Pic",
-            How::Closed,
+            StreamEnd::Closed,
             "the server closed the connection in the middle of a message, after 3 bytes",
         ),
-        (b"Pick: ", How::Closed, "the server closed the connection between messages"),
+        (b"Pick: ", StreamEnd::Closed, "the server closed the connection between messages"),
         (
             b"Pick: You ",
-            How::Closed,
+            StreamEnd::Closed,
             "the server closed the connection in the middle of a message, after 4 bytes",
         ),
-        (b"Pick: ", How::Reset, "the server reset the connection between messages"),
-        (b"Pick: ", How::TimedOut, "the server sent nothing more in time"),
+        (b"Pick: ", StreamEnd::Reset, "the server reset the connection between messages"),
+        (b"Pick: ", StreamEnd::TimedOut, "the server sent nothing more in time"),
         (
             b"Pick: You are right!\n",
-            How::Closed,
+            StreamEnd::Closed,
             "the server closed the connection between messages",
         ),
     ] {
@@ -189,11 +189,11 @@ fn client_names_every_ending() {
     ] {
         let bytes = [b"Pick:", rest].concat();
         // It is one end that may race with the Q; here the Q is out.
-        let transcript = client(&["Q"], &bytes, Some(How::Closed));
+        let transcript = client(&["Q"], &bytes, Some(StreamEnd::Closed));
         assert_eq!(transcript.events()[1..], *told);
         assert_eq!(transcript.outcome, Outcome::Done);
     }
-    let reset = client(&["Q"], b"Pick: ", Some(How::Reset));
+    let reset = client(&["Q"], b"Pick: ", Some(StreamEnd::Reset));
     assert_eq!(reset.sentence(), "the server reset the connection between messages");
 }
 
@@ -224,17 +224,23 @@ fn client_has_a_limit_for_all_that_has_no_end() {
 #[test]
 fn client_takes_answers_in_their_turn_as_they_are() {
     let (mut client, mut room) = (coin::Client::new(), [0; ANSWER_MAX + 1]);
-    assert_eq!(client.command(Command::Answer(b"H"), &mut room), Err(Refused::NotNow));
-    let step = client.step(Input::more(b"Pick:"), &mut room).unwrap();
+    assert_eq!(client.command(Command::Answer(b"H"), &mut room), Err(CommandError::OutOfTurn));
+    let step = client.step(Input::open(b"Pick:"), &mut room).unwrap();
     assert_eq!(step.consumed, 5);
     let long = [b'x'; ANSWER_MAX + 1];
-    assert_eq!(client.command(Command::Answer(&long), &mut room), Err(Refused::NoRoom));
+    assert_eq!(client.command(Command::Answer(&long), &mut room), Err(CommandError::OutputFull));
     let longer = [b'x'; LINE_MAX + 1];
-    assert_eq!(client.command(Command::Answer(&longer), &mut [0; 2000]), Err(Refused::Invalid));
-    assert_eq!(client.command(Command::Answer(b"H\nT"), &mut room), Err(Refused::Invalid));
-    assert_eq!(client.command(Command::Answer(b"H"), &mut room[..1]), Err(Refused::NoRoom));
+    assert_eq!(
+        client.command(Command::Answer(&longer), &mut [0; 2000]),
+        Err(CommandError::Invalid)
+    );
+    assert_eq!(client.command(Command::Answer(b"H\nT"), &mut room), Err(CommandError::Invalid));
+    assert_eq!(
+        client.command(Command::Answer(b"H"), &mut room[..1]),
+        Err(CommandError::OutputFull)
+    );
     assert_eq!(client.command(Command::Answer(&long[1..]), &mut room), Ok(ANSWER_MAX + 1));
-    assert_eq!(client.command(Command::Answer(b"H"), &mut room), Err(Refused::NotNow));
+    assert_eq!(client.command(Command::Answer(b"H"), &mut room), Err(CommandError::OutOfTurn));
 }
 
 #[test]
@@ -242,9 +248,9 @@ fn client_counts_what_it_guessed_and_nothing_else() {
     let mut client = coin::Client::new();
     let mut play = |answer: &[u8], reply: &[u8]| {
         let input = [b"Pick:", reply].concat();
-        let _ = client.step(Input::more(&input), &mut []).unwrap();
+        let _ = client.step(Input::open(&input), &mut []).unwrap();
         client.command(Command::Answer(answer), &mut [0; 8]).unwrap();
-        let _ = client.step(Input::more(&input[5..]), &mut []).unwrap();
+        let _ = client.step(Input::open(&input[5..]), &mut []).unwrap();
         (client.score().right, client.score().of)
     };
     assert_eq!(play(b"H", b"You are right!"), (1, 1));
@@ -308,16 +314,16 @@ fn server_keeps_the_score() {
         let input = [line, "\n"].concat();
         let mut consumed = 0;
         loop {
-            let step = server.step(Input::more(&input.as_bytes()[consumed..]), &mut room).unwrap();
+            let step = server.step(Input::open(&input.as_bytes()[consumed..]), &mut room).unwrap();
             consumed += step.consumed;
-            use socklab_core::machine::Then;
-            match step.then {
-                Then::Need(Need::Command) => {
+            use socklab_core::machine::Action;
+            match step.action {
+                Action::Need(Need::Command) => {
                     assert!(tosses);
                     let toss = coin::server::Command::Toss(Side::Head);
                     server.command(toss, &mut room).unwrap();
                 }
-                Then::Need(_) => break,
+                Action::Need(_) => break,
                 _ => {}
             }
         }
@@ -329,24 +335,24 @@ fn server_keeps_the_score() {
 fn server_names_every_ending() {
     let role = CoinServer::new(&[]);
     for (bytes, how, sentence) in [
-        (&b""[..], How::Closed, "the client closed the connection between messages"),
+        (&b""[..], StreamEnd::Closed, "the client closed the connection between messages"),
         (
             b"H",
-            How::Closed,
+            StreamEnd::Closed,
             "the client closed the connection in the middle of a message, after 1 byte",
         ),
-        (b"H\n", How::Closed, "the client closed the connection between messages"),
+        (b"H\n", StreamEnd::Closed, "the client closed the connection between messages"),
         (
             b"x\nQ",
-            How::Reset,
+            StreamEnd::Reset,
             "the client reset the connection in the middle of a message, after 1 byte",
         ),
-        (b"x\n", How::TimedOut, "the client sent nothing more in time"),
+        (b"x\n", StreamEnd::TimedOut, "the client sent nothing more in time"),
     ] {
         assert_eq!(hold(every_cut(&role, bytes, Some(how))).sentence(), sentence);
     }
     // Who only half-closes still gets its reply.
-    let transcript = hold(every_cut(&role, b"H\n", Some(How::Closed)));
+    let transcript = hold(every_cut(&role, b"H\n", Some(StreamEnd::Closed)));
     assert_eq!(transcript.sent, [PROMPT, b"You are right!\n", PROMPT].concat());
     let long = [&[b'x'; LINE_MAX + 1][..], b"\n"].concat();
     let transcript = hold(every_cut(&role, &long, None));

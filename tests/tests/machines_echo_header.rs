@@ -1,7 +1,7 @@
 //! The echo machines with lengths of 2 bytes, and what both widths say of a length of another kind.
 
 use socklab_core::echo::{self, OtherLength, client, server};
-use socklab_core::machine::{How, Machine, Refused};
+use socklab_core::machine::{CommandError, Machine, StreamEnd};
 use socklab_tests::oracle::{echo_message, echo_reply_bytes};
 use socklab_tests::role::{EchoClient, EchoServer, Reply, ShortEchoServer};
 use socklab_tests::script::{Outcome, every_cut, every_truncation, hold};
@@ -25,7 +25,7 @@ const PAYLOADS: [&[u8]; 7] = [
 fn a_server_with_2_byte_lengths_removes_ten_characters_under_every_cut() {
     for payload in PAYLOADS {
         let script = short_message(payload);
-        let transcript = hold(every_cut(&ShortEchoServer, &script, Some(How::Closed)));
+        let transcript = hold(every_cut(&ShortEchoServer, &script, Some(StreamEnd::Closed)));
         let reply = echo_reply_bytes(payload).expect("all of them are legal");
         assert_eq!(transcript.sent, short_message(&reply), "{payload:02x?}");
         assert_eq!(transcript.outcome, Outcome::Done);
@@ -41,7 +41,7 @@ fn a_client_with_2_byte_lengths_sends_all_and_gets_all_under_every_cut() {
     let script: Vec<u8> = replies.iter().flat_map(|reply| short_message(reply)).collect();
     let sent: Vec<u8> = PAYLOADS.iter().flat_map(|p| short_message(p)).collect();
     for role in [role.clone().short(), role.splitting().short()] {
-        let transcript = hold(every_cut(&role, &script, Some(How::Closed)));
+        let transcript = hold(every_cut(&role, &script, Some(StreamEnd::Closed)));
         assert_eq!(transcript.sent, sent);
         let expected: Vec<Reply> =
             replies.iter().map(|bytes| Reply { bytes: bytes.clone(), whole: true }).collect();
@@ -54,9 +54,9 @@ fn what_2_bytes_cannot_hold_is_refused_before_anything_is_written() {
     let (long, mut output) = (vec![b'x'; 65_536], vec![7; 70_000]);
     let mut client = echo::Client::<2>::with_header();
     for command in [client::Command::Send(&long), client::Command::Begin(65_536)] {
-        assert_eq!(client.command(command, &mut output), Err(Refused::Invalid));
+        assert_eq!(client.command(command, &mut output), Err(CommandError::Invalid));
     }
-    assert_eq!((client.in_flight(), client.owed()), (0, 0));
+    assert_eq!((client.in_flight(), client.outbound_remaining()), (0, 0));
     assert!(output.iter().all(|byte| *byte == 7));
     assert_eq!(client.command(client::Command::Send(&long[1..]), &mut output), Ok(65_537));
     assert_eq!(output[..3], [0xff, 0xff, b'x']);
@@ -92,14 +92,14 @@ fn a_server_names_a_length_of_another_kind_however_its_client_ends() {
             "its first 2 bytes would be a little-endian 2-byte length of 5".into(),
         ),
     ] {
-        for how in [How::Closed, How::Reset, How::TimedOut] {
+        for how in [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut] {
             let transcript = hold(every_cut(&EchoServer, &script, Some(how)));
             let text = text(&transcript);
             assert!(text.ends_with(&expected), "{text}");
         }
     }
     let transcript =
-        hold(every_cut(&ShortEchoServer, &little_short(b"hello"), Some(How::TimedOut)));
+        hold(every_cut(&ShortEchoServer, &little_short(b"hello"), Some(StreamEnd::TimedOut)));
     let text = text(&transcript);
     assert!(text.ends_with("; length 0x0500: in little-endian order it would be 5"), "{text}");
 }
@@ -117,10 +117,10 @@ fn a_client_names_a_length_of_another_kind() {
     let text_ = text(&transcript);
     assert!(text_.ends_with("length 0x05000000: in little-endian order it would be 5"), "{text_}");
     // If enough was sent that the length is possible, the end shows it; or no message is in flight.
-    let cut = socklab_core::wire::Cut { how: How::TimedOut, got: 7, want: 354_409 };
+    let cut = socklab_core::wire::Truncated { how: StreamEnd::TimedOut, got: 7, want: 354_409 };
     let other =
         OtherLength { read: 0x0005_6865, read_bytes: 4, meant: 5, bytes: 2, little_endian: false };
-    let error = client::Error::<4>::Cut { cut, missing: 1 };
+    let error = client::Error::<4>::Truncated { cut, missing: 1 };
     assert_eq!(error.other_length(), Some(other));
     let error = client::Error::<4>::Unasked { length: 0x0005_6865 };
     assert_eq!(error.other_length(), Some(other));
@@ -131,7 +131,7 @@ fn an_error_that_is_none_of_the_length_names_no_length() {
     let error = server::Error::<4>::NotUtf8 { byte: 0xff, at: 0 };
     assert_eq!(error.other_length(), None);
     let script = &echo_message(&[b'x'; 300])[..250];
-    let transcript = hold(every_cut(&EchoServer, script, Some(How::Closed)));
+    let transcript = hold(every_cut(&EchoServer, script, Some(StreamEnd::Closed)));
     let text = text(&transcript);
     assert!(text.ends_with("after 250 of 304 bytes"), "{text}");
 }

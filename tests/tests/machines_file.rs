@@ -1,13 +1,13 @@
 //! File under every cut.
 
 use socklab_core::file::{Form, Malformed, SILENCE_MS};
-use socklab_core::machine::{How, Need};
+use socklab_core::machine::{Need, StreamEnd};
 use socklab_core::wire::{LINE_BYTES, LINE_MAX};
 use socklab_tests::oracle::{crc32, file_reply};
 use socklab_tests::role::{FileAsked, FileClient, FileGot, FileServer};
 use socklab_tests::script::{Outcome, Script, every_cut, every_cut_of, every_truncation, hold};
 
-const ENDS: [How; 3] = [How::Closed, How::Reset, How::TimedOut];
+const ENDS: [StreamEnd; 3] = [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut];
 const WHOLE: Form = Form::Checked { offset: 0 };
 const FILE: &[u8] = b"four score and seven\n\0\xff";
 
@@ -56,10 +56,10 @@ fn client_says_how_much_has_come() {
             "the server closed the connection after all 23 bytes of the file, before their checksum",
         ),
     ] {
-        let transcript = hold(every_cut(&role, &reply[..length], Some(How::Closed)));
+        let transcript = hold(every_cut(&role, &reply[..length], Some(StreamEnd::Closed)));
         assert_eq!(transcript.sentence(), sentence, "{length}");
     }
-    let silent = hold(every_cut(&role, &reply[..14], Some(How::TimedOut)));
+    let silent = hold(every_cut(&role, &reply[..14], Some(StreamEnd::TimedOut)));
     assert_eq!(
         silent.sentence(),
         "the server sent nothing more in time after 12 of 23 bytes of the file"
@@ -118,17 +118,17 @@ fn client_takes_a_plain_file_until_the_close() {
     let transcript = hold(every_truncation(&role, FILE));
     assert_eq!(transcript.sent, b"a b\n");
     assert_eq!(transcript.outcome, Outcome::Waiting(Need::Input));
-    let closed = hold(every_cut(&role, FILE, Some(How::Closed)));
+    let closed = hold(every_cut(&role, FILE, Some(StreamEnd::Closed)));
     assert_eq!(closed.events(), [FileGot::Body(FILE.to_vec()), FileGot::Closed]);
     assert_eq!(closed.outcome, Outcome::Done);
-    let empty = hold(every_cut(&role, b"", Some(How::Closed)));
+    let empty = hold(every_cut(&role, b"", Some(StreamEnd::Closed)));
     assert_eq!(empty.events(), [FileGot::Closed]);
-    let reset = hold(every_cut(&role, FILE, Some(How::Reset)));
+    let reset = hold(every_cut(&role, FILE, Some(StreamEnd::Reset)));
     assert_eq!(
         reset.sentence(),
         "the server reset the connection after 23 bytes: it was interrupted, or the file became unreadable"
     );
-    let missing = hold(every_cut(&role, b"", Some(How::Reset)));
+    let missing = hold(every_cut(&role, b"", Some(StreamEnd::Reset)));
     assert_eq!(
         missing.sentence(),
         "the server reset the connection after 0 bytes: it has no such file, or was interrupted"
@@ -144,9 +144,9 @@ fn client_sends_a_bare_name_and_its_newline_after_silence_only() {
         (&b"a b"[..], Outcome::Waiting(Need::Input))
     );
     let waits = hold(every_cut(&role, b"", None));
-    assert_eq!(waits.outcome, Outcome::Waiting(Need::InputOrSilence(SILENCE_MS)));
+    assert_eq!(waits.outcome, Outcome::Waiting(Need::InputOrIdle(SILENCE_MS)));
     for (silences, sent) in [(&[0][..], &b"a b\n"[..]), (&[1], b"a b"), (&[0, 1, 5], b"a b\n")] {
-        let script = Script { bytes: FILE, silences, end: Some(How::Closed) };
+        let script = Script { bytes: FILE, silences, end: Some(StreamEnd::Closed) };
         let closed = hold(every_cut_of(&role, &script));
         assert_eq!(closed.sent, sent);
         assert_eq!(closed.events(), [FileGot::Body(FILE.to_vec()), FileGot::Closed]);
@@ -156,7 +156,7 @@ fn client_sends_a_bare_name_and_its_newline_after_silence_only() {
         let script = Script { bytes: b"", silences: &[], end: Some(end) };
         let ended = hold(every_cut_of(&role, &script));
         assert_eq!(ended.sent, b"a b");
-        assert_eq!(ended.outcome == Outcome::Done, end == How::Closed);
+        assert_eq!(ended.outcome == Outcome::Done, end == StreamEnd::Closed);
     }
     // Of a checked request the newline is the end.
     let checked = hold(every_cut(&FileClient::new(b"f", WHOLE).bare(), b"", None));
@@ -172,7 +172,7 @@ fn server_drops_the_nuls_behind_a_name() {
         let open = hold(every_cut(&FileServer::new(FILE), &padded, None));
         assert_eq!(open.outcome == Outcome::Done, is_long, "{zeros}");
         let silent = Script { bytes: &padded, silences: &[padded.len()], end: None };
-        let closed = Script { bytes: &padded, silences: &[], end: Some(How::Closed) };
+        let closed = Script { bytes: &padded, silences: &[], end: Some(StreamEnd::Closed) };
         for script in [silent, closed] {
             let transcript = hold(every_cut_of(&FileServer::new(FILE), &script));
             assert_eq!(transcript.events(), asked(b"notes", Form::Plain), "{zeros}");
@@ -213,10 +213,10 @@ fn server_sends_a_file_in_either_form() {
 
 #[test]
 fn server_takes_a_bare_name_at_a_half_close_and_after_silence() {
-    let closed = hold(every_cut(&FileServer::new(FILE), b"notes.txt", Some(How::Closed)));
+    let closed = hold(every_cut(&FileServer::new(FILE), b"notes.txt", Some(StreamEnd::Closed)));
     assert_eq!(closed.events(), asked(b"notes.txt", Form::Plain));
     assert_eq!((closed.sent.as_slice(), closed.outcome), (FILE, Outcome::Done));
-    for end in [None, Some(How::Closed)] {
+    for end in [None, Some(StreamEnd::Closed)] {
         // What comes behind the silence comes too late to be of the name.
         let script = Script { bytes: b"notes.txt", silences: &[5], end };
         let silent = hold(every_cut_of(&FileServer::new(FILE), &script));
@@ -224,14 +224,14 @@ fn server_takes_a_bare_name_at_a_half_close_and_after_silence() {
         assert_eq!((silent.sent.as_slice(), silent.consumed), (FILE, 5));
     }
     let waits = hold(every_cut(&FileServer::new(FILE), b"notes.txt", None));
-    assert_eq!(waits.outcome, Outcome::Waiting(Need::InputOrSilence(SILENCE_MS)));
+    assert_eq!(waits.outcome, Outcome::Waiting(Need::InputOrIdle(SILENCE_MS)));
     // Nothing said is no name, and half an offset is none.
     for bytes in [&b""[..], b"notes\0v", b"notes\0v1\x001"] {
         let silences: Vec<usize> = (0..=bytes.len()).filter(|at| *at == 0 || *at > 6).collect();
         let script = Script { bytes, silences: &silences, end: None };
         let transcript = hold(every_cut_of(&FileServer::new(FILE), &script));
         assert_eq!(transcript.outcome, Outcome::Waiting(Need::Input));
-        let closed = hold(every_cut(&FileServer::new(FILE), bytes, Some(How::Closed)));
+        let closed = hold(every_cut(&FileServer::new(FILE), bytes, Some(StreamEnd::Closed)));
         assert!(closed.sentence().contains("closed the connection"), "{:?}", closed.outcome);
     }
 }

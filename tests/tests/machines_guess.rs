@@ -1,7 +1,7 @@
 //! High or low under every cut.
 
 use socklab_core::guess::{self, Message};
-use socklab_core::machine::{How, Input, Machine, Need, Refused};
+use socklab_core::machine::{CommandError, Input, Machine, Need, StreamEnd};
 use socklab_core::wire::LINE_MAX;
 use socklab_tests::role::{GuessClient, GuessServer, GuessTold, guess_game};
 use socklab_tests::script::{Outcome, every_cut, every_truncation, hold};
@@ -61,18 +61,18 @@ fn server_counts_down() {
 #[test]
 fn server_names_every_ending() {
     for (bytes, how, sentence) in [
-        (&b""[..], How::Closed, "the client closed the connection between messages"),
+        (&b""[..], StreamEnd::Closed, "the client closed the connection between messages"),
         (
             b"5",
-            How::Closed,
+            StreamEnd::Closed,
             "the client closed the connection in the middle of a message, after 1 byte",
         ),
         (
             b"5\n12",
-            How::Reset,
+            StreamEnd::Reset,
             "the client reset the connection in the middle of a message, after 2 bytes",
         ),
-        (b"5\n", How::TimedOut, "the client sent nothing more in time"),
+        (b"5\n", StreamEnd::TimedOut, "the client sent nothing more in time"),
     ] {
         assert_eq!(hold(every_cut(&GuessServer(50), bytes, Some(how))).sentence(), sentence);
     }
@@ -112,20 +112,20 @@ fn client_plays_and_skips_what_it_does_not_know() {
 #[test]
 fn client_is_done_at_the_end_of_the_game_and_not_before() {
     for (bytes, how, sentence) in [
-        (&b"GUESS\nGAMEOVER\n"[..], How::Reset, ""),
-        (b"WIN\n", How::TimedOut, ""),
+        (&b"GUESS\nGAMEOVER\n"[..], StreamEnd::Reset, ""),
+        (b"WIN\n", StreamEnd::TimedOut, ""),
         (
             b"GUESS\nWIN",
-            How::Closed,
+            StreamEnd::Closed,
             "the server closed the connection in the middle of a message, after 3 bytes",
         ),
-        (b"GUESS\nLOW\n", How::Closed, "the server closed the connection between messages"),
-        (b"GUESS\n", How::Closed, "the server closed the connection between messages"),
-        (b"GUESS\n", How::Reset, "the server reset the connection between messages"),
-        (b"", How::Closed, "the server closed the connection between messages"),
+        (b"GUESS\nLOW\n", StreamEnd::Closed, "the server closed the connection between messages"),
+        (b"GUESS\n", StreamEnd::Closed, "the server closed the connection between messages"),
+        (b"GUESS\n", StreamEnd::Reset, "the server reset the connection between messages"),
+        (b"", StreamEnd::Closed, "the server closed the connection between messages"),
         (
             b"GUE",
-            How::TimedOut,
+            StreamEnd::TimedOut,
             "the server sent nothing more in time in the middle of a message, after 3 bytes",
         ),
     ] {
@@ -142,10 +142,10 @@ fn client_is_done_at_the_end_of_the_game_and_not_before() {
 fn client_guesses_only_when_asked() {
     use guess::client::Command::Guess;
     let (mut client, mut room) = (guess::Client::new(), [0; 12]);
-    assert_eq!(client.command(Guess(1), &mut room), Err(Refused::NotNow));
-    let _ = client.step(Input::more(b"GUESS\n"), &mut room).unwrap();
-    assert_eq!(client.command(Guess(100), &mut room[..3]), Err(Refused::NoRoom));
+    assert_eq!(client.command(Guess(1), &mut room), Err(CommandError::OutOfTurn));
+    let _ = client.step(Input::open(b"GUESS\n"), &mut room).unwrap();
+    assert_eq!(client.command(Guess(100), &mut room[..3]), Err(CommandError::OutputFull));
     assert_eq!(client.command(Guess(i32::MIN), &mut room), Ok(12));
     assert_eq!(&room, b"-2147483648\n");
-    assert_eq!(client.command(Guess(1), &mut room), Err(Refused::NotNow));
+    assert_eq!(client.command(Guess(1), &mut room), Err(CommandError::OutOfTurn));
 }

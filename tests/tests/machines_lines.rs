@@ -1,12 +1,12 @@
 //! Add and hello under every cut.
 
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 use socklab_core::wire::{LINE_BYTES, LINE_MAX};
 use socklab_core::{add, hello};
 use socklab_tests::role::{AddClient, AddServer, AddTold, HelloClient, HelloServer};
 use socklab_tests::script::{Outcome, every_cut, every_truncation, hold};
 
-const ENDS: [How; 3] = [How::Closed, How::Reset, How::TimedOut];
+const ENDS: [StreamEnd; 3] = [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut];
 
 #[test]
 fn add_client_learns_name_and_number() {
@@ -21,9 +21,11 @@ fn add_client_learns_name_and_number() {
 
 #[test]
 fn add_client_shuts_a_server_down_and_takes_an_answer_all_the_same() {
-    for (script, end, events) in
-        [(&b""[..], Some(How::Closed), 0), (b"", Some(How::Reset), 0), (b"Deaf\n9\n", None, 2)]
-    {
+    for (script, end, events) in [
+        (&b""[..], Some(StreamEnd::Closed), 0),
+        (b"", Some(StreamEnd::Reset), 0),
+        (b"Deaf\n9\n", None, 2),
+    ] {
         let transcript = hold(every_cut(&AddClient::new(b"Ada", -1), script, end));
         assert_eq!(
             (transcript.sent.as_slice(), transcript.told.len()),
@@ -31,7 +33,7 @@ fn add_client_shuts_a_server_down_and_takes_an_answer_all_the_same() {
         );
         assert_eq!(transcript.outcome, Outcome::Done);
     }
-    let silent = hold(every_cut(&AddClient::new(b"Ada", -1), b"", Some(How::TimedOut)));
+    let silent = hold(every_cut(&AddClient::new(b"Ada", -1), b"", Some(StreamEnd::TimedOut)));
     assert_eq!(silent.sentence(), "the server did not answer in time");
 }
 
@@ -91,33 +93,33 @@ fn a_line_of_1024_bytes_is_the_longest() {
 #[test]
 fn every_ending_of_add_has_its_sentence() {
     for (script, how, sentence) in [
-        (&b""[..], How::Closed, "the client closed the connection between messages"),
-        (b"", How::Reset, "the client reset the connection between messages"),
-        (b"", How::TimedOut, "the client sent nothing more in time"),
+        (&b""[..], StreamEnd::Closed, "the client closed the connection between messages"),
+        (b"", StreamEnd::Reset, "the client reset the connection between messages"),
+        (b"", StreamEnd::TimedOut, "the client sent nothing more in time"),
         (
             b"Ad",
-            How::Closed,
+            StreamEnd::Closed,
             "the client closed the connection in the middle of a message, after 2 bytes",
         ),
         (
             b"Ada\n",
-            How::Closed,
+            StreamEnd::Closed,
             "the client closed the connection after its name, without an integer",
         ),
         (
             b"Ada\n",
-            How::Reset,
+            StreamEnd::Reset,
             "the client reset the connection after its name, without an integer",
         ),
-        (b"Ada\n", How::TimedOut, "the client sent no integer after its name in time"),
+        (b"Ada\n", StreamEnd::TimedOut, "the client sent no integer after its name in time"),
         (
             b"Ada\n4",
-            How::Reset,
+            StreamEnd::Reset,
             "the client reset the connection in the middle of a message, after 1 byte",
         ),
         (
             b"Ada\n4",
-            How::TimedOut,
+            StreamEnd::TimedOut,
             "the client sent nothing more in time in the middle of a message, after 1 byte",
         ),
     ] {
@@ -125,8 +127,8 @@ fn every_ending_of_add_has_its_sentence() {
         assert_eq!(transcript.sentence(), sentence);
     }
     assert!(matches!(
-        hold(every_cut(&AddClient::new(b"A", 1), b"", Some(How::Closed))).outcome,
-        Outcome::Error(what, _) if what == format!("{:?}", add::client::Error::Unanswered(How::Closed))
+        hold(every_cut(&AddClient::new(b"A", 1), b"", Some(StreamEnd::Closed))).outcome,
+        Outcome::Error(what, _) if what == format!("{:?}", add::client::Error::Unanswered(StreamEnd::Closed))
     ));
 }
 
@@ -138,11 +140,11 @@ fn hello_client_takes_a_greeting_whole_split_or_unterminated() {
         let transcript = hold(every_truncation(&role, b"Hello from server\nmore"));
         assert_eq!(transcript.events(), [hello::SERVER_GREETING]);
         assert_eq!((transcript.sent.as_slice(), transcript.consumed), (sent, 18));
-        let transcript = hold(every_cut(&role, b"Hello from ser", Some(How::Closed)));
+        let transcript = hold(every_cut(&role, b"Hello from ser", Some(StreamEnd::Closed)));
         assert_eq!(transcript.events(), [b"Hello from ser"]);
         assert_eq!((transcript.sent.as_slice(), transcript.outcome), (sent, Outcome::Done));
     }
-    let nothing = hold(every_cut(&HelloClient::default(), b"", Some(How::Closed)));
+    let nothing = hold(every_cut(&HelloClient::default(), b"", Some(StreamEnd::Closed)));
     assert_eq!(
         nothing.sentence(),
         "the server closed the connection between messages, without a greeting"
@@ -161,7 +163,8 @@ fn hello_server_greets_with_a_boundary_where_it_is_split() {
     }
     let alone = hold(every_truncation(&HelloServer::default(), b"anything"));
     assert_eq!((alone.consumed, alone.outcome), (0, Outcome::Done));
-    let cut = hold(every_cut(&HelloServer { both: true, split: 0 }, b"Hello", Some(How::Reset)));
+    let cut =
+        hold(every_cut(&HelloServer { both: true, split: 0 }, b"Hello", Some(StreamEnd::Reset)));
     assert_eq!(
         cut.sentence(),
         "the client reset the connection in the middle of a message, after 5 bytes"

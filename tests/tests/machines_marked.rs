@@ -2,7 +2,7 @@
 //! writers send one.
 
 use socklab_core::coin::Side;
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 use socklab_core::rps::Choice::{Paper, Stone};
 use socklab_tests::role::{
     AddClient, AddServer, ChatSide, CoinClient, CoinServer, FileServer, GuessClient, GuessServer,
@@ -23,7 +23,7 @@ fn takes_no_notice<R: Role>(role: &R, script: &[u8]) {
     assert_eq!((marked.consumed, marked.outcome), (plain.consumed + 3, plain.outcome));
     // As with the longest of lines, an end inside it is the end of a line that is not whole.
     for length in 1..3 {
-        let cut = hold(every_cut(role, &MARK[..length], Some(How::Reset)));
+        let cut = hold(every_cut(role, &MARK[..length], Some(StreamEnd::Reset)));
         assert!(cut.told.is_empty(), "{cut:?}");
     }
 }
@@ -39,9 +39,10 @@ fn at_the_start_of_add_and_hello() {
 #[test]
 fn at_the_start_of_a_greeting_that_ends_with_the_stream() {
     let marked = [MARK, b"Hi"].concat();
-    let transcript = hold(every_cut(&HelloClient { both: false }, &marked, Some(How::Closed)));
+    let transcript =
+        hold(every_cut(&HelloClient { both: false }, &marked, Some(StreamEnd::Closed)));
     assert_eq!(transcript.events(), [b"Hi"]);
-    let nothing = hold(every_cut(&HelloClient { both: false }, MARK, Some(How::Closed)));
+    let nothing = hold(every_cut(&HelloClient { both: false }, MARK, Some(StreamEnd::Closed)));
     assert!(nothing.told.is_empty() && !nothing.sentence().is_empty(), "{nothing:?}");
 }
 
@@ -75,7 +76,7 @@ fn at_the_start_of_a_request_for_a_file_whatever_ends_it() {
     takes_no_notice(&FileServer::new(b"body"), b"name\n");
     takes_no_notice(&FileServer::new(b"body"), b"name\0v1\x000\n");
     let marked = [MARK, b"name"].concat();
-    let plain = hold(every_cut(&FileServer::new(b"body"), b"name", Some(How::Closed)));
-    let closed = hold(every_cut(&FileServer::new(b"body"), &marked, Some(How::Closed)));
+    let plain = hold(every_cut(&FileServer::new(b"body"), b"name", Some(StreamEnd::Closed)));
+    let closed = hold(every_cut(&FileServer::new(b"body"), &marked, Some(StreamEnd::Closed)));
     assert_eq!((closed.events(), closed.sent), (plain.events(), plain.sent));
 }

@@ -1,6 +1,6 @@
 //! Scissor, paper, stone under every cut.
 
-use socklab_core::machine::{How, Input, Machine, Need, Refused, Then};
+use socklab_core::machine::{Action, CommandError, Input, Machine, Need, StreamEnd};
 use socklab_core::rps::Choice::{self, Paper, Scissor, Stone};
 use socklab_core::rps::{self, PROMPT, Round, Verdict};
 use socklab_core::wire::{LINE_MAX, PROMPT_SILENCE_MS};
@@ -17,7 +17,7 @@ fn round(player1: Choice, player2: Choice) -> RpsTold {
     RpsTold::Round(Round::of(player1, player2))
 }
 
-fn client(choices: &[Choice], bytes: &[u8], end: Option<How>) -> Transcript<RpsTold> {
+fn client(choices: &[Choice], bytes: &[u8], end: Option<StreamEnd>) -> Transcript<RpsTold> {
     hold(every_cut(&RpsClient::new(choices), bytes, end))
 }
 
@@ -71,7 +71,7 @@ fn client_understands_servers_that_glue() {
         ]
     );
     let transcript = client(&[], b"Scissor? ", None);
-    assert_eq!(transcript.outcome, Outcome::Waiting(Need::InputOrSilence(PROMPT_SILENCE_MS)));
+    assert_eq!(transcript.outcome, Outcome::Waiting(Need::InputOrIdle(PROMPT_SILENCE_MS)));
 }
 
 #[test]
@@ -154,14 +154,14 @@ fn client_names_what_a_server_does_wrong() {
     let transcript = client(&[Paper], long.as_bytes(), None);
     assert!(transcript.sentence().contains("a line is too long"));
     for (bytes, how, sentence) in [
-        (&b"Pick: "[..], How::Closed, "the server closed the connection between messages"),
+        (&b"Pick: "[..], StreamEnd::Closed, "the server closed the connection between messages"),
         (
             b"Pick: Dr",
-            How::Closed,
+            StreamEnd::Closed,
             "the server closed the connection in the middle of a message, after 2 bytes",
         ),
-        (b"Pick: ", How::TimedOut, "the server sent nothing more in time"),
-        (b"", How::Reset, "the server reset the connection between messages"),
+        (b"Pick: ", StreamEnd::TimedOut, "the server sent nothing more in time"),
+        (b"", StreamEnd::Reset, "the server reset the connection between messages"),
     ] {
         assert_eq!(client(&[Paper], bytes, Some(how)).sentence(), sentence);
     }
@@ -218,19 +218,19 @@ fn server_names_what_a_client_does_wrong() {
         assert_eq!(transcript.sentence(), [broke, &sentence].concat());
     }
     for (bytes, how, sentence) in [
-        (&b""[..], How::Closed, "the client closed the connection between messages"),
-        (b"Paper\n", How::Closed, "the client closed the connection between messages"),
+        (&b""[..], StreamEnd::Closed, "the client closed the connection between messages"),
+        (b"Paper\n", StreamEnd::Closed, "the client closed the connection between messages"),
         (
             b"Paper\nDraw",
-            How::Closed,
+            StreamEnd::Closed,
             "the client closed the connection in the middle of a message, after 4 bytes",
         ),
         (
             b"Pap",
-            How::Reset,
+            StreamEnd::Reset,
             "the client reset the connection in the middle of a message, after 3 bytes",
         ),
-        (b"Paper\n", How::TimedOut, "the client sent nothing more in time"),
+        (b"Paper\n", StreamEnd::TimedOut, "the client sent nothing more in time"),
     ] {
         let transcript = hold(every_cut(&RpsServer::new(&[Paper; 3]), bytes, Some(how)));
         assert_eq!(transcript.sentence(), sentence, "{bytes:?}");
@@ -242,16 +242,16 @@ fn client_sends_what_is_unchecked_as_it_is() {
     use rps::client::Command::{Choose, Unchecked};
     let start = || {
         let mut client = rps::Client::new();
-        let _ = client.step(Input::more(b"Pick:"), &mut []).unwrap();
+        let _ = client.step(Input::open(b"Pick:"), &mut []).unwrap();
         client
     };
     let (mut client, mut room) = (start(), [0; 40]);
-    assert_eq!(client.command(Unchecked(b"a\nb"), &mut room), Err(Refused::Invalid));
-    assert_eq!(client.command(Unchecked(b"Rock"), &mut room[..4]), Err(Refused::NoRoom));
+    assert_eq!(client.command(Unchecked(b"a\nb"), &mut room), Err(CommandError::Invalid));
+    assert_eq!(client.command(Unchecked(b"Rock"), &mut room[..4]), Err(CommandError::OutputFull));
     assert_eq!(client.command(Unchecked(b"Rock"), &mut room), Ok(5));
-    assert_eq!(client.command(Choose(Paper), &mut room), Err(Refused::NotNow));
+    assert_eq!(client.command(Choose(Paper), &mut room), Err(CommandError::OutOfTurn));
     // What the server takes it for is not known.
-    let verdict = Input::more(b"Draw,Stone,Stone\n");
+    let verdict = Input::open(b"Draw,Stone,Stone\n");
     assert!(client.step(verdict, &mut room).is_ok());
 }
 
@@ -259,19 +259,19 @@ fn client_sends_what_is_unchecked_as_it_is() {
 fn choices_are_taken_only_in_their_turn() {
     use rps::server::Command::Choose;
     let (mut server, mut room) = (rps::Server::new(), [0; 64]);
-    assert_eq!(server.command(Choose(Paper), &mut room), Err(Refused::NotNow));
+    assert_eq!(server.command(Choose(Paper), &mut room), Err(CommandError::OutOfTurn));
     let mut input = &b"Stone\n"[..];
     while !matches!(
-        server.step(Input::more(input), &mut room).map(|step| {
+        server.step(Input::open(input), &mut room).map(|step| {
             input = &input[step.consumed..];
-            step.then
+            step.action
         }),
-        Ok(Then::Need(Need::Command))
+        Ok(Action::Need(Need::Command))
     ) {}
-    assert_eq!(server.command(Choose(Paper), &mut room[..25]), Err(Refused::NoRoom));
+    assert_eq!(server.command(Choose(Paper), &mut room[..25]), Err(CommandError::OutputFull));
     assert_eq!(server.command(Choose(Paper), &mut room), Ok(26));
     assert!(room.starts_with(b"Player2 wins!,Stone,Paper\n"));
-    assert_eq!(server.command(Choose(Paper), &mut room), Err(Refused::NotNow));
+    assert_eq!(server.command(Choose(Paper), &mut room), Err(CommandError::OutOfTurn));
     assert_eq!(Verdict::of(Stone, Paper), Verdict::Player2);
 }
 

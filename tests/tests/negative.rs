@@ -5,7 +5,9 @@
 
 use std::fmt;
 
-use socklab_core::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
+use socklab_core::machine::{
+    Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState,
+};
 use socklab_tests::role::Role;
 use socklab_tests::script::{Outcome, every_cut, every_truncation};
 
@@ -58,7 +60,7 @@ struct Toy {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Wrong {
     Tag(u8),
-    Cut(usize, How),
+    Cut(usize, StreamEnd),
     Again(u8),
 }
 
@@ -73,12 +75,12 @@ impl std::error::Error for Wrong {}
 type Went = Result<Step<u8>, Wrong>;
 
 impl Toy {
-    fn end(&mut self, got: usize, how: How) -> Went {
+    fn end(&mut self, got: usize, how: StreamEnd) -> Went {
         if got > 0 && self.flaw != Flaw::AnyEndIsClean {
             return Err(Wrong::Cut(got, how));
         }
         self.over = self.flaw != Flaw::Restarts;
-        Ok(Step::idle(Then::Done))
+        Ok(Step::idle(Action::Close))
     }
 }
 
@@ -91,49 +93,51 @@ impl Machine for Toy {
 
     fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Went {
         if self.over {
-            return Ok(Step::idle(Then::Done));
+            return Ok(Step::idle(Action::Close));
         }
-        match (input.bytes, input.after) {
-            ([_, ..], After::End(how)) if self.flaw == Flaw::EndWins => self.end(0, how),
+        match (input.bytes, input.state) {
+            ([_, ..], StreamState::Ended(how)) if self.flaw == Flaw::EndWins => self.end(0, how),
             ([b'!', last], _) if self.flaw == Flaw::ReadIsMessage => {
-                Ok(Step::new(2, 0, Then::Event(*last)))
+                Ok(Step::new(2, 0, Action::Event(*last)))
             }
             ([b'!', value, ..], _) => {
                 if self.flaw == Flaw::Stalls {
                     return Ok(Step::need(Need::Input));
                 }
                 if self.flaw == Flaw::WantsRoom {
-                    return Ok(Step::need(Need::Output));
+                    return Ok(Step::need(Need::OutputSpace));
                 }
                 if self.flaw == Flaw::Spins {
-                    return Ok(Step::idle(Then::Again));
+                    return Ok(Step::idle(Action::Continue));
                 }
                 if self.flaw == Flaw::Flips {
                     self.flips += 1;
-                    return Ok(Step::idle(Then::Again));
+                    return Ok(Step::idle(Action::Continue));
                 }
                 let Some(room) = output.first_chunk_mut::<2>() else {
                     if let (Flaw::DropsTail, [first]) = (self.flaw, output) {
                         *first = b'!';
-                        return Ok(Step::new(2, 1, Then::Event(*value)));
+                        return Ok(Step::new(2, 1, Action::Event(*value)));
                     }
-                    return Ok(Step::need(Need::Output));
+                    return Ok(Step::need(Need::OutputSpace));
                 };
                 if self.flaw != Flaw::Lies {
                     *room = [b'!', *value];
                 }
                 let consumed = if self.flaw == Flaw::Greedy { 3 } else { 2 };
-                Ok(Step::new(consumed, 2, Then::Event(*value)))
+                Ok(Step::new(consumed, 2, Action::Event(*value)))
             }
-            ([b'!'], After::More | After::Silence) => Ok(Step::need(Need::Input)),
-            ([], After::More | After::Silence) => Ok(Step::need(Need::Input)),
-            ([_], After::More | After::Silence) if self.flaw == Flaw::LateTag => {
+            ([b'!'], StreamState::Open | StreamState::Idle) => Ok(Step::need(Need::Input)),
+            ([], StreamState::Open | StreamState::Idle) => Ok(Step::need(Need::Input)),
+            ([_], StreamState::Open | StreamState::Idle) if self.flaw == Flaw::LateTag => {
                 Ok(Step::need(Need::Input))
             }
-            (_, After::End(_)) if self.flaw == Flaw::MissesEnd => Ok(Step::need(Need::Input)),
-            ([], After::End(how)) => self.end(0, how),
-            ([b'!'], After::End(how)) => self.end(1, how),
-            ([_], After::End(how)) if self.flaw == Flaw::LateTag => self.end(1, how),
+            (_, StreamState::Ended(_)) if self.flaw == Flaw::MissesEnd => {
+                Ok(Step::need(Need::Input))
+            }
+            ([], StreamState::Ended(how)) => self.end(0, how),
+            ([b'!'], StreamState::Ended(how)) => self.end(1, how),
+            ([_], StreamState::Ended(how)) if self.flaw == Flaw::LateTag => self.end(1, how),
             ([tag, ..], _) => {
                 if self.flaw == Flaw::ErrorChanges {
                     self.errors += 1;
@@ -147,8 +151,8 @@ impl Machine for Toy {
         }
     }
 
-    fn command(&mut self, (): (), _: &mut [u8]) -> Result<usize, Refused> {
-        if self.flaw == Flaw::TakesCommands { Ok(0) } else { Err(Refused::NotNow) }
+    fn command(&mut self, (): (), _: &mut [u8]) -> Result<usize, CommandError> {
+        if self.flaw == Flaw::TakesCommands { Ok(0) } else { Err(CommandError::OutOfTurn) }
     }
 }
 
@@ -178,7 +182,7 @@ fn verdict(flaw: Flaw) -> String {
     // A short script, one with a wrong tag, and one that ends in the middle.
     let tries = [&b"!a!b!c"[..], b"!a!b?c", b"?x", b"!a!"].map(|bytes| {
         every_truncation(&role, bytes)
-            .and_then(|_| every_cut(&role, bytes, Some(How::Closed)))
+            .and_then(|_| every_cut(&role, bytes, Some(StreamEnd::Closed)))
             .map_or_else(|failure| failure.what, |_| String::new())
     });
     tries.into_iter().find(|what| !what.is_empty()).unwrap_or_default()
@@ -187,7 +191,7 @@ fn verdict(flaw: Flaw) -> String {
 #[test]
 fn a_machine_without_flaw_passes() {
     assert_eq!(verdict(Flaw::None), "");
-    let transcript = every_cut(&Player(Flaw::None), b"!a!b", Some(How::Closed)).unwrap();
+    let transcript = every_cut(&Player(Flaw::None), b"!a!b", Some(StreamEnd::Closed)).unwrap();
     assert_eq!((transcript.events(), transcript.sent), (vec![b'a', b'b'], b"!a!b".to_vec()));
     assert_eq!((transcript.consumed, transcript.outcome), (4, Outcome::Done));
 }
@@ -206,8 +210,8 @@ fn every_flaw_is_found_and_named() {
         (Flaw::Lies, "claims 2 bytes and did not write them"),
         (Flaw::DropsTail, "the cut has a meaning"),
         (Flaw::MissesEnd, "stall: asks for input after the end"),
-        (Flaw::Restarts, "not final: after Done came"),
-        (Flaw::TakesCommands, "not final: after Done a command got Ok(0)"),
+        (Flaw::Restarts, "not final: after Close came"),
+        (Flaw::TakesCommands, "not final: after Close a command got Ok(0)"),
         (Flaw::EndWins, "the cut has a meaning"),
     ] {
         let what = verdict(flaw);

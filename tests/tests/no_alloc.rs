@@ -12,8 +12,8 @@ use embedded_io::{ErrorKind, ErrorType, Read, Write};
 use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack};
 use socklab_core::driver::nonblocking::{Ended, Outcome};
 use socklab_core::driver::{Next, asynch, blocking, nonblocking};
-use socklab_core::machine::{How, Input, Machine};
-use socklab_core::session::{Application, Pumped, Stop, pump};
+use socklab_core::machine::{Input, Machine, StreamEnd};
+use socklab_core::session::{Handler, Pumped, Stop, pump};
 use socklab_core::wire::{Dissect, Dissected};
 use socklab_core::{add, chat, coin, echo, file, guess, hello, math, rps};
 use socklab_tests::transport::{Failed, NetError};
@@ -157,7 +157,7 @@ struct Player<M: Machine> {
     events: usize,
 }
 
-impl<M: Machine> Application<M> for Player<M> {
+impl<M: Machine> Handler<M> for Player<M> {
     fn event(&mut self, event: M::Event<'_>) {
         black_box(event);
         self.events += 1;
@@ -186,7 +186,7 @@ fn play<M: Machine>(play: &Play<M>) -> [usize; 4] {
     let (mut player, mut pumped) = (Player::<M> { says, said: 0, events: 0 }, machine());
     let mut rest = hears;
     loop {
-        let input = Input::end(rest, How::Closed);
+        let input = Input::ended(rest, StreamEnd::Closed);
         let Pumped { consumed, stop, .. } = pump(&mut pumped, &mut player, input, &mut [0; BUFFER]);
         rest = &rest[consumed..];
         if stop != Stop::Boundary {
@@ -494,7 +494,7 @@ fn paying_and_dissecting_do_not_allocate() {
         client.command(echo::client::Command::Begin(11)).unwrap();
         let mut rest = &b"0123456789x"[..];
         while !rest.is_empty() {
-            rest = rest.get(client.pay(rest).unwrap()..).unwrap();
+            rest = rest.get(client.write_payload(rest).unwrap()..).unwrap();
         }
         client.command(echo::client::Command::Send(b"abcd")).unwrap();
         client.command(echo::client::Command::Finish).unwrap();

@@ -16,7 +16,7 @@ fn python_client(script: &str, server: &Server, args: &[&str]) -> Program {
 }
 
 /// The one line of the log that a server has behind the first `lines`, without the client's port.
-fn told(server: &Server, lines: usize) -> String {
+fn reported(server: &Server, lines: usize) -> String {
     let log = server.process.wait_for_lines(lines + 1);
     let line = log.lines().nth(lines).unwrap_or_default();
     let (port, told) = line
@@ -159,7 +159,7 @@ fn students_add_clients_and_our_server_know_each_other_several_at_once() {
         assert_eq!(theirs.success(), b"Bob and Server of Ada\n42 + 58 = 100\n");
     }
     for line in 1..=faults.len() {
-        assert_eq!(told(&server, line), "Bob and Server of Ada: 42 + 58 = 100");
+        assert_eq!(reported(&server, line), "Bob and Server of Ada: 42 + 58 = 100");
     }
 }
 
@@ -185,16 +185,16 @@ fn our_add_server_names_what_a_students_client_does_wrong_and_serves_the_next() 
         let theirs =
             python_client("add_client.py", &server, &["Bob", "42", "--fault", fault]).run();
         assert_eq!((theirs.code, theirs.stdout.as_slice()), (Some(code), &b""[..]), "{theirs:?}");
-        assert_eq!(unquoted(&told(&server, lines)), sentence, "{fault}");
+        assert_eq!(unquoted(&reported(&server, lines)), sentence, "{fault}");
         let next = python_client("add_client.py", &server, &["Eve", "1"]).run();
         assert_eq!(next.success(), b"Eve and S\n1 + 58 = 59\n", "{fault}");
-        assert_eq!(told(&server, lines + 1), "Eve and S: 1 + 58 = 59");
+        assert_eq!(reported(&server, lines + 1), "Eve and S: 1 + 58 = 59");
         lines += 2;
     }
     let server = Server::start("add", &["--timeout", "300ms"]);
     let theirs = python_client("add_client.py", &server, &["Bob", "42", "--fault", "silent"]).run();
     assert_eq!((theirs.code, theirs.stderr.as_str()), (Some(1), "closed without an answer\n"));
-    assert_eq!(told(&server, 1), "the client sent nothing more in time");
+    assert_eq!(reported(&server, 1), "the client sent nothing more in time");
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn our_add_server_shows_a_students_name_safely() {
         let theirs =
             python_client("add_client.py", &server, &["Bob", "42", "--fault", fault]).run();
         assert_eq!(theirs.success(), b"Bob and S\n42 + 58 = 100\n");
-        assert_eq!(told(&server, line + 1), format!("{shown} and S: 42 + 58 = 100"));
+        assert_eq!(reported(&server, line + 1), format!("{shown} and S: 42 + 58 = 100"));
     }
 }
 
@@ -227,7 +227,7 @@ fn a_students_client_shuts_our_add_server_down_or_is_refused() {
     let server = Server::start("add", &["--name", "S", "--number", "58", "--keep-running"]);
     let theirs = python_client("add_client.py", &server, &["Bob", "101"]).run();
     assert_eq!((theirs.code, theirs.stderr.as_str()), (Some(1), "closed without an answer\n"));
-    assert_eq!(told(&server, 1), "Bob sent 101, which is not in 1 to 100: refused");
+    assert_eq!(reported(&server, 1), "Bob sent 101, which is not in 1 to 100: refused");
     let next = python_client("add_client.py", &server, &["Eve", "1"]).run();
     assert_eq!(next.success(), b"Eve and S\n1 + 58 = 59\n");
 }
@@ -334,7 +334,7 @@ fn students_hello_clients_and_our_server() {
         let theirs = python_client("hello_client.py", &server, &["--both", "--fault", fault]).run();
         assert_eq!(theirs.success(), b"Hello from server\n");
         assert_eq!(
-            told(&server, line + 1),
+            reported(&server, line + 1),
             "greeted, and received \"Hello from a student\"",
             "{fault}"
         );
@@ -364,10 +364,10 @@ fn our_hello_server_names_what_a_students_client_does_wrong() {
     {
         let theirs = python_client("hello_client.py", &server, &["--both", "--fault", fault]).run();
         assert_eq!(theirs.success(), b"Hello from server\n", "{fault}");
-        assert_eq!(unquoted(&told(&server, line + 1)), sentence, "{fault}");
+        assert_eq!(unquoted(&reported(&server, line + 1)), sentence, "{fault}");
     }
     let server = Server::start("hello", &["--both", "--timeout", "300ms"]);
     let theirs = python_client("hello_client.py", &server, &["--both", "--fault", "silent"]).run();
     assert_eq!(theirs.success(), b"Hello from server\n");
-    assert_eq!(told(&server, 1), "the client sent nothing more in time, without a greeting");
+    assert_eq!(reported(&server, 1), "the client sent nothing more in time, without a greeting");
 }

@@ -239,7 +239,7 @@ fn a_client_waits_for_a_server_that_reads_slowly_but_not_for_one_that_does_not()
                 Err(e) => return (start.elapsed(), Err(e)),
             }
             let n = chunk.len().min(SIZE - sent);
-            match client.pay(&chunk[..n]) {
+            match client.write_payload(&chunk[..n]) {
                 Ok(0) => drop(client.wait().unwrap()),
                 Ok(n) => sent += n,
                 Err(e) => return (start.elapsed(), Err(e)),

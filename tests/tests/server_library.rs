@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use socklab::net::{Client, Limits, Running, Server, Target};
 use socklab::{add, echo, math};
-use socklab_core::machine::Refused;
+use socklab_core::machine::CommandError;
 use socklab_tests::program::{DEADLINE, Played, Server as Program, message, read, until};
 
 /// Runs it in a thread: what hangs fails instead of stopping the test run.
@@ -187,7 +187,7 @@ fn a_server_that_has_no_valid_answer_says_so_and_closes() {
         client.introduce(b"Ada", 5).unwrap_err();
     });
     let told = reports.recv_timeout(DEADLINE).unwrap();
-    assert_eq!(told.outcome, add::Outcome::Unanswered(Refused::Invalid));
+    assert_eq!(told.outcome, add::Outcome::Internal(CommandError::Invalid));
     let line = told.to_string();
     let said = "internal error: the command cannot be expressed in this protocol";
     assert!(line.ends_with(said), "{line}");

@@ -2,7 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use socklab_tests::program::{
     DEADLINE, Played, Process, Program, Server, client, message, read, until,
@@ -57,7 +57,9 @@ fn a_person_s_server_and_a_client_do_so_too() {
     let place = std::env::temp_dir().join(format!("socklab-signals-{}", std::process::id()));
     let remote = format!("127.0.0.1:{port}:name");
     let client = in_background(&["file", "client", &remote, place.to_str().unwrap()]).start();
-    let _stream = played.accept();
+    let mut stream = played.accept();
+    // The system accepts before the client knows: only its request shows that it fetches.
+    assert_ne!(stream.read(&mut [0]).unwrap(), 0);
     heeds_the_parent(&client);
     client.signal("TERM");
     assert!(!client.finish().stderr.is_empty());

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use socklab_core::machine::{How, Need};
+use socklab_core::machine::{Need, StreamEnd};
 use socklab_tests::program::{self, Played, Process, Server, read, read_all, reset};
 use socklab_tests::role::{HelloClient, HelloServer};
 use socklab_tests::script::{Outcome, Script, every_cut, every_cut_of, every_truncation_of, hold};
@@ -34,14 +34,14 @@ fn a_clients_greeting_without_newline_is_taken_after_a_silence_and_at_the_close(
     let silent = Script { silences: &[2], ..Script::new(b"Hi", None) };
     for transcript in [
         hold(every_truncation_of(&role, &silent)),
-        hold(every_cut(&role, b"Hi", Some(How::Closed))),
+        hold(every_cut(&role, b"Hi", Some(StreamEnd::Closed))),
     ] {
         assert_eq!(
             (transcript.events(), transcript.outcome),
             (vec![b"Hi".to_vec()], Outcome::Done)
         );
     }
-    let reset = hold(every_cut(&role, b"Hi", Some(How::Reset)));
+    let reset = hold(every_cut(&role, b"Hi", Some(StreamEnd::Reset)));
     assert_eq!(
         reset.sentence(),
         "the client reset the connection in the middle of a message, after 2 bytes"

@@ -7,8 +7,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use socklab_core::machine::{Input, Machine, Step, Then};
-use socklab_core::session::{Application, Buffer, Stop, pump};
+use socklab_core::machine::{Action, Input, Machine, Step};
+use socklab_core::session::{Buffer, Handler, Stop, pump};
 
 /// Bytes a read brings.
 pub(crate) const PIECE: usize = 8 * 1024;
@@ -79,11 +79,11 @@ pub(crate) fn drive(
 /// `work` for a machine, by [`pump`].
 pub(crate) fn pumped<M: Machine>(
     machine: &mut M,
-    application: &mut impl Application<M>,
+    application: &mut impl Handler<M>,
     input: &[u8],
     output: &mut [u8],
 ) -> (usize, usize) {
-    let pumped = pump(machine, application, Input::more(input), output);
+    let pumped = pump(machine, application, Input::open(input), output);
     assert!(!matches!(pumped.stop, Stop::Failed(_)), "the stream keeps the protocol");
     (pumped.consumed, pumped.written)
 }
@@ -98,14 +98,14 @@ pub(crate) fn stepped<M: Machine>(
 ) -> (usize, usize) {
     let (mut at, mut put) = (0, 0);
     loop {
-        let step = machine.step(Input::more(&input[at..]), &mut output[put..]);
-        let Ok(Step { consumed, written, then }) = step else {
+        let step = machine.step(Input::open(&input[at..]), &mut output[put..]);
+        let Ok(Step { consumed, written, action }) = step else {
             panic!("the stream keeps the protocol");
         };
         (at, put) = (at + consumed, put + written);
-        match then {
-            Then::Event(e) => event(e),
-            Then::Again => {}
+        match action {
+            Action::Event(e) => event(e),
+            Action::Continue => {}
             _ => return (at, put),
         }
     }

@@ -28,7 +28,7 @@ pub(crate) async fn math_server<R: Read, W: Write<Error = R::Error>>(reader: R, 
     loop {
         match server.next().await.unwrap() {
             Next::Command => server.command(says.next().unwrap()).unwrap(),
-            Next::Done => return,
+            Next::Close => return,
             _ => {}
         }
     }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{Form, INTRODUCTION_BYTES, Parts, RANGE, introduce, name_only};
-use crate::machine::{How, Input, Machine, Need, Refused, Step, Then};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd};
 use crate::wire::{DecimalError, LINE_BYTES, Line, LineError, decimal};
 
 /// The client's end. 6 bytes.
@@ -75,9 +75,9 @@ pub enum Event<'i> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Error {
     /// The server closed or reset the connection instead of answering.
-    Unanswered(How),
+    Unanswered(StreamEnd),
     /// The stream ended like this behind the server's name, where its integer should be.
-    NameOnly(How),
+    NameOnly(StreamEnd),
     /// The stream ended too early otherwise, or a line is too long.
     Line(LineError),
     /// Where the server's integer should be is none, or one that does not fit in 32 bits.
@@ -87,11 +87,13 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unanswered(How::TimedOut) => f.write_str("the server did not answer in time"),
-            Self::Unanswered(How::Reset) => {
+            Self::Unanswered(StreamEnd::TimedOut) => {
+                f.write_str("the server did not answer in time")
+            }
+            Self::Unanswered(StreamEnd::Reset) => {
                 f.write_str("the server reset the connection instead of answering")
             }
-            Self::Unanswered(How::Closed) => f.write_str(
+            Self::Unanswered(StreamEnd::Closed) => f.write_str(
                 "the server closed the connection instead of answering: it refused what it got, or \
                  was shut down",
             ),
@@ -115,14 +117,15 @@ impl Client {
     #[inline]
     fn failed(&mut self, e: LineError) -> Result<Step<Event<'static>>, Error> {
         match (self.state, e) {
-            (State::Name, LineError::Cut { how: How::Closed | How::Reset, got: 0 })
-                if self.leaving =>
-            {
+            (
+                State::Name,
+                LineError::Truncated { how: StreamEnd::Closed | StreamEnd::Reset, got: 0 },
+            ) if self.leaving => {
                 self.state = State::Over;
-                Ok(Step::idle(Then::Done))
+                Ok(Step::idle(Action::Close))
             }
-            (State::Name, LineError::Cut { how, got: 0 }) => Err(Error::Unanswered(how)),
-            (_, LineError::Cut { how, got: 0 }) => Err(Error::NameOnly(how)),
+            (State::Name, LineError::Truncated { how, got: 0 }) => Err(Error::Unanswered(how)),
+            (_, LineError::Truncated { how, got: 0 }) => Err(Error::NameOnly(how)),
             _ => Err(Error::Line(e)),
         }
     }
@@ -141,16 +144,16 @@ impl Machine for Client {
         match self.state {
             State::Ready | State::Apart => {
                 // One that has closed may have answered before it was asked.
-                if let Some(how) = input.after.gone() {
+                if let Some(how) = input.state.gone() {
                     return Err(Error::Line(LineError::between(how)));
                 }
                 return Ok(Step::need(Need::Command));
             }
             State::Boundary => {
                 self.state = State::Apart;
-                return Ok(Step::idle(Then::Boundary));
+                return Ok(Step::idle(Action::Boundary));
             }
-            State::Over => return Ok(Step::idle(Then::Done)),
+            State::Over => return Ok(Step::idle(Action::Close)),
             State::Name | State::Number => {}
         }
         let before = self.parts.clone();
@@ -178,10 +181,10 @@ impl Machine for Client {
                 }
             }
         };
-        Ok(Step::new(bytes, 0, Then::Event(event)))
+        Ok(Step::new(bytes, 0, Action::Event(event)))
     }
 
-    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, CommandError> {
         let (name, number, form) = match command {
             Command::Introduce { name, number, form } => (Some(name), Some(number), form),
             Command::Name { name, form } => (Some(name), None, form),
@@ -189,7 +192,7 @@ impl Machine for Client {
         };
         let turn = if name.is_some() { State::Ready } else { State::Apart };
         if self.state != turn {
-            return Err(Refused::NotNow);
+            return Err(CommandError::OutOfTurn);
         }
         let written = introduce(name, number, form, output)?;
         self.leaving = number.is_some_and(|number| !RANGE.contains(&number));
@@ -215,40 +218,40 @@ mod tests {
     fn introduces_itself_and_learns_the_other() {
         let (mut client, mut output) = (Client::new(), [0; 7]);
         let command = Command::Introduce { name: b"Ada", number: 42, form: Form::LINES };
-        assert_eq!(client.command(command, &mut output[..6]), Err(Refused::NoRoom));
+        assert_eq!(client.command(command, &mut output[..6]), Err(CommandError::OutputFull));
         assert_eq!(client.command(command, &mut output), Ok(7));
         assert_eq!(output, *b"Ada\n42\n");
-        assert_eq!(client.command(command, &mut output), Err(Refused::NotNow));
-        let step = client.step(Input::more(b"Server\r\n7\n"), &mut []).unwrap();
-        assert_eq!(step, Step::new(8, 0, Then::Event(Event::Name(b"Server"))));
-        let step = client.step(Input::more(b"7\n"), &mut []).unwrap();
-        assert_eq!(step, Step::new(2, 0, Then::Event(Event::Number(7))));
-        let step = client.step(Input::end(b"", How::Closed), &mut []).unwrap();
-        assert_eq!(step, Step::idle(Then::Done));
+        assert_eq!(client.command(command, &mut output), Err(CommandError::OutOfTurn));
+        let step = client.step(Input::open(b"Server\r\n7\n"), &mut []).unwrap();
+        assert_eq!(step, Step::new(8, 0, Action::Event(Event::Name(b"Server"))));
+        let step = client.step(Input::open(b"7\n"), &mut []).unwrap();
+        assert_eq!(step, Step::new(2, 0, Action::Event(Event::Number(7))));
+        let step = client.step(Input::ended(b"", StreamEnd::Closed), &mut []).unwrap();
+        assert_eq!(step, Step::idle(Action::Close));
     }
 
     #[test]
     fn name_and_number_go_apart_with_a_boundary_between_them() {
         let (mut client, mut output, form) = (Client::new(), [0; 16], Form::message(b','));
         let number = Command::Number { number: 42, form };
-        assert_eq!(client.command(number, &mut output), Err(Refused::NotNow));
+        assert_eq!(client.command(number, &mut output), Err(CommandError::OutOfTurn));
         assert_eq!(client.command(Command::Name { name: b"Ada", form }, &mut output), Ok(4));
-        assert_eq!(client.command(number, &mut output), Err(Refused::NotNow));
-        let step = client.step(Input::more(b""), &mut []);
-        assert_eq!(step, Ok(Step::idle(Then::Boundary)));
-        let step = client.step(Input::end(b"", How::Closed), &mut []);
+        assert_eq!(client.command(number, &mut output), Err(CommandError::OutOfTurn));
+        let step = client.step(Input::open(b""), &mut []);
+        assert_eq!(step, Ok(Step::idle(Action::Boundary)));
+        let step = client.step(Input::ended(b"", StreamEnd::Closed), &mut []);
         assert_eq!(step, Ok(Step::need(Need::Command)));
         assert_eq!(client.command(number, &mut output[4..]), Ok(3));
         assert!(output.starts_with(b"Ada,42\n"));
-        let step = client.step(Input::more(b"S 7"), &mut []);
-        assert_eq!(step, Ok(Step::need(Need::InputOrSilence(300))));
+        let step = client.step(Input::open(b"S 7"), &mut []);
+        assert_eq!(step, Ok(Step::need(Need::InputOrIdle(300))));
     }
 
     #[test]
     fn a_server_that_was_to_shut_down_may_close() {
-        for how in [How::Closed, How::Reset] {
-            let step = introduced(101).step(Input::end(b"", how), &mut []);
-            assert_eq!(step, Ok(Step::idle(Then::Done)));
+        for how in [StreamEnd::Closed, StreamEnd::Reset] {
+            let step = introduced(101).step(Input::ended(b"", how), &mut []);
+            assert_eq!(step, Ok(Step::idle(Action::Close)));
         }
     }
 
@@ -258,20 +261,20 @@ mod tests {
             (
                 1,
                 &b""[..],
-                How::Closed,
+                StreamEnd::Closed,
                 "the server closed the connection instead of answering: it refused what it got, or was shut down",
             ),
-            (1, b"", How::Reset, "the server reset the connection instead of answering"),
-            (1, b"", How::TimedOut, "the server did not answer in time"),
-            (0, b"", How::TimedOut, "the server did not answer in time"),
+            (1, b"", StreamEnd::Reset, "the server reset the connection instead of answering"),
+            (1, b"", StreamEnd::TimedOut, "the server did not answer in time"),
+            (0, b"", StreamEnd::TimedOut, "the server did not answer in time"),
             (
                 0,
                 b"Ser",
-                How::Closed,
+                StreamEnd::Closed,
                 "the server closed the connection in the middle of a message, after 3 bytes",
             ),
         ] {
-            let error = introduced(number).step(Input::end(bytes, how), &mut []).unwrap_err();
+            let error = introduced(number).step(Input::ended(bytes, how), &mut []).unwrap_err();
             assert_eq!(error.to_string(), sentence);
         }
         for (line, sentence) in [
@@ -284,10 +287,10 @@ mod tests {
         ] {
             let mut client = Client { state: State::Number, ..introduced(1) };
             let before = client.clone();
-            let error = client.step(Input::more(line), &mut []).unwrap_err();
+            let error = client.step(Input::open(line), &mut []).unwrap_err();
             assert_eq!((error.to_string().as_str(), client), (sentence, before));
         }
-        let error = Client::new().step(Input::end(b"", How::Reset), &mut []).unwrap_err();
+        let error = Client::new().step(Input::ended(b"", StreamEnd::Reset), &mut []).unwrap_err();
         assert_eq!(error.to_string(), "the server reset the connection between messages");
     }
 }

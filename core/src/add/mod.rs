@@ -39,10 +39,10 @@ pub use server::Server;
 use core::fmt;
 use core::ops::RangeInclusive;
 
-use crate::machine::{How, Input, Need, Refused};
+use crate::machine::{CommandError, Input, Need, StreamEnd};
 use crate::wire::{
-    DECIMAL_BYTES, LINE_BYTES, Line, LineError, LineMessages, Lines, put_decimal, put_line, trim,
-    trim_end, unmarked,
+    DECIMAL_BYTES, LINE_BYTES, Line, LineError, LineMessages, LineScanner, put_decimal, put_line,
+    trim, trim_end, unmarked,
 };
 
 /// The integers that are added; any other shuts the server down.
@@ -60,7 +60,7 @@ pub type ServerBytes = LineMessages;
 /// Maximum number of bytes of a name and an integer on the wire.
 const INTRODUCTION_BYTES: usize = LINE_BYTES + 1 + DECIMAL_BYTES;
 
-/// How a name and an integer are put on the wire.
+/// StreamEnd a name and an integer are put on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Form {
@@ -137,18 +137,18 @@ const fn is_sign(byte: u8) -> bool {
     matches!(byte, b',' | b':' | b';' | b'|')
 }
 
-/// Takes a name and then an integer from the front of the input, in any form.
+/// Takes a name and action an integer from the front of the input, in any form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 struct Parts {
-    lines: Lines,
+    lines: LineScanner,
     /// Number of bytes of a message that are left once its name was taken.
     rest: u16,
 }
 
 impl Parts {
     const fn new() -> Self {
-        Self { lines: Lines::new(), rest: 0 }
+        Self { lines: LineScanner::new(), rest: 0 }
     }
 
     /// Returns the name, or the text of the integer, and notes the form that it came in.
@@ -191,12 +191,12 @@ impl Parts {
 }
 
 /// The sentence about a stream that ended behind the name.
-fn name_only(peer: &str, how: How, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn name_only(peer: &str, how: StreamEnd, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str(peer)?;
     f.write_str(match how {
-        How::Closed => " closed the connection after its name, without an integer",
-        How::Reset => " reset the connection after its name, without an integer",
-        How::TimedOut => " sent no integer after its name in time",
+        StreamEnd::Closed => " closed the connection after its name, without an integer",
+        StreamEnd::Reset => " reset the connection after its name, without an integer",
+        StreamEnd::TimedOut => " sent no integer after its name in time",
     })
 }
 
@@ -208,24 +208,24 @@ fn introduce(
     number: Option<i32>,
     form: Form,
     output: &mut [u8],
-) -> Result<usize, Refused> {
+) -> Result<usize, CommandError> {
     let mut n = 0;
     if let Some(name) = name {
         if form.separator == b'\n' && is_message(name) {
-            return Err(Refused::Invalid);
+            return Err(CommandError::Invalid);
         }
         n = put_line(name, output)?;
         if let Some(end) = output.get_mut(name.len()) {
             *end = form.separator;
         }
         if form.space {
-            *output.get_mut(n).ok_or(Refused::NoRoom)? = b' ';
+            *output.get_mut(n).ok_or(CommandError::OutputFull)? = b' ';
             n = n.wrapping_add(1);
         }
     }
     if let Some(number) = number {
         let room = output.get_mut(n..).unwrap_or_default();
-        n = n.wrapping_add(put_decimal(number, room).ok_or(Refused::NoRoom)?);
+        n = n.wrapping_add(put_decimal(number, room).ok_or(CommandError::OutputFull)?);
         n = n.wrapping_sub((!form.newline).into());
     }
     Ok(n)
@@ -234,7 +234,7 @@ fn introduce(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::After;
+    use crate::machine::StreamState;
 
     #[test]
     fn a_message_is_read_from_its_end() {
@@ -253,7 +253,7 @@ mod tests {
             (b",1", b"", b',', false, 1),
         ] {
             let (mut parts, mut form) = (Parts::new(), Form::LINES);
-            let input = Input { bytes: line, after: After::Silence };
+            let input = Input { bytes: line, state: StreamState::Idle };
             let taken = parts.next(input, true, &mut form).unwrap().unwrap();
             assert_eq!(taken, Line { text: name, bytes: at }, "{}", line.escape_ascii());
             assert_eq!((form.separator, form.space), (separator, space));
@@ -292,17 +292,17 @@ mod tests {
             for length in 0..want.len() {
                 let written =
                     introduce(Some(b"Ada"), Some(42), form, room.get_mut(..length).unwrap());
-                assert_eq!(written, Err(Refused::NoRoom), "{want:?} in {length}");
+                assert_eq!(written, Err(CommandError::OutputFull), "{want:?} in {length}");
             }
         }
         assert_eq!(
             introduce(Some(b"Ada 7"), Some(42), Form::LINES, &mut room),
-            Err(Refused::Invalid)
+            Err(CommandError::Invalid)
         );
         assert_eq!(introduce(Some(b"Ada 7"), Some(42), Form::message(b','), &mut room), Ok(9));
         assert_eq!(
             introduce(Some(b"A\nb"), Some(42), Form::message(b','), &mut room),
-            Err(Refused::Invalid)
+            Err(CommandError::Invalid)
         );
     }
 

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{Form, INTRODUCTION_BYTES, Parts, RANGE, introduce, name_only};
-use crate::machine::{How, Input, Machine, Need, Refused, Step, Then};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd};
 use crate::wire::{DecimalError, LINE_BYTES, Line, LineError, decimal};
 
 /// The server's end of one connection. 8 bytes.
@@ -59,7 +59,7 @@ pub enum Event<'i> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Error {
     /// The stream ended like this behind the client's name, where its integer should be.
-    NameOnly(How),
+    NameOnly(StreamEnd),
     /// The stream ended too early otherwise, or a line is too long.
     Line(LineError),
     /// Where the client's integer should be is none.
@@ -105,12 +105,12 @@ impl Machine for Server {
         match self.state {
             State::Ready => {
                 // A client that has only closed its sending side can still read the answer.
-                if let Some(how) = input.after.gone() {
+                if let Some(how) = input.state.gone() {
                     return Err(Error::Line(LineError::between(how)));
                 }
                 return Ok(Step::need(Need::Command));
             }
-            State::Over => return Ok(Step::idle(Then::Done)),
+            State::Over => return Ok(Step::idle(Action::Close)),
             State::Name | State::Number => {}
         }
         let before = self.clone();
@@ -118,7 +118,9 @@ impl Machine for Server {
         let Line { text, bytes } = match self.parts.next(input, is_name, &mut self.form) {
             Ok(Ok(line)) => line,
             Ok(Err(need)) => return Ok(Step::need(need)),
-            Err(LineError::Cut { how, got: 0 }) if !is_name => return Err(Error::NameOnly(how)),
+            Err(LineError::Truncated { how, got: 0 }) if !is_name => {
+                return Err(Error::NameOnly(how));
+            }
             Err(e) => return Err(Error::Line(e)),
         };
         let event = if is_name {
@@ -141,13 +143,13 @@ impl Machine for Server {
                 }
             }
         };
-        Ok(Step::new(bytes, 0, Then::Event(event)))
+        Ok(Step::new(bytes, 0, Action::Event(event)))
     }
 
-    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, CommandError> {
         let Command::Answer { name, number } = command;
         if self.state != State::Ready {
-            return Err(Refused::NotNow);
+            return Err(CommandError::OutOfTurn);
         }
         let written = introduce(Some(name), Some(number), self.form, output)?;
         // What splits a message at its separator gets two parts.
@@ -166,25 +168,25 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
-    use crate::machine::After;
+    use crate::machine::StreamState;
 
     const ANSWER: Command<'_> = Command::Answer { name: b"Server", number: 7 };
 
     #[test]
     fn learns_and_answers() {
         let (mut server, mut output) = (Server::new(), [0; 16]);
-        assert_eq!(server.command(ANSWER, &mut output), Err(Refused::NotNow));
-        let step = server.step(Input::more(b"Ada\n42\n"), &mut []).unwrap();
-        assert_eq!(step, Step::new(4, 0, Then::Event(Event::Name(b"Ada"))));
-        let step = server.step(Input::more(b"42\n"), &mut []).unwrap();
-        assert_eq!(step, Step::new(3, 0, Then::Event(Event::Number(42))));
+        assert_eq!(server.command(ANSWER, &mut output), Err(CommandError::OutOfTurn));
+        let step = server.step(Input::open(b"Ada\n42\n"), &mut []).unwrap();
+        assert_eq!(step, Step::new(4, 0, Action::Event(Event::Name(b"Ada"))));
+        let step = server.step(Input::open(b"42\n"), &mut []).unwrap();
+        assert_eq!(step, Step::new(3, 0, Action::Event(Event::Number(42))));
         // Half-closed: it still reads.
-        let step = server.step(Input::end(b"", How::Closed), &mut []).unwrap();
+        let step = server.step(Input::ended(b"", StreamEnd::Closed), &mut []).unwrap();
         assert_eq!(step, Step::need(Need::Command));
-        assert_eq!(server.command(ANSWER, &mut output[..8]), Err(Refused::NoRoom));
+        assert_eq!(server.command(ANSWER, &mut output[..8]), Err(CommandError::OutputFull));
         assert_eq!(server.command(ANSWER, &mut output), Ok(9));
         assert_eq!(output.get(..9), Some(&b"Server\n7\n"[..]));
-        assert_eq!(server.step(Input::more(b""), &mut []), Ok(Step::idle(Then::Done)));
+        assert_eq!(server.step(Input::open(b""), &mut []), Ok(Step::idle(Action::Close)));
     }
 
     #[test]
@@ -199,7 +201,7 @@ mod tests {
             let name: &[u8] = if asked.contains(&b',') { b"My,Server" } else { b"My Server" };
             let (mut server, mut at, mut output) = (Server::new(), 0, [0; 16]);
             for _ in 0..2 {
-                let input = Input { bytes: asked.get(at..).unwrap(), after: After::Silence };
+                let input = Input { bytes: asked.get(at..).unwrap(), state: StreamState::Idle };
                 at += server.step(input, &mut []).unwrap().consumed;
             }
             assert_eq!(at, asked.len());
@@ -218,21 +220,21 @@ mod tests {
         ] {
             let mut server = Server { state: State::Number, ..Server::new() };
             let line = [line, "\n"].concat();
-            let step = server.step(Input::more(line.as_bytes()), &mut []).unwrap();
-            assert_eq!(step, Step::new(line.len(), 0, Then::Event(Event::OutOfRange(number))));
-            assert_eq!(server.step(Input::more(b"1\n"), &mut []), Ok(Step::idle(Then::Done)));
+            let step = server.step(Input::open(line.as_bytes()), &mut []).unwrap();
+            assert_eq!(step, Step::new(line.len(), 0, Action::Event(Event::OutOfRange(number))));
+            assert_eq!(server.step(Input::open(b"1\n"), &mut []), Ok(Step::idle(Action::Close)));
         }
     }
 
     #[test]
     fn what_is_no_integer_says_which_byte() {
         let mut server = Server { state: State::Number, ..Server::new() };
-        let error = server.step(Input::more(b"4two\n"), &mut []).unwrap_err();
+        let error = server.step(Input::open(b"4two\n"), &mut []).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the client broke the protocol: byte 1 of a line is 0x74 ('t'), expected a decimal integer"
         );
-        let error = Server::new().step(Input::end(b"", How::Closed), &mut []).unwrap_err();
+        let error = Server::new().step(Input::ended(b"", StreamEnd::Closed), &mut []).unwrap_err();
         assert_eq!(error.to_string(), "the client closed the connection between messages");
     }
 }

@@ -3,8 +3,10 @@
 use core::fmt;
 
 use super::{Answer, Reply, Score};
-use crate::machine::{How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, Line, LineError, PromptEnd, Prompts, Said, put_line, will_reply};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd};
+use crate::wire::{
+    LINE_BYTES, Line, LineError, PromptEnd, PromptScanner, PromptToken, put_line, will_reply,
+};
 
 /// The longest answer, in bytes, for which an output buffer of the least size has room.
 pub const ANSWER_MAX: usize = 31;
@@ -16,7 +18,7 @@ pub struct Client {
     score: Score,
     /// So many guesses have been sent.
     guesses: u32,
-    prompts: Prompts,
+    prompts: PromptScanner,
     state: State,
 }
 
@@ -80,7 +82,7 @@ impl Client {
         Self {
             score: Score { right: 0, of: 0 },
             guesses: 0,
-            prompts: Prompts::new(),
+            prompts: PromptScanner::new(),
             state: State::Listening,
         }
     }
@@ -117,8 +119,8 @@ impl Client {
     fn left<'i>(&mut self, bytes: &'i [u8]) -> Step<Event<'i>> {
         self.state = State::Over;
         match bytes {
-            [] => Step::idle(Then::Done),
-            text => Step::new(text.len(), 0, Then::Event(Event::Line(text))),
+            [] => Step::idle(Action::Close),
+            text => Step::new(text.len(), 0, Action::Event(Event::Line(text))),
         }
     }
 }
@@ -134,7 +136,7 @@ impl Machine for Client {
 
     fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
         let prompts = match self.state {
-            State::Over => return Ok(Step::idle(Then::Done)),
+            State::Over => return Ok(Step::idle(Action::Close)),
             State::Asked => {
                 will_reply(input).map_err(Error)?;
                 return Ok(Step::need(Need::Command));
@@ -147,34 +149,36 @@ impl Machine for Client {
             _ => |front| Reply::at_end_of(front).is_some(),
         };
         let (Line { bytes, .. }, event) = match self.prompts.next(input, prompts, is_known) {
-            Ok(Said::Nothing(need)) => return Ok(Step::need(need)),
-            Ok(Said::Space(n)) => return Ok(Step::new(n, 0, Then::Again)),
-            Ok(Said::Prompt(prompt)) => {
+            Ok(PromptToken::Nothing(need)) => return Ok(Step::need(need)),
+            Ok(PromptToken::Space(n)) => return Ok(Step::new(n, 0, Action::Continue)),
+            Ok(PromptToken::Prompt(prompt)) => {
                 self.state = State::Asked;
                 (prompt, Event::Prompt(prompt.text))
             }
-            Ok(Said::Known(known)) => (known, self.reply(known.text)),
-            Ok(Said::Line(line)) => {
+            Ok(PromptToken::Known(known)) => (known, self.reply(known.text)),
+            Ok(PromptToken::Line(line)) => {
                 if self.state == State::Waiting {
                     self.state = State::Puzzled;
                 }
                 (line, Event::Line(line.text))
             }
-            Err(LineError::Cut { how: How::Closed, .. }) if self.state == State::Leaving => {
+            Err(LineError::Truncated { how: StreamEnd::Closed, .. })
+                if self.state == State::Leaving =>
+            {
                 return Ok(self.left(input.bytes));
             }
             Err(e) => return Err(Error(e)),
         };
-        Ok(Step::new(bytes, 0, Then::Event(event)))
+        Ok(Step::new(bytes, 0, Action::Event(event)))
     }
 
     fn command(
         &mut self,
         Command::Answer(text): Command<'_>,
         output: &mut [u8],
-    ) -> Result<usize, Refused> {
+    ) -> Result<usize, CommandError> {
         if self.state != State::Asked {
-            return Err(Refused::NotNow);
+            return Err(CommandError::OutOfTurn);
         }
         let written = put_line(text, output);
         if written.is_ok() {

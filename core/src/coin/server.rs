@@ -3,8 +3,8 @@
 use core::fmt;
 
 use super::{Answer, PROMPT, Reply, Score, Side};
-use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, LineError, Lines, put, put_ended};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step};
+use crate::wire::{LINE_BYTES, LineError, LineScanner, put, put_ended};
 
 /// The server's end of one session. 12 bytes.
 ///
@@ -13,7 +13,7 @@ use crate::wire::{LINE_BYTES, LineError, Lines, put, put_ended};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server {
     score: Score,
-    lines: Lines,
+    lines: LineScanner,
     state: State,
 }
 
@@ -66,7 +66,7 @@ impl Server {
     /// A server that has not said anything yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { score: Score { right: 0, of: 0 }, lines: Lines::new(), state: State::Ready }
+        Self { score: Score { right: 0, of: 0 }, lines: LineScanner::new(), state: State::Ready }
     }
 
     /// How often its client was right.
@@ -96,14 +96,14 @@ impl Machine for Server {
         match self.state {
             State::Ready => {
                 self.state = State::Prompting;
-                Ok(Step::idle(Then::Boundary))
+                Ok(Step::idle(Action::Boundary))
             }
             State::Prompting => {
                 let Some(written) = put(PROMPT, output) else {
-                    return Ok(Step::need(Need::Output));
+                    return Ok(Step::need(Need::OutputSpace));
                 };
                 self.state = State::Listening;
-                Ok(Step::new(0, written, Then::Again))
+                Ok(Step::new(0, written, Action::Continue))
             }
             State::Listening => {
                 let before = self.lines.clone();
@@ -113,7 +113,7 @@ impl Machine for Server {
                 let (state, reply, event) = match Answer::parse(line.text) {
                     Answer::Guess(side) => {
                         self.state = State::Guessed(side);
-                        return Ok(Step::new(line.bytes, 0, Then::Event(Event::Guess(side))));
+                        return Ok(Step::new(line.bytes, 0, Action::Event(Event::Guess(side))));
                     }
                     Answer::Quit => (State::Over, Reply::Bye, Event::Quit),
                     Answer::Invalid => (State::Ready, Reply::Invalid, Event::Invalid),
@@ -121,19 +121,19 @@ impl Machine for Server {
                 let Some(written) = say(reply, output) else {
                     // The line is not taken: it may still be the first.
                     self.lines = before;
-                    return Ok(Step::need(Need::Output));
+                    return Ok(Step::need(Need::OutputSpace));
                 };
                 self.state = state;
-                Ok(Step::new(line.bytes, written, Then::Event(event)))
+                Ok(Step::new(line.bytes, written, Action::Event(event)))
             }
             // A client that has only closed its sending side can still read the reply.
             State::Guessed(_) => {
-                if let Some(how) = input.after.gone() {
+                if let Some(how) = input.state.gone() {
                     return Err(Error(LineError::between(how)));
                 }
                 Ok(Step::need(Need::Command))
             }
-            State::Over => Ok(Step::idle(Then::Done)),
+            State::Over => Ok(Step::idle(Action::Close)),
         }
     }
 
@@ -141,11 +141,11 @@ impl Machine for Server {
         &mut self,
         Command::Toss(side): Command,
         output: &mut [u8],
-    ) -> Result<usize, Refused> {
-        let State::Guessed(guess) = self.state else { return Err(Refused::NotNow) };
+    ) -> Result<usize, CommandError> {
+        let State::Guessed(guess) = self.state else { return Err(CommandError::OutOfTurn) };
         let right = guess == side;
         let reply = if right { Reply::Right } else { Reply::Wrong };
-        let written = say(reply, output).ok_or(Refused::NoRoom)?;
+        let written = say(reply, output).ok_or(CommandError::OutputFull)?;
         self.score.count(right);
         self.state = State::Ready;
         Ok(written)

@@ -12,7 +12,7 @@ use core::task::Poll;
 use embedded_io_async::{Error as _, ErrorKind, Read, Write};
 
 use super::{Error, Next, silence, take, unsent};
-use crate::machine::{How, Machine, Need, Then};
+use crate::machine::{Action, Machine, Need, StreamEnd};
 use crate::session::{Session, TooSmall};
 
 /// A machine bound to an async reader and writer.
@@ -93,17 +93,18 @@ where
     pub async fn advance(&mut self) -> Result<R::Error, M, Next<()>> {
         loop {
             // A boundary is said once, and stays until all before it has been sent: `next` may be dropped.
-            let then = if self.at_boundary { Ok(Then::Boundary) } else { self.session.advance() };
-            self.at_boundary = matches!(then, Ok(Then::Boundary));
+            let action =
+                if self.at_boundary { Ok(Action::Boundary) } else { self.session.advance() };
+            self.at_boundary = matches!(action, Ok(Action::Boundary));
             self.silence = None;
-            match then {
-                Ok(Then::Event(())) => return Ok(Next::Event(())),
-                Ok(Then::Abort) => return Ok(Next::Abort),
-                Ok(Then::Need(Need::Either)) if self.session.can_read() => {
+            match action {
+                Ok(Action::Event(())) => return Ok(Next::Event(())),
+                Ok(Action::Abort) => return Ok(Next::Abort),
+                Ok(Action::Need(Need::InputOrCommand)) if self.session.can_read() => {
                     self.read_and_write().await?;
                     continue;
                 }
-                Ok(Then::Need(Need::Output) | Then::Again) => {
+                Ok(Action::Need(Need::OutputSpace) | Action::Continue) => {
                     self.write().await?;
                     continue;
                 }
@@ -111,22 +112,22 @@ where
             }
             // In one place for all the rest: each await is a state of the future, and code.
             let flushed = self.flush().await;
-            match then {
+            match action {
                 // Replies from before the error have left; that the peer is gone is no news.
                 Err(e) => return Err(Error::Protocol(e)),
-                Ok(then) => {
+                Ok(action) => {
                     flushed?;
-                    match then {
-                        Then::Need(Need::Command) => return Ok(Next::Command),
-                        Then::Boundary => {
+                    match action {
+                        Action::Need(Need::Command) => return Ok(Next::Command),
+                        Action::Boundary => {
                             self.at_boundary = false;
                             return Ok(Next::Boundary);
                         }
-                        Then::Done => return Ok(Next::Done),
+                        Action::Close => return Ok(Next::Close),
                         _ if !self.session.can_read() => return Ok(Next::Abort),
                         _ => {
                             // Not before: a write that takes too long is not a silence of the peer.
-                            self.silence = silence(&Ok::<_, ()>(then));
+                            self.silence = silence(&Ok::<_, ()>(action));
                             self.read().await?;
                         }
                     }
@@ -140,17 +141,17 @@ where
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`]: [`Refused::NoRoom`](crate::machine::Refused::NoRoom) while what is queued takes the room (call `next`,
+    /// [`Error::Refused`]: [`CommandError::OutputFull`](crate::machine::CommandError::OutputFull) while what is queued takes the room (call `next`,
     /// which sends and reads at the same time, and give it again) or for good, when the command is
     /// longer than the output buffer.
     pub fn command(&mut self, command: M::Command<'_>) -> Result<R::Error, M, ()> {
         self.session.command(command).map_err(Error::Refused)
     }
 
-    /// Queues payload that the machine is [`owed`](Machine::owed): as much as there is room for.
+    /// Queues payload that the machine is [`outbound_remaining`](Machine::outbound_remaining): as much as there is room for.
     /// Returns how much that was; 0 means call [`next`](Self::next) or [`flush`](Self::flush).
-    pub fn pay(&mut self, payload: &[u8]) -> usize {
-        self.session.pay(payload)
+    pub fn write_payload(&mut self, payload: &[u8]) -> usize {
+        self.session.write_payload(payload)
     }
 
     /// Sends what is queued.
@@ -160,7 +161,7 @@ where
     /// The transport's; the call can be repeated. That the peer has closed or reset is none: what it
     /// sent can still be read.
     pub async fn flush(&mut self) -> Result<R::Error, M, ()> {
-        while !self.session.pending().is_empty() {
+        while !self.session.transmit().is_empty() {
             self.write().await?;
         }
         while self.unflushed {
@@ -173,43 +174,43 @@ where
 
     /// Returns how it showed that the peer takes no more bytes, `None` while it does. What was queued
     /// then, or came later, was dropped.
-    pub const fn write_closed(&self) -> Option<How> {
+    pub const fn write_closed(&self) -> Option<StreamEnd> {
         self.session.write_closed()
     }
 
     /// The caller gives up waiting; the machine says what was missing at the next call of
     /// [`next`](Self::next).
-    pub fn give_up(&mut self) {
-        self.session.ended(How::TimedOut);
-        self.session.cannot_send(How::TimedOut);
+    pub fn time_out(&mut self) {
+        self.session.ended(StreamEnd::TimedOut);
+        self.session.write_ended(StreamEnd::TimedOut);
     }
 
-    /// The machine also waits for so many milliseconds without a byte ([`Need::InputOrSilence`]), and
+    /// The machine also waits for so many milliseconds without a byte ([`Need::InputOrIdle`]), and
     /// [`next`](Self::next) for the peer alone: race it against a timer of so many, drop it when that
-    /// rings, and say [`silent`](Self::silent). Known once `next` has been dropped, or an event is there.
+    /// rings, and say [`idle`](Self::silent). Known once `next` has been dropped, or an event is there.
     pub const fn silence(&self) -> Option<u16> {
         self.silence
     }
 
-    /// Nothing came for as long as [`Need::InputOrSilence`] asked.
-    pub fn silent(&mut self) {
-        self.session.silent();
+    /// Nothing came for as long as [`Need::InputOrIdle`] asked.
+    pub fn idle(&mut self) {
+        self.session.idle();
     }
 
-    /// A read or a write has waited as long as it may: [`silent`](Self::silent) if the machine waits
-    /// for that too, [`give_up`](Self::give_up) otherwise.
+    /// A read or a write has waited as long as it may: [`idle`](Self::silent) if the machine waits
+    /// for that too, [`time_out`](Self::give_up) otherwise.
     pub fn timed_out(&mut self) {
         match self.silence.take() {
-            Some(_) => self.silent(),
-            None => self.give_up(),
+            Some(_) => self.idle(),
+            None => self.time_out(),
         }
     }
 
     async fn write(&mut self) -> Result<R::Error, M, ()> {
-        if self.session.pending().is_empty() {
+        if self.session.transmit().is_empty() {
             return Ok(());
         }
-        let written = self.writer.write(self.session.pending()).await;
+        let written = self.writer.write(self.session.transmit()).await;
         self.written(written)
     }
 
@@ -221,7 +222,7 @@ where
     /// Whichever is possible first.
     async fn read_and_write(&mut self) -> Result<R::Error, M, ()> {
         let unflushed = self.unflushed;
-        let (room, pending) = self.session.room_and_pending();
+        let (room, pending) = self.session.recv_space_and_transmit();
         let ready = {
             let mut read = pin!(self.reader.read(room));
             let mut write = pin!(async {
@@ -263,13 +264,13 @@ where
 
     fn was_read(&mut self, read: core::result::Result<usize, R::Error>) -> Result<R::Error, M, ()> {
         match read {
-            Ok(0) => self.session.ended(How::Closed),
+            Ok(0) => self.session.ended(StreamEnd::Closed),
             Ok(n) => self.session.received(n),
             Err(e) => match e.kind() {
                 ErrorKind::Interrupted => {}
                 ErrorKind::ConnectionReset
                 | ErrorKind::ConnectionAborted
-                | ErrorKind::BrokenPipe => self.session.ended(How::Reset),
+                | ErrorKind::BrokenPipe => self.session.ended(StreamEnd::Reset),
                 ErrorKind::TimedOut => self.timed_out(),
                 _ => return Err(Error::Transport(e)),
             },
@@ -283,7 +284,7 @@ where
     ) -> Result<R::Error, M, ()> {
         match written {
             // Against the contract of embedded-io, but seen: nothing goes out any more.
-            Ok(0) => self.session.cannot_send(How::Closed),
+            Ok(0) => self.session.write_ended(StreamEnd::Closed),
             Ok(n) => {
                 self.session.sent(n);
                 self.unflushed = true;

@@ -10,7 +10,7 @@
 //!
 //! How long a read waits is the transport's affair. One that gives up with `TimedOut` ends the session,
 //! and the machine names what was missing; if the machine waits for silence too
-//! ([`Need::InputOrSilence`]), that was it, and the session goes on. Some transports give up with
+//! ([`Need::InputOrIdle`]), that was it, and the session goes on. Some transports give up with
 //! another error: sockets of std with a read timeout do with `WouldBlock`, which `embedded-io` has no
 //! word for. Tell the connection then, and go on:
 //!
@@ -35,7 +35,7 @@
 use embedded_io::{Error as _, ErrorKind, Read, Write};
 
 use super::{Error, Next, silence, take, unsent};
-use crate::machine::{How, Machine, Need, Refused, Then};
+use crate::machine::{Action, CommandError, Machine, Need, StreamEnd};
 use crate::session::{Session, TooSmall};
 
 /// A machine bound to a blocking transport.
@@ -109,35 +109,36 @@ where
         loop {
             // A boundary is said once, and stays until all before it has been sent: a write may fail, and
             // the call be repeated.
-            let then = if self.at_boundary { Ok(Then::Boundary) } else { self.session.advance() };
-            self.at_boundary = matches!(then, Ok(Then::Boundary));
+            let action =
+                if self.at_boundary { Ok(Action::Boundary) } else { self.session.advance() };
+            self.at_boundary = matches!(action, Ok(Action::Boundary));
             self.silence = None;
-            match then {
-                Ok(Then::Event(())) => return Ok(Next::Event(())),
-                Ok(Then::Need(Need::Command)) => {
+            match action {
+                Ok(Action::Event(())) => return Ok(Next::Event(())),
+                Ok(Action::Need(Need::Command)) => {
                     self.flush()?;
                     return Ok(Next::Command);
                 }
-                Ok(Then::Need(Need::Output) | Then::Again) => self.flush()?,
-                Ok(Then::Need(Need::Input | Need::InputOrSilence(_) | Need::Either)) => {
+                Ok(Action::Need(Need::OutputSpace) | Action::Continue) => self.flush()?,
+                Ok(Action::Need(Need::Input | Need::InputOrIdle(_) | Need::InputOrCommand)) => {
                     self.flush()?;
                     if !self.session.can_read() {
                         return Ok(Next::Abort);
                     }
                     // Not before: a write that takes too long is not a silence of the peer.
-                    self.silence = silence(&then);
+                    self.silence = silence(&action);
                     self.read()?;
                 }
-                Ok(Then::Boundary) => {
+                Ok(Action::Boundary) => {
                     self.flush()?;
                     self.at_boundary = false;
                     return Ok(Next::Boundary);
                 }
-                Ok(Then::Done) => {
+                Ok(Action::Close) => {
                     self.flush()?;
-                    return Ok(Next::Done);
+                    return Ok(Next::Close);
                 }
-                Ok(Then::Abort) => return Ok(Next::Abort),
+                Ok(Action::Abort) => return Ok(Next::Abort),
                 Err(e) => {
                     // Replies from before the error still leave; that the peer is gone is no news.
                     let _ = self.flush();
@@ -156,7 +157,7 @@ where
     /// buffer; or the transport's.
     pub fn command(&mut self, command: M::Command<'_>) -> Result<T::Error, M, ()> {
         match self.session.command(command) {
-            Err(Refused::NoRoom) => {
+            Err(CommandError::OutputFull) => {
                 self.flush()?;
                 self.session.command(command).map_err(Error::Refused)
             }
@@ -164,24 +165,24 @@ where
         }
     }
 
-    /// Queues payload that the machine is [`owed`](Machine::owed), as much as there is room for; if
+    /// Queues payload that the machine is [`outbound_remaining`](Machine::outbound_remaining), as much as there is room for; if
     /// there is none, sends what takes the room first. Returns how many bytes were taken: call it again
     /// with the rest. What is queued last is sent by [`next`](Self::next) or [`flush`](Self::flush).
     ///
     /// # Errors
     ///
-    /// [`Refused::Invalid`] when `payload` is longer than what is owed; or the transport's. After an
+    /// [`CommandError::Invalid`] when `payload` is longer than what is owed; or the transport's. After an
     /// error nothing was taken, and the call can be repeated.
-    pub fn pay(&mut self, payload: &[u8]) -> Result<T::Error, M, usize> {
-        if u64::try_from(payload.len()).map_or(true, |n| n > self.machine().owed()) {
-            return Err(Error::Refused(Refused::Invalid));
+    pub fn write_payload(&mut self, payload: &[u8]) -> Result<T::Error, M, usize> {
+        if u64::try_from(payload.len()).map_or(true, |n| n > self.machine().outbound_remaining()) {
+            return Err(Error::Refused(CommandError::Invalid));
         }
-        let n = self.session.pay(payload);
+        let n = self.session.write_payload(payload);
         if n > 0 || payload.is_empty() {
             return Ok(n);
         }
         self.flush()?;
-        Ok(self.session.pay(payload))
+        Ok(self.session.write_payload(payload))
     }
 
     /// Sends what is queued.
@@ -191,10 +192,10 @@ where
     /// The transport's; the call can be repeated. That the peer has closed or reset is none: what it
     /// sent can still be read.
     pub fn flush(&mut self) -> Result<T::Error, M, ()> {
-        while !self.session.pending().is_empty() {
-            match self.transport.write(self.session.pending()) {
+        while !self.session.transmit().is_empty() {
+            match self.transport.write(self.session.transmit()) {
                 // Against the contract of embedded-io, but seen: nothing goes out any more.
-                Ok(0) => self.session.cannot_send(How::Closed),
+                Ok(0) => self.session.write_ended(StreamEnd::Closed),
                 Ok(n) => self.session.sent(n),
                 Err(e) => unsent(&mut self.session, e).map_err(Error::Transport)?,
             }
@@ -211,12 +212,12 @@ where
 
     /// Returns how it showed that the peer takes no more bytes, `None` while it does. What was queued
     /// then, or came later, was dropped.
-    pub const fn write_closed(&self) -> Option<How> {
+    pub const fn write_closed(&self) -> Option<StreamEnd> {
         self.session.write_closed()
     }
 
     /// The machine also waits for so many milliseconds without a byte
-    /// ([`Need::InputOrSilence`]): for a transport whose timeout can be set, before the next call of
+    /// ([`Need::InputOrIdle`]): for a transport whose timeout can be set, before the next call of
     /// [`next`](Self::next).
     pub const fn silence(&self) -> Option<u16> {
         self.silence
@@ -227,27 +228,27 @@ where
     /// at the next call of [`next`](Self::next).
     pub fn timed_out(&mut self) {
         match self.silence.take() {
-            Some(_) => self.session.silent(),
-            None => self.give_up(),
+            Some(_) => self.session.idle(),
+            None => self.time_out(),
         }
     }
 
     /// The caller gives up waiting; the machine says what was missing at the next call of
     /// [`next`](Self::next).
-    pub fn give_up(&mut self) {
-        self.session.ended(How::TimedOut);
-        self.session.cannot_send(How::TimedOut);
+    pub fn time_out(&mut self) {
+        self.session.ended(StreamEnd::TimedOut);
+        self.session.write_ended(StreamEnd::TimedOut);
     }
 
     fn read(&mut self) -> Result<T::Error, M, ()> {
         match self.transport.read(self.session.room()) {
-            Ok(0) => self.session.ended(How::Closed),
+            Ok(0) => self.session.ended(StreamEnd::Closed),
             Ok(n) => self.session.received(n),
             Err(e) => match e.kind() {
                 ErrorKind::Interrupted => {}
                 ErrorKind::ConnectionReset
                 | ErrorKind::ConnectionAborted
-                | ErrorKind::BrokenPipe => self.session.ended(How::Reset),
+                | ErrorKind::BrokenPipe => self.session.ended(StreamEnd::Reset),
                 ErrorKind::TimedOut => self.timed_out(),
                 _ => return Err(Error::Transport(e)),
             },

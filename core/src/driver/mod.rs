@@ -33,10 +33,10 @@ use embedded_io::{Error as IoError, ErrorKind};
 #[cfg(all(feature = "embedded-io-async", not(feature = "embedded-io")))]
 use embedded_io_async::{Error as IoError, ErrorKind};
 
-use crate::machine::Refused;
+use crate::machine::CommandError;
 #[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
 use crate::{
-    machine::{How, Machine, Need, Then},
+    machine::{Action, Machine, Need, StreamEnd},
     session::Session,
 };
 
@@ -54,7 +54,7 @@ pub enum Next<E> {
     Boundary,
     /// The session is over and everything sent: close the transport. If the peer takes no more bytes,
     /// what was left has been dropped: see `write_closed`.
-    Done,
+    Close,
     /// The session is over: reset the transport if it can be, or close it. Also what is made of a
     /// machine that breaks a law and waits for input after the end, or in full buffers.
     Abort,
@@ -73,14 +73,14 @@ where
 {
     Ok(match next {
         Next::Event(()) => match session.step()? {
-            Then::Event(event) => Next::Event(event),
+            Action::Event(event) => Next::Event(event),
             // A step from the same state says the same, so this does not happen; to go on with
             // another `next` would be right all the same.
             _ => Next::Boundary,
         },
         Next::Command => Next::Command,
         Next::Boundary => Next::Boundary,
-        Next::Done => Next::Done,
+        Next::Close => Next::Close,
         Next::Abort => Next::Abort,
     })
 }
@@ -97,11 +97,11 @@ where
     I: AsRef<[u8]> + AsMut<[u8]>,
     O: AsRef<[u8]> + AsMut<[u8]>,
 {
-    session.cannot_send(match e.kind() {
+    session.write_ended(match e.kind() {
         ErrorKind::Interrupted => return Ok(()),
-        ErrorKind::BrokenPipe | ErrorKind::NotConnected | ErrorKind::WriteZero => How::Closed,
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => How::Reset,
-        ErrorKind::TimedOut => How::TimedOut,
+        ErrorKind::BrokenPipe | ErrorKind::NotConnected | ErrorKind::WriteZero => StreamEnd::Closed,
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => StreamEnd::Reset,
+        ErrorKind::TimedOut => StreamEnd::TimedOut,
         _ => return Err(e),
     });
     Ok(())
@@ -109,9 +109,9 @@ where
 
 /// The silence that a machine also waits for, in ms.
 #[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
-const fn silence<E>(then: &Result<Then<()>, E>) -> Option<u16> {
-    match then {
-        Ok(Then::Need(Need::InputOrSilence(ms))) => Some(*ms),
+const fn silence<E>(action: &Result<Action<()>, E>) -> Option<u16> {
+    match action {
+        Ok(Action::Need(Need::InputOrIdle(ms))) => Some(*ms),
         _ => None,
     }
 }
@@ -125,7 +125,7 @@ pub enum Error<P, T> {
     /// The transport failed.
     Transport(T),
     /// The machine did not take the command: our caller's mistake.
-    Refused(Refused),
+    Refused(CommandError),
 }
 
 impl<P: fmt::Display, T: fmt::Debug> fmt::Display for Error<P, T> {

@@ -3,8 +3,8 @@
 use core::fmt;
 
 use super::{OtherLength, take, whole};
-use crate::machine::{After, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{Cut, LENGTH_BYTES, copy, length_max, length_of, put_length};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamState};
+use crate::wire::{LENGTH_BYTES, Truncated, copy, length_max, length_of, put_length};
 
 /// The client's end. 32 bytes, whatever the length of the messages.
 ///
@@ -12,7 +12,7 @@ use crate::wire::{Cut, LENGTH_BYTES, copy, length_max, length_of, put_length};
 /// since the server stops reading while its replies are not read.
 ///
 /// A short message goes with [`Command::Send`]. A long one is announced with [`Command::Begin`];
-/// then its payload is [`owed`](Machine::owed).
+/// then its payload is [`outbound_remaining`](Machine::outbound_remaining).
 ///
 /// `HEADER` is the size of a length on the wire in bytes, 4 or 2.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,8 +55,8 @@ enum Phase {
 pub enum Command<'c> {
     /// Send this as one message. Needs room for it and its header.
     Send(&'c [u8]),
-    /// Send a message with so many bytes of payload; the payload is [`owed`](Machine::owed) then.
-    /// More than [`length_max`] bytes are [`Refused::Invalid`].
+    /// Send a message with so many bytes of payload; the payload is [`outbound_remaining`](Machine::outbound_remaining) then.
+    /// More than [`length_max`] bytes are [`CommandError::Invalid`].
     Begin(u32),
     /// No more messages: the session is done when the last reply has come.
     Finish,
@@ -114,9 +114,9 @@ pub enum Error<const HEADER: usize = LENGTH_BYTES> {
         limit: u64,
     },
     /// The stream ended too early.
-    Cut {
+    Truncated {
         /// Where and how.
-        cut: Cut,
+        cut: Truncated,
         /// So many replies had not come, the one in the middle of which it ended included.
         missing: u32,
     },
@@ -134,7 +134,7 @@ impl<const HEADER: usize> Error<HEADER> {
             Self::TooLong { length, limit } => {
                 OtherLength::find::<HEADER>(length, |whole| whole <= limit.saturating_add(4))
             }
-            Self::Cut { cut, .. } => OtherLength::of_cut::<HEADER>(cut),
+            Self::Truncated { cut, .. } => OtherLength::of_cut::<HEADER>(cut),
         }
     }
 }
@@ -152,7 +152,7 @@ impl<const HEADER: usize> fmt::Display for Error<HEADER> {
                 "the server broke the protocol: a reply of {length} bytes, expected at most \
                  {limit}, as much as was sent"
             )?,
-            Self::Cut { cut, missing } => {
+            Self::Truncated { cut, missing } => {
                 cut.by("the server").fmt(f)?;
                 match missing {
                     0 => {}
@@ -201,24 +201,28 @@ impl<const HEADER: usize> Client<HEADER> {
 
     #[cfg_attr(target_pointer_width = "64", cold)]
     #[cfg_attr(not(target_pointer_width = "64"), inline)]
-    fn starved(&self, bytes: &[u8], after: After) -> Result<Step<Event<'static>>, Error<HEADER>> {
-        let After::End(how) = after else {
+    fn starved(
+        &self,
+        bytes: &[u8],
+        state: StreamState,
+    ) -> Result<Step<Event<'static>>, Error<HEADER>> {
+        let StreamState::Ended(how) = state else {
             // Also once it finishes: what is queued must not have to leave before replies are
             // read, or it waits for a server that waits for it.
-            return Ok(Step::need(Need::Either));
+            return Ok(Step::need(Need::InputOrCommand));
         };
         let cut = match self.state {
             State::Header => {
                 let got = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                Cut::inside(how, got, whole::<HEADER>(0))
+                Truncated::inside(how, got, whole::<HEADER>(0))
             }
-            State::Payload { length, remaining } => Cut {
+            State::Payload { length, remaining } => Truncated {
                 how,
                 got: whole::<HEADER>(length.wrapping_sub(remaining)),
                 want: whole::<HEADER>(length),
             },
         };
-        Err(Error::Cut { cut, missing: self.in_flight })
+        Err(Error::Truncated { cut, missing: self.in_flight })
     }
 }
 
@@ -239,17 +243,17 @@ impl<const HEADER: usize> Machine for Client<HEADER> {
         let (length, remaining, header, bytes) = match self.state {
             State::Payload { length, remaining } => {
                 if input.bytes.is_empty() {
-                    return self.starved(input.bytes, input.after);
+                    return self.starved(input.bytes, input.state);
                 }
                 (length, remaining, 0, input.bytes)
             }
             State::Header => {
                 if self.phase != Phase::Open && self.in_flight == 0 && self.owed == 0 {
                     self.phase = Phase::Over;
-                    return Ok(Step::idle(Then::Done));
+                    return Ok(Step::idle(Action::Close));
                 }
                 let Some((length, bytes)) = length_of::<HEADER>(input.bytes) else {
-                    return self.starved(input.bytes, input.after);
+                    return self.starved(input.bytes, input.state);
                 };
                 if self.in_flight == 0 {
                     return Err(Error::Unasked { length });
@@ -268,21 +272,21 @@ impl<const HEADER: usize> Machine for Client<HEADER> {
         } else {
             self.state = State::Payload { length, remaining: left };
             if bytes.is_empty() {
-                return Ok(Step::new(header, 0, Then::Again));
+                return Ok(Step::new(header, 0, Action::Continue));
             }
         }
         let piece = Piece { offset: length.wrapping_sub(remaining), bytes, remaining: left };
         let consumed = header.wrapping_add(bytes.len());
-        Ok(Step::new(consumed, 0, Then::Event(Event::Reply(piece))))
+        Ok(Step::new(consumed, 0, Action::Event(Event::Reply(piece))))
     }
 
-    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, CommandError> {
         if self.phase != Phase::Open || self.owed > 0 || self.in_flight == u32::MAX {
-            return Err(Refused::NotNow);
+            return Err(CommandError::OutOfTurn);
         }
         let (length, payload, owed) = match command {
             Command::Send(payload) => {
-                (u32::try_from(payload.len()).map_err(|_| Refused::Invalid)?, payload, 0)
+                (u32::try_from(payload.len()).map_err(|_| CommandError::Invalid)?, payload, 0)
             }
             Command::Begin(length) => (length, &[][..], length),
             Command::Finish => {
@@ -291,11 +295,11 @@ impl<const HEADER: usize> Machine for Client<HEADER> {
             }
         };
         if length > length_max::<HEADER>() {
-            return Err(Refused::Invalid);
+            return Err(CommandError::Invalid);
         }
         let whole = payload.len().saturating_add(HEADER);
-        let room = output.get_mut(..whole).ok_or(Refused::NoRoom)?;
-        copy(payload, put_length::<HEADER>(length, room).ok_or(Refused::NoRoom)?);
+        let room = output.get_mut(..whole).ok_or(CommandError::OutputFull)?;
+        copy(payload, put_length::<HEADER>(length, room).ok_or(CommandError::OutputFull)?);
         self.owed = owed;
         self.in_flight = self.in_flight.wrapping_add(1);
         // 2^32 messages of 2^32 bytes do not make it overflow.
@@ -303,32 +307,32 @@ impl<const HEADER: usize> Machine for Client<HEADER> {
         Ok(whole)
     }
 
-    fn owed(&self) -> u64 {
+    fn outbound_remaining(&self) -> u64 {
         u64::from(self.owed)
     }
 
-    fn paid(&mut self, n: u64) -> Result<(), Refused> {
-        let n = u32::try_from(n).map_err(|_| Refused::Invalid)?;
-        self.owed = self.owed.checked_sub(n).ok_or(Refused::Invalid)?;
+    fn advance_outbound(&mut self, n: u64) -> Result<(), CommandError> {
+        let n = u32::try_from(n).map_err(|_| CommandError::Invalid)?;
+        self.owed = self.owed.checked_sub(n).ok_or(CommandError::Invalid)?;
         Ok(())
     }
 
-    fn due(&self) -> u64 {
+    fn inbound_remaining(&self) -> u64 {
         match self.state {
             State::Header => 0,
             State::Payload { remaining, .. } => u64::from(remaining),
         }
     }
 
-    fn taken(&mut self, n: u64) -> Result<(), Refused> {
+    fn advance_inbound(&mut self, n: u64) -> Result<(), CommandError> {
         if n == 0 {
             return Ok(());
         }
         let State::Payload { length, remaining } = self.state else {
-            return Err(Refused::Invalid);
+            return Err(CommandError::Invalid);
         };
-        let n = u32::try_from(n).map_err(|_| Refused::Invalid)?;
-        match remaining.checked_sub(n).ok_or(Refused::Invalid)? {
+        let n = u32::try_from(n).map_err(|_| CommandError::Invalid)?;
+        match remaining.checked_sub(n).ok_or(CommandError::Invalid)? {
             0 => self.replied(),
             left => self.state = State::Payload { length, remaining: left },
         }

@@ -32,7 +32,7 @@ pub use server::Server;
 
 use core::fmt;
 
-use crate::wire::{Cut, Dissect, Dissected, Escaped, LENGTH_BYTES, length_of};
+use crate::wire::{Dissect, Dissected, Escaped, LENGTH_BYTES, Truncated, length_of};
 
 /// So many characters the server removes from the front of each payload.
 pub const REMOVED_CHARS: usize = 10;
@@ -102,7 +102,7 @@ impl<const HEADER: usize> Dissect for Messages<HEADER> {
     }
 }
 
-/// The first `remaining` of `bytes`, or as many as there are, and how many are missing then.
+/// The first `remaining` of `bytes`, or as many as there are, and how many are missing action.
 #[inline]
 fn take(bytes: &[u8], remaining: u32) -> (&[u8], u32) {
     // A `usize` may have 16 bits, and 2^32 - 1 is a legal length.
@@ -141,7 +141,7 @@ pub struct OtherLength {
 // For texts, after the fact: the machines never guess.
 impl OtherLength {
     /// Returns the likely one for a message that was cut.
-    fn of_cut<const HEADER: usize>(cut: Cut) -> Option<Self> {
+    fn of_cut<const HEADER: usize>(cut: Truncated) -> Option<Self> {
         /// One who waits for the reply to a short message has not sent many of them.
         const MESSAGES: u64 = 64;
         let read = cut.want.checked_sub(whole::<HEADER>(0))?;
@@ -212,9 +212,9 @@ mod tests {
     use super::*;
 
     fn cut<const HEADER: usize>(length: u32, payload: u64) -> Option<std::string::String> {
-        let how = crate::machine::How::Closed;
+        let how = crate::machine::StreamEnd::Closed;
         let header = whole::<HEADER>(0);
-        let cut = Cut { how, got: header + payload, want: whole::<HEADER>(length) };
+        let cut = Truncated { how, got: header + payload, want: whole::<HEADER>(length) };
         OtherLength::of_cut::<HEADER>(cut).map(|other| other.to_string())
     }
 

@@ -3,8 +3,10 @@
 use core::fmt;
 
 use super::{OtherLength, REMOVED_BYTES, REMOVED_CHARS, take, whole};
-use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{Byte, Cut, LENGTH_BYTES, Prefix, copy, length_of, prefix_of_chars, put_length};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState};
+use crate::wire::{
+    Byte, LENGTH_BYTES, Prefix, Truncated, copy, length_of, prefix_of_chars, put_length,
+};
 
 /// The server's end of one connection. 16 bytes, whatever the length of the messages.
 ///
@@ -68,7 +70,7 @@ pub enum Error<const HEADER: usize = LENGTH_BYTES> {
         length: u32,
     },
     /// The stream ended too early.
-    Cut(Cut),
+    Truncated(Truncated),
 }
 
 impl<const HEADER: usize> Error<HEADER> {
@@ -77,7 +79,7 @@ impl<const HEADER: usize> Error<HEADER> {
     #[must_use]
     pub fn other_length(&self) -> Option<OtherLength> {
         match *self {
-            Self::Cut(cut) => OtherLength::of_cut::<HEADER>(cut),
+            Self::Truncated(cut) => OtherLength::of_cut::<HEADER>(cut),
             Self::NotUtf8 { .. } | Self::CutCharacter { .. } => None,
         }
     }
@@ -97,7 +99,7 @@ impl<const HEADER: usize> fmt::Display for Error<HEADER> {
                 "the client broke the protocol: a payload of {length} bytes ends in the middle of \
                  a character"
             ),
-            Self::Cut(cut) => {
+            Self::Truncated(cut) => {
                 cut.by("the client").fmt(f)?;
                 OtherLength::append(self.other_length(), f)
             }
@@ -154,30 +156,30 @@ impl<const HEADER: usize> Server<HEADER> {
             State::Payload { length, remaining } => {
                 let (bytes, _) = take(input.bytes, remaining);
                 match copy(bytes, output) {
-                    0 if bytes.is_empty() => Err(Need::Either),
-                    0 => Err(Need::Output),
+                    0 if bytes.is_empty() => Err(Need::InputOrCommand),
+                    0 => Err(Need::OutputSpace),
                     n => {
                         let n32 = u32::try_from(n).unwrap_or(remaining);
                         Ok((length, remaining.wrapping_sub(n32), n, n))
                     }
                 }
             }
-            State::Over => Err(Need::Either),
+            State::Over => Err(Need::InputOrCommand),
         };
         let (length, remaining, consumed, written) = match passed {
             Ok(passed) => passed,
             Err(need) => return self.starved(input, need),
         };
         self.state = State::Payload { length, remaining };
-        let then = if remaining == 0 { self.echoed(length) } else { Then::Again };
-        Ok(Step::new(consumed, written, then))
+        let action = if remaining == 0 { self.echoed(length) } else { Action::Continue };
+        Ok(Step::new(consumed, written, action))
     }
 
     /// A whole message has gone through.
     #[inline]
-    fn echoed(&mut self, length: u32) -> Then<Event> {
+    fn echoed(&mut self, length: u32) -> Action<Event> {
         self.state = if self.finishing { State::Over } else { State::Header };
-        Then::Event(Event::Echoed { length })
+        Action::Event(Event::Echoed { length })
     }
 
     /// Nothing can be done with what is there, unless it gets what it needs.
@@ -185,21 +187,22 @@ impl<const HEADER: usize> Server<HEADER> {
     #[inline(never)]
     fn starved(
         &mut self,
-        Input { bytes, after }: Input<'_>,
+        Input { bytes, state }: Input<'_>,
         need: Need,
     ) -> Result<Step<Event>, Error<HEADER>> {
-        let then = match (self.state, after) {
-            _ if need == Need::Output => Then::Need(need),
-            (State::Over, _) => Then::Done,
+        let action = match (self.state, state) {
+            _ if need == Need::OutputSpace => Action::Need(need),
+            (State::Over, _) => Action::Close,
             // A message of which a byte has come is in hand.
             (State::Header, _)
-                if bytes.is_empty() && (self.finishing || after == After::End(How::Closed)) =>
+                if bytes.is_empty()
+                    && (self.finishing || state == StreamState::Ended(StreamEnd::Closed)) =>
             {
                 *self = Self { state: State::Over, finishing: true };
-                Then::Done
+                Action::Close
             }
-            (_, After::More | After::Silence) => Then::Need(need),
-            (state, After::End(how)) => {
+            (_, StreamState::Open | StreamState::Idle) => Action::Need(need),
+            (state, StreamState::Ended(how)) => {
                 let (got, length) = match state {
                     State::Payload { length, remaining } => {
                         (whole::<HEADER>(length.wrapping_sub(remaining)), length)
@@ -210,10 +213,10 @@ impl<const HEADER: usize> Server<HEADER> {
                         (u64::try_from(bytes.len()).unwrap_or(u64::MAX), length)
                     }
                 };
-                return Err(Error::Cut(Cut::inside(how, got, whole::<HEADER>(length))));
+                return Err(Error::Truncated(Truncated::inside(how, got, whole::<HEADER>(length))));
             }
         };
-        Ok(Step::idle(then))
+        Ok(Step::idle(action))
     }
 }
 
@@ -225,13 +228,15 @@ type Passed = Result<(u32, u32, usize, usize), Need>;
 // Small processors: out of line, passing the result costs more than the call saves.
 #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
 fn begin<const HEADER: usize>(input: &[u8], output: &mut [u8]) -> Result<Passed, Error<HEADER>> {
-    let Some((length, payload)) = length_of::<HEADER>(input) else { return Ok(Err(Need::Either)) };
+    let Some((length, payload)) = length_of::<HEADER>(input) else {
+        return Ok(Err(Need::InputOrCommand));
+    };
     let (payload, missing) = take(payload, length);
     let removed = match prefix_of_chars(payload, REMOVED_CHARS) {
         Prefix::Whole(bytes) => bytes,
         Prefix::Short if missing == 0 => payload.len(),
-        Prefix::Cut if missing == 0 => return Err(Error::CutCharacter { length }),
-        Prefix::Short | Prefix::Cut => return Ok(Err(Need::Either)),
+        Prefix::Truncated if missing == 0 => return Err(Error::CutCharacter { length }),
+        Prefix::Short | Prefix::Truncated => return Ok(Err(Need::InputOrCommand)),
         Prefix::Invalid(at) => {
             let byte = payload.get(at).copied().unwrap_or_default();
             return Err(Error::NotUtf8 { byte, at });
@@ -240,7 +245,7 @@ fn begin<const HEADER: usize>(input: &[u8], output: &mut [u8]) -> Result<Passed,
     let remaining = length.wrapping_sub(u32::try_from(removed).unwrap_or(length));
     Ok(match put_length::<HEADER>(remaining, output) {
         Some(_) => Ok((length, remaining, removed.wrapping_add(HEADER), HEADER)),
-        None => Err(Need::Output),
+        None => Err(Need::OutputSpace),
     })
 }
 
@@ -263,10 +268,10 @@ impl<const HEADER: usize> Machine for Server<HEADER> {
         self.pass_part(input, output)
     }
 
-    fn command(&mut self, Command::Finish: Command, _: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, Command::Finish: Command, _: &mut [u8]) -> Result<usize, CommandError> {
         // Told twice it says so: an application that goes on saying it must not keep a loop busy.
         if self.finishing {
-            return Err(Refused::NotNow);
+            return Err(CommandError::OutOfTurn);
         }
         self.finishing = true;
         Ok(0)
@@ -286,12 +291,12 @@ mod tests {
         let (mut server, mut sent, mut events) = (Server::new(), Vec::new(), Vec::new());
         loop {
             let mut output = std::vec![0; room];
-            let step = way(&mut server, Input::more(input), &mut output).unwrap();
+            let step = way(&mut server, Input::open(input), &mut output).unwrap();
             input = &input[step.consumed..];
             sent.extend_from_slice(&output[..step.written]);
-            match step.then {
-                Then::Event(event) => events.push(event),
-                Then::Need(Need::Either | Need::Input) => return (sent, events),
+            match step.action {
+                Action::Event(event) => events.push(event),
+                Action::Need(Need::InputOrCommand | Need::Input) => return (sent, events),
                 _ => {}
             }
         }

@@ -3,15 +3,15 @@
 use core::fmt;
 
 use super::{CRC_BYTES, FOUND, Form, REFUSED, Request, SILENCE_MS, SIZE_BYTES, SIZE_MAX};
-use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{Byte, Cut, LINE_BYTES, LineError, Lines};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState};
+use crate::wire::{Byte, LINE_BYTES, LineError, LineScanner, Truncated};
 
 /// `+` and the size.
 const HEAD_BYTES: u64 = 9;
 
 /// The client's end. 24 bytes, whatever the length of the file.
 ///
-/// The body comes as events, or the application takes what is [`due`](Machine::due) past the
+/// The body comes as events, or the application takes what is [`inbound_remaining`](Machine::inbound_remaining) past the
 /// machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -20,7 +20,7 @@ pub struct Client {
     /// The form of the reply.
     checked: bool,
     /// For the reason.
-    lines: Lines,
+    lines: LineScanner,
     /// So many bytes of the file are still to come; before the reply, so many need not come.
     left: u64,
     /// So many it has. In the plain form nobody knows: [`SIZE_MAX`].
@@ -90,16 +90,16 @@ pub enum Error {
     /// The stream ended before the server had said whether it has the file.
     NoReply {
         /// How.
-        how: How,
+        how: StreamEnd,
         /// So many of the nine bytes that say it had come.
         got: u8,
     },
     /// The server's reason is longer than a line, or the stream ended in the middle of it.
     Reason(LineError),
     /// The stream ended in the file or before its checksum.
-    Cut {
+    Truncated {
         /// How.
-        how: How,
+        how: StreamEnd,
         /// So many bytes of the whole file are there, those before the offset included.
         got: u64,
         /// So many it has. `None` in the plain form.
@@ -135,33 +135,33 @@ impl fmt::Display for Error {
                 )
             }
             Self::NoReply { how, got: 0 } => f.write_str(match how {
-                How::Closed => "the server closed the connection without a reply",
-                How::Reset => "the server reset the connection without a reply",
-                How::TimedOut => "the server sent nothing in time",
+                StreamEnd::Closed => "the server closed the connection without a reply",
+                StreamEnd::Reset => "the server reset the connection without a reply",
+                StreamEnd::TimedOut => "the server sent nothing in time",
             }),
             Self::NoReply { how, got } => {
-                Cut::inside(how, got.into(), HEAD_BYTES).by("the server").fmt(f)
+                Truncated::inside(how, got.into(), HEAD_BYTES).by("the server").fmt(f)
             }
             Self::Reason(e) => match e.cut() {
                 // The `-` in front belongs to it.
-                Some(Cut { how, got, .. }) => {
-                    Cut::inside(how, got.saturating_add(1), 0).by("the server").fmt(f)
+                Some(Truncated { how, got, .. }) => {
+                    Truncated::inside(how, got.saturating_add(1), 0).by("the server").fmt(f)
                 }
                 None => e.by("the server").fmt(f),
             },
             // All a server of the plain form can say.
-            Self::Cut { how: How::Reset, got, size: None } => {
+            Self::Truncated { how: StreamEnd::Reset, got, size: None } => {
                 write!(f, "the server reset the connection after {got} bytes: it ")?;
                 f.write_str(match got {
                     0 => "has no such file, or was interrupted",
                     _ => "was interrupted, or the file became unreadable",
                 })
             }
-            Self::Cut { how, got, size } => {
+            Self::Truncated { how, got, size } => {
                 f.write_str(match how {
-                    How::Closed => "the server closed the connection",
-                    How::Reset => "the server reset the connection",
-                    How::TimedOut => "the server sent nothing more in time",
+                    StreamEnd::Closed => "the server closed the connection",
+                    StreamEnd::Reset => "the server reset the connection",
+                    StreamEnd::TimedOut => "the server sent nothing more in time",
                 })?;
                 match size {
                     Some(size) if got == size => {
@@ -181,17 +181,17 @@ impl Client {
     /// A client that has not asked for anything yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { state: State::Idle, checked: false, lines: Lines::inside(), left: 0, size: 0 }
+        Self { state: State::Idle, checked: false, lines: LineScanner::inside(), left: 0, size: 0 }
     }
 
     /// More has to come. The stream has not ended, or nothing can be made of how.
     #[cold]
-    fn starved(&self, have: usize, after: After) -> Result<Step<Event<'static>>, Error> {
-        let After::End(how) = after else { return Ok(Step::need(Need::Input)) };
+    fn starved(&self, have: usize, state: StreamState) -> Result<Step<Event<'static>>, Error> {
+        let StreamState::Ended(how) = state else { return Ok(Step::need(Need::Input)) };
         let (got, size) = (self.size.saturating_sub(self.left), self.size);
         Err(match self.state {
             State::Bare | State::Body | State::Crc => {
-                Error::Cut { how, got, size: self.checked.then_some(size) }
+                Error::Truncated { how, got, size: self.checked.then_some(size) }
             }
             _ => Error::NoReply { how, got: u8::try_from(have).unwrap_or_default() },
         })
@@ -199,11 +199,11 @@ impl Client {
 
     /// So many bytes of the body have come.
     #[inline]
-    fn passed(&mut self, n: u64) -> Result<(), Refused> {
+    fn passed(&mut self, n: u64) -> Result<(), CommandError> {
         if self.state != State::Body {
-            return if n == 0 { Ok(()) } else { Err(Refused::Invalid) };
+            return if n == 0 { Ok(()) } else { Err(CommandError::Invalid) };
         }
-        self.left = self.left.checked_sub(n).ok_or(Refused::Invalid)?;
+        self.left = self.left.checked_sub(n).ok_or(CommandError::Invalid)?;
         if self.left == 0 && self.checked {
             self.state = State::Crc;
         }
@@ -226,14 +226,14 @@ impl Machine for Client {
     const MIN_OUTPUT: usize = LINE_BYTES;
 
     fn step<'i>(&mut self, input: Input<'i>, output: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
-        let Input { bytes, after } = input;
+        let Input { bytes, state } = input;
         let (consumed, event) = match self.state {
             State::Idle => return Ok(Step::need(Need::Command)),
             // The first byte before the other eight: a wrong one is an error however few have come.
             State::Reply => match (bytes, bytes.get(1..).and_then(<[u8]>::first_chunk)) {
                 ([REFUSED, ..], _) => {
                     self.state = State::Reason;
-                    return Ok(Step::new(1, 0, Then::Again));
+                    return Ok(Step::new(1, 0, Action::Continue));
                 }
                 ([FOUND, ..], Some(size)) => {
                     let (size, offset) = (u64::from_be_bytes(*size), self.left);
@@ -245,7 +245,7 @@ impl Machine for Client {
                     self.state = if size == offset { State::Crc } else { State::Body };
                     (1 + SIZE_BYTES, Event::Found { size })
                 }
-                ([] | [FOUND, ..], _) => return self.starved(bytes.len(), after),
+                ([] | [FOUND, ..], _) => return self.starved(bytes.len(), state),
                 ([byte, ..], _) => return Err(Error::Tag(*byte)),
             },
             State::Reason => match self.lines.next(input).map_err(Error::Reason)? {
@@ -255,17 +255,21 @@ impl Machine for Client {
                 }
                 None => return Ok(Step::need(Need::Input)),
             },
-            State::Bare if bytes.is_empty() && after == After::More => {
-                return Ok(Step::need(Need::InputOrSilence(SILENCE_MS)));
+            State::Bare if bytes.is_empty() && state == StreamState::Open => {
+                return Ok(Step::need(Need::InputOrIdle(SILENCE_MS)));
             }
-            State::Bare if bytes.is_empty() && after == After::Silence => {
-                let Some(newline) = output.first_mut() else { return Ok(Step::need(Need::Output)) };
+            State::Bare if bytes.is_empty() && state == StreamState::Idle => {
+                let Some(newline) = output.first_mut() else {
+                    return Ok(Step::need(Need::OutputSpace));
+                };
                 *newline = b'\n';
                 self.state = State::Body;
-                return Ok(Step::new(0, 1, Then::Again));
+                return Ok(Step::new(0, 1, Action::Continue));
             }
             State::Bare | State::Body
-                if !self.checked && bytes.is_empty() && after == After::End(How::Closed) =>
+                if !self.checked
+                    && bytes.is_empty()
+                    && state == StreamState::Ended(StreamEnd::Closed) =>
             {
                 self.state = State::Over;
                 (0, Event::Closed)
@@ -276,11 +280,11 @@ impl Machine for Client {
                 let bytes = bytes.get(..n).unwrap_or(bytes);
                 let n = u64::try_from(bytes.len()).unwrap_or_default();
                 if n == 0 {
-                    return self.starved(0, after);
+                    return self.starved(0, state);
                 }
                 self.state = State::Body;
                 if self.passed(n).is_err() {
-                    return self.starved(0, after);
+                    return self.starved(0, state);
                 }
                 (bytes.len(), Event::Body(bytes))
             }
@@ -289,17 +293,17 @@ impl Machine for Client {
                     self.state = State::Over;
                     (CRC_BYTES, Event::Crc(u32::from_be_bytes(*crc)))
                 }
-                None => return self.starved(0, after),
+                None => return self.starved(0, state),
             },
-            State::Over => return Ok(Step::idle(Then::Done)),
+            State::Over => return Ok(Step::idle(Action::Close)),
         };
-        Ok(Step::new(consumed, 0, Then::Event(event)))
+        Ok(Step::new(consumed, 0, Action::Event(event)))
     }
 
-    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, CommandError> {
         let (Command::Fetch(request) | Command::FetchLine(request)) = command;
         if self.state != State::Idle {
-            return Err(Refused::NotNow);
+            return Err(CommandError::OutOfTurn);
         }
         let mut written = request.emit(output)?;
         self.checked = request.form != Form::Plain;
@@ -317,11 +321,11 @@ impl Machine for Client {
         Ok(written)
     }
 
-    fn due(&self) -> u64 {
+    fn inbound_remaining(&self) -> u64 {
         if self.state == State::Body { self.left } else { 0 }
     }
 
-    fn taken(&mut self, n: u64) -> Result<(), Refused> {
+    fn advance_inbound(&mut self, n: u64) -> Result<(), CommandError> {
         self.passed(n)
     }
 }
@@ -335,61 +339,61 @@ mod tests {
     fn client(form: Form) -> Client {
         let mut client = Client::new();
         let command = Command::Fetch(Request { name: b"f", form });
-        assert_eq!(client.step(Input::more(b""), &mut []).unwrap(), Step::need(Need::Command));
+        assert_eq!(client.step(Input::open(b""), &mut []).unwrap(), Step::need(Need::Command));
         assert!(client.command(command, &mut [0; 64]).is_ok());
-        assert_eq!(client.command(command, &mut [0; 64]), Err(Refused::NotNow));
+        assert_eq!(client.command(command, &mut [0; 64]), Err(CommandError::OutOfTurn));
         client
     }
 
     const fn tells(consumed: usize, event: Event<'_>) -> Step<Event<'_>> {
-        Step::new(consumed, 0, Then::Event(event))
+        Step::new(consumed, 0, Action::Event(event))
     }
 
     #[test]
     fn gets_a_file_in_the_checked_form() {
         let mut client = client(Form::Checked { offset: 2 });
         let reply = b"+\0\0\0\0\0\0\0\x07cdefg\x01\x02\x03\x04+";
-        let mut step = |bytes| client.step(Input::more(bytes), &mut []).unwrap();
+        let mut step = |bytes| client.step(Input::open(bytes), &mut []).unwrap();
         assert_eq!(step(&reply[..8]), Step::need(Need::Input));
         assert_eq!(step(reply), tells(9, Event::Found { size: 7 }));
         assert_eq!(step(&reply[9..11]), tells(2, Event::Body(b"cd")));
-        assert_eq!(client.due(), 3);
-        assert_eq!(client.taken(4), Err(Refused::Invalid));
-        assert_eq!(client.taken(1), Ok(()));
-        let mut step = |bytes| client.step(Input::more(bytes), &mut []).unwrap();
+        assert_eq!(client.inbound_remaining(), 3);
+        assert_eq!(client.advance_inbound(4), Err(CommandError::Invalid));
+        assert_eq!(client.advance_inbound(1), Ok(()));
+        let mut step = |bytes| client.step(Input::open(bytes), &mut []).unwrap();
         assert_eq!(step(&reply[12..]), tells(2, Event::Body(b"fg")));
         assert_eq!(step(&reply[14..16]), Step::need(Need::Input));
         assert_eq!(step(&reply[14..]), tells(4, Event::Crc(0x0102_0304)));
-        assert_eq!(step(b"+"), Step::idle(Then::Done));
+        assert_eq!(step(b"+"), Step::idle(Action::Close));
     }
 
     #[test]
     fn an_empty_file_is_not_a_missing_one() {
         let mut empty = client(Form::Checked { offset: 0 });
-        let mut step = |bytes| empty.step(Input::more(bytes), &mut []).unwrap();
+        let mut step = |bytes| empty.step(Input::open(bytes), &mut []).unwrap();
         assert_eq!(step(b"+\0\0\0\0\0\0\0\0"), tells(9, Event::Found { size: 0 }));
         assert_eq!(step(&[0; 4]), tells(4, Event::Crc(0)));
         let mut missing = client(Form::Checked { offset: 0 });
-        let mut step = |bytes| missing.step(Input::more(bytes), &mut []).unwrap();
-        assert_eq!(step(b"-no\r\n"), Step::new(1, 0, Then::Again));
+        let mut step = |bytes| missing.step(Input::open(bytes), &mut []).unwrap();
+        assert_eq!(step(b"-no\r\n"), Step::new(1, 0, Action::Continue));
         assert_eq!(step(b"no\r\n"), tells(4, Event::Refused(b"no")));
-        assert_eq!(step(b""), Step::idle(Then::Done));
+        assert_eq!(step(b""), Step::idle(Action::Close));
     }
 
     #[test]
     fn the_plain_form_ends_at_an_orderly_close() {
         let mut client = client(Form::Plain);
-        let step = client.step(Input::more(b"abc"), &mut []).unwrap();
+        let step = client.step(Input::open(b"abc"), &mut []).unwrap();
         assert_eq!(step, tells(3, Event::Body(b"abc")));
-        let reset = client.step(Input::end(b"", How::Reset), &mut []).unwrap_err();
+        let reset = client.step(Input::ended(b"", StreamEnd::Reset), &mut []).unwrap_err();
         assert_eq!(
             reset.to_string(),
             "the server reset the connection after 3 bytes: it was interrupted, or the file became \
              unreadable"
         );
-        let step = client.step(Input::end(b"", How::Closed), &mut []).unwrap();
+        let step = client.step(Input::ended(b"", StreamEnd::Closed), &mut []).unwrap();
         assert_eq!(step, tells(0, Event::Closed));
-        assert_eq!(client.step(Input::more(b""), &mut []).unwrap(), Step::idle(Then::Done));
+        assert_eq!(client.step(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Close));
     }
 
     #[test]
@@ -398,51 +402,59 @@ mod tests {
         for (before, input, sentence) in [
             (
                 &b""[..],
-                Input::more(b"x"),
+                Input::open(b"x"),
                 "the server broke the protocol: its reply starts with the byte 0x78 ('x'), expected '+' or '-'",
             ),
             (
                 b"",
-                Input::end(b"+", How::Closed),
+                Input::ended(b"+", StreamEnd::Closed),
                 "the server closed the connection in the middle of a message, after 1 of 9 bytes",
             ),
-            (b"", Input::end(b"", How::Closed), "the server closed the connection without a reply"),
+            (
+                b"",
+                Input::ended(b"", StreamEnd::Closed),
+                "the server closed the connection without a reply",
+            ),
             (
                 b"-",
-                Input::end(b"", How::Closed),
+                Input::ended(b"", StreamEnd::Closed),
                 "the server closed the connection in the middle of a message, after 1 byte",
             ),
             (
                 b"-",
-                Input::end(b"abc", How::Reset),
+                Input::ended(b"abc", StreamEnd::Reset),
                 "the server reset the connection in the middle of a message, after 4 bytes",
             ),
-            (b"", Input::end(b"", How::Reset), "the server reset the connection without a reply"),
-            (b"", Input::end(b"", How::TimedOut), "the server sent nothing in time"),
             (
                 b"",
-                Input::more(b"+\xff\0\0\0\0\0\0\0"),
+                Input::ended(b"", StreamEnd::Reset),
+                "the server reset the connection without a reply",
+            ),
+            (b"", Input::ended(b"", StreamEnd::TimedOut), "the server sent nothing in time"),
+            (
+                b"",
+                Input::open(b"+\xff\0\0\0\0\0\0\0"),
                 "the server broke the protocol: 18374686479671623680 bytes are more than a file can have",
             ),
             (
                 found,
-                Input::end(b"", How::Closed),
+                Input::ended(b"", StreamEnd::Closed),
                 "the server closed the connection after 0 of 2 bytes of the file",
             ),
             (
                 b"+\0\0\0\0\0\0\0\0",
-                Input::end(b"abc", How::Reset),
+                Input::ended(b"abc", StreamEnd::Reset),
                 "the server reset the connection after all 0 bytes of the file, before their checksum",
             ),
         ] {
             let mut client = client(Form::Checked { offset: 0 });
             if !before.is_empty() {
-                let _ = client.step(Input::more(before), &mut []).unwrap();
+                let _ = client.step(Input::open(before), &mut []).unwrap();
             }
             assert_eq!(client.step(input, &mut []).unwrap_err().to_string(), sentence);
         }
         let mut client = client(Form::Checked { offset: 3 });
-        let error = client.step(Input::more(found), &mut []).unwrap_err();
+        let error = client.step(Input::open(found), &mut []).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the server broke the protocol: a file of 2 bytes, asked for from 3 on"

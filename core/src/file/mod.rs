@@ -33,9 +33,9 @@
 //!                                                              closed: Over
 //! ```
 //!
-//! The body does not pass through the server's machine: it is [`owed`](crate::Machine::owed), and whoever
+//! The body does not pass through the server's machine: it is [`owed`](crate::Machine::outbound_remaining), and whoever
 //! drives the machine sends it as it likes. The client's comes as events, or is
-//! [`taken`](crate::Machine::taken) past it. Neither end computes the checksum: bytes that a machine
+//! [`taken`](crate::Machine::advance_inbound) past it. Neither end computes the checksum: bytes that a machine
 //! does not see it cannot sum up.
 
 pub mod client;
@@ -48,10 +48,10 @@ pub use server::Server;
 
 use core::fmt;
 
-use crate::machine::Refused;
+use crate::machine::CommandError;
 use crate::wire::{LINE_BYTES, copy, find, split};
 
-/// After so long without another byte a name that has no `\n` counts as complete, in ms.
+/// StreamState so long without another byte a name that has no `\n` counts as complete, in ms.
 pub const SILENCE_MS: u16 = 300;
 
 /// The largest file, in bytes: what systems can express (POSIX `off_t`).
@@ -168,10 +168,10 @@ impl<'r> Request<'r> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Invalid`] when no line says it: the name is empty, has a NUL or newline in it or a
+    /// [`CommandError::Invalid`] when no line says it: the name is empty, has a NUL or newline in it or a
     /// carriage return last, the line would be longer than [`LINE_MAX`](crate::wire::LINE_MAX), or the offset is beyond
-    /// [`SIZE_MAX`]. [`Refused::NoRoom`].
-    pub fn emit(&self, output: &mut [u8]) -> Result<usize, Refused> {
+    /// [`SIZE_MAX`]. [`CommandError::OutputFull`].
+    pub fn emit(&self, output: &mut [u8]) -> Result<usize, CommandError> {
         let Self { name, form } = *self;
         /// The longest end of a line: what stands between name and digits, these, and the newline.
         const TAIL: usize = VERSION.len() + DIGITS + 1;
@@ -194,10 +194,11 @@ impl<'r> Request<'r> {
             || (form == Form::Plain && name.ends_with(b"\r"))
             || form.offset() > SIZE_MAX
         {
-            return Err(Refused::Invalid);
+            return Err(CommandError::Invalid);
         }
-        let room = output.get_mut(..all).ok_or(Refused::NoRoom)?;
-        let (front, back) = room.split_at_mut_checked(name.len()).ok_or(Refused::NoRoom)?;
+        let room = output.get_mut(..all).ok_or(CommandError::OutputFull)?;
+        let (front, back) =
+            room.split_at_mut_checked(name.len()).ok_or(CommandError::OutputFull)?;
         copy(name, front);
         copy(tail, back);
         Ok(all)
@@ -257,7 +258,7 @@ mod tests {
     use super::*;
     use crate::wire::LINE_MAX;
 
-    fn line(request: &Request<'_>) -> Result<Vec<u8>, Refused> {
+    fn line(request: &Request<'_>) -> Result<Vec<u8>, CommandError> {
         let mut room = [0; LINE_BYTES];
         let n = request.emit(&mut room)?;
         Ok(room.get(..n).unwrap().to_vec())
@@ -313,19 +314,19 @@ mod tests {
     #[test]
     fn what_is_no_name_cannot_be_asked_for() {
         for name in [&b""[..], b"a\0b", b"a\nb", b"a\r"] {
-            assert_eq!(line(&plain(name)), Err(Refused::Invalid), "{name:?}");
+            assert_eq!(line(&plain(name)), Err(CommandError::Invalid), "{name:?}");
         }
-        assert_eq!(line(&checked(b"a", SIZE_MAX + 1)), Err(Refused::Invalid));
+        assert_eq!(line(&checked(b"a", SIZE_MAX + 1)), Err(CommandError::Invalid));
         // The longest name, and one byte more.
         for (longest, form) in [(LINE_MAX, Form::Plain), (1019, Form::Checked { offset: 9 })] {
             let name = vec![b'x'; longest];
             assert_eq!(line(&Request { name: &name, form }).unwrap().len(), LINE_BYTES);
             let name = vec![b'x'; longest + 1];
-            assert_eq!(line(&Request { name: &name, form }), Err(Refused::Invalid));
+            assert_eq!(line(&Request { name: &name, form }), Err(CommandError::Invalid));
         }
-        assert_eq!(line(&checked(&[b'x'; 1019], 10)), Err(Refused::Invalid));
+        assert_eq!(line(&checked(&[b'x'; 1019], 10)), Err(CommandError::Invalid));
         let mut room = [7; 9];
-        assert_eq!(checked(b"abc", 12).emit(&mut room), Err(Refused::NoRoom));
+        assert_eq!(checked(b"abc", 12).emit(&mut room), Err(CommandError::OutputFull));
         assert_eq!(room, [7; 9]);
         assert_eq!(checked(b"abc", 1).emit(&mut room), Ok(9));
     }

@@ -6,12 +6,12 @@ use super::{
     CRC_BYTES, FOUND, Form, Malformed, REFUSED, Request, SILENCE_MS, SIZE_BYTES, SIZE_MAX,
     without_nuls,
 };
-use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, Line, LineError, Lines, find, put_line};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState};
+use crate::wire::{LINE_BYTES, Line, LineError, LineScanner, find, put_line};
 
 /// The server's end of one connection. 16 bytes, whatever the length of the file.
 ///
-/// The body is [`owed`](Machine::owed) after [`Command::Send`]. A session that ends while it is must
+/// The body is [`outbound_remaining`](Machine::outbound_remaining) after [`Command::Send`]. A session that ends while it is must
 /// end with a reset: of the plain form an orderly close says that all is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -19,7 +19,7 @@ pub struct Server {
     state: State,
     /// The form of the request.
     checked: bool,
-    lines: Lines,
+    lines: LineScanner,
     /// So much of the body has not been sent; before it begins, so much of the file is not in it.
     owed: u64,
 }
@@ -40,7 +40,7 @@ enum State {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
     /// Send the file, which has so many bytes in all; those from the offset on are
-    /// [`owed`](Machine::owed) then. [`Refused::Invalid`] when the offset is beyond them.
+    /// [`outbound_remaining`](Machine::outbound_remaining) then. [`CommandError::Invalid`] when the offset is beyond them.
     Send(u64),
     /// All of the body is sent: the whole file has this CRC-32. In the checked form only.
     Check(u32),
@@ -69,7 +69,7 @@ pub enum Error {
     /// The file was still to be sent, or on its way.
     Gone {
         /// How it ended.
-        how: How,
+        how: StreamEnd,
         /// So many bytes of the body were not sent.
         owed: u64,
     },
@@ -81,8 +81,8 @@ impl fmt::Display for Error {
             Self::Request(e) => e.by("the client").fmt(f),
             Self::Gone { how, owed } => {
                 f.write_str(match how {
-                    How::TimedOut => "the client read nothing more in time",
-                    How::Closed | How::Reset => "the client reset the connection",
+                    StreamEnd::TimedOut => "the client read nothing more in time",
+                    StreamEnd::Closed | StreamEnd::Reset => "the client reset the connection",
                 })?;
                 write!(f, ", with {owed} bytes not sent")
             }
@@ -96,14 +96,14 @@ impl Server {
     /// A server to which nothing has been sent yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { state: State::Request, checked: false, lines: Lines::new(), owed: 0 }
+        Self { state: State::Request, checked: false, lines: LineScanner::new(), owed: 0 }
     }
 
     /// What came is no request.
     #[cold]
     fn malformed(&mut self, e: Malformed, bytes: usize) -> Step<Event<'static>> {
         self.state = State::Aborted;
-        Step::new(bytes, 0, Then::Event(Event::Malformed(e)))
+        Step::new(bytes, 0, Action::Event(Event::Malformed(e)))
     }
 }
 
@@ -134,12 +134,13 @@ impl Machine for Server {
                         let text = self.lines.unfinished(bytes);
                         let is_name = is_name(text);
                         let is_too_long = unfinished == Err(LineError::TooLong);
-                        match (is_too_long, input.after) {
+                        match (is_too_long, input.state) {
                             // A buffer of zeros behind a name may have any length.
                             (true, _) if !is_name || !text.ends_with(&[0]) => {
                                 return Ok(self.malformed(Malformed::TooLong, 0));
                             }
-                            (true, _) | (_, After::Silence | After::End(How::Closed))
+                            (true, _)
+                            | (_, StreamState::Idle | StreamState::Ended(StreamEnd::Closed))
                                 if is_name =>
                             {
                                 Line { text, bytes: bytes.len() }
@@ -147,7 +148,7 @@ impl Machine for Server {
                             _ => {
                                 unfinished.map_err(Error::Request)?;
                                 return Ok(Step::need(if is_name {
-                                    Need::InputOrSilence(SILENCE_MS)
+                                    Need::InputOrIdle(SILENCE_MS)
                                 } else {
                                     Need::Input
                                 }));
@@ -162,41 +163,41 @@ impl Machine for Server {
                 self.state = State::Asked;
                 self.checked = request.form != Form::Plain;
                 self.owed = request.form.offset();
-                return Ok(Step::new(line.bytes, 0, Then::Event(Event::Request(request))));
+                return Ok(Step::new(line.bytes, 0, Action::Event(Event::Request(request))));
             }
             State::Asked => 0,
             State::Body if self.checked || self.owed > 0 => self.owed,
             State::Body | State::Over => {
                 self.state = State::Over;
-                return Ok(Step::idle(Then::Done));
+                return Ok(Step::idle(Action::Close));
             }
-            State::Aborted => return Ok(Step::idle(Then::Abort)),
+            State::Aborted => return Ok(Step::idle(Action::Abort)),
         };
-        match input.after.gone() {
+        match input.state.gone() {
             Some(how) => Err(Error::Gone { how, owed }),
             None => Ok(Step::need(Need::Command)),
         }
     }
 
-    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, CommandError> {
         let (written, state) = match (self.state, command) {
             (State::Asked, Command::Send(size)) => {
-                let owed = size.checked_sub(self.owed).ok_or(Refused::Invalid)?;
+                let owed = size.checked_sub(self.owed).ok_or(CommandError::Invalid)?;
                 let mut written = 0;
                 if self.checked {
-                    let (tag, room) = output.split_first_mut().ok_or(Refused::NoRoom)?;
-                    *room.first_chunk_mut().ok_or(Refused::NoRoom)? = size.to_be_bytes();
+                    let (tag, room) = output.split_first_mut().ok_or(CommandError::OutputFull)?;
+                    *room.first_chunk_mut().ok_or(CommandError::OutputFull)? = size.to_be_bytes();
                     *tag = FOUND;
                     written = 1 + SIZE_BYTES;
                 }
                 if size > SIZE_MAX {
-                    return Err(Refused::Invalid);
+                    return Err(CommandError::Invalid);
                 }
                 self.owed = owed;
                 (written, State::Body)
             }
             (State::Asked, Command::Refuse(reason)) if self.checked => {
-                let (tag, line) = output.split_first_mut().ok_or(Refused::NoRoom)?;
+                let (tag, line) = output.split_first_mut().ok_or(CommandError::OutputFull)?;
                 let written = put_line(reason, line)?;
                 *tag = REFUSED;
                 (written.wrapping_add(1), State::Over)
@@ -205,24 +206,24 @@ impl Machine for Server {
                 (0, State::Aborted)
             }
             (State::Body, Command::Check(crc)) if self.checked && self.owed == 0 => {
-                *output.first_chunk_mut().ok_or(Refused::NoRoom)? = crc.to_be_bytes();
+                *output.first_chunk_mut().ok_or(CommandError::OutputFull)? = crc.to_be_bytes();
                 (CRC_BYTES, State::Over)
             }
-            _ => return Err(Refused::NotNow),
+            _ => return Err(CommandError::OutOfTurn),
         };
         self.state = state;
         Ok(written)
     }
 
-    fn owed(&self) -> u64 {
+    fn outbound_remaining(&self) -> u64 {
         if self.state == State::Body { self.owed } else { 0 }
     }
 
-    fn paid(&mut self, n: u64) -> Result<(), Refused> {
+    fn advance_outbound(&mut self, n: u64) -> Result<(), CommandError> {
         if self.state != State::Body {
-            return if n == 0 { Ok(()) } else { Err(Refused::Invalid) };
+            return if n == 0 { Ok(()) } else { Err(CommandError::Invalid) };
         }
-        self.owed = self.owed.checked_sub(n).ok_or(Refused::Invalid)?;
+        self.owed = self.owed.checked_sub(n).ok_or(CommandError::Invalid)?;
         Ok(())
     }
 }
@@ -235,8 +236,8 @@ mod tests {
 
     fn asked(line: &[u8]) -> Server {
         let mut server = Server::new();
-        let step = server.step(Input::more(line), &mut []).unwrap();
-        assert!(matches!(step.then, Then::Event(Event::Request(_))), "{step:?}");
+        let step = server.step(Input::open(line), &mut []).unwrap();
+        assert!(matches!(step.action, Action::Event(Event::Request(_))), "{step:?}");
         assert_eq!(step.consumed, line.len());
         server
     }
@@ -245,52 +246,55 @@ mod tests {
     fn sends_a_file_in_the_checked_form() {
         let mut server = asked(b"f\0v1\x002\n");
         let mut room = [0; 2000];
-        assert_eq!(server.command(Command::Check(1), &mut room), Err(Refused::NotNow));
-        assert_eq!(server.command(Command::Send(1), &mut room), Err(Refused::Invalid));
-        assert_eq!(server.command(Command::Send(5), &mut [0; 8]), Err(Refused::NoRoom));
+        assert_eq!(server.command(Command::Check(1), &mut room), Err(CommandError::OutOfTurn));
+        assert_eq!(server.command(Command::Send(1), &mut room), Err(CommandError::Invalid));
+        assert_eq!(server.command(Command::Send(5), &mut [0; 8]), Err(CommandError::OutputFull));
         assert_eq!(server.command(Command::Send(5), &mut room), Ok(9));
         assert!(room.starts_with(b"+\0\0\0\0\0\0\0\x05"));
-        assert_eq!(server.owed(), 3);
-        assert_eq!(server.command(Command::Check(1), &mut room), Err(Refused::NotNow));
-        assert_eq!(server.paid(4), Err(Refused::Invalid));
-        assert_eq!(server.paid(3), Ok(()));
-        let step = server.step(Input::end(b"", How::Closed), &mut room).unwrap();
+        assert_eq!(server.outbound_remaining(), 3);
+        assert_eq!(server.command(Command::Check(1), &mut room), Err(CommandError::OutOfTurn));
+        assert_eq!(server.advance_outbound(4), Err(CommandError::Invalid));
+        assert_eq!(server.advance_outbound(3), Ok(()));
+        let step = server.step(Input::ended(b"", StreamEnd::Closed), &mut room).unwrap();
         assert_eq!(step, Step::need(Need::Command), "a half-closed client still reads");
-        assert_eq!(server.command(Command::Check(0x0102_0304), &mut [0; 3]), Err(Refused::NoRoom));
+        assert_eq!(
+            server.command(Command::Check(0x0102_0304), &mut [0; 3]),
+            Err(CommandError::OutputFull)
+        );
         assert_eq!(server.command(Command::Check(0x0102_0304), &mut room), Ok(4));
         assert!(room.starts_with(&[1, 2, 3, 4]));
-        assert_eq!(server.step(Input::more(b"x"), &mut room).unwrap(), Step::idle(Then::Done));
+        assert_eq!(server.step(Input::open(b"x"), &mut room).unwrap(), Step::idle(Action::Close));
     }
 
     #[test]
     fn the_plain_form_is_the_bytes_alone_and_a_reset_its_only_no() {
         let mut server = asked(b"f\r\n");
         assert_eq!(server.command(Command::Send(5), &mut []), Ok(0));
-        assert_eq!(server.owed(), 5);
-        assert_eq!(server.paid(5), Ok(()));
-        assert_eq!(server.step(Input::more(b""), &mut []).unwrap(), Step::idle(Then::Done));
+        assert_eq!(server.outbound_remaining(), 5);
+        assert_eq!(server.advance_outbound(5), Ok(()));
+        assert_eq!(server.step(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Close));
         let mut server = asked(b"f\n");
         assert_eq!(server.command(Command::Refuse(b"no"), &mut []), Ok(0));
-        assert_eq!(server.step(Input::more(b""), &mut []).unwrap(), Step::idle(Then::Abort));
+        assert_eq!(server.step(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Abort));
         let mut server = asked(b"f\n");
         assert_eq!(server.command(Command::Send(0), &mut []), Ok(0));
-        assert_eq!(server.step(Input::more(b""), &mut []).unwrap(), Step::idle(Then::Done));
+        assert_eq!(server.step(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Close));
     }
 
     #[test]
     fn a_bare_name_is_complete_after_silence_and_an_offset_never_is() {
         let mut server = Server::new();
-        let need = Step::need(Need::InputOrSilence(SILENCE_MS));
-        assert_eq!(server.step(Input::more(b""), &mut []).unwrap(), Step::need(Need::Input));
-        assert_eq!(server.step(Input::more(b"na"), &mut []).unwrap(), need);
-        let silent = |bytes| Input { bytes, after: After::Silence };
+        let need = Step::need(Need::InputOrIdle(SILENCE_MS));
+        assert_eq!(server.step(Input::open(b""), &mut []).unwrap(), Step::need(Need::Input));
+        assert_eq!(server.step(Input::open(b"na"), &mut []).unwrap(), need);
+        let silent = |bytes| Input { bytes, state: StreamState::Idle };
         let mut bare = server.clone();
         let step = bare.step(silent(b"name"), &mut []).unwrap();
         let request = Request { name: b"name", form: Form::Plain };
-        assert_eq!(step, Step::new(4, 0, Then::Event(Event::Request(request))));
+        assert_eq!(step, Step::new(4, 0, Action::Event(Event::Request(request))));
         let half = b"name\0v1\x001";
         assert_eq!(server.step(silent(half), &mut []).unwrap(), Step::need(Need::Input));
-        let error = server.step(Input::end(half, How::Closed), &mut []).unwrap_err();
+        let error = server.step(Input::ended(half, StreamEnd::Closed), &mut []).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the client closed the connection in the middle of a message, after 9 bytes"
@@ -302,22 +306,25 @@ mod tests {
         let mut server = asked(b"f\0v1\x000\n");
         let mut room = [0; 2000];
         let two = Command::Refuse(b"two\nlines");
-        assert_eq!(server.command(two, &mut room), Err(Refused::Invalid));
-        assert_eq!(server.command(Command::Refuse(b"no"), &mut [0; 3]), Err(Refused::NoRoom));
+        assert_eq!(server.command(two, &mut room), Err(CommandError::Invalid));
+        assert_eq!(
+            server.command(Command::Refuse(b"no"), &mut [0; 3]),
+            Err(CommandError::OutputFull)
+        );
         assert_eq!(server.command(Command::Refuse(b"no such file"), &mut room), Ok(14));
         assert!(room.starts_with(b"-no such file\n"));
-        assert_eq!(server.step(Input::more(b""), &mut room).unwrap(), Step::idle(Then::Done));
+        assert_eq!(server.step(Input::open(b""), &mut room).unwrap(), Step::idle(Action::Close));
     }
 
     #[test]
     fn a_client_that_has_gone_is_named() {
         let mut server = asked(b"f\n");
         server.command(Command::Send(100), &mut []).unwrap();
-        server.paid(60).unwrap();
-        let error = server.step(Input::end(b"", How::Reset), &mut []).unwrap_err();
+        server.advance_outbound(60).unwrap();
+        let error = server.step(Input::ended(b"", StreamEnd::Reset), &mut []).unwrap_err();
         assert_eq!(error.to_string(), "the client reset the connection, with 40 bytes not sent");
         assert_eq!(server.command(Command::Abort, &mut []), Ok(0));
-        assert_eq!(server.owed(), 0);
-        assert_eq!(server.step(Input::more(b""), &mut []).unwrap(), Step::idle(Then::Abort));
+        assert_eq!(server.outbound_remaining(), 0);
+        assert_eq!(server.step(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Abort));
     }
 }

@@ -3,14 +3,16 @@
 use core::fmt;
 
 use super::Message;
-use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{DECIMAL_BYTES, LINE_BYTES, LineError, Lines, put_decimal, put_line, will_reply};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step};
+use crate::wire::{
+    DECIMAL_BYTES, LINE_BYTES, LineError, LineScanner, put_decimal, put_line, will_reply,
+};
 
 /// The client's end. 4 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Client {
-    lines: Lines,
+    lines: LineScanner,
     state: State,
 }
 
@@ -64,7 +66,7 @@ impl Client {
     /// A client that has not heard anything yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { lines: Lines::new(), state: State::Listening }
+        Self { lines: LineScanner::new(), state: State::Listening }
     }
 }
 
@@ -83,7 +85,7 @@ impl Machine for Client {
                 will_reply(input).map_err(Error)?;
                 Ok(Step::need(Need::Command))
             }
-            State::Over => Ok(Step::idle(Then::Done)),
+            State::Over => Ok(Step::idle(Action::Close)),
             State::Listening => {
                 let Some(line) = self.lines.next(input).map_err(Error)? else {
                     return Ok(Step::need(Need::Input));
@@ -99,17 +101,19 @@ impl Machine for Client {
                         Event::Message(message)
                     }
                 };
-                Ok(Step::new(line.bytes, 0, Then::Event(event)))
+                Ok(Step::new(line.bytes, 0, Action::Event(event)))
             }
         }
     }
 
-    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, CommandError> {
         if self.state != State::Asked {
-            return Err(Refused::NotNow);
+            return Err(CommandError::OutOfTurn);
         }
         let written = match command {
-            Command::Guess(number) => put_decimal(number, output).ok_or(Refused::NoRoom)?,
+            Command::Guess(number) => {
+                put_decimal(number, output).ok_or(CommandError::OutputFull)?
+            }
             Command::Unchecked(text) => put_line(text, output)?,
         };
         self.state = State::Listening;

@@ -4,15 +4,15 @@ use core::convert::Infallible;
 use core::fmt;
 
 use super::{GUESSES, Message};
-use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, LineError, Lines, decimal, put_ended};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step};
+use crate::wire::{LINE_BYTES, LineError, LineScanner, decimal, put_ended};
 
 /// The server's end of one session. 12 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server {
     number: i32,
-    lines: Lines,
+    lines: LineScanner,
     /// So many guesses are left.
     left: u8,
     state: State,
@@ -63,7 +63,7 @@ impl Server {
     #[must_use]
     pub const fn new(number: i32) -> Self {
         let state = State::Saying(Message::Guess);
-        Self { number, lines: Lines::new(), left: GUESSES, state }
+        Self { number, lines: LineScanner::new(), left: GUESSES, state }
     }
 
     /// The number it thinks of.
@@ -111,14 +111,14 @@ impl Machine for Server {
         match self.state {
             State::Saying(message) => {
                 let Some(written) = put_ended(message.text(), b'\n', output) else {
-                    return Ok(Step::need(Need::Output));
+                    return Ok(Step::need(Need::OutputSpace));
                 };
                 self.state = State::Said(message);
-                Ok(Step::new(0, written, Then::Again))
+                Ok(Step::new(0, written, Action::Continue))
             }
             State::Said(message) => {
                 self.state = self.after(message);
-                Ok(Step::idle(Then::Boundary))
+                Ok(Step::idle(Action::Boundary))
             }
             State::Listening => {
                 let Some(line) = self.lines.next(input).map_err(Error)? else {
@@ -131,13 +131,13 @@ impl Machine for Server {
                 }
                 self.state = State::Saying(reply);
                 let event = Event::Guessed { guess, reply, left: self.left };
-                Ok(Step::new(line.bytes, 0, Then::Event(event)))
+                Ok(Step::new(line.bytes, 0, Action::Event(event)))
             }
-            State::Over => Ok(Step::idle(Then::Done)),
+            State::Over => Ok(Step::idle(Action::Close)),
         }
     }
 
-    fn command(&mut self, command: Infallible, _: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Infallible, _: &mut [u8]) -> Result<usize, CommandError> {
         match command {}
     }
 }

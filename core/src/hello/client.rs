@@ -4,14 +4,14 @@ use core::convert::Infallible;
 use core::fmt;
 
 use super::{CLIENT_GREETING, GREETING_BYTES, SILENCE_MS};
-use crate::machine::{After, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, LineError, Lines, put_ended};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamState};
+use crate::wire::{LINE_BYTES, LineError, LineScanner, put_ended};
 
 /// The client's end. 4 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Client {
-    lines: Lines,
+    lines: LineScanner,
     state: State,
     both: bool,
 }
@@ -42,7 +42,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.by("the server").fmt(f)?;
         match self.0 {
-            LineError::Cut { got: 0, .. } => f.write_str(", without a greeting"),
+            LineError::Truncated { got: 0, .. } => f.write_str(", without a greeting"),
             _ => Ok(()),
         }
     }
@@ -54,7 +54,7 @@ impl Client {
     /// A client that listens.
     #[must_use]
     pub const fn new() -> Self {
-        Self { lines: Lines::new(), state: State::Waiting, both: false }
+        Self { lines: LineScanner::new(), state: State::Waiting, both: false }
     }
 
     /// A client that greets back.
@@ -77,30 +77,30 @@ impl Machine for Client {
         match self.state {
             State::Waiting => {
                 // A client that only listens has no turn to wait for: the close is not far.
-                let after = match input.after {
-                    After::Silence if !self.both => After::More,
-                    after => after,
+                let state = match input.state {
+                    StreamState::Idle if !self.both => StreamState::Open,
+                    state => state,
                 };
-                let input = Input { after, ..input };
+                let input = Input { state, ..input };
                 let line = match self.lines.next_or_idle(input, SILENCE_MS).map_err(Error)? {
                     Ok(line) => line,
                     Err(need) => return Ok(Step::need(if self.both { need } else { Need::Input })),
                 };
                 self.state = if self.both { State::Greeting } else { State::Over };
-                Ok(Step::new(line.bytes, 0, Then::Event(Event::Greeting(line.text))))
+                Ok(Step::new(line.bytes, 0, Action::Event(Event::Greeting(line.text))))
             }
             State::Greeting => {
                 let Some(written) = put_ended(CLIENT_GREETING, b'\n', output) else {
-                    return Ok(Step::need(Need::Output));
+                    return Ok(Step::need(Need::OutputSpace));
                 };
                 self.state = State::Over;
-                Ok(Step::new(0, written, Then::Again))
+                Ok(Step::new(0, written, Action::Continue))
             }
-            State::Over => Ok(Step::idle(Then::Done)),
+            State::Over => Ok(Step::idle(Action::Close)),
         }
     }
 
-    fn command(&mut self, command: Infallible, _: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Infallible, _: &mut [u8]) -> Result<usize, CommandError> {
         match command {}
     }
 }
@@ -110,38 +110,38 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
-    use crate::machine::How;
+    use crate::machine::StreamEnd;
 
     #[test]
     fn takes_the_greeting_and_gives_its_own() {
         let (mut client, mut output) = (Client::both(), [0; GREETING_BYTES]);
-        let step = client.step(Input::more(b"Hello from server\nx"), &mut output).unwrap();
+        let step = client.step(Input::open(b"Hello from server\nx"), &mut output).unwrap();
         let greeting = Event::Greeting(super::super::SERVER_GREETING);
-        assert_eq!(step, Step::new(18, 0, Then::Event(greeting)));
-        let step = client.step(Input::more(b""), &mut output[..17]).unwrap();
-        assert_eq!(step, Step::need(Need::Output));
-        let step = client.step(Input::more(b""), &mut output).unwrap();
-        assert_eq!((step, output), (Step::new(0, 18, Then::Again), *b"Hello from client\n"));
-        assert_eq!(client.step(Input::more(b""), &mut output), Ok(Step::idle(Then::Done)));
+        assert_eq!(step, Step::new(18, 0, Action::Event(greeting)));
+        let step = client.step(Input::open(b""), &mut output[..17]).unwrap();
+        assert_eq!(step, Step::need(Need::OutputSpace));
+        let step = client.step(Input::open(b""), &mut output).unwrap();
+        assert_eq!((step, output), (Step::new(0, 18, Action::Continue), *b"Hello from client\n"));
+        assert_eq!(client.step(Input::open(b""), &mut output), Ok(Step::idle(Action::Close)));
     }
 
     #[test]
     fn a_greeting_without_newline_is_complete_when_the_server_waits_for_ours() {
-        let silent = |bytes| Input { bytes, after: After::Silence };
+        let silent = |bytes| Input { bytes, state: StreamState::Idle };
         let mut client = Client::both();
-        assert_eq!(client.step(Input::more(b""), &mut []), Ok(Step::need(Need::Input)));
+        assert_eq!(client.step(Input::open(b""), &mut []), Ok(Step::need(Need::Input)));
         // Not even a character: there is nothing to be silent about.
         for nothing in [&b""[..], b"\xef\xbb\xbf"] {
             assert_eq!(client.step(silent(nothing), &mut []), Ok(Step::need(Need::Input)));
         }
-        let need = Step::need(Need::InputOrSilence(SILENCE_MS));
-        assert_eq!(client.step(Input::more(b"Hi"), &mut []), Ok(need));
+        let need = Step::need(Need::InputOrIdle(SILENCE_MS));
+        assert_eq!(client.step(Input::open(b"Hi"), &mut []), Ok(need));
         let step = client.step(silent(b"Hi"), &mut []).unwrap();
-        assert_eq!(step, Step::new(2, 0, Then::Event(Event::Greeting(b"Hi"))));
-        let step = client.step(Input::more(b""), &mut [0; GREETING_BYTES]).unwrap();
-        assert_eq!(step, Step::new(0, GREETING_BYTES, Then::Again));
+        assert_eq!(step, Step::new(2, 0, Action::Event(Event::Greeting(b"Hi"))));
+        let step = client.step(Input::open(b""), &mut [0; GREETING_BYTES]).unwrap();
+        assert_eq!(step, Step::new(0, GREETING_BYTES, Action::Continue));
         // One that only listens waits for the close.
-        for input in [Input::more(b"Hi"), silent(b"Hi")] {
+        for input in [Input::open(b"Hi"), silent(b"Hi")] {
             assert_eq!(Client::new().step(input, &mut []), Ok(Step::need(Need::Input)));
         }
     }
@@ -149,23 +149,26 @@ mod tests {
     #[test]
     fn a_greeting_may_lack_its_newline_and_not_more() {
         let mut client = Client::new();
-        let step = client.step(Input::end(b"Hi", How::Closed), &mut []).unwrap();
-        assert_eq!(step, Step::new(2, 0, Then::Event(Event::Greeting(b"Hi"))));
-        assert_eq!(client.step(Input::end(b"", How::Closed), &mut []), Ok(Step::idle(Then::Done)));
+        let step = client.step(Input::ended(b"Hi", StreamEnd::Closed), &mut []).unwrap();
+        assert_eq!(step, Step::new(2, 0, Action::Event(Event::Greeting(b"Hi"))));
+        assert_eq!(
+            client.step(Input::ended(b"", StreamEnd::Closed), &mut []),
+            Ok(Step::idle(Action::Close))
+        );
         for (bytes, how, sentence) in [
             (
                 &b""[..],
-                How::Closed,
+                StreamEnd::Closed,
                 "the server closed the connection between messages, without a greeting",
             ),
-            (b"", How::TimedOut, "the server sent nothing more in time, without a greeting"),
+            (b"", StreamEnd::TimedOut, "the server sent nothing more in time, without a greeting"),
             (
                 b"Hel",
-                How::Reset,
+                StreamEnd::Reset,
                 "the server reset the connection in the middle of a message, after 3 bytes",
             ),
         ] {
-            let error = Client::new().step(Input::end(bytes, how), &mut []).unwrap_err();
+            let error = Client::new().step(Input::ended(bytes, how), &mut []).unwrap_err();
             assert_eq!(error.to_string(), sentence);
         }
     }

@@ -4,8 +4,8 @@ use core::convert::Infallible;
 use core::fmt;
 
 use super::{GREETING_BYTES, SILENCE_MS};
-use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, LineError, Lines, put};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step};
+use crate::wire::{LINE_BYTES, LineError, LineScanner, put};
 
 /// [`SERVER_GREETING`](super::SERVER_GREETING) as it is sent.
 const GREETING: &[u8; GREETING_BYTES] = b"Hello from server\n";
@@ -14,7 +14,7 @@ const GREETING: &[u8; GREETING_BYTES] = b"Hello from server\n";
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server {
-    lines: Lines,
+    lines: LineScanner,
     state: State,
     /// The greeting's first part has so many bytes.
     first: u8,
@@ -55,7 +55,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.by("the client").fmt(f)?;
         match self.0 {
-            LineError::Cut { got: 0, .. } => f.write_str(", without a greeting"),
+            LineError::Truncated { got: 0, .. } => f.write_str(", without a greeting"),
             _ => Ok(()),
         }
     }
@@ -67,7 +67,7 @@ impl Server {
     /// A server that greets and closes.
     #[must_use]
     pub const fn new() -> Self {
-        Self { lines: Lines::new(), state: State::First, first: u8::MAX, both: false }
+        Self { lines: LineScanner::new(), state: State::First, first: u8::MAX, both: false }
     }
 
     /// A server that greets and waits to be greeted.
@@ -76,7 +76,7 @@ impl Server {
         Self { both: true, ..Self::new() }
     }
 
-    /// The same, but a [boundary](Then::Boundary) is behind the greeting's first `split` bytes.
+    /// The same, but a [boundary](Action::Boundary) is behind the greeting's first `split` bytes.
     /// 0, or as many as it has: none.
     #[must_use]
     pub const fn split(self, split: u8) -> Self {
@@ -101,7 +101,7 @@ impl Machine for Server {
             (State::First, _) => (&GREETING[..], last),
             (State::Boundary, _) => {
                 self.state = State::Rest;
-                return Ok(Step::idle(Then::Boundary));
+                return Ok(Step::idle(Action::Boundary));
             }
             (State::Rest, split) => (split.map_or(&[][..], |(_, rest)| rest), last),
             (State::Waiting, _) => {
@@ -110,16 +110,16 @@ impl Machine for Server {
                     Err(need) => return Ok(Step::need(need)),
                 };
                 self.state = State::Over;
-                return Ok(Step::new(line.bytes, 0, Then::Event(Event::Greeting(line.text))));
+                return Ok(Step::new(line.bytes, 0, Action::Event(Event::Greeting(line.text))));
             }
-            (State::Over, _) => return Ok(Step::idle(Then::Done)),
+            (State::Over, _) => return Ok(Step::idle(Action::Close)),
         };
-        let Some(written) = put(part, output) else { return Ok(Step::need(Need::Output)) };
+        let Some(written) = put(part, output) else { return Ok(Step::need(Need::OutputSpace)) };
         self.state = next;
-        Ok(Step::new(0, written, Then::Again))
+        Ok(Step::new(0, written, Action::Continue))
     }
 
-    fn command(&mut self, command: Infallible, _: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Infallible, _: &mut [u8]) -> Result<usize, CommandError> {
         match command {}
     }
 }
@@ -130,18 +130,18 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::machine::{After, How};
+    use crate::machine::{StreamEnd, StreamState};
 
     /// What it writes, and where the boundaries are.
     fn said(mut server: Server) -> (Vec<u8>, Vec<usize>) {
         let (mut sent, mut boundaries) = (Vec::new(), Vec::new());
         loop {
             let mut output = [0; GREETING_BYTES];
-            let step = server.step(Input::more(b""), &mut output).unwrap();
+            let step = server.step(Input::open(b""), &mut output).unwrap();
             sent.extend_from_slice(output.get(..step.written).unwrap());
-            match step.then {
-                Then::Boundary => boundaries.push(sent.len()),
-                Then::Again => {}
+            match step.action {
+                Action::Boundary => boundaries.push(sent.len()),
+                Action::Continue => {}
                 _ => return (sent, boundaries),
             }
         }
@@ -161,17 +161,17 @@ mod tests {
     #[test]
     fn waits_to_be_greeted() {
         let mut server = Server::both();
-        let _ = server.step(Input::more(b""), &mut [0; GREETING_BYTES]).unwrap();
+        let _ = server.step(Input::open(b""), &mut [0; GREETING_BYTES]).unwrap();
         let mut hurt = server.clone();
-        let step = server.step(Input::more(b"Hi\n"), &mut []).unwrap();
-        assert_eq!(step, Step::new(3, 0, Then::Event(Event::Greeting(b"Hi"))));
-        assert_eq!(server.step(Input::more(b""), &mut []), Ok(Step::idle(Then::Done)));
-        for after in [After::Silence, After::End(How::Closed)] {
-            let step = hurt.clone().step(Input { bytes: b"Hi", after }, &mut []).unwrap();
-            assert_eq!(step, Step::new(2, 0, Then::Event(Event::Greeting(b"Hi"))));
+        let step = server.step(Input::open(b"Hi\n"), &mut []).unwrap();
+        assert_eq!(step, Step::new(3, 0, Action::Event(Event::Greeting(b"Hi"))));
+        assert_eq!(server.step(Input::open(b""), &mut []), Ok(Step::idle(Action::Close)));
+        for after in [StreamState::Idle, StreamState::Ended(StreamEnd::Closed)] {
+            let step = hurt.clone().step(Input { bytes: b"Hi", state: after }, &mut []).unwrap();
+            assert_eq!(step, Step::new(2, 0, Action::Event(Event::Greeting(b"Hi"))));
         }
-        assert!(hurt.clone().step(Input::end(b"Hi", How::Reset), &mut []).is_err());
-        let error = hurt.step(Input::end(b"", How::Closed), &mut []).unwrap_err();
+        assert!(hurt.clone().step(Input::ended(b"Hi", StreamEnd::Reset), &mut []).is_err());
+        let error = hurt.step(Input::ended(b"", StreamEnd::Closed), &mut []).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the client closed the connection between messages, without a greeting"

@@ -4,8 +4,8 @@ use core::convert::Infallible;
 use core::fmt;
 
 use super::{ANSWER_BYTES, Question, Secret};
-use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{Byte, Cut};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState};
+use crate::wire::{Byte, Truncated};
 
 /// The client's end. 8 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,9 +40,9 @@ pub enum Error {
         message: u32,
     },
     /// The stream ended too early otherwise.
-    Cut {
+    Truncated {
         /// Where and how.
-        cut: Cut,
+        cut: Truncated,
         /// So many questions had been answered.
         answered: u32,
     },
@@ -60,17 +60,17 @@ impl fmt::Display for Error {
                  expected 'Q' or 'S'",
                 Byte(byte)
             ),
-            Self::Cut { cut: Cut { how: How::Closed, got: 0, .. }, .. } => {
+            Self::Truncated { cut: Truncated { how: StreamEnd::Closed, got: 0, .. }, .. } => {
                 f.write_str("the server closed the connection before it sent any message")
             }
-            Self::Cut { cut, answered: 0 } if cut.is_inside() => cut.by("the server").fmt(f),
-            Self::Cut { cut, answered: 0 } => f.write_str(match cut.how {
-                How::TimedOut => "the server sent nothing in time",
-                How::Closed | How::Reset => {
+            Self::Truncated { cut, answered: 0 } if cut.is_inside() => cut.by("the server").fmt(f),
+            Self::Truncated { cut, answered: 0 } => f.write_str(match cut.how {
+                StreamEnd::TimedOut => "the server sent nothing in time",
+                StreamEnd::Closed | StreamEnd::Reset => {
                     "the server reset the connection before it sent any message"
                 }
             }),
-            Self::Cut { cut, answered } => {
+            Self::Truncated { cut, answered } => {
                 write!(f, "{}, with {answered} answered", cut.by("the server"))
             }
         }
@@ -97,12 +97,14 @@ impl Client {
     #[cfg_attr(not(target_pointer_width = "64"), inline)]
     fn starved(&self, input: Input<'_>) -> Result<Step<Event>, Error> {
         let answered = self.answered;
-        match (input.bytes, input.after) {
-            (_, After::More | After::Silence) => Ok(Step::need(Need::Input)),
-            ([], After::End(How::Closed)) if answered > 0 => Err(Error::Rejected(answered)),
-            (bytes, After::End(how)) => {
+        match (input.bytes, input.state) {
+            (_, StreamState::Open | StreamState::Idle) => Ok(Step::need(Need::Input)),
+            ([], StreamState::Ended(StreamEnd::Closed)) if answered > 0 => {
+                Err(Error::Rejected(answered))
+            }
+            (bytes, StreamState::Ended(how)) => {
                 let got = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                Err(Error::Cut { cut: Cut::inside(how, got, 9), answered })
+                Err(Error::Truncated { cut: Truncated::inside(how, got, 9), answered })
             }
         }
     }
@@ -119,23 +121,23 @@ impl Machine for Client {
     #[inline]
     fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event>, Error> {
         if self.over {
-            return Ok(Step::idle(Then::Done));
+            return Ok(Step::idle(Action::Close));
         }
         // The first byte before the other eight: a wrong one is an error however few have come.
         match (input.bytes, input.bytes.first_chunk()) {
             ([Question::TAG, ..], Some(message)) => {
                 let question = Question::parse(message);
                 let Some(room) = output.first_chunk_mut() else {
-                    return Ok(Step::need(Need::Output));
+                    return Ok(Step::need(Need::OutputSpace));
                 };
                 *room = question.sum().to_be_bytes();
                 self.answered = self.answered.saturating_add(1);
-                let event = Then::Event(Event::Question(question));
+                let event = Action::Event(Event::Question(question));
                 Ok(Step::new(Question::BYTES, ANSWER_BYTES, event))
             }
             ([Secret::TAG, ..], Some(message)) => {
                 self.over = true;
-                let event = Then::Event(Event::Secret(Secret::parse(message)));
+                let event = Action::Event(Event::Secret(Secret::parse(message)));
                 Ok(Step::new(Secret::BYTES, 0, event))
             }
             ([] | [Question::TAG | Secret::TAG, ..], _) => self.starved(input),
@@ -145,7 +147,7 @@ impl Machine for Client {
         }
     }
 
-    fn command(&mut self, command: Infallible, _: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Infallible, _: &mut [u8]) -> Result<usize, CommandError> {
         match command {}
     }
 }
@@ -164,15 +166,18 @@ mod tests {
     #[test]
     fn answers_and_tells_the_secret() {
         let (mut client, mut output) = (Client::new(), [0; 8]);
-        let step = client.step(Input::more(b"Q\0\0\0\x0c\0\0\0\x1eS"), &mut output).unwrap();
-        assert_eq!(step, Step::new(9, 4, Then::Event(Event::Question(Question { a: 12, b: 30 }))));
+        let step = client.step(Input::open(b"Q\0\0\0\x0c\0\0\0\x1eS"), &mut output).unwrap();
+        assert_eq!(
+            step,
+            Step::new(9, 4, Action::Event(Event::Question(Question { a: 12, b: 30 })))
+        );
         assert_eq!(output, [0, 0, 0, 42, 0, 0, 0, 0]);
-        let step = client.step(Input::more(b"S"), &mut output).unwrap();
+        let step = client.step(Input::open(b"S"), &mut output).unwrap();
         assert_eq!(step, Step::need(Need::Input));
-        let step = client.step(Input::more(b"Sabcdefgh+"), &mut output).unwrap();
-        assert_eq!(step, Step::new(9, 0, Then::Event(Event::Secret(Secret(*b"abcdefgh")))));
-        let step = client.step(Input::more(b"+"), &mut output).unwrap();
-        assert_eq!(step, Step::idle(Then::Done));
+        let step = client.step(Input::open(b"Sabcdefgh+"), &mut output).unwrap();
+        assert_eq!(step, Step::new(9, 0, Action::Event(Event::Secret(Secret(*b"abcdefgh")))));
+        let step = client.step(Input::open(b"+"), &mut output).unwrap();
+        assert_eq!(step, Step::idle(Action::Close));
     }
 
     #[test]
@@ -186,51 +191,51 @@ mod tests {
     fn without_room_for_the_answer_nothing_is_consumed() {
         let mut client = Client::new();
         let question = Question { a: 1, b: 2 }.emit();
-        let step = client.step(Input::more(&question), &mut [0; 3]).unwrap();
-        assert_eq!((step, client), (Step::need(Need::Output), Client::new()));
+        let step = client.step(Input::open(&question), &mut [0; 3]).unwrap();
+        assert_eq!((step, client), (Step::need(Need::OutputSpace), Client::new()));
     }
 
     #[test]
     fn every_ending_has_its_sentence() {
         for (input, answered, sentence) in [
             (
-                Input::more(b"X"),
+                Input::open(b"X"),
                 2,
                 "the server broke the protocol: message 3 starts with the byte 0x58 ('X'), expected 'Q' or 'S'",
             ),
             (
-                Input::end(b"", How::Closed),
+                Input::ended(b"", StreamEnd::Closed),
                 0,
                 "the server closed the connection before it sent any message",
             ),
             (
-                Input::end(b"", How::Closed),
+                Input::ended(b"", StreamEnd::Closed),
                 3,
                 "answer 3 rejected: the server closed the connection right after it",
             ),
             (
-                Input::end(b"Q\0", How::Closed),
+                Input::ended(b"Q\0", StreamEnd::Closed),
                 0,
                 "the server closed the connection in the middle of a message, after 2 of 9 bytes",
             ),
             (
-                Input::end(b"Q\0", How::Closed),
+                Input::ended(b"Q\0", StreamEnd::Closed),
                 3,
                 "the server closed the connection in the middle of a message, after 2 of 9 bytes, with 3 answered",
             ),
             (
-                Input::end(b"", How::Reset),
+                Input::ended(b"", StreamEnd::Reset),
                 0,
                 "the server reset the connection before it sent any message",
             ),
             (
-                Input::end(b"", How::Reset),
+                Input::ended(b"", StreamEnd::Reset),
                 4,
                 "the server reset the connection between messages, with 4 answered",
             ),
-            (Input::end(b"", How::TimedOut), 0, "the server sent nothing in time"),
+            (Input::ended(b"", StreamEnd::TimedOut), 0, "the server sent nothing in time"),
             (
-                Input::end(b"S", How::TimedOut),
+                Input::ended(b"S", StreamEnd::TimedOut),
                 1,
                 "the server sent nothing more in time in the middle of a message, after 1 of 9 bytes, with 1 answered",
             ),

@@ -3,8 +3,8 @@
 use core::fmt;
 
 use super::{ANSWER_BYTES, Question, Secret};
-use crate::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use crate::wire::Cut;
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState};
+use crate::wire::Truncated;
 
 /// The server's end of one session. 12 bytes.
 ///
@@ -61,7 +61,7 @@ pub enum Event {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Error {
     /// Where and how the client's stream ended.
-    pub cut: Cut,
+    pub cut: Truncated,
     /// So many answers had been right.
     pub right: u32,
 }
@@ -96,9 +96,9 @@ impl Server {
         }
     }
 
-    fn cut(&self, bytes: &[u8], how: How) -> Error {
+    fn cut(&self, bytes: &[u8], how: StreamEnd) -> Error {
         let got = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        Error { cut: Cut::inside(how, got, 4), right: self.right }
+        Error { cut: Truncated::inside(how, got, 4), right: self.right }
     }
 }
 
@@ -123,29 +123,31 @@ impl Machine for Server {
                     self.state = State::Over;
                     Event::Wrong { answer, expected }
                 };
-                Ok(Step::new(ANSWER_BYTES, 0, Then::Event(event)))
+                Ok(Step::new(ANSWER_BYTES, 0, Action::Event(event)))
             }
-            (State::Waiting { .. }, None) => match input.after {
-                After::More | After::Silence => Ok(Step::need(Need::Input)),
-                After::End(how) => Err(self.cut(input.bytes, how)),
+            (State::Waiting { .. }, None) => match input.state {
+                StreamState::Open | StreamState::Idle => Ok(Step::need(Need::Input)),
+                StreamState::Ended(how) => Err(self.cut(input.bytes, how)),
             },
             // A client that has only closed its sending side can still read a question or the
             // secret, so it is the application's turn all the same.
-            (State::Ready, _) => match input.after {
-                After::End(how @ (How::Reset | How::TimedOut)) => Err(self.cut(&[], how)),
+            (State::Ready, _) => match input.state {
+                StreamState::Ended(how @ (StreamEnd::Reset | StreamEnd::TimedOut)) => {
+                    Err(self.cut(&[], how))
+                }
                 _ => Ok(Step::need(Need::Command)),
             },
-            (State::Over, _) => Ok(Step::idle(Then::Done)),
+            (State::Over, _) => Ok(Step::idle(Action::Close)),
         }
     }
 
     #[inline]
-    fn command(&mut self, command: Command, output: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Command, output: &mut [u8]) -> Result<usize, CommandError> {
         if self.state != State::Ready {
-            return Err(Refused::NotNow);
+            return Err(CommandError::OutOfTurn);
         }
         let [tag, body @ ..]: &mut [u8; Question::BYTES] =
-            output.first_chunk_mut().ok_or(Refused::NoRoom)?;
+            output.first_chunk_mut().ok_or(CommandError::OutputFull)?;
         (*tag, *body, self.state) = match command {
             Command::Ask(question) => {
                 (Question::TAG, question.body(), State::Waiting { expected: question.sum() })
@@ -169,38 +171,39 @@ mod tests {
         let (mut server, mut output) = (Server::new(), [0; 9]);
         // An early answer stays where it is until it is asked for.
         let early = [0, 0, 0, 42, 9];
-        let step = server.step(Input::more(&early), &mut output).unwrap();
+        let step = server.step(Input::open(&early), &mut output).unwrap();
         assert_eq!(step, Step::need(Need::Command));
         assert_eq!(server.command(ASK, &mut output), Ok(9));
         assert_eq!(output, *b"Q\0\0\0\x28\0\0\0\x02");
-        assert_eq!(server.command(ASK, &mut output), Err(Refused::NotNow));
-        let step = server.step(Input::more(&early), &mut output).unwrap();
-        assert_eq!(step, Step::new(4, 0, Then::Event(Event::Right { answer: 42 })));
+        assert_eq!(server.command(ASK, &mut output), Err(CommandError::OutOfTurn));
+        let step = server.step(Input::open(&early), &mut output).unwrap();
+        assert_eq!(step, Step::new(4, 0, Action::Event(Event::Right { answer: 42 })));
         assert_eq!(server.right(), 1);
         let reveal = Command::Reveal(Secret(*b"12345678"));
-        assert_eq!(server.command(reveal, &mut [0; 8]), Err(Refused::NoRoom));
+        assert_eq!(server.command(reveal, &mut [0; 8]), Err(CommandError::OutputFull));
         assert_eq!(server.command(reveal, &mut output), Ok(9));
         assert_eq!(output, *b"S12345678");
-        assert_eq!(server.step(Input::more(&[]), &mut output).unwrap(), Step::idle(Then::Done));
-        assert_eq!(server.command(ASK, &mut output), Err(Refused::NotNow));
+        assert_eq!(server.step(Input::open(&[]), &mut output).unwrap(), Step::idle(Action::Close));
+        assert_eq!(server.command(ASK, &mut output), Err(CommandError::OutOfTurn));
     }
 
     #[test]
     fn a_wrong_answer_ends_it() {
         let (mut server, mut output) = (Server::new(), [0; 9]);
         server.command(ASK, &mut output).unwrap();
-        let step = server.step(Input::more(&[0, 0, 0, 41]), &mut output).unwrap();
-        assert_eq!(step.then, Then::Event(Event::Wrong { answer: 41, expected: 42 }));
-        assert_eq!(server.step(Input::more(&[]), &mut output).unwrap(), Step::idle(Then::Done));
+        let step = server.step(Input::open(&[0, 0, 0, 41]), &mut output).unwrap();
+        assert_eq!(step.action, Action::Event(Event::Wrong { answer: 41, expected: 42 }));
+        assert_eq!(server.step(Input::open(&[]), &mut output).unwrap(), Step::idle(Action::Close));
     }
 
     #[test]
     fn a_half_closed_client_still_gets_its_secret() {
         let (mut server, mut output) = (Server::new(), [0; 9]);
         server.command(ASK, &mut output).unwrap();
-        let step = server.step(Input::end(&[0, 0, 0, 42], How::Closed), &mut output).unwrap();
-        assert_eq!(step.then, Then::Event(Event::Right { answer: 42 }));
-        let step = server.step(Input::end(&[], How::Closed), &mut output).unwrap();
+        let step =
+            server.step(Input::ended(&[0, 0, 0, 42], StreamEnd::Closed), &mut output).unwrap();
+        assert_eq!(step.action, Action::Event(Event::Right { answer: 42 }));
+        let step = server.step(Input::ended(&[], StreamEnd::Closed), &mut output).unwrap();
         assert_eq!(step, Step::need(Need::Command));
         assert!(server.command(Command::Reveal(Secret([0; 8])), &mut output).is_ok());
     }
@@ -208,13 +211,13 @@ mod tests {
     #[test]
     fn every_ending_has_its_sentence() {
         let mut server = Server::new();
-        let reset = server.step(Input::end(&[], How::Reset), &mut []).unwrap_err();
+        let reset = server.step(Input::ended(&[], StreamEnd::Reset), &mut []).unwrap_err();
         assert_eq!(
             reset.to_string(),
             "the client reset the connection between messages, with 0 answered"
         );
         server.command(ASK, &mut [0; 9]).unwrap();
-        let cut = server.step(Input::end(&[1, 2, 3], How::Closed), &mut []).unwrap_err();
+        let cut = server.step(Input::ended(&[1, 2, 3], StreamEnd::Closed), &mut []).unwrap_err();
         assert_eq!(
             cut.to_string(),
             "the client closed the connection in the middle of a message, after 3 of 4 bytes, with 0 answered"

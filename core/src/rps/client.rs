@@ -3,8 +3,10 @@
 use core::fmt;
 
 use super::{Choice, ROUND_BYTES, ROUNDS, Round, Verdict};
-use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, Line, LineError, PromptEnd, Prompts, Said, put_line, will_reply};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step};
+use crate::wire::{
+    LINE_BYTES, Line, LineError, PromptEnd, PromptScanner, PromptToken, put_line, will_reply,
+};
 
 /// Number of bytes of the longest verdict that is understood, with its newline: that of the protocol and
 /// some spaces behind its commas.
@@ -14,7 +16,7 @@ const VERDICT_BYTES: usize = ROUND_BYTES + 10;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Client {
-    prompts: Prompts,
+    prompts: PromptScanner,
     /// Number of rounds that are over, and [`PUZZLED`].
     played: u8,
     state: State,
@@ -102,7 +104,7 @@ impl Client {
     /// A client that has not heard anything yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { prompts: Prompts::new(), played: 0, state: State::Listening }
+        Self { prompts: PromptScanner::new(), played: 0, state: State::Listening }
     }
 
     /// So many rounds are over.
@@ -124,7 +126,7 @@ impl Machine for Client {
 
     fn step<'i>(&mut self, input: Input<'i>, output: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
         let (prompts, is_known): (PromptEnd, fn(&[u8]) -> bool) = match self.state {
-            State::Over => return Ok(Step::idle(Then::Done)),
+            State::Over => return Ok(Step::idle(Action::Close)),
             State::Asked => {
                 will_reply(input).map_err(Error::Line)?;
                 return Ok(Step::need(Need::Command));
@@ -139,13 +141,13 @@ impl Machine for Client {
         let before = self.prompts.clone();
         let (Line { bytes, .. }, written, event) =
             match self.prompts.next(input, prompts, is_known).map_err(Error::Line)? {
-                Said::Nothing(need) => return Ok(Step::need(need)),
-                Said::Space(n) => return Ok(Step::new(n, 0, Then::Again)),
-                Said::Prompt(prompt) => {
+                PromptToken::Nothing(need) => return Ok(Step::need(need)),
+                PromptToken::Space(n) => return Ok(Step::new(n, 0, Action::Continue)),
+                PromptToken::Prompt(prompt) => {
                     self.state = State::Asked;
                     (prompt, 0, Event::Prompt(prompt.text))
                 }
-                Said::Line(line) | Said::Known(line) => {
+                PromptToken::Line(line) | PromptToken::Known(line) => {
                     let heard = match self.state {
                         State::Waiting(sent) => verdict(line.text, sent),
                         _ => Ok(None),
@@ -157,7 +159,7 @@ impl Machine for Client {
                         }
                         Ok(Some((round, back))) => {
                             let Ok(written) = put_line(back, output) else {
-                                return Ok(Step::need(Need::Output));
+                                return Ok(Step::need(Need::OutputSpace));
                             };
                             self.played = self.played().wrapping_add(1);
                             self.state =
@@ -171,12 +173,12 @@ impl Machine for Client {
                     }
                 }
             };
-        Ok(Step::new(bytes, written, Then::Event(event)))
+        Ok(Step::new(bytes, written, Action::Event(event)))
     }
 
-    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, CommandError> {
         if self.state != State::Asked {
-            return Err(Refused::NotNow);
+            return Err(CommandError::OutOfTurn);
         }
         let (text, choice) = match command {
             Command::Choose(choice) => (choice.name().as_bytes(), Some(choice)),

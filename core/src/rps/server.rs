@@ -4,14 +4,14 @@
 use core::fmt;
 
 use super::{Choice, PROMPT, ROUND_BYTES, ROUNDS, Round, agreement};
-use crate::machine::{Input, Machine, Need, Refused, Step, Then};
-use crate::wire::{LINE_BYTES, LineError, Lines, Unexpected, put, will_reply};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step};
+use crate::wire::{LINE_BYTES, LineError, LineScanner, Unexpected, put, will_reply};
 
 /// The server's end of one game. 8 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server {
-    lines: Lines,
+    lines: LineScanner,
     played: u8,
     state: State,
 }
@@ -89,7 +89,7 @@ impl Server {
     /// A server that has not said anything yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { lines: Lines::new(), played: 0, state: State::Ready }
+        Self { lines: LineScanner::new(), played: 0, state: State::Ready }
     }
 
     /// So many rounds are over and acknowledged.
@@ -99,10 +99,10 @@ impl Server {
     }
 
     /// The client's line, whatever it is.
-    fn hear(&mut self, text: &[u8]) -> Result<Then<Event>, Error> {
+    fn hear(&mut self, text: &[u8]) -> Result<Action<Event>, Error> {
         let State::Waiting(round) = self.state else {
             self.state = State::Chosen(Choice::parse(text).map_err(Error::Choice)?);
-            return Ok(Then::Event(Event::Chosen));
+            return Ok(Action::Event(Event::Chosen));
         };
         let mut line = [0; ROUND_BYTES];
         let length = round.put(&mut line).unwrap_or_default();
@@ -113,7 +113,7 @@ impl Server {
         }
         self.played = self.played.wrapping_add(1);
         self.state = if self.played == ROUNDS { State::Over } else { State::Ready };
-        Ok(Then::Again)
+        Ok(Action::Continue)
     }
 }
 
@@ -131,22 +131,22 @@ impl Machine for Server {
         match self.state {
             State::Ready => {
                 self.state = State::Prompting;
-                Ok(Step::idle(Then::Boundary))
+                Ok(Step::idle(Action::Boundary))
             }
             State::Prompting => {
                 let Some(written) = put(PROMPT, output) else {
-                    return Ok(Step::need(Need::Output));
+                    return Ok(Step::need(Need::OutputSpace));
                 };
                 self.state = State::Listening;
-                Ok(Step::new(0, written, Then::Again))
+                Ok(Step::new(0, written, Action::Continue))
             }
             State::Listening | State::Waiting(_) => {
                 let before = self.lines.clone();
                 let Some(line) = self.lines.next(input).map_err(Error::Line)? else {
                     return Ok(Step::need(Need::Input));
                 };
-                let then = self.hear(line.text).inspect_err(|_| self.lines = before)?;
-                Ok(Step::new(line.bytes, 0, then))
+                let action = self.hear(line.text).inspect_err(|_| self.lines = before)?;
+                Ok(Step::new(line.bytes, 0, action))
             }
             State::Chosen(_) => {
                 will_reply(input).map_err(Error::Line)?;
@@ -154,9 +154,9 @@ impl Machine for Server {
             }
             State::Told(round) => {
                 self.state = State::Waiting(round);
-                Ok(Step::idle(Then::Event(Event::Round(round))))
+                Ok(Step::idle(Action::Event(Event::Round(round))))
             }
-            State::Over => Ok(Step::idle(Then::Done)),
+            State::Over => Ok(Step::idle(Action::Close)),
         }
     }
 
@@ -164,10 +164,10 @@ impl Machine for Server {
         &mut self,
         Command::Choose(choice): Command,
         output: &mut [u8],
-    ) -> Result<usize, Refused> {
-        let State::Chosen(player1) = self.state else { return Err(Refused::NotNow) };
+    ) -> Result<usize, CommandError> {
+        let State::Chosen(player1) = self.state else { return Err(CommandError::OutOfTurn) };
         let round = Round::of(player1, choice);
-        let written = round.put(output).ok_or(Refused::NoRoom)?;
+        let written = round.put(output).ok_or(CommandError::OutputFull)?;
         self.state = State::Told(round);
         Ok(written)
     }

@@ -1,7 +1,7 @@
 use core::fmt;
 
-use super::{Cut, Dissect, Dissected, Escaped, find, put_ended};
-use crate::machine::{After, How, Input, Need, Refused};
+use super::{Dissect, Dissected, Escaped, Truncated, find, put_ended};
+use crate::machine::{CommandError, Input, Need, StreamEnd, StreamState};
 
 /// The longest line: so many bytes before its `\n`.
 pub const LINE_MAX: usize = 1024;
@@ -38,7 +38,7 @@ impl<'i> Line<'i> {
 /// less, a buffer can be full and no line in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Lines {
+pub struct LineScanner {
     looked: u16,
 }
 
@@ -47,7 +47,7 @@ pub struct Lines {
 pub(super) const BEGUN: u16 = 1 << 15;
 
 /// `bytes` without the UTF-8 byte order mark that some programs write at the start of a stream, if
-/// that is where they stand. `looked` as in [`Lines`].
+/// that is where they stand. `looked` as in [`LineScanner`].
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) fn unmarked(bytes: &[u8], looked: u16) -> &[u8] {
     match bytes {
@@ -56,7 +56,7 @@ pub(crate) fn unmarked(bytes: &[u8], looked: u16) -> &[u8] {
     }
 }
 
-impl Lines {
+impl LineScanner {
     /// Lines from the start of a stream on.
     #[must_use]
     pub const fn new() -> Self {
@@ -143,13 +143,13 @@ impl Lines {
         if !is_line(text) {
             return unfinished;
         }
-        match input.after {
-            After::More => Ok(Err(Need::InputOrSilence(ms))),
-            After::Silence | After::End(How::Closed) => {
+        match input.state {
+            StreamState::Open => Ok(Err(Need::InputOrIdle(ms))),
+            StreamState::Idle | StreamState::Ended(StreamEnd::Closed) => {
                 self.looked = BEGUN;
                 Ok(Ok(Line { text, bytes: input.bytes.len() }))
             }
-            After::End(_) => unfinished,
+            StreamState::Ended(_) => unfinished,
         }
     }
 
@@ -173,11 +173,11 @@ fn window(bytes: &[u8]) -> &[u8] {
 pub enum LineError {
     /// [`LINE_MAX`] bytes have come, and the next one is not the end of the line.
     TooLong,
-    /// The stream ended before the line did. 4 bytes where a [`Cut`] has 24: most errors of most
+    /// The stream ended before the line did. 4 bytes where a [`Truncated`] has 24: most errors of most
     /// machines are one of these.
-    Cut {
+    Truncated {
         /// How the stream ended.
-        how: How,
+        how: StreamEnd,
         /// So many bytes of the line had come. 0: the stream ended between two lines.
         got: u16,
     },
@@ -186,8 +186,8 @@ pub enum LineError {
 impl LineError {
     /// The stream ended between two lines.
     #[must_use]
-    pub const fn between(how: How) -> Self {
-        Self::Cut { how, got: 0 }
+    pub const fn between(how: StreamEnd) -> Self {
+        Self::Truncated { how, got: 0 }
     }
 
     /// More of a line may come, of which so many bytes are there; else why none does.
@@ -196,9 +196,9 @@ impl LineError {
         if usize::from(got) > LINE_MAX {
             return Err(Self::TooLong);
         }
-        match input.after {
-            After::End(how) => Err(Self::Cut { how, got }),
-            After::More | After::Silence => Ok(got),
+        match input.state {
+            StreamState::Ended(how) => Err(Self::Truncated { how, got }),
+            StreamState::Open | StreamState::Idle => Ok(got),
         }
     }
 
@@ -210,10 +210,10 @@ impl LineError {
 
     /// How the stream ended, if that is why.
     #[must_use]
-    pub fn cut(&self) -> Option<Cut> {
+    pub fn cut(&self) -> Option<Truncated> {
         match *self {
             Self::TooLong => None,
-            Self::Cut { how, got } => Some(Cut { how, got: got.into(), want: 0 }),
+            Self::Truncated { how, got } => Some(Truncated { how, got: got.into(), want: 0 }),
         }
     }
 }
@@ -241,13 +241,13 @@ impl fmt::Display for LineErrorBy<'_> {
 ///
 /// # Errors
 ///
-/// [`Refused::Invalid`] when it is no line: longer than [`LINE_MAX`], or with a `\n` in it, or with
-/// a `\r` last, which the peer would drop. [`Refused::NoRoom`].
-pub fn put_line(text: &[u8], output: &mut [u8]) -> Result<usize, Refused> {
+/// [`CommandError::Invalid`] when it is no line: longer than [`LINE_MAX`], or with a `\n` in it, or with
+/// a `\r` last, which the peer would drop. [`CommandError::OutputFull`].
+pub fn put_line(text: &[u8], output: &mut [u8]) -> Result<usize, CommandError> {
     if text.len() > LINE_MAX || text.ends_with(b"\r") || find(b'\n', text).is_some() {
-        return Err(Refused::Invalid);
+        return Err(CommandError::Invalid);
     }
-    put_ended(text, b'\n', output).ok_or(Refused::NoRoom)
+    put_ended(text, b'\n', output).ok_or(CommandError::OutputFull)
 }
 
 /// Lines in a stream, for traces.
@@ -256,7 +256,7 @@ pub fn put_line(text: &[u8], output: &mut [u8]) -> Result<usize, Refused> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LineMessages {
-    lines: Lines,
+    lines: LineScanner,
     /// Inside a line that is too long.
     over: bool,
 }
@@ -294,7 +294,7 @@ impl LineMessages {
     /// Lines in a stream that began with something else: a byte order mark is text there.
     #[must_use]
     pub const fn inside() -> Self {
-        Self { lines: Lines::inside(), over: false }
+        Self { lines: LineScanner::inside(), over: false }
     }
 }
 
@@ -313,12 +313,12 @@ impl Dissect for LineMessages {
     fn dissect<'b>(&mut self, bytes: &'b [u8]) -> Dissected<LineMessage<'b>> {
         let is_first = !self.over;
         if is_first {
-            match self.lines.next(Input::more(bytes)) {
+            match self.lines.next(Input::open(bytes)) {
                 Ok(Some(line)) => {
                     return Dissected::Message(line.bytes, LineMessage::Line(line.text));
                 }
                 Ok(None) => return Dissected::Unterminated,
-                Err(_) => self.lines = Lines::inside(),
+                Err(_) => self.lines = LineScanner::inside(),
             }
         } else if bytes.is_empty() {
             return Dissected::Unterminated;
@@ -347,56 +347,56 @@ mod tests {
             (b"\r\n", b"", 2),
             (b"o\rn\n", b"o\rn", 4),
         ] {
-            let line = Lines::new().next(Input::more(input));
+            let line = LineScanner::new().next(Input::open(input));
             assert_eq!(line, Ok(Some(Line { text, bytes })), "{input:?}");
         }
     }
 
     #[test]
     fn each_byte_is_looked_at_once() {
-        let mut lines = Lines::new();
-        assert_eq!(lines.next(Input::more(b"hel")), Ok(None));
-        assert_eq!(lines, Lines { looked: 3 });
-        assert_eq!(lines.next(Input::more(b"hello\nx")).unwrap().unwrap().text, b"hello");
-        assert_eq!(lines, Lines::inside());
-        assert_eq!(lines.next(Input::more(b"x")), Ok(None));
-        assert_eq!(lines, Lines { looked: BEGUN | 1 });
+        let mut lines = LineScanner::new();
+        assert_eq!(lines.next(Input::open(b"hel")), Ok(None));
+        assert_eq!(lines, LineScanner { looked: 3 });
+        assert_eq!(lines.next(Input::open(b"hello\nx")).unwrap().unwrap().text, b"hello");
+        assert_eq!(lines, LineScanner::inside());
+        assert_eq!(lines.next(Input::open(b"x")), Ok(None));
+        assert_eq!(lines, LineScanner { looked: BEGUN | 1 });
         // A caller that gives less than before is mistaken, and still gets an answer.
-        let mut lines = Lines { looked: 9 };
-        assert_eq!(lines.next(Input::more(b"a\n")).unwrap().unwrap().text, b"a");
+        let mut lines = LineScanner { looked: 9 };
+        assert_eq!(lines.next(Input::open(b"a\n")).unwrap().unwrap().text, b"a");
     }
 
     #[test]
     fn a_line_that_trickles_in_is_looked_through_once() {
         let mut longest = vec![b'x'; LINE_MAX];
         longest.push(b'\n');
-        let (mut lines, mut looked_at) = (Lines::new(), 0);
+        let (mut lines, mut looked_at) = (LineScanner::new(), 0);
         for have in 1..=LINE_MAX {
             looked_at += have - usize::from(lines.looked);
-            assert_eq!(lines.next(Input::more(longest.get(..have).unwrap())), Ok(None));
+            assert_eq!(lines.next(Input::open(longest.get(..have).unwrap())), Ok(None));
             assert_eq!(usize::from(lines.looked), have);
         }
         assert_eq!(looked_at, LINE_MAX);
-        let line = lines.next(Input::more(&longest)).unwrap().unwrap();
-        assert_eq!((line.bytes, lines), (LINE_BYTES, Lines::inside()));
+        let line = lines.next(Input::open(&longest)).unwrap().unwrap();
+        assert_eq!((line.bytes, lines), (LINE_BYTES, LineScanner::inside()));
     }
 
     #[test]
     fn a_byte_order_mark_at_the_very_start_belongs_to_no_line() {
         const MARKED: &[u8] = b"\xef\xbb\xbfone\n\xef\xbb\xbftwo\n";
         for cut in 0..7 {
-            let mut lines = Lines::new();
-            assert_eq!(lines.next(Input::more(MARKED.get(..cut).unwrap())), Ok(None));
-            let line = lines.next(Input::more(MARKED)).unwrap().unwrap();
+            let mut lines = LineScanner::new();
+            assert_eq!(lines.next(Input::open(MARKED.get(..cut).unwrap())), Ok(None));
+            let line = lines.next(Input::open(MARKED)).unwrap().unwrap();
             assert_eq!(line, Line { text: b"one", bytes: 7 }, "cut at {cut}");
-            let line = lines.next(Input::more(MARKED.get(7..).unwrap())).unwrap().unwrap();
+            let line = lines.next(Input::open(MARKED.get(7..).unwrap())).unwrap().unwrap();
             assert_eq!(line, Line { text: b"\xef\xbb\xbftwo", bytes: 7 });
         }
-        let closed = Input::end(b"\xef\xbb\xbfone", How::Closed);
-        let last = Lines::new().next_or_idle(closed, 1).unwrap().unwrap();
+        let closed = Input::ended(b"\xef\xbb\xbfone", StreamEnd::Closed);
+        let last = LineScanner::new().next_or_idle(closed, 1).unwrap().unwrap();
         assert_eq!(last, Line { text: b"one", bytes: 6 });
-        assert_eq!(Lines::new().unfinished(b"\xef\xbb\xbfo"), b"o");
-        let inside = Lines::inside().next(Input::more(MARKED)).unwrap().unwrap();
+        assert_eq!(LineScanner::new().unfinished(b"\xef\xbb\xbfo"), b"o");
+        let inside = LineScanner::inside().next(Input::open(MARKED)).unwrap().unwrap();
         assert_eq!(inside.text, b"\xef\xbb\xbfone");
     }
 
@@ -404,14 +404,17 @@ mod tests {
     fn the_longest_line_has_1024_bytes_whole_or_cut() {
         let mut longest = vec![b'x'; LINE_MAX];
         longest.push(b'\n');
-        assert_eq!(Lines::new().next(Input::more(&longest)).unwrap().unwrap().bytes, LINE_BYTES);
+        assert_eq!(
+            LineScanner::new().next(Input::open(&longest)).unwrap().unwrap().bytes,
+            LINE_BYTES
+        );
         let mut longer = vec![b'x'; LINE_BYTES];
         longer.push(b'\n');
         for cut in [LINE_BYTES, LINE_BYTES + 1] {
-            let mut lines = Lines::new();
-            let _ = lines.next(Input::more(longer.get(..LINE_MAX).unwrap()));
+            let mut lines = LineScanner::new();
+            let _ = lines.next(Input::open(longer.get(..LINE_MAX).unwrap()));
             let before = lines.clone();
-            let result = lines.next(Input::more(longer.get(..cut).unwrap()));
+            let result = lines.next(Input::open(longer.get(..cut).unwrap()));
             assert_eq!((result, lines), (Err(LineError::TooLong), before));
         }
         assert_eq!(
@@ -422,17 +425,24 @@ mod tests {
 
     #[test]
     fn an_unterminated_line_is_cut_or_the_last() {
-        let closed = Input::end(b"part", How::Closed);
-        let error = Lines::new().next(closed).unwrap_err();
+        let closed = Input::ended(b"part", StreamEnd::Closed);
+        let error = LineScanner::new().next(closed).unwrap_err();
         assert_eq!(
             error.by("the server").to_string(),
             "the server closed the connection in the middle of a message, after 4 bytes"
         );
-        let last = Lines::new().next_or_idle(closed, 1).unwrap().unwrap();
+        let last = LineScanner::new().next_or_idle(closed, 1).unwrap().unwrap();
         assert_eq!(last, Line { text: b"part", bytes: 4 });
-        let only_marked = Input::end(b"\xef\xbb\xbf", How::Closed);
-        for input in [Input::end(b"part", How::Reset), Input::end(b"", How::Closed), only_marked] {
-            assert!(matches!(Lines::new().next_or_idle(input, 1), Err(LineError::Cut { .. })));
+        let only_marked = Input::ended(b"\xef\xbb\xbf", StreamEnd::Closed);
+        for input in [
+            Input::ended(b"part", StreamEnd::Reset),
+            Input::ended(b"", StreamEnd::Closed),
+            only_marked,
+        ] {
+            assert!(matches!(
+                LineScanner::new().next_or_idle(input, 1),
+                Err(LineError::Truncated { .. })
+            ));
         }
     }
 
@@ -442,11 +452,11 @@ mod tests {
         assert_eq!(put_line(b"abc", &mut room), Ok(4));
         assert!(room.starts_with(b"abc\n"));
         assert_eq!(put_line(b"1234567", &mut room), Ok(8));
-        assert_eq!(put_line(b"12345678", &mut room), Err(Refused::NoRoom));
-        assert_eq!(put_line(b"123456789", &mut room), Err(Refused::NoRoom));
-        assert_eq!(put_line(b"a\nb", &mut room), Err(Refused::Invalid));
-        assert_eq!(put_line(b"a\r", &mut room), Err(Refused::Invalid));
-        assert_eq!(put_line(&[b'x'; LINE_BYTES], &mut [0; 2000]), Err(Refused::Invalid));
+        assert_eq!(put_line(b"12345678", &mut room), Err(CommandError::OutputFull));
+        assert_eq!(put_line(b"123456789", &mut room), Err(CommandError::OutputFull));
+        assert_eq!(put_line(b"a\nb", &mut room), Err(CommandError::Invalid));
+        assert_eq!(put_line(b"a\r", &mut room), Err(CommandError::Invalid));
+        assert_eq!(put_line(&[b'x'; LINE_BYTES], &mut [0; 2000]), Err(CommandError::Invalid));
         assert_eq!(put_line(&[b'x'; LINE_MAX], &mut [0; 2000]), Ok(LINE_BYTES));
     }
 }

@@ -1,21 +1,25 @@
 //! What the protocols share: lines, prompts, integers, text, frames, how a stream was cut, and traces for people.
 
-mod cut;
 mod decimal;
 mod dissect;
 mod frame;
 mod line;
 mod prompt;
 mod text;
+mod truncated;
 mod words;
 
-pub use cut::Cut;
 pub use decimal::{DECIMAL_BYTES, DecimalError, Unexpected, decimal, put_decimal};
 pub use dissect::{Dissect, Dissected};
 pub use frame::{LENGTH_BYTES, copy, length_max, length_of, put_length};
 pub(crate) use line::unmarked;
-pub use line::{LINE_BYTES, LINE_MAX, Line, LineError, LineMessage, LineMessages, Lines, put_line};
+pub use line::{
+    LINE_BYTES, LINE_MAX, Line, LineError, LineMessage, LineMessages, LineScanner, put_line,
+};
 pub(crate) use prompt::will_reply;
-pub use prompt::{PROMPT_SILENCE_MS, PromptEnd, PromptMessage, PromptMessages, Prompts, Said};
+pub use prompt::{
+    PROMPT_SILENCE_MS, PromptEnd, PromptMessage, PromptMessages, PromptScanner, PromptToken,
+};
 pub use text::{Byte, Escaped, Prefix, prefix_of_chars};
+pub use truncated::Truncated;
 pub(crate) use words::{find, put, put_ended, split, strip_word, trim, trim_end, trim_start, word};

@@ -2,7 +2,7 @@ use core::fmt;
 
 use super::line::{BEGUN, part_of_long, unmarked};
 use super::{Dissect, Dissected, Escaped, LINE_BYTES, Line, LineError, trim, trim_end, trim_start};
-use crate::machine::{After, How, Input, Need};
+use crate::machine::{Input, Need, StreamEnd, StreamState};
 
 /// So many milliseconds of silence end a prompt that has no `:`.
 pub const PROMPT_SILENCE_MS: u16 = 200;
@@ -16,7 +16,7 @@ pub const PROMPT_SILENCE_MS: u16 = 200;
 /// of the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Prompts {
+pub struct PromptScanner {
     looked: u16,
 }
 
@@ -35,7 +35,7 @@ pub enum PromptEnd {
 /// What stands at the front of the input. The caller consumes its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Said<'i> {
+pub enum PromptToken<'i> {
     /// Number of bytes of white space, or of a byte order mark and white space.
     Space(usize),
     /// A line.
@@ -48,7 +48,7 @@ pub enum Said<'i> {
     Nothing(Need),
 }
 
-impl Prompts {
+impl PromptScanner {
     /// Has not looked at anything.
     #[must_use]
     pub const fn new() -> Self {
@@ -70,12 +70,12 @@ impl Prompts {
         input: Input<'i>,
         prompts: PromptEnd,
         is_known: fn(&[u8]) -> bool,
-    ) -> Result<Said<'i>, LineError> {
+    ) -> Result<PromptToken<'i>, LineError> {
         let rest = trim_start(unmarked(input.bytes, self.looked));
         let space = input.bytes.len().wrapping_sub(rest.len());
         if space > 0 {
             self.looked = BEGUN;
-            return Ok(Said::Space(space));
+            return Ok(PromptToken::Space(space));
         }
         // Only so much is ever looked at, as with lines.
         let window = input.bytes.get(..LINE_BYTES).unwrap_or(input.bytes);
@@ -93,9 +93,11 @@ impl Prompts {
                     at = end;
                     break;
                 }
-                b'\n' => Said::Line(Line::ending_at(end, window)),
-                b':' if prompts == PromptEnd::Any => Said::Prompt(Line { text: front, bytes: at }),
-                _ if is_known(front) => Said::Known(Line { text: front, bytes: at }),
+                b'\n' => PromptToken::Line(Line::ending_at(end, window)),
+                b':' if prompts == PromptEnd::Any => {
+                    PromptToken::Prompt(Line { text: front, bytes: at })
+                }
+                _ if is_known(front) => PromptToken::Known(Line { text: front, bytes: at }),
                 _ => continue,
             };
             self.looked = BEGUN;
@@ -104,13 +106,13 @@ impl Prompts {
         awaited?;
         self.looked = self.looked & BEGUN | u16::try_from(at).unwrap_or_default();
         if prompts == PromptEnd::Never || at == 0 {
-            return Ok(Said::Nothing(Need::Input));
+            return Ok(PromptToken::Nothing(Need::Input));
         }
-        if input.after != After::Silence {
-            return Ok(Said::Nothing(Need::InputOrSilence(PROMPT_SILENCE_MS)));
+        if input.state != StreamState::Idle {
+            return Ok(PromptToken::Nothing(Need::InputOrIdle(PROMPT_SILENCE_MS)));
         }
         self.looked = BEGUN;
-        Ok(Said::Prompt(Line { text, bytes: input.bytes.len() }))
+        Ok(PromptToken::Prompt(Line { text, bytes: input.bytes.len() }))
     }
 }
 
@@ -118,8 +120,8 @@ impl Prompts {
 /// nothing to read will not reply either.
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) fn will_reply(input: Input<'_>) -> Result<(), LineError> {
-    match input.after {
-        After::End(how @ How::Closed) if trim(input.bytes).is_empty() => {
+    match input.state {
+        StreamState::Ended(how @ StreamEnd::Closed) if trim(input.bytes).is_empty() => {
             Err(LineError::between(how))
         }
         after => after.gone().map_or(Ok(()), |how| Err(LineError::between(how))),
@@ -132,7 +134,7 @@ pub(crate) fn will_reply(input: Input<'_>) -> Result<(), LineError> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PromptMessages {
-    prompts: Prompts,
+    prompts: PromptScanner,
     /// Inside what is too long.
     over: bool,
 }
@@ -190,24 +192,25 @@ impl Dissect for PromptMessages {
             return Dissected::Message(taken, PromptMessage::More(text));
         }
         // What has come is reported at once: in a trace nothing waits for what follows a line.
-        match self.prompts.next(Input::end(bytes, How::Closed), PromptEnd::Any, |_| false) {
-            Ok(Said::Space(n)) => {
+        match self.prompts.next(Input::ended(bytes, StreamEnd::Closed), PromptEnd::Any, |_| false) {
+            Ok(PromptToken::Space(n)) => {
                 Dissected::Message(n, PromptMessage::Space(bytes.get(..n).unwrap_or_default()))
             }
-            Ok(Said::Line(line)) => Dissected::Message(line.bytes, PromptMessage::Line(line.text)),
-            Ok(Said::Prompt(prompt)) => {
+            Ok(PromptToken::Line(line)) => {
+                Dissected::Message(line.bytes, PromptMessage::Line(line.text))
+            }
+            Ok(PromptToken::Prompt(prompt)) => {
                 // The spaces that are there belong to it: a row of their own would only be noise.
                 let rest = bytes.get(prompt.bytes..).unwrap_or_default();
                 let spaces = rest.len().wrapping_sub(rest.trim_ascii_start().len());
                 let all = prompt.bytes.saturating_add(spaces);
                 Dissected::Message(all, PromptMessage::Prompt(prompt.text))
             }
-            Ok(Said::Known(_) | Said::Nothing(_)) | Err(LineError::Cut { .. }) => {
-                Dissected::Unterminated
-            }
+            Ok(PromptToken::Known(_) | PromptToken::Nothing(_))
+            | Err(LineError::Truncated { .. }) => Dissected::Unterminated,
             Err(LineError::TooLong) => {
                 let (text, taken, over) = part_of_long(bytes);
-                *self = Self { prompts: Prompts { looked: BEGUN }, over };
+                *self = Self { prompts: PromptScanner { looked: BEGUN }, over };
                 Dissected::Message(taken, PromptMessage::TooLong(text))
             }
         }
@@ -222,117 +225,123 @@ mod tests {
     use super::*;
     use crate::wire::LINE_MAX;
 
-    fn next(input: Input<'_>) -> Result<Said<'_>, LineError> {
-        Prompts::new().next(input, PromptEnd::Any, |front| front.ends_with(b"yes!"))
+    fn next(input: Input<'_>) -> Result<PromptToken<'_>, LineError> {
+        PromptScanner::new().next(input, PromptEnd::Any, |front| front.ends_with(b"yes!"))
     }
 
     #[test]
     fn whichever_ends_first() {
         for (input, said) in [
-            (&b"name: "[..], Said::Prompt(Line { text: b"name:", bytes: 5 })),
-            (b"a\r\nb:", Said::Line(Line { text: b"a", bytes: 3 })),
-            (b"  \r\n\tb:", Said::Space(5)),
-            (b"I say yes!no:", Said::Known(Line { text: b"I say yes!", bytes: 10 })),
-            (b"I say: yes!", Said::Prompt(Line { text: b"I say:", bytes: 6 })),
-            (b"name", Said::Nothing(Need::InputOrSilence(200))),
-            (b"", Said::Nothing(Need::Input)),
+            (&b"name: "[..], PromptToken::Prompt(Line { text: b"name:", bytes: 5 })),
+            (b"a\r\nb:", PromptToken::Line(Line { text: b"a", bytes: 3 })),
+            (b"  \r\n\tb:", PromptToken::Space(5)),
+            (b"I say yes!no:", PromptToken::Known(Line { text: b"I say yes!", bytes: 10 })),
+            (b"I say: yes!", PromptToken::Prompt(Line { text: b"I say:", bytes: 6 })),
+            (b"name", PromptToken::Nothing(Need::InputOrIdle(200))),
+            (b"", PromptToken::Nothing(Need::Input)),
         ] {
-            assert_eq!(next(Input::more(input)), Ok(said), "{input:?}");
+            assert_eq!(next(Input::open(input)), Ok(said), "{input:?}");
         }
     }
 
     #[test]
     fn silence_ends_a_prompt_where_one_may_stand() {
-        let silent = Input { bytes: b"name? ", after: After::Silence };
-        assert_eq!(next(silent), Ok(Said::Prompt(Line { text: b"name?", bytes: 6 })));
-        let none = Prompts::new().next(silent, PromptEnd::Never, |_| false);
-        assert_eq!(none, Ok(Said::Nothing(Need::Input)));
-        let empty = Input { bytes: b"", after: After::Silence };
-        assert_eq!(next(empty), Ok(Said::Nothing(Need::Input)));
+        let silent = Input { bytes: b"name? ", state: StreamState::Idle };
+        assert_eq!(next(silent), Ok(PromptToken::Prompt(Line { text: b"name?", bytes: 6 })));
+        let none = PromptScanner::new().next(silent, PromptEnd::Never, |_| false);
+        assert_eq!(none, Ok(PromptToken::Nothing(Need::Input)));
+        let empty = Input { bytes: b"", state: StreamState::Idle };
+        assert_eq!(next(empty), Ok(PromptToken::Nothing(Need::Input)));
     }
 
     #[test]
     fn a_line_is_a_prompt_where_silence_follows_it() {
-        let awaited = Ok(Said::Nothing(Need::InputOrSilence(PROMPT_SILENCE_MS)));
-        let line = Ok(Said::Line(Line { text: b"name?", bytes: 6 }));
+        let awaited = Ok(PromptToken::Nothing(Need::InputOrIdle(PROMPT_SILENCE_MS)));
+        let line = Ok(PromptToken::Line(Line { text: b"name?", bytes: 6 }));
         for text in [&b"name?\n"[..], b"name?\n\r\n \t"] {
-            assert_eq!(next(Input::more(text)), awaited);
-            let silent = Input { bytes: text, after: After::Silence };
+            assert_eq!(next(Input::open(text)), awaited);
+            let silent = Input { bytes: text, state: StreamState::Idle };
             let prompt = Line { text: b"name?", bytes: text.len() };
-            assert_eq!(next(silent), Ok(Said::Prompt(prompt)));
-            assert_eq!(next(Input::end(text, How::Closed)), line);
+            assert_eq!(next(silent), Ok(PromptToken::Prompt(prompt)));
+            assert_eq!(next(Input::ended(text, StreamEnd::Closed)), line);
             // Where a prompt has no newline a line is none.
-            for after in [After::More, After::Silence] {
-                let input = Input { bytes: text, after };
-                assert_eq!(Prompts::new().next(input, PromptEnd::Silence, |_| false), line);
+            for after in [StreamState::Open, StreamState::Idle] {
+                let input = Input { bytes: text, state: after };
+                assert_eq!(PromptScanner::new().next(input, PromptEnd::Silence, |_| false), line);
             }
         }
-        let silent = Input { bytes: b"name?\nwhat ", after: After::Silence };
+        let silent = Input { bytes: b"name?\nwhat ", state: StreamState::Idle };
         assert_eq!(next(silent), line);
-        let mut prompts = Prompts::new();
-        assert_eq!(prompts.next(Input::more(b"name?\n"), PromptEnd::Any, |_| false), awaited);
-        assert_eq!(prompts, Prompts { looked: 5 });
+        let mut prompts = PromptScanner::new();
+        assert_eq!(prompts.next(Input::open(b"name?\n"), PromptEnd::Any, |_| false), awaited);
+        assert_eq!(prompts, PromptScanner { looked: 5 });
         assert_eq!(prompts.next(silent, PromptEnd::Any, |_| false), line);
         // A full buffer has no room for what follows.
         let mut full = vec![b'x'; LINE_MAX];
         full.push(b'\n');
         assert!(
-            matches!(next(Input::more(&full)), Ok(Said::Line(line)) if line.bytes == LINE_BYTES)
+            matches!(next(Input::open(&full)), Ok(PromptToken::Line(line)) if line.bytes == LINE_BYTES)
         );
     }
 
     #[test]
     fn a_colon_ends_no_prompt_where_only_silence_does() {
         let next = |after| {
-            let input = Input { bytes: b"name: ", after };
-            Prompts::new().next(input, PromptEnd::Silence, |_| false)
+            let input = Input { bytes: b"name: ", state: after };
+            PromptScanner::new().next(input, PromptEnd::Silence, |_| false)
         };
-        assert_eq!(next(After::More), Ok(Said::Nothing(Need::InputOrSilence(PROMPT_SILENCE_MS))));
-        assert_eq!(next(After::Silence), Ok(Said::Prompt(Line { text: b"name:", bytes: 6 })));
+        assert_eq!(
+            next(StreamState::Open),
+            Ok(PromptToken::Nothing(Need::InputOrIdle(PROMPT_SILENCE_MS)))
+        );
+        assert_eq!(
+            next(StreamState::Idle),
+            Ok(PromptToken::Prompt(Line { text: b"name:", bytes: 6 }))
+        );
     }
 
     #[test]
     fn nothing_is_longer_than_a_line() {
         let mut longest = vec![b'x'; LINE_MAX];
         assert_eq!(
-            next(Input::more(&longest)),
-            Ok(Said::Nothing(Need::InputOrSilence(PROMPT_SILENCE_MS)))
+            next(Input::open(&longest)),
+            Ok(PromptToken::Nothing(Need::InputOrIdle(PROMPT_SILENCE_MS)))
         );
         longest.push(b':');
-        assert!(matches!(next(Input::more(&longest)), Ok(Said::Prompt(_))));
+        assert!(matches!(next(Input::open(&longest)), Ok(PromptToken::Prompt(_))));
         longest.insert(0, b'x');
-        assert_eq!(next(Input::more(&longest)), Err(LineError::TooLong));
-        let silent = Input { bytes: &longest, after: After::Silence };
+        assert_eq!(next(Input::open(&longest)), Err(LineError::TooLong));
+        let silent = Input { bytes: &longest, state: StreamState::Idle };
         assert_eq!(next(silent), Err(LineError::TooLong));
-        let cut = next(Input::end(b"nam", How::Closed)).unwrap_err();
-        assert_eq!(cut, LineError::Cut { how: How::Closed, got: 3 });
+        let cut = next(Input::ended(b"nam", StreamEnd::Closed)).unwrap_err();
+        assert_eq!(cut, LineError::Truncated { how: StreamEnd::Closed, got: 3 });
     }
 
     #[test]
     fn each_byte_is_looked_at_once() {
-        let mut prompts = Prompts::new();
-        let said = prompts.next(Input::more(b"ab"), PromptEnd::Any, |_| false);
-        assert!(matches!(said, Ok(Said::Nothing(_))));
-        assert_eq!(prompts, Prompts { looked: 2 });
-        let said = prompts.next(Input::more(b"abc: d"), PromptEnd::Any, |front| {
+        let mut prompts = PromptScanner::new();
+        let said = prompts.next(Input::open(b"ab"), PromptEnd::Any, |_| false);
+        assert!(matches!(said, Ok(PromptToken::Nothing(_))));
+        assert_eq!(prompts, PromptScanner { looked: 2 });
+        let said = prompts.next(Input::open(b"abc: d"), PromptEnd::Any, |front| {
             assert!(front.len() > 2);
             false
         });
-        assert_eq!(said, Ok(Said::Prompt(Line { text: b"abc:", bytes: 4 })));
-        assert_eq!(prompts, Prompts { looked: BEGUN });
+        assert_eq!(said, Ok(PromptToken::Prompt(Line { text: b"abc:", bytes: 4 })));
+        assert_eq!(prompts, PromptScanner { looked: BEGUN });
     }
 
     #[test]
     fn a_byte_order_mark_at_the_very_start_is_skipped() {
         const MARKED: &[u8] = b"\xef\xbb\xbf pick:\xef\xbb\xbfx:";
         for cut in 0..3 {
-            let mut prompts = Prompts::new();
-            let mut next = |bytes| prompts.next(Input::more(bytes), PromptEnd::Any, |_| false);
-            assert!(matches!(next(MARKED.get(..cut).unwrap()), Ok(Said::Nothing(_))));
-            assert_eq!(next(MARKED), Ok(Said::Space(4)), "cut at {cut}");
-            let prompt = Said::Prompt(Line { text: b"pick:", bytes: 5 });
+            let mut prompts = PromptScanner::new();
+            let mut next = |bytes| prompts.next(Input::open(bytes), PromptEnd::Any, |_| false);
+            assert!(matches!(next(MARKED.get(..cut).unwrap()), Ok(PromptToken::Nothing(_))));
+            assert_eq!(next(MARKED), Ok(PromptToken::Space(4)), "cut at {cut}");
+            let prompt = PromptToken::Prompt(Line { text: b"pick:", bytes: 5 });
             assert_eq!(next(MARKED.get(4..).unwrap()), Ok(prompt));
-            let prompt = Said::Prompt(Line { text: b"\xef\xbb\xbfx:", bytes: 5 });
+            let prompt = PromptToken::Prompt(Line { text: b"\xef\xbb\xbfx:", bytes: 5 });
             assert_eq!(next(MARKED.get(9..).unwrap()), Ok(prompt));
         }
     }

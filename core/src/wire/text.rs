@@ -9,7 +9,7 @@ pub enum Prefix {
     /// Fewer characters are there, all of them whole.
     Short,
     /// The last character is cut; all before it are whole.
-    Cut,
+    Truncated,
     /// The bytes from this index on are no UTF-8, whatever follows.
     Invalid(usize),
 }
@@ -34,7 +34,7 @@ pub fn prefix_of_chars(bytes: &[u8], count: usize) -> Prefix {
         // Below its highest bit a first byte has a one for each that follows, and then a zero.
         let mut bits = u32::from(*lead) << 1;
         while bits & 0x80 != 0 {
-            let [byte, tail @ ..] = rest else { return Prefix::Cut };
+            let [byte, tail @ ..] = rest else { return Prefix::Truncated };
             rest = tail;
             // Next to their first byte below it overlong forms show (E0, F0), from it on surrogates
             // (ED) and what is past U+10FFFF (F4).
@@ -127,7 +127,7 @@ mod tests {
             (Some((at, _)), _) => Prefix::Whole(at),
             _ if valid.chars().count() == count => Prefix::Whole(valid.len()),
             (None, None) => Prefix::Short,
-            (None, Some(e)) if e.error_len().is_none() => Prefix::Cut,
+            (None, Some(e)) if e.error_len().is_none() => Prefix::Truncated,
             (None, Some(e)) => Prefix::Invalid(e.valid_up_to()),
         }
     }

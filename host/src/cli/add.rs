@@ -252,19 +252,19 @@ impl Run for ServerArgs {
             listen.addrs()?,
             common.limits(&clients),
             service,
-            told,
+            report_json,
         )
     }
 }
 
 /// What is told of a session.
-fn told(report: &Report) -> Value {
+fn report_json(report: &Report) -> Value {
     let outcome = match &report.outcome {
         Outcome::Answered => ("answered", None),
         Outcome::ShutDown => ("shut down", None),
         Outcome::OutOfRange => ("out of range", None),
         Outcome::Failed(..) => ("failed", report.failure()),
-        Outcome::Unanswered(e) => ("failed", Some(e.to_string())),
+        Outcome::Internal(e) => ("failed", Some(e.to_string())),
         Outcome::Undelivered => ("failed", Some(undelivered())),
         Outcome::Stopped => ("stopped", None),
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 use socklab_core::chat::{ClientBytes, ServerBytes};
-use socklab_core::machine::{How, Refused};
+use socklab_core::machine::{CommandError, StreamEnd};
 
 use super::common::{Address, Common, Failure, Listen, Run, keyboard};
 use super::events::{connected, emit, stopped, text_event};
@@ -203,7 +203,7 @@ fn talk(
         && let Some(limit) = limit
     {
         let delivery = conversation.finish(limit);
-        if matches!(delivery, Delivery::Unread(How::Closed | How::Reset))
+        if matches!(delivery, Delivery::Unread(StreamEnd::Closed | StreamEnd::Reset))
             && let Some(failure) = delivery.failure("the other side", "the last line")
         {
             result = Err(Failure::Peer(failure));
@@ -316,7 +316,7 @@ impl Talker<'_> {
     fn failed(&mut self, e: chat::Error) -> Failure {
         let is_close = matches!(
             &e,
-            net::Error::Protocol(ChatError::Left(How::Closed | How::Reset), quote) if quote.is_empty()
+            net::Error::Protocol(ChatError::Left(StreamEnd::Closed | StreamEnd::Reset), quote) if quote.is_empty()
         );
         let Some(heard) = &self.heard else {
             self.counts = !is_close || self.said.len() > SAID;
@@ -358,7 +358,7 @@ impl Talker<'_> {
                     _ => Ok(false),
                 };
             }
-            Err(net::Error::Refused(Refused::Invalid)) => {
+            Err(net::Error::Refused(CommandError::Invalid)) => {
                 let text = "a line of standard input ends with a carriage return, which the other \
                             side would not see; leave it out";
                 return Err(Failure::Usage(text.into()));

@@ -247,12 +247,12 @@ impl Run for ServerArgs {
         let Self { listen, seed, pace, clients } = self;
         let limits = common.with_people(&pace, &clients);
         let service = Service::new(Options { seed });
-        common.serve::<ClientBytes, ServerBytes, _>(listen.addrs()?, limits, service, told)
+        common.serve::<ClientBytes, ServerBytes, _>(listen.addrs()?, limits, service, report_json)
     }
 }
 
 /// What is told of a session.
-fn told(report: &Report) -> Value {
+fn report_json(report: &Report) -> Value {
     let details = json!({ "right": report.score.right, "of": report.score.of });
     session(report.peer, details, outcome(&report.ended, "quit"))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use socklab_core::machine::{How, Machine};
+use socklab_core::machine::{Machine, StreamEnd};
 use socklab_core::wire::Dissect;
 
 use super::events::unfinished;
@@ -453,7 +453,7 @@ impl Common {
             log::warn!("{peer} has not closed the connection: it may not have read {what}");
         }
         let Some(mut failure) = delivery.failure(peer, what) else { return Ok(()) };
-        if delivery == Delivery::Unread(How::TimedOut)
+        if delivery == Delivery::Unread(StreamEnd::TimedOut)
             && let Some(time) = self.timeout()
         {
             let time = humantime::format_duration(time);

@@ -96,13 +96,13 @@ impl ServerArgs {
             self.listen.addrs()?,
             common.limits(&self.clients),
             service,
-            told,
+            report_json,
         )
     }
 }
 
 /// What is reported of a connection.
-fn told<const HEADER: usize>(report: &Report<HEADER>) -> Value {
+fn report_json<const HEADER: usize>(report: &Report<HEADER>) -> Value {
     let details = json!({ "messages": report.messages, "bytes": report.bytes });
     let outcome = match report.failure() {
         Some(failure) => ("failed", Some(failure)),
@@ -268,7 +268,7 @@ impl<const HEADER: usize> Exchange<HEADER> {
                         checker.check(piece).map_err(|e| replies.wrong(e))?;
                     }
                 }
-                Ok(Some(Next::Done | Next::Abort)) => return self.finish(),
+                Ok(Some(Next::Close | Next::Abort)) => return self.finish(),
                 Ok(Some(Next::Command | Next::Boundary)) => {}
                 Ok(None) if sent => {}
                 Ok(None) => {
@@ -369,7 +369,7 @@ impl<const HEADER: usize> Exchange<HEADER> {
                 }
             }
             Outgoing::Long(bytes, sent) => {
-                let n = self.client.pay(&bytes[sent..]).map_err(|e| self.failed(e))?;
+                let n = self.client.write_payload(&bytes[sent..]).map_err(|e| self.failed(e))?;
                 if sent + n < bytes.len() {
                     self.outgoing = Outgoing::Long(bytes, sent + n);
                     return Ok(n > 0);
@@ -381,7 +381,7 @@ impl<const HEADER: usize> Exchange<HEADER> {
                 if bytes.is_empty() {
                     self.source.sent();
                 } else {
-                    let n = self.client.pay(bytes).map_err(|e| self.failed(e))?;
+                    let n = self.client.write_payload(bytes).map_err(|e| self.failed(e))?;
                     from.sent += n;
                     self.outgoing = Outgoing::File(from);
                     return Ok(n > 0);

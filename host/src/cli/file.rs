@@ -22,7 +22,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use socklab_core::file::client::{Client as Machine, Error as Cause};
 use socklab_core::file::server::{Event as Asked, Server};
 use socklab_core::file::{ClientBytes, Form, Request, ServerBytes};
-use socklab_core::machine::{How, Input, Machine as _, Step, Then};
+use socklab_core::machine::{Action, Input, Machine as _, Step, StreamEnd};
 
 use super::common::{Common, Failure, Listen, MaxClients, Run};
 use super::events::{connected, emit, session, undelivered};
@@ -341,12 +341,12 @@ impl ClientArgs {
         let is_text = is_text(&e.cause);
         let kept = e.kept.as_ref().map_or_else(String::new, |(path, n)| {
             let s = if *n == 1 { "" } else { "s" };
-            let then = match (is_stale, is_text) {
+            let advice = match (is_stale, is_text) {
                 (_, true) => ", and of no use",
                 (true, _) => "; if they belong to another file, fetch it without --resume",
                 _ => ", --resume continues from there",
             };
-            format!("; {n} byte{s} kept in {}{then}", path.display())
+            format!("; {n} byte{s} kept in {}{advice}", path.display())
         });
         let hint = match &e.cause {
             file::Failure::Net(net::Error::Protocol(e, _) | net::Error::TimedOut(e, ..))
@@ -375,8 +375,8 @@ impl ClientArgs {
 /// Whether a server has answered with text that begins as the reply of the checked form does: `+OK ...`.
 fn is_text(cause: &file::Failure) -> bool {
     let file::Failure::Net(
-        net::Error::Protocol(Cause::Cut { size: Some(size), .. }, _)
-        | net::Error::TimedOut(Cause::Cut { size: Some(size), .. }, ..),
+        net::Error::Protocol(Cause::Truncated { size: Some(size), .. }, _)
+        | net::Error::TimedOut(Cause::Truncated { size: Some(size), .. }, ..),
     ) = cause
     else {
         return false;
@@ -496,20 +496,20 @@ impl Run for ServerArgs {
             common.limits(&self.clients),
             trace,
             service,
-            told,
+            report_json,
         )
     }
 }
 
 /// What is told of a session.
-fn told(report: &Report) -> Value {
+fn report_json(report: &Report) -> Value {
     let outcome = match &report.outcome {
         Outcome::Sent => ("sent", None),
         Outcome::Refused(reason) => ("refused", Some(reason.clone())),
         Outcome::Malformed(e) => ("malformed", Some(e.to_string())),
         Outcome::Unreadable(reason) => ("reset", Some(reason.clone())),
         Outcome::Failed(e, quote) => ("failed", Some(format!("{e}{}", quote.suffix()))),
-        Outcome::Unanswered(e) => ("failed", Some(e.to_string())),
+        Outcome::Internal(e) => ("failed", Some(e.to_string())),
         Outcome::Undelivered => ("failed", Some(undelivered())),
         Outcome::Stopped => ("stopped", None),
     };
@@ -579,8 +579,8 @@ where
             }
         } else if let Some(head) = head.take() {
             // There is a reply, so the request is complete; what it was a server's machine says.
-            let asked = Server::new().step(Input::end(&head, How::Closed), &mut []);
-            if let Ok(Step { then: Then::Event(Asked::Request(request)), .. }) = asked {
+            let asked = Server::new().step(Input::ended(&head, StreamEnd::Closed), &mut []);
+            if let Ok(Step { action: Action::Event(Asked::Request(request)), .. }) = asked {
                 (self.look)(&mut self.trace, connection, request.form);
             }
         }

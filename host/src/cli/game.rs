@@ -3,7 +3,7 @@
 use std::fmt;
 
 use socklab_core::driver::Next;
-use socklab_core::machine::{Machine, Refused};
+use socklab_core::machine::{CommandError, Machine};
 
 use super::common::Failure;
 use super::events::{emit, text_event};
@@ -90,7 +90,7 @@ where
                 prompt = Prompt::None;
                 continue;
             }
-            Some(Next::Done | Next::Abort) => return Ok(ending),
+            Some(Next::Close | Next::Abort) => return Ok(ending),
             Some(Next::Boundary) => continue,
             Some(Next::Command) => true,
             None => false,
@@ -128,7 +128,7 @@ where
         match typed {
             Typed::Line(line) => match player.parse(&line) {
                 Ok(command) => match client.command(command) {
-                    Err(net::Error::Refused(Refused::Invalid)) => return Err(no_line()),
+                    Err(net::Error::Refused(CommandError::Invalid)) => return Err(no_line()),
                     result => result?,
                 },
                 Err(what) => say(what),

@@ -206,12 +206,12 @@ impl Run for ServerArgs {
         let Self { listen, number, seed, pace, clients } = self;
         let limits = common.with_people(&pace, &clients);
         let service = Service::new(Options { number, seed });
-        common.serve::<ClientBytes, ServerBytes, _>(listen.addrs()?, limits, service, told)
+        common.serve::<ClientBytes, ServerBytes, _>(listen.addrs()?, limits, service, report_json)
     }
 }
 
 /// What is told of a session.
-fn told(report: &Report) -> Value {
+fn report_json(report: &Report) -> Value {
     let details = json!({ "number": report.number, "guesses": report.guesses });
     let done = if report.is_won { "won" } else { "lost" };
     session(report.peer, details, outcome(&report.ended, done))

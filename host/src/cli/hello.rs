@@ -116,13 +116,13 @@ impl Run for ServerArgs {
             listen.addrs()?,
             limits,
             Service::new(options),
-            told,
+            report_json,
         )
     }
 }
 
 /// What is told of a session.
-fn told(report: &Report) -> Value {
+fn report_json(report: &Report) -> Value {
     let mut details = json!({});
     if let Some(greeting) = &report.greeting {
         put_text(&mut details, "greeting", greeting);

@@ -105,7 +105,7 @@ impl ClientArgs {
                     output.piece(&secret.0).and_then(|()| output.end()).map_err(Failure::stdout)?;
                 }
                 Next::Command | Next::Boundary => {}
-                Next::Done | Next::Abort => break,
+                Next::Close | Next::Abort => break,
             }
         }
         let surplus = client.close();
@@ -175,13 +175,13 @@ impl Run for ServerArgs {
             self.listen.addrs()?,
             common.limits(&self.clients),
             service,
-            told,
+            report_json,
         )
     }
 }
 
 /// What is told of a session.
-fn told(report: &Report) -> Value {
+fn report_json(report: &Report) -> Value {
     let Report { peer, asked, right, outcome } = report;
     let mut details = json!({ "asked": asked, "right": right });
     if let Some(mistake) = outcome.mistake() {
@@ -199,7 +199,7 @@ fn told(report: &Report) -> Value {
             ("wrong", None)
         }
         Outcome::Failed(e, quote, _) => ("failed", Some(format!("{e}{}", quote.suffix()))),
-        Outcome::Unanswered(e) => ("failed", Some(e.to_string())),
+        Outcome::Internal(e) => ("failed", Some(e.to_string())),
         Outcome::Undelivered => ("failed", Some(undelivered())),
         Outcome::Stopped => ("stopped", None),
     };

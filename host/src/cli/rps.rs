@@ -3,7 +3,7 @@
 use clap::Args;
 use fastrand::Rng;
 use serde_json::{Value, json};
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 use socklab_core::rps::{ClientBytes, PROMPT, ServerBytes};
 use socklab_core::wire::LineError;
 
@@ -255,7 +255,7 @@ impl Player for Player2 {
         let is_close = matches!(
             &e,
             net::Error::Protocol(
-                server::Error::Line(LineError::Cut { how: How::Closed | How::Reset, got: 0 }),
+                server::Error::Line(LineError::Truncated { how: StreamEnd::Closed | StreamEnd::Reset, got: 0 }),
                 quote,
             ) if quote.is_empty()
         );
@@ -287,7 +287,12 @@ impl Run for ServerArgs {
         }
         let limits = common.with_people(&self.pace, &self.clients);
         let service = Service::new(Options { seed: self.seed });
-        common.serve::<ClientBytes, ServerBytes, _>(self.listen.addrs()?, limits, service, told)
+        common.serve::<ClientBytes, ServerBytes, _>(
+            self.listen.addrs()?,
+            limits,
+            service,
+            report_json,
+        )
     }
 }
 
@@ -341,7 +346,7 @@ impl ServerArgs {
 }
 
 /// What is told of a session.
-fn told(report: &Report) -> Value {
+fn report_json(report: &Report) -> Value {
     let Tally { player1, player2, draws } = report.tally;
     let details = json!({ "player1": player1, "player2": player2, "drawn": draws });
     session(report.peer, details, outcome(&report.ended, "played"))

@@ -97,7 +97,7 @@ pub fn removed(start: &[u8]) -> Option<usize> {
     match prefix_of_chars(start, REMOVED_CHARS) {
         Prefix::Whole(bytes) => Some(bytes),
         Prefix::Short => Some(start.len()),
-        Prefix::Cut | Prefix::Invalid(_) => None,
+        Prefix::Truncated | Prefix::Invalid(_) => None,
     }
 }
 

@@ -11,11 +11,11 @@ use std::time::Duration;
 use socklab_core::driver::Next;
 use socklab_core::file::client::{Client as Machine, Command, Error as Cause, Event};
 use socklab_core::file::{Form, Request};
-use socklab_core::machine::Refused;
+use socklab_core::machine::CommandError;
 use socklab_core::wire::Escaped;
 
 use super::local::{Local, LocalError};
-use super::sum::{Behind, Sum};
+use super::sum::{BackgroundCrc, Sum};
 use crate::net::{self, DEFAULT_TIMEOUT, DialError, Target, Wake};
 
 /// What is read and written at a time, in bytes: it stays in a processor's own cache.
@@ -208,7 +208,7 @@ impl Client {
     ) -> Result<Fetched, Error> {
         if options.plain && local.length() > 0 {
             // Nothing is asked for, so what an earlier fetch has left is as good as before.
-            let cause = net::Error::Refused(Refused::Invalid).into();
+            let cause = net::Error::Refused(CommandError::Invalid).into();
             return Err(Error { cause, kept: local.kept().map(|path| (path, local.length())) });
         }
         self.transfer(name, local, options, progress).map_err(|cause| {
@@ -229,14 +229,14 @@ impl Client {
         let resumed = local.length();
         let form = if options.plain { Form::Plain } else { Form::Checked { offset: resumed } };
         let mut sum = if !options.plain && local.is_partial() {
-            let behind = Behind::start(local.reader()?, resumed);
-            Sum::Behind(behind.map_err(|e| local.failed("read", e))?)
+            let behind = BackgroundCrc::start(local.reader()?, resumed);
+            Sum::BackgroundCrc(behind.map_err(|e| local.failed("read", e))?)
         } else {
             Sum::Passing(crc32fast::Hasher::new())
         };
         // Bytes that go past this process cannot be summed up here.
         let mut shortcut = match (&sum, options.plain) {
-            (Sum::Behind(_), _) | (_, true) => Shortcut::new(),
+            (Sum::BackgroundCrc(_), _) | (_, true) => Shortcut::new(),
             (Sum::Passing(_), false) => None,
         };
         let request = Request { name, form };
@@ -286,7 +286,7 @@ impl Client {
                     },
                     Some(Next::Command | Next::Boundary) => {}
                     // The machine says it only behind an event that has returned.
-                    Some(Next::Done | Next::Abort) => {
+                    Some(Next::Close | Next::Abort) => {
                         return Err(net::Error::Io(io::ErrorKind::UnexpectedEof.into()).into());
                     }
                     None => match self.inner.wait()? {

@@ -10,11 +10,11 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use socklab_core::file::server::{Command, Error, Event, Server};
 use socklab_core::file::{Form, Malformed};
-use socklab_core::machine::Refused;
+use socklab_core::machine::CommandError;
 use socklab_core::wire::Escaped;
 
 use super::disk::{Access, Job, Opened, Pool, Reached, is_cached, unreadable};
-use crate::net::{self, Ended, Outlet, Work};
+use crate::net::{self, Ended, PayloadWriter, Work};
 
 /// Bytes that are sent in one turn: a bound on how long others wait, some hundred microseconds.
 const TURN: u64 = 1 << 20;
@@ -57,7 +57,7 @@ pub enum Outcome {
     /// The client failed.
     Failed(Error, net::Quote),
     /// The service gave a command that the machine does not take: its own mistake.
-    Unanswered(Refused),
+    Internal(CommandError),
     /// The client left or stopped reading before it had received everything.
     Undelivered,
     /// The server stopped first.
@@ -87,7 +87,7 @@ impl fmt::Display for Report {
             Outcome::Malformed(e) => e.fmt(f),
             Outcome::Unreadable(reason) => write!(f, "reset: {reason}"),
             Outcome::Failed(e, quote) => write!(f, "{e}{}", quote.suffix()),
-            Outcome::Unanswered(e) => Ended::<Error>::Refused(*e).fmt(f),
+            Outcome::Internal(e) => Ended::<Error>::Refused(*e).fmt(f),
             Outcome::Undelivered => Ended::<Error>::Undelivered.fmt(f),
             Outcome::Stopped => Ended::<Error>::Stopped.fmt(f),
         }
@@ -174,11 +174,11 @@ struct Sending {
 
 impl Asking {
     /// A piece of the work: of the disk's part only what the workers have done.
-    fn go_on(&mut self, pool: &Pool, outlet: &mut Outlet<'_>) -> Work {
+    fn go_on(&mut self, pool: &Pool, writer: &mut PayloadWriter<'_>) -> Work {
         match &mut self.reply {
             Reply::Refusal(_) => Work::Wait,
             Reply::Asked => {
-                let job = Job::start(pool, &self.name, self.form, outlet.waker());
+                let job = Job::start(pool, &self.name, self.form, writer.waker());
                 self.reply = Reply::Opening(job);
                 Work::Sleep
             }
@@ -201,14 +201,14 @@ impl Asking {
                 };
                 Work::Again
             }
-            Reply::File(sending) => sending.go_on(self.form, pool, outlet),
+            Reply::File(sending) => sending.go_on(self.form, pool, writer),
         }
     }
 }
 
 impl Sending {
     /// Sends a piece of the body, as far as it has been read. Never reads from a disk itself.
-    fn go_on(&mut self, form: Form, pool: &Pool, outlet: &mut Outlet<'_>) -> Work {
+    fn go_on(&mut self, form: Form, pool: &Pool, writer: &mut PayloadWriter<'_>) -> Work {
         let at = form.offset() + self.sent;
         let warm = self.job.advance(pool, at).warm;
         if at < warm {
@@ -219,7 +219,7 @@ impl Sending {
                 self.job.read_again(pool, at);
                 return Work::Sleep;
             }
-            match outlet.send_file(&self.opened.file, at, until - at) {
+            match writer.send_file(&self.opened.file, at, until - at) {
                 Ok(n) => self.sent += n,
                 Err(e) => {
                     self.failure = Some(unreadable(&e));
@@ -282,9 +282,9 @@ impl net::Service for Service {
         }
     }
 
-    fn work(&mut self, session: &mut Session, outlet: &mut Outlet<'_>) -> Work {
+    fn work(&mut self, session: &mut Session, writer: &mut PayloadWriter<'_>) -> Work {
         match &mut session.0 {
-            Some(asking) => asking.go_on(&self.pool, outlet),
+            Some(asking) => asking.go_on(&self.pool, writer),
             None => Work::Wait,
         }
     }
@@ -323,7 +323,7 @@ impl net::Service for Service {
             }
             Ended::Done | Ended::Undelivered => {}
             Ended::Failed(e, quote) => report.outcome = Outcome::Failed(e, quote),
-            Ended::Refused(e) => report.outcome = Outcome::Unanswered(e),
+            Ended::Refused(e) => report.outcome = Outcome::Internal(e),
             Ended::Stopped => report.outcome = Outcome::Stopped,
         }
         report

@@ -15,13 +15,13 @@ pub(super) enum Sum {
     Passing(crc32fast::Hasher),
     /// Of what stands in a file, read back in a thread of its own while more is written: the bytes
     /// need not pass through this process to be written, and it is the file that is checked.
-    Behind(Behind),
+    BackgroundCrc(BackgroundCrc),
 }
 
 impl Sum {
     /// So many bytes stand in the file now.
     pub(super) fn grew(&mut self, length: u64) {
-        if let Self::Behind(behind) = self {
+        if let Self::BackgroundCrc(behind) = self {
             behind.set(|so_far| so_far.length = length);
         }
     }
@@ -37,7 +37,7 @@ impl Sum {
     pub(super) fn finish(self) -> io::Result<u32> {
         match self {
             Self::Passing(hasher) => Ok(hasher.finalize()),
-            Self::Behind(mut behind) => {
+            Self::BackgroundCrc(mut behind) => {
                 behind.set(|so_far| so_far.ended = true);
                 match behind.thread.take().map(thread::JoinHandle::join) {
                     Some(Ok(crc)) => crc,
@@ -49,7 +49,7 @@ impl Sum {
 }
 
 /// The thread that reads a growing file.
-pub(super) struct Behind {
+pub(super) struct BackgroundCrc {
     shared: Arc<Shared>,
     thread: Option<thread::JoinHandle<io::Result<u32>>>,
 }
@@ -73,7 +73,7 @@ impl Shared {
     }
 }
 
-impl Behind {
+impl BackgroundCrc {
     /// Sums up a file that has so many bytes now.
     pub(super) fn start(file: File, length: u64) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
@@ -91,7 +91,7 @@ impl Behind {
 }
 
 /// Nobody wants it any more.
-impl Drop for Behind {
+impl Drop for BackgroundCrc {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.set(|so_far| so_far.dropped = true);

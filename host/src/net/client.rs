@@ -9,7 +9,7 @@ use embedded_nal::TcpClientStack;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use socklab_core::driver::{self, Next, nonblocking::Connection};
-use socklab_core::machine::{Machine, Refused};
+use socklab_core::machine::{CommandError, Machine};
 
 use super::dial::{DialError, Target, dial, limit, reason};
 use super::listener::Accepted;
@@ -30,7 +30,7 @@ const OUTPUT_MIN: usize = 4096;
 /// A connected client: a machine on a socket, asleep while nothing happens.
 ///
 /// [`next`](Self::next) is all that a protocol of question and answer needs. A full-duplex one
-/// uses [`try_next`](Self::try_next), [`pay`](Self::pay) and [`wait`](Self::wait).
+/// uses [`try_next`](Self::try_next), [`write_payload`](Self::pay) and [`wait`](Self::wait).
 pub struct Client<M: Machine> {
     stack: Stack,
     connection: Connection<Stack, M, Box<[u8]>, Box<[u8]>>,
@@ -129,7 +129,7 @@ pub enum Error<P> {
     /// The system failed to read or write.
     Io(io::Error),
     /// The command cannot be given (now): our caller's mistake.
-    Refused(Refused),
+    Refused(CommandError),
 }
 
 impl<P: fmt::Display> fmt::Display for Error<P> {
@@ -431,21 +431,21 @@ impl<M: Machine> Client<M> {
         self.connection.wants_send()
     }
 
-    /// Sends what it can of the payload that the machine is [`owed`](Machine::owed), and says how
+    /// Sends what it can of the payload that the machine is [`outbound_remaining`](Machine::outbound_remaining), and says how
     /// much that was: 0 when the peer takes nothing now.
     ///
     /// # Errors
     ///
     /// As [`next`](Self::next).
-    pub fn pay(&mut self, payload: &[u8]) -> Result<M, usize> {
-        match self.connection.pay(&mut self.stack, payload) {
+    pub fn write_payload(&mut self, payload: &[u8]) -> Result<M, usize> {
+        match self.connection.write_payload(&mut self.stack, payload) {
             Ok(n) => Ok(n),
             Err(nb::Error::WouldBlock) => Ok(0),
             Err(e) => Err(self.failed(e)),
         }
     }
 
-    /// Moves payload that is [`due`](Machine::due) from the socket to a pipe, `most` bytes at the
+    /// Moves payload that is [`inbound_remaining`](Machine::inbound_remaining) from the socket to a pipe, `most` bytes at the
     /// most, without a copy. How many that were, 0 when nothing is there now: [`wait`](Self::wait).
     ///
     /// `None` when [`try_next`](Self::try_next) is to be asked instead: nothing is due, the stream
@@ -455,7 +455,8 @@ impl<M: Machine> Client<M> {
         use rustix::io::Errno;
         use rustix::pipe::{SpliceFlags, splice};
 
-        let due = usize::try_from(self.connection.due()).unwrap_or(usize::MAX).min(most);
+        let due =
+            usize::try_from(self.connection.inbound_remaining()).unwrap_or(usize::MAX).min(most);
         if due == 0 || self.is_sending() || self.stack.observer.is_some() {
             return None;
         }
@@ -469,7 +470,7 @@ impl<M: Machine> Client<M> {
                     self.stack.moved += n as u64;
                     self.stack.received += n as u64;
                     // No more than was due.
-                    let _ = self.connection.taken(n as u64);
+                    let _ = self.connection.advance_inbound(n as u64);
                     Some(n)
                 }
                 Err(Errno::INTR) => continue,
@@ -505,12 +506,12 @@ impl<M: Machine> Client<M> {
         let timeout = self.timeout.map(|limit| limit.saturating_sub(self.idle(now)));
         if timeout == Some(Duration::ZERO) {
             log::debug!("{}: no progress for {:?}, giving up", self.peer, self.idle(now));
-            self.connection.give_up();
+            self.connection.time_out();
             self.gave_up = self.timeout;
             return Ok(Wake::Socket);
         }
         if silence == Some(Duration::ZERO) {
-            self.connection.silent();
+            self.connection.idle();
             return Ok(Wake::Socket);
         }
         let until_notice = left(Duration::from_millis(Notice::AFTER_MS.into()));

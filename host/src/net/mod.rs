@@ -15,7 +15,8 @@ pub use client::{Client, Delivery, Error, Surplus, Wake};
 pub(crate) use dial::reason;
 pub use dial::{DialError, Target};
 pub use engine::{
-    Course, Ended, Limits, Outlet, Running, Server, Service, SessionWaker, Stopper, Work,
+    Ended, Limits, PayloadWriter, Running, Server, ServerControl, Service, SessionWaker, Stopper,
+    Work,
 };
 pub use listen::BindError;
 pub use listener::{Accepted, Listener};

@@ -3,7 +3,7 @@
 use embedded_nal::{TcpClientStack, TcpFullStack};
 use socklab_core::Machine;
 use socklab_core::driver::nonblocking::{Ended, Outcome, Server};
-use socklab_core::session::Application;
+use socklab_core::session::Handler;
 
 use smoltcp::time::Duration;
 
@@ -45,7 +45,7 @@ pub fn serve<M, A, const SIZE: usize>(
 ) -> Result<(), nal::Error>
 where
     M: Machine<Error: defmt::Format>,
-    A: Application<M>,
+    A: Handler<M>,
 {
     let mut listener = stack.socket()?;
     stack.bind(&mut listener, port)?;

@@ -19,10 +19,10 @@ const fn over_embedded_io<M: Machine>() -> Kept<7> {
         Of::<M>::new as Function,
         Of::<M>::next as Function,
         Of::<M>::command as Function,
-        Of::<M>::pay as Function,
+        Of::<M>::write_payload as Function,
         Of::<M>::flush as Function,
         Of::<M>::timed_out as Function,
-        Of::<M>::give_up as Function,
+        Of::<M>::time_out as Function,
     ])
 }
 
@@ -35,10 +35,10 @@ const fn over_nal<M: Machine>() -> Kept<7> {
         Of::<M>::new as Function,
         Of::<M>::next as Function,
         Of::<M>::command as Function,
-        Of::<M>::pay as Function,
+        Of::<M>::write_payload as Function,
         Of::<M>::fault as Function,
-        Of::<M>::silent as Function,
-        Of::<M>::give_up as Function,
+        Of::<M>::idle as Function,
+        Of::<M>::time_out as Function,
     ])
 }
 
@@ -81,7 +81,7 @@ const fn client<M: Machine>() -> Kept<4> {
         Of::<M>::new as Function,
         Of::<M>::next as Function,
         Of::<M>::command as Function,
-        Of::<M>::pay as Function,
+        Of::<M>::write_payload as Function,
     ])
 }
 
@@ -152,10 +152,10 @@ const fn over_async<M: Machine>() -> Kept<8> {
         next::<M> as Function,
         flush::<M> as Function,
         Async::<M>::command as Function,
-        Async::<M>::pay as Function,
-        Async::<M>::silent as Function,
+        Async::<M>::write_payload as Function,
+        Async::<M>::idle as Function,
         Async::<M>::timed_out as Function,
-        Async::<M>::give_up as Function,
+        Async::<M>::time_out as Function,
     ])
 }
 

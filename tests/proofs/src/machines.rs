@@ -88,7 +88,12 @@ pub static SHORT: [Kept<2>; 2] = [alone::<echo::Client<2>>(), alone::<echo::Serv
 
 /// What a machine says of bulk payload.
 const fn bulk<M: Machine>() -> Kept<4> {
-    Kept([M::owed as Function, M::paid as Function, M::due as Function, M::taken as Function])
+    Kept([
+        M::outbound_remaining as Function,
+        M::advance_outbound as Function,
+        M::inbound_remaining as Function,
+        M::advance_inbound as Function,
+    ])
 }
 
 /// The payload of each machine.
@@ -113,15 +118,15 @@ const fn session<M: Machine>() -> Kept<14> {
         Of::<M>::step as Function,
         Of::<M>::advance as Function,
         Of::<M>::command as Function,
-        Of::<M>::pay as Function,
+        Of::<M>::write_payload as Function,
         Of::<M>::room as Function,
-        Of::<M>::room_and_pending as Function,
+        Of::<M>::recv_space_and_transmit as Function,
         Of::<M>::received as Function,
-        Of::<M>::silent as Function,
+        Of::<M>::idle as Function,
         Of::<M>::ended as Function,
-        Of::<M>::pending as Function,
+        Of::<M>::transmit as Function,
         Of::<M>::sent as Function,
-        Of::<M>::cannot_send as Function,
+        Of::<M>::write_ended as Function,
         pump::<M> as Function,
     ])
 }
@@ -147,8 +152,8 @@ pub static WIRE: Kept<18> = Kept([
     wire::put_line as Function,
     wire::decimal as Function,
     wire::put_decimal as Function,
-    wire::Lines::next as Function,
-    wire::Lines::next_or_idle as Function,
+    wire::LineScanner::next as Function,
+    wire::LineScanner::next_or_idle as Function,
     math::ServerBytes::dissect as Function,
     math::ClientBytes::dissect as Function,
     echo::Messages::<4>::dissect as Function,
@@ -185,7 +190,7 @@ pub static SENTENCES: Kept<34> = Kept([
     shown::<rps::client::Error>(),
     shown::<rps::server::Error>(),
     shown::<file::Malformed>(),
-    shown::<wire::Cut>(),
+    shown::<wire::Truncated>(),
     shown::<wire::Escaped<'_>>(),
     shown::<wire::Unexpected>(),
     shown::<wire::DecimalError>(),

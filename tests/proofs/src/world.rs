@@ -7,7 +7,7 @@ use core::task::{Context, Poll};
 use embedded_io::{ErrorKind, ErrorType};
 use embedded_nal::{TcpClientStack, TcpError, TcpErrorKind, TcpFullStack};
 use socklab_core::machine::Machine;
-use socklab_core::session::Application;
+use socklab_core::session::Handler;
 
 /// An application.
 pub struct Player<M: Machine> {
@@ -17,7 +17,7 @@ pub struct Player<M: Machine> {
     machine: M,
 }
 
-impl<M: Machine> Application<M> for Player<M> {
+impl<M: Machine> Handler<M> for Player<M> {
     fn event(&mut self, event: M::Event<'_>) {
         (self.event)(&self.machine, event);
     }
@@ -94,7 +94,7 @@ pub struct Net {
     send: fn(&mut Socket, &[u8]) -> nb::Result<usize, Fault>,
     receive: fn(&mut Socket, &mut [u8]) -> nb::Result<usize, Fault>,
     accept: fn(&mut Socket) -> nb::Result<(Socket, SocketAddr), Fault>,
-    then: fn(Option<&mut Socket>) -> Result<(), Fault>,
+    action: fn(Option<&mut Socket>) -> Result<(), Fault>,
 }
 
 impl TcpClientStack for Net {
@@ -106,7 +106,7 @@ impl TcpClientStack for Net {
     }
 
     fn connect(&mut self, socket: &mut Socket, _: SocketAddr) -> nb::Result<(), Fault> {
-        (self.then)(Some(socket)).map_err(nb::Error::Other)
+        (self.action)(Some(socket)).map_err(nb::Error::Other)
     }
 
     fn send(&mut self, socket: &mut Socket, bytes: &[u8]) -> nb::Result<usize, Fault> {
@@ -118,17 +118,17 @@ impl TcpClientStack for Net {
     }
 
     fn close(&mut self, mut socket: Socket) -> Result<(), Fault> {
-        (self.then)(Some(&mut socket))
+        (self.action)(Some(&mut socket))
     }
 }
 
 impl TcpFullStack for Net {
     fn bind(&mut self, socket: &mut Socket, _: u16) -> Result<(), Fault> {
-        (self.then)(Some(socket))
+        (self.action)(Some(socket))
     }
 
     fn listen(&mut self, socket: &mut Socket) -> Result<(), Fault> {
-        (self.then)(Some(socket))
+        (self.action)(Some(socket))
     }
 
     fn accept(&mut self, socket: &mut Socket) -> nb::Result<(Socket, SocketAddr), Fault> {

@@ -1,6 +1,6 @@
 use socklab_core::add;
-use socklab_core::machine::How;
-use socklab_core::wire::{Cut, LineError};
+use socklab_core::machine::StreamEnd;
+use socklab_core::wire::{LineError, Truncated};
 
 use super::Role;
 use crate::oracle::{AddHeard, add_heard, add_message, add_split};
@@ -163,7 +163,7 @@ pub fn add_agrees(
     let shuts_down = !add::RANGE.contains(&one.number);
     // What either end sends, as a plain implementation hears it: a separator at the end of a name is not
     // told from the one behind it.
-    let heard = |bytes: &[u8]| add_heard(&Script::new(bytes, Some(How::Closed)));
+    let heard = |bytes: &[u8]| add_heard(&Script::new(bytes, Some(StreamEnd::Closed)));
     let asked = heard(&one.says());
     let reply = heard(&two.answer(asked.form));
     let told = |heard: AddHeard, number| [AddTold::Name(heard.name.unwrap_or_default()), number];
@@ -185,15 +185,15 @@ pub fn add_agrees(
     if client.ended.is_ok() && client.events.len() != answer.len() {
         return fail("the client is done before its time");
     }
-    let is_reset = |cut: Option<Cut>| cut.is_some_and(|cut| cut.how == How::Reset);
+    let is_reset = |cut: Option<Truncated>| cut.is_some_and(|cut| cut.how == StreamEnd::Reset);
     match (faults.reset_after, client.ended, server.ended) {
         (None, Ok(()), Ok(())) if server.events.len() == 2 => Ok(()),
         (None, ..) => fail("no fault, and it failed"),
         (
             Some(_),
             Err(
-                add::client::Error::Unanswered(How::Reset)
-                | add::client::Error::NameOnly(How::Reset),
+                add::client::Error::Unanswered(StreamEnd::Reset)
+                | add::client::Error::NameOnly(StreamEnd::Reset),
             )
             | Ok(()),
             _,

@@ -1,5 +1,5 @@
 use socklab_core::chat::{Chat, Command, Error, Event, says_bye};
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 
 use super::Role;
 use crate::pair::{Both, Faults};
@@ -62,7 +62,7 @@ impl<const DUPLEX: bool> Role for ChatSide<DUPLEX> {
         }
     }
 
-    fn told(&mut self, (_, is_bye): &ChatTold) {
+    fn emitted(&mut self, (_, is_bye): &ChatTold) {
         self.is_over |= is_bye;
     }
 
@@ -116,8 +116,9 @@ pub fn chat_agrees<const DUPLEX: bool>(
         (None, Ok(()), Ok(())) if DUPLEX || heard(&one.events) != heard(&two.events) => Ok(()),
         (None, ..) => fail("no fault, and it failed"),
         (Some(_), a, b) => {
-            let is_fine =
-                |ended: Result<(), Error>| ended.err().is_none_or(|e| e.how() == Some(How::Reset));
+            let is_fine = |ended: Result<(), Error>| {
+                ended.err().is_none_or(|e| e.how() == Some(StreamEnd::Reset))
+            };
             if is_fine(a) && is_fine(b) { Ok(()) } else { fail("a reset is named something else") }
         }
     }

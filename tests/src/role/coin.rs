@@ -1,5 +1,5 @@
 use socklab_core::coin::{self, Answer, PROMPT, Reply, Side};
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 use socklab_core::wire::LineError;
 
 use super::Role;
@@ -167,7 +167,7 @@ pub fn coin_agrees<A: AsRef<[u8]>>(
     if (client.events.len() == told.len()) != client.ended.is_ok() {
         return fail("the client is done before its time, or not in time");
     }
-    let is_reset = |e: LineError| e.cut().is_some_and(|cut| cut.how == How::Reset);
+    let is_reset = |e: LineError| e.cut().is_some_and(|cut| cut.how == StreamEnd::Reset);
     match (faults.reset_after, client.ended, server.ended) {
         (None, Ok(()), Ok(())) if server.events.len() == replies.len() => Ok(()),
         (None, ..) => fail("no fault, and it failed"),

@@ -89,7 +89,7 @@ impl<const HEADER: usize> Role for EchoClient<HEADER> {
         false
     }
 
-    fn told(&mut self, event: &Reply) {
+    fn emitted(&mut self, event: &Reply) {
         self.replies += usize::from(event.whole);
     }
 
@@ -128,7 +128,7 @@ impl<const HEADER: usize> Role for EchoClient<HEADER> {
         }
     }
 
-    fn paid(&mut self, n: usize) {
+    fn advance_outbound(&mut self, n: usize) {
         self.paid += n;
         if self.payload().is_empty() {
             self.owes = false;
@@ -136,7 +136,7 @@ impl<const HEADER: usize> Role for EchoClient<HEADER> {
         }
     }
 
-    fn taken(bytes: &[u8], last: bool) -> Option<Reply> {
+    fn advance_inbound(bytes: &[u8], last: bool) -> Option<Reply> {
         Some(Reply { bytes: bytes.to_vec(), whole: last })
     }
 

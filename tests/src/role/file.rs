@@ -1,5 +1,5 @@
 use socklab_core::file::{self, Form, Malformed, Request, client, server};
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 
 use super::Role;
 use crate::oracle::crc32;
@@ -82,7 +82,7 @@ impl Role for FileClient {
         self.asked = true;
     }
 
-    fn taken(bytes: &[u8], _: bool) -> Option<FileGot> {
+    fn advance_inbound(bytes: &[u8], _: bool) -> Option<FileGot> {
         Some(FileGot::Body(bytes.to_vec()))
     }
 
@@ -156,7 +156,7 @@ impl Role for FileServer {
         }
     }
 
-    fn told(&mut self, event: &FileAsked) {
+    fn emitted(&mut self, event: &FileAsked) {
         if let FileAsked::Request(_, form) = event {
             self.form = Some(*form);
         }
@@ -188,7 +188,7 @@ impl Role for FileServer {
         there.get(self.offset() + self.paid..).unwrap_or_default()
     }
 
-    fn paid(&mut self, n: usize) {
+    fn advance_outbound(&mut self, n: usize) {
         self.paid += n;
     }
 
@@ -245,9 +245,11 @@ pub fn file_agrees(
         (None, ..) => fail("no fault, and it failed"),
         (Some(_), Ok(()), _) => Ok(()),
         (Some(_), Err(e), _) => match e {
-            client::Error::NoReply { how: How::Reset, .. }
-            | client::Error::Cut { how: How::Reset, .. } => Ok(()),
-            client::Error::Reason(e) if e.cut().is_some_and(|cut| cut.how == How::Reset) => Ok(()),
+            client::Error::NoReply { how: StreamEnd::Reset, .. }
+            | client::Error::Truncated { how: StreamEnd::Reset, .. } => Ok(()),
+            client::Error::Reason(e) if e.cut().is_some_and(|cut| cut.how == StreamEnd::Reset) => {
+                Ok(())
+            }
             _ => fail("a reset is named something else"),
         },
     }

@@ -1,7 +1,7 @@
 use std::convert::Infallible;
 
 use socklab_core::guess::{self, GUESSES, Message};
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 use socklab_core::wire::LineError;
 
 use super::Role;
@@ -131,7 +131,7 @@ pub fn guess_agrees(
     if (client.events == heard) != client.ended.is_ok() {
         return fail("the client is done before its time, or not in time");
     }
-    let is_reset = |e: LineError| e.cut().is_some_and(|cut| cut.how == How::Reset);
+    let is_reset = |e: LineError| e.cut().is_some_and(|cut| cut.how == StreamEnd::Reset);
     match (faults.reset_after, client.ended, server.ended) {
         (None, Ok(()), Ok(())) if server.events.len() == used => Ok(()),
         (None, ..) => fail("no fault, and it failed"),

@@ -1,5 +1,5 @@
 use socklab_core::hello;
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 
 use super::Role;
 use crate::pair::{Both, Faults};
@@ -78,7 +78,7 @@ pub fn hello_agrees(
         (None, Ok(()), Ok(())) if server.events.len() == usize::from(both) => Ok(()),
         (None, ..) => fail("no fault, and it failed"),
         (Some(_), Err(hello::client::Error(e)), _)
-            if e.cut().map(|cut| cut.how) == Some(How::Reset) =>
+            if e.cut().map(|cut| cut.how) == Some(StreamEnd::Reset) =>
         {
             Ok(())
         }

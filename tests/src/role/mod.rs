@@ -64,7 +64,7 @@ pub trait Role: Clone {
     }
 
     /// The machine says this. Pieces come one by one.
-    fn told(&mut self, event: &Self::Event) {
+    fn emitted(&mut self, event: &Self::Event) {
         let _ = event;
     }
 
@@ -88,12 +88,12 @@ pub trait Role: Clone {
     }
 
     /// So much of it is on its way.
-    fn paid(&mut self, n: usize) {
+    fn advance_outbound(&mut self, n: usize) {
         let _ = n;
     }
 
     /// The event that stands for payload taken from the input without the machine.
-    fn taken(bytes: &[u8], last: bool) -> Option<Self::Event> {
+    fn advance_inbound(bytes: &[u8], last: bool) -> Option<Self::Event> {
         let _ = (bytes, last);
         None
     }

@@ -1,4 +1,4 @@
-use socklab_core::machine::How;
+use socklab_core::machine::StreamEnd;
 use socklab_core::rps::{self, Choice, PROMPT, Round};
 
 use super::Role;
@@ -144,7 +144,7 @@ pub fn rps_agrees(
         (None, ..) => fail("no fault, and it failed"),
         (Some(_), Ok(()), _) => Ok(()),
         (Some(_), Err(rps::client::Error::Line(e)), _)
-            if e.cut().is_some_and(|cut| cut.how == How::Reset) =>
+            if e.cut().is_some_and(|cut| cut.how == StreamEnd::Reset) =>
         {
             Ok(())
         }

@@ -2,7 +2,7 @@
 
 use embedded_io::ErrorKind;
 use socklab_core::driver::{Error, Next, asynch};
-use socklab_core::machine::{How, Refused};
+use socklab_core::machine::{CommandError, StreamEnd};
 use socklab_core::{echo, math};
 use socklab_tests::oracle::{echo_reply_bytes, question};
 use socklab_tests::role::{EchoClient, MathClient, Role as _};
@@ -17,7 +17,7 @@ async fn naive_echo(reader: Reader, writer: Writer) {
     loop {
         match server.next().await.unwrap() {
             Next::Event(_) => server.flush().await.unwrap(),
-            Next::Done => return,
+            Next::Close => return,
             other => panic!("{other:?}"),
         }
     }
@@ -32,7 +32,7 @@ async fn pipelining(reader: Reader, writer: Writer, payloads: &[String]) -> Vec<
         while let Some(command) = role.command() {
             match client.command(command) {
                 Ok(()) => role.given(),
-                Err(Error::Refused(Refused::NoRoom)) => break,
+                Err(Error::Refused(CommandError::OutputFull)) => break,
                 Err(e) => panic!("{e:?}"),
             }
         }
@@ -41,7 +41,7 @@ async fn pipelining(reader: Reader, writer: Writer, payloads: &[String]) -> Vec<
                 let event = EchoClient::<4>::own(event);
                 keep(&mut role, &mut replies, event);
             }
-            Next::Done => return replies.into_iter().map(|reply| reply.bytes).collect(),
+            Next::Close => return replies.into_iter().map(|reply| reply.bytes).collect(),
             other => panic!("{other:?}"),
         }
     }
@@ -101,7 +101,7 @@ fn loses_no_byte_when_a_call_is_dropped() {
                 };
                 match polled {
                     Some(Next::Event(())) => events += 1,
-                    Some(Next::Done) => return true,
+                    Some(Next::Close) => return true,
                     Some(other) => panic!("{other:?}"),
                     None => {
                         got.extend(their_reader.take());
@@ -123,10 +123,10 @@ fn loses_no_byte_when_a_call_is_dropped() {
 #[test]
 fn names_every_error_of_a_read() {
     for (kind, how) in [
-        (ErrorKind::ConnectionReset, How::Reset),
-        (ErrorKind::ConnectionAborted, How::Reset),
-        (ErrorKind::BrokenPipe, How::Reset),
-        (ErrorKind::TimedOut, How::TimedOut),
+        (ErrorKind::ConnectionReset, StreamEnd::Reset),
+        (ErrorKind::ConnectionAborted, StreamEnd::Reset),
+        (ErrorKind::BrokenPipe, StreamEnd::Reset),
+        (ErrorKind::TimedOut, StreamEnd::TimedOut),
     ] {
         let seen = by_async(&MathClient, &question(1, 2), Err(kind), 5);
         assert_eq!(seen, by_hand(&MathClient, &question(1, 2), how), "{kind:?}");
@@ -158,9 +158,9 @@ impl embedded_io_async::Write for Gone {
 #[test]
 fn a_reset_that_a_write_was_told_of_is_no_orderly_end() {
     for (kind, how) in [
-        (ErrorKind::ConnectionReset, How::Reset),
-        (ErrorKind::ConnectionAborted, How::Reset),
-        (ErrorKind::BrokenPipe, How::Closed),
+        (ErrorKind::ConnectionReset, StreamEnd::Reset),
+        (ErrorKind::ConnectionAborted, StreamEnd::Reset),
+        (ErrorKind::BrokenPipe, StreamEnd::Closed),
     ] {
         let (writer, reader) = pipe(64, 9, false);
         writer.preset(&question(1, 2));

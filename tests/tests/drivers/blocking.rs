@@ -3,7 +3,7 @@
 use embedded_io::ErrorKind;
 use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
 use socklab_core::file::SILENCE_MS;
-use socklab_core::machine::{How, Input, Machine, Need, Refused, Step};
+use socklab_core::machine::{CommandError, Input, Machine, Need, Step, StreamEnd};
 use socklab_core::{echo, file, guess};
 use socklab_tests::oracle::question;
 use socklab_tests::role::MathClient;
@@ -17,14 +17,14 @@ fn names_every_error_of_a_read() {
         let stream = Stream::new(&question(1, 2), Err(kind), 3, 1);
         by_blocking(&MathClient, stream, 1).0.ended
     };
-    let cut = |how: How| {
+    let cut = |how: StreamEnd| {
         let seen = by_hand(&MathClient, &question(1, 2), how);
         seen.ended
     };
     for kind in [ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted, ErrorKind::BrokenPipe] {
-        assert_eq!(expect(kind), cut(How::Reset), "{kind:?}");
+        assert_eq!(expect(kind), cut(StreamEnd::Reset), "{kind:?}");
     }
-    assert_eq!(expect(ErrorKind::TimedOut), cut(How::TimedOut));
+    assert_eq!(expect(ErrorKind::TimedOut), cut(StreamEnd::TimedOut));
     for kind in [
         ErrorKind::Other,
         ErrorKind::NotFound,
@@ -46,7 +46,7 @@ fn names_every_error_of_a_read() {
 #[test]
 fn reads_on_when_it_can_send_no_more() {
     let all = [question(1, 2).repeat(3), b"Sopensesm".to_vec()].concat();
-    let whole = by_hand(&MathClient, &all, How::Closed);
+    let whole = by_hand(&MathClient, &all, StreamEnd::Closed);
     for bytes in 0..12 {
         for how in [
             Ok(()),
@@ -74,12 +74,12 @@ fn pays_no_more_than_is_owed() {
     let mut connection =
         blocking::Connection::new(stream, echo::Client::new(), [0; 4], [0; 4]).unwrap();
     connection.command(echo::client::Command::Begin(6)).unwrap();
-    assert_eq!(connection.pay(b"1234567"), Err(Error::Refused(Refused::Invalid)));
+    assert_eq!(connection.write_payload(b"1234567"), Err(Error::Refused(CommandError::Invalid)));
     let mut rest = &b"123456"[..];
     while !rest.is_empty() {
-        rest = &rest[connection.pay(rest).unwrap()..];
+        rest = &rest[connection.write_payload(rest).unwrap()..];
     }
-    assert_eq!(connection.pay(b"7"), Err(Error::Refused(Refused::Invalid)));
+    assert_eq!(connection.write_payload(b"7"), Err(Error::Refused(CommandError::Invalid)));
     connection.flush().unwrap();
     assert_eq!(connection.into_transport().sent, b"\0\0\0\x06123456");
 }
@@ -88,9 +88,9 @@ fn pays_no_more_than_is_owed() {
 #[test]
 fn a_reset_that_a_write_was_told_of_is_no_orderly_end() {
     for (kind, how) in [
-        (ErrorKind::ConnectionReset, How::Reset),
-        (ErrorKind::ConnectionAborted, How::Reset),
-        (ErrorKind::BrokenPipe, How::Closed),
+        (ErrorKind::ConnectionReset, StreamEnd::Reset),
+        (ErrorKind::ConnectionAborted, StreamEnd::Reset),
+        (ErrorKind::BrokenPipe, StreamEnd::Closed),
     ] {
         let stream = Stream::new(&question(1, 2), Ok(()), 9, 1).broken_after(0, Err(kind));
         let (seen, _) = by_blocking(&MathClient, stream, 1);
@@ -137,7 +137,7 @@ fn who_waits_may_ask_how_long_and_may_give_up() {
     assert_eq!(connection.silence(), None);
     assert_eq!(connection.advance(), Err(Error::Transport(Failed(ErrorKind::Other))));
     assert_eq!(connection.silence(), Some(SILENCE_MS));
-    connection.give_up();
+    connection.time_out();
     let Err(Error::Protocol(e)) = connection.advance() else { panic!("it goes on") };
     assert!(format!("{e:?}").contains("TimedOut"), "{e:?}");
 }
@@ -147,7 +147,7 @@ fn a_write_that_times_out_ends_the_session_like_a_read() {
     let stream = Stream::new(&question(1, 2), Err(ErrorKind::TimedOut), 9, 1)
         .broken_after(2, Err(ErrorKind::TimedOut));
     let (seen, after_failure) = by_blocking(&MathClient, stream, 1);
-    assert_eq!(seen.ended, by_hand(&MathClient, &question(1, 2), How::TimedOut).ended);
+    assert_eq!(seen.ended, by_hand(&MathClient, &question(1, 2), StreamEnd::TimedOut).ended);
     assert_eq!((seen.sent.len(), after_failure), (2, 0));
 }
 
@@ -190,7 +190,7 @@ fn a_boundary_is_still_there_when_the_call_is_repeated() {
 #[test]
 fn a_machine_that_waits_for_what_cannot_come_is_broken_off() {
     for (bytes, end) in [(&b"ab"[..], Ok(())), (&b"abcdefgh"[..], Err(ErrorKind::Other))] {
-        for need in [Need::Input, Need::InputOrSilence(1), Need::Either] {
+        for need in [Need::Input, Need::InputOrIdle(1), Need::InputOrCommand] {
             let stream = Stream::new(bytes, end, 9, 1);
             let mut connection =
                 blocking::Connection::new(stream, Greedy(need), [0; 4], [0; 4]).unwrap();
@@ -239,7 +239,7 @@ impl Machine for Greedy {
         Ok(Step::need(self.0))
     }
 
-    fn command(&mut self, command: Self::Command<'_>, _: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Self::Command<'_>, _: &mut [u8]) -> Result<usize, CommandError> {
         match command {}
     }
 }

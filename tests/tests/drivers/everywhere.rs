@@ -4,7 +4,7 @@ use embedded_io::ErrorKind;
 use embedded_nal::TcpErrorKind;
 use socklab_core::coin::{PROMPT, Side};
 use socklab_core::file::Form;
-use socklab_core::machine::{How, Machine};
+use socklab_core::machine::{Machine, StreamEnd};
 use socklab_core::rps::{self, Choice, PROMPT as CHOOSE};
 use socklab_tests::oracle::{echo_message, echo_reply_bytes, file_reply, question};
 use socklab_tests::role::{
@@ -20,8 +20,8 @@ use crate::ways::{
 
 /// The same was seen. Where the end of the stream may end the application's turn it may have been
 /// seen before that: then it is the front of the same, and an error.
-fn agree<R: Role>(seen: &Seen<R::Event>, expected: &Seen<R::Event>, how: How, way: &str) {
-    let races = if how == How::Closed { R::CLOSE_ENDS_TURN } else { R::TAKES_TURNS };
+fn agree<R: Role>(seen: &Seen<R::Event>, expected: &Seen<R::Event>, how: StreamEnd, way: &str) {
+    let races = if how == StreamEnd::Closed { R::CLOSE_ENDS_TURN } else { R::TAKES_TURNS };
     let is_front = expected.events.starts_with(&seen.events)
         && expected.sent.starts_with(&seen.sent)
         && matches!(seen.ended, Ended::Protocol(_));
@@ -40,10 +40,10 @@ fn everywhere<R: Role>(role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
     // With less a machine may wait for room that never comes.
     assert!(pump_outputs.iter().all(|output| *output >= R::Machine::MIN_OUTPUT));
     for (how, kind, ends) in [
-        (How::Closed, Ok(()), &[NetEnd::Zero, NetEnd::PipeClosed][..]),
-        (How::Reset, Err(ErrorKind::ConnectionReset), &[NetEnd::Other]),
-        (How::Reset, Err(ErrorKind::ConnectionAborted), &[NetEnd::Other]),
-        (How::TimedOut, Err(ErrorKind::TimedOut), &[]),
+        (StreamEnd::Closed, Ok(()), &[NetEnd::Zero, NetEnd::PipeClosed][..]),
+        (StreamEnd::Reset, Err(ErrorKind::ConnectionReset), &[NetEnd::Other]),
+        (StreamEnd::Reset, Err(ErrorKind::ConnectionAborted), &[NetEnd::Other]),
+        (StreamEnd::TimedOut, Err(ErrorKind::TimedOut), &[]),
     ] {
         let expected = by_hand(role, bytes, how);
         let same = |seen: &Seen<R::Event>, way: &str| agree::<R>(seen, &expected, how, way);
@@ -53,7 +53,7 @@ fn everywhere<R: Role>(role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
                 same(&by_pump(role, bytes, how, seed, output), "pump");
             }
             for interrupted in [0, 50] {
-                if how == How::TimedOut && R::HEARS_SILENCE {
+                if how == StreamEnd::TimedOut && R::HEARS_SILENCE {
                     continue;
                 }
                 let most = 1 + seed as usize;
@@ -61,7 +61,7 @@ fn everywhere<R: Role>(role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
                 same(&by_blocking(role, stream(), seed).0, "blocking");
                 same(&by_blocking(role, stream().buffering(), seed).0, "buffering");
             }
-            if how != How::TimedOut || !R::HEARS_SILENCE {
+            if how != StreamEnd::TimedOut || !R::HEARS_SILENCE {
                 same(&by_async(role, bytes, kind, seed), "async");
             }
             for end in ends {
@@ -73,7 +73,7 @@ fn everywhere<R: Role>(role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
                 }
                 // Kept for who wants to know, if it ended the session.
                 let is_reset = matches!(&seen.ended, Ended::Protocol(e) if e.contains("Reset"));
-                if is_reset || how == How::Closed {
+                if is_reset || how == StreamEnd::Closed {
                     assert_eq!(fault, is_reset.then_some(NetError(TcpErrorKind::Other)));
                 }
             }

@@ -10,8 +10,8 @@ use embedded_nal::TcpErrorKind;
 use socklab_core::chat::{self, Chat};
 use socklab_core::driver::nonblocking::Outcome;
 use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
-use socklab_core::machine::{How, Machine, Refused};
-use socklab_core::session::Application;
+use socklab_core::machine::{CommandError, Machine, StreamEnd};
+use socklab_core::session::Handler;
 use socklab_core::{coin, echo, guess, hello, math};
 use socklab_tests::oracle::question;
 use socklab_tests::role::MathClient;
@@ -30,13 +30,13 @@ const OWN: [ErrorKind; 6] = [
 ];
 
 /// What says that the peer takes no more, and how.
-const PEERS: [(ErrorKind, How); 6] = [
-    (ErrorKind::ConnectionReset, How::Reset),
-    (ErrorKind::ConnectionAborted, How::Reset),
-    (ErrorKind::BrokenPipe, How::Closed),
-    (ErrorKind::NotConnected, How::Closed),
-    (ErrorKind::WriteZero, How::Closed),
-    (ErrorKind::TimedOut, How::TimedOut),
+const PEERS: [(ErrorKind, StreamEnd); 6] = [
+    (ErrorKind::ConnectionReset, StreamEnd::Reset),
+    (ErrorKind::ConnectionAborted, StreamEnd::Reset),
+    (ErrorKind::BrokenPipe, StreamEnd::Closed),
+    (ErrorKind::NotConnected, StreamEnd::Closed),
+    (ErrorKind::WriteZero, StreamEnd::Closed),
+    (ErrorKind::TimedOut, StreamEnd::TimedOut),
 ];
 
 /// A buffering transport whose next writes and flushes fail like this.
@@ -175,14 +175,14 @@ impl<M: Machine> Way<M> {
         .unwrap();
     }
 
-    fn pay(&mut self, payload: &[u8]) -> Result<usize, Error<M::Error, Failed>> {
+    fn write_payload(&mut self, payload: &[u8]) -> Result<usize, Error<M::Error, Failed>> {
         match self {
-            Self::Blocking(connection) => connection.pay(payload),
-            Self::Async(connection) => Ok(connection.pay(payload)),
+            Self::Blocking(connection) => connection.write_payload(payload),
+            Self::Async(connection) => Ok(connection.write_payload(payload)),
         }
     }
 
-    const fn write_closed(&self) -> Option<How> {
+    const fn write_closed(&self) -> Option<StreamEnd> {
         match self {
             Self::Blocking(connection) => connection.write_closed(),
             Self::Async(connection) => connection.write_closed(),
@@ -219,7 +219,7 @@ fn a_flush_that_fails_is_told_and_can_be_repeated() {
             assert_eq!((way.next(), wire.sent()), (transport(kind), vec![]));
             assert_eq!(
                 (way.next(), wire.sent()),
-                (Ok(Next::Done), b"Hello from server\n".to_vec())
+                (Ok(Next::Close), b"Hello from server\n".to_vec())
             );
         }
         // before a boundary, ...
@@ -256,7 +256,7 @@ fn a_flush_that_fails_is_told_and_can_be_repeated() {
 fn a_flush_that_is_interrupted_goes_on() {
     let fails = || Wire::default().fails_to_flush(&[ErrorKind::Interrupted; 3]);
     for (mut way, wire) in Way::both(&hello::Server::new(), fails) {
-        assert_eq!((way.next(), wire.sent()), (Ok(Next::Done), b"Hello from server\n".to_vec()));
+        assert_eq!((way.next(), wire.sent()), (Ok(Next::Close), b"Hello from server\n".to_vec()));
     }
 }
 
@@ -283,7 +283,7 @@ fn what_is_told_first_of_a_peer_that_takes_no_more_counts() {
             .fails_to_write(&[Some(ErrorKind::ConnectionReset)])
             .fails_to_flush(&[ErrorKind::NotConnected, ErrorKind::BrokenPipe]);
         let Err(Error::Protocol(e)) = way.next() else { panic!("it continues") };
-        let expected = by_hand(&MathClient, &question(1, 2), How::Reset).ended;
+        let expected = by_hand(&MathClient, &question(1, 2), StreamEnd::Reset).ended;
         assert_eq!(Ended::Protocol(format!("{e:?}")), expected);
     }
 }
@@ -294,14 +294,15 @@ fn the_end_does_not_hide_that_the_last_bytes_were_lost() {
         let fails = || Wire::default().fails_to_write(&[Some(kind)]);
         for (mut way, _) in Way::both(&hello::Server::new(), fails) {
             assert_eq!(way.write_closed(), None);
-            assert_eq!((way.next(), way.write_closed()), (Ok(Next::Done), Some(how)), "{kind:?}");
+            assert_eq!((way.next(), way.write_closed()), (Ok(Next::Close), Some(how)), "{kind:?}");
         }
         let fails = || Wire::default().fails_to_flush(&[kind]);
         for (mut way, _) in Way::both(&hello::Server::new(), fails) {
-            assert_eq!((way.next(), way.write_closed()), (Ok(Next::Done), Some(how)), "{kind:?}");
+            assert_eq!((way.next(), way.write_closed()), (Ok(Next::Close), Some(how)), "{kind:?}");
         }
     }
-    for (kind, how) in [(TcpErrorKind::PipeClosed, How::Closed), (TcpErrorKind::Other, How::Reset)]
+    for (kind, how) in
+        [(TcpErrorKind::PipeClosed, StreamEnd::Closed), (TcpErrorKind::Other, StreamEnd::Reset)]
     {
         let mut net = Net::new(1);
         net.storm = 0;
@@ -311,7 +312,7 @@ fn the_end_does_not_hide_that_the_last_bytes_were_lost() {
         let mut connection =
             nonblocking::Connection::<Net, _, _, _>::new(ours, machine, buffers.0, buffers.1)
                 .unwrap();
-        assert_eq!(connection.advance(&mut net), Ok(Next::Done));
+        assert_eq!(connection.advance(&mut net), Ok(Next::Close));
         assert_eq!(connection.write_closed(), Some(how));
         assert_eq!(connection.fault(), Some(NetError(kind)));
 
@@ -329,7 +330,7 @@ fn the_end_does_not_hide_that_the_last_bytes_were_lost() {
 
 struct Quiet;
 
-impl Application<hello::Server> for Quiet {
+impl Handler<hello::Server> for Quiet {
     fn event(&mut self, _: hello::server::Event<'_>) {}
 }
 
@@ -347,7 +348,7 @@ fn a_pay_that_failed_has_taken_nothing_and_can_be_repeated() {
             while !rest.is_empty() {
                 calls += 1;
                 assert!(calls < 1000, "{pattern:b}: {} bytes left", rest.len());
-                match way.pay(rest) {
+                match way.write_payload(rest) {
                     // As the async driver says it.
                     Ok(0) => assert!(matches!(way.flush(), Ok(()) | Err(Error::Transport(_)))),
                     Ok(n) => rest = &rest[n..],
@@ -386,7 +387,7 @@ fn a_write_that_takes_too_long_is_no_silence_of_the_peer() {
 /// Says nothing by itself.
 struct Listener;
 
-impl Application<Chat> for Listener {
+impl Handler<Chat> for Listener {
     fn event(&mut self, _: chat::Event<'_>) {}
 }
 
@@ -443,7 +444,7 @@ fn a_command_for_all_reaches_also_those_who_read_late_and_no_one_twice() {
         }
         // What can never be said is reported.
         let long = [b'x'; 1025];
-        let refused = Err(nb::Error::Other(Refused::Invalid));
+        let refused = Err(nb::Error::Other(CommandError::Invalid));
         assert_eq!(server.command(&mut net, chat::Command::Say(&long)), refused);
     }
 }

@@ -6,8 +6,10 @@ use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack};
 use socklab_core::chat::{self, Chat};
 use socklab_core::driver::nonblocking::Outcome;
 use socklab_core::driver::{Error, Next, nonblocking};
-use socklab_core::machine::{After, How, Input, Machine, Need, Refused, Step, Then};
-use socklab_core::session::{Application, TooSmall};
+use socklab_core::machine::{
+    Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState,
+};
+use socklab_core::session::{Handler, TooSmall};
 use socklab_core::{add, echo, math};
 use socklab_tests::oracle::{echo_message, question};
 use socklab_tests::role::MathClient;
@@ -18,7 +20,7 @@ use crate::ways::{by_hand, by_nonblocking};
 #[test]
 fn reads_on_when_sending_fails() {
     let all = [question(1, 2).repeat(3), b"Sopensesm".to_vec()].concat();
-    let whole = by_hand(&MathClient, &all, How::Closed);
+    let whole = by_hand(&MathClient, &all, StreamEnd::Closed);
     for seed in 0..20 {
         for kind in [TcpErrorKind::PipeClosed, TcpErrorKind::Other] {
             let broken = |net: &mut Net, ours: &Socket| net.break_sending(ours, kind);
@@ -48,7 +50,7 @@ fn says_would_block_until_something_can_move_and_gives_up_when_told() {
     assert_eq!(connection.next(&mut net), Err(nb::Error::WouldBlock));
     assert!(!connection.wants_send());
     assert_eq!(net.take(&theirs), [0, 0, 0, 42]);
-    connection.give_up();
+    connection.time_out();
     let error = connection.next(&mut net).unwrap_err();
     let nb::Error::Other(Error::Protocol(error)) = error else { panic!("{error:?}") };
     assert_eq!(error.to_string(), "the server sent nothing more in time, with 1 answered");
@@ -60,7 +62,7 @@ struct Master {
     asked: std::rc::Rc<std::cell::Cell<u32>>,
 }
 
-impl Application<math::Server> for Master {
+impl Handler<math::Server> for Master {
     fn event(&mut self, _: math::server::Event) {}
 
     fn command(&mut self) -> Option<math::server::Command> {
@@ -182,7 +184,7 @@ enum Spaced {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Gone(How);
+struct Gone(StreamEnd);
 
 impl std::fmt::Display for Gone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -200,32 +202,32 @@ impl Machine for Spaced {
     const MIN_OUTPUT: usize = 1;
 
     fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<usize>, Gone> {
-        if let After::End(how) = input.after {
+        if let StreamState::Ended(how) = input.state {
             return Err(Gone(how));
         }
-        let (next, written, then) = match self {
-            Self::First => (Self::Paused, 1, Then::Again),
-            Self::Paused => (Self::Second, 0, Then::Boundary),
-            Self::Second => (Self::Listening, 1, Then::Again),
-            Self::Listening if input.after == After::Silence => {
-                (Self::Waiting, 0, Then::Event(input.bytes.len()))
+        let (next, written, action) = match self {
+            Self::First => (Self::Paused, 1, Action::Continue),
+            Self::Paused => (Self::Second, 0, Action::Boundary),
+            Self::Second => (Self::Listening, 1, Action::Continue),
+            Self::Listening if input.state == StreamState::Idle => {
+                (Self::Waiting, 0, Action::Event(input.bytes.len()))
             }
-            Self::Listening => (Self::Listening, 0, Then::Need(Need::InputOrSilence(50))),
-            Self::Waiting => (Self::Waiting, 0, Then::Need(Need::Input)),
+            Self::Listening => (Self::Listening, 0, Action::Need(Need::InputOrIdle(50))),
+            Self::Waiting => (Self::Waiting, 0, Action::Need(Need::Input)),
         };
         *self = next;
         output[..written].fill(b'.');
-        Ok(Step::new(0, written, then))
+        Ok(Step::new(0, written, action))
     }
 
-    fn command(&mut self, command: Self::Command<'_>, _: &mut [u8]) -> Result<usize, Refused> {
+    fn command(&mut self, command: Self::Command<'_>, _: &mut [u8]) -> Result<usize, CommandError> {
         match command {}
     }
 }
 
 struct Heard(Option<usize>);
 
-impl Application<Spaced> for Heard {
+impl Handler<Spaced> for Heard {
     fn event(&mut self, bytes: usize) {
         assert_eq!(self.0.replace(bytes), None, "one silence, one event");
     }
@@ -267,7 +269,7 @@ fn a_pool_keeps_pauses_tells_of_silence_and_gives_up_silent_clients() {
         let (end, outcome, heard) = ended.unwrap();
         assert_eq!(
             (outcome, heard),
-            (Outcome::Failed(Gone(How::TimedOut)), Some(0)),
+            (Outcome::Failed(Gone(StreamEnd::TimedOut)), Some(0)),
             "seed {seed}"
         );
         assert!((1000..1100).contains(&(end - second)), "seed {seed}: {end} {sent:?}");
@@ -286,14 +288,15 @@ fn a_pool_says_at_once_that_its_buffers_are_too_small() {
 
 struct Deaf;
 
-impl Application<echo::Server> for Deaf {
+impl Handler<echo::Server> for Deaf {
     fn event(&mut self, _: echo::server::Event) {}
 }
 
 /// A system tells of a reset once: the write has had it, and the read finds an orderly end.
 #[test]
 fn a_reset_that_a_write_was_told_of_is_no_orderly_end() {
-    for (kind, how) in [(TcpErrorKind::Other, How::Reset), (TcpErrorKind::PipeClosed, How::Closed)]
+    for (kind, how) in
+        [(TcpErrorKind::Other, StreamEnd::Reset), (TcpErrorKind::PipeClosed, StreamEnd::Closed)]
     {
         for end in [NetEnd::Zero, NetEnd::PipeClosed] {
             let broken = |net: &mut Net, ours: &Socket| net.break_sending(ours, kind);
@@ -307,7 +310,7 @@ fn a_reset_that_a_write_was_told_of_is_no_orderly_end() {
 /// Says these, whenever it may.
 struct Speaker(std::vec::IntoIter<&'static [u8]>);
 
-impl Application<Chat> for Speaker {
+impl Handler<Chat> for Speaker {
     fn event(&mut self, _: chat::Event<'_>) {}
 
     fn command(&mut self) -> Option<chat::Command<'_>> {
@@ -449,7 +452,7 @@ fn the_fastest_client_stops_neither_the_others_nor_the_caller() {
 /// Never at a loss for words.
 struct Chatterbox;
 
-impl Application<Chat> for Chatterbox {
+impl Handler<Chat> for Chatterbox {
     fn event(&mut self, _: chat::Event<'_>) {}
 
     fn command(&mut self) -> Option<chat::Command<'_>> {
@@ -470,7 +473,7 @@ fn an_application_that_always_has_more_to_say_does_not_stop_its_server() {
 /// Gives the client's name back as its own, whatever that is.
 struct Parrot(Vec<u8>);
 
-impl Application<add::server::Server> for Parrot {
+impl Handler<add::server::Server> for Parrot {
     fn event(&mut self, event: add::server::Event<'_>) {
         if let add::server::Event::Name(name) = event {
             self.0 = name.to_vec();
@@ -502,7 +505,7 @@ fn a_command_that_is_refused_ends_its_session_and_says_so() {
                 break;
             }
         }
-        assert_eq!(told, [Outcome::Refused(Refused::Invalid), Outcome::Done], "seed {seed}");
+        assert_eq!(told, [Outcome::Refused(CommandError::Invalid), Outcome::Done], "seed {seed}");
         assert_eq!((net.take(&clients[0]), net.take(&clients[1])), (vec![], b"Ada\n1\n".to_vec()));
         assert_eq!((server.clients(), net.closed), (0, 2));
     }
@@ -547,7 +550,7 @@ fn clients_are_served_while_no_more_can_be_accepted() {
 /// Says that it is the end again and again.
 struct Finishing;
 
-impl Application<echo::Server> for Finishing {
+impl Handler<echo::Server> for Finishing {
     fn event(&mut self, _: echo::server::Event) {}
 
     fn command(&mut self) -> Option<echo::server::Command> {

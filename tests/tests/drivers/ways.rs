@@ -2,8 +2,8 @@
 
 use embedded_io::ErrorKind;
 use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
-use socklab_core::machine::{After, How, Input, Machine, Need, Refused, Then};
-use socklab_core::session::{Application, Session, Stop, pump};
+use socklab_core::machine::{Action, CommandError, Input, Machine, Need, StreamEnd, StreamState};
+use socklab_core::session::{Handler, Session, Stop, pump};
 use socklab_tests::rng::Rng;
 use socklab_tests::role::Role;
 use socklab_tests::script::{Outcome, every_cut, hold};
@@ -36,21 +36,21 @@ pub(crate) fn bare<E>(next: &Next<E>) -> Next<()> {
         Next::Event(_) => Next::Event(()),
         Next::Command => Next::Command,
         Next::Boundary => Next::Boundary,
-        Next::Done => Next::Done,
+        Next::Close => Next::Close,
         Next::Abort => Next::Abort,
     }
 }
 
 /// Tells the role and keeps the event.
 pub(crate) fn keep<R: Role>(role: &mut R, events: &mut Vec<R::Event>, event: R::Event) {
-    role.told(&event);
+    role.emitted(&event);
     if !events.last_mut().is_some_and(|last| R::append(last, &event)) {
         events.push(event);
     }
 }
 
 /// By hand, under every cut.
-pub(crate) fn by_hand<R: Role>(role: &R, bytes: &[u8], how: How) -> Seen<R::Event> {
+pub(crate) fn by_hand<R: Role>(role: &R, bytes: &[u8], how: StreamEnd) -> Seen<R::Event> {
     let transcript = hold(every_cut(role, bytes, Some(how)));
     let ended = match &transcript.outcome {
         Outcome::Done => Ended::Done,
@@ -67,7 +67,7 @@ macro_rules! speak {
         while let Some(command) = $role.command() {
             match $command(command) {
                 Ok(()) => $role.given(),
-                Err(Error::Refused(Refused::NoRoom)) => {
+                Err(Error::Refused(CommandError::OutputFull)) => {
                     assert!($role.split(), "no room, and no smaller way to say it");
                     continue;
                 }
@@ -75,13 +75,18 @@ macro_rules! speak {
             }
             while !$role.payload().is_empty() {
                 let n = $pay($role.payload());
-                $role.paid(n);
+                $role.advance_outbound(n);
             }
         }
     };
 }
 
-pub(crate) fn by_session<R: Role>(role: &R, bytes: &[u8], how: How, seed: u64) -> Seen<R::Event> {
+pub(crate) fn by_session<R: Role>(
+    role: &R,
+    bytes: &[u8],
+    how: StreamEnd,
+    seed: u64,
+) -> Seen<R::Event> {
     let (mut role, mut rng, mut rest) = (role.clone(), Rng::new(seed), bytes);
     let input = vec![0; R::Machine::MIN_INPUT + rng.below(9)];
     let output = vec![0; R::Machine::MIN_OUTPUT + rng.below(9)];
@@ -89,8 +94,8 @@ pub(crate) fn by_session<R: Role>(role: &R, bytes: &[u8], how: How, seed: u64) -
     let (mut events, sent) = (vec![], std::cell::RefCell::new(vec![]));
     let drain = || {
         let mut session = session.borrow_mut();
-        sent.borrow_mut().extend_from_slice(session.pending());
-        let n = session.pending().len();
+        sent.borrow_mut().extend_from_slice(session.transmit());
+        let n = session.transmit().len();
         session.sent(n);
     };
     let command = |command: <R::Machine as Machine>::Command<'_>| {
@@ -99,7 +104,7 @@ pub(crate) fn by_session<R: Role>(role: &R, bytes: &[u8], how: How, seed: u64) -
     };
     let pay = |payload: &[u8]| {
         drain();
-        session.borrow_mut().pay(payload)
+        session.borrow_mut().write_payload(payload)
     };
     if !R::TAKES_TURNS {
         speak!(role, command, pay);
@@ -107,49 +112,49 @@ pub(crate) fn by_session<R: Role>(role: &R, bytes: &[u8], how: How, seed: u64) -
     let ended = loop {
         let mut told = None;
         // Half of the time through `advance`, which peeks.
-        let then = if rng.percent(50) {
+        let action = if rng.percent(50) {
             let peeked = session.borrow_mut().advance();
-            if let Ok(Then::Event(())) = peeked {
+            if let Ok(Action::Event(())) = peeked {
                 let mut session = session.borrow_mut();
-                let Ok(Then::Event(event)) = session.step() else { panic!("the event is gone") };
+                let Ok(Action::Event(event)) = session.step() else { panic!("the event is gone") };
                 told = Some(R::own(event));
             }
             peeked
         } else {
-            session.borrow_mut().step().map(|then| {
-                if let Then::Event(event) = then {
+            session.borrow_mut().step().map(|action| {
+                if let Action::Event(event) = action {
                     told = Some(R::own(event));
                 }
-                then.without_event()
+                action.without_event()
             })
         };
-        match then {
-            Ok(Then::Event(())) => {
+        match action {
+            Ok(Action::Event(())) => {
                 keep(&mut role, &mut events, told.expect("an event is told"));
                 if !R::TAKES_TURNS {
                     speak!(role, command, pay);
                 }
             }
-            Ok(Then::Again | Then::Boundary) => {}
-            Ok(Then::Need(Need::Output)) => drain(),
-            Ok(Then::Need(Need::Command)) if !role.payload().is_empty() => {
+            Ok(Action::Continue | Action::Boundary) => {}
+            Ok(Action::Need(Need::OutputSpace)) => drain(),
+            Ok(Action::Need(Need::Command)) if !role.payload().is_empty() => {
                 let n = pay(role.payload());
-                role.paid(n);
+                role.advance_outbound(n);
             }
-            Ok(Then::Need(Need::Command)) if role.command().is_some() => {
+            Ok(Action::Need(Need::Command)) if role.command().is_some() => {
                 // One at a time: it takes turns.
                 let said = command(role.command().unwrap());
                 said.expect("it is its turn");
                 role.given();
             }
-            Ok(Then::Need(_)) => {
+            Ok(Action::Need(_)) => {
                 let mut session = session.borrow_mut();
                 if rest.is_empty() {
                     assert!(!session.has_ended(), "it waits after the end");
                     session.ended(how);
                     // The first ending counts.
-                    session.ended(How::Closed);
-                    session.silent();
+                    session.ended(StreamEnd::Closed);
+                    session.idle();
                     continue;
                 }
                 let room = session.room();
@@ -159,8 +164,8 @@ pub(crate) fn by_session<R: Role>(role: &R, bytes: &[u8], how: How, seed: u64) -
                 session.received(n);
                 rest = &rest[n..];
             }
-            Ok(Then::Done) => break Ended::Done,
-            Ok(Then::Abort) => break Ended::Aborted,
+            Ok(Action::Close) => break Ended::Done,
+            Ok(Action::Abort) => break Ended::Aborted,
             Err(e) => break Ended::Protocol(format!("{e:?}")),
         }
     };
@@ -181,31 +186,31 @@ impl<R: Role> Player<R> {
     }
 
     /// What was offered has been taken, or the session would have ended.
-    fn taken(&mut self) {
+    fn advance_inbound(&mut self) {
         if std::mem::take(&mut self.offered) {
             self.role.given();
         }
     }
 }
 
-impl<R: Role> Application<R::Machine> for Player<R> {
+impl<R: Role> Handler<R::Machine> for Player<R> {
     fn event(&mut self, event: <R::Machine as Machine>::Event<'_>) {
-        self.taken();
+        self.advance_inbound();
         keep(&mut self.role, &mut self.events, R::own(event));
     }
 
     fn command(&mut self) -> Option<<R::Machine as Machine>::Command<'_>> {
-        self.taken();
+        self.advance_inbound();
         let command = self.role.command();
         self.offered = command.is_some();
         command
     }
 
     fn payload(&mut self, room: &mut [u8]) -> usize {
-        self.taken();
+        self.advance_inbound();
         let n = room.len().min(self.role.payload().len());
         room[..n].copy_from_slice(&self.role.payload()[..n]);
-        self.role.paid(n);
+        self.role.advance_outbound(n);
         n
     }
 }
@@ -213,7 +218,7 @@ impl<R: Role> Application<R::Machine> for Player<R> {
 pub(crate) fn by_pump<R: Role>(
     role: &R,
     bytes: &[u8],
-    how: How,
+    how: StreamEnd,
     seed: u64,
     output: usize,
 ) -> Seen<R::Event> {
@@ -223,14 +228,15 @@ pub(crate) fn by_pump<R: Role>(
     let (mut sent, mut consumed, mut arrived, mut ended) = (vec![], 0, 0, false);
     let mut output = vec![0; output];
     let ended = loop {
-        let after = if ended { After::End(how) } else { After::More };
-        let input = Input { bytes: &bytes[consumed..arrived], after };
+        let state = if ended { StreamState::Ended(how) } else { StreamState::Open };
+        let input = Input { bytes: &bytes[consumed..arrived], state };
         let pumped = pump(&mut machine, &mut player, input, &mut output);
         consumed += pumped.consumed;
         sent.extend_from_slice(&output[..pumped.written]);
         match pumped.stop {
-            Stop::Need(Need::Output) | Stop::Boundary => {}
-            Stop::Need(Need::Either) if pumped.written + R::Machine::MIN_OUTPUT > output.len() => {}
+            Stop::Need(Need::OutputSpace) | Stop::Boundary => {}
+            Stop::Need(Need::InputOrCommand)
+                if pumped.written + R::Machine::MIN_OUTPUT > output.len() => {}
             Stop::Need(need) if arrived < bytes.len() => {
                 let _ = need;
                 arrived += rng.within(1, bytes.len() - arrived);
@@ -239,7 +245,7 @@ pub(crate) fn by_pump<R: Role>(
                 assert!(!ended, "it waits for {need:?} after the end");
                 ended = true;
             }
-            Stop::Done => break Ended::Done,
+            Stop::Close => break Ended::Done,
             Stop::Abort => break Ended::Aborted,
             Stop::Failed(e) => break Ended::Protocol(format!("{e:?}")),
             Stop::Refused(e) => panic!("a command in turn got {e:?}"),
@@ -259,7 +265,7 @@ pub(crate) fn by_blocking<R: Role>(role: &R, stream: Stream, seed: u64) -> (Seen
     let connection = std::cell::RefCell::new(connection);
     let command =
         |command: <R::Machine as Machine>::Command<'_>| connection.borrow_mut().command(command);
-    let pay = |payload: &[u8]| connection.borrow_mut().pay(payload).unwrap();
+    let pay = |payload: &[u8]| connection.borrow_mut().write_payload(payload).unwrap();
     if !R::TAKES_TURNS {
         speak!(role, command, pay);
     }
@@ -277,14 +283,14 @@ pub(crate) fn by_blocking<R: Role>(role: &R, stream: Stream, seed: u64) -> (Seen
             }
             Ok((Next::Command, _)) if !role.payload().is_empty() => {
                 let n = pay(role.payload());
-                role.paid(n);
+                role.advance_outbound(n);
             }
             Ok((Next::Command, _)) => {
                 command(role.command().expect("the script has one")).unwrap();
                 role.given();
             }
             Ok((Next::Boundary, _)) => {}
-            Ok((Next::Done, _)) => break Ended::Done,
+            Ok((Next::Close, _)) => break Ended::Done,
             Ok((Next::Abort, _)) => break Ended::Aborted,
             Err(Error::Protocol(e)) => break Ended::Protocol(format!("{e:?}")),
             Err(Error::Transport(Failed(kind))) => break Ended::Transport(kind),
@@ -326,14 +332,14 @@ pub(crate) fn by_nonblocking<R: Role>(
                 match connection.command(&mut net, command) {
                     Ok(()) => role.given(),
                     Err(nb::Error::WouldBlock) => {}
-                    Err(nb::Error::Other(Error::Refused(Refused::NoRoom))) => {
+                    Err(nb::Error::Other(Error::Refused(CommandError::OutputFull))) => {
                         assert!(role.split());
                     }
                     Err(e) => panic!("{e:?}"),
                 }
             } else {
-                match connection.pay(&mut net, role.payload()) {
-                    Ok(n) => role.paid(n),
+                match connection.write_payload(&mut net, role.payload()) {
+                    Ok(n) => role.advance_outbound(n),
                     Err(nb::Error::WouldBlock) => {}
                     Err(e) => panic!("{e:?}"),
                 }
@@ -347,8 +353,8 @@ pub(crate) fn by_nonblocking<R: Role>(
         match next {
             Ok((Next::Event(()), event)) => keep(&mut role, &mut events, event.unwrap()),
             Ok((Next::Command, _)) if !role.payload().is_empty() => {
-                match connection.pay(&mut net, role.payload()) {
-                    Ok(n) => role.paid(n),
+                match connection.write_payload(&mut net, role.payload()) {
+                    Ok(n) => role.advance_outbound(n),
                     Err(nb::Error::WouldBlock) => sent.extend(net.take(&theirs)),
                     Err(e) => panic!("{e:?}"),
                 }
@@ -363,7 +369,7 @@ pub(crate) fn by_nonblocking<R: Role>(
                 }
             }
             Ok((Next::Boundary, _)) => {}
-            Ok((Next::Done, _)) => break Ended::Done,
+            Ok((Next::Close, _)) => break Ended::Done,
             Ok((Next::Abort, _)) => break Ended::Aborted,
             Err(nb::Error::WouldBlock) => sent.extend(net.take(&theirs)),
             Err(nb::Error::Other(Error::Protocol(e))) => break Ended::Protocol(format!("{e:?}")),
@@ -442,13 +448,15 @@ pub(crate) fn by_async<R: Role>(
                     let command = role.command().expect("looked at above");
                     match connection.command(command) {
                         Ok(()) => role.given(),
-                        Err(Error::Refused(Refused::NoRoom)) if role.split() => {}
-                        Err(Error::Refused(Refused::NoRoom)) => connection.flush().await.unwrap(),
+                        Err(Error::Refused(CommandError::OutputFull)) if role.split() => {}
+                        Err(Error::Refused(CommandError::OutputFull)) => {
+                            connection.flush().await.unwrap()
+                        }
                         Err(e) => panic!("{e:?}"),
                     }
                 } else {
-                    let n = connection.pay(role.payload());
-                    role.paid(n);
+                    let n = connection.write_payload(role.payload());
+                    role.advance_outbound(n);
                     if n == 0 {
                         connection.flush().await.unwrap();
                     }
@@ -460,8 +468,8 @@ pub(crate) fn by_async<R: Role>(
                     keep(&mut role, &mut events, event);
                 }
                 Ok(Next::Command) if !role.payload().is_empty() => {
-                    let n = connection.pay(role.payload());
-                    role.paid(n);
+                    let n = connection.write_payload(role.payload());
+                    role.advance_outbound(n);
                     connection.flush().await.unwrap();
                 }
                 Ok(Next::Command) => {
@@ -469,7 +477,7 @@ pub(crate) fn by_async<R: Role>(
                     role.given();
                 }
                 Ok(Next::Boundary) => {}
-                Ok(Next::Done) => break (events, Ended::Done),
+                Ok(Next::Close) => break (events, Ended::Done),
                 Ok(Next::Abort) => break (events, Ended::Aborted),
                 Err(Error::Protocol(e)) => break (events, Ended::Protocol(format!("{e:?}"))),
                 Err(Error::Transport(Failed(kind))) => break (events, Ended::Transport(kind)),

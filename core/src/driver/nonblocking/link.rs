@@ -2,7 +2,7 @@
 
 use embedded_nal::{TcpClientStack, TcpError, TcpErrorKind};
 
-use crate::machine::{How, Need, Then};
+use crate::machine::{Action, Need, StreamEnd};
 use crate::session::{Failed, Stream};
 
 /// Nothing moves until the socket is ready.
@@ -30,7 +30,7 @@ pub(super) enum Halt {
 
 /// What steps a connection's machine, whichever that is.
 pub(super) type Advance<'m, I, O> =
-    dyn FnMut(&mut Stream<I, O>) -> core::result::Result<Then<()>, Failed> + 'm;
+    dyn FnMut(&mut Stream<I, O>) -> core::result::Result<Action<()>, Failed> + 'm;
 
 /// A socket and what was wrong with it. Knows no machine, so that its code is there once for all.
 #[derive(Debug)]
@@ -39,22 +39,22 @@ pub(super) struct Link<T, E> {
     pub(super) socket: T,
     pub(super) fault: Option<E>,
     /// What the machine said last.
-    pub(super) then: core::result::Result<Then<()>, Failed>,
+    pub(super) action: core::result::Result<Action<()>, Failed>,
 }
 
 impl<T, E> Link<T, E> {
     pub(super) const fn new(socket: T) -> Self {
-        Self { socket, fault: None, then: Ok(Then::Again) }
+        Self { socket, fault: None, action: Ok(Action::Continue) }
     }
 
     /// Whether the machine waits for the application as much as for the peer.
     pub(super) const fn is_open_to_both(&self) -> bool {
-        matches!(self.then, Ok(Then::Need(Need::Either)))
+        matches!(self.action, Ok(Action::Need(Need::InputOrCommand)))
     }
 
     pub(super) const fn silence(&self) -> Option<u16> {
-        match self.then {
-            Ok(Then::Need(Need::InputOrSilence(ms))) => Some(ms),
+        match self.action {
+            Ok(Action::Need(Need::InputOrIdle(ms))) => Some(ms),
             _ => None,
         }
     }
@@ -75,41 +75,41 @@ impl<T, E: TcpError> Link<T, E> {
         O: AsRef<[u8]> + AsMut<[u8]>,
     {
         // A boundary is said once, and stays until all before it has been sent.
-        let then = match self.then {
-            Ok(Then::Boundary) => self.then,
+        let action = match self.action {
+            Ok(Action::Boundary) => self.action,
             _ => advance(stream),
         };
-        self.then = then;
+        self.action = action;
         // Also when the machine only wants to read: its replies are not to wait for it.
-        let sent = match then {
-            Ok(Then::Event(())) => return Halt::Event,
-            Ok(Then::Abort) => return Halt::Abort,
+        let sent = match action {
+            Ok(Action::Event(())) => return Halt::Event,
+            Ok(Action::Abort) => return Halt::Abort,
             _ => self.send(stack, stream),
         };
-        let (moved, halt) = match then {
-            Ok(Then::Event(()) | Then::Again | Then::Abort) => (Ok(()), Halt::Moved),
-            Ok(Then::Need(Need::Output)) => (sent, Halt::Moved),
+        let (moved, halt) = match action {
+            Ok(Action::Event(()) | Action::Continue | Action::Abort) => (Ok(()), Halt::Moved),
+            Ok(Action::Need(Need::OutputSpace)) => (sent, Halt::Moved),
             // The peer may end while the application thinks: look, as far as there is room.
-            Ok(Then::Need(Need::Command)) => {
+            Ok(Action::Need(Need::Command)) => {
                 if stream.has_ended() || self.receive(stack, stream, min_input).is_err() {
                     return Halt::Command;
                 }
                 (Ok(()), Halt::Moved)
             }
             // Nothing comes any more, and a machine that keeps the laws does not wait for it.
-            Ok(Then::Need(_)) if stream.has_ended() => return Halt::Abort,
-            Ok(Then::Need(Need::Input | Need::InputOrSilence(_) | Need::Either)) => {
+            Ok(Action::Need(_)) if stream.has_ended() => return Halt::Abort,
+            Ok(Action::Need(Need::Input | Need::InputOrIdle(_) | Need::InputOrCommand)) => {
                 (self.receive(stack, stream, min_input), Halt::Moved)
             }
-            Ok(Then::Boundary) => (sent, Halt::Boundary),
-            Ok(Then::Done) => (sent, Halt::Done),
+            Ok(Action::Boundary) => (sent, Halt::Boundary),
+            Ok(Action::Close) => (sent, Halt::Done),
             // What was queued first leaves first; the error repeats until then.
             Err(Failed) => (sent, Halt::Failed),
         };
         if moved.is_err() {
             return Halt::WouldBlock;
         }
-        self.then = Ok(Then::Again);
+        self.action = Ok(Action::Continue);
         halt
     }
 
@@ -124,7 +124,7 @@ impl<T, E: TcpError> Link<T, E> {
         I: AsRef<[u8]> + AsMut<[u8]>,
         O: AsRef<[u8]> + AsMut<[u8]>,
     {
-        while !stream.pending().is_empty() {
+        while !stream.transmit().is_empty() {
             self.send_some(stack, stream)?;
         }
         Ok(())
@@ -140,14 +140,14 @@ impl<T, E: TcpError> Link<T, E> {
         I: AsRef<[u8]> + AsMut<[u8]>,
         O: AsRef<[u8]> + AsMut<[u8]>,
     {
-        match stack.send(&mut self.socket, stream.pending()) {
+        match stack.send(&mut self.socket, stream.transmit()) {
             Ok(0) | Err(nb::Error::WouldBlock) => return Err(WouldBlock),
             Ok(n) => stream.sent(n),
             // The peer takes nothing more. What it sent before may still be there to read, and
             // reading will tell how it ended.
             Err(nb::Error::Other(e)) => {
                 let closed = e.kind() == TcpErrorKind::PipeClosed;
-                stream.cannot_send(if closed { How::Closed } else { How::Reset });
+                stream.write_ended(if closed { StreamEnd::Closed } else { StreamEnd::Reset });
                 // In either case: what was queued is lost, and `Done` may come all the same.
                 self.fault = Some(e);
             }
@@ -171,14 +171,14 @@ impl<T, E: TcpError> Link<T, E> {
             return Err(WouldBlock);
         }
         match stack.receive(&mut self.socket, room) {
-            Ok(0) => stream.ended(How::Closed),
+            Ok(0) => stream.ended(StreamEnd::Closed),
             Ok(n) => stream.received(n),
             Err(nb::Error::WouldBlock) => return Err(WouldBlock),
             Err(nb::Error::Other(e)) if e.kind() == TcpErrorKind::PipeClosed => {
-                stream.ended(How::Closed);
+                stream.ended(StreamEnd::Closed);
             }
             Err(nb::Error::Other(e)) => {
-                stream.ended(How::Reset);
+                stream.ended(StreamEnd::Reset);
                 self.fault = Some(e);
             }
         }

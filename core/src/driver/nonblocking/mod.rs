@@ -15,7 +15,7 @@ use embedded_nal::TcpClientStack;
 use self::link::{Halt, Link, would_block};
 pub use self::pool::{Ended, Outcome, Server};
 use super::{Error, Next};
-use crate::machine::{How, Machine, Refused, Step, Then};
+use crate::machine::{Action, CommandError, Machine, Step, StreamEnd};
 use crate::session::{self, Session, Stream, TooSmall};
 
 /// A machine bound to a socket of a non-blocking stack.
@@ -65,7 +65,7 @@ where
         self.link.socket
     }
 
-    /// What the transport said when it failed. The machine got to know it as [`How::Reset`]; or, of a
+    /// What the transport said when it failed. The machine got to know it as [`StreamEnd::Reset`]; or, of a
     /// peer that takes no more bytes (`PipeClosed`), by what comes at the end of the stream.
     pub fn fault(&mut self) -> Option<S::Error> {
         self.link.fault.take()
@@ -73,7 +73,7 @@ where
 
     /// Returns how it showed that the peer takes no more bytes, `None` while it does. What was queued
     /// then, or came later, was dropped.
-    pub const fn write_closed(&self) -> Option<How> {
+    pub const fn write_closed(&self) -> Option<StreamEnd> {
         self.session.write_closed()
     }
 
@@ -84,7 +84,7 @@ where
 
     /// Whether bytes wait for the socket to take them: wait for that too, not only for input.
     pub fn wants_send(&self) -> bool {
-        !self.session.pending().is_empty()
+        !self.session.transmit().is_empty()
     }
 
     /// The next thing that happens.
@@ -98,7 +98,7 @@ where
         Ok(match self.drive(stack) {
             // An error repeats, and is fetched like an event.
             Halt::Event | Halt::Failed => match &self.session.stepped() {
-                Ok(Step { then: Then::Event(event), .. }) => Next::Event(*event),
+                Ok(Step { action: Action::Event(event), .. }) => Next::Event(*event),
                 // A step from the same state says the same, so this does not happen; to go on
                 // with another `next` would be right all the same.
                 Ok(_) => Next::Boundary,
@@ -107,7 +107,7 @@ where
             Halt::WouldBlock | Halt::Moved => return Err(nb::Error::WouldBlock),
             Halt::Command => Next::Command,
             Halt::Boundary => Next::Boundary,
-            Halt::Done => Next::Done,
+            Halt::Done => Next::Close,
             Halt::Abort => Next::Abort,
         })
     }
@@ -128,7 +128,7 @@ where
             Halt::WouldBlock | Halt::Moved => return Err(nb::Error::WouldBlock),
             Halt::Command => Next::Command,
             Halt::Boundary => Next::Boundary,
-            Halt::Done => Next::Done,
+            Halt::Done => Next::Close,
             Halt::Abort => Next::Abort,
         })
     }
@@ -156,7 +156,7 @@ where
         loop {
             match self.session.command(command) {
                 Ok(()) => return Ok(()),
-                Err(Refused::NoRoom) if self.wants_send() => {
+                Err(CommandError::OutputFull) if self.wants_send() => {
                     self.link.send_some(stack, self.session.split().1).map_err(would_block)?;
                 }
                 Err(e) => return Err(nb::Error::Other(Error::Refused(e))),
@@ -164,17 +164,17 @@ where
         }
     }
 
-    /// Sends payload that the machine is [`owed`](Machine::owed). Returns how many bytes it took.
+    /// Sends payload that the machine is [`outbound_remaining`](Machine::outbound_remaining). Returns how many bytes it took.
     ///
     /// # Errors
     ///
     /// [`nb::Error::WouldBlock`] when it could take none.
-    pub fn pay(&mut self, stack: &mut S, payload: &[u8]) -> Result<S, M, usize> {
-        if self.machine().owed() == 0 {
+    pub fn write_payload(&mut self, stack: &mut S, payload: &[u8]) -> Result<S, M, usize> {
+        if self.machine().outbound_remaining() == 0 {
             return Ok(0);
         }
         loop {
-            let n = self.session.pay(payload);
+            let n = self.session.write_payload(payload);
             let sent = self.link.send(stack, self.session.split().1);
             if n > 0 || payload.is_empty() {
                 return Ok(n);
@@ -183,43 +183,43 @@ where
         }
     }
 
-    /// So much payload is [`due`](Machine::due) that the caller may read it from the socket itself,
+    /// So much payload is [`inbound_remaining`](Machine::inbound_remaining) that the caller may read it from the socket itself,
     /// past the session: by `splice`, say. See [`Session::due`].
-    pub fn due(&self) -> u64 {
-        self.session.due()
+    pub fn inbound_remaining(&self) -> u64 {
+        self.session.inbound_remaining()
     }
 
-    /// The caller has read `n` bytes of payload that were [`due`](Self::due) from the socket.
+    /// The caller has read `n` bytes of payload that were [`inbound_remaining`](Self::due) from the socket.
     ///
     /// # Errors
     ///
-    /// [`Refused::Invalid`] when they were not.
-    pub fn taken(&mut self, n: u64) -> core::result::Result<(), Refused> {
-        self.session.taken(n)
+    /// [`CommandError::Invalid`] when they were not.
+    pub fn advance_inbound(&mut self, n: u64) -> core::result::Result<(), CommandError> {
+        self.session.advance_inbound(n)
     }
 
     /// The caller, reading from the socket itself, found that the connection is gone.
     pub fn lost(&mut self) {
-        self.session.ended(How::Reset);
-        self.session.cannot_send(How::Reset);
+        self.session.ended(StreamEnd::Reset);
+        self.session.write_ended(StreamEnd::Reset);
     }
 
     /// After [`nb::Error::WouldBlock`]: so many milliseconds without a byte are what the machine
-    /// also waits for ([`Need::InputOrSilence`](crate::machine::Need::InputOrSilence)). Wait no longer, then tell it with
-    /// [`silent`](Self::silent).
+    /// also waits for ([`Need::InputOrIdle`](crate::machine::Need::InputOrIdle)). Wait no longer, then tell it with
+    /// [`idle`](Self::silent).
     pub const fn silence(&self) -> Option<u16> {
         self.link.silence()
     }
 
-    /// Nothing came for as long as [`Need::InputOrSilence`](crate::machine::Need::InputOrSilence) asked.
-    pub fn silent(&mut self) {
-        self.session.silent();
+    /// Nothing came for as long as [`Need::InputOrIdle`](crate::machine::Need::InputOrIdle) asked.
+    pub fn idle(&mut self) {
+        self.session.idle();
     }
 
     /// The caller gives up waiting; the machine says what was missing at the next call of
     /// [`next`](Self::next).
-    pub fn give_up(&mut self) {
-        self.session.ended(How::TimedOut);
-        self.session.cannot_send(How::TimedOut);
+    pub fn time_out(&mut self) {
+        self.session.ended(StreamEnd::TimedOut);
+        self.session.write_ended(StreamEnd::TimedOut);
     }
 }

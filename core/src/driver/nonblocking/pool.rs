@@ -6,8 +6,8 @@ use core::net::SocketAddr;
 use embedded_nal::{TcpClientStack, TcpFullStack};
 
 use super::link::{Halt, Link};
-use crate::machine::{How, Machine, Refused, Step, Then};
-use crate::session::{self, Application, Spoke, Stream, TooSmall};
+use crate::machine::{Action, CommandError, Machine, Step, StreamEnd};
+use crate::session::{self, Handler, Spoke, Stream, TooSmall};
 
 /// A server for up to `N` clients at a time, without allocation: what a microcontroller runs.
 ///
@@ -18,7 +18,7 @@ use crate::session::{self, Application, Spoke, Stream, TooSmall};
 ///
 /// Its clock is the caller's: each [`poll`](Self::poll) is told the time in milliseconds, and
 /// [`wait`](Self::wait) says how long to sleep at the most. With that it keeps the pauses that
-/// machines ask for ([`Then::Boundary`]), tells them of silence ([`Need::InputOrSilence`](crate::machine::Need::InputOrSilence)), and gives
+/// machines ask for ([`Action::Boundary`]), tells them of silence ([`Need::InputOrIdle`](crate::machine::Need::InputOrIdle)), and gives
 /// up clients that have fallen silent ([`set_timeout`](Self::set_timeout)).
 ///
 /// `embedded-nal` can close a connection and not reset it. So a client of `file` in its plain form,
@@ -29,12 +29,12 @@ use crate::session::{self, Application, Spoke, Stream, TooSmall};
 /// use embedded_nal::TcpFullStack;
 /// use socklab_core::driver::nonblocking::{Ended, Server};
 /// use socklab_core::echo::{self, server::Event};
-/// use socklab_core::session::Application;
+/// use socklab_core::session::Handler;
 ///
 /// /// Counts the bytes of one client.
 /// struct Count(u32);
 ///
-/// impl Application<echo::Server> for Count {
+/// impl Handler<echo::Server> for Count {
 ///     fn event(&mut self, Event::Echoed { length }: Event) {
 ///         self.0 = self.0.saturating_add(length);
 ///     }
@@ -115,7 +115,7 @@ pub struct Ended<'s, A, P, T> {
     pub application: &'s A,
     /// How it ended.
     pub outcome: Outcome<P>,
-    /// What the transport said if it failed. The machine got to know it as [`How::Reset`]. With
+    /// What the transport said if it failed. The machine got to know it as [`StreamEnd::Reset`]. With
     /// [`Outcome::Done`]: not all that was queued has been sent, or the connection was not closed.
     pub fault: Option<T>,
 }
@@ -126,20 +126,20 @@ pub struct Ended<'s, A, P, T> {
 pub enum Outcome<P> {
     /// As the protocol has it.
     Done,
-    /// The machine wanted a reset ([`Then::Abort`]). There is none in `embedded-nal`: the connection
+    /// The machine wanted a reset ([`Action::Abort`]). There is none in `embedded-nal`: the connection
     /// was closed, and the peer may take that for an orderly end.
     Aborted,
     /// The machine's error: the client broke the protocol, or left or went silent too early.
     Failed(P),
     /// The application gave a command that the machine does not take, which is our own mistake.
-    Refused(Refused),
+    Refused(CommandError),
 }
 
 impl<S, M, A, I, O, const N: usize> Server<S, M, A, I, O, N>
 where
     S: TcpFullStack,
     M: Machine,
-    A: Application<M>,
+    A: Handler<M>,
     I: AsRef<[u8]> + AsMut<[u8]>,
     O: AsRef<[u8]> + AsMut<[u8]>,
 {
@@ -162,21 +162,21 @@ where
         Ok(Self { listener, slots, clock })
     }
 
-    /// The pause at each [`Then::Boundary`], in milliseconds: 30 unless set. Some real peers take one
+    /// The pause at each [`Action::Boundary`], in milliseconds: 30 unless set. Some real peers take one
     /// `recv` for one message.
     pub const fn set_pace(&mut self, pace: u16) {
         self.clock.pace = pace;
     }
 
     /// After so many milliseconds in which no byte went through in either direction a client is given
-    /// up: its machine is told [`How::TimedOut`]. The time in which an application has nothing to say
+    /// up: its machine is told [`StreamEnd::TimedOut`]. The time in which an application has nothing to say
     /// does not count. `None`, which is the default: never. At most 2^31.
     pub const fn set_timeout(&mut self, timeout: Option<u32>) {
         self.clock.timeout = timeout;
     }
 
     /// Gives this command to every session that takes it now: an echo server's `Finish`, say. Sessions
-    /// that refuse it as not for now ([`Refused::NotNow`]) do without.
+    /// that refuse it as not for now ([`CommandError::OutOfTurn`]) do without.
     ///
     /// # Errors
     ///
@@ -184,7 +184,11 @@ where
     /// have it. Call [`poll`](Self::poll), then [`command_missed`](Self::command_missed) with the same
     /// command. [`nb::Error::Other`] when the protocol cannot express it, or it is longer than the
     /// output buffer: a session that refused it so does without.
-    pub fn command(&mut self, stack: &mut S, command: M::Command<'_>) -> nb::Result<(), Refused> {
+    pub fn command(
+        &mut self,
+        stack: &mut S,
+        command: M::Command<'_>,
+    ) -> nb::Result<(), CommandError> {
         for client in self.slots.iter_mut().filter_map(|slot| slot.client.as_mut()) {
             client.misses = true;
         }
@@ -200,13 +204,13 @@ where
         &mut self,
         stack: &mut S,
         command: M::Command<'_>,
-    ) -> nb::Result<(), Refused> {
+    ) -> nb::Result<(), CommandError> {
         let mut given = Ok(());
         for Slot { stream, client } in &mut self.slots {
             let Some(Client { link, machine, misses, .. }) = client else { continue };
             while *misses {
                 match session::command(machine, stream, command) {
-                    Err(Refused::NoRoom) if !stream.pending().is_empty() => {
+                    Err(CommandError::OutputFull) if !stream.transmit().is_empty() => {
                         if link.send_some(stack, stream).is_err() {
                             given = given.and(Err(nb::Error::WouldBlock));
                             break;
@@ -214,7 +218,7 @@ where
                         continue;
                     }
                     // One that is over refuses it, and needs it no more.
-                    Ok(()) | Err(Refused::NotNow) => {}
+                    Ok(()) | Err(CommandError::OutOfTurn) => {}
                     Err(e) => given = Err(nb::Error::Other(e)),
                 }
                 *misses = false;
@@ -284,7 +288,7 @@ impl<S, M, A> Client<S, M, A>
 where
     S: TcpClientStack,
     M: Machine,
-    A: Application<M>,
+    A: Handler<M>,
 {
     /// Goes as far as it can in [`TURNS`]. How it ended, `None` while it has not.
     fn poll<I, O>(
@@ -311,7 +315,7 @@ where
                 Halt::WouldBlock => link.is_open_to_both() && stream.can_send(),
                 _ => false,
             };
-            if may_speak && stream.pending().is_empty() {
+            if may_speak && stream.transmit().is_empty() {
                 match session::speak(machine, application, stream.output_room(usize::MAX)) {
                     Spoke::Wrote(n) => {
                         stream.wrote(n);
@@ -323,7 +327,8 @@ where
                         return None;
                     }
                     // The machine reads on meanwhile.
-                    Spoke::Refused(Refused::NotNow) if matches!(halt, Halt::WouldBlock) => {}
+                    Spoke::Refused(CommandError::OutOfTurn) if matches!(halt, Halt::WouldBlock) => {
+                    }
                     Spoke::Refused(e) => return Some(Outcome::Refused(e)),
                     Spoke::Nothing => {}
                 }
@@ -331,7 +336,7 @@ where
             match halt {
                 // An error repeats, and is fetched like an event.
                 Halt::Event | Halt::Failed => match &session::stepped(machine, stream) {
-                    Ok(Step { then: Then::Event(event), .. }) => application.event(*event),
+                    Ok(Step { action: Action::Event(event), .. }) => application.event(*event),
                     Ok(_) => {}
                     Err(e) => return Some(Outcome::Failed(*e)),
                 },
@@ -347,12 +352,12 @@ where
                 Halt::Command | Halt::WouldBlock => {
                     let moved = stream.has_moved();
                     let silence = if stream.is_open() { link.silence() } else { None };
-                    match since.due(clock, moved, silence) {
+                    match since.inbound_remaining(clock, moved, silence) {
                         Due::Nothing => return None,
-                        Due::Silence => stream.silent(),
+                        Due::Silence => stream.idle(),
                         Due::TimedOut => {
-                            stream.ended(How::TimedOut);
-                            stream.cannot_send(How::TimedOut);
+                            stream.ended(StreamEnd::TimedOut);
+                            stream.write_ended(StreamEnd::TimedOut);
                         }
                     }
                 }
@@ -423,7 +428,7 @@ impl Since {
     }
 
     #[inline(never)]
-    fn due(&mut self, clock: &mut Clock, moved: bool, silence: Option<u16>) -> Due {
+    fn inbound_remaining(&mut self, clock: &mut Clock, moved: bool, silence: Option<u16>) -> Due {
         if moved {
             self.at = clock.now;
         }

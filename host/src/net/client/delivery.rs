@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use embedded_nal::TcpClientStack;
-use socklab_core::machine::{How, Machine};
+use socklab_core::machine::{Machine, StreamEnd};
 
 use super::super::DEFAULT_TIMEOUT;
 use super::super::quote::Quote;
@@ -19,7 +19,7 @@ pub enum Delivery {
     /// The peer has read them; or its system has them, and it has closed in order since.
     Read,
     /// The peer has not read them all: it closed or reset the connection before, or let the time pass.
-    Unread(How),
+    Unread(StreamEnd),
     /// The peer's system has them. Whether the peer reads them cannot be known.
     Unknown,
 }
@@ -30,9 +30,9 @@ impl Delivery {
     pub fn failure(self, peer: &str, what: &str) -> Option<String> {
         let Self::Unread(how) = self else { return None };
         Some(match how {
-            How::Closed => format!("{peer} closed the connection without reading {what}"),
-            How::Reset => format!("{peer} reset the connection without reading {what}"),
-            How::TimedOut => format!("{peer} did not read {what} in time"),
+            StreamEnd::Closed => format!("{peer} closed the connection without reading {what}"),
+            StreamEnd::Reset => format!("{peer} reset the connection without reading {what}"),
+            StreamEnd::TimedOut => format!("{peer} did not read {what} in time"),
         })
     }
 }
@@ -105,8 +105,10 @@ impl<M: Machine> Client<M> {
             };
             // Looked at last: a reset is an error before anything else shows it.
             match (state, has_error(&socket)) {
-                (State::Reset, _) | (State::Open, true) => break Delivery::Unread(How::Reset),
-                (State::Closed, true) => break Delivery::Unread(How::Closed),
+                (State::Reset, _) | (State::Open, true) => {
+                    break Delivery::Unread(StreamEnd::Reset);
+                }
+                (State::Closed, true) => break Delivery::Unread(StreamEnd::Closed),
                 (_, false) if !is_acknowledged => {}
                 (_, false) if unread == Some(0) => break Delivery::Read,
                 (State::Closed, false) if unread.is_none() => break Delivery::Read,
@@ -115,7 +117,11 @@ impl<M: Machine> Client<M> {
             let elapsed = start.elapsed();
             let Some(left) = limit.checked_sub(elapsed).filter(|left| !left.is_zero()) else {
                 let is_late = unread.is_some() || ours.is_some() && !is_acknowledged;
-                break if is_late { Delivery::Unread(How::TimedOut) } else { Delivery::Unknown };
+                break if is_late {
+                    Delivery::Unread(StreamEnd::TimedOut)
+                } else {
+                    Delivery::Unknown
+                };
             };
             let wait = (elapsed / 8).clamp(SHORTEST, LONGEST).min(left);
             match poll.poll(&mut events, Some(wait)) {

@@ -14,7 +14,7 @@
 //! A turn is bounded, so a flood delays nobody. All connections share two scratch buffers; one has
 //! memory of its own only while bytes of it wait.
 
-mod outlet;
+mod payload_writer;
 mod progress;
 mod rounds;
 mod slot;
@@ -29,9 +29,9 @@ use std::thread;
 use std::time::Duration;
 
 use mio::Waker;
-use socklab_core::machine::{Machine, Refused};
+use socklab_core::machine::{CommandError, Machine};
 
-pub use self::outlet::Outlet;
+pub use self::payload_writer::PayloadWriter;
 use self::rounds::Engine;
 pub use self::wakeups::SessionWaker;
 use super::listen::{BindError, listen};
@@ -69,15 +69,15 @@ pub trait Service {
     ) -> Option<<Self::Machine as Machine>::Command<'_>>;
 
     /// Whether the server goes on. Asked after whatever a session did, and before each newcomer.
-    fn course(&self) -> Course {
-        Course::Serve
+    fn course(&self) -> ServerControl {
+        ServerControl::Serve
     }
 
     /// The machine waits for the application, which had no [`command`](Self::command): its time to
-    /// put payload that the machine is [`owed`](Machine::owed) into the outlet, or to go on with
+    /// put payload that the machine is [`owed`](Machine::outbound_remaining) into the payload_writer, or to go on with
     /// other work, a bounded piece of it. Nobody else is served meanwhile.
-    fn work(&mut self, state: &mut Self::State, outlet: &mut Outlet<'_>) -> Work {
-        let _ = (state, outlet);
+    fn work(&mut self, state: &mut Self::State, payload_writer: &mut PayloadWriter<'_>) -> Work {
+        let _ = (state, payload_writer);
         Work::Wait
     }
 
@@ -107,7 +107,7 @@ pub trait Service {
 
 /// What a [`Service`] wants its server to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Course {
+pub enum ServerControl {
     /// Go on.
     #[default]
     Serve,
@@ -126,11 +126,11 @@ pub enum Work {
     /// takes bytes.
     Again,
     /// To be asked again when something comes from the peer, or the session's
-    /// [waker](Outlet::waker) is used. Until then the session is not idle: another thread works for it.
+    /// [waker](PayloadWriter::waker) is used. Until action the session is not idle: another thread works for it.
     Sleep,
 }
 
-/// How a session ended, as the server sees it.
+/// StreamEnd a session ended, as the server sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended<E> {
     /// As the protocol has it. The client's system has acknowledged all that it was sent, where the
@@ -144,7 +144,7 @@ pub enum Ended<E> {
     Failed(E, Quote),
     /// The service gave a command that the machine does not take: its own mistake, a name that is no
     /// line, say.
-    Refused(Refused),
+    Refused(CommandError),
     /// The server stopped and did not wait any longer.
     Stopped,
 }
@@ -175,7 +175,7 @@ pub struct Limits {
     /// Number of clients at a time, at least 1. More of them wait in the system's backlog until another
     /// leaves; the log says so once.
     pub clients: usize,
-    /// After a stop, sessions in flight have so long to end.
+    /// StreamState a stop, sessions in flight have so long to end.
     pub grace: Duration,
     /// At a boundary of messages, the shortest pause before the next one. It lasts until the peer's
     /// system has all that stands before the boundary, and if the peer runs on this machine, until

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
-use socklab_core::machine::{How, Machine};
+use socklab_core::machine::{Machine, StreamEnd};
 
 use super::progress::{Progress, Still};
-use super::slot::{Ahead, Context, Cue, Delivery, Mark, Phase, Slot, Turn, stamp};
+use super::slot::{Ahead, Context, Delivery, Mark, Phase, Slot, Turn, Wakeup, stamp};
 use super::wakeups::Wakeups;
-use super::{Course, Ended, Limits, Service};
+use super::{Ended, Limits, ServerControl, Service};
 use crate::net::dial::{limit, reason};
 use crate::net::listen::{ACCEPT_RETRY, Incoming, accept, starved};
 use crate::net::peer::Peer;
@@ -165,7 +165,7 @@ impl<S: Service> Engine<S> {
                                 slot.ahead = slot.ahead.max(Ahead::End);
                             }
                             if !slot.marks.has(Mark::Queued) {
-                                self.turn(key, Cue::Event);
+                                self.turn(key, Wakeup::Event);
                             }
                         }
                     }
@@ -185,24 +185,24 @@ impl<S: Service> Engine<S> {
                 let Some(key) = self.again.pop_front() else { break };
                 if let Some(slot) = self.slots.get_mut(key) {
                     slot.marks.set(Mark::Queued, false);
-                    self.turn(key, Cue::Event);
+                    self.turn(key, Wakeup::Event);
                 }
             }
-            self.ring();
+            self.fire_timers();
             if ticked || self.now - swept >= SWEEP_MS {
                 let since = self.now - swept;
                 swept = self.now;
                 self.sweep(since);
             }
             match self.service.course() {
-                Course::Serve => {}
-                Course::Last => {
+                ServerControl::Serve => {}
+                ServerControl::Last => {
                     self.close_listener();
                     if self.slots.is_empty() {
                         return Ok(());
                     }
                 }
-                Course::Quit => {
+                ServerControl::Quit => {
                     self.close_listener();
                     self.drop_all();
                     return Ok(());
@@ -254,7 +254,7 @@ impl<S: Service> Engine<S> {
         }
         let was_starved = matches!(self.accepting, Accepting::Starved(_));
         for _ in 0..most {
-            if self.service.course() != Course::Serve {
+            if self.service.course() != ServerControl::Serve {
                 self.close_listener();
                 return;
             }
@@ -326,15 +326,15 @@ impl<S: Service> Engine<S> {
         let peer = Peer::from(peer);
         log::debug!("{}: connected", SocketAddr::from(peer));
         entry.insert(Slot::new(stream, machine, state, peer, self.now));
-        if self.service.course() != Course::Serve {
+        if self.service.course() != ServerControl::Serve {
             // Before the last client hears anything: whom it tells must not be let in.
             self.close_listener();
         }
-        self.turn(key, Cue::Event);
+        self.turn(key, Wakeup::Event);
     }
 
     /// A connection's turn, and what follows from it.
-    fn turn(&mut self, key: usize, cue: Cue) -> Turn {
+    fn turn(&mut self, key: usize, cue: Wakeup) -> Turn {
         let Some(slot) = self.slots.get_mut(key) else { return Turn::Close };
         let before = slot.park.as_ref().map_or(0, |park| park.bytes());
         let mut context = Context {
@@ -423,7 +423,7 @@ impl<S: Service> Engine<S> {
     }
 
     /// Wakes the connections whose pause is over.
-    fn ring(&mut self) {
+    fn fire_timers(&mut self) {
         while let Some(Reverse(timer)) = self.timers.peek() {
             if timer.due > self.now {
                 return;
@@ -443,11 +443,11 @@ impl<S: Service> Engine<S> {
                 }
                 Phase::Paused => {
                     slot.phase = Phase::Open;
-                    self.turn(key, Cue::Event);
+                    self.turn(key, Wakeup::Event);
                 }
                 Phase::Listening => {
                     slot.phase = Phase::Open;
-                    self.turn(key, Cue::Silence);
+                    self.turn(key, Wakeup::Silence);
                 }
                 Phase::Open if slot.marks.has(Mark::Watched) => {
                     // Bytes may have come since it was armed: otherwise each byte would cost a timer.
@@ -469,7 +469,7 @@ impl<S: Service> Engine<S> {
                     }
                 }
                 Phase::Confirming => {
-                    self.turn(key, Cue::Confirm);
+                    self.turn(key, Wakeup::Confirm);
                 }
                 Phase::Open
                 | Phase::Paying
@@ -512,7 +512,7 @@ impl<S: Service> Engine<S> {
             let before = slot.stamp;
             // Where the system does not tell what is acknowledged: if it has room now, something was.
             if slot.has_output() {
-                self.turn(key, Cue::Event);
+                self.turn(key, Wakeup::Event);
             }
             let Some(slot) = self.slots.get_mut(key) else { continue };
             if slot.stamp != before {
@@ -528,9 +528,9 @@ impl<S: Service> Engine<S> {
                 | Phase::Boundary
                 | Phase::Paused
                 | Phase::Listening => {
-                    slot.end = Some(How::TimedOut);
-                    slot.give_up();
-                    let mut turn = self.turn(key, Cue::Event);
+                    slot.end = Some(StreamEnd::TimedOut);
+                    slot.time_out();
+                    let mut turn = self.turn(key, Wakeup::Event);
                     // No pause holds up who has been given up. What they sent is finite.
                     for _ in 0..self.input.len() {
                         let Some(slot) = self.slots.get_mut(key) else { break };
@@ -545,8 +545,8 @@ impl<S: Service> Engine<S> {
                         if !goes_on {
                             break;
                         }
-                        slot.give_up();
-                        turn = self.turn(key, Cue::Event);
+                        slot.time_out();
+                        turn = self.turn(key, Wakeup::Event);
                     }
                     if let Some(slot) = self.slots.get(key) {
                         let is_over = slot.phase.is_over();
@@ -565,7 +565,7 @@ impl<S: Service> Engine<S> {
         self.close_listener();
         let keys: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
         for key in keys {
-            self.turn(key, Cue::Finish);
+            self.turn(key, Wakeup::Finish);
         }
     }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpStream;
-use socklab_core::machine::{After, How, Input, Machine, Need};
-use socklab_core::session::{Application, Pumped, Stop, pump};
+use socklab_core::machine::{Input, Machine, Need, StreamEnd, StreamState};
+use socklab_core::session::{Handler, Pumped, Stop, pump};
 
-use super::outlet::{Outlet, Socket};
+use super::payload_writer::{PayloadWriter, Socket};
 use super::wakeups::Wakeups;
 use super::{Ended, Service, Work};
 use crate::net::peer::Peer;
@@ -108,7 +108,7 @@ pub(super) struct Slot<M, T> {
     /// The number of the timer that counts.
     pub(super) timer: u16,
     pub(super) phase: Phase,
-    pub(super) end: Option<How>,
+    pub(super) end: Option<StreamEnd>,
     pub(super) ahead: Ahead,
     pub(super) marks: Marks,
 }
@@ -146,7 +146,7 @@ impl Marks {
 }
 /// Why a connection has its turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cue {
+pub(super) enum Wakeup {
     /// Something may go on: every event is a hint.
     Event,
     /// While it was listening, its timer rang.
@@ -178,7 +178,7 @@ struct Talk<'s, S: Service> {
     state: &'s mut S::State,
 }
 
-impl<S: Service> Application<S::Machine> for Talk<'_, S> {
+impl<S: Service> Handler<S::Machine> for Talk<'_, S> {
     fn event(&mut self, event: <S::Machine as Machine>::Event<'_>) {
         self.service.event(self.state, event);
     }
@@ -251,19 +251,19 @@ impl<M: Machine, T> Slot<M, T> {
     }
 
     /// What this connection can do now, once.
-    pub(super) fn turn<S>(&mut self, cue: Cue, context: &mut Context<'_, S>) -> Turn
+    pub(super) fn turn<S>(&mut self, cue: Wakeup, context: &mut Context<'_, S>) -> Turn
     where
         S: Service<Machine = M, State = T>,
     {
         if self.marks.set(Mark::Asleep, false) {
             self.stamp = stamp(context.now);
         }
-        if cue == Cue::Finish {
+        if cue == Wakeup::Finish {
             self.ask_to_finish(context);
         }
         match self.phase {
             Phase::Lingering => return self.linger(context),
-            Phase::Confirming if cue == Cue::Confirm => return self.confirm(context),
+            Phase::Confirming if cue == Wakeup::Confirm => return self.confirm(context),
             Phase::Confirming => return self.linger_unconfirmed(context),
             Phase::Paused => return Turn::Wait,
             Phase::Open
@@ -283,19 +283,19 @@ impl<M: Machine, T> Slot<M, T> {
         }
 
         let Unread { have, fresh, drained } = self.read_behind_parked(context);
-        let after = match self.end {
-            Some(how) => After::End(how),
+        let state = match self.end {
+            Some(how) => StreamState::Ended(how),
             // Bytes may have come since the timer was found due: they end the silence.
-            None if cue == Cue::Silence && fresh == 0 => After::Silence,
-            None => After::More,
+            None if cue == Wakeup::Silence && fresh == 0 => StreamState::Idle,
+            None => StreamState::Open,
         };
         let mut talk = Talk { service: &mut *context.service, state: &mut self.state };
-        let input = Input { bytes: &context.input[..have], after };
+        let input = Input { bytes: &context.input[..have], state };
         let Pumped { consumed, written, stop } =
             pump(&mut self.machine, &mut talk, input, context.output);
 
         // What was not consumed stays, unless nobody is to look at it again.
-        let over = matches!(stop, Stop::Done | Stop::Abort | Stop::Failed(_) | Stop::Refused(_));
+        let over = matches!(stop, Stop::Close | Stop::Abort | Stop::Failed(_) | Stop::Refused(_));
         if consumed > 0 {
             self.marks.set(Mark::Noticed, false);
         }
@@ -315,7 +315,7 @@ impl<M: Machine, T> Slot<M, T> {
                 self.reset();
                 return Turn::Close;
             }
-            Stop::Done => {
+            Stop::Close => {
                 context.is_last_written = written > 0;
                 return self.finish(Ended::Done, blocked, context);
             }
@@ -329,7 +329,7 @@ impl<M: Machine, T> Slot<M, T> {
             // Its being writable again brings the next turn.
             return Turn::Wait;
         }
-        if let Need::InputOrSilence(ms) = need
+        if let Need::InputOrIdle(ms) = need
             && self.phase != Phase::Listening
         {
             self.phase = Phase::Listening;
@@ -343,11 +343,11 @@ impl<M: Machine, T> Slot<M, T> {
         }
         context.watch = need != Need::Command && have > consumed && self.phase == Phase::Open;
         match need {
-            Need::Output => Turn::Again,
+            Need::OutputSpace => Turn::Again,
             // Read ahead, as far as there is room, to notice when the peer leaves.
             Need::Command if full || self.end.is_some() => Turn::Wait,
             // After the end nothing comes: a machine that still asks for it is mistaken.
-            Need::Input | Need::InputOrSilence(_) | Need::Either if self.end.is_some() => {
+            Need::Input | Need::InputOrIdle(_) | Need::InputOrCommand if self.end.is_some() => {
                 Turn::Close
             }
             _ if !drained => Turn::Again,
@@ -386,7 +386,7 @@ impl<M: Machine, T> Slot<M, T> {
 
     /// The next turn is not to wait for the peer: one that reads nothing is not to keep its slot by
     /// that.
-    pub(super) fn give_up(&mut self) {
+    pub(super) fn time_out(&mut self) {
         if self.phase != Phase::Paying {
             self.phase = Phase::Open;
         }
@@ -418,7 +418,7 @@ impl<M: Machine, T> Slot<M, T> {
 
     /// What has become of the last bytes, once the sending side is closed.
     pub(super) fn delivery(&mut self, reads: &mut Reads) -> Delivery {
-        if self.ahead >= Ahead::Gone || self.end == Some(How::Reset) {
+        if self.ahead >= Ahead::Gone || self.end == Some(StreamEnd::Reset) {
             return Delivery::Lost;
         }
         let local = self.stream.local_addr();
@@ -445,9 +445,9 @@ impl<M: Machine, T> Slot<M, T> {
     where
         S: Service<Machine = M, State = T>,
     {
-        let owed = self.machine.owed();
+        let owed = self.machine.outbound_remaining();
         self.guard(owed > 0, S::RESETS);
-        let mut outlet = Outlet {
+        let mut payload_writer = PayloadWriter {
             stream: &self.stream,
             scratch: context.output,
             observer: match context.observer {
@@ -461,10 +461,10 @@ impl<M: Machine, T> Slot<M, T> {
             socket: Socket::Open,
             wakeups: context.wakeups,
         };
-        let work = context.service.work(&mut self.state, &mut outlet);
-        let Outlet { sent, socket, .. } = outlet;
+        let work = context.service.work(&mut self.state, &mut payload_writer);
+        let PayloadWriter { sent, socket, .. } = payload_writer;
         // Never more than is owed: the outlet sees to it.
-        let _ = self.machine.paid(sent);
+        let _ = self.machine.advance_outbound(sent);
         if sent > 0 || (work == Work::Again && socket == Socket::Open) {
             self.stamp = stamp(context.now);
         }
@@ -472,7 +472,7 @@ impl<M: Machine, T> Slot<M, T> {
             (Socket::Gone, _) => {
                 self.ahead = self.ahead.max(Ahead::Gone);
                 // Also after an orderly end of what it sends.
-                self.end = Some(How::Reset);
+                self.end = Some(StreamEnd::Reset);
                 Some(Turn::Again)
             }
             // Its being writable again brings the next turn.
@@ -527,12 +527,12 @@ impl<M: Machine, T> Slot<M, T> {
     fn read(&mut self, room: &mut [u8]) -> Option<usize> {
         loop {
             match self.stream.read(room) {
-                Ok(0) if self.ahead == Ahead::Reset => self.end = Some(How::Reset),
-                Ok(0) => self.end = Some(How::Closed),
+                Ok(0) if self.ahead == Ahead::Reset => self.end = Some(StreamEnd::Reset),
+                Ok(0) => self.end = Some(StreamEnd::Closed),
                 Ok(n) => return Some(n),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return None,
-                Err(_) => self.end = Some(How::Reset),
+                Err(_) => self.end = Some(StreamEnd::Reset),
             }
             return Some(0);
         }
@@ -644,7 +644,7 @@ impl<M: Machine, T> Slot<M, T> {
         S: Service<Machine = M, State = T>,
     {
         let is_done = matches!(ended, Ended::Done);
-        let owes = self.machine.owed() > 0 || (S::RESETS && !is_done);
+        let owes = self.machine.outbound_remaining() > 0 || (S::RESETS && !is_done);
         self.guard(owes, S::RESETS);
         if is_done && !owes {
             self.phase = Phase::Finishing;

@@ -30,7 +30,7 @@ pub(crate) use self::screen::above;
 use super::signals;
 use super::streams::check_stdin;
 
-/// Number of lines that are kept; then stdin is not read until one is taken.
+/// Number of lines that are kept; action stdin is not read until one is taken.
 const KEPT: usize = 256;
 
 /// What a person did.
@@ -253,7 +253,7 @@ impl Keyboard {
             Some(Entry::Line(line)) => Some(Typed::Line(line)),
             Some(Entry::Ahead(line)) => {
                 if let Some(screen) = screen::lock().as_mut() {
-                    screen.taken(&line);
+                    screen.advance_inbound(&line);
                 }
                 Some(Typed::Line(line.into_bytes()))
             }

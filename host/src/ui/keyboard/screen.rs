@@ -172,7 +172,7 @@ impl Screen {
     }
 
     /// A line that was typed ahead is taken: it is shown as if it were typed now.
-    pub(super) fn taken(&mut self, line: &str) {
+    pub(super) fn advance_inbound(&mut self, line: &str) {
         self.ahead = self.ahead.saturating_sub(1);
         self.commit(line);
     }

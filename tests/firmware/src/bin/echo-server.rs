@@ -9,7 +9,7 @@
 use cortex_m_rt::entry;
 use socklab_core::echo::Server;
 use socklab_core::echo::server::Event;
-use socklab_core::session::Application;
+use socklab_core::session::Handler;
 use socklab_firmware::nal::{self, Stack};
 use socklab_firmware::serve::{self, SOCKETS, serve};
 use socklab_firmware::{Exit, args, exit, start};
@@ -52,7 +52,7 @@ fn main() -> ! {
 /// It has nothing to say to the machine.
 struct Log;
 
-impl Application<Server> for Log {
+impl Handler<Server> for Log {
     fn event(&mut self, Event::Echoed { length }: Event) {
         defmt::info!("echoed a message of {=u32} bytes", length);
     }

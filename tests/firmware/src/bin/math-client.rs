@@ -96,7 +96,7 @@ fn solve<const N: usize>(
                     Next::Event(Event::Secret(secret)) => {
                         defmt::info!("secret: {=[u8]:a}", secret.0);
                     }
-                    Next::Done | Next::Abort => break Ok(()),
+                    Next::Close | Next::Abort => break Ok(()),
                     Next::Command | Next::Boundary => {}
                 }
             }
@@ -104,7 +104,7 @@ fn solve<const N: usize>(
                 stack.wait(Some(deadline));
                 stack.poll();
                 if clock::now() >= deadline {
-                    connection.give_up();
+                    connection.time_out();
                 }
             }
             Err(nb::Error::Other(Error::Protocol(e))) => break Err(Failure::Peer(e)),

@@ -12,7 +12,7 @@ use core::cell::Cell;
 use cortex_m_rt::entry;
 use socklab_core::math::server::{Command, Event};
 use socklab_core::math::{Question, Secret, Server};
-use socklab_core::session::Application;
+use socklab_core::session::Handler;
 use socklab_firmware::nal::{self, Stack};
 use socklab_firmware::serve::{self, SOCKETS, serve};
 use socklab_firmware::{Exit, args, exit, start};
@@ -68,7 +68,7 @@ struct Quiz<'r> {
     secret: Secret,
 }
 
-impl Application<Server> for Quiz<'_> {
+impl Handler<Server> for Quiz<'_> {
     fn event(&mut self, event: Event) {
         match event {
             Event::Right { answer } => defmt::info!("answer {=u32} is right", answer),

@@ -1,6 +1,6 @@
 use core::fmt;
 
-use crate::machine::How;
+use crate::machine::StreamEnd;
 
 /// Where and how a stream ended too early.
 ///
@@ -8,9 +8,9 @@ use crate::machine::How;
 /// timed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Cut {
+pub struct Truncated {
     /// How the stream ended.
-    pub how: How,
+    pub how: StreamEnd,
     /// So many bytes of the message had come. 0: the stream ended between two messages.
     pub got: u64,
     /// So many bytes the whole message has, as far as it is known. 0 when `got` is 0, and when
@@ -18,17 +18,17 @@ pub struct Cut {
     pub want: u64,
 }
 
-impl Cut {
+impl Truncated {
     /// The stream ended between two messages.
     #[must_use]
-    pub const fn between(how: How) -> Self {
+    pub const fn between(how: StreamEnd) -> Self {
         Self { how, got: 0, want: 0 }
     }
 
     /// The stream ended after `got` of the `want` bytes of a message; between two messages when
     /// `got` is 0.
     #[must_use]
-    pub const fn inside(how: How, got: u64, want: u64) -> Self {
+    pub const fn inside(how: StreamEnd, got: u64, want: u64) -> Self {
         if got == 0 { Self::between(how) } else { Self { how, got, want } }
     }
 
@@ -46,25 +46,25 @@ impl Cut {
 }
 
 struct CutBy<'p> {
-    cut: Cut,
+    cut: Truncated,
     peer: &'p str,
 }
 
 impl fmt::Display for CutBy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cut: Cut { how, got, want }, peer } = *self;
+        let Self { cut: Truncated { how, got, want }, peer } = *self;
         f.write_str(peer)?;
         f.write_str(match how {
-            How::Closed => " closed the connection",
-            How::Reset => " reset the connection",
-            How::TimedOut => " sent nothing more in time",
+            StreamEnd::Closed => " closed the connection",
+            StreamEnd::Reset => " reset the connection",
+            StreamEnd::TimedOut => " sent nothing more in time",
         })?;
         if got > 0 && want == 0 {
             let s = if got == 1 { "" } else { "s" };
             write!(f, " in the middle of a message, after {got} byte{s}")
         } else if got > 0 {
             write!(f, " in the middle of a message, after {got} of {want} bytes")
-        } else if how == How::TimedOut {
+        } else if how == StreamEnd::TimedOut {
             Ok(())
         } else {
             f.write_str(" between messages")
@@ -72,7 +72,7 @@ impl fmt::Display for CutBy<'_> {
     }
 }
 
-impl fmt::Display for Cut {
+impl fmt::Display for Truncated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.by("the peer").fmt(f)
     }

@@ -11,9 +11,9 @@ use mio::net::TcpStream;
 use super::wakeups::{SessionWaker, Wakeups};
 use crate::net::stack::{Direction, Observer};
 
-/// Where a service puts payload that a machine is [`owed`](socklab_core::Machine::owed): the
+/// Where a service puts payload that a machine is [`outbound_remaining`](socklab_core::Machine::outbound_remaining): the
 /// connection, for one turn. What the socket does not take now it takes in a later one.
-pub struct Outlet<'t> {
+pub struct PayloadWriter<'t> {
     pub(super) stream: &'t TcpStream,
     pub(super) scratch: &'t mut [u8],
     pub(super) observer: Option<&'t mut dyn Observer>,
@@ -38,10 +38,10 @@ pub(super) enum Socket {
     Gone,
 }
 
-impl Outlet<'_> {
+impl PayloadWriter<'_> {
     /// So many bytes are still owed.
     #[must_use]
-    pub const fn owed(&self) -> u64 {
+    pub const fn outbound_remaining(&self) -> u64 {
         self.owed
     }
 
