@@ -1,4 +1,4 @@
-//! An add client introduces itself in a form of the fuzzer's, and gets anything for an answer, silences
+//! An add client introduces itself in a form of the fuzzer's, and gets anything for an answer, pauses
 //! included.
 //!
 //! Invariant: no panic, no stall, no law of `Machine` broken; any cut, the same transcript; it sends
@@ -12,9 +12,9 @@ use libfuzzer_sys::fuzz_target;
 use socklab_core::add::{Client, Form, RANGE};
 use socklab_core::machine::StreamEnd;
 use socklab_fuzz::{byte, name, plan};
-use socklab_tests::oracle::add_heard;
-use socklab_tests::role::{AddClient, AddTold};
-use socklab_tests::script::{Outcome, Plan, Script, same_script};
+use socklab_tests::oracle::parse_add;
+use socklab_tests::role::{AddClient, AddEvent};
+use socklab_tests::script::{Outcome, Plan, Script, compare_plans_of_script};
 
 fuzz_target!(|data: &[u8]| {
     let mut u = Unstructured::new(data);
@@ -33,10 +33,10 @@ fuzz_target!(|data: &[u8]| {
         role = role.apart();
     }
     // 0: the server is never silent.
-    let silences = if silence == 0 { vec![] } else { vec![silence] };
-    let script = Script { bytes, silences: &silences, end };
-    let transcript =
-        same_script(&role, &script, &Plan::whole(), &plan).unwrap_or_else(|e| panic!("{e}"));
+    let pauses = if silence == 0 { vec![] } else { vec![silence] };
+    let script = Script { bytes, pauses: &pauses, end };
+    let transcript = compare_plans_of_script(&role, &script, &Plan::whole(), &plan)
+        .unwrap_or_else(|e| panic!("{e}"));
     let says = role.says();
     assert_eq!(transcript.boundaries.len(), usize::from(is_apart));
     assert!(transcript.sent == says || is_apart && says.starts_with(&transcript.sent));
@@ -48,9 +48,9 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
 
-    let heard = add_heard(&script);
-    let mut told = Vec::from_iter(heard.name.map(AddTold::Name));
-    told.extend(heard.number.flatten().map(AddTold::Number));
+    let heard = parse_add(&script);
+    let mut told = Vec::from_iter(heard.name.map(AddEvent::Name));
+    told.extend(heard.number.flatten().map(AddEvent::Number));
     // A number that does not fit is not consumed.
     let is_too_large = heard.number == Some(None);
     assert_eq!(transcript.events(), told);

@@ -9,9 +9,9 @@ use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::add::Server;
 use socklab_fuzz::{byte, plan};
-use socklab_tests::oracle::add_heard;
-use socklab_tests::role::{AddServer, AddTold};
-use socklab_tests::script::{Outcome, Plan, Script, same_script};
+use socklab_tests::oracle::parse_add;
+use socklab_tests::role::{AddEvent, AddServer};
+use socklab_tests::script::{Outcome, Plan, Script, compare_plans_of_script};
 
 fuzz_target!(|data: &[u8]| {
     let mut u = Unstructured::new(data);
@@ -22,20 +22,20 @@ fuzz_target!(|data: &[u8]| {
     let name = if is_long { &[b'n'; 1024][..] } else { b"A, B: C;|D" };
     let role = AddServer::new(name, 58);
     // 0: the client is never silent.
-    let silences = if silence == 0 { vec![] } else { vec![silence] };
-    let script = Script { bytes, silences: &silences, end };
-    let transcript =
-        same_script(&role, &script, &Plan::whole(), &plan).unwrap_or_else(|e| panic!("{e}"));
+    let pauses = if silence == 0 { vec![] } else { vec![silence] };
+    let script = Script { bytes, pauses: &pauses, end };
+    let transcript = compare_plans_of_script(&role, &script, &Plan::whole(), &plan)
+        .unwrap_or_else(|e| panic!("{e}"));
 
-    let heard = add_heard(&script);
-    let mut told = Vec::from_iter(heard.name.map(AddTold::Name));
+    let heard = parse_add(&script);
+    let mut told = Vec::from_iter(heard.name.map(AddEvent::Name));
     let mut sent = vec![];
     match heard.number {
         Some(Some(number @ 1..=100)) => {
-            told.push(AddTold::Number(number));
+            told.push(AddEvent::Number(number));
             sent = role.answer(heard.form);
         }
-        Some(number) => told.push(AddTold::OutOfRange(number)),
+        Some(number) => told.push(AddEvent::OutOfRange(number)),
         None => {}
     }
     assert_eq!((transcript.events(), transcript.consumed), (told, heard.consumed));

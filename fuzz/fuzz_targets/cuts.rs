@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use socklab_core::machine::{Machine, StreamEnd};
 use socklab_fuzz::{byte, client, messages, plan, questions, quiz};
 use socklab_tests::role::{EchoServer, MathClient, Role};
-use socklab_tests::script::{Plan, same};
+use socklab_tests::script::{Plan, compare_plans};
 
 fn check<R: Role>(role: &R, bytes: &[u8], end: Option<StreamEnd>, mut plans: [Plan; 2]) {
     // Plans are drawn for any machine: the room is what this one needs and more.
@@ -23,7 +23,7 @@ fn check<R: Role>(role: &R, bytes: &[u8], end: Option<StreamEnd>, mut plans: [Pl
         (plans[0].end_apart, plans[0].cap) = (true, None);
     }
     let [reference, plan] = plans;
-    if let Err(failure) = same(role, bytes, end, &reference, &plan) {
+    if let Err(failure) = compare_plans(role, bytes, end, &reference, &plan) {
         panic!("{failure}\n  and under {reference:?}");
     }
 }

@@ -49,7 +49,7 @@ where
         messages += 1;
         rest = &tail[length..];
     }
-    assert_eq!(transcript.told.len(), messages);
+    assert_eq!(transcript.emitted.len(), messages);
     assert!(transcript.sent.starts_with(&sent));
     let part = &transcript.sent[sent.len()..];
     if is_bad {

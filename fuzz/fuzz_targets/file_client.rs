@@ -10,8 +10,8 @@ use libfuzzer_sys::fuzz_target;
 use socklab_core::file::{Client, Form, SIZE_MAX};
 use socklab_core::machine::StreamEnd;
 use socklab_fuzz::{Front, byte, front, plan};
-use socklab_tests::role::{FileClient, FileGot};
-use socklab_tests::script::{Outcome, Plan, same};
+use socklab_tests::role::{FileClient, FileEvent};
+use socklab_tests::script::{Outcome, Plan, compare_plans};
 
 fuzz_target!(|data: &[u8]| {
     let mut u = Unstructured::new(data);
@@ -24,26 +24,26 @@ fuzz_target!(|data: &[u8]| {
     let is_bare = is_plain && offset % 2 == 1;
     let role = if is_bare { role.bare() } else { role };
     let transcript =
-        same(&role, bytes, end, &Plan::whole(), &plan).unwrap_or_else(|e| panic!("{e}"));
+        compare_plans(&role, bytes, end, &Plan::whole(), &plan).unwrap_or_else(|e| panic!("{e}"));
 
     let mut told = vec![];
     let mut done = false;
-    let body = |bytes: &[u8]| (!bytes.is_empty()).then(|| FileGot::Body(bytes.to_vec()));
+    let body = |bytes: &[u8]| (!bytes.is_empty()).then(|| FileEvent::Body(bytes.to_vec()));
     match (form, bytes) {
         (Form::Plain, _) => {
             told.extend(body(bytes));
             done = end == Some(StreamEnd::Closed);
-            told.extend(done.then_some(FileGot::Closed));
+            told.extend(done.then_some(FileEvent::Closed));
         }
         (_, [b'+', s0, s1, s2, s3, s4, s5, s6, s7, rest @ ..]) => {
             let size = u64::from_be_bytes([*s0, *s1, *s2, *s3, *s4, *s5, *s6, *s7]);
             if (offset..=SIZE_MAX).contains(&size) {
-                told.push(FileGot::Found(size));
+                told.push(FileEvent::Found(size));
                 let length = usize::try_from(size - offset).unwrap_or(usize::MAX);
                 let (part, rest) = rest.split_at(length.min(rest.len()));
                 told.extend(body(part));
                 if let (true, Some(crc)) = (part.len() == length, rest.first_chunk()) {
-                    told.push(FileGot::Crc(u32::from_be_bytes(*crc)));
+                    told.push(FileEvent::Crc(u32::from_be_bytes(*crc)));
                     done = true;
                 }
             }
@@ -54,7 +54,7 @@ fuzz_target!(|data: &[u8]| {
                 Front::Part(_) | Front::TooLong => None,
             };
             done = reason.is_some();
-            told.extend(reason.map(|reason| FileGot::Refused(reason.to_vec())));
+            told.extend(reason.map(|reason| FileEvent::Refused(reason.to_vec())));
         }
         _ => {}
     }

@@ -11,8 +11,8 @@ use socklab_core::file::{Form, Request, Server};
 use socklab_core::machine::StreamEnd;
 use socklab_fuzz::{Front, byte, first, plan, unmarked};
 use socklab_tests::oracle::file_reply;
-use socklab_tests::role::{FileAsked, FileServer};
-use socklab_tests::script::{Outcome, Plan, Script, same_script};
+use socklab_tests::role::{FileServer, FileServerEvent};
+use socklab_tests::script::{Outcome, Plan, Script, compare_plans_of_script};
 
 fuzz_target!(|data: &[u8]| {
     let mut u = Unstructured::new(data);
@@ -22,10 +22,10 @@ fuzz_target!(|data: &[u8]| {
     let bytes = u.take_rest();
     let role = if refuses { FileServer::refusing(b"no") } else { FileServer::new(&file) };
     // 0: it is never silent.
-    let silences = if silence == 0 { vec![] } else { vec![silence] };
-    let script = Script { bytes, silences: &silences, end };
-    let transcript =
-        same_script(&role, &script, &Plan::whole(), &plan).unwrap_or_else(|e| panic!("{e}"));
+    let pauses = if silence == 0 { vec![] } else { vec![silence] };
+    let script = Script { bytes, pauses: &pauses, end };
+    let transcript = compare_plans_of_script(&role, &script, &Plan::whole(), &plan)
+        .unwrap_or_else(|e| panic!("{e}"));
 
     // NULs behind a name are a C program's.
     let is_bare = |text: &[u8]| {
@@ -46,13 +46,13 @@ fuzz_target!(|data: &[u8]| {
     };
     let request = line.map(Request::parse);
     match request {
-        None => assert_eq!((transcript.told.len(), transcript.sent.len()), (0, 0)),
+        None => assert_eq!((transcript.emitted.len(), transcript.sent.len()), (0, 0)),
         Some(Err(_)) => {
-            assert!(matches!(transcript.events()[..], [FileAsked::Malformed(_)]));
+            assert!(matches!(transcript.events()[..], [FileServerEvent::Malformed(_)]));
             assert_eq!((transcript.sent.len(), transcript.outcome), (0, Outcome::Abort));
         }
         Some(Ok(Request { name, form })) => {
-            assert_eq!(transcript.events(), [FileAsked::Request(name.to_vec(), form)]);
+            assert_eq!(transcript.events(), [FileServerEvent::Request(name.to_vec(), form)]);
             let offset = usize::try_from(form.offset()).unwrap_or(usize::MAX);
             let reply = match form {
                 Form::Plain if refuses => vec![],

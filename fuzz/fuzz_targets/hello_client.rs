@@ -11,13 +11,13 @@ use socklab_core::hello::Client;
 use socklab_core::machine::StreamEnd;
 use socklab_fuzz::{Front, first, plan};
 use socklab_tests::role::HelloClient;
-use socklab_tests::script::{Outcome, Plan, same};
+use socklab_tests::script::{Outcome, Plan, compare_plans};
 
 fuzz_target!(|data: &[u8]| {
     let mut u = Unstructured::new(data);
     let (plan, end, both) = plan::<Client>(&mut u);
     let bytes = u.take_rest();
-    let transcript = same(&HelloClient { both }, bytes, end, &Plan::whole(), &plan)
+    let transcript = compare_plans(&HelloClient { both }, bytes, end, &Plan::whole(), &plan)
         .unwrap_or_else(|e| panic!("{e}"));
 
     let (greeting, consumed) = match first(bytes) {

@@ -12,14 +12,14 @@ use socklab_core::hello::Server;
 use socklab_core::machine::StreamEnd;
 use socklab_fuzz::{Front, byte, first, plan};
 use socklab_tests::role::HelloServer;
-use socklab_tests::script::{Outcome, Plan, same};
+use socklab_tests::script::{Outcome, Plan, compare_plans};
 
 fuzz_target!(|data: &[u8]| {
     let mut u = Unstructured::new(data);
     let (plan, end, both) = plan::<Server>(&mut u);
     let split = byte(&mut u);
     let bytes = u.take_rest();
-    let transcript = same(&HelloServer { both, split }, bytes, end, &Plan::whole(), &plan)
+    let transcript = compare_plans(&HelloServer { both, split }, bytes, end, &Plan::whole(), &plan)
         .unwrap_or_else(|e| panic!("{e}"));
 
     assert_eq!(transcript.sent, b"Hello from server\n");

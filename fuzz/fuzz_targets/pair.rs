@@ -8,7 +8,7 @@ use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_fuzz::{byte, faults, payload, questions, quiz, seed};
 use socklab_tests::oracle::echo_reply_bytes;
-use socklab_tests::pair::{echo_agrees, math_agrees, talk};
+use socklab_tests::pair::{echo_agrees, math_agrees, run_pair};
 use socklab_tests::role::{EchoClient, EchoServer, MathClient, Message};
 
 fuzz_target!(|data: &[u8]| {
@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     let seed = seed(&mut u);
     let agrees = if flags & 8 == 0 {
         let questions = questions(&mut u);
-        talk(&MathClient, &quiz(&questions, true), &faults, seed)
+        run_pair(&MathClient, &quiz(&questions, true), &faults, seed)
             .and_then(|both| math_agrees(&questions, *b"opensesm", &faults, &both))
     } else {
         let (mut messages, mut after) = (vec![], 0);
@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
         }
         let role = EchoClient::scheduled(messages, true);
         let role = if flags & 16 != 0 { role.splitting() } else { role };
-        talk(&role, &EchoServer, &faults, seed)
+        run_pair(&role, &EchoServer, &faults, seed)
             .and_then(|both| echo_agrees(role.messages(), &faults, &both))
     };
     if let Err(what) = agrees {

@@ -1,4 +1,4 @@
-//! Two sides talk, in turns or duplex, over a link that the fuzzer makes bad, until one says BYE.
+//! Two sides run_pair, in turns or duplex, over a link that the fuzzer makes bad, until one says BYE.
 //!
 //! Invariant: no panic, no deadlock; both ends agree on what was said. Without a reset both end
 //! well; with one, each knows a front of the whole, and names the reset.
@@ -7,7 +7,7 @@
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_fuzz::{byte, faults, name, seed};
-use socklab_tests::pair::{Faults, talk};
+use socklab_tests::pair::{Faults, run_pair};
 use socklab_tests::role::{ChatSide, chat_agrees};
 
 fuzz_target!(|data: &[u8]| {
@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
         let last = if flags & 16 == 0 { &mut server } else { &mut client };
         last[turns - 1] = b"Bye!".to_vec();
         let (client, server) = (ChatSide::client(&client), ChatSide::server(&server));
-        talk(&client, &server, &faults, seed)
+        run_pair(&client, &server, &faults, seed)
             .and_then(|both| chat_agrees(&client, &server, &faults, &both))
     } else {
         if flags & 16 == 0 {
@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
             server.push(b"BYE".to_vec());
         }
         let (client, server) = (ChatSide::duplex(&client), ChatSide::duplex(&server));
-        talk(&client, &server, &faults, seed)
+        run_pair(&client, &server, &faults, seed)
             .and_then(|both| chat_agrees(&client, &server, &faults, &both))
     };
     if let Err(what) = agrees {

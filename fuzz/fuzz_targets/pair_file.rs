@@ -8,7 +8,7 @@ use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::file::Form;
 use socklab_fuzz::{byte, faults, seed};
-use socklab_tests::pair::talk;
+use socklab_tests::pair::run_pair;
 use socklab_tests::role::{FileClient, FileServer, file_agrees};
 
 fuzz_target!(|data: &[u8]| {
@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
         _ => Form::Plain,
     };
     let file = u.take_rest();
-    let agrees = talk(&FileClient::new(b"notes", form), &FileServer::new(file), &faults, seed)
+    let agrees = run_pair(&FileClient::new(b"notes", form), &FileServer::new(file), &faults, seed)
         .and_then(|both| file_agrees((b"notes", form), file, &faults, &both));
     if let Err(what) = agrees {
         panic!("{what}");

@@ -10,7 +10,7 @@ use socklab_core::coin::Side;
 use socklab_core::coin::client::ANSWER_MAX;
 use socklab_core::rps::Choice;
 use socklab_fuzz::{byte, faults, name, seed};
-use socklab_tests::pair::{Faults, talk};
+use socklab_tests::pair::{Faults, run_pair};
 use socklab_tests::role::{
     CoinClient, CoinServer, GuessClient, GuessServer, RpsClient, RpsServer, coin_agrees,
     guess_agrees, rps_agrees,
@@ -29,13 +29,13 @@ fuzz_target!(|data: &[u8]| {
             let mut answers: Vec<Vec<u8>> = (0..count).map(|_| name(&mut u)).collect();
             answers.iter_mut().for_each(|answer| answer.truncate(ANSWER_MAX));
             answers.push(b"Q".to_vec());
-            talk(&CoinClient::new(&answers), &CoinServer::new(&tosses), &faults, seed)
+            run_pair(&CoinClient::new(&answers), &CoinServer::new(&tosses), &faults, seed)
                 .and_then(|both| coin_agrees(&answers, &tosses, &faults, &both))
         }
         1 => {
             let number = i32::from(byte(&mut u) % 128);
             let guesses: Vec<i32> = (0..5).map(|_| i32::from(byte(&mut u)) - 64).collect();
-            talk(&GuessClient::new(&guesses), &GuessServer(number), &faults, seed)
+            run_pair(&GuessClient::new(&guesses), &GuessServer(number), &faults, seed)
                 .and_then(|both| guess_agrees(number, &guesses, &faults, &both))
         }
         _ => {
@@ -43,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
             let faults = Faults { half_close: false, ..faults };
             let mut choices = || [(); 3].map(|()| Choice::ALL[usize::from(byte(&mut u) % 3)]);
             let (player1, player2) = (choices(), choices());
-            talk(&RpsClient::new(&player1), &RpsServer::new(&player2), &faults, seed)
+            run_pair(&RpsClient::new(&player1), &RpsServer::new(&player2), &faults, seed)
                 .and_then(|both| rps_agrees(&player1, &player2, &faults, &both))
         }
     };

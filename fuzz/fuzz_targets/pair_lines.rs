@@ -8,7 +8,7 @@ use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::add::Form;
 use socklab_fuzz::{byte, faults, name, seed};
-use socklab_tests::pair::talk;
+use socklab_tests::pair::run_pair;
 use socklab_tests::role::{
     AddClient, AddServer, HelloClient, HelloServer, add_agrees, hello_agrees,
 };
@@ -26,12 +26,12 @@ fuzz_target!(|data: &[u8]| {
         let client = AddClient::new(&name(&mut u), one).form(form);
         let client = if form.space { client.apart() } else { client };
         let server = AddServer::new(&name(&mut u), two);
-        talk(&client, &server, &faults, seed)
+        run_pair(&client, &server, &faults, seed)
             .and_then(|ends| add_agrees(&client, &server, &faults, &ends))
     } else {
         let both = flags & 16 != 0;
         let server = HelloServer { both, split: byte(&mut u) };
-        talk(&HelloClient { both }, &server, &faults, seed)
+        run_pair(&HelloClient { both }, &server, &faults, seed)
             .and_then(|ends| hello_agrees(both, &faults, &ends))
     };
     if let Err(what) = agrees {

@@ -3,8 +3,8 @@
 use arbitrary::Unstructured;
 use socklab_core::chat::Chat;
 use socklab_core::wire::LINE_MAX;
-use socklab_tests::role::{ChatSide, ChatTold};
-use socklab_tests::script::{Outcome, Plan, Script, run, same};
+use socklab_tests::role::{ChatEvent, ChatSide};
+use socklab_tests::script::{Outcome, Plan, Script, compare_plans, run};
 
 use crate::{byte, payload, plan, unmarked};
 
@@ -25,11 +25,11 @@ pub fn converse(
     }
     let bytes = u.take_rest();
     let heard =
-        |events: &[ChatTold]| events.iter().map(|(text, _)| text.clone()).collect::<Vec<_>>();
+        |events: &[ChatEvent]| events.iter().map(|(text, _)| text.clone()).collect::<Vec<_>>();
     let script = Script::new(bytes, end);
     let result = if duplex {
         let role = ChatSide::duplex(&ours);
-        same(&role, bytes, end, &Plan::whole(), &plan).map_err(|e| e.to_string())
+        compare_plans(&role, bytes, end, &Plan::whole(), &plan).map_err(|e| e.to_string())
     } else {
         run(&turns(&ours), &script, &plan)
     };
@@ -46,12 +46,13 @@ pub fn converse(
             "{transcript:?}, expected {expected:?}"
         );
     }
-    for (at, (text, is_bye)) in transcript.told.iter().map(|told| &told.event).enumerate() {
+    for (at, (text, is_bye)) in transcript.emitted.iter().map(|told| &told.event).enumerate() {
         assert_eq!(*is_bye, has_bye(text), "{text:?}");
         assert!(!is_bye || at + 1 == events.len(), "nothing comes after a BYE");
     }
     let said_bye = |lines: &[u8]| lines.split(|byte| *byte == b'\n').any(has_bye);
-    let is_over = said_bye(&transcript.sent) || transcript.told.last().is_some_and(|t| t.event.1);
+    let is_over =
+        said_bye(&transcript.sent) || transcript.emitted.last().is_some_and(|t| t.event.1);
     assert_eq!(transcript.outcome == Outcome::Done, is_over, "{transcript:?}");
 }
 

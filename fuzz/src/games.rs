@@ -7,10 +7,10 @@ use socklab_core::machine::StreamEnd;
 use socklab_core::rps::{self, Choice, PROMPT as CHOOSE, Round};
 use socklab_core::wire::LINE_MAX;
 use socklab_tests::role::{
-    CoinClient, CoinServer, CoinTold, GuessClient, GuessServer, GuessTold, Role, RpsClient,
-    RpsServer, RpsTold, coin_replies, guess_game,
+    CoinClient, CoinEvent, CoinServer, GuessClient, GuessEvent, GuessServer, Role, RpsClient,
+    RpsEvent, RpsServer, coin_replies, guess_game,
 };
-use socklab_tests::script::{Outcome, Plan, Script, Transcript, same_script};
+use socklab_tests::script::{Outcome, Plan, Script, Transcript, compare_plans_of_script};
 
 use crate::{byte, plan, unmarked};
 
@@ -23,16 +23,16 @@ fn drive<'d, R: Role>(
     choose: impl FnOnce(&mut Unstructured<'d>) -> R,
 ) -> Came<'d, R::Event> {
     let (plan, end, is_silent) = plan::<R::Machine>(u);
-    let mut silences = vec![];
+    let mut pauses = vec![];
     if is_silent {
-        silences.extend([byte(u), byte(u)].map(usize::from));
-        silences.sort_unstable();
+        pauses.extend([byte(u), byte(u)].map(usize::from));
+        pauses.sort_unstable();
     }
     let role = choose(u);
     let bytes = std::mem::replace(u, Unstructured::new(&[])).take_rest();
-    let script = Script { bytes, silences: &silences, end };
-    let transcript =
-        same_script(&role, &script, &Plan::whole(), &plan).unwrap_or_else(|e| panic!("{e}"));
+    let script = Script { bytes, pauses: &pauses, end };
+    let transcript = compare_plans_of_script(&role, &script, &Plan::whole(), &plan)
+        .unwrap_or_else(|e| panic!("{e}"));
     (bytes, end, transcript)
 }
 
@@ -72,7 +72,7 @@ pub fn coin_server(mut u: Unstructured<'_>) {
     }
     assert_eq!((&transcript.sent, &transcript.boundaries), (&sent, &boundaries));
     assert_eq!(transcript.outcome == Outcome::Done, is_over);
-    assert_eq!(transcript.told.len(), replies.len());
+    assert_eq!(transcript.emitted.len(), replies.len());
 }
 
 /// `coin_client`: three answers, then a Q if the fuzzer likes.
@@ -87,7 +87,8 @@ pub fn coin_client(mut u: Unstructured<'_>) {
         }
         CoinClient::new(&answers)
     });
-    let prompts = transcript.told.iter().filter(|t| matches!(t.event, CoinTold::Prompt(_))).count();
+    let prompts =
+        transcript.emitted.iter().filter(|t| matches!(t.event, CoinEvent::Prompt(_))).count();
     // An answer to each prompt, while there are some; of the last one the end may have been seen
     // instead.
     let sent: Vec<Vec<u8>> = answers.iter().map(|a| [a, &b"\n"[..]].concat()).collect();
@@ -100,11 +101,11 @@ pub fn coin_client(mut u: Unstructured<'_>) {
     assert!(said_q || !is_done, "done before Q");
     // All text is the server's, in its order.
     let mut at = 0;
-    for told in &transcript.told {
+    for told in &transcript.emitted {
         let text = match &told.event {
-            CoinTold::Prompt(text) | CoinTold::Line(text) => text.as_slice(),
-            CoinTold::Reply(Reply::Invalid) => b"or Q to quit",
-            CoinTold::Reply(reply) => reply.text(),
+            CoinEvent::Prompt(text) | CoinEvent::Line(text) => text.as_slice(),
+            CoinEvent::Reply(Reply::Invalid) => b"or Q to quit",
+            CoinEvent::Reply(reply) => reply.text(),
         };
         assert!(
             bytes[at..told.consumed].windows(text.len().max(1)).any(|w| w == text)
@@ -157,9 +158,9 @@ pub fn guess_client(mut u: Unstructured<'_>) {
             Some(message) => {
                 asked += usize::from(message == Message::Guess);
                 is_over = matches!(message, Message::Win | Message::GameOver);
-                GuessTold::Message(message)
+                GuessEvent::Message(message)
             }
-            None => GuessTold::Line(line.to_vec()),
+            None => GuessEvent::Line(line.to_vec()),
         });
     }
     assert_eq!(transcript.events(), told);
@@ -215,21 +216,21 @@ pub fn rps_client(mut u: Unstructured<'_>) {
     let (mut sent, mut chosen) = (vec![], ours.into_iter());
     let mut rounds = 0;
     let mut last = None;
-    for told in &transcript.told {
+    for told in &transcript.emitted {
         match &told.event {
-            RpsTold::Prompt(_) => {
+            RpsEvent::Prompt(_) => {
                 last = chosen.next();
                 if let Some(choice) = last {
                     sent.push(choice.name().to_owned());
                 }
             }
-            RpsTold::Round(round) => {
+            RpsEvent::Round(round) => {
                 assert_eq!(Some(round.player1), last);
                 assert_eq!(*round, Round::of(round.player1, round.player2));
                 sent.push(round.to_string());
                 rounds += 1;
             }
-            RpsTold::Line(_) => {}
+            RpsEvent::Line(_) => {}
         }
     }
     assert_eq!(transcript.outcome == Outcome::Done, rounds == 3);

@@ -1,5 +1,5 @@
-//! What the right answer is, worked out the plain way: with all of the input in memory and over
-//! [`String`], so that it shares no code with what it judges.
+//! Expected results, computed in the simplest way: with all input in memory and [`String`]s. It
+//! shares no code with the machines it checks.
 
 use socklab_core::add::Form;
 use socklab_core::machine::StreamEnd;
@@ -7,13 +7,13 @@ use socklab_core::wire::LINE_MAX;
 
 use crate::script::Script;
 
-/// The reply of an echo server to a text.
+/// Returns an echo server's reply to a text.
 #[must_use]
 pub fn echo_reply(text: &str) -> String {
     text.chars().skip(10).collect()
 }
 
-/// The reply of an echo server to any payload; `None` when it is a protocol error.
+/// Returns an echo server's reply to any payload, or `None` for a protocol error.
 #[must_use]
 pub fn echo_reply_bytes(payload: &[u8]) -> Option<Vec<u8>> {
     let mut rest = payload;
@@ -21,27 +21,27 @@ pub fn echo_reply_bytes(payload: &[u8]) -> Option<Vec<u8>> {
         if rest.is_empty() {
             break;
         }
-        // A character is what std takes for one, of one to four bytes.
+        // A character is any one to four bytes that std accepts as UTF-8.
         let length = (1..=rest.len().min(4)).find(|n| std::str::from_utf8(&rest[..*n]).is_ok())?;
         rest = &rest[length..];
     }
     Some(rest.to_vec())
 }
 
-/// A message of echo on the wire.
+/// Returns an echo message as sent.
 #[must_use]
 pub fn echo_message(payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a test's payload is short");
     [&length.to_be_bytes()[..], payload].concat()
 }
 
-/// A question of math on the wire.
+/// Returns a math question as sent.
 #[must_use]
 pub fn question(a: u32, b: u32) -> Vec<u8> {
     [&b"Q"[..], &a.to_be_bytes(), &b.to_be_bytes()].concat()
 }
 
-/// CRC-32 (ISO-HDLC, that of zlib), bit by bit.
+/// Computes the CRC-32 (ISO-HDLC, as in zlib) bit by bit.
 #[must_use]
 pub fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0_u32, |crc, byte| {
@@ -51,7 +51,7 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// A name and an integer on the wire.
+/// Returns a name and an integer as sent.
 #[must_use]
 pub fn add_message(name: &[u8], number: i32, form: Form) -> Vec<u8> {
     let Form { separator, space, newline } = form;
@@ -61,12 +61,12 @@ pub fn add_message(name: &[u8], number: i32, form: Form) -> Vec<u8> {
     [name, &[separator], space, number.as_bytes(), newline].concat()
 }
 
-/// The name, the form and the place of the integer in a line that has both; what ends it is not looked
-/// at.
+/// Splits a line that contains both into the name, the form and the offset of the integer. A
+/// trailing line end is ignored.
 #[must_use]
 pub fn add_split(line: &[u8]) -> Option<(&[u8], Form, usize)> {
     let text = line.trim_ascii_end();
-    // The longest integer that it ends in.
+    // The longest integer at the end of the line.
     let at = (0..text.len()).find(|at| add_integer(&text[*at..]).is_some())?;
     let front = &text[..at];
     let name = front.trim_ascii_end();
@@ -80,7 +80,8 @@ pub fn add_split(line: &[u8]) -> Option<(&[u8], Form, usize)> {
     }
 }
 
-/// An integer without white space around it; `None` inside when it does not fit in an `i32`.
+/// Parses an integer without white space around it. Returns `Some(None)` if it does not fit in an
+/// `i32`.
 #[must_use]
 pub fn add_integer(text: &[u8]) -> Option<Option<i32>> {
     let text = std::str::from_utf8(text).ok()?;
@@ -89,84 +90,84 @@ pub fn add_integer(text: &[u8]) -> Option<Option<i32>> {
     is_integer.then(|| text.parse().ok())
 }
 
-/// What an end of add finds in all that its peer sends.
+/// What an end of add parses from everything its peer sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AddHeard {
+pub struct AddParsed {
     /// The peer's name.
     pub name: Option<Vec<u8>>,
-    /// Its integer, `None` when that does not fit in an `i32`.
+    /// The peer's integer. The inner `None` means that it does not fit in an `i32`.
     pub number: Option<Option<i32>>,
-    /// The form in which they came.
+    /// Form in which they were sent.
     pub form: Form,
-    /// Number of bytes of the name and, if it is one, of the integer.
+    /// Number of bytes consumed by the name and, if it is valid, the integer.
     pub consumed: usize,
-    /// Whether all that is missing may still come.
+    /// Whether the missing part may still arrive.
     pub is_unfinished: bool,
 }
 
-/// Where what starts at `from` ends: at its newline, at a silence, or where the stream does.
-enum Ends {
+/// Where a field ends: at its newline, at a pause, or at the end of the stream.
+enum FieldEnd {
     At(usize),
     Unfinished,
     TooLong,
 }
 
-fn add_end(script: &Script<'_>, from: usize, is_whole: impl Fn(&[u8]) -> bool) -> Ends {
-    let Script { bytes, silences, end } = *script;
+fn find_field_end(script: &Script<'_>, from: usize, is_whole: impl Fn(&[u8]) -> bool) -> FieldEnd {
+    let Script { bytes, pauses, end } = *script;
     let newline = bytes[from..].iter().position(|byte| *byte == b'\n').map(|n| from + n);
     let last = newline.unwrap_or(bytes.len());
-    let silence = silences.iter().find(|at| {
+    let pause = pauses.iter().find(|at| {
         (from..=last).contains(*at) && **at - from <= LINE_MAX && is_whole(&bytes[from..**at])
     });
-    match (silence, newline) {
-        (Some(at), _) => Ends::At(*at),
-        _ if last - from > LINE_MAX => Ends::TooLong,
-        (None, Some(newline)) => Ends::At(newline + 1),
+    match (pause, newline) {
+        (Some(at), _) => FieldEnd::At(*at),
+        _ if last - from > LINE_MAX => FieldEnd::TooLong,
+        (None, Some(newline)) => FieldEnd::At(newline + 1),
         (None, None) if end == Some(StreamEnd::Closed) && is_whole(&bytes[from..]) => {
-            Ends::At(bytes.len())
+            FieldEnd::At(bytes.len())
         }
-        (None, None) => Ends::Unfinished,
+        (None, None) => FieldEnd::Unfinished,
     }
 }
 
-/// What an end of add finds in all that its peer sends.
+/// Parses everything that the peer of an end of add sends.
 #[must_use]
-pub fn add_heard(script: &Script<'_>) -> AddHeard {
+pub fn parse_add(script: &Script<'_>) -> AddParsed {
     let unmarked = |text| <[u8]>::strip_prefix(text, b"\xef\xbb\xbf").unwrap_or(text);
     let bytes = script.bytes;
-    let mut heard = AddHeard::default();
-    let end = match add_end(script, 0, |text| add_split(text).is_some()) {
-        Ends::At(end) => end,
-        Ends::Unfinished => return AddHeard { is_unfinished: true, ..heard },
-        Ends::TooLong => return heard,
+    let mut parsed = AddParsed::default();
+    let end = match find_field_end(script, 0, |text| add_split(text).is_some()) {
+        FieldEnd::At(end) => end,
+        FieldEnd::Unfinished => return AddParsed { is_unfinished: true, ..parsed },
+        FieldEnd::TooLong => return parsed,
     };
     let ended = if let Some((name, form, at)) = add_split(&bytes[..end]) {
-        heard.name = Some(unmarked(name).to_vec());
-        (heard.form, heard.consumed) = (form, at);
-        Ends::At(end)
+        parsed.name = Some(unmarked(name).to_vec());
+        (parsed.form, parsed.consumed) = (form, at);
+        FieldEnd::At(end)
     } else {
         let name = bytes[..end].strip_suffix(b"\n").unwrap_or(&bytes[..end]);
         let name = name.strip_suffix(b"\r").unwrap_or(name);
-        heard.name = Some(unmarked(name).to_vec());
-        heard.consumed = end;
-        add_end(script, end, |text| !text.trim_ascii().is_empty())
+        parsed.name = Some(unmarked(name).to_vec());
+        parsed.consumed = end;
+        find_field_end(script, end, |text| !text.trim_ascii().is_empty())
     };
     match ended {
-        Ends::At(end) => {
-            let text = &bytes[heard.consumed..end];
-            heard.form.newline = text.ends_with(b"\n");
-            heard.number = add_integer(text.trim_ascii());
-            if heard.number.is_some() {
-                heard.consumed = end;
+        FieldEnd::At(end) => {
+            let text = &bytes[parsed.consumed..end];
+            parsed.form.newline = text.ends_with(b"\n");
+            parsed.number = add_integer(text.trim_ascii());
+            if parsed.number.is_some() {
+                parsed.consumed = end;
             }
         }
-        Ends::Unfinished => heard.is_unfinished = true,
-        Ends::TooLong => {}
+        FieldEnd::Unfinished => parsed.is_unfinished = true,
+        FieldEnd::TooLong => {}
     }
-    heard
+    parsed
 }
 
-/// The reply of a file server in the checked form to a request for the bytes from `offset` on.
+/// Returns a file server's reply, in the checked form, to a request for the bytes from `offset` on.
 #[must_use]
 pub fn file_reply(file: &[u8], offset: usize) -> Vec<u8> {
     let size = (file.len() as u64).to_be_bytes();

@@ -1,8 +1,8 @@
-//! A client and a server, joined over a simulated link with virtual time.
+//! A client and a server, connected by a simulated link with virtual time.
 //!
-//! One seed chooses everything: buffer sizes, how much the link holds, where reads and writes are
-//! cut, how long bytes travel, when a side stops reading for a while, when the connection is
-//! reset. The same seed gives the same run; every failure names it.
+//! One seed chooses everything: buffer sizes, the capacity of the link, where reads and writes are
+//! cut, how long bytes travel, when a side stops reading for a while and when the connection is
+//! reset. The same seed gives the same run, and every failure names its seed.
 
 use std::collections::VecDeque;
 
@@ -15,29 +15,28 @@ use crate::oracle::echo_reply_bytes;
 use crate::rng::Rng;
 use crate::role::{EchoClient, EchoServer, MathClient, MathServer, Message, Role};
 
-/// So long nothing may happen before it counts as a deadlock, in ticks. Bytes travel for less.
+/// Number of ticks without progress that counts as a deadlock. It is larger than any delay.
 const DEADLOCK: u64 = 2_000;
 
-/// What the link does to the two.
+/// How the link treats the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faults {
-    /// The connection is reset after so many bytes have been handed over in both directions
-    /// together.
+    /// Number of bytes, counted in both directions together, after which the connection is reset.
     pub reset_after: Option<usize>,
-    /// So many bytes one direction holds at most: what is not read pushes back.
+    /// Capacity of each direction in bytes. When it is full, the sender has to wait.
     pub link: usize,
-    /// Each buffer has so many bytes more than its machine needs, at the most.
+    /// Largest number of bytes by which a buffer exceeds what its machine needs.
     pub spare: usize,
-    /// Bytes travel for so many ticks at the most.
+    /// Largest number of ticks that a byte travels.
     pub delay: u64,
-    /// The client closes its sending side as soon as it has nothing more to say.
+    /// Whether the client closes its sending side as soon as it has nothing more to send.
     pub half_close: bool,
-    /// The server reads nothing while a byte of its own has not been read.
+    /// Whether the server reads nothing while any byte it sent is unread.
     pub strict_server: bool,
 }
 
 impl Faults {
-    /// No faults but small windows and delays, all of them chosen by `rng`.
+    /// Draws small windows and delays, and no reset.
     pub fn draw(rng: &mut Rng) -> Self {
         Self {
             reset_after: None,
@@ -50,41 +49,41 @@ impl Faults {
     }
 }
 
-/// How one side fared.
+/// Result of one end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Side<E, X> {
-    /// What its application was told, pieces put together.
+pub struct EndResult<E, X> {
+    /// Events it emitted, with pieces joined.
     pub events: Vec<E>,
     /// How it ended.
     pub ended: Result<(), X>,
 }
 
-/// How both fared.
-pub type Both<C, S> = (
-    Side<<C as Role>::Event, <<C as Role>::Machine as Machine>::Error>,
-    Side<<S as Role>::Event, <<S as Role>::Machine as Machine>::Error>,
+/// Results of both ends.
+pub type PairResult<C, S> = (
+    EndResult<<C as Role>::Event, <<C as Role>::Machine as Machine>::Error>,
+    EndResult<<S as Role>::Event, <<S as Role>::Machine as Machine>::Error>,
 );
 
 /// One direction of the link.
 #[derive(Debug, Default)]
-struct Lane {
-    /// Each byte and when it can be read.
+struct Direction {
+    /// Each byte, and the tick at which it can be read.
     bytes: VecDeque<(u64, u8)>,
-    /// The sender has closed.
+    /// Whether the sender has closed.
     closed: bool,
 }
 
-struct End<R: Role> {
+struct Endpoint<R: Role> {
     role: R,
     session: Session<R::Machine, Vec<u8>, Vec<u8>>,
     events: Vec<R::Event>,
     ended: Option<Result<(), <R::Machine as Machine>::Error>>,
     sent_fin: bool,
-    /// It does nothing before this time.
+    /// Tick before which it does nothing.
     busy_until: u64,
 }
 
-impl<R: Role> End<R> {
+impl<R: Role> Endpoint<R> {
     fn new(role: &R, rng: &mut Rng, spare: usize) -> Self {
         let input = vec![0; R::Machine::MIN_INPUT + rng.below(spare + 1)];
         let output = vec![0; R::Machine::MIN_OUTPUT + rng.below(spare + 1)];
@@ -93,47 +92,48 @@ impl<R: Role> End<R> {
         Self { role, session, events: Vec::new(), ended: None, sent_fin: false, busy_until: 0 }
     }
 
-    /// Gives the commands that can be given now. Says whether there was one.
-    fn speak(&mut self) -> Result<bool, String> {
-        let mut spoke = false;
+    /// Gives the commands that can be given now. Returns whether there was one.
+    fn give_commands(&mut self) -> Result<bool, String> {
+        let mut gave_any = false;
         loop {
             if self.session.machine().outbound_remaining() > 0 {
                 let n = self.session.write_payload(self.role.payload());
                 self.role.advance_outbound(n);
-                spoke |= n > 0;
+                gave_any |= n > 0;
                 if self.session.machine().outbound_remaining() > 0 {
-                    return Ok(spoke);
+                    return Ok(gave_any);
                 }
             }
-            let Some(command) = self.role.command() else { return Ok(spoke) };
+            let Some(command) = self.role.command() else { return Ok(gave_any) };
             match self.session.command(command) {
                 Ok(()) => {
                     self.role.given();
-                    spoke = true;
+                    gave_any = true;
                 }
                 Err(CommandError::OutputFull) if !self.session.transmit().is_empty() => {
-                    return Ok(spoke);
+                    return Ok(gave_any);
                 }
                 Err(CommandError::OutputFull) if self.role.split() => {}
-                // After a reset the machine may have ended before the application had its say.
+                // After a reset the machine may have ended before the application's turn.
                 Err(CommandError::OutOfTurn) if self.session.has_ended() || R::TAKES_TURNS => {
-                    return Ok(spoke);
+                    return Ok(gave_any);
                 }
                 Err(refused) => return Err(format!("a command in turn was refused: {refused:?}")),
             }
         }
     }
 
-    /// Goes on as far as it can without the link. Says whether anything happened.
-    fn think(&mut self) -> Result<bool, String> {
+    /// Steps as far as possible without the link. Returns whether anything happened.
+    fn advance(&mut self) -> Result<bool, String> {
         let mut moved = false;
-        // Every step moves a byte, tells something or waits; both buffers are small.
+        // Every step moves a byte, emits an event or waits, and both buffers are small: the bound
+        // is never reached.
         for _ in 0..100_000 {
             if self.ended.is_some() {
                 return Ok(moved);
             }
             if !R::TAKES_TURNS {
-                moved |= self.speak()?;
+                moved |= self.give_commands()?;
             }
             match self.session.step() {
                 Ok(Action::Event(event)) => {
@@ -145,7 +145,7 @@ impl<R: Role> End<R> {
                 }
                 Ok(Action::Continue | Action::Boundary) => {}
                 Ok(Action::Need(Need::Command)) => {
-                    if !self.speak()? {
+                    if !self.give_commands()? {
                         return Ok(moved);
                     }
                 }
@@ -167,38 +167,38 @@ impl<R: Role> End<R> {
             }
             moved = true;
         }
-        Err(format!("steps without end: {:?}", self.session.machine()))
+        Err(format!("the steps do not end: {:?}", self.session.machine()))
     }
 
-    /// Moves bytes between the session and the link. Says whether any moved.
-    fn carry(
+    /// Moves bytes between the session and the link. Returns how many moved.
+    fn transfer(
         &mut self,
-        out: &mut Lane,
-        back: &mut Lane,
+        out: &mut Direction,
+        back: &mut Direction,
         now: u64,
         rng: &mut Rng,
         faults: &Faults,
         may_read: bool,
     ) -> usize {
         let mut moved = 0;
-        // A write takes a part, as a socket does.
+        // A write may be partial, as on a socket.
         let room = faults.link.saturating_sub(out.bytes.len());
         let n = self.session.transmit().len().min(room);
         let n = if n > 0 { rng.within(1, n) } else { 0 };
         if !out.closed && n > 0 {
-            let due = now + rng.below(faults.delay as usize + 1) as u64;
-            // Bytes never overtake one another.
-            let due = out.bytes.back().map_or(due, |(last, _)| due.max(*last));
-            out.bytes.extend(self.session.transmit()[..n].iter().map(|byte| (due, *byte)));
+            let arrival = now + rng.below(faults.delay as usize + 1) as u64;
+            // Bytes arrive in order.
+            let arrival = out.bytes.back().map_or(arrival, |(last, _)| arrival.max(*last));
+            out.bytes.extend(self.session.transmit()[..n].iter().map(|byte| (arrival, *byte)));
             self.session.sent(n);
             moved += n;
         }
         if self.ended.is_some() {
-            // It reads no more, but what comes is taken off the link: it drains before it closes.
+            // An end that has finished still drains the link before it closes.
             moved += back.bytes.len();
             back.bytes.clear();
         } else if may_read {
-            let there = back.bytes.iter().take_while(|(due, _)| *due <= now).count();
+            let there = back.bytes.iter().take_while(|(arrival, _)| *arrival <= now).count();
             let room = self.session.room();
             let n = there.min(room.len());
             let n = if n > 0 { rng.within(1, n) } else { 0 };
@@ -217,28 +217,30 @@ impl<R: Role> End<R> {
     }
 }
 
-/// Lets the two talk until both have ended, or neither can go on.
+/// Runs both ends until both have ended, or neither can continue.
 ///
 /// # Errors
 ///
-/// A deadlock, steps without end, an error that does not repeat: with the seed.
-pub fn talk<C: Role, S: Role>(
+/// A deadlock, steps that do not end, or an error that does not repeat. The message contains the
+/// seed.
+pub fn run_pair<C: Role, S: Role>(
     client: &C,
     server: &S,
     faults: &Faults,
     seed: u64,
-) -> Result<Both<C, S>, String> {
-    let named = |what: String| format!("seed {seed:#x}, {faults:?}: {what}");
+) -> Result<PairResult<C, S>, String> {
+    let with_seed = |what: String| format!("seed {seed:#x}, {faults:?}: {what}");
     let mut rng = Rng::new(seed);
-    let mut client = End::new(client, &mut rng, faults.spare);
-    let mut server = End::new(server, &mut rng, faults.spare);
-    let (mut up, mut down) = (Lane::default(), Lane::default());
-    let (mut now, mut quiet_since, mut carried, mut was_reset) = (0_u64, 0_u64, 0_usize, false);
-    let mut silences = 0;
+    let mut client = Endpoint::new(client, &mut rng, faults.spare);
+    let mut server = Endpoint::new(server, &mut rng, faults.spare);
+    let (mut up, mut down) = (Direction::default(), Direction::default());
+    let (mut now, mut last_progress, mut transferred, mut was_reset) =
+        (0_u64, 0_u64, 0_usize, false);
+    let mut idles = 0;
     while client.ended.is_none() || server.ended.is_none() {
         now += 1;
         let mut moved = false;
-        // Who comes first in a tick must not matter.
+        // The order of the two ends within a tick must not matter.
         for turn in [rng.percent(50), true] {
             let is_client = turn ^ (rng.bits() & 1 == 0);
             let busy = if is_client { &mut client.busy_until } else { &mut server.busy_until };
@@ -250,35 +252,35 @@ pub fn talk<C: Role, S: Role>(
                 continue;
             }
             if is_client {
-                moved |= client.think().map_err(|e| named(format!("client: {e}")))?;
-                let n = client.carry(&mut up, &mut down, now, &mut rng, faults, true);
-                carried += n;
+                moved |= client.advance().map_err(|e| with_seed(format!("client: {e}")))?;
+                let n = client.transfer(&mut up, &mut down, now, &mut rng, faults, true);
+                transferred += n;
                 moved |= n > 0;
-                let is_out = client.session.transmit().is_empty();
-                // A role without commands left has nothing more to say.
-                let is_silent = faults.half_close
+                let all_sent = client.session.transmit().is_empty();
+                // A role without further commands has nothing more to send.
+                let has_nothing_to_send = faults.half_close
                     && client.role.command().is_none()
                     && client.session.machine().outbound_remaining() == 0
                     && client.has_finished();
-                if is_out && !client.sent_fin && (client.ended.is_some() || is_silent) {
+                if all_sent && !client.sent_fin && (client.ended.is_some() || has_nothing_to_send) {
                     (client.sent_fin, up.closed, moved) = (true, true, true);
                 }
             } else {
-                moved |= server.think().map_err(|e| named(format!("server: {e}")))?;
+                moved |= server.advance().map_err(|e| with_seed(format!("server: {e}")))?;
                 let may_read = !faults.strict_server
                     || (server.session.transmit().is_empty() && down.bytes.is_empty());
-                let n = server.carry(&mut down, &mut up, now, &mut rng, faults, may_read);
-                carried += n;
+                let n = server.transfer(&mut down, &mut up, now, &mut rng, faults, may_read);
+                transferred += n;
                 moved |= n > 0;
-                let is_out = server.session.transmit().is_empty();
-                if is_out && !server.sent_fin && server.ended.is_some() {
+                let all_sent = server.session.transmit().is_empty();
+                if all_sent && !server.sent_fin && server.ended.is_some() {
                     (server.sent_fin, down.closed, moved) = (true, true, true);
                 }
             }
         }
-        if !was_reset && faults.reset_after.is_some_and(|after| carried >= after) {
+        if !was_reset && faults.reset_after.is_some_and(|after| transferred >= after) {
             (was_reset, moved) = (true, true);
-            // A reset destroys what is on its way, or comes late enough to destroy nothing.
+            // A reset may or may not destroy the bytes in flight.
             if rng.percent(50) {
                 up.bytes.clear();
                 down.bytes.clear();
@@ -290,19 +292,19 @@ pub fn talk<C: Role, S: Role>(
             reset(&mut server, &mut up);
         }
         if moved {
-            (quiet_since, silences) = (now, 0);
-        } else if now - quiet_since > DEADLOCK && silences < 2 {
-            // To those that wait for it, it is a silence.
-            if C::HEARS_SILENCE {
+            (last_progress, idles) = (now, 0);
+        } else if now - last_progress > DEADLOCK && idles < 2 {
+            // A machine that waits for idle input sees this as idle.
+            if C::WAITS_FOR_IDLE {
                 client.session.idle();
             }
-            if S::HEARS_SILENCE {
+            if S::WAITS_FOR_IDLE {
                 server.session.idle();
             }
-            (quiet_since, silences) = (now, silences + 1);
-        } else if now - quiet_since > DEADLOCK {
+            (last_progress, idles) = (now, idles + 1);
+        } else if now - last_progress > DEADLOCK {
             let (c, s) = (client.session.machine(), server.session.machine());
-            return Err(named(format!(
+            return Err(with_seed(format!(
                 "deadlock at {now}: client {c:?}, {} to send, ended {:?}; server {s:?}, {} to send, \
                  ended {:?}; {} and {} on the link",
                 client.session.transmit().len(),
@@ -314,11 +316,11 @@ pub fn talk<C: Role, S: Role>(
             )));
         }
     }
-    Ok((client.fared(), server.fared()))
+    Ok((client.into_result(), server.into_result()))
 }
 
-/// What has arrived is read as far as there is room, then the reset is seen.
-fn reset<R: Role>(end: &mut End<R>, lane: &mut Lane) {
+/// Resets one end. What has arrived is read first, as far as there is space.
+fn reset<R: Role>(end: &mut Endpoint<R>, lane: &mut Direction) {
     let room = end.session.room();
     let n = lane.bytes.len().min(room.len());
     for (to, (_, byte)) in room.iter_mut().zip(lane.bytes.drain(..n)) {
@@ -331,73 +333,73 @@ fn reset<R: Role>(end: &mut End<R>, lane: &mut Lane) {
     end.busy_until = 0;
 }
 
-impl<R: Role> End<R> {
-    /// Whether its machine takes no more commands: what it has to say is said.
+impl<R: Role> Endpoint<R> {
+    /// Returns whether its machine accepts no more commands.
     fn has_finished(&self) -> bool {
         let Some(probe) = R::probe() else { return false };
         self.session.machine().clone().command(probe, &mut [0; 64]) == Err(CommandError::OutOfTurn)
     }
 
-    fn fared(self) -> Side<R::Event, <R::Machine as Machine>::Error> {
-        Side { events: self.events, ended: self.ended.unwrap_or(Ok(())) }
+    fn into_result(self) -> EndResult<R::Event, <R::Machine as Machine>::Error> {
+        EndResult { events: self.events, ended: self.ended.unwrap_or(Ok(())) }
     }
 }
 
-/// What the two ends of a quiz have to agree on. The client is right whatever it is asked.
+/// Checks that the two ends of a quiz agree. The client's answers are always right.
 ///
 /// # Errors
 ///
-/// What they do not agree on.
+/// A message that names the first disagreement.
 pub fn math_agrees(
     questions: &[(u32, u32)],
     secret: [u8; 8],
     faults: &Faults,
-    (client, server): &Both<MathClient, MathServer>,
+    (client, server): &PairResult<MathClient, MathServer>,
 ) -> Result<(), String> {
     use math::{client, server};
     let fail = |what: &str| Err(format!("{what}: {client:?}, {server:?}"));
     let asked = questions.iter().map(|&(a, b)| client::Event::Question(Question { a, b }));
-    let told: Vec<_> = asked.chain([client::Event::Secret(Secret(secret))]).collect();
-    if !told.starts_with(&client.events) {
-        return fail("the client was told something else");
+    let expected: Vec<_> = asked.chain([client::Event::Secret(Secret(secret))]).collect();
+    if !expected.starts_with(&client.events) {
+        return fail("the client emitted unexpected events");
     }
     let right = questions.iter().map(|(a, b)| server::Event::Right { answer: a.wrapping_add(*b) });
     if !right.collect::<Vec<_>>().starts_with(&server.events) {
-        return fail("the server saw wrong answers");
+        return fail("the server received wrong answers");
     }
     if server.events.len() > client.events.len() {
-        return fail("the server saw answers to what was never asked");
+        return fail("the server received answers to questions it did not ask");
     }
-    let is_whole = client.events == told;
+    let is_whole = client.events == expected;
     if is_whole != client.ended.is_ok() {
-        return fail("the client is done before its time, or not in time");
+        return fail("the client finished too early or too late");
     }
     match (faults.reset_after, client.ended, server.ended) {
         (None, Ok(()), Ok(())) if server.events.len() == questions.len() => Ok(()),
-        (None, ..) => fail("no fault, and it failed"),
+        (None, ..) => fail("a session without faults failed"),
         (Some(_), Err(client::Error::Truncated { cut, .. }), _) if cut.how == StreamEnd::Reset => {
             Ok(())
         }
         (Some(_), Ok(()), _) => Ok(()),
-        (Some(_), Err(_), _) => fail("a reset is named something else"),
+        (Some(_), Err(_), _) => fail("a reset was reported as another error"),
     }
 }
 
-/// What the two ends of echo have to agree on.
+/// Checks that the two ends of echo agree.
 ///
 /// # Errors
 ///
-/// What they do not agree on.
+/// A message that names the first disagreement.
 pub fn echo_agrees(
     messages: &[Message],
     faults: &Faults,
-    (client, server): &Both<EchoClient, EchoServer>,
+    (client, server): &PairResult<EchoClient, EchoServer>,
 ) -> Result<(), String> {
     let fail = |what: &str| Err(format!("{what}: {client:?}, {server:?}"));
     let mut whole = 0;
     for (index, reply) in client.events.iter().enumerate() {
         let expected = messages.get(index).and_then(|m| echo_reply_bytes(&m.payload));
-        let Some(expected) = expected else { return fail("a reply to no message") };
+        let Some(expected) = expected else { return fail("a reply without a message") };
         if !expected.starts_with(&reply.bytes) || reply.whole != (reply.bytes == expected) {
             return fail("a reply is wrong");
         }
@@ -410,23 +412,23 @@ pub fn echo_agrees(
         .collect();
     let sent: Vec<usize> = messages.iter().map(|m| m.payload.len()).collect();
     if !sent.starts_with(&lengths) {
-        return fail("the server saw other messages");
+        return fail("the server received other messages");
     }
     if whole > lengths.len() {
-        return fail("the client has replies the server never sent");
+        return fail("the client has replies that the server did not send");
     }
     if (whole == messages.len()) != client.ended.is_ok() {
-        return fail("the client is done before its time, or not in time");
+        return fail("the client finished too early or too late");
     }
     match (faults.reset_after, client.ended, server.ended) {
         (None, Ok(()), Ok(())) if lengths.len() == sent.len() => Ok(()),
-        (None, ..) => fail("no fault, and it failed"),
+        (None, ..) => fail("a session without faults failed"),
         (Some(_), Err(echo::client::Error::Truncated { cut, .. }), _)
             if cut.how == StreamEnd::Reset =>
         {
             Ok(())
         }
         (Some(_), Ok(()), _) => Ok(()),
-        (Some(_), Err(_), _) => fail("a reset is named something else"),
+        (Some(_), Err(_), _) => fail("a reset was reported as another error"),
     }
 }

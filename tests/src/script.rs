@@ -1,76 +1,81 @@
-//! Drives one machine with a script, under every cut, and holds it to the laws at
-//! [`Machine`].
+//! Runs one machine against a script under every cut, and checks the laws at [`Machine`].
 //!
-//! A script is what the peer sends, where it falls silent, how its stream ends ([`Script`]), and the
-//! application ([`Role`]). A [`Plan`] is all that must have no meaning: where the reads fall, how much room there is, when
-//! output is drained. Whatever the plan, the [`Transcript`] has to be the same.
+//! A [`Script`] is what the peer does: the bytes it sends, where it pauses and how its stream ends.
+//! A [`Role`] is the application. A [`Plan`] holds everything that must not change the result:
+//! where reads are cut, how much output space there is and when output is sent. The [`Transcript`]
+//! must be the same under every plan.
 
-use std::fmt;
+mod failure;
 
 use socklab_core::machine::{
     Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState,
 };
 
+pub use failure::{Failure, assert_lawful};
+
 use crate::role::Role;
 
-/// The longest script of which every pair of cuts is tried.
+/// Longest script, in bytes, of which every pair of cuts is tried.
 const PAIRS_UP_TO: usize = 20;
 
-/// So many steps in a row may move no byte before it counts as a stall.
+/// Number of consecutive steps that may move no byte. More of them are reported as a stall.
 const IDLE_STEPS: usize = 8;
 
 /// What the peer does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Script<'b> {
-    /// What it sends.
+    /// Bytes the peer sends.
     pub bytes: &'b [u8],
-    /// Behind so many bytes, in ascending order, it is silent for longer than any machine waits:
-    /// one that then asks for [`Need::InputOrIdle`] gets the silence. Elsewhere it never does.
-    pub silences: &'b [usize],
-    /// How its stream ends, if it does.
+    /// Offsets, in ascending order, after which the peer pauses for longer than any machine waits.
+    /// A machine that asks for [`Need::InputOrIdle`] there sees [`StreamState::Idle`]. It sees it
+    /// nowhere else.
+    pub pauses: &'b [usize],
+    /// How the peer's stream ends. `None` leaves it open.
     pub end: Option<StreamEnd>,
 }
 
 impl<'b> Script<'b> {
-    /// Sends this, then ends like this, and is never silent.
+    /// Creates a script without pauses.
     #[must_use]
     pub const fn new(bytes: &'b [u8], end: Option<StreamEnd>) -> Self {
-        Self { bytes, silences: &[], end }
+        Self { bytes, pauses: &[], end }
     }
 
-    /// The next silence behind `at` bytes or more; the script's end is none.
-    fn next_silence(&self, at: usize) -> Option<usize> {
-        self.silences.iter().copied().find(|silence| *silence >= at)
+    /// Returns the first pause at offset `at` or later.
+    fn next_pause(&self, at: usize) -> Option<usize> {
+        self.pauses.iter().copied().find(|pause| *pause >= at)
     }
 
-    /// As much of it as fits in so many bytes, with another end.
+    /// Returns the first `length` bytes and the pauses among them, with another end.
     fn truncated(&self, length: usize, end: Option<StreamEnd>) -> Self {
-        let silences = self.silences.iter().take_while(|silence| **silence <= length).count();
-        Self { bytes: &self.bytes[..length], silences: &self.silences[..silences], end }
+        let pauses = self.pauses.iter().take_while(|pause| **pause <= length).count();
+        Self { bytes: &self.bytes[..length], pauses: &self.pauses[..pauses], end }
     }
 }
 
-/// What must have no meaning.
+/// Everything that must not change the result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// A read ends at each of these offsets, in ascending order.
+    /// Offsets, in ascending order, at which a read ends.
     pub cuts: Vec<usize>,
-    /// A read ends behind every byte.
+    /// Whether a read ends after every byte.
     pub every_byte: bool,
-    /// The end comes alone, after all bytes have been stepped over; else with the last of them.
+    /// Whether the end arrives alone, after all bytes have been stepped over. Otherwise it arrives
+    /// with the last bytes.
     pub end_apart: bool,
-    /// The output's size.
+    /// Size of the output buffer in bytes.
     pub window: usize,
-    /// Output is drained only when the machine asks for room; else after every step.
+    /// Whether output is sent only when the machine asks for space. Otherwise it is sent after
+    /// every step.
     pub lazy: bool,
-    /// The machine sees no more of the input than this at a time.
+    /// Largest input, in bytes, that one step is given.
     pub cap: Option<usize>,
-    /// Payload is taken from the input past the machine.
+    /// Whether the caller takes inbound payload itself instead of passing it to the machine.
     pub take: bool,
 }
 
 impl Plan {
-    /// All in one read, with all the room it could want.
+    /// One read, and more output space than any test needs.
     #[must_use]
     pub const fn whole() -> Self {
         Self {
@@ -84,7 +89,7 @@ impl Plan {
         }
     }
 
-    /// Where the read ends that starts at `at`.
+    /// Returns the offset at which the read that starts at `at` ends.
     fn next_cut(&self, at: usize, length: usize) -> usize {
         if self.every_byte {
             return (at + 1).min(length);
@@ -96,50 +101,50 @@ impl Plan {
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The machine said `Done`.
+    /// The machine returned `Action::Close`.
     Done,
-    /// The machine said `Abort`.
+    /// The machine returned `Action::Abort`.
     Abort,
-    /// The machine failed: its error, in `Debug` and for people.
+    /// The machine failed: its error in `Debug` and in `Display`.
     Error(String, String),
-    /// Nothing more comes, and it waits for this.
+    /// The script has ended, and the machine still needs this.
     Waiting(Need),
 }
 
-/// What one event was, and when.
+/// One event, and the totals at the time it was emitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told<E> {
-    /// The event; pieces of one thing are put together.
+pub struct Emitted<E> {
+    /// The event. The pieces of one message are joined.
     pub event: E,
-    /// So many bytes of input had been consumed.
+    /// Total number of input bytes consumed.
     pub consumed: usize,
-    /// So many bytes had been written.
+    /// Total number of output bytes written.
     pub written: usize,
 }
 
 /// What must be the same under every plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transcript<E> {
-    /// What the application was told.
-    pub told: Vec<Told<E>>,
-    /// What the peer was sent.
+    /// Events the machine emitted.
+    pub emitted: Vec<Emitted<E>>,
+    /// Bytes sent to the peer.
     pub sent: Vec<u8>,
-    /// Where in that the boundaries stand.
+    /// Offsets in `sent` at which the machine asked for a write boundary.
     pub boundaries: Vec<usize>,
-    /// So many bytes of input were consumed.
+    /// Number of input bytes consumed.
     pub consumed: usize,
-    /// How it ended.
+    /// How the run ended.
     pub outcome: Outcome,
 }
 
 impl<E: Clone> Transcript<E> {
-    /// The events alone.
+    /// Returns the events without their totals.
     #[must_use]
     pub fn events(&self) -> Vec<E> {
-        self.told.iter().map(|told| told.event.clone()).collect()
+        self.emitted.iter().map(|emitted| emitted.event.clone()).collect()
     }
 
-    /// The error for people, or an empty text.
+    /// Returns the machine's error as text, or an empty text.
     #[must_use]
     pub fn sentence(&self) -> &str {
         match &self.outcome {
@@ -149,54 +154,26 @@ impl<E: Clone> Transcript<E> {
     }
 }
 
-/// A law that did not hold, and under which plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The plan.
-    pub plan: Plan,
-    /// What the peer sent.
-    pub bytes: Vec<u8>,
-    /// Where it was silent.
-    pub silences: Vec<usize>,
-    /// How its stream ended.
-    pub end: Option<StreamEnd>,
-    /// What went wrong.
-    pub what: String,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plan, bytes, silences, end, what } = self;
-        write!(f, "{what}\n  input {bytes:02x?}, then {end:?}")?;
-        if !silences.is_empty() {
-            write!(f, ", silent behind {silences:?}")?;
-        }
-        write!(f, "\n  under {plan:?}")
-    }
-}
-
-impl std::error::Error for Failure {}
-
 struct Run<'r, R: Role> {
     plan: &'r Plan,
     role: R,
     machine: R::Machine,
     window: Vec<u8>,
-    /// So much of the window is taken.
+    /// Number of bytes at the front of the window that are not sent yet.
     queued: usize,
     sent: Vec<u8>,
-    told: Vec<Told<R::Event>>,
+    emitted: Vec<Emitted<R::Event>>,
     boundaries: Vec<usize>,
     consumed: usize,
-    /// Whether something moved since the machine was last stepped.
+    /// Whether anything has changed since the last step.
     moved: bool,
 }
 
-/// Drives the machine of `role` through one script under one plan.
+/// Runs the machine of `role` against one script under one plan.
 ///
 /// # Errors
 ///
-/// The law of the machine that did not hold.
+/// The law that the machine broke.
 pub fn run<R: Role>(
     role: &R,
     script: &Script<'_>,
@@ -210,25 +187,25 @@ pub fn run<R: Role>(
         window: vec![0; plan.window],
         queued: 0,
         sent: Vec::new(),
-        told: Vec::new(),
+        emitted: Vec::new(),
         boundaries: Vec::new(),
         consumed: 0,
         moved: true,
     };
-    let outcome = run.go(script)?;
+    let outcome = run.run_script(script)?;
     run.drain();
-    let Run { sent, told, boundaries, consumed, .. } = run;
-    Ok(Transcript { told, sent, boundaries, consumed, outcome })
+    let Run { sent, emitted, boundaries, consumed, .. } = run;
+    Ok(Transcript { emitted, sent, boundaries, consumed, outcome })
 }
 
 impl<R: Role> Run<'_, R> {
-    fn go(&mut self, script: &Script<'_>) -> Result<Outcome, String> {
+    fn run_script(&mut self, script: &Script<'_>) -> Result<Outcome, String> {
         let Script { bytes, end, .. } = *script;
         let (mut arrived, mut after, mut idle) = (0, StreamState::Open, 0);
-        // The next one to come.
-        let mut silence = script.next_silence(0);
+        // Offset of the next pause.
+        let mut pause = script.next_pause(0);
         if !R::TAKES_TURNS {
-            self.speak()?;
+            self.give_commands()?;
         }
         loop {
             let limit = self.plan.cap.map_or(arrived, |cap| arrived.min(self.consumed + cap));
@@ -249,12 +226,14 @@ impl<R: Role> Run<'_, R> {
             }
             idle = if std::mem::take(&mut self.moved) { 0 } else { idle + 1 };
             if idle > IDLE_STEPS {
-                return Err(format!("stall: {IDLE_STEPS} steps moved nothing, now {action:?}"));
+                return Err(format!(
+                    "stall: {IDLE_STEPS} steps moved nothing, the last one returned {action:?}"
+                ));
             }
             let wants_input = match action {
                 Action::Event(()) => {
                     if !R::TAKES_TURNS {
-                        self.speak()?;
+                        self.give_commands()?;
                     }
                     continue;
                 }
@@ -264,7 +243,7 @@ impl<R: Role> Run<'_, R> {
                     continue;
                 }
                 Action::Close | Action::Abort => {
-                    self.is_final(&action)?;
+                    self.check_final(&action)?;
                     return Ok(if action == Action::Close {
                         Outcome::Done
                     } else {
@@ -273,19 +252,19 @@ impl<R: Role> Run<'_, R> {
                 }
                 Action::Need(Need::OutputSpace) => {
                     if room >= R::Machine::MIN_OUTPUT {
-                        return Err(format!("stall: asks for room and has {room} bytes of it"));
+                        return Err(format!("stall: asks for output space and has {room} bytes"));
                     }
                     self.drain();
                     continue;
                 }
                 Action::Need(Need::Command) => {
-                    if self.speak()? {
+                    if self.give_commands()? {
                         continue;
                     }
                     false
                 }
                 Action::Need(Need::InputOrCommand) => {
-                    if self.speak()? {
+                    if self.give_commands()? {
                         continue;
                     }
                     true
@@ -293,30 +272,32 @@ impl<R: Role> Run<'_, R> {
                 Action::Need(Need::Input | Need::InputOrIdle(_)) => true,
             };
             if wants_input && left >= R::Machine::MIN_INPUT {
-                return Err(format!("stall: asks for input and has {left} bytes of it"));
+                return Err(format!("stall: asks for input and has {left} bytes"));
             }
             if wants_input && matches!(input.state, StreamState::Ended(_)) {
                 return Err("stall: asks for input after the end".into());
             }
-            // A silence, the next read, or the end.
-            if silence == Some(arrived) {
-                silence = script.next_silence(arrived + 1);
-                // A machine that does not ask hears nothing of it.
+            // Next comes a pause, a read, or the end.
+            if pause == Some(arrived) {
+                pause = script.next_pause(arrived + 1);
+                // Only a machine that asked for it sees the pause.
                 if matches!(action, Action::Need(Need::InputOrIdle(_))) {
                     after = StreamState::Idle;
                 }
             } else if arrived < bytes.len() {
                 let next = self.plan.next_cut(arrived, bytes.len());
-                // No read goes over a silence.
-                arrived = silence.map_or(next, |silence| next.min(silence));
+                // A read ends at a pause.
+                arrived = pause.map_or(next, |pause| next.min(pause));
                 after = StreamState::Open;
-                if arrived == bytes.len() && silence != Some(arrived) && !self.plan.end_apart {
+                if arrived == bytes.len() && pause != Some(arrived) && !self.plan.end_apart {
                     after = end.map_or(StreamState::Open, StreamState::Ended);
                 }
             } else if let (StreamState::Open | StreamState::Idle, Some(how)) = (after, end) {
                 after = StreamState::Ended(how);
             } else {
-                let Action::Need(need) = action else { unreachable!("all others are dealt with") };
+                let Action::Need(need) = action else {
+                    unreachable!("every other action returned or continued above")
+                };
                 return Ok(Outcome::Waiting(need));
             }
             self.moved = true;
@@ -333,9 +314,10 @@ impl<R: Role> Run<'_, R> {
         self.queued = 0;
     }
 
-    /// One step, and all that holds for any step.
+    /// Takes one step and checks the laws that hold for every step.
     fn step(&mut self, input: Input<'_>) -> Result<Result<Action<()>, Outcome>, String> {
-        // Different rubbish in the two outputs shows bytes claimed and not written.
+        // The two outputs are filled with different bytes, so a byte that is claimed but not
+        // written differs.
         let room = &mut self.window[self.queued..];
         room.fill(0xee);
         let mut other_room = vec![0x11; room.len()];
@@ -350,7 +332,7 @@ impl<R: Role> Run<'_, R> {
             (Ok(step), Ok(peeked)) => {
                 let (a, b) = (step.action.without_event(), peeked.action.without_event());
                 if (step.consumed, step.written, a) != (peeked.consumed, peeked.written, b) {
-                    return Err(format!("a copy says {peeked:?}, the machine {step:?}"));
+                    return Err(format!("a copy returned {peeked:?}, the machine {step:?}"));
                 }
                 step
             }
@@ -360,7 +342,7 @@ impl<R: Role> Run<'_, R> {
                     return Err(format!("the error {e:?} changed {before:?} to {now:?}"));
                 }
                 if peeked.err() != Some(e) {
-                    return Err(format!("a copy does not give the error {e:?}"));
+                    return Err(format!("a copy does not return the error {e:?}"));
                 }
                 let again = self.machine.step(input, &mut self.window[self.queued..]);
                 if again.err() != Some(e) || before != self.machine {
@@ -369,57 +351,57 @@ impl<R: Role> Run<'_, R> {
                 return Ok(Err(Outcome::Error(format!("{e:?}"), e.to_string())));
             }
             (Ok(step), Err(e)) => {
-                return Err(format!("a copy gives the error {e:?}, the machine {step:?}"));
+                return Err(format!("a copy returned the error {e:?}, the machine {step:?}"));
             }
         };
         if consumed > input.bytes.len() || written > room.len() {
             let (bytes, room) = (input.bytes.len(), room.len());
             return Err(format!(
-                "took more than it was given: {consumed} of {bytes} bytes, {written} of {room} of room"
+                "consumed {consumed} of {bytes} input bytes, wrote {written} of {room} output bytes"
             ));
         }
         if room[..written] != other_room[..written] {
-            return Err(format!("claims {written} bytes and did not write them all"));
+            return Err(format!("reports {written} bytes and did not write all of them"));
         }
         let is_idle = consumed == 0 && written == 0 && before == self.machine;
         if is_idle && matches!(action, Action::Continue | Action::Event(_) | Action::Boundary) {
-            return Err(format!("a step in vain: {action:?} and nothing moved or changed"));
+            return Err(format!("a step without effect: {action:?}"));
         }
         let what = action.without_event();
         self.consumed += consumed;
         self.queued += written;
         self.moved |= consumed > 0 || written > 0;
         if let Action::Event(event) = action {
-            self.tell(R::own(event));
+            self.record(R::own(event));
         }
         Ok(Ok(what))
     }
 
-    fn tell(&mut self, event: R::Event) {
+    fn record(&mut self, event: R::Event) {
         self.role.emitted(&event);
         let (consumed, written) = (self.consumed, self.written());
-        if let Some(last) = self.told.last_mut()
+        if let Some(last) = self.emitted.last_mut()
             && R::append(&mut last.event, &event)
         {
             (last.consumed, last.written) = (consumed, written);
             return;
         }
-        self.told.push(Told { event, consumed, written });
+        self.emitted.push(Emitted { event, consumed, written });
     }
 
-    /// Gives the application's commands. Says whether there was one.
-    fn speak(&mut self) -> Result<bool, String> {
-        let mut spoke = false;
+    /// Gives the application's commands. Returns whether there was one.
+    fn give_commands(&mut self) -> Result<bool, String> {
+        let mut gave_any = false;
         loop {
-            let Some(command) = self.role.command() else { return Ok(spoke) };
+            let Some(command) = self.role.command() else { return Ok(gave_any) };
             let before = self.machine.clone();
             let room = self.window.len() - self.queued;
             match self.machine.command(command, &mut self.window[self.queued..]) {
-                Ok(n) if n > room => return Err(format!("a command took {n} of {room} of room")),
+                Ok(n) if n > room => return Err(format!("a command wrote {n} bytes into {room}")),
                 Ok(n) => {
                     self.queued += n;
                     self.role.given();
-                    (self.moved, spoke) = (true, true);
+                    (self.moved, gave_any) = (true, true);
                     self.write_payload()?;
                     if R::TAKES_TURNS {
                         return Ok(true);
@@ -427,11 +409,16 @@ impl<R: Role> Run<'_, R> {
                     continue;
                 }
                 Err(_) if before != self.machine => {
-                    return Err(format!("a refusal changed {before:?} to {:?}", self.machine));
+                    return Err(format!(
+                        "a refused command changed {before:?} to {:?}",
+                        self.machine
+                    ));
                 }
                 Err(CommandError::OutputFull) if self.queued > 0 => self.drain(),
                 Err(CommandError::OutputFull) if self.role.split() => {}
-                Err(refused) => return Err(format!("refused in turn, {refused:?}: {before:?}")),
+                Err(refused) => {
+                    return Err(format!("a command in turn was refused: {refused:?}, {before:?}"));
+                }
             }
         }
     }
@@ -446,15 +433,16 @@ impl<R: Role> Run<'_, R> {
                 != Err(CommandError::Invalid)
                 || before != self.machine
             {
-                return Err("took more payload than is owed".into());
+                return Err("accepted more outbound payload than remains".into());
             }
-            let owed = usize::try_from(self.machine.outbound_remaining()).unwrap_or(usize::MAX);
+            let remaining =
+                usize::try_from(self.machine.outbound_remaining()).unwrap_or(usize::MAX);
             let room = &mut self.window[self.queued..];
             let payload = self.role.payload();
-            let n = payload.len().min(room.len()).min(owed);
+            let n = payload.len().min(room.len()).min(remaining);
             room[..n].copy_from_slice(&payload[..n]);
             if self.machine.advance_outbound(n as u64).is_err() {
-                return Err(format!("refused {n} bytes of payload it is owed"));
+                return Err(format!("refused {n} bytes of outbound payload that remain"));
             }
             self.queued += n;
             self.role.advance_outbound(n);
@@ -462,40 +450,42 @@ impl<R: Role> Run<'_, R> {
         Ok(())
     }
 
-    /// Takes payload past the machine, if any is due and has come.
+    /// Takes inbound payload without the machine, if any has arrived.
     fn take(&mut self, seen: &[u8]) -> Result<bool, String> {
-        let due = self.machine.inbound_remaining();
+        let remaining = self.machine.inbound_remaining();
         let before = self.machine.clone();
-        if self.machine.advance_inbound(due + 1) != Err(CommandError::Invalid)
+        if self.machine.advance_inbound(remaining + 1) != Err(CommandError::Invalid)
             || before != self.machine
         {
-            return Err("gave away more payload than is due".into());
+            return Err("accepted more inbound payload than remains".into());
         }
-        let n = usize::try_from(due).unwrap_or(usize::MAX).min(seen.len());
+        let n = usize::try_from(remaining).unwrap_or(usize::MAX).min(seen.len());
         if n == 0 {
             return Ok(false);
         }
-        let Some(event) = R::advance_inbound(&seen[..n], n as u64 == due) else { return Ok(false) };
+        let Some(event) = R::advance_inbound(&seen[..n], n as u64 == remaining) else {
+            return Ok(false);
+        };
         if self.machine.advance_inbound(n as u64).is_err() {
-            return Err(format!("refused to give away {n} of {due} bytes due"));
+            return Err(format!("refused to advance by {n} of {remaining} bytes"));
         }
-        if self.machine.inbound_remaining() != due - n as u64 {
+        if self.machine.inbound_remaining() != remaining - n as u64 {
             return Err(format!(
-                "{n} of {due} bytes taken, {} left",
+                "advanced by {n} of {remaining} bytes, {} remain",
                 self.machine.inbound_remaining()
             ));
         }
         self.consumed += n;
         self.moved = true;
-        self.tell(event);
+        self.record(event);
         if !R::TAKES_TURNS {
-            self.speak()?;
+            self.give_commands()?;
         }
         Ok(true)
     }
 
-    /// The end is final, whatever comes.
-    fn is_final(&mut self, action: &Action<()>) -> Result<(), String> {
+    /// Checks that nothing changes the machine any more, whatever the input.
+    fn check_final(&mut self, action: &Action<()>) -> Result<(), String> {
         let ends =
             [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut].map(StreamState::Ended);
         for state in [StreamState::Open, StreamState::Idle].into_iter().chain(ends) {
@@ -505,66 +495,67 @@ impl<R: Role> Run<'_, R> {
                     (step.consumed, step.written, step.action.without_event()) == (0, 0, *action)
                 });
                 if !same {
-                    return Err(format!("not final: after {action:?} came {step:?}"));
+                    return Err(format!("not final: {action:?} was followed by {step:?}"));
                 }
             }
         }
         if let Some(command) = R::probe() {
             let result = self.machine.command(command, &mut [0; 64]);
             if result != Err(CommandError::OutOfTurn) {
-                return Err(format!("not final: after {action:?} a command got {result:?}"));
+                return Err(format!("not final: after {action:?} a command returned {result:?}"));
             }
         }
         Ok(())
     }
 }
 
-/// Whether two plans gave the same, as far as it has to be.
+/// Returns whether two transcripts are the compare_plans, as far as the role requires it.
 fn agree<R: Role>(
     expected: &Transcript<R::Event>,
     got: &Transcript<R::Event>,
     end: Option<StreamEnd>,
     plan: &Plan,
 ) -> bool {
-    let races = match end {
+    let may_differ = match end {
         Some(StreamEnd::Reset | StreamEnd::TimedOut) => R::TAKES_TURNS,
         Some(StreamEnd::Closed) => R::CLOSE_ENDS_TURN,
         None => false,
     };
-    if races {
-        let is_front = expected.told.starts_with(&got.told) && expected.sent.starts_with(&got.sent);
-        // Seen before the application had its turn.
+    if may_differ {
+        let is_prefix =
+            expected.emitted.starts_with(&got.emitted) && expected.sent.starts_with(&got.sent);
+        // The end arrived before the application's turn.
         let is_early = !plan.end_apart && matches!(got.outcome, Outcome::Error(..));
-        // Out of sight behind early input, and the application has nothing more to say.
+        // The cap hides the end behind unread input, and the application has no more commands.
         let is_hidden = plan.cap.is_some() && got.outcome == Outcome::Waiting(Need::Command);
-        if is_front && (is_early || is_hidden) {
+        if is_prefix && (is_early || is_hidden) {
             return true;
         }
     }
     expected == got
 }
 
-/// Runs a script under these two plans and compares.
+/// Runs a script under two plans and compares the transcripts.
 ///
 /// # Errors
 ///
-/// The first difference, or the law that did not hold.
-pub fn same<R: Role>(
+/// The first difference, or the law that was broken.
+pub fn compare_plans<R: Role>(
     role: &R,
     bytes: &[u8],
     end: Option<StreamEnd>,
     reference: &Plan,
     plan: &Plan,
 ) -> Result<Transcript<R::Event>, Box<Failure>> {
-    same_script(role, &Script::new(bytes, end), reference, plan)
+    compare_plans_of_script(role, &Script::new(bytes, end), reference, plan)
 }
 
-/// As [`same`], of a script that may have silences.
+/// Does what [`compare_plans`] does, for a script that may contain pauses.
 ///
 /// # Errors
 ///
-/// As [`same`].
-pub fn same_script<R: Role>(
+/// See [`compare_plans`].
+pub fn compare_plans_of_script<R: Role>(
     role: &R,
     script: &Script<'_>,
     reference: &Plan,
@@ -576,9 +567,9 @@ pub fn same_script<R: Role>(
 }
 
 fn fail(script: &Script<'_>, plan: &Plan, what: String) -> Box<Failure> {
-    let Script { bytes, silences, end } = *script;
-    let (bytes, silences) = (bytes.to_vec(), silences.to_vec());
-    Box::new(Failure { plan: plan.clone(), bytes, silences, end, what })
+    let Script { bytes, pauses, end } = *script;
+    let (bytes, pauses) = (bytes.to_vec(), pauses.to_vec());
+    Box::new(Failure { plan: plan.clone(), bytes, pauses, end, what })
 }
 
 fn compare<R: Role>(
@@ -589,40 +580,42 @@ fn compare<R: Role>(
 ) -> Result<(), Box<Failure>> {
     let what = match run(role, script, plan) {
         Ok(got) if agree::<R>(expected, &got, script.end, plan) => return Ok(()),
-        Ok(got) => format!("the cut has a meaning: {expected:#?} uncut, but {got:#?}"),
+        Ok(got) => format!("the plan changed the result: {expected:#?} in one read, but {got:#?}"),
         Err(what) => what,
     };
     Err(fail(script, plan, what))
 }
 
-/// Drives a machine with a script under every cut: whole, byte by byte, each single cut, each
-/// pair of cuts of a short script, output windows from `MIN_OUTPUT` up, input capped at exactly
-/// `MIN_INPUT`; the end with the last bytes and apart from them. Gives the one transcript.
+/// Runs a machine against a script under every cut and returns the one transcript.
+///
+/// The plans are: one read, single bytes, each single cut, each pair of cuts of a short script,
+/// output windows from `MIN_OUTPUT` up, and input capped at exactly `MIN_INPUT`. Each runs twice:
+/// the end arrives with the last bytes, or after them.
 ///
 /// # Errors
 ///
-/// The first difference, or the law that did not hold.
+/// The first difference, or the law that was broken.
 pub fn every_cut<R: Role>(
     role: &R,
     bytes: &[u8],
     end: Option<StreamEnd>,
 ) -> Result<Transcript<R::Event>, Box<Failure>> {
-    every_cut_of(role, &Script::new(bytes, end))
+    every_cut_of_script(role, &Script::new(bytes, end))
 }
 
-/// As [`every_cut`], of a script that may have silences.
+/// Does what [`every_cut`] does, for a script that may contain pauses.
 ///
 /// # Errors
 ///
-/// As [`every_cut`].
-pub fn every_cut_of<R: Role>(
+/// See [`every_cut`].
+pub fn every_cut_of_script<R: Role>(
     role: &R,
     script: &Script<'_>,
 ) -> Result<Transcript<R::Event>, Box<Failure>> {
     let Script { bytes, end, .. } = *script;
     let (min_input, min_output) = (R::Machine::MIN_INPUT, R::Machine::MIN_OUTPUT);
     let whole = Plan::whole();
-    let expected = same_script(role, script, &whole, &whole)?;
+    let expected = compare_plans_of_script(role, script, &whole, &whole)?;
     let mut plans = vec![whole.clone(), Plan { every_byte: true, ..whole.clone() }];
     for first in 1..bytes.len() {
         plans.push(Plan { cuts: vec![first], ..whole.clone() });
@@ -654,42 +647,32 @@ pub fn every_cut_of<R: Role>(
     Ok(expected)
 }
 
-/// [`every_cut`] of the script and of every truncation of it, with every ending; without an end
-/// for the whole script. Gives the transcript of that.
+/// Runs [`every_cut`] on every truncation of the script with every ending, and on the whole script
+/// without an end. Returns the transcript of the last.
 ///
 /// # Errors
 ///
-/// The first difference, or the law that did not hold.
+/// The first difference, or the law that was broken.
 pub fn every_truncation<R: Role>(
     role: &R,
     bytes: &[u8],
 ) -> Result<Transcript<R::Event>, Box<Failure>> {
-    every_truncation_of(role, &Script::new(bytes, None))
+    every_truncation_of_script(role, &Script::new(bytes, None))
 }
 
-/// As [`every_truncation`], of a script that may have silences; its end is not looked at.
+/// Does what [`every_truncation`] does, for a script that may contain pauses. Its `end` is ignored.
 ///
 /// # Errors
 ///
-/// As [`every_truncation`].
-pub fn every_truncation_of<R: Role>(
+/// See [`every_truncation`].
+pub fn every_truncation_of_script<R: Role>(
     role: &R,
     script: &Script<'_>,
 ) -> Result<Transcript<R::Event>, Box<Failure>> {
     for length in 0..=script.bytes.len() {
         for how in [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut] {
-            every_cut_of(role, &script.truncated(length, Some(how)))?;
+            every_cut_of_script(role, &script.truncated(length, Some(how)))?;
         }
     }
-    every_cut_of(role, &script.truncated(script.bytes.len(), None))
-}
-
-/// Gives what is in it, or panics with the sentence of the failure.
-///
-/// # Panics
-///
-/// With the failure.
-#[track_caller]
-pub fn hold<T>(result: Result<T, Box<Failure>>) -> T {
-    result.unwrap_or_else(|failure| panic!("{failure}"))
+    every_cut_of_script(role, &script.truncated(script.bytes.len(), None))
 }

@@ -6,14 +6,14 @@ use socklab_core::{echo, math};
 use socklab_tests::oracle::{echo_message, echo_reply, echo_reply_bytes, question};
 use socklab_tests::rng::Rng;
 use socklab_tests::role::{EchoClient, EchoServer, MathClient, MathServer, Message, Reply, Role};
-use socklab_tests::script::{Outcome, Transcript, every_cut, every_truncation, hold};
+use socklab_tests::script::{Outcome, Transcript, assert_lawful, every_cut, every_truncation};
 
 fn math_client(bytes: &[u8], end: Option<StreamEnd>) -> Transcript<math::client::Event> {
-    hold(every_cut(&MathClient, bytes, end))
+    assert_lawful(every_cut(&MathClient, bytes, end))
 }
 
 fn echo_server(bytes: &[u8], end: Option<StreamEnd>) -> Transcript<echo::server::Event> {
-    hold(every_cut(&EchoServer, bytes, end))
+    assert_lawful(every_cut(&EchoServer, bytes, end))
 }
 
 fn reply(bytes: &[u8]) -> Reply {
@@ -27,7 +27,7 @@ fn math_client_answers_all_and_tells_the_secret() {
     let script =
         [question(1, 2), question(u32::MAX, 1), question(0x8000_0000, 0x8000_0001)].concat();
     let all = [&script[..], b"S\x00\x1b[2J\xff\n and more that nobody reads"].concat();
-    let transcript = hold(every_truncation(&MathClient, &all));
+    let transcript = assert_lawful(every_truncation(&MathClient, &all));
     let event = math::client::Event::Question;
     assert_eq!(
         transcript.events(),
@@ -135,7 +135,7 @@ fn math_server_asks_checks_and_reveals() {
     let role = MathServer::new(&QUESTIONS, Some(b"opensesm"));
     // All answers are early when they come in one read; what follows them is not read.
     let script = [answers(&[42, 0, 15]), b"junk".to_vec()].concat();
-    let transcript = hold(every_truncation(&role, &script));
+    let transcript = assert_lawful(every_truncation(&role, &script));
     let right = |answer| math::server::Event::Right { answer };
     assert_eq!(transcript.events(), [right(42), right(0), right(15)]);
     let sent: Vec<u8> = QUESTIONS.iter().flat_map(|(a, b)| question(*a, *b)).collect();
@@ -149,8 +149,8 @@ fn math_server_ends_at_the_first_wrong_answer() {
     for (wrong, at) in [(41, 0), (43, 0), (0x2a00_0000, 0), (1, 1), (16, 2)] {
         let mut all = [42, 0, 15];
         all[at] = wrong;
-        let transcript = hold(every_cut(&role, &answers(&all), Some(StreamEnd::Closed)));
-        assert_eq!(transcript.told.len(), at + 1);
+        let transcript = assert_lawful(every_cut(&role, &answers(&all), Some(StreamEnd::Closed)));
+        assert_eq!(transcript.emitted.len(), at + 1);
         let expected = [42, 0, 15][at];
         let event = math::server::Event::Wrong { answer: wrong, expected };
         assert_eq!(transcript.events().last(), Some(&event));
@@ -169,7 +169,7 @@ fn math_server_names_every_ending() {
         (StreamEnd::TimedOut, "sent nothing more in time"),
     ] {
         for length in 0..all.len() {
-            let transcript = hold(every_cut(&role, &all[..length], Some(how)));
+            let transcript = assert_lawful(every_cut(&role, &all[..length], Some(how)));
             let (right, got) = (length / 4, length % 4);
             let middle = match (got, how) {
                 (0, StreamEnd::TimedOut) => String::new(),
@@ -234,7 +234,7 @@ fn payloads() -> Vec<Vec<u8>> {
 fn echo_server_removes_ten_characters_under_every_cut() {
     for payload in payloads() {
         let transcript =
-            hold(every_cut(&EchoServer, &echo_message(&payload), Some(StreamEnd::Closed)));
+            assert_lawful(every_cut(&EchoServer, &echo_message(&payload), Some(StreamEnd::Closed)));
         let reply = echo_reply_bytes(&payload).expect("all of them are legal");
         if let Ok(text) = std::str::from_utf8(&payload) {
             assert_eq!(reply, echo_reply(text).as_bytes(), "the oracles differ");
@@ -254,18 +254,18 @@ fn echo_server_answers_many_messages_in_flight() {
         payloads.iter().flat_map(|p| echo_message(&echo_reply_bytes(p).unwrap())).collect();
     let transcript = echo_server(&script, Some(StreamEnd::Closed));
     assert_eq!(transcript.sent, replies);
-    assert_eq!((transcript.told.len(), transcript.outcome), (payloads.len(), Outcome::Done));
+    assert_eq!((transcript.emitted.len(), transcript.outcome), (payloads.len(), Outcome::Done));
     assert_eq!(echo_server(&script, None).outcome, Outcome::Waiting(Need::InputOrCommand));
 }
 
 #[test]
 fn echo_server_under_every_truncation() {
     for payload in ["short", "ten chars! more", "1234567ä🦀中+ß"] {
-        hold(every_truncation(&EchoServer, &echo_message(payload.as_bytes())));
+        assert_lawful(every_truncation(&EchoServer, &echo_message(payload.as_bytes())));
     }
     // Of two messages the first is answered whatever becomes of the second.
     let two = [echo_message(b"0123456789ab"), echo_message(b"xyz")].concat();
-    hold(every_truncation(&EchoServer, &two));
+    assert_lawful(every_truncation(&EchoServer, &two));
     for length in 17..two.len() {
         let transcript = echo_server(&two[..length], Some(StreamEnd::Reset));
         assert_eq!(transcript.sent, echo_message(b"ab"), "{length}");
@@ -315,7 +315,7 @@ fn echo_server_refuses_what_is_no_text_in_the_first_ten_characters() {
             let transcript = echo_server(&script, end);
             if byte == 0 {
                 // Nine characters of two bytes each: legal, and cut at no character.
-                assert_eq!(transcript.told.len(), 2);
+                assert_eq!(transcript.emitted.len(), 2);
                 continue;
             }
             let error = echo::server::Error::<4>::NotUtf8 { byte, at };
@@ -355,7 +355,7 @@ fn echo_server_tells_a_message_that_ends_inside_a_character_from_a_stream_that_d
 #[test]
 fn echo_server_waits_for_a_message_of_4_gib_that_never_comes() {
     let mut script = u32::MAX.to_be_bytes().to_vec();
-    let transcript = hold(every_truncation(&EchoServer, &script));
+    let transcript = assert_lawful(every_truncation(&EchoServer, &script));
     assert_eq!(transcript.outcome, Outcome::Waiting(Need::InputOrCommand));
     assert!(transcript.sent.is_empty());
     let transcript = echo_server(&script, Some(StreamEnd::Closed));
@@ -503,7 +503,7 @@ fn echo_client_sends_all_and_gets_all_under_every_cut() {
     let script: Vec<u8> = replies.iter().flat_map(|reply| echo_message(reply)).collect();
     let sent: Vec<u8> = payloads.iter().flat_map(|p| echo_message(p)).collect();
     for role in [role.clone(), role.splitting()] {
-        let transcript = hold(every_cut(&role, &script, Some(StreamEnd::Closed)));
+        let transcript = assert_lawful(every_cut(&role, &script, Some(StreamEnd::Closed)));
         assert_eq!(transcript.sent, sent);
         let expected: Vec<Reply> = replies.iter().map(|bytes| reply(bytes)).collect();
         assert_eq!((transcript.events(), transcript.outcome), (expected, Outcome::Done));
@@ -516,10 +516,10 @@ fn echo_client_waits_for_a_reply_before_it_sends_on() {
     let messages = vec![message(0, "0123456789one"), message(1, "0123456789three"), message(2, "")];
     let role = EchoClient::scheduled(messages, true);
     let script = [echo_message(b"one"), echo_message(b"three"), echo_message(b"")].concat();
-    let transcript = hold(every_truncation(&role, &script));
+    let transcript = assert_lawful(every_truncation(&role, &script));
     assert_eq!(transcript.events(), [reply(b"one"), reply(b"three"), reply(b"")]);
     assert_eq!(transcript.outcome, Outcome::Done);
-    let sent_before: Vec<usize> = transcript.told.iter().map(|told| told.written).collect();
+    let sent_before: Vec<usize> = transcript.emitted.iter().map(|told| told.written).collect();
     assert_eq!(sent_before, [17, 36, 40]);
 }
 
@@ -529,7 +529,7 @@ fn echo_client_refuses_what_nobody_asked_for() {
     let nothing = EchoClient::new::<&str>(&[], false);
     // Not one message sent, and a reply of any length.
     for length in [0, 1, u32::MAX] {
-        let transcript = hold(every_cut(&nothing, &length.to_be_bytes(), None));
+        let transcript = assert_lawful(every_cut(&nothing, &length.to_be_bytes(), None));
         let error = echo::client::Error::<4>::Unasked { length };
         assert_eq!(transcript.outcome, Outcome::Error(format!("{error:?}"), error.to_string()));
         assert_eq!(transcript.consumed, 0);
@@ -537,19 +537,19 @@ fn echo_client_refuses_what_nobody_asked_for() {
     // A second reply to one message.
     for second in [&b""[..], b"x"] {
         let script = [echo_message(b"a"), echo_message(second)].concat();
-        let transcript = hold(every_truncation(&role, &script));
+        let transcript = assert_lawful(every_truncation(&role, &script));
         assert_eq!(transcript.events(), [reply(b"a")]);
         assert!(transcript.sentence().contains("no message is in flight"));
     }
     // A reply longer than all that was sent: known from its length, before a byte of it.
     for length in [12, 1 << 20, u32::MAX] {
-        let transcript = hold(every_cut(&role, &length.to_be_bytes(), None));
+        let transcript = assert_lawful(every_cut(&role, &length.to_be_bytes(), None));
         let error = echo::client::Error::<4>::TooLong { length, limit: 11 };
         assert_eq!(transcript.outcome, Outcome::Error(format!("{error:?}"), error.to_string()));
-        assert!(transcript.told.is_empty());
+        assert!(transcript.emitted.is_empty());
     }
     // As long as what was sent is let through: the client does not know what ten characters are.
-    let transcript = hold(every_cut(&role, &echo_message(b"0123456789a"), None));
+    let transcript = assert_lawful(every_cut(&role, &echo_message(b"0123456789a"), None));
     assert_eq!(transcript.events(), [reply(b"0123456789a")]);
     // An old debt is no credit: with nothing in flight, what was not used is forgotten.
     let messages = vec![
@@ -558,7 +558,7 @@ fn echo_client_refuses_what_nobody_asked_for() {
     ];
     let role = EchoClient::scheduled(messages, true);
     let script = [echo_message(b""), 2_u32.to_be_bytes().to_vec()].concat();
-    let transcript = hold(every_cut(&role, &script, None));
+    let transcript = assert_lawful(every_cut(&role, &script, None));
     assert!(transcript.sentence().contains("expected at most 1,"), "{}", transcript.sentence());
 }
 
@@ -566,9 +566,9 @@ fn echo_client_refuses_what_nobody_asked_for() {
 fn echo_client_names_every_ending_and_what_is_missing() {
     let role = EchoClient::new(&["0123456789one", "0123456789", "0123456789three"], true);
     let script = [echo_message(b"one"), echo_message(b""), echo_message(b"three")].concat();
-    hold(every_truncation(&role, &script));
+    assert_lawful(every_truncation(&role, &script));
     let sentence = |length: usize, how| {
-        hold(every_cut(&role, &script[..length], Some(how))).sentence().to_string()
+        assert_lawful(every_cut(&role, &script[..length], Some(how))).sentence().to_string()
     };
     let closed = "the server closed the connection";
     assert_eq!(

@@ -4,30 +4,30 @@ use socklab_core::coin::client::{ANSWER_MAX, Command};
 use socklab_core::coin::{self, PROMPT, Reply, Side};
 use socklab_core::machine::{CommandError, Input, Machine, Need, StreamEnd};
 use socklab_core::wire::{LINE_MAX, PROMPT_SILENCE_MS};
-use socklab_tests::role::{CoinClient, CoinServer, CoinTold};
+use socklab_tests::role::{CoinClient, CoinEvent, CoinServer};
 use socklab_tests::script::{
-    Outcome, Script, Transcript, every_cut, every_cut_of, every_truncation, every_truncation_of,
-    hold,
+    Outcome, Script, Transcript, assert_lawful, every_cut, every_cut_of_script, every_truncation,
+    every_truncation_of_script,
 };
 
 const SHORT: &[u8] = b"Pick : ";
 
-fn prompt(text: &str) -> CoinTold {
-    CoinTold::Prompt(text.as_bytes().to_vec())
+fn prompt(text: &str) -> CoinEvent {
+    CoinEvent::Prompt(text.as_bytes().to_vec())
 }
 
-fn line(text: &str) -> CoinTold {
-    CoinTold::Line(text.as_bytes().to_vec())
+fn line(text: &str) -> CoinEvent {
+    CoinEvent::Line(text.as_bytes().to_vec())
 }
 
-fn client(answers: &[&str], bytes: &[u8], end: Option<StreamEnd>) -> Transcript<CoinTold> {
-    hold(every_cut(&CoinClient::new(answers), bytes, end))
+fn client(answers: &[&str], bytes: &[u8], end: Option<StreamEnd>) -> Transcript<CoinEvent> {
+    assert_lawful(every_cut(&CoinClient::new(answers), bytes, end))
 }
 
-const RIGHT: CoinTold = CoinTold::Reply(Reply::Right);
-const WRONG: CoinTold = CoinTold::Reply(Reply::Wrong);
-const INVALID: CoinTold = CoinTold::Reply(Reply::Invalid);
-const BYE: CoinTold = CoinTold::Reply(Reply::Bye);
+const RIGHT: CoinEvent = CoinEvent::Reply(Reply::Right);
+const WRONG: CoinEvent = CoinEvent::Reply(Reply::Wrong);
+const INVALID: CoinEvent = CoinEvent::Reply(Reply::Invalid);
+const BYE: CoinEvent = CoinEvent::Reply(Reply::Bye);
 
 #[test]
 fn client_plays_a_whole_game_under_every_truncation() {
@@ -40,7 +40,7 @@ fn client_plays_a_whole_game_under_every_truncation() {
         b"Thanks for playing the game. Bye!\n and what nobody reads",
     ]
     .concat();
-    let transcript = hold(every_truncation(&CoinClient::new(&["H", "t", "Q"]), &script));
+    let transcript = assert_lawful(every_truncation(&CoinClient::new(&["H", "t", "Q"]), &script));
     let ask = || prompt("Pick :");
     assert_eq!(transcript.events(), [ask(), RIGHT, ask(), WRONG, ask(), BYE]);
     assert_eq!(transcript.sent, b"H\nt\nQ\n");
@@ -71,13 +71,13 @@ fn client_knows_the_contracts_own_words() {
 fn client_understands_servers_that_glue() {
     // A result without its newline, right before the next prompt.
     let glued = b"Guess, H or T: You are right!Guess, H or T: Sorry, you are wrong.Guess, H or T: Thanks for playing the game. Bye!";
-    let transcript = hold(every_truncation(&CoinClient::new(&["H", "T", "Q"]), glued));
+    let transcript = assert_lawful(every_truncation(&CoinClient::new(&["H", "T", "Q"]), glued));
     let ask = || prompt("Guess, H or T:");
     assert_eq!(transcript.events(), [ask(), RIGHT, ask(), WRONG, ask(), BYE]);
     assert_eq!(transcript.outcome, Outcome::Done);
     // A prompt with more than one colon: the rest of it stands before the reply.
     let colons = b"Guess: H: or T: : You are right!\r\n\r\nGuess: H: or T: : Thanks for playing the game. Bye!\r\n";
-    let transcript = hold(every_truncation(&CoinClient::new(&["H", "Q"]), colons));
+    let transcript = assert_lawful(every_truncation(&CoinClient::new(&["H", "Q"]), colons));
     let ask = || prompt("Guess:");
     assert_eq!(transcript.events(), [ask(), RIGHT, ask(), BYE]);
 }
@@ -107,9 +107,10 @@ fn client_tells_lines_it_does_not_know() {
 
 #[test]
 fn client_takes_silence_for_the_end_of_a_prompt() {
-    let (bytes, silences) = (b"Head or tail? You are right!\nAgain?Bye", [14, 35]);
-    let script = Script { bytes, silences: &silences, end: None };
-    let transcript = hold(every_truncation_of(&CoinClient::new(&["H", "Q"]), &script));
+    let (bytes, pauses) = (b"Head or tail? You are right!\nAgain?Bye", [14, 35]);
+    let script = Script { bytes, pauses: &pauses, end: None };
+    let transcript =
+        assert_lawful(every_truncation_of_script(&CoinClient::new(&["H", "Q"]), &script));
     assert_eq!(transcript.events(), [prompt("Head or tail?"), RIGHT, prompt("Again?")]);
     assert_eq!(transcript.outcome, Outcome::Waiting(Need::Input));
     // Without it there is no prompt, only more to come.
@@ -123,18 +124,18 @@ fn client_takes_silence_for_the_end_of_a_prompt() {
         (b"Pick: Hm\n", 9, &[prompt("Pick:"), line("Hm")]),
         (b"Pick: Hm\nWell? ", 15, &[prompt("Pick:"), line("Hm"), prompt("Well?")]),
     ] {
-        let silences = [0, silent];
-        let script = Script { bytes, silences: &silences, end: None };
-        let transcript = hold(every_cut_of(&CoinClient::new(&["H"]), &script));
+        let pauses = [0, silent];
+        let script = Script { bytes, pauses: &pauses, end: None };
+        let transcript = assert_lawful(every_cut_of_script(&CoinClient::new(&["H"]), &script));
         assert_eq!(transcript.events(), told);
     }
 }
 
 #[test]
 fn client_takes_a_line_for_a_prompt_where_silence_follows() {
-    let script = |bytes, silences| {
-        let script = Script { bytes, silences, end: None };
-        hold(every_truncation_of(&CoinClient::new(&["H", "T", "Q"]), &script))
+    let script = |bytes, pauses| {
+        let script = Script { bytes, pauses, end: None };
+        assert_lawful(every_truncation_of_script(&CoinClient::new(&["H", "T", "Q"]), &script))
     };
     // Every prompt ends with a newline, and the replies are in other words.
     let bytes =
@@ -205,9 +206,9 @@ fn client_has_a_limit_for_all_that_has_no_end() {
     let role = CoinClient::new(&["H"]);
     for start in ["", "Pick:"] {
         let bytes = [start, &long, "\nYou are right!\n"].concat();
-        for silences in [&[][..], &[bytes.len() - 16]] {
-            let script = Script { bytes: bytes.as_bytes(), silences, end: None };
-            let whole = hold(socklab_tests::script::same_script(
+        for pauses in [&[][..], &[bytes.len() - 16]] {
+            let script = Script { bytes: bytes.as_bytes(), pauses, end: None };
+            let whole = assert_lawful(socklab_tests::script::compare_plans_of_script(
                 &role,
                 &script,
                 &socklab_tests::script::Plan::whole(),
@@ -269,8 +270,8 @@ fn text_that_a_terminal_would_obey_arrives_as_it_is() {
     assert_eq!(
         transcript.events(),
         [
-            CoinTold::Line(b"\x1b[2J\x07 \xe2\x80\xae".to_vec()),
-            CoinTold::Prompt(b"\x1b]0;x\x07:".to_vec())
+            CoinEvent::Line(b"\x1b[2J\x07 \xe2\x80\xae".to_vec()),
+            CoinEvent::Prompt(b"\x1b]0;x\x07:".to_vec())
         ]
     );
 }
@@ -281,7 +282,7 @@ fn text_that_a_terminal_would_obey_arrives_as_it_is() {
 fn server_answers_every_kind_of_line() {
     let role = CoinServer::new(&[Side::Head, Side::Head, Side::Tail]);
     let script = b"H\nT\r\n t \nhead\n\nq\nH\n";
-    let transcript = hold(every_truncation(&role, script));
+    let transcript = assert_lawful(every_truncation(&role, script));
     let replies: [&[u8]; 6] = [
         b"You are right!\n",
         b"Sorry, you are wrong.\n",
@@ -349,12 +350,12 @@ fn server_names_every_ending() {
         ),
         (b"x\n", StreamEnd::TimedOut, "the client sent nothing more in time"),
     ] {
-        assert_eq!(hold(every_cut(&role, bytes, Some(how))).sentence(), sentence);
+        assert_eq!(assert_lawful(every_cut(&role, bytes, Some(how))).sentence(), sentence);
     }
     // Who only half-closes still gets its reply.
-    let transcript = hold(every_cut(&role, b"H\n", Some(StreamEnd::Closed)));
+    let transcript = assert_lawful(every_cut(&role, b"H\n", Some(StreamEnd::Closed)));
     assert_eq!(transcript.sent, [PROMPT, b"You are right!\n", PROMPT].concat());
     let long = [&[b'x'; LINE_MAX + 1][..], b"\n"].concat();
-    let transcript = hold(every_cut(&role, &long, None));
+    let transcript = assert_lawful(every_cut(&role, &long, None));
     assert!(transcript.sentence().contains("the client broke the protocol: a line is too long"));
 }

@@ -4,7 +4,7 @@ use socklab_core::echo::{self, OtherLength, client, server};
 use socklab_core::machine::{CommandError, Machine, StreamEnd};
 use socklab_tests::oracle::{echo_message, echo_reply_bytes};
 use socklab_tests::role::{EchoClient, EchoServer, Reply, ShortEchoServer};
-use socklab_tests::script::{Outcome, every_cut, every_truncation, hold};
+use socklab_tests::script::{Outcome, assert_lawful, every_cut, every_truncation};
 
 fn short_message(payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len()).expect("a test's payload is short");
@@ -25,13 +25,14 @@ const PAYLOADS: [&[u8]; 7] = [
 fn a_server_with_2_byte_lengths_removes_ten_characters_under_every_cut() {
     for payload in PAYLOADS {
         let script = short_message(payload);
-        let transcript = hold(every_cut(&ShortEchoServer, &script, Some(StreamEnd::Closed)));
+        let transcript =
+            assert_lawful(every_cut(&ShortEchoServer, &script, Some(StreamEnd::Closed)));
         let reply = echo_reply_bytes(payload).expect("all of them are legal");
         assert_eq!(transcript.sent, short_message(&reply), "{payload:02x?}");
         assert_eq!(transcript.outcome, Outcome::Done);
     }
     let two = [short_message(b"0123456789ab"), short_message(b"xyz")].concat();
-    hold(every_truncation(&ShortEchoServer, &two));
+    assert_lawful(every_truncation(&ShortEchoServer, &two));
 }
 
 #[test]
@@ -41,7 +42,7 @@ fn a_client_with_2_byte_lengths_sends_all_and_gets_all_under_every_cut() {
     let script: Vec<u8> = replies.iter().flat_map(|reply| short_message(reply)).collect();
     let sent: Vec<u8> = PAYLOADS.iter().flat_map(|p| short_message(p)).collect();
     for role in [role.clone().short(), role.splitting().short()] {
-        let transcript = hold(every_cut(&role, &script, Some(StreamEnd::Closed)));
+        let transcript = assert_lawful(every_cut(&role, &script, Some(StreamEnd::Closed)));
         assert_eq!(transcript.sent, sent);
         let expected: Vec<Reply> =
             replies.iter().map(|bytes| Reply { bytes: bytes.clone(), whole: true }).collect();
@@ -93,13 +94,16 @@ fn a_server_names_a_length_of_another_kind_however_its_client_ends() {
         ),
     ] {
         for how in [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut] {
-            let transcript = hold(every_cut(&EchoServer, &script, Some(how)));
+            let transcript = assert_lawful(every_cut(&EchoServer, &script, Some(how)));
             let text = text(&transcript);
             assert!(text.ends_with(&expected), "{text}");
         }
     }
-    let transcript =
-        hold(every_cut(&ShortEchoServer, &little_short(b"hello"), Some(StreamEnd::TimedOut)));
+    let transcript = assert_lawful(every_cut(
+        &ShortEchoServer,
+        &little_short(b"hello"),
+        Some(StreamEnd::TimedOut),
+    ));
     let text = text(&transcript);
     assert!(text.ends_with("; length 0x0500: in little-endian order it would be 5"), "{text}");
 }
@@ -107,13 +111,13 @@ fn a_server_names_a_length_of_another_kind_however_its_client_ends() {
 #[test]
 fn a_client_names_a_length_of_another_kind() {
     let role = EchoClient::new(&["0123456789hello"], true);
-    let transcript = hold(every_cut(&role, &short_message(b"hello"), None));
+    let transcript = assert_lawful(every_cut(&role, &short_message(b"hello"), None));
     assert_eq!(
         text(&transcript),
         "the server broke the protocol: a reply of 354405 bytes, expected at most 15, as much as \
          was sent; length 0x00056865: its first 2 bytes would be a 2-byte length of 5"
     );
-    let transcript = hold(every_cut(&role, b"\x05\0\0\0hello", None));
+    let transcript = assert_lawful(every_cut(&role, b"\x05\0\0\0hello", None));
     let text_ = text(&transcript);
     assert!(text_.ends_with("length 0x05000000: in little-endian order it would be 5"), "{text_}");
     // If enough was sent that the length is possible, the end shows it; or no message is in flight.
@@ -131,7 +135,7 @@ fn an_error_that_is_none_of_the_length_names_no_length() {
     let error = server::Error::<4>::NotUtf8 { byte: 0xff, at: 0 };
     assert_eq!(error.other_length(), None);
     let script = &echo_message(&[b'x'; 300])[..250];
-    let transcript = hold(every_cut(&EchoServer, script, Some(StreamEnd::Closed)));
+    let transcript = assert_lawful(every_cut(&EchoServer, script, Some(StreamEnd::Closed)));
     let text = text(&transcript);
     assert!(text.ends_with("after 250 of 304 bytes"), "{text}");
 }

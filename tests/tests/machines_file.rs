@@ -4,15 +4,17 @@ use socklab_core::file::{Form, Malformed, SILENCE_MS};
 use socklab_core::machine::{Need, StreamEnd};
 use socklab_core::wire::{LINE_BYTES, LINE_MAX};
 use socklab_tests::oracle::{crc32, file_reply};
-use socklab_tests::role::{FileAsked, FileClient, FileGot, FileServer};
-use socklab_tests::script::{Outcome, Script, every_cut, every_cut_of, every_truncation, hold};
+use socklab_tests::role::{FileClient, FileEvent, FileServer, FileServerEvent};
+use socklab_tests::script::{
+    Outcome, Script, assert_lawful, every_cut, every_cut_of_script, every_truncation,
+};
 
 const ENDS: [StreamEnd; 3] = [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut];
 const WHOLE: Form = Form::Checked { offset: 0 };
 const FILE: &[u8] = b"four score and seven\n\0\xff";
 
-fn asked(name: &[u8], form: Form) -> [FileAsked; 1] {
-    [FileAsked::Request(name.to_vec(), form)]
+fn asked(name: &[u8], form: Form) -> [FileServerEvent; 1] {
+    [FileServerEvent::Request(name.to_vec(), form)]
 }
 
 #[test]
@@ -26,12 +28,12 @@ fn client_gets_a_file_and_its_checksum() {
     for offset in [0, 7, FILE.len()] {
         let role = FileClient::new(b"notes", Form::Checked { offset: offset as u64 });
         let reply = file_reply(FILE, offset);
-        let transcript = hold(every_truncation(&role, &reply));
-        let mut events = vec![FileGot::Found(FILE.len() as u64)];
+        let transcript = assert_lawful(every_truncation(&role, &reply));
+        let mut events = vec![FileEvent::Found(FILE.len() as u64)];
         if offset < FILE.len() {
-            events.push(FileGot::Body(FILE[offset..].to_vec()));
+            events.push(FileEvent::Body(FILE[offset..].to_vec()));
         }
-        events.push(FileGot::Crc(crc32(FILE)));
+        events.push(FileEvent::Crc(crc32(FILE)));
         assert_eq!(transcript.events(), events);
         assert_eq!(transcript.sent, format!("notes\0v1\0{offset}\n").as_bytes());
         assert_eq!((transcript.consumed, transcript.outcome), (reply.len(), Outcome::Done));
@@ -56,10 +58,10 @@ fn client_says_how_much_has_come() {
             "the server closed the connection after all 23 bytes of the file, before their checksum",
         ),
     ] {
-        let transcript = hold(every_cut(&role, &reply[..length], Some(StreamEnd::Closed)));
+        let transcript = assert_lawful(every_cut(&role, &reply[..length], Some(StreamEnd::Closed)));
         assert_eq!(transcript.sentence(), sentence, "{length}");
     }
-    let silent = hold(every_cut(&role, &reply[..14], Some(StreamEnd::TimedOut)));
+    let silent = assert_lawful(every_cut(&role, &reply[..14], Some(StreamEnd::TimedOut)));
     assert_eq!(
         silent.sentence(),
         "the server sent nothing more in time after 12 of 23 bytes of the file"
@@ -74,16 +76,16 @@ fn client_is_told_why_not() {
         (b"-\x1b[31m\xff\r\n", b"\x1b[31m\xff"),
         (b"-\n", b""),
     ] {
-        let transcript = hold(every_truncation(&role, reply));
-        assert_eq!(transcript.events(), [FileGot::Refused(reason.to_vec())]);
+        let transcript = assert_lawful(every_truncation(&role, reply));
+        assert_eq!(transcript.events(), [FileEvent::Refused(reason.to_vec())]);
         assert_eq!(transcript.outcome, Outcome::Done);
     }
     // The longest reason, and one byte more.
     let reply = [b"-".to_vec(), vec![b'x'; LINE_MAX], b"\n".to_vec()].concat();
-    assert_eq!(hold(every_cut(&role, &reply, None)).outcome, Outcome::Done);
+    assert_eq!(assert_lawful(every_cut(&role, &reply, None)).outcome, Outcome::Done);
     let reply = [b"-".to_vec(), vec![b'x'; 4 * LINE_MAX]].concat();
     for end in ENDS.map(Some).into_iter().chain([None]) {
-        let transcript = hold(every_cut(&role, &reply, end));
+        let transcript = assert_lawful(every_cut(&role, &reply, end));
         assert!(transcript.sentence().contains("a line is too long"), "{}", transcript.sentence());
     }
 }
@@ -107,28 +109,28 @@ fn client_names_what_is_no_reply() {
             "the server broke the protocol: 9223372036854775808 bytes are more than a file can have",
         ),
     ] {
-        let transcript = hold(every_truncation(&FileClient::new(b"f", form), reply));
-        assert_eq!((transcript.sentence(), transcript.told.len()), (sentence, 0));
+        let transcript = assert_lawful(every_truncation(&FileClient::new(b"f", form), reply));
+        assert_eq!((transcript.sentence(), transcript.emitted.len()), (sentence, 0));
     }
 }
 
 #[test]
 fn client_takes_a_plain_file_until_the_close() {
     let role = FileClient::new(b"a b", Form::Plain);
-    let transcript = hold(every_truncation(&role, FILE));
+    let transcript = assert_lawful(every_truncation(&role, FILE));
     assert_eq!(transcript.sent, b"a b\n");
     assert_eq!(transcript.outcome, Outcome::Waiting(Need::Input));
-    let closed = hold(every_cut(&role, FILE, Some(StreamEnd::Closed)));
-    assert_eq!(closed.events(), [FileGot::Body(FILE.to_vec()), FileGot::Closed]);
+    let closed = assert_lawful(every_cut(&role, FILE, Some(StreamEnd::Closed)));
+    assert_eq!(closed.events(), [FileEvent::Body(FILE.to_vec()), FileEvent::Closed]);
     assert_eq!(closed.outcome, Outcome::Done);
-    let empty = hold(every_cut(&role, b"", Some(StreamEnd::Closed)));
-    assert_eq!(empty.events(), [FileGot::Closed]);
-    let reset = hold(every_cut(&role, FILE, Some(StreamEnd::Reset)));
+    let empty = assert_lawful(every_cut(&role, b"", Some(StreamEnd::Closed)));
+    assert_eq!(empty.events(), [FileEvent::Closed]);
+    let reset = assert_lawful(every_cut(&role, FILE, Some(StreamEnd::Reset)));
     assert_eq!(
         reset.sentence(),
         "the server reset the connection after 23 bytes: it was interrupted, or the file became unreadable"
     );
-    let missing = hold(every_cut(&role, b"", Some(StreamEnd::Reset)));
+    let missing = assert_lawful(every_cut(&role, b"", Some(StreamEnd::Reset)));
     assert_eq!(
         missing.sentence(),
         "the server reset the connection after 0 bytes: it has no such file, or was interrupted"
@@ -138,28 +140,28 @@ fn client_takes_a_plain_file_until_the_close() {
 #[test]
 fn client_sends_a_bare_name_and_its_newline_after_silence_only() {
     let role = FileClient::new(b"a b", Form::Plain).bare();
-    let transcript = hold(every_truncation(&role, FILE));
+    let transcript = assert_lawful(every_truncation(&role, FILE));
     assert_eq!(
         (transcript.sent.as_slice(), transcript.outcome),
         (&b"a b"[..], Outcome::Waiting(Need::Input))
     );
-    let waits = hold(every_cut(&role, b"", None));
+    let waits = assert_lawful(every_cut(&role, b"", None));
     assert_eq!(waits.outcome, Outcome::Waiting(Need::InputOrIdle(SILENCE_MS)));
-    for (silences, sent) in [(&[0][..], &b"a b\n"[..]), (&[1], b"a b"), (&[0, 1, 5], b"a b\n")] {
-        let script = Script { bytes: FILE, silences, end: Some(StreamEnd::Closed) };
-        let closed = hold(every_cut_of(&role, &script));
+    for (pauses, sent) in [(&[0][..], &b"a b\n"[..]), (&[1], b"a b"), (&[0, 1, 5], b"a b\n")] {
+        let script = Script { bytes: FILE, pauses, end: Some(StreamEnd::Closed) };
+        let closed = assert_lawful(every_cut_of_script(&role, &script));
         assert_eq!(closed.sent, sent);
-        assert_eq!(closed.events(), [FileGot::Body(FILE.to_vec()), FileGot::Closed]);
+        assert_eq!(closed.events(), [FileEvent::Body(FILE.to_vec()), FileEvent::Closed]);
         assert_eq!(closed.outcome, Outcome::Done);
     }
     for end in ENDS {
-        let script = Script { bytes: b"", silences: &[], end: Some(end) };
-        let ended = hold(every_cut_of(&role, &script));
+        let script = Script { bytes: b"", pauses: &[], end: Some(end) };
+        let ended = assert_lawful(every_cut_of_script(&role, &script));
         assert_eq!(ended.sent, b"a b");
         assert_eq!(ended.outcome == Outcome::Done, end == StreamEnd::Closed);
     }
     // Of a checked request the newline is the end.
-    let checked = hold(every_cut(&FileClient::new(b"f", WHOLE).bare(), b"", None));
+    let checked = assert_lawful(every_cut(&FileClient::new(b"f", WHOLE).bare(), b"", None));
     assert_eq!(checked.sent, b"f\0v1\x000\n");
 }
 
@@ -169,27 +171,27 @@ fn server_drops_the_nuls_behind_a_name() {
         let padded = [b"notes".to_vec(), vec![0; zeros]].concat();
         // What does not fit in a line is complete at once.
         let is_long = padded.len() > LINE_MAX;
-        let open = hold(every_cut(&FileServer::new(FILE), &padded, None));
+        let open = assert_lawful(every_cut(&FileServer::new(FILE), &padded, None));
         assert_eq!(open.outcome == Outcome::Done, is_long, "{zeros}");
-        let silent = Script { bytes: &padded, silences: &[padded.len()], end: None };
-        let closed = Script { bytes: &padded, silences: &[], end: Some(StreamEnd::Closed) };
+        let silent = Script { bytes: &padded, pauses: &[padded.len()], end: None };
+        let closed = Script { bytes: &padded, pauses: &[], end: Some(StreamEnd::Closed) };
         for script in [silent, closed] {
-            let transcript = hold(every_cut_of(&FileServer::new(FILE), &script));
+            let transcript = assert_lawful(every_cut_of_script(&FileServer::new(FILE), &script));
             assert_eq!(transcript.events(), asked(b"notes", Form::Plain), "{zeros}");
             assert_eq!((transcript.sent.as_slice(), transcript.outcome), (FILE, Outcome::Done));
         }
         let line = [&padded, &b"\n"[..]].concat();
-        let transcript = hold(every_cut(&FileServer::new(FILE), &line, None));
+        let transcript = assert_lawful(every_cut(&FileServer::new(FILE), &line, None));
         assert_eq!(transcript.events(), asked(b"notes", Form::Plain), "{zeros}");
     }
     // As a program has it that reads its names with `fgets`.
-    let transcript = hold(every_cut(&FileServer::new(FILE), b"notes\n\0\0\0", None));
+    let transcript = assert_lawful(every_cut(&FileServer::new(FILE), b"notes\n\0\0\0", None));
     assert_eq!((transcript.sent.as_slice(), transcript.consumed), (FILE, 6));
     // Nothing but zeros is not a name, however long.
     for zeros in [1, 1024, 1025, 3000] {
         let zeros = vec![0; zeros];
-        let script = Script { bytes: &zeros, silences: &[zeros.len()], end: None };
-        let transcript = hold(every_cut_of(&FileServer::new(FILE), &script));
+        let script = Script { bytes: &zeros, pauses: &[zeros.len()], end: None };
+        let transcript = assert_lawful(every_cut_of_script(&FileServer::new(FILE), &script));
         assert!(transcript.sent.is_empty() && transcript.outcome != Outcome::Done);
     }
 }
@@ -198,40 +200,43 @@ fn server_drops_the_nuls_behind_a_name() {
 fn server_sends_a_file_in_either_form() {
     for offset in [0, 7, FILE.len()] {
         let request = format!("notes\0v1\0{offset}\nmore");
-        let transcript = hold(every_truncation(&FileServer::new(FILE), request.as_bytes()));
+        let transcript =
+            assert_lawful(every_truncation(&FileServer::new(FILE), request.as_bytes()));
         assert_eq!(transcript.events(), asked(b"notes", Form::Checked { offset: offset as u64 }));
         assert_eq!(transcript.sent, file_reply(FILE, offset));
         assert_eq!(transcript.consumed, request.len() - 4);
         assert_eq!(transcript.outcome, Outcome::Done);
     }
-    let transcript = hold(every_truncation(&FileServer::new(FILE), b"notes\r\n"));
+    let transcript = assert_lawful(every_truncation(&FileServer::new(FILE), b"notes\r\n"));
     assert_eq!(transcript.events(), asked(b"notes", Form::Plain));
     assert_eq!((transcript.sent.as_slice(), transcript.outcome), (FILE, Outcome::Done));
-    let empty = hold(every_truncation(&FileServer::new(b""), b"notes\n"));
+    let empty = assert_lawful(every_truncation(&FileServer::new(b""), b"notes\n"));
     assert_eq!((empty.sent.as_slice(), empty.outcome), (&b""[..], Outcome::Done));
 }
 
 #[test]
 fn server_takes_a_bare_name_at_a_half_close_and_after_silence() {
-    let closed = hold(every_cut(&FileServer::new(FILE), b"notes.txt", Some(StreamEnd::Closed)));
+    let closed =
+        assert_lawful(every_cut(&FileServer::new(FILE), b"notes.txt", Some(StreamEnd::Closed)));
     assert_eq!(closed.events(), asked(b"notes.txt", Form::Plain));
     assert_eq!((closed.sent.as_slice(), closed.outcome), (FILE, Outcome::Done));
     for end in [None, Some(StreamEnd::Closed)] {
         // What comes behind the silence comes too late to be of the name.
-        let script = Script { bytes: b"notes.txt", silences: &[5], end };
-        let silent = hold(every_cut_of(&FileServer::new(FILE), &script));
+        let script = Script { bytes: b"notes.txt", pauses: &[5], end };
+        let silent = assert_lawful(every_cut_of_script(&FileServer::new(FILE), &script));
         assert_eq!(silent.events(), asked(b"notes", Form::Plain));
         assert_eq!((silent.sent.as_slice(), silent.consumed), (FILE, 5));
     }
-    let waits = hold(every_cut(&FileServer::new(FILE), b"notes.txt", None));
+    let waits = assert_lawful(every_cut(&FileServer::new(FILE), b"notes.txt", None));
     assert_eq!(waits.outcome, Outcome::Waiting(Need::InputOrIdle(SILENCE_MS)));
     // Nothing said is no name, and half an offset is none.
     for bytes in [&b""[..], b"notes\0v", b"notes\0v1\x001"] {
-        let silences: Vec<usize> = (0..=bytes.len()).filter(|at| *at == 0 || *at > 6).collect();
-        let script = Script { bytes, silences: &silences, end: None };
-        let transcript = hold(every_cut_of(&FileServer::new(FILE), &script));
+        let pauses: Vec<usize> = (0..=bytes.len()).filter(|at| *at == 0 || *at > 6).collect();
+        let script = Script { bytes, pauses: &pauses, end: None };
+        let transcript = assert_lawful(every_cut_of_script(&FileServer::new(FILE), &script));
         assert_eq!(transcript.outcome, Outcome::Waiting(Need::Input));
-        let closed = hold(every_cut(&FileServer::new(FILE), bytes, Some(StreamEnd::Closed)));
+        let closed =
+            assert_lawful(every_cut(&FileServer::new(FILE), bytes, Some(StreamEnd::Closed)));
         assert!(closed.sentence().contains("closed the connection"), "{:?}", closed.outcome);
     }
 }
@@ -251,8 +256,8 @@ fn server_resets_what_is_no_request() {
         (&long, Malformed::TooLong),
         (&long[..LINE_BYTES], Malformed::TooLong),
     ] {
-        let transcript = hold(every_cut(&FileServer::new(FILE), request, None));
-        assert_eq!(transcript.events(), [FileAsked::Malformed(why)]);
+        let transcript = assert_lawful(every_cut(&FileServer::new(FILE), request, None));
+        assert_eq!(transcript.events(), [FileServerEvent::Malformed(why)]);
         assert_eq!((transcript.sent.len(), transcript.outcome), (0, Outcome::Abort));
     }
 }
@@ -260,14 +265,14 @@ fn server_resets_what_is_no_request() {
 #[test]
 fn server_says_no_with_a_reason_or_a_reset() {
     let role = FileServer::refusing(b"no such file");
-    let checked = hold(every_truncation(&role, b"f\0v1\x000\n"));
+    let checked = assert_lawful(every_truncation(&role, b"f\0v1\x000\n"));
     assert_eq!(
         (checked.sent.as_slice(), checked.outcome),
         (&b"-no such file\n"[..], Outcome::Done)
     );
-    let plain = hold(every_truncation(&role, b"f\n"));
+    let plain = assert_lawful(every_truncation(&role, b"f\n"));
     assert_eq!((plain.sent.len(), plain.outcome), (0, Outcome::Abort));
-    let beyond = hold(every_truncation(&FileServer::new(FILE), b"f\0v1\x0024\n"));
+    let beyond = assert_lawful(every_truncation(&FileServer::new(FILE), b"f\0v1\x0024\n"));
     assert_eq!(beyond.sent, b"-too short\n");
 }
 
@@ -275,7 +280,7 @@ fn server_says_no_with_a_reason_or_a_reset() {
 fn server_resets_when_the_file_becomes_shorter() {
     for request in [&b"f\n"[..], b"f\0v1\x002\n"] {
         let role = FileServer::new(FILE).shrinking(3);
-        let transcript = hold(every_cut(&role, request, None));
+        let transcript = assert_lawful(every_cut(&role, request, None));
         assert_eq!(transcript.outcome, Outcome::Abort);
     }
 }

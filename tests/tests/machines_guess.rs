@@ -3,8 +3,8 @@
 use socklab_core::guess::{self, Message};
 use socklab_core::machine::{CommandError, Input, Machine, Need, StreamEnd};
 use socklab_core::wire::LINE_MAX;
-use socklab_tests::role::{GuessClient, GuessServer, GuessTold, guess_game};
-use socklab_tests::script::{Outcome, every_cut, every_truncation, hold};
+use socklab_tests::role::{GuessClient, GuessEvent, GuessServer, guess_game};
+use socklab_tests::script::{Outcome, assert_lawful, every_cut, every_truncation};
 
 fn lines(messages: &[Message]) -> Vec<u8> {
     messages.iter().flat_map(|message| [message.text(), b"\n"].concat()).collect()
@@ -26,7 +26,7 @@ fn server_plays_every_kind_of_game() {
         (b"2147483647\n-2147483648\n2147483648\n", &[Some(i32::MAX), Some(i32::MIN), None]),
     ] {
         let (said, used) = guess_game(50, guesses);
-        let transcript = hold(every_truncation(&GuessServer(50), script));
+        let transcript = assert_lawful(every_truncation(&GuessServer(50), script));
         assert_eq!(transcript.sent, lines(&said), "{script:?}");
         assert_eq!(transcript.boundaries, ends_of_lines(&transcript.sent), "one behind each line");
         let seen: Vec<_> = transcript
@@ -43,7 +43,7 @@ fn server_plays_every_kind_of_game() {
 
 #[test]
 fn server_counts_down() {
-    let transcript = hold(every_cut(&GuessServer(7), b"1\nx\n9\n7\nmore\n", None));
+    let transcript = assert_lawful(every_cut(&GuessServer(7), b"1\nx\n9\n7\nmore\n", None));
     use Message::{High, Invalid, Low, Win};
     let event = |guess, reply, left| guess::server::Event::Guessed { guess, reply, left };
     assert_eq!(
@@ -74,10 +74,13 @@ fn server_names_every_ending() {
         ),
         (b"5\n", StreamEnd::TimedOut, "the client sent nothing more in time"),
     ] {
-        assert_eq!(hold(every_cut(&GuessServer(50), bytes, Some(how))).sentence(), sentence);
+        assert_eq!(
+            assert_lawful(every_cut(&GuessServer(50), bytes, Some(how))).sentence(),
+            sentence
+        );
     }
     let long = [&[b'5'; LINE_MAX + 1][..], b"\n"].concat();
-    let transcript = hold(every_cut(&GuessServer(50), &long, None));
+    let transcript = assert_lawful(every_cut(&GuessServer(50), &long, None));
     assert!(transcript.sentence().contains("the client broke the protocol: a line is too long"));
     assert_eq!(transcript.sent, b"GUESS\n");
 }
@@ -85,10 +88,11 @@ fn server_names_every_ending() {
 #[test]
 fn client_plays_and_skips_what_it_does_not_know() {
     let script = b"Welcome\r\nGUESS\nLOW\nGUESS\n\nhigh\n HIGH \nGUESS\r\nPlease enter number 1 to 100\nGUESS\nWIN\nmore";
-    let transcript = hold(every_truncation(&GuessClient::new(&[50, 75, -1, 62]), script));
+    let transcript = assert_lawful(every_truncation(&GuessClient::new(&[50, 75, -1, 62]), script));
     use Message::{Guess, High, Invalid, Low, Win};
-    let line = |text: &str| GuessTold::Line(text.as_bytes().to_vec());
-    let [guess, low, high, invalid, win] = [Guess, Low, High, Invalid, Win].map(GuessTold::Message);
+    let line = |text: &str| GuessEvent::Line(text.as_bytes().to_vec());
+    let [guess, low, high, invalid, win] =
+        [Guess, Low, High, Invalid, Win].map(GuessEvent::Message);
     assert_eq!(
         transcript.events(),
         [
@@ -129,12 +133,12 @@ fn client_is_done_at_the_end_of_the_game_and_not_before() {
             "the server sent nothing more in time in the middle of a message, after 3 bytes",
         ),
     ] {
-        let transcript = hold(every_cut(&GuessClient::new(&[1]), bytes, Some(how)));
+        let transcript = assert_lawful(every_cut(&GuessClient::new(&[1]), bytes, Some(how)));
         assert_eq!(transcript.sentence(), sentence, "{bytes:?}");
         assert_eq!(sentence.is_empty(), transcript.outcome == Outcome::Done);
     }
     let long = [&[b'G'; LINE_MAX + 1][..], b"\nGUESS\n"].concat();
-    let transcript = hold(every_cut(&GuessClient::new(&[1]), &long, None));
+    let transcript = assert_lawful(every_cut(&GuessClient::new(&[1]), &long, None));
     assert!(transcript.sentence().contains("the server broke the protocol: a line is too long"));
 }
 

@@ -3,8 +3,8 @@
 use socklab_core::machine::StreamEnd;
 use socklab_core::wire::{LINE_BYTES, LINE_MAX};
 use socklab_core::{add, hello};
-use socklab_tests::role::{AddClient, AddServer, AddTold, HelloClient, HelloServer};
-use socklab_tests::script::{Outcome, every_cut, every_truncation, hold};
+use socklab_tests::role::{AddClient, AddEvent, AddServer, HelloClient, HelloServer};
+use socklab_tests::script::{Outcome, assert_lawful, every_cut, every_truncation};
 
 const ENDS: [StreamEnd; 3] = [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut];
 
@@ -12,9 +12,9 @@ const ENDS: [StreamEnd; 3] = [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::Ti
 fn add_client_learns_name_and_number() {
     let role = AddClient::new("Ada L\u{f6}velace".as_bytes(), 42);
     let script = "S\u{e9}rveur \u{4e2d}\r\n 7 \nand more that nobody reads".as_bytes();
-    let transcript = hold(every_truncation(&role, script));
+    let transcript = assert_lawful(every_truncation(&role, script));
     let name = "S\u{e9}rveur \u{4e2d}".as_bytes().to_vec();
-    assert_eq!(transcript.events(), [AddTold::Name(name), AddTold::Number(7)]);
+    assert_eq!(transcript.events(), [AddEvent::Name(name), AddEvent::Number(7)]);
     assert_eq!(transcript.sent, "Ada L\u{f6}velace\n42\n".as_bytes());
     assert_eq!((transcript.consumed, transcript.outcome), (script.len() - 26, Outcome::Done));
 }
@@ -26,22 +26,23 @@ fn add_client_shuts_a_server_down_and_takes_an_answer_all_the_same() {
         (b"", Some(StreamEnd::Reset), 0),
         (b"Deaf\n9\n", None, 2),
     ] {
-        let transcript = hold(every_cut(&AddClient::new(b"Ada", -1), script, end));
+        let transcript = assert_lawful(every_cut(&AddClient::new(b"Ada", -1), script, end));
         assert_eq!(
-            (transcript.sent.as_slice(), transcript.told.len()),
+            (transcript.sent.as_slice(), transcript.emitted.len()),
             (&b"Ada\n-1\n"[..], events)
         );
         assert_eq!(transcript.outcome, Outcome::Done);
     }
-    let silent = hold(every_cut(&AddClient::new(b"Ada", -1), b"", Some(StreamEnd::TimedOut)));
+    let silent =
+        assert_lawful(every_cut(&AddClient::new(b"Ada", -1), b"", Some(StreamEnd::TimedOut)));
     assert_eq!(silent.sentence(), "the server did not answer in time");
 }
 
 #[test]
 fn add_server_learns_and_answers() {
     let role = AddServer::new(b"Server of John", 58);
-    let transcript = hold(every_truncation(&role, b"Ada\n42\nmore"));
-    assert_eq!(transcript.events(), [AddTold::Name(b"Ada".to_vec()), AddTold::Number(42)]);
+    let transcript = assert_lawful(every_truncation(&role, b"Ada\n42\nmore"));
+    assert_eq!(transcript.events(), [AddEvent::Name(b"Ada".to_vec()), AddEvent::Number(42)]);
     assert_eq!(transcript.sent, b"Server of John\n58\n");
     assert_eq!((transcript.consumed, transcript.outcome), (7, Outcome::Done));
 }
@@ -52,8 +53,9 @@ fn add_server_answers_nothing_out_of_range_and_names_what_is_no_integer() {
         [("0", Some(0)), ("101", Some(101)), ("-2147483648", Some(i32::MIN)), ("-2147483649", None)]
     {
         let script = format!("Ada\n{number}\n");
-        let transcript = hold(every_truncation(&AddServer::new(b"S", 1), script.as_bytes()));
-        assert_eq!(transcript.events()[1..], [AddTold::OutOfRange(value)]);
+        let transcript =
+            assert_lawful(every_truncation(&AddServer::new(b"S", 1), script.as_bytes()));
+        assert_eq!(transcript.events()[1..], [AddEvent::OutOfRange(value)]);
         assert_eq!((transcript.sent.as_slice(), transcript.outcome), (&b""[..], Outcome::Done));
     }
     for (number, what) in [
@@ -64,7 +66,8 @@ fn add_server_answers_nothing_out_of_range_and_names_what_is_no_integer() {
         ("\u{664}", "byte 0 of a line is 0xd9"),
     ] {
         let script = format!("Ada\n{number}\n");
-        let transcript = hold(every_truncation(&AddServer::new(b"S", 1), script.as_bytes()));
+        let transcript =
+            assert_lawful(every_truncation(&AddServer::new(b"S", 1), script.as_bytes()));
         let sentence = format!("the client broke the protocol: {what}, expected a decimal integer");
         assert_eq!((transcript.sentence(), transcript.sent.len()), (sentence.as_str(), 0));
     }
@@ -73,15 +76,15 @@ fn add_server_answers_nothing_out_of_range_and_names_what_is_no_integer() {
 #[test]
 fn a_line_of_1024_bytes_is_the_longest() {
     let longest = [vec![b'x'; LINE_MAX], b"\n5\n".to_vec()].concat();
-    let transcript = hold(every_cut(&AddServer::new(b"S", 1), &longest, None));
-    assert_eq!(transcript.events()[0], AddTold::Name(vec![b'x'; LINE_MAX]));
+    let transcript = assert_lawful(every_cut(&AddServer::new(b"S", 1), &longest, None));
+    assert_eq!(transcript.events()[0], AddEvent::Name(vec![b'x'; LINE_MAX]));
     for script in [
         vec![b'x'; LINE_BYTES],
         vec![b'x'; 1 << 12],
         [vec![b'x'; LINE_BYTES], b"\n".to_vec()].concat(),
     ] {
         for end in ENDS.map(Some).into_iter().chain([None]) {
-            let transcript = hold(every_cut(&AddServer::new(b"S", 1), &script, end));
+            let transcript = assert_lawful(every_cut(&AddServer::new(b"S", 1), &script, end));
             assert_eq!(
                 transcript.sentence(),
                 "the client broke the protocol: a line is too long, its first 1025 bytes have no newline"
@@ -123,11 +126,11 @@ fn every_ending_of_add_has_its_sentence() {
             "the client sent nothing more in time in the middle of a message, after 1 byte",
         ),
     ] {
-        let transcript = hold(every_cut(&AddServer::new(b"S", 1), script, Some(how)));
+        let transcript = assert_lawful(every_cut(&AddServer::new(b"S", 1), script, Some(how)));
         assert_eq!(transcript.sentence(), sentence);
     }
     assert!(matches!(
-        hold(every_cut(&AddClient::new(b"A", 1), b"", Some(StreamEnd::Closed))).outcome,
+        assert_lawful(every_cut(&AddClient::new(b"A", 1), b"", Some(StreamEnd::Closed))).outcome,
         Outcome::Error(what, _) if what == format!("{:?}", add::client::Error::Unanswered(StreamEnd::Closed))
     ));
 }
@@ -137,14 +140,15 @@ fn hello_client_takes_a_greeting_whole_split_or_unterminated() {
     for both in [false, true] {
         let role = HelloClient { both };
         let sent: &[u8] = if both { b"Hello from client\n" } else { b"" };
-        let transcript = hold(every_truncation(&role, b"Hello from server\nmore"));
+        let transcript = assert_lawful(every_truncation(&role, b"Hello from server\nmore"));
         assert_eq!(transcript.events(), [hello::SERVER_GREETING]);
         assert_eq!((transcript.sent.as_slice(), transcript.consumed), (sent, 18));
-        let transcript = hold(every_cut(&role, b"Hello from ser", Some(StreamEnd::Closed)));
+        let transcript =
+            assert_lawful(every_cut(&role, b"Hello from ser", Some(StreamEnd::Closed)));
         assert_eq!(transcript.events(), [b"Hello from ser"]);
         assert_eq!((transcript.sent.as_slice(), transcript.outcome), (sent, Outcome::Done));
     }
-    let nothing = hold(every_cut(&HelloClient::default(), b"", Some(StreamEnd::Closed)));
+    let nothing = assert_lawful(every_cut(&HelloClient::default(), b"", Some(StreamEnd::Closed)));
     assert_eq!(
         nothing.sentence(),
         "the server closed the connection between messages, without a greeting"
@@ -155,16 +159,19 @@ fn hello_client_takes_a_greeting_whole_split_or_unterminated() {
 fn hello_server_greets_with_a_boundary_where_it_is_split() {
     for split in [0, 1, 8, 17, 18, 200] {
         let role = HelloServer { both: true, split };
-        let transcript = hold(every_truncation(&role, b"Hello from client\n"));
+        let transcript = assert_lawful(every_truncation(&role, b"Hello from client\n"));
         assert_eq!(transcript.sent, b"Hello from server\n");
         let boundary = (1..18).contains(&split).then_some(usize::from(split));
         assert_eq!(transcript.boundaries, Vec::from_iter(boundary));
         assert_eq!(transcript.events(), [hello::CLIENT_GREETING]);
     }
-    let alone = hold(every_truncation(&HelloServer::default(), b"anything"));
+    let alone = assert_lawful(every_truncation(&HelloServer::default(), b"anything"));
     assert_eq!((alone.consumed, alone.outcome), (0, Outcome::Done));
-    let cut =
-        hold(every_cut(&HelloServer { both: true, split: 0 }, b"Hello", Some(StreamEnd::Reset)));
+    let cut = assert_lawful(every_cut(
+        &HelloServer { both: true, split: 0 },
+        b"Hello",
+        Some(StreamEnd::Reset),
+    ));
     assert_eq!(
         cut.sentence(),
         "the client reset the connection in the middle of a message, after 5 bytes"

@@ -4,21 +4,22 @@ use socklab_core::machine::{Action, CommandError, Input, Machine, Need, StreamEn
 use socklab_core::rps::Choice::{self, Paper, Scissor, Stone};
 use socklab_core::rps::{self, PROMPT, Round, Verdict};
 use socklab_core::wire::{LINE_MAX, PROMPT_SILENCE_MS};
-use socklab_tests::role::{RpsClient, RpsServer, RpsTold};
+use socklab_tests::role::{RpsClient, RpsEvent, RpsServer};
 use socklab_tests::script::{
-    Outcome, Script, Transcript, every_cut, every_truncation, every_truncation_of, hold,
+    Outcome, Script, Transcript, assert_lawful, every_cut, every_truncation,
+    every_truncation_of_script,
 };
 
-fn prompt(text: &str) -> RpsTold {
-    RpsTold::Prompt(text.as_bytes().to_vec())
+fn prompt(text: &str) -> RpsEvent {
+    RpsEvent::Prompt(text.as_bytes().to_vec())
 }
 
-fn round(player1: Choice, player2: Choice) -> RpsTold {
-    RpsTold::Round(Round::of(player1, player2))
+fn round(player1: Choice, player2: Choice) -> RpsEvent {
+    RpsEvent::Round(Round::of(player1, player2))
 }
 
-fn client(choices: &[Choice], bytes: &[u8], end: Option<StreamEnd>) -> Transcript<RpsTold> {
-    hold(every_cut(&RpsClient::new(choices), bytes, end))
+fn client(choices: &[Choice], bytes: &[u8], end: Option<StreamEnd>) -> Transcript<RpsEvent> {
+    assert_lawful(every_cut(&RpsClient::new(choices), bytes, end))
 }
 
 #[test]
@@ -27,7 +28,7 @@ fn client_plays_three_rounds_and_acknowledges_each() {
         "Draw,Paper,Paper\nPick: Player1 win!,Stone,Scissor\r\nPick: Player2 wins!,Paper,Scissor\n";
     let script = ["Pick: ", lines, "more"].concat();
     let transcript =
-        hold(every_truncation(&RpsClient::new(&[Paper, Stone, Paper]), script.as_bytes()));
+        assert_lawful(every_truncation(&RpsClient::new(&[Paper, Stone, Paper]), script.as_bytes()));
     let ask = || prompt("Pick:");
     assert_eq!(
         transcript.events(),
@@ -43,7 +44,8 @@ fn client_plays_three_rounds_and_acknowledges_each() {
 fn client_understands_servers_that_glue() {
     // The prompt's own colons, and a verdict that has no newline before the next prompt.
     let script = b"1: or 2: or 3: Draw,Paper,PaperEnter: Draw,Stone,Stone Enter: Draw,Paper,Paper";
-    let transcript = hold(every_truncation(&RpsClient::new(&[Paper, Stone, Paper]), script));
+    let transcript =
+        assert_lawful(every_truncation(&RpsClient::new(&[Paper, Stone, Paper]), script));
     assert_eq!(
         transcript.events(),
         [
@@ -58,9 +60,9 @@ fn client_understands_servers_that_glue() {
     assert_eq!(transcript.outcome, Outcome::Done);
     // Silence ends a prompt, and a line before it is for the person.
     let bytes = b"Hi, player 1\nScissor? Player2 is thinking\nDraw,Paper,Paper\n";
-    let script = Script { bytes, silences: &[22], end: None };
-    let transcript = hold(every_truncation_of(&RpsClient::new(&[Paper]), &script));
-    let line = |text: &str| RpsTold::Line(text.as_bytes().to_vec());
+    let script = Script { bytes, pauses: &[22], end: None };
+    let transcript = assert_lawful(every_truncation_of_script(&RpsClient::new(&[Paper]), &script));
+    let line = |text: &str| RpsEvent::Line(text.as_bytes().to_vec());
     assert_eq!(
         transcript.events(),
         [
@@ -77,7 +79,8 @@ fn client_understands_servers_that_glue() {
 #[test]
 fn client_understands_spaces_behind_commas_and_sends_them_back() {
     let script = b"Pick: Draw, Paper, Paper\nPick: Player1 win!,  Stone,Scissor\r\nPick: Player2 wins!,Paper, Scissor\n";
-    let transcript = hold(every_truncation(&RpsClient::new(&[Paper, Stone, Paper]), script));
+    let transcript =
+        assert_lawful(every_truncation(&RpsClient::new(&[Paper, Stone, Paper]), script));
     assert_eq!(
         String::from_utf8_lossy(&transcript.sent),
         "Paper\nDraw, Paper, Paper\nStone\nPlayer1 win!,  Stone,Scissor\nPaper\nPlayer2 wins!,Paper, Scissor\n"
@@ -86,15 +89,15 @@ fn client_understands_spaces_behind_commas_and_sends_them_back() {
     // More than an output of the least size holds is for the person to read.
     let line = format!("Draw,{}Paper,Paper", " ".repeat(40));
     let transcript = client(&[Paper], format!("Pick: {line}\n").as_bytes(), None);
-    assert_eq!(transcript.events(), [prompt("Pick:"), RpsTold::Line(line.into())]);
+    assert_eq!(transcript.events(), [prompt("Pick:"), RpsEvent::Line(line.into())]);
 }
 
 #[test]
 fn client_shows_a_line_that_is_no_verdict_and_goes_on() {
-    let line = |text: &str| RpsTold::Line(text.as_bytes().to_vec());
+    let line = |text: &str| RpsEvent::Line(text.as_bytes().to_vec());
     // The rest of a prompt has commas, too, and a colon.
     let script = b"Choose one: Scissor, Paper, Stone\nYour choice: Draw,Paper,Paper\n";
-    let transcript = hold(every_truncation(&RpsClient::new(&[Paper, Stone]), script));
+    let transcript = assert_lawful(every_truncation(&RpsClient::new(&[Paper, Stone]), script));
     let rest = || line("Scissor, Paper, Stone");
     assert_eq!(transcript.events(), [prompt("Choose one:"), rest(), round(Paper, Paper)]);
     for text in [
@@ -107,7 +110,8 @@ fn client_shows_a_line_that_is_no_verdict_and_goes_on() {
         "Draw,,Paper",
     ] {
         let script = ["Pick:", text, "\nDraw,Paper,Paper\n"].concat();
-        let transcript = hold(every_truncation(&RpsClient::new(&[Paper]), script.as_bytes()));
+        let transcript =
+            assert_lawful(every_truncation(&RpsClient::new(&[Paper]), script.as_bytes()));
         assert_eq!(transcript.events(), [prompt("Pick:"), line(text), round(Paper, Paper)]);
         assert_eq!(transcript.sent, b"Paper\nDraw,Paper,Paper\n");
     }
@@ -116,10 +120,11 @@ fn client_shows_a_line_that_is_no_verdict_and_goes_on() {
 #[test]
 fn client_is_asked_again_where_silence_follows_a_line_that_is_no_verdict() {
     let role = RpsClient::new(&[Paper, Stone]);
-    let script =
-        |bytes, silences| hold(every_truncation_of(&role, &Script { bytes, silences, end: None }));
+    let script = |bytes, pauses| {
+        assert_lawful(every_truncation_of_script(&role, &Script { bytes, pauses, end: None }))
+    };
     let transcript = script(b"Pick: What?\nPick: Draw,Stone,Stone\n", &[18]);
-    let line = |text: &str| RpsTold::Line(text.as_bytes().to_vec());
+    let line = |text: &str| RpsEvent::Line(text.as_bytes().to_vec());
     assert_eq!(
         transcript.events(),
         [prompt("Pick:"), line("What?"), prompt("Pick:"), round(Stone, Stone)]
@@ -173,7 +178,7 @@ fn client_names_what_a_server_does_wrong() {
 fn server_plays_three_rounds() {
     let role = RpsServer::new(&[Scissor, Scissor, Stone]);
     let script = b"Paper\nPlayer2 wins!,Paper,Scissor\n scissor \r\nDraw,Scissor,Scissor\r\nPAPER\nPlayer1 wins!,Paper,Stone\nmore";
-    let transcript = hold(every_truncation(&role, script));
+    let transcript = assert_lawful(every_truncation(&role, script));
     use rps::server::Event::{Chosen, Round as Told};
     let rounds = [Round::of(Paper, Scissor), Round::of(Scissor, Scissor), Round::of(Paper, Stone)];
     assert_eq!(
@@ -192,7 +197,7 @@ fn server_plays_three_rounds() {
 
 #[test]
 fn server_says_nothing_of_the_others_choice_before_its_own() {
-    let transcript = hold(every_cut(&RpsServer::new(&[]), b"Paper\n", None));
+    let transcript = assert_lawful(every_cut(&RpsServer::new(&[]), b"Paper\n", None));
     assert_eq!(transcript.events(), [rps::server::Event::Chosen]);
     assert_eq!(
         (transcript.sent.as_slice(), transcript.outcome),
@@ -214,7 +219,8 @@ fn server_names_what_a_client_does_wrong() {
         ("Paper\nDraw,Paper,Paper!\n", format!("byte 16 of a line is 0x21 ('!'), {ack}")),
         ("Paper\ndraw,Paper,Paper\n", format!("byte 0 of a line is 0x64 ('d'), {ack}")),
     ] {
-        let transcript = hold(every_cut(&RpsServer::new(&[Paper; 3]), script.as_bytes(), None));
+        let transcript =
+            assert_lawful(every_cut(&RpsServer::new(&[Paper; 3]), script.as_bytes(), None));
         assert_eq!(transcript.sentence(), [broke, &sentence].concat());
     }
     for (bytes, how, sentence) in [
@@ -232,7 +238,7 @@ fn server_names_what_a_client_does_wrong() {
         ),
         (b"Paper\n", StreamEnd::TimedOut, "the client sent nothing more in time"),
     ] {
-        let transcript = hold(every_cut(&RpsServer::new(&[Paper; 3]), bytes, Some(how)));
+        let transcript = assert_lawful(every_cut(&RpsServer::new(&[Paper; 3]), bytes, Some(how)));
         assert_eq!(transcript.sentence(), sentence, "{bytes:?}");
     }
 }

@@ -230,11 +230,11 @@ fn what_is_legal_but_wrong_is_left_to_the_other_tests() {
 /// The links, too: two that wait for each other are a deadlock, and said to be one.
 #[test]
 fn a_deadlock_is_found() {
-    use socklab_tests::pair::{Faults, talk};
+    use socklab_tests::pair::{Faults, run_pair};
     use socklab_tests::rng::Rng;
     use socklab_tests::role::{MathClient, MathServer};
     // A server that asks nothing and a client that waits to be asked.
     let faults = Faults { half_close: false, ..Faults::draw(&mut Rng::new(1)) };
-    let what = talk(&MathClient, &MathServer::new(&[], None), &faults, 7).unwrap_err();
+    let what = run_pair(&MathClient, &MathServer::new(&[], None), &faults, 7).unwrap_err();
     assert!(what.starts_with("seed 0x7, ") && what.contains(": deadlock at "), "{what}");
 }

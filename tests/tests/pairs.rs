@@ -1,7 +1,7 @@
 //! Both ends of a protocol over a simulated link: they must agree on what happened.
 
 use socklab_tests::oracle::{echo_message, echo_reply_bytes};
-use socklab_tests::pair::{Faults, echo_agrees, math_agrees, talk};
+use socklab_tests::pair::{Faults, echo_agrees, math_agrees, run_pair};
 use socklab_tests::rng::Rng;
 use socklab_tests::role::{EchoClient, EchoServer, MathClient, MathServer, Message};
 
@@ -18,7 +18,7 @@ fn math_ends_agree_over_any_link_without_faults() {
         let (questions, secret) = (quiz(&mut rng), rng.bits().to_be_bytes());
         let server = MathServer::new(&questions, Some(&secret));
         let faults = Faults::draw(&mut rng);
-        let both = talk(&MathClient, &server, &faults, seed).unwrap();
+        let both = run_pair(&MathClient, &server, &faults, seed).unwrap();
         math_agrees(&questions, secret, &faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
     }
 }
@@ -32,7 +32,7 @@ fn math_ends_agree_as_far_as_a_reset_lets_them() {
         let server = MathServer::new(&questions, Some(&secret));
         let reset_after = Some(rng.below(questions.len() * 26 + 20));
         let faults = Faults { reset_after, ..Faults::draw(&mut rng) };
-        let both = talk(&MathClient, &server, &faults, seed).unwrap();
+        let both = run_pair(&MathClient, &server, &faults, seed).unwrap();
         math_agrees(&questions, secret, &faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
         *if both.0.ended.is_ok() { &mut whole } else { &mut cut } += 1;
     }
@@ -65,7 +65,7 @@ fn echo_ends_agree_over_any_link_without_faults() {
         let role = EchoClient::scheduled(messages(&mut rng), true);
         let role = if rng.percent(30) { role.splitting() } else { role };
         let faults = Faults::draw(&mut rng);
-        let both = talk(&role, &EchoServer, &faults, seed).unwrap();
+        let both = run_pair(&role, &EchoServer, &faults, seed).unwrap();
         echo_agrees(role.messages(), &faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
     }
 }
@@ -79,7 +79,7 @@ fn echo_ends_agree_as_far_as_a_reset_lets_them() {
         let total: usize = role.messages().iter().map(|m| 2 * m.payload.len() + 8).sum();
         let reset_after = Some(rng.below(total + 20));
         let faults = Faults { reset_after, ..Faults::draw(&mut rng) };
-        let both = talk(&role, &EchoServer, &faults, seed).unwrap();
+        let both = run_pair(&role, &EchoServer, &faults, seed).unwrap();
         echo_agrees(role.messages(), &faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
         *if both.0.ended.is_ok() { &mut whole } else { &mut cut } += 1;
     }
@@ -101,7 +101,7 @@ fn many_in_flight_do_not_deadlock_where_nobody_has_room() {
             half_close: seed % 2 == 0,
             strict_server: true,
         };
-        let (client, server) = talk(&role, &EchoServer, &faults, seed).unwrap();
+        let (client, server) = run_pair(&role, &EchoServer, &faults, seed).unwrap();
         assert_eq!((client.ended, server.ended), (Ok(()), Ok(())));
         let got: Vec<u8> = client.events.iter().flat_map(|r| echo_message(&r.bytes)).collect();
         let want: Vec<u8> = payloads
@@ -117,9 +117,9 @@ fn the_same_seed_gives_the_same_run() {
     let role = EchoClient::new(&["one", "0123456789 two", "0123456789 three"], true);
     let faults = Faults { reset_after: Some(40), ..Faults::draw(&mut Rng::new(3)) };
     let runs: Vec<_> =
-        (0..50).map(|seed| talk(&role, &EchoServer, &faults, seed).unwrap()).collect();
+        (0..50).map(|seed| run_pair(&role, &EchoServer, &faults, seed).unwrap()).collect();
     let again: Vec<_> =
-        (0..50).map(|seed| talk(&role, &EchoServer, &faults, seed).unwrap()).collect();
+        (0..50).map(|seed| run_pair(&role, &EchoServer, &faults, seed).unwrap()).collect();
     assert_eq!(runs, again);
     assert!(runs.iter().any(|run| run != &runs[0]), "the seed chooses nothing");
 }

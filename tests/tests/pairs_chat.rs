@@ -1,6 +1,6 @@
 //! Both sides of a conversation over a simulated link: they must agree on what was said.
 
-use socklab_tests::pair::{Faults, talk};
+use socklab_tests::pair::{Faults, run_pair};
 use socklab_tests::rng::Rng;
 use socklab_tests::role::{ChatSide, chat_agrees};
 
@@ -40,7 +40,7 @@ fn both_sides_agree_over_any_link_in_turns() {
         last[turns].push_str(" Bye.");
         let faults = faults(&mut rng, seed, bytes(&server) + bytes(&client));
         let (client, server) = (ChatSide::client(&client), ChatSide::server(&server));
-        let both = talk(&client, &server, &faults, seed).unwrap();
+        let both = run_pair(&client, &server, &faults, seed).unwrap();
         chat_agrees(&client, &server, &faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
         *if both.0.ended.is_ok() && both.1.ended.is_ok() { &mut whole } else { &mut cut } += 1;
     }
@@ -63,7 +63,7 @@ fn both_sides_agree_over_any_link_without_turns() {
         }
         let faults = faults(&mut rng, seed, bytes(&server) + bytes(&client));
         let (client, server) = (ChatSide::duplex(&client), ChatSide::duplex(&server));
-        let both = talk(&client, &server, &faults, seed).unwrap();
+        let both = run_pair(&client, &server, &faults, seed).unwrap();
         chat_agrees(&client, &server, &faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
         *if both.0.ended.is_ok() && both.1.ended.is_ok() { &mut whole } else { &mut cut } += 1;
     }

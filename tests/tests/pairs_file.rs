@@ -1,7 +1,7 @@
 //! Both ends of file over a simulated link: they must agree on what was fetched.
 
 use socklab_core::file::Form;
-use socklab_tests::pair::{Faults, talk};
+use socklab_tests::pair::{Faults, run_pair};
 use socklab_tests::rng::Rng;
 use socklab_tests::role::{FileClient, FileServer, file_agrees};
 
@@ -32,7 +32,8 @@ fn ends_agree_over_any_link_without_faults() {
         let file = file(&mut rng);
         let form = form(&mut rng, file.len());
         let faults = Faults { link: rng.within(1, 200), ..Faults::draw(&mut rng) };
-        let both = talk(&client(&mut rng, form), &FileServer::new(&file), &faults, seed).unwrap();
+        let both =
+            run_pair(&client(&mut rng, form), &FileServer::new(&file), &faults, seed).unwrap();
         file_agrees((b"notes", form), &file, &faults, &both)
             .unwrap_or_else(|e| panic!("{seed}: {e}"));
     }
@@ -47,7 +48,8 @@ fn ends_agree_as_far_as_a_reset_lets_them() {
         let form = form(&mut rng, file.len());
         let reset_after = Some(rng.below(2 * file.len() + 60));
         let faults = Faults { reset_after, link: rng.within(1, 200), ..Faults::draw(&mut rng) };
-        let both = talk(&client(&mut rng, form), &FileServer::new(&file), &faults, seed).unwrap();
+        let both =
+            run_pair(&client(&mut rng, form), &FileServer::new(&file), &faults, seed).unwrap();
         file_agrees((b"notes", form), &file, &faults, &both)
             .unwrap_or_else(|e| panic!("{seed}: {e}"));
         *if both.0.ended.is_ok() { &mut whole } else { &mut cut } += 1;

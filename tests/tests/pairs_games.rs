@@ -2,7 +2,7 @@
 
 use socklab_core::coin::Side;
 use socklab_core::rps::Choice;
-use socklab_tests::pair::{Faults, talk};
+use socklab_tests::pair::{Faults, run_pair};
 use socklab_tests::rng::Rng;
 use socklab_tests::role::{
     CoinClient, CoinServer, GuessClient, GuessServer, RpsClient, RpsServer, coin_agrees,
@@ -34,7 +34,7 @@ fn head_or_tail() {
         let toss = |rng: &mut Rng| if rng.percent(50) { Side::Head } else { Side::Tail };
         let tosses: Vec<Side> = (0..rng.below(5)).map(|_| toss(rng)).collect();
         let both =
-            talk(&CoinClient::new(&answers), &CoinServer::new(&tosses), faults, seed).unwrap();
+            run_pair(&CoinClient::new(&answers), &CoinServer::new(&tosses), faults, seed).unwrap();
         coin_agrees(&answers, &tosses, faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
         both.0.ended.is_ok()
     });
@@ -45,7 +45,8 @@ fn high_or_low() {
     over_any_link(0x60e5, |rng, faults, seed| {
         let number = rng.within(1, 8) as i32;
         let guesses: Vec<i32> = (0..5).map(|_| rng.within(0, 9) as i32).collect();
-        let both = talk(&GuessClient::new(&guesses), &GuessServer(number), faults, seed).unwrap();
+        let both =
+            run_pair(&GuessClient::new(&guesses), &GuessServer(number), faults, seed).unwrap();
         guess_agrees(number, &guesses, faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
         both.0.ended.is_ok()
     });
@@ -59,7 +60,7 @@ fn scissor_paper_stone() {
         let mut choices = || [(); 3].map(|()| Choice::ALL[rng.below(3)]);
         let (player1, player2) = (choices(), choices());
         let both =
-            talk(&RpsClient::new(&player1), &RpsServer::new(&player2), faults, seed).unwrap();
+            run_pair(&RpsClient::new(&player1), &RpsServer::new(&player2), faults, seed).unwrap();
         rps_agrees(&player1, &player2, faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
         both.0.ended.is_ok()
     });

@@ -1,7 +1,7 @@
 //! Both ends of add and of hello over a simulated link: they must agree on what happened.
 
 use socklab_core::add::Form;
-use socklab_tests::pair::{Faults, talk};
+use socklab_tests::pair::{Faults, run_pair};
 use socklab_tests::rng::Rng;
 use socklab_tests::role::{
     AddClient, AddServer, HelloClient, HelloServer, add_agrees, hello_agrees,
@@ -33,7 +33,7 @@ fn add_ends_agree_over_any_link() {
         let client = if rng.percent(30) { client.apart() } else { client };
         let server = AddServer::new(b"Server of John Q. Smith", number(&mut rng));
         let faults = faults(&mut rng, seed, 160);
-        let both = talk(&client, &server, &faults, seed).unwrap();
+        let both = run_pair(&client, &server, &faults, seed).unwrap();
         add_agrees(&client, &server, &faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
         *if both.0.ended.is_ok() { &mut whole } else { &mut cut } += 1;
     }
@@ -48,7 +48,7 @@ fn hello_ends_agree_over_any_link() {
         let both = rng.percent(50);
         let server = HelloServer { both, split: rng.below(20) as u8 };
         let faults = faults(&mut rng, seed, 60);
-        let ends = talk(&HelloClient { both }, &server, &faults, seed).unwrap();
+        let ends = run_pair(&HelloClient { both }, &server, &faults, seed).unwrap();
         hello_agrees(both, &faults, &ends).unwrap_or_else(|e| panic!("{seed}: {e}"));
         *if ends.0.ended.is_ok() { &mut whole } else { &mut cut } += 1;
     }

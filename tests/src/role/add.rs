@@ -3,11 +3,11 @@ use socklab_core::machine::StreamEnd;
 use socklab_core::wire::{LineError, Truncated};
 
 use super::Role;
-use crate::oracle::{AddHeard, add_heard, add_message, add_split};
-use crate::pair::{Both, Faults};
+use crate::oracle::{AddParsed, add_message, add_split, parse_add};
+use crate::pair::{Faults, PairResult};
 use crate::script::Script;
 
-/// Introduces itself, once.
+/// Client that introduces itself once.
 #[derive(Clone, Debug)]
 pub struct AddClient {
     name: Vec<u8>,
@@ -15,73 +15,74 @@ pub struct AddClient {
     form: add::Form,
     apart: bool,
     /// Number of commands given.
-    said: usize,
+    commands_given: usize,
 }
 
 impl AddClient {
-    /// With this name, or one like it that can be a line of its own, and this number.
+    /// Creates a client with this number and this name. A name that would be parsed as name and
+    /// number gets a dot.
     #[must_use]
     pub fn new(name: &[u8], number: i32) -> Self {
         let form = add::Form::LINES;
-        Self { name: sendable(name), number, form, apart: false, said: 0 }
+        Self { name: sendable(name), number, form, apart: false, commands_given: 0 }
     }
 
-    /// In this form.
+    /// Sets the form of the message.
     #[must_use]
     pub fn form(self, form: add::Form) -> Self {
         Self { form, ..self }
     }
 
-    /// Name and number by themselves.
+    /// Sends name and number in separate writes.
     #[must_use]
     pub fn apart(self) -> Self {
         Self { apart: true, ..self }
     }
 
-    /// What it puts on the wire.
+    /// Returns the bytes it sends.
     #[must_use]
     pub fn says(&self) -> Vec<u8> {
         add_message(&self.name, self.number, self.form)
     }
 }
 
-/// A name that is not taken for name and number.
+/// Returns the name, changed so that it is not parsed as name and number.
 fn sendable(name: &[u8]) -> Vec<u8> {
     let dot: &[u8] = if add_split(name).is_some() { b"." } else { b"" };
     [name, dot].concat()
 }
 
-/// What either end is told.
+/// An event of either end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AddTold {
-    /// The other's name.
+pub enum AddEvent {
+    /// The peer's name.
     Name(Vec<u8>),
-    /// Its number.
+    /// The peer's number.
     Number(i32),
-    /// Its number, which shuts the server down; `None` when it has more than 32 bits.
+    /// A number that shuts the server down. `None` if it does not fit in an `i32`.
     OutOfRange(Option<i32>),
 }
 
 impl Role for AddClient {
     type Machine = add::Client;
-    type Event = AddTold;
+    type Event = AddEvent;
     const TAKES_TURNS: bool = true;
-    const HEARS_SILENCE: bool = true;
+    const WAITS_FOR_IDLE: bool = true;
 
     fn machine(&self) -> add::Client {
         add::Client::new()
     }
 
-    fn own(event: add::client::Event<'_>) -> AddTold {
+    fn own(event: add::client::Event<'_>) -> AddEvent {
         match event {
-            add::client::Event::Name(name) => AddTold::Name(name.to_vec()),
-            add::client::Event::Number(number) => AddTold::Number(number),
+            add::client::Event::Name(name) => AddEvent::Name(name.to_vec()),
+            add::client::Event::Number(number) => AddEvent::Number(number),
         }
     }
 
     fn command(&self) -> Option<add::client::Command<'_>> {
-        let Self { ref name, number, form, apart, said } = *self;
-        match said {
+        let Self { ref name, number, form, apart, commands_given } = *self;
+        match commands_given {
             0 if apart => Some(add::client::Command::Name { name, form }),
             0 => Some(add::client::Command::Introduce { name, number, form }),
             1 if apart => Some(add::client::Command::Number { number, form }),
@@ -90,7 +91,7 @@ impl Role for AddClient {
     }
 
     fn given(&mut self) {
-        self.said += 1;
+        self.commands_given += 1;
     }
 
     fn probe() -> Option<add::client::Command<'static>> {
@@ -98,7 +99,7 @@ impl Role for AddClient {
     }
 }
 
-/// Answers whoever has a number.
+/// Server that answers every valid number.
 #[derive(Clone, Debug)]
 pub struct AddServer {
     name: Vec<u8>,
@@ -106,13 +107,14 @@ pub struct AddServer {
 }
 
 impl AddServer {
-    /// With this name, or one like it that can be a line of its own, and this number.
+    /// Creates a server with this number and this name. A name that would be parsed as name and
+    /// number gets a dot.
     #[must_use]
     pub fn new(name: &[u8], number: i32) -> Self {
         Self { name: sendable(name), number }
     }
 
-    /// What it answers in this form. The separator does not occur inside the name.
+    /// Returns its answer in this form. A separator inside the name is replaced.
     #[must_use]
     pub fn answer(&self, form: add::Form) -> Vec<u8> {
         let name = |byte: &u8| if *byte == form.separator { b'_' } else { *byte };
@@ -122,19 +124,19 @@ impl AddServer {
 
 impl Role for AddServer {
     type Machine = add::Server;
-    type Event = AddTold;
+    type Event = AddEvent;
     const TAKES_TURNS: bool = true;
-    const HEARS_SILENCE: bool = true;
+    const WAITS_FOR_IDLE: bool = true;
 
     fn machine(&self) -> add::Server {
         add::Server::new()
     }
 
-    fn own(event: add::server::Event<'_>) -> AddTold {
+    fn own(event: add::server::Event<'_>) -> AddEvent {
         match event {
-            add::server::Event::Name(name) => AddTold::Name(name.to_vec()),
-            add::server::Event::Number(number) => AddTold::Number(number),
-            add::server::Event::OutOfRange(number) => AddTold::OutOfRange(number),
+            add::server::Event::Name(name) => AddEvent::Name(name.to_vec()),
+            add::server::Event::Number(number) => AddEvent::Number(number),
+            add::server::Event::OutOfRange(number) => AddEvent::OutOfRange(number),
         }
     }
 
@@ -148,47 +150,48 @@ impl Role for AddServer {
     }
 }
 
-/// What the two ends have to agree on.
+/// Checks that the two ends agree.
 ///
 /// # Errors
 ///
-/// What they do not agree on.
+/// A message that names the first disagreement.
 pub fn add_agrees(
     one: &AddClient,
     two: &AddServer,
     faults: &Faults,
-    (client, server): &Both<AddClient, AddServer>,
+    (client, server): &PairResult<AddClient, AddServer>,
 ) -> Result<(), String> {
     let fail = |what: &str| Err(format!("{what}: {client:?}, {server:?}"));
     let shuts_down = !add::RANGE.contains(&one.number);
-    // What either end sends, as a plain implementation hears it: a separator at the end of a name is not
-    // told from the one behind it.
-    let heard = |bytes: &[u8]| add_heard(&Script::new(bytes, Some(StreamEnd::Closed)));
+    // The expected events come from the oracle: a separator at the end of a name cannot be told
+    // from the one that follows it.
+    let heard = |bytes: &[u8]| parse_add(&Script::new(bytes, Some(StreamEnd::Closed)));
     let asked = heard(&one.says());
     let reply = heard(&two.answer(asked.form));
-    let told = |heard: AddHeard, number| [AddTold::Name(heard.name.unwrap_or_default()), number];
+    let expected =
+        |heard: AddParsed, number| [AddEvent::Name(heard.name.unwrap_or_default()), number];
     let number = match one.number {
-        out if shuts_down => AddTold::OutOfRange(Some(out)),
-        number => AddTold::Number(number),
+        out if shuts_down => AddEvent::OutOfRange(Some(out)),
+        number => AddEvent::Number(number),
     };
-    if !told(asked, number).starts_with(&server.events) {
-        return fail("the server was told something else");
+    if !expected(asked, number).starts_with(&server.events) {
+        return fail("the server emitted unexpected events");
     }
-    let answer = told(reply, AddTold::Number(two.number));
+    let answer = expected(reply, AddEvent::Number(two.number));
     let answer = if shuts_down { &[][..] } else { &answer };
     if !answer.starts_with(&client.events) {
-        return fail("the client was told something else");
+        return fail("the client emitted unexpected events");
     }
     if !client.events.is_empty() && server.events.len() < 2 {
-        return fail("the client has an answer to what the server never saw");
+        return fail("the client got an answer before the server got the number");
     }
     if client.ended.is_ok() && client.events.len() != answer.len() {
-        return fail("the client is done before its time");
+        return fail("the client finished too early");
     }
     let is_reset = |cut: Option<Truncated>| cut.is_some_and(|cut| cut.how == StreamEnd::Reset);
     match (faults.reset_after, client.ended, server.ended) {
         (None, Ok(()), Ok(())) if server.events.len() == 2 => Ok(()),
-        (None, ..) => fail("no fault, and it failed"),
+        (None, ..) => fail("a session without faults failed"),
         (
             Some(_),
             Err(
@@ -199,6 +202,6 @@ pub fn add_agrees(
             _,
         ) => Ok(()),
         (Some(_), Err(add::client::Error::Line(e)), _) if is_reset(LineError::cut(&e)) => Ok(()),
-        (Some(_), Err(_), _) => fail("a reset is named something else"),
+        (Some(_), Err(_), _) => fail("a reset was reported as another error"),
     }
 }

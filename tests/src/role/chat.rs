@@ -2,28 +2,28 @@ use socklab_core::chat::{Chat, Command, Error, Event, says_bye};
 use socklab_core::machine::StreamEnd;
 
 use super::Role;
-use crate::pair::{Both, Faults};
+use crate::pair::{Faults, PairResult};
 
-/// What one side of a conversation is told: a line, and whether it was the last.
-pub type ChatTold = (Vec<u8>, bool);
+/// A line received by one side, and whether it was the last.
+pub type ChatEvent = (Vec<u8>, bool);
 
-/// One side of a conversation: says these lines, one whenever it may.
+/// One side of a conversation. It sends its lines in order, one whenever it may.
 #[derive(Clone, Debug)]
 pub struct ChatSide<const DUPLEX: bool> {
     machine: Chat,
     lines: Vec<Vec<u8>>,
-    said: usize,
+    sent: usize,
     is_over: bool,
 }
 
 impl ChatSide<false> {
-    /// The client's side.
+    /// Creates the client's side.
     #[must_use]
     pub fn client(lines: &[impl AsRef<[u8]>]) -> Self {
         Self::new(Chat::client(), lines)
     }
 
-    /// The server's side, which begins.
+    /// Creates the server's side, which sends first.
     #[must_use]
     pub fn server(lines: &[impl AsRef<[u8]>]) -> Self {
         Self::new(Chat::server(), lines)
@@ -31,7 +31,7 @@ impl ChatSide<false> {
 }
 
 impl ChatSide<true> {
-    /// Either side without turns: says all at once.
+    /// Creates either side of a conversation without turns. It sends all lines at once.
     #[must_use]
     pub fn duplex(lines: &[impl AsRef<[u8]>]) -> Self {
         Self::new(Chat::duplex(), lines)
@@ -41,13 +41,13 @@ impl ChatSide<true> {
 impl<const DUPLEX: bool> ChatSide<DUPLEX> {
     fn new(machine: Chat, lines: &[impl AsRef<[u8]>]) -> Self {
         let lines = lines.iter().map(|line| line.as_ref().to_vec()).collect();
-        Self { machine, lines, said: 0, is_over: false }
+        Self { machine, lines, sent: 0, is_over: false }
     }
 }
 
 impl<const DUPLEX: bool> Role for ChatSide<DUPLEX> {
     type Machine = Chat;
-    type Event = ChatTold;
+    type Event = ChatEvent;
     const TAKES_TURNS: bool = !DUPLEX;
     const CLOSE_ENDS_TURN: bool = !DUPLEX;
 
@@ -55,25 +55,25 @@ impl<const DUPLEX: bool> Role for ChatSide<DUPLEX> {
         self.machine.clone()
     }
 
-    fn own(event: Event<'_>) -> ChatTold {
+    fn own(event: Event<'_>) -> ChatEvent {
         match event {
             Event::Line(text) => (text.to_vec(), false),
             Event::Bye(text) => (text.to_vec(), true),
         }
     }
 
-    fn emitted(&mut self, (_, is_bye): &ChatTold) {
+    fn emitted(&mut self, (_, is_bye): &ChatEvent) {
         self.is_over |= is_bye;
     }
 
     fn command(&self) -> Option<Command<'_>> {
-        let line = self.lines.get(self.said).filter(|_| !self.is_over)?;
+        let line = self.lines.get(self.sent).filter(|_| !self.is_over)?;
         Some(Command::Say(line))
     }
 
     fn given(&mut self) {
-        self.is_over |= self.lines.get(self.said).is_some_and(|line| says_bye(line));
-        self.said += 1;
+        self.is_over |= self.lines.get(self.sent).is_some_and(|line| says_bye(line));
+        self.sent += 1;
     }
 
     fn probe() -> Option<Command<'static>> {
@@ -81,45 +81,49 @@ impl<const DUPLEX: bool> Role for ChatSide<DUPLEX> {
     }
 }
 
-/// What the two sides have to agree on, of which one at least has a BYE to say.
+/// Checks that the two sides agree. At least one of them must have a BYE among its lines.
 ///
 /// # Errors
 ///
-/// What they do not agree on.
+/// A message that names the first disagreement.
 pub fn chat_agrees<const DUPLEX: bool>(
     client: &ChatSide<DUPLEX>,
     server: &ChatSide<DUPLEX>,
     faults: &Faults,
-    (one, two): &Both<ChatSide<DUPLEX>, ChatSide<DUPLEX>>,
+    (one, two): &PairResult<ChatSide<DUPLEX>, ChatSide<DUPLEX>>,
 ) -> Result<(), String> {
     let fail = |what: &str| Err(format!("{what}: {one:?}, {two:?}"));
-    for (told, said) in [(&one.events, &server.lines), (&two.events, &client.lines)] {
-        let is_front = told.len() <= said.len()
-            && told
+    for (received, sent) in [(&one.events, &server.lines), (&two.events, &client.lines)] {
+        let is_prefix = received.len() <= sent.len()
+            && received
                 .iter()
-                .zip(said)
+                .zip(sent)
                 .all(|((text, bye), line)| text == line && *bye == says_bye(line));
-        if !is_front {
-            return fail("one side heard what the other did not say");
+        if !is_prefix {
+            return fail("one side received a line that the other did not send");
         }
-        if told.iter().rev().skip(1).any(|(_, is_bye)| *is_bye) {
-            return fail("a line came after BYE");
+        if received.iter().rev().skip(1).any(|(_, is_bye)| *is_bye) {
+            return fail("a line arrived after BYE");
         }
     }
-    // In turns the server has spoken as often as the client or once more.
+    // With turns, the server has sent as many lines as the client, or one more.
     let (c, s) = (two.events.len(), one.events.len());
     if !DUPLEX && c > s {
-        return fail("the client spoke out of turn");
+        return fail("the client sent a line out of turn");
     }
-    let heard = |side: &[ChatTold]| side.last().is_some_and(|(_, is_bye)| *is_bye);
+    let got_bye = |side: &[ChatEvent]| side.last().is_some_and(|(_, is_bye)| *is_bye);
     match (faults.reset_after, one.ended, two.ended) {
-        (None, Ok(()), Ok(())) if DUPLEX || heard(&one.events) != heard(&two.events) => Ok(()),
-        (None, ..) => fail("no fault, and it failed"),
+        (None, Ok(()), Ok(())) if DUPLEX || got_bye(&one.events) != got_bye(&two.events) => Ok(()),
+        (None, ..) => fail("a session without faults failed"),
         (Some(_), a, b) => {
             let is_fine = |ended: Result<(), Error>| {
                 ended.err().is_none_or(|e| e.how() == Some(StreamEnd::Reset))
             };
-            if is_fine(a) && is_fine(b) { Ok(()) } else { fail("a reset is named something else") }
+            if is_fine(a) && is_fine(b) {
+                Ok(())
+            } else {
+                fail("a reset was reported as another error")
+            }
         }
     }
 }

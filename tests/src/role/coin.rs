@@ -3,20 +3,20 @@ use socklab_core::machine::StreamEnd;
 use socklab_core::wire::LineError;
 
 use super::Role;
-use crate::pair::{Both, Faults};
+use crate::pair::{Faults, PairResult};
 
-/// What a coin client is told.
+/// An event of a coin client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CoinTold {
-    /// The server asks.
+pub enum CoinEvent {
+    /// The server prompts.
     Prompt(Vec<u8>),
     /// The server replies.
     Reply(Reply),
-    /// The server says something else.
+    /// The server sends any other line.
     Line(Vec<u8>),
 }
 
-/// A coin client's application: answers this, in this order.
+/// Application of a coin client. Gives its answers in order.
 #[derive(Clone, Debug, Default)]
 pub struct CoinClient {
     answers: Vec<Vec<u8>>,
@@ -24,7 +24,7 @@ pub struct CoinClient {
 }
 
 impl CoinClient {
-    /// With these answers, then none.
+    /// Creates a client that gives these answers and then stops.
     #[must_use]
     pub fn new<A: AsRef<[u8]>>(answers: &[A]) -> Self {
         Self { answers: answers.iter().map(|a| a.as_ref().to_vec()).collect(), at: 0 }
@@ -33,20 +33,20 @@ impl CoinClient {
 
 impl Role for CoinClient {
     type Machine = coin::Client;
-    type Event = CoinTold;
+    type Event = CoinEvent;
     const TAKES_TURNS: bool = true;
-    const HEARS_SILENCE: bool = true;
+    const WAITS_FOR_IDLE: bool = true;
     const CLOSE_ENDS_TURN: bool = true;
 
     fn machine(&self) -> coin::Client {
         coin::Client::new()
     }
 
-    fn own(event: coin::client::Event<'_>) -> CoinTold {
+    fn own(event: coin::client::Event<'_>) -> CoinEvent {
         match event {
-            coin::client::Event::Prompt(text) => CoinTold::Prompt(text.to_vec()),
-            coin::client::Event::Reply(reply) => CoinTold::Reply(reply),
-            coin::client::Event::Line(text) => CoinTold::Line(text.to_vec()),
+            coin::client::Event::Prompt(text) => CoinEvent::Prompt(text.to_vec()),
+            coin::client::Event::Reply(reply) => CoinEvent::Reply(reply),
+            coin::client::Event::Line(text) => CoinEvent::Line(text.to_vec()),
         }
     }
 
@@ -63,7 +63,7 @@ impl Role for CoinClient {
     }
 }
 
-/// A coin server's application: tosses this, over and over.
+/// Application of a coin server. Repeats its tosses in order.
 #[derive(Clone, Debug)]
 pub struct CoinServer {
     tosses: Vec<Side>,
@@ -71,7 +71,7 @@ pub struct CoinServer {
 }
 
 impl CoinServer {
-    /// With these tosses; none are all heads.
+    /// Creates a server with these tosses. Without any, every toss is heads.
     #[must_use]
     pub fn new(tosses: &[Side]) -> Self {
         Self { tosses: tosses.to_vec(), at: 0 }
@@ -108,7 +108,7 @@ impl Role for CoinServer {
     }
 }
 
-/// The replies due to these answers, worked out the plain way: up to the first `Q`.
+/// Returns the expected replies up to the first `Q`, computed without the code under test.
 #[must_use]
 pub fn coin_replies<A: AsRef<[u8]>>(answers: &[A], tosses: &[Side]) -> Vec<Reply> {
     let (mut replies, mut tossed) = (Vec::new(), 0);
@@ -134,24 +134,24 @@ pub fn coin_replies<A: AsRef<[u8]>>(answers: &[A], tosses: &[Side]) -> Vec<Reply
     replies
 }
 
-/// What the two ends of head or tail have to agree on. The answers have a `Q` in them.
+/// Checks that the two ends agree. The answers must contain a `Q`.
 ///
 /// # Errors
 ///
-/// What they do not agree on.
+/// A message that names the first disagreement.
 pub fn coin_agrees<A: AsRef<[u8]>>(
     answers: &[A],
     tosses: &[Side],
     faults: &Faults,
-    (client, server): &Both<CoinClient, CoinServer>,
+    (client, server): &PairResult<CoinClient, CoinServer>,
 ) -> Result<(), String> {
     let fail = |what: &str| Err(format!("{what}: {client:?}, {server:?}"));
     let replies = coin_replies(answers, tosses);
-    let prompt = CoinTold::Prompt(PROMPT.trim_ascii_end().to_vec());
-    let told: Vec<CoinTold> =
-        replies.iter().flat_map(|reply| [prompt.clone(), CoinTold::Reply(*reply)]).collect();
-    if !told.starts_with(&client.events) {
-        return fail("the client was told something else");
+    let prompt = CoinEvent::Prompt(PROMPT.trim_ascii_end().to_vec());
+    let expected: Vec<CoinEvent> =
+        replies.iter().flat_map(|reply| [prompt.clone(), CoinEvent::Reply(*reply)]).collect();
+    if !expected.starts_with(&client.events) {
+        return fail("the client emitted unexpected events");
     }
     let seen = answers.iter().map(|answer| match Answer::parse(answer.as_ref()) {
         Answer::Guess(side) => coin::server::Event::Guess(side),
@@ -159,20 +159,20 @@ pub fn coin_agrees<A: AsRef<[u8]>>(
         Answer::Invalid => coin::server::Event::Invalid,
     });
     if !seen.collect::<Vec<_>>().starts_with(&server.events) {
-        return fail("the server saw other answers");
+        return fail("the server received other answers");
     }
     if server.events.len() < client.events.len() / 2 {
-        return fail("the client has replies to what the server has not seen");
+        return fail("the client got a reply before the server got the answer");
     }
-    if (client.events.len() == told.len()) != client.ended.is_ok() {
-        return fail("the client is done before its time, or not in time");
+    if (client.events.len() == expected.len()) != client.ended.is_ok() {
+        return fail("the client finished too early or too late");
     }
     let is_reset = |e: LineError| e.cut().is_some_and(|cut| cut.how == StreamEnd::Reset);
     match (faults.reset_after, client.ended, server.ended) {
         (None, Ok(()), Ok(())) if server.events.len() == replies.len() => Ok(()),
-        (None, ..) => fail("no fault, and it failed"),
+        (None, ..) => fail("a session without faults failed"),
         (Some(_), Ok(()), _) => Ok(()),
         (Some(_), Err(e), _) if is_reset(e.0) => Ok(()),
-        (Some(_), Err(_), _) => fail("a reset is named something else"),
+        (Some(_), Err(_), _) => fail("a reset was reported as another error"),
     }
 }

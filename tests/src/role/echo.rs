@@ -2,66 +2,67 @@ use socklab_core::echo;
 
 use super::Role;
 
-/// What an echo client is told, however it was cut.
+/// An echo client's event, with its pieces joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// What has come of it.
+    /// Bytes received so far.
     pub bytes: Vec<u8>,
-    /// Whether that is all.
+    /// Whether the reply is complete.
     pub whole: bool,
 }
 
 /// A message of an echo client's application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// It is sent once so many replies have come whole.
+    /// Number of complete replies after which it is sent.
     pub after: usize,
-    /// What is in it.
+    /// Bytes of the message.
     pub payload: Vec<u8>,
 }
 
-/// An echo client's application: sends these messages, then finishes.
+/// Application of an echo client. Sends its messages in order, then finishes.
 #[derive(Clone, Debug, Default)]
 pub struct EchoClient<const HEADER: usize = 4> {
     messages: Vec<Message>,
     finish: bool,
     at: usize,
-    /// Announced with `Begin` because it does not fit.
+    /// Whether messages are announced with `Begin`, because a whole one does not fit.
     split: bool,
-    paid: usize,
-    owes: bool,
+    payload_sent: usize,
+    sending_payload: bool,
     replies: usize,
 }
 
 impl EchoClient {
-    /// Sends all of these at once. Finishes if `finish`, once the last is sent.
+    /// Creates a client that sends all messages at once. If `finish`, it finishes after the last.
     #[must_use]
     pub fn new<P: AsRef<[u8]>>(payloads: &[P], finish: bool) -> Self {
         let message = |p: &P| Message { after: 0, payload: p.as_ref().to_vec() };
         Self::scheduled(payloads.iter().map(message).collect(), finish)
     }
 
-    /// Sends each when its time has come.
+    /// Creates a client that sends each message when its replies have come.
     #[must_use]
     pub fn scheduled(messages: Vec<Message>, finish: bool) -> Self {
         Self { messages, finish, ..Self::default() }
     }
 
-    /// The same with lengths of 2 bytes.
+    /// Returns the same client with a header of 2 bytes.
     #[must_use]
     pub fn short(self) -> EchoClient<2> {
-        let Self { messages, finish, at, split, paid, owes, replies } = self;
-        EchoClient { messages, finish, at, split, paid, owes, replies }
+        let Self { messages, finish, at, split, payload_sent, sending_payload, replies } = self;
+        EchoClient { messages, finish, at, split, payload_sent, sending_payload, replies }
     }
 
-    /// The same, but every message is announced with `Begin` and its payload paid.
+    /// Returns the same client, with every message announced with `Begin` and its payload sent
+    /// separately.
     #[must_use]
     pub fn splitting(mut self) -> Self {
         self.split = true;
         self
     }
 
-    /// The messages.
+    /// Returns the messages.
     #[must_use]
     pub fn messages(&self) -> &[Message] {
         &self.messages
@@ -95,7 +96,7 @@ impl<const HEADER: usize> Role for EchoClient<HEADER> {
 
     fn command(&self) -> Option<echo::client::Command<'_>> {
         use echo::client::Command;
-        if self.owes {
+        if self.sending_payload {
             return None;
         }
         match self.messages.get(self.at) {
@@ -110,9 +111,10 @@ impl<const HEADER: usize> Role for EchoClient<HEADER> {
     }
 
     fn given(&mut self) {
-        self.owes = self.split && self.messages.get(self.at).is_some_and(|m| !m.payload.is_empty());
-        self.paid = 0;
-        if !self.owes {
+        self.sending_payload =
+            self.split && self.messages.get(self.at).is_some_and(|m| !m.payload.is_empty());
+        self.payload_sent = 0;
+        if !self.sending_payload {
             self.at += 1;
         }
     }
@@ -123,15 +125,15 @@ impl<const HEADER: usize> Role for EchoClient<HEADER> {
 
     fn payload(&self) -> &[u8] {
         match self.messages.get(self.at) {
-            Some(message) if self.owes => &message.payload[self.paid..],
+            Some(message) if self.sending_payload => &message.payload[self.payload_sent..],
             _ => &[],
         }
     }
 
     fn advance_outbound(&mut self, n: usize) {
-        self.paid += n;
+        self.payload_sent += n;
         if self.payload().is_empty() {
-            self.owes = false;
+            self.sending_payload = false;
             self.at += 1;
         }
     }
@@ -145,7 +147,7 @@ impl<const HEADER: usize> Role for EchoClient<HEADER> {
     }
 }
 
-/// An echo server that serves until its client closes.
+/// Echo server that serves until its client closes.
 #[derive(Clone, Debug, Default)]
 pub struct EchoServer;
 
@@ -166,7 +168,7 @@ impl Role for EchoServer {
     }
 }
 
-/// The same with lengths of 2 bytes.
+/// Echo server with a header of 2 bytes.
 #[derive(Clone, Debug, Default)]
 pub struct ShortEchoServer;
 

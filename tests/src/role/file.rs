@@ -3,24 +3,24 @@ use socklab_core::machine::StreamEnd;
 
 use super::Role;
 use crate::oracle::crc32;
-use crate::pair::{Both, Faults};
+use crate::pair::{Faults, PairResult};
 
-/// What a file client is told, the body put together.
+/// An event of a file client, with the pieces of the body joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FileGot {
-    /// The whole file's size.
+pub enum FileEvent {
+    /// Size of the whole file in bytes.
     Found(u64),
-    /// Bytes of it.
+    /// Bytes of the file.
     Body(Vec<u8>),
-    /// Its checksum.
+    /// Checksum of the file.
     Crc(u32),
-    /// The plain form's end.
+    /// End of the connection in the plain form.
     Closed,
-    /// The server's reason.
+    /// Reason of the server's refusal.
     Refused(Vec<u8>),
 }
 
-/// Fetches one file.
+/// Client that fetches one file.
 #[derive(Clone, Debug)]
 pub struct FileClient {
     name: Vec<u8>,
@@ -30,13 +30,13 @@ pub struct FileClient {
 }
 
 impl FileClient {
-    /// The file of this name, in this form.
+    /// Creates a client that fetches this file in this form.
     #[must_use]
     pub fn new(name: &[u8], form: Form) -> Self {
         Self { name: name.to_vec(), form, bare: false, asked: false }
     }
 
-    /// In the plain form, the newline only after silence.
+    /// Sends the name without a newline first, and the newline only after a pause.
     #[must_use]
     pub const fn bare(mut self) -> Self {
         self.bare = true;
@@ -46,25 +46,25 @@ impl FileClient {
 
 impl Role for FileClient {
     type Machine = file::Client;
-    type Event = FileGot;
-    const HEARS_SILENCE: bool = true;
+    type Event = FileEvent;
+    const WAITS_FOR_IDLE: bool = true;
 
     fn machine(&self) -> file::Client {
         file::Client::new()
     }
 
-    fn own(event: client::Event<'_>) -> FileGot {
+    fn own(event: client::Event<'_>) -> FileEvent {
         match event {
-            client::Event::Found { size } => FileGot::Found(size),
-            client::Event::Body(bytes) => FileGot::Body(bytes.to_vec()),
-            client::Event::Crc(crc) => FileGot::Crc(crc),
-            client::Event::Closed => FileGot::Closed,
-            client::Event::Refused(reason) => FileGot::Refused(reason.to_vec()),
+            client::Event::Found { size } => FileEvent::Found(size),
+            client::Event::Body(bytes) => FileEvent::Body(bytes.to_vec()),
+            client::Event::Crc(crc) => FileEvent::Crc(crc),
+            client::Event::Closed => FileEvent::Closed,
+            client::Event::Refused(reason) => FileEvent::Refused(reason.to_vec()),
         }
     }
 
-    fn append(last: &mut FileGot, next: &FileGot) -> bool {
-        let (FileGot::Body(last), FileGot::Body(next)) = (last, next) else { return false };
+    fn append(last: &mut FileEvent, next: &FileEvent) -> bool {
+        let (FileEvent::Body(last), FileEvent::Body(next)) = (last, next) else { return false };
         last.extend_from_slice(next);
         true
     }
@@ -82,8 +82,8 @@ impl Role for FileClient {
         self.asked = true;
     }
 
-    fn advance_inbound(bytes: &[u8], _: bool) -> Option<FileGot> {
-        Some(FileGot::Body(bytes.to_vec()))
+    fn advance_inbound(bytes: &[u8], _: bool) -> Option<FileEvent> {
+        Some(FileEvent::Body(bytes.to_vec()))
     }
 
     fn probe() -> Option<client::Command<'static>> {
@@ -91,42 +91,42 @@ impl Role for FileClient {
     }
 }
 
-/// What a file server is asked.
+/// An event of a file server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FileAsked {
-    /// For this file.
+pub enum FileServerEvent {
+    /// A request for a file.
     Request(Vec<u8>, Form),
-    /// For none.
+    /// A request that could not be parsed.
     Malformed(Malformed),
 }
 
-/// Has one file, whatever it is called, or has not.
+/// Server with one file, which it sends for every name, or with a reason to refuse.
 #[derive(Clone, Debug, Default)]
 pub struct FileServer {
     file: Vec<u8>,
-    /// It is not to be had.
+    /// Reason to refuse every request.
     refusal: Option<Vec<u8>>,
-    /// It turns out to have so many bytes less.
+    /// Number of bytes by which the file turns out to be shorter than announced.
     shrinks: usize,
     form: Option<Form>,
-    begun: bool,
-    paid: usize,
+    started: bool,
+    payload_sent: usize,
 }
 
 impl FileServer {
-    /// This file.
+    /// Creates a server with this file.
     #[must_use]
     pub fn new(file: &[u8]) -> Self {
         Self { file: file.to_vec(), ..Self::default() }
     }
 
-    /// None, and why.
+    /// Creates a server that refuses every request with this reason.
     #[must_use]
     pub fn refusing(reason: &[u8]) -> Self {
         Self { refusal: Some(reason.to_vec()), ..Self::default() }
     }
 
-    /// A file of which the last so many bytes are gone once it is to be sent.
+    /// Removes the last `by` bytes of the file after its size was announced.
     #[must_use]
     pub fn shrinking(self, by: usize) -> Self {
         Self { shrinks: by.min(self.file.len()), ..self }
@@ -139,25 +139,25 @@ impl FileServer {
 
 impl Role for FileServer {
     type Machine = file::Server;
-    type Event = FileAsked;
+    type Event = FileServerEvent;
     const TAKES_TURNS: bool = true;
-    const HEARS_SILENCE: bool = true;
+    const WAITS_FOR_IDLE: bool = true;
 
     fn machine(&self) -> file::Server {
         file::Server::new()
     }
 
-    fn own(event: server::Event<'_>) -> FileAsked {
+    fn own(event: server::Event<'_>) -> FileServerEvent {
         match event {
             server::Event::Request(request) => {
-                FileAsked::Request(request.name.to_vec(), request.form)
+                FileServerEvent::Request(request.name.to_vec(), request.form)
             }
-            server::Event::Malformed(e) => FileAsked::Malformed(e),
+            server::Event::Malformed(e) => FileServerEvent::Malformed(e),
         }
     }
 
-    fn emitted(&mut self, event: &FileAsked) {
-        if let FileAsked::Request(_, form) = event {
+    fn emitted(&mut self, event: &FileServerEvent) {
+        if let FileServerEvent::Request(_, form) = event {
             self.form = Some(*form);
         }
     }
@@ -165,7 +165,7 @@ impl Role for FileServer {
     fn command(&self) -> Option<server::Command<'_>> {
         use server::Command;
         let form = self.form?;
-        Some(match (&self.refusal, self.begun) {
+        Some(match (&self.refusal, self.started) {
             (_, true) if !self.payload().is_empty() => return None,
             (_, true) if self.shrinks > 0 => Command::Abort,
             (_, true) if form == Form::Plain => return None,
@@ -177,19 +177,19 @@ impl Role for FileServer {
     }
 
     fn given(&mut self) {
-        self.begun = true;
+        self.started = true;
     }
 
     fn payload(&self) -> &[u8] {
-        if !self.begun || self.refusal.is_some() {
+        if !self.started || self.refusal.is_some() {
             return &[];
         }
-        let there = &self.file[..self.file.len() - self.shrinks];
-        there.get(self.offset() + self.paid..).unwrap_or_default()
+        let available = &self.file[..self.file.len() - self.shrinks];
+        available.get(self.offset() + self.payload_sent..).unwrap_or_default()
     }
 
     fn advance_outbound(&mut self, n: usize) {
-        self.paid += n;
+        self.payload_sent += n;
     }
 
     fn probe() -> Option<server::Command<'static>> {
@@ -197,52 +197,54 @@ impl Role for FileServer {
     }
 }
 
-/// What the two ends have to agree on when the client asks for this file.
+/// Checks that the two ends agree when the client asks for this file.
 ///
 /// # Errors
 ///
-/// What they do not agree on.
+/// A message that names the first disagreement.
 pub fn file_agrees(
     (name, form): (&[u8], Form),
     file: &[u8],
     faults: &Faults,
-    (client, server): &Both<FileClient, FileServer>,
+    (client, server): &PairResult<FileClient, FileServer>,
 ) -> Result<(), String> {
     let fail = |what: &str| Err(format!("{what}: {client:?}, {server:?}"));
     let offset = usize::try_from(form.offset()).unwrap_or(usize::MAX);
     let body = file.get(offset..).unwrap_or_default();
-    let body = (!body.is_empty()).then(|| FileGot::Body(body.to_vec()));
-    let told: Vec<FileGot> = match form {
-        Form::Plain => body.into_iter().chain([FileGot::Closed]).collect(),
-        Form::Checked { .. } if offset > file.len() => vec![FileGot::Refused(b"too short".into())],
-        Form::Checked { .. } => [FileGot::Found(file.len() as u64)]
+    let body = (!body.is_empty()).then(|| FileEvent::Body(body.to_vec()));
+    let expected: Vec<FileEvent> = match form {
+        Form::Plain => body.into_iter().chain([FileEvent::Closed]).collect(),
+        Form::Checked { .. } if offset > file.len() => {
+            vec![FileEvent::Refused(b"too short".into())]
+        }
+        Form::Checked { .. } => [FileEvent::Found(file.len() as u64)]
             .into_iter()
             .chain(body)
-            .chain([FileGot::Crc(crc32(file))])
+            .chain([FileEvent::Crc(crc32(file))])
             .collect(),
     };
-    // As far as it came; the body may be cut.
-    for (got, told) in client.events.iter().zip(&told) {
-        match (got, told) {
-            (FileGot::Body(got), FileGot::Body(told)) if told.starts_with(got) => {}
-            _ if got == told => {}
-            _ => return fail("the client was told something else"),
+    // The last piece of the body may be incomplete.
+    for (got, expected) in client.events.iter().zip(&expected) {
+        match (got, expected) {
+            (FileEvent::Body(got), FileEvent::Body(expected)) if expected.starts_with(got) => {}
+            _ if got == expected => {}
+            _ => return fail("the client emitted unexpected events"),
         }
     }
-    if client.events.len() > told.len() {
-        return fail("the client was told more than there is");
+    if client.events.len() > expected.len() {
+        return fail("the client emitted too many events");
     }
-    let asked = FileAsked::Request(name.to_vec(), form);
+    let asked = FileServerEvent::Request(name.to_vec(), form);
     if server.events.iter().any(|event| *event != asked) || server.events.len() > 1 {
-        return fail("the server was asked something else");
+        return fail("the server received another request");
     }
-    let is_whole = client.events == told;
+    let is_whole = client.events == expected;
     if is_whole != client.ended.is_ok() {
-        return fail("the client is done before its time, or not in time");
+        return fail("the client finished too early or too late");
     }
     match (faults.reset_after, client.ended, server.ended) {
         (None, Ok(()), Ok(())) if server.events.len() == 1 => Ok(()),
-        (None, ..) => fail("no fault, and it failed"),
+        (None, ..) => fail("a session without faults failed"),
         (Some(_), Ok(()), _) => Ok(()),
         (Some(_), Err(e), _) => match e {
             client::Error::NoReply { how: StreamEnd::Reset, .. }
@@ -250,7 +252,7 @@ pub fn file_agrees(
             client::Error::Reason(e) if e.cut().is_some_and(|cut| cut.how == StreamEnd::Reset) => {
                 Ok(())
             }
-            _ => fail("a reset is named something else"),
+            _ => fail("a reset was reported as another error"),
         },
     }
 }

@@ -5,18 +5,18 @@ use socklab_core::machine::StreamEnd;
 use socklab_core::wire::LineError;
 
 use super::Role;
-use crate::pair::{Both, Faults};
+use crate::pair::{Faults, PairResult};
 
-/// What a guess client is told.
+/// An event of a guess client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GuessTold {
-    /// A message.
+pub enum GuessEvent {
+    /// A message of the protocol.
     Message(Message),
-    /// Some other line.
+    /// Any other line.
     Line(Vec<u8>),
 }
 
-/// A guess client's application: guesses this, in this order.
+/// Application of a guess client. Makes its guesses in order.
 #[derive(Clone, Debug, Default)]
 pub struct GuessClient {
     guesses: Vec<i32>,
@@ -24,7 +24,7 @@ pub struct GuessClient {
 }
 
 impl GuessClient {
-    /// With these guesses, then none.
+    /// Creates a client that makes these guesses and then stops.
     #[must_use]
     pub fn new(guesses: &[i32]) -> Self {
         Self { guesses: guesses.to_vec(), at: 0 }
@@ -33,7 +33,7 @@ impl GuessClient {
 
 impl Role for GuessClient {
     type Machine = guess::Client;
-    type Event = GuessTold;
+    type Event = GuessEvent;
     const TAKES_TURNS: bool = true;
     const CLOSE_ENDS_TURN: bool = true;
 
@@ -41,10 +41,10 @@ impl Role for GuessClient {
         guess::Client::new()
     }
 
-    fn own(event: guess::client::Event<'_>) -> GuessTold {
+    fn own(event: guess::client::Event<'_>) -> GuessEvent {
         match event {
-            guess::client::Event::Message(message) => GuessTold::Message(message),
-            guess::client::Event::Line(text) => GuessTold::Line(text.to_vec()),
+            guess::client::Event::Message(message) => GuessEvent::Message(message),
+            guess::client::Event::Line(text) => GuessEvent::Line(text.to_vec()),
         }
     }
 
@@ -61,7 +61,7 @@ impl Role for GuessClient {
     }
 }
 
-/// A guess server: it has nothing to decide but its number.
+/// Guess server. Its number is all that its application decides.
 #[derive(Clone, Debug)]
 pub struct GuessServer(pub i32);
 
@@ -82,15 +82,16 @@ impl Role for GuessServer {
     }
 }
 
-/// What is said to these guesses, worked out the plain way, and how many of them are used.
+/// Returns the expected messages and the number of guesses used, computed without the code under
+/// test.
 #[must_use]
 pub fn guess_game(number: i32, guesses: &[Option<i32>]) -> (Vec<Message>, usize) {
-    let (mut said, mut left) = (vec![Message::Guess], GUESSES);
+    let (mut messages, mut left) = (vec![Message::Guess], GUESSES);
     for (index, guess) in guesses.iter().enumerate() {
-        said.push(match guess {
+        messages.push(match guess {
             Some(guess) if *guess == number => {
-                said.push(Message::Win);
-                return (said, index + 1);
+                messages.push(Message::Win);
+                return (messages, index + 1);
             }
             Some(guess) if *guess < number => Message::Low,
             Some(_) => Message::High,
@@ -98,45 +99,45 @@ pub fn guess_game(number: i32, guesses: &[Option<i32>]) -> (Vec<Message>, usize)
         });
         left -= 1;
         if left == 0 {
-            said.push(Message::GameOver);
-            return (said, index + 1);
+            messages.push(Message::GameOver);
+            return (messages, index + 1);
         }
-        said.push(Message::Guess);
+        messages.push(Message::Guess);
     }
-    (said, guesses.len())
+    (messages, guesses.len())
 }
 
-/// What the two ends of high or low have to agree on. There are five guesses, or the right one.
+/// Checks that the two ends agree. The guesses must be five, or contain the right one.
 ///
 /// # Errors
 ///
-/// What they do not agree on.
+/// A message that names the first disagreement.
 pub fn guess_agrees(
     number: i32,
     guesses: &[i32],
     faults: &Faults,
-    (client, server): &Both<GuessClient, GuessServer>,
+    (client, server): &PairResult<GuessClient, GuessServer>,
 ) -> Result<(), String> {
     let fail = |what: &str| Err(format!("{what}: {client:?}, {server:?}"));
     let all: Vec<Option<i32>> = guesses.iter().copied().map(Some).collect();
-    let (said, used) = guess_game(number, &all);
-    let heard: Vec<GuessTold> = said.into_iter().map(GuessTold::Message).collect();
-    if !heard.starts_with(&client.events) {
-        return fail("the client heard something else");
+    let (messages, used) = guess_game(number, &all);
+    let expected: Vec<GuessEvent> = messages.into_iter().map(GuessEvent::Message).collect();
+    if !expected.starts_with(&client.events) {
+        return fail("the client emitted unexpected events");
     }
     let seen = server.events.iter().map(|guess::server::Event::Guessed { guess, .. }| *guess);
     if !all[..used].starts_with(&seen.collect::<Vec<_>>()) {
-        return fail("the server saw other guesses");
+        return fail("the server received other guesses");
     }
-    if (client.events == heard) != client.ended.is_ok() {
-        return fail("the client is done before its time, or not in time");
+    if (client.events == expected) != client.ended.is_ok() {
+        return fail("the client finished too early or too late");
     }
     let is_reset = |e: LineError| e.cut().is_some_and(|cut| cut.how == StreamEnd::Reset);
     match (faults.reset_after, client.ended, server.ended) {
         (None, Ok(()), Ok(())) if server.events.len() == used => Ok(()),
-        (None, ..) => fail("no fault, and it failed"),
+        (None, ..) => fail("a session without faults failed"),
         (Some(_), Ok(()), _) => Ok(()),
         (Some(_), Err(e), _) if is_reset(e.0) => Ok(()),
-        (Some(_), Err(_), _) => fail("a reset is named something else"),
+        (Some(_), Err(_), _) => fail("a reset was reported as another error"),
     }
 }

@@ -2,9 +2,9 @@ use socklab_core::hello;
 use socklab_core::machine::StreamEnd;
 
 use super::Role;
-use crate::pair::{Both, Faults};
+use crate::pair::{Faults, PairResult};
 
-/// Listens, or greets back too.
+/// Client that waits for a greeting and may greet back.
 #[derive(Clone, Debug, Default)]
 pub struct HelloClient {
     /// Whether it greets back.
@@ -15,7 +15,7 @@ impl Role for HelloClient {
     type Machine = hello::Client;
     type Event = Vec<u8>;
 
-    const HEARS_SILENCE: bool = true;
+    const WAITS_FOR_IDLE: bool = true;
 
     fn machine(&self) -> hello::Client {
         if self.both { hello::Client::both() } else { hello::Client::new() }
@@ -26,12 +26,12 @@ impl Role for HelloClient {
     }
 }
 
-/// Greets, in one part or two, and waits to be greeted or does not.
+/// Server that greets in one or two writes and may wait for a greeting.
 #[derive(Clone, Debug, Default)]
 pub struct HelloServer {
-    /// Whether it waits to be greeted.
+    /// Whether it waits for a greeting.
     pub both: bool,
-    /// The first part has so many bytes. 0: there is one part.
+    /// Number of bytes in the first write. 0 sends the greeting in one write.
     pub split: u8,
 }
 
@@ -39,7 +39,7 @@ impl Role for HelloServer {
     type Machine = hello::Server;
     type Event = Vec<u8>;
 
-    const HEARS_SILENCE: bool = true;
+    const WAITS_FOR_IDLE: bool = true;
 
     fn machine(&self) -> hello::Server {
         let server = if self.both { hello::Server::both() } else { hello::Server::new() };
@@ -51,38 +51,38 @@ impl Role for HelloServer {
     }
 }
 
-/// What the two ends have to agree on, of which both greet or only the server.
+/// Checks that the two ends agree. `both` is whether the client greets too.
 ///
 /// # Errors
 ///
-/// What they do not agree on.
+/// A message that names the first disagreement.
 pub fn hello_agrees(
     both: bool,
     faults: &Faults,
-    (client, server): &Both<HelloClient, HelloServer>,
+    (client, server): &PairResult<HelloClient, HelloServer>,
 ) -> Result<(), String> {
     let fail = |what: &str| Err(format!("{what}: {client:?}, {server:?}"));
     if !client.events.iter().all(|text| text == hello::SERVER_GREETING) || client.events.len() > 1 {
-        return fail("the client was told something else");
+        return fail("the client emitted unexpected events");
     }
     let may_greet = both && !client.events.is_empty();
     if !server.events.iter().all(|text| text == hello::CLIENT_GREETING)
         || server.events.len() > usize::from(may_greet)
     {
-        return fail("the server was told something else");
+        return fail("the server emitted unexpected events");
     }
     if client.ended.is_ok() == client.events.is_empty() {
-        return fail("the client is done before its time, or not in time");
+        return fail("the client finished too early or too late");
     }
     match (faults.reset_after, client.ended, server.ended) {
         (None, Ok(()), Ok(())) if server.events.len() == usize::from(both) => Ok(()),
-        (None, ..) => fail("no fault, and it failed"),
+        (None, ..) => fail("a session without faults failed"),
         (Some(_), Err(hello::client::Error(e)), _)
             if e.cut().map(|cut| cut.how) == Some(StreamEnd::Reset) =>
         {
             Ok(())
         }
         (Some(_), Ok(()), _) => Ok(()),
-        (Some(_), Err(_), _) => fail("a reset is named something else"),
+        (Some(_), Err(_), _) => fail("a reset was reported as another error"),
     }
 }

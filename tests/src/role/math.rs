@@ -2,7 +2,7 @@ use socklab_core::math::{self, Question, Secret};
 
 use super::Role;
 
-/// A math client: it has nothing to decide.
+/// Math client. Its application decides nothing.
 #[derive(Clone, Debug, Default)]
 pub struct MathClient;
 
@@ -19,7 +19,7 @@ impl Role for MathClient {
     }
 }
 
-/// A math server's application: what it says, in this order.
+/// Application of a math server. Gives its commands in order.
 #[derive(Clone, Debug, Default)]
 pub struct MathServer {
     commands: Vec<math::server::Command>,
@@ -27,7 +27,7 @@ pub struct MathServer {
 }
 
 impl MathServer {
-    /// Asks these, then tells the secret if there is one; else it has nothing more to say.
+    /// Creates a server that asks these questions, then reveals the secret if there is one.
     #[must_use]
     pub fn new(questions: &[(u32, u32)], secret: Option<&[u8; 8]>) -> Self {
         let ask = |&(a, b): &(u32, u32)| math::server::Command::Ask(Question { a, b });

@@ -1,5 +1,5 @@
-//! The application of each machine: says what to do and when, from nothing but the events it was
-//! told, so that a run depends on the bytes alone.
+//! The application of each machine. It decides from the events alone, so a run depends only on the
+//! bytes received.
 
 mod add;
 mod chat;
@@ -15,90 +15,91 @@ use std::fmt::Debug;
 
 use socklab_core::machine::Machine;
 
-pub use add::{AddClient, AddServer, AddTold, add_agrees};
-pub use chat::{ChatSide, ChatTold, chat_agrees};
-pub use coin::{CoinClient, CoinServer, CoinTold, coin_agrees, coin_replies};
+pub use add::{AddClient, AddEvent, AddServer, add_agrees};
+pub use chat::{ChatEvent, ChatSide, chat_agrees};
+pub use coin::{CoinClient, CoinEvent, CoinServer, coin_agrees, coin_replies};
 pub use echo::{EchoClient, EchoServer, Message, Reply, ShortEchoServer};
-pub use file::{FileAsked, FileClient, FileGot, FileServer, file_agrees};
-pub use guess::{GuessClient, GuessServer, GuessTold, guess_agrees, guess_game};
+pub use file::{FileClient, FileEvent, FileServer, FileServerEvent, file_agrees};
+pub use guess::{GuessClient, GuessEvent, GuessServer, guess_agrees, guess_game};
 pub use hello::{HelloClient, HelloServer, hello_agrees};
 pub use math::{MathClient, MathServer};
-pub use rps::{RpsClient, RpsServer, RpsTold, rps_agrees};
+pub use rps::{RpsClient, RpsEvent, RpsServer, rps_agrees};
 
 /// A command of the machine of a role.
 pub type Command<'c, R> = <<R as Role>::Machine as Machine>::Command<'c>;
 
 /// A machine's application, and how its events compare.
 pub trait Role: Clone {
-    /// What it drives.
+    /// The machine it drives.
     type Machine: Machine + PartialEq + Debug;
-    /// An event that owns what it shows.
+    /// The machine's event in a form that owns its bytes.
     type Event: Clone + PartialEq + Debug;
 
-    /// Whether the application speaks only when the machine asks with `Need::Command`. Else it
-    /// speaks at the start and right after an event.
+    /// Whether the application gives commands only when the machine asks with `Need::Command`.
+    /// Otherwise it gives them at the start and after each event.
     ///
-    /// Where it takes turns, a reset or a timeout races with the command: the machine may end
-    /// the session at once, or let the application have its turn first. What the peer did before
-    /// is told the same way up to there.
+    /// With turns, a reset or a timeout races with the command: the machine may end the session at
+    /// once, or let the application have its turn first. Everything before that point must still be
+    /// the same.
     const TAKES_TURNS: bool = false;
 
-    /// Whether an orderly close ends the application's turn as a reset does, because a peer that has
-    /// closed its sending side has nothing left to say that the protocol could go on with.
+    /// Whether an orderly close ends the application's turn as a reset does. This holds for
+    /// protocols that cannot continue once the peer has closed its sending side.
     const CLOSE_ENDS_TURN: bool = false;
 
-    /// Whether the machine may wait for silence: then a read that times out is that first, and an end
-    /// only when it happens again.
-    const HEARS_SILENCE: bool = false;
+    /// Whether the machine may ask for
+    /// [`Need::InputOrIdle`](socklab_core::machine::Need::InputOrIdle). Then the first read that
+    /// times out is reported as idle, and the second as the end.
+    const WAITS_FOR_IDLE: bool = false;
 
-    /// A fresh machine.
+    /// Creates the machine in its initial state.
     fn machine(&self) -> Self::Machine;
 
-    /// The event, owned.
+    /// Converts an event into one that owns its bytes.
     fn own(event: <Self::Machine as Machine>::Event<'_>) -> Self::Event;
 
-    /// Appends `next` to `last` if they are two pieces of one thing. How it is cut has no meaning.
+    /// Appends `next` to `last` and returns `true` if both are pieces of one message.
     fn append(last: &mut Self::Event, next: &Self::Event) -> bool {
         let _ = (last, next);
         false
     }
 
-    /// The machine says this. Pieces come one by one.
+    /// Called for each event, before its pieces are joined.
     fn emitted(&mut self, event: &Self::Event) {
         let _ = event;
     }
 
-    /// What the application wants to say now.
+    /// Returns the next command of the application.
     fn command(&self) -> Option<Command<'_, Self>> {
         None
     }
 
-    /// The machine took the [`command`](Self::command).
+    /// Called when the machine has accepted the [`command`](Self::command).
     fn given(&mut self) {}
 
-    /// The command does not fit into the whole of the output. Says whether it can be said in a
-    /// way that takes less room.
+    /// Called when the command does not fit in an empty output buffer. Returns whether it can be
+    /// given in a smaller form.
     fn split(&mut self) -> bool {
         false
     }
 
-    /// Payload that is owed.
+    /// Returns the outbound payload that is not sent yet.
     fn payload(&self) -> &[u8] {
         &[]
     }
 
-    /// So much of it is on its way.
+    /// Called when `n` bytes of the payload have been sent.
     fn advance_outbound(&mut self, n: usize) {
         let _ = n;
     }
 
-    /// The event that stands for payload taken from the input without the machine.
+    /// Returns the event for inbound payload that did not pass through the machine.
     fn advance_inbound(bytes: &[u8], last: bool) -> Option<Self::Event> {
         let _ = (bytes, last);
         None
     }
 
-    /// A command to see refused when all is over.
+    /// Returns a command that must be refused after the end.
     fn probe() -> Option<Command<'static, Self>> {
         None
     }

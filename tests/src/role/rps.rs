@@ -2,20 +2,20 @@ use socklab_core::machine::StreamEnd;
 use socklab_core::rps::{self, Choice, PROMPT, Round};
 
 use super::Role;
-use crate::pair::{Both, Faults};
+use crate::pair::{Faults, PairResult};
 
-/// What a client of scissor, paper, stone is told.
+/// An event of a rock, paper, scissors client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RpsTold {
-    /// The server asks.
+pub enum RpsEvent {
+    /// The server prompts.
     Prompt(Vec<u8>),
-    /// Both have chosen.
+    /// Both players have chosen.
     Round(Round),
-    /// The server says something else.
+    /// The server sends any other line.
     Line(Vec<u8>),
 }
 
-/// Player 1: chooses this, in this order.
+/// Player 1. Makes its choices in order.
 #[derive(Clone, Debug, Default)]
 pub struct RpsClient {
     choices: Vec<Choice>,
@@ -23,7 +23,7 @@ pub struct RpsClient {
 }
 
 impl RpsClient {
-    /// With these choices, then none.
+    /// Creates a player that makes these choices and then stops.
     #[must_use]
     pub fn new(choices: &[Choice]) -> Self {
         Self { choices: choices.to_vec(), at: 0 }
@@ -32,20 +32,20 @@ impl RpsClient {
 
 impl Role for RpsClient {
     type Machine = rps::Client;
-    type Event = RpsTold;
+    type Event = RpsEvent;
     const TAKES_TURNS: bool = true;
-    const HEARS_SILENCE: bool = true;
+    const WAITS_FOR_IDLE: bool = true;
     const CLOSE_ENDS_TURN: bool = true;
 
     fn machine(&self) -> rps::Client {
         rps::Client::new()
     }
 
-    fn own(event: rps::client::Event<'_>) -> RpsTold {
+    fn own(event: rps::client::Event<'_>) -> RpsEvent {
         match event {
-            rps::client::Event::Prompt(text) => RpsTold::Prompt(text.to_vec()),
-            rps::client::Event::Round(round) => RpsTold::Round(round),
-            rps::client::Event::Line(text) => RpsTold::Line(text.to_vec()),
+            rps::client::Event::Prompt(text) => RpsEvent::Prompt(text.to_vec()),
+            rps::client::Event::Round(round) => RpsEvent::Round(round),
+            rps::client::Event::Line(text) => RpsEvent::Line(text.to_vec()),
         }
     }
 
@@ -62,7 +62,7 @@ impl Role for RpsClient {
     }
 }
 
-/// Player 2: chooses this, in this order.
+/// Player 2. Makes its choices in order.
 #[derive(Clone, Debug, Default)]
 pub struct RpsServer {
     choices: Vec<Choice>,
@@ -70,7 +70,7 @@ pub struct RpsServer {
 }
 
 impl RpsServer {
-    /// With these choices, then none.
+    /// Creates a player that makes these choices and then stops.
     #[must_use]
     pub fn new(choices: &[Choice]) -> Self {
         Self { choices: choices.to_vec(), at: 0 }
@@ -104,50 +104,49 @@ impl Role for RpsServer {
     }
 }
 
-/// What the two players have to agree on. Each has three choices.
+/// Checks that the two players agree. Each must have three choices.
 ///
 /// # Errors
 ///
-/// What they do not agree on.
+/// A message that names the first disagreement.
 pub fn rps_agrees(
     player1: &[Choice],
     player2: &[Choice],
     faults: &Faults,
-    (client, server): &Both<RpsClient, RpsServer>,
+    (client, server): &PairResult<RpsClient, RpsServer>,
 ) -> Result<(), String> {
     let fail = |what: &str| Err(format!("{what}: {client:?}, {server:?}"));
     let rounds: Vec<Round> = player1.iter().zip(player2).map(|(a, b)| Round::of(*a, *b)).collect();
-    let prompt = RpsTold::Prompt(PROMPT.trim_ascii_end().to_vec());
-    let seen: Vec<RpsTold> =
-        rounds.iter().flat_map(|round| [prompt.clone(), RpsTold::Round(*round)]).collect();
-    if !seen.starts_with(&client.events) {
-        return fail("player 1 saw something else");
+    let prompt = RpsEvent::Prompt(PROMPT.trim_ascii_end().to_vec());
+    let shown: Vec<RpsEvent> =
+        rounds.iter().flat_map(|round| [prompt.clone(), RpsEvent::Round(*round)]).collect();
+    if !shown.starts_with(&client.events) {
+        return fail("player 1 emitted unexpected events");
     }
-    let told = rounds
+    let expected = rounds
         .iter()
         .flat_map(|round| [rps::server::Event::Chosen, rps::server::Event::Round(*round)]);
-    if !told.collect::<Vec<_>>().starts_with(&server.events) {
-        return fail("player 2 saw something else");
+    if !expected.collect::<Vec<_>>().starts_with(&server.events) {
+        return fail("player 2 emitted unexpected events");
     }
-    let known = |n: usize, events: usize| n <= events;
-    if !known(client.events.len() / 2, server.events.len() / 2) {
-        return fail("player 1 knows a round before player 2 has chosen");
+    if client.events.len() / 2 > server.events.len() / 2 {
+        return fail("player 1 got a result before player 2 had chosen");
     }
-    if (client.events == seen) != client.ended.is_ok() {
-        return fail("player 1 is done before its time, or not in time");
+    if (client.events == shown) != client.ended.is_ok() {
+        return fail("player 1 finished too early or too late");
     }
-    if server.ended.is_ok() && client.events != seen {
-        return fail("player 2 is done before player 1 has acknowledged");
+    if server.ended.is_ok() && client.events != shown {
+        return fail("player 2 finished before player 1 had acknowledged");
     }
     match (faults.reset_after, client.ended, server.ended) {
         (None, Ok(()), Ok(())) if server.events.len() == 2 * rounds.len() => Ok(()),
-        (None, ..) => fail("no fault, and it failed"),
+        (None, ..) => fail("a session without faults failed"),
         (Some(_), Ok(()), _) => Ok(()),
         (Some(_), Err(rps::client::Error::Line(e)), _)
             if e.cut().is_some_and(|cut| cut.how == StreamEnd::Reset) =>
         {
             Ok(())
         }
-        (Some(_), Err(_), _) => fail("a reset is named something else"),
+        (Some(_), Err(_), _) => fail("a reset was reported as another error"),
     }
 }

@@ -53,7 +53,7 @@ fn everywhere<R: Role>(role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
                 same(&by_pump(role, bytes, how, seed, output), "pump");
             }
             for interrupted in [0, 50] {
-                if how == StreamEnd::TimedOut && R::HEARS_SILENCE {
+                if how == StreamEnd::TimedOut && R::WAITS_FOR_IDLE {
                     continue;
                 }
                 let most = 1 + seed as usize;
@@ -61,7 +61,7 @@ fn everywhere<R: Role>(role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
                 same(&by_blocking(role, stream(), seed).0, "blocking");
                 same(&by_blocking(role, stream().buffering(), seed).0, "buffering");
             }
-            if how != StreamEnd::TimedOut || !R::HEARS_SILENCE {
+            if how != StreamEnd::TimedOut || !R::WAITS_FOR_IDLE {
                 same(&by_async(role, bytes, kind, seed), "async");
             }
             for end in ends {

@@ -6,7 +6,7 @@ use socklab_core::machine::{Action, CommandError, Input, Machine, Need, StreamEn
 use socklab_core::session::{Handler, Session, Stop, pump};
 use socklab_tests::rng::Rng;
 use socklab_tests::role::Role;
-use socklab_tests::script::{Outcome, every_cut, hold};
+use socklab_tests::script::{Outcome, assert_lawful, every_cut};
 use socklab_tests::transport::{
     Failed, Net, NetEnd, NetError, Reader, Socket, Stream, Writer, block_on, pipe,
 };
@@ -51,7 +51,7 @@ pub(crate) fn keep<R: Role>(role: &mut R, events: &mut Vec<R::Event>, event: R::
 
 /// By hand, under every cut.
 pub(crate) fn by_hand<R: Role>(role: &R, bytes: &[u8], how: StreamEnd) -> Seen<R::Event> {
-    let transcript = hold(every_cut(role, bytes, Some(how)));
+    let transcript = assert_lawful(every_cut(role, bytes, Some(how)));
     let ended = match &transcript.outcome {
         Outcome::Done => Ended::Done,
         Outcome::Abort => Ended::Aborted,
