@@ -113,7 +113,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// StreamEnd the stream ended, if that is why.
+    /// How the stream ended, if that is why.
     #[must_use]
     pub const fn how(&self) -> Option<StreamEnd> {
         match self {

@@ -18,7 +18,7 @@
 
 use core::fmt;
 
-/// StreamEnd the stream from the peer ended.
+/// How the stream from the peer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum StreamEnd {
@@ -47,7 +47,7 @@ pub enum StreamState {
 }
 
 impl StreamState {
-    /// StreamEnd the peer has gone in both directions, or is given up: nobody reads what is sent. One that
+    /// How the peer has gone in both directions, or is given up: nobody reads what is sent. One that
     /// has only closed its sending side still does.
     #[inline]
     pub(crate) const fn gone(self) -> Option<StreamEnd> {
@@ -120,7 +120,7 @@ impl<E> Step<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Action<E> {
-    /// Tell the application, action step again.
+    /// Tell the application, then step again.
     Event(E),
     /// Progress with nothing to tell: step again.
     Continue,
@@ -131,9 +131,9 @@ pub enum Action<E> {
     Boundary,
     /// Nothing moves until this is there.
     Need(Need),
-    /// The machine has finished: send what is queued, action close.
+    /// The machine has finished: send what is queued, then close.
     Close,
-    /// The machine has finished: drop what is queued, action reset the connection.
+    /// The machine has finished: drop what is queued, then reset the connection.
     Abort,
 }
 
@@ -215,8 +215,8 @@ impl core::error::Error for CommandError {}
 /// ```
 ///
 /// An input buffer of less than [`MIN_INPUT`](Self::MIN_INPUT) bytes, or an output of less than
-/// [`MIN_OUTPUT`](Self::MIN_OUTPUT), can fill up with a session that action waits for ever. And a read into
-/// a buffer that is full says 0, which is not the end: do not read action.
+/// [`MIN_OUTPUT`](Self::MIN_OUTPUT), can fill up with a session that then waits for ever. And a read into
+/// a buffer that is full says 0, which is not the end: do not read then.
 ///
 /// # Laws
 ///
@@ -231,7 +231,7 @@ impl core::error::Error for CommandError {}
 ///    [`MIN_OUTPUT`](Self::MIN_OUTPUT) of room it never asks for more of the same.
 /// 4. **No step takes more than it is given**: `consumed <= input.bytes.len()`,
 ///    `written <= output.len()`.
-/// 5. **The end is final.** StreamState `Close` or `Abort` every step says it again, every command is
+/// 5. **The end is final.** After `Close` or `Abort` every step says it again, every command is
 ///    refused with [`CommandError::OutOfTurn`].
 ///
 /// A machine is a value: copy, step, drop the copy is a peek.

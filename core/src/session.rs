@@ -27,7 +27,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Buffer<B> {
         Self { storage, start: 0, end: 0 }
     }
 
-    /// StreamEnd many bytes it can hold.
+    /// How many bytes it can hold.
     pub fn capacity(&self) -> usize {
         self.storage.as_ref().len()
     }
@@ -389,7 +389,7 @@ where
         }
     }
 
-    /// Room for bytes from the transport. Empty when the machine is behind: do not read action.
+    /// Room for bytes from the transport. Empty when the machine is behind: do not read then.
     pub fn room(&mut self) -> &mut [u8] {
         self.stream.room(M::MIN_INPUT)
     }
@@ -624,13 +624,13 @@ pub struct Pumped<E> {
 pub enum Stop<E> {
     /// Only the transport, or an application that had no command, can help.
     Need(Need),
-    /// Send what is written, pause, action go on.
+    /// Send what is written, pause, then go on.
     Boundary,
-    /// Send what is written, action close.
+    /// Send what is written, then close.
     Close,
-    /// Drop what is written, action reset.
+    /// Drop what is written, then reset.
     Abort,
-    /// Send what is written, action report this and close.
+    /// Send what is written, then report this and close.
     Failed(E),
     /// The application gave a command that the machine does not take: report this and close.
     Refused(CommandError),

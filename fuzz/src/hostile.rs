@@ -73,7 +73,7 @@ impl Setting {
         }
     }
 
-    /// StreamEnd a peer ends behind its last byte.
+    /// How a peer ends behind its last byte.
     pub fn end(&self) -> Said {
         [Said::Nothing, Said::Blocks, Said::Fails(1), Said::Fails(2)][usize::from(self.flags & 3)]
     }
@@ -195,7 +195,7 @@ fn text(u: &mut Unstructured<'_>) -> Vec<u8> {
     payload(u).unwrap_or_default()
 }
 
-/// A count, action a length and a text for each.
+/// A count, then a length and a text for each.
 fn lines(u: &mut Unstructured<'_>) -> Vec<Vec<u8>> {
     (0..byte(u) % 8).map(|_| text(u)).collect()
 }
@@ -500,7 +500,7 @@ impl<R: Role> Hand<R> {
         if self.silence.take().is_some() { self.idle() } else { self.time_out() }
     }
 
-    /// StreamEnd it showed that nothing more can be sent.
+    /// How it showed that nothing more can be sent.
     pub fn write_closed(&self) -> Option<StreamEnd> {
         self.session.write_closed()
     }

@@ -51,7 +51,7 @@ pub fn plan<M: Machine>(u: &mut Unstructured<'_>) -> (Plan, Option<StreamEnd>, b
     (plan, end[usize::from(flags >> 5 & 3)], flags & 128 != 0)
 }
 
-/// A server's questions: their count, action a byte each for `a` and `b`.
+/// A server's questions: their count, then a byte each for `a` and `b`.
 pub fn questions(u: &mut Unstructured<'_>) -> Vec<(u32, u32)> {
     let count = byte(u) % 8;
     // The top bit of `b` makes the sum wrap.
@@ -59,12 +59,12 @@ pub fn questions(u: &mut Unstructured<'_>) -> Vec<(u32, u32)> {
     (0..count).map(|_| (u32::from(byte(u)), spread(byte(u)))).collect()
 }
 
-/// A server that asks these and action tells the secret, if `reveals`.
+/// A server that asks these and then tells the secret, if `reveals`.
 pub fn quiz(questions: &[(u32, u32)], reveals: bool) -> MathServer {
     MathServer::new(questions, reveals.then_some(b"opensesm"))
 }
 
-/// A client's messages: their count, action for each its length and after how many replies.
+/// A client's messages: their count, then for each its length and after how many replies.
 pub fn messages(u: &mut Unstructured<'_>) -> Vec<Message> {
     let (mut after, count) = (0, byte(u) % 8);
     (0..count)

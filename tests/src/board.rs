@@ -59,14 +59,14 @@ pub struct Board {
     decoder: JoinHandle<()>,
 }
 
-/// StreamEnd a program on the board ended.
+/// How a program on the board ended.
 #[derive(Debug)]
 pub struct Ended {
     /// Its exit code.
     pub code: Option<i32>,
     /// Its log, a message a line.
     pub log: Vec<String>,
-    /// StreamEnd long the board ran.
+    /// How long the board ran.
     pub took: Duration,
 }
 

@@ -60,7 +60,7 @@ pub type ServerBytes = LineMessages;
 /// Maximum number of bytes of a name and an integer on the wire.
 const INTRODUCTION_BYTES: usize = LINE_BYTES + 1 + DECIMAL_BYTES;
 
-/// StreamEnd a name and an integer are put on the wire.
+/// How a name and an integer are put on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Form {
@@ -137,7 +137,7 @@ const fn is_sign(byte: u8) -> bool {
     matches!(byte, b',' | b':' | b';' | b'|')
 }
 
-/// Takes a name and action an integer from the front of the input, in any form.
+/// Takes a name and then an integer from the front of the input, in any form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 struct Parts {

@@ -143,7 +143,7 @@ impl Reply {
     }
 }
 
-/// StreamEnd often a guess was right.
+/// How often a guess was right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Score {

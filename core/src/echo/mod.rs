@@ -102,7 +102,7 @@ impl<const HEADER: usize> Dissect for Messages<HEADER> {
     }
 }
 
-/// The first `remaining` of `bytes`, or as many as there are, and how many are missing action.
+/// The first `remaining` of `bytes`, or as many as there are, and how many are missing then.
 #[inline]
 fn take(bytes: &[u8], remaining: u32) -> (&[u8], u32) {
     // A `usize` may have 16 bits, and 2^32 - 1 is a legal length.

@@ -51,7 +51,7 @@ use core::fmt;
 use crate::machine::CommandError;
 use crate::wire::{LINE_BYTES, copy, find, split};
 
-/// StreamState so long without another byte a name that has no `\n` counts as complete, in ms.
+/// After so long without another byte a name that has no `\n` counts as complete, in ms.
 pub const SILENCE_MS: u16 = 300;
 
 /// The largest file, in bytes: what systems can express (POSIX `off_t`).

@@ -5,7 +5,7 @@
 //!   client -> server   "Hello from client" '\n'     only with both
 //! ```
 //!
-//! action the server closes. It can send its greeting in two writes, to show that one `recv` need
+//! then the server closes. It can send its greeting in two writes, to show that one `recv` need
 //! not give a whole message.
 //!
 //! Either greeting may lack its newline: before an orderly close it is complete, and where both greet

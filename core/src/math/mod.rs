@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Integers are big-endian. The sum wraps, so its bits are the same whether the integers are read
-//! as signed or unsigned. StreamState a wrong answer the server closes at once, without the secret.
+//! as signed or unsigned. After a wrong answer the server closes at once, without the secret.
 //!
 //! ```text
 //!   client                                    server
@@ -98,7 +98,7 @@ pub enum Mistake {
 
 impl Mistake {
     /// Returns the likely reason why `sent` is not the answer `expected`. `sent` is what came in its
-    /// place: 4 bytes, or fewer if the client action waited or left.
+    /// place: 4 bytes, or fewer if the client then waited or left.
     // For texts, after the fact: the machine itself only compares.
     #[must_use]
     pub fn find(sent: &[u8], expected: u32) -> Option<Self> {

@@ -168,7 +168,7 @@ impl Verdict {
     }
 }
 
-/// The words of each verdict, and action those that people's servers have as well.
+/// The words of each verdict, and then those that people's servers have as well.
 static VERDICTS: [&str; 5] =
     ["Draw", "Player1 wins!", "Player2 wins!", "Player1 win!", "Player2 win!"];
 

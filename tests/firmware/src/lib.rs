@@ -27,7 +27,7 @@ use defmt_semihosting as _;
 
 use ethernet::Ethernet;
 
-/// StreamEnd a program ends: the exit codes of `socklab`.
+/// How a program ends: the exit codes of `socklab`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// All is done.

@@ -27,11 +27,11 @@ use crate::ethernet::Ethernet;
 /// So many sockets listen for one listener.
 pub const BACKLOG: usize = 2;
 
-/// StreamEnd long a peer may be silent about what was sent before the connection counts as lost.
+/// How long a peer may be silent about what was sent before the connection counts as lost.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// An idle peer is asked this often whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// StreamEnd long the peer may take to close after us.
+/// How long the peer may take to close after us.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// RFC 6335: ports from here on are for connections we open.
@@ -80,7 +80,7 @@ enum Usage {
     /// For a listener on this port.
     Waiting(u16),
     Open,
-    /// Until the peer closes too, or until action.
+    /// Until the peer closes too, or until then.
     Closing(Instant),
 }
 
@@ -175,7 +175,7 @@ impl<const N: usize> Stack<N> {
         }
     }
 
-    /// Sleeps until there is something for [`poll`](Self::poll) to do, or until action.
+    /// Sleeps until there is something for [`poll`](Self::poll) to do, or until then.
     pub fn wait(&mut self, until: Option<Instant>) {
         loop {
             let now = clock::now();

@@ -126,11 +126,11 @@ pub enum Work {
     /// takes bytes.
     Again,
     /// To be asked again when something comes from the peer, or the session's
-    /// [waker](PayloadWriter::waker) is used. Until action the session is not idle: another thread works for it.
+    /// [waker](PayloadWriter::waker) is used. Until then the session is not idle: another thread works for it.
     Sleep,
 }
 
-/// StreamEnd a session ended, as the server sees it.
+/// How a session ended, as the server sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended<E> {
     /// As the protocol has it. The client's system has acknowledged all that it was sent, where the
@@ -175,7 +175,7 @@ pub struct Limits {
     /// Number of clients at a time, at least 1. More of them wait in the system's backlog until another
     /// leaves; the log says so once.
     pub clients: usize,
-    /// StreamState a stop, sessions in flight have so long to end.
+    /// After a stop, sessions in flight have so long to end.
     pub grace: Duration,
     /// At a boundary of messages, the shortest pause before the next one. It lasts until the peer's
     /// system has all that stands before the boundary, and if the peer runs on this machine, until

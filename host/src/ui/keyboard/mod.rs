@@ -30,7 +30,7 @@ pub(crate) use self::screen::above;
 use super::signals;
 use super::streams::check_stdin;
 
-/// Number of lines that are kept; action stdin is not read until one is taken.
+/// Number of lines that are kept; then stdin is not read until one is taken.
 const KEPT: usize = 256;
 
 /// What a person did.
