@@ -61,6 +61,7 @@ pub mod machine;
 pub mod math;
 pub mod rps;
 pub mod session;
+mod table;
 pub mod wire;
 
 pub use machine::Machine;

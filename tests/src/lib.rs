@@ -7,6 +7,8 @@
 //! | [`pair`] | a client and a server over a simulated, faulty link, from a seed |
 //! | [`transport`] | in-memory transports for the three drivers, with every fault they can have |
 //! | [`dissect`] | dissectors under cuts |
+//! | [`protocols`] | the table of protocols, without its types |
+//! | [`generated`] | lines of files that follow from it |
 //! | [`oracle`] | what the right answer is, worked out the plain way |
 //! | [`program`] | the real binary and Python peers as child processes |
 //! | [`files`] | what tests of `socklab file` share |
@@ -17,9 +19,11 @@ pub mod board;
 pub mod dissect;
 #[cfg(unix)]
 pub mod files;
+pub mod generated;
 pub mod oracle;
 pub mod pair;
 pub mod program;
+pub mod protocols;
 pub mod rng;
 pub mod role;
 pub mod script;

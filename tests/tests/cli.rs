@@ -6,9 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use socklab_tests::program::{DEADLINE, Played, Program, Server, client, until};
-
-const PROTOCOLS: [&str; 9] =
-    ["math", "add", "file", "echo", "hello", "chat", "coin", "guess", "rps"];
+use socklab_tests::protocols::PROTOCOLS;
 
 mod usage {
     use super::*;
@@ -120,8 +118,8 @@ mod usage {
         for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
             let finished = Program::socklab(&["completions", shell]).run();
             let text = String::from_utf8(finished.success().to_vec()).unwrap();
-            for word in PROTOCOLS.into_iter().chain(["socklab", "client", "full-range", "timeout"])
-            {
+            let protocols = PROTOCOLS.iter().map(|protocol| protocol.name);
+            for word in protocols.chain(["socklab", "client", "full-range", "timeout"]) {
                 assert!(text.contains(word), "no {word} for {shell}");
             }
         }
@@ -141,7 +139,7 @@ mod usage {
         let page = String::from_utf8(page.success().to_vec()).unwrap();
         for protocol in PROTOCOLS {
             for role in ["client", "server"] {
-                let head = format!(".SS \"socklab {protocol} {role} ");
+                let head = format!(".SS \"socklab {} {role} ", protocol.name);
                 assert!(page.contains(&head), "no {head}: {page}");
             }
         }

@@ -13,15 +13,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use socklab_tests::program::Program;
-
-const PROTOCOLS: [&str; 9] =
-    ["math", "add", "file", "echo", "hello", "chat", "coin", "guess", "rps"];
+use socklab_tests::protocols::PROTOCOLS;
 
 /// The words after `socklab` of every command that has a help text.
 fn commands() -> Vec<Vec<&'static str>> {
     let mut commands = vec![vec![], vec!["completions"], vec!["man"]];
-    for protocol in PROTOCOLS {
-        commands.extend([vec![protocol], vec![protocol, "client"], vec![protocol, "server"]]);
+    for name in PROTOCOLS.iter().map(|protocol| protocol.name) {
+        commands.extend([vec![name], vec![name, "client"], vec![name, "server"]]);
     }
     commands
 }
@@ -69,17 +67,12 @@ fn every_help_text_is_the_reviewed_one() {
 
 #[test]
 fn a_client_and_a_server_say_their_default_port() {
-    for (protocol, port) in PROTOCOLS
-        .into_iter()
-        .zip(["8000", "12000", "12001", "4567", "12345", "12345", "12345", "12345", "12345"])
-    {
-        assert!(help(&[protocol, "server"]).contains(&format!("127.0.0.1:{port}]")), "{protocol}");
+    for protocol in PROTOCOLS {
+        let (name, port) = (protocol.name, protocol.port);
+        assert!(help(&[name, "server"]).contains(&format!("127.0.0.1:{port}]")), "{name}");
         // The address of a file has its port in any case.
-        if protocol != "file" {
-            assert!(
-                help(&[protocol, "client"]).contains(&format!("[default: {port}]")),
-                "{protocol}"
-            );
+        if name != "file" {
+            assert!(help(&[name, "client"]).contains(&format!("[default: {port}]")), "{name}");
         }
     }
 }

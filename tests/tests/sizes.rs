@@ -1,107 +1,95 @@
 //! The sizes a user counts on, and that the README's table says the truth about them.
 
+use std::fs;
 use std::mem::size_of;
+use std::path::Path;
 
-use socklab_core::{add, chat, coin, echo, file, guess, hello, math, rps};
+use socklab_core::math;
+use socklab_tests::generated::{check_lines, check_table};
+use socklab_tests::protocols::{PROTOCOLS, Protocol};
 
-/// Module, client, server.
-const SIZES: [(&str, usize, usize); 9] = [
-    ("math", size_of::<math::Client>(), size_of::<math::Server>()),
-    ("add", size_of::<add::Client>(), size_of::<add::Server>()),
-    ("file", size_of::<file::Client>(), size_of::<file::Server>()),
-    ("echo", size_of::<echo::Client>(), size_of::<echo::Server>()),
-    ("hello", size_of::<hello::Client>(), size_of::<hello::Server>()),
-    ("chat", size_of::<chat::Chat>(), size_of::<chat::Chat>()),
-    ("coin", size_of::<coin::Client>(), size_of::<coin::Server>()),
-    ("guess", size_of::<guess::Client>(), size_of::<guess::Server>()),
-    ("rps", size_of::<rps::Client>(), size_of::<rps::Server>()),
-];
+/// Sizes of the client's and the server's machine. One machine may be both.
+fn sizes(protocol: &Protocol) -> Option<[usize; 2]> {
+    Some([protocol.machines.first()?.1, protocol.machines.last()?.1])
+}
 
 #[test]
 fn machines_are_as_small_as_promised() {
     assert_eq!(size_of::<math::Client>(), 8);
     assert_eq!(size_of::<math::Server>(), 12);
-    for (module, client, server) in SIZES {
-        assert!(client <= 40 && server <= 40, "{module}: {client} and {server} bytes");
+    for (machine, size) in PROTOCOLS.iter().flat_map(|protocol| protocol.machines) {
+        assert!(*size <= 40, "{machine}: {size} bytes");
     }
 }
 
 #[test]
 fn the_readme_says_the_same() {
-    let readme = include_str!("../../core/README.md");
-    let row = |module: &str| {
-        let start = format!("| [`{module}`] |");
-        let mut rows = readme.lines().filter(|line| line.starts_with(&start));
-        let row = rows.next().unwrap_or_else(|| panic!("no row for {module}"));
-        assert_eq!(rows.next(), None, "two rows for {module}");
-        row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>()
+    let rows = PROTOCOLS.iter().map(|protocol| {
+        let sizes = sizes(protocol).map(|sizes| sizes.map(|size| format!("{size} bytes")));
+        let [client, server] = sizes.unwrap_or_else(|| ["none", "none"].map(str::to_owned));
+        format!("| [`{}`] | {} | {client} | {server} |", protocol.name, protocol.summary)
+    });
+    let head = "| module | what it is | client | server |";
+    check_table("core/README.md", head, &rows.collect::<Vec<_>>())
+        .unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn the_readme_has_a_link_to_each_protocol() {
+    let of_each = |link: fn(&str) -> String| -> Vec<String> {
+        PROTOCOLS.iter().map(|protocol| link(protocol.name)).collect()
     };
-    for (module, client, server) in SIZES {
-        let [_, _, said_client, said_server] = row(module)[..] else { panic!("four columns") };
-        assert_eq!(said_client, format!("{client} bytes"), "{module} client");
-        assert_eq!(said_server, format!("{server} bytes"), "{module} server");
-    }
+    let links = of_each(|name| {
+        format!("[`{name}`]: https://docs.rs/socklab-core/latest/socklab_core/{name}/index.html")
+    });
+    let before = "[`set_timeout`]: https://docs.rs/socklab-core/latest/socklab_core/driver/nonblocking/struct.Server.html#method.set_timeout";
+    let in_readme = check_lines("core/README.md", before, |line| line.starts_with("[`"), &links);
+    // Where rustdoc shows the README, it checks these.
+    let links = of_each(|name| format!("//! [`{name}`]: mod@{name}"));
+    let is_link = |line: &str| line.starts_with("//! [`") && line.contains("mod@");
+    let in_docs = check_lines("core/src/lib.rs", "//! [driver]: mod@driver", is_link, &links);
+    in_readme.and(in_docs).unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[test]
 fn its_flash_is_what_the_proofs_measure() {
-    let readme = include_str!("../../core/README.md");
     let budget = include_str!("../proofs/budget.toml");
-    let (small, smaller) = budget.split_once("[z]").expect("opt-levels s and z");
-    let bytes = |table: &str, image: &str| {
-        let line = table.lines().find_map(|line| line.strip_prefix(image)?.strip_prefix(" = "));
-        line.unwrap_or_else(|| panic!("no budget for {image}")).to_owned()
+    let (small, smaller) = budget.split_once("\n[z]\n").expect("opt-levels s and z");
+    let (_, small) = small.split_once("\n[s]\n").expect("opt-levels s and z");
+    let table = |text: &'static str| -> Vec<(&str, &str)> {
+        text.lines().filter_map(|line| line.split_once(" = ")).collect()
     };
-    let images = small.lines().filter_map(|line| line.split_once(" = ")).map(|(image, _)| image);
-    let images: Vec<&str> = images.filter(|image| *image != "nal").collect();
-    assert!(images.len() > 19, "{images:?}");
-    for image in images {
-        let (s, z) = (bytes(small, image), bytes(smaller, image));
-        let row = format!("| {} | {s} | {z} |", image.replace('_', " "));
-        assert!(readme.lines().any(|line| line == row), "the README lacks {row:?}");
+    let (small, smaller) = (table(small), table(smaller));
+    let machines = PROTOCOLS.iter().flat_map(|protocol| protocol.machines).map(|(name, _)| *name);
+    let images = machines.chain(["every_machine", "nal_clients", "nal_servers", "nal"]);
+    let images: Vec<&str> = images.collect();
+    for (level, table) in [("s", &small), ("z", &smaller)] {
+        let measured: Vec<&str> = table.iter().map(|(image, _)| *image).collect();
+        assert_eq!(
+            measured, images,
+            "tests/proofs/budget.toml, opt-level {level}: UPDATE_SNAPSHOTS=1 tests/proofs/run flash measures \
+             what is missing"
+        );
     }
+    let rows = small.iter().zip(&smaller).filter(|((image, _), _)| *image != "nal");
+    let rows =
+        rows.map(|((image, s), (_, z))| format!("| {} | {s} | {z} |", image.replace('_', " ")));
+    let head = "| image | opt-level s | opt-level z |";
+    check_table("core/README.md", head, &rows.collect::<Vec<_>>())
+        .unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[test]
 fn so_do_the_machines_own_words() {
-    let sources = [
-        [
-            include_str!("../../core/src/math/client.rs"),
-            include_str!("../../core/src/math/server.rs"),
-        ],
-        [
-            include_str!("../../core/src/add/client.rs"),
-            include_str!("../../core/src/add/server.rs"),
-        ],
-        [
-            include_str!("../../core/src/file/client.rs"),
-            include_str!("../../core/src/file/server.rs"),
-        ],
-        [
-            include_str!("../../core/src/echo/client.rs"),
-            include_str!("../../core/src/echo/server.rs"),
-        ],
-        [
-            include_str!("../../core/src/hello/client.rs"),
-            include_str!("../../core/src/hello/server.rs"),
-        ],
-        [include_str!("../../core/src/chat.rs"); 2],
-        [
-            include_str!("../../core/src/coin/client.rs"),
-            include_str!("../../core/src/coin/server.rs"),
-        ],
-        [
-            include_str!("../../core/src/guess/client.rs"),
-            include_str!("../../core/src/guess/server.rs"),
-        ],
-        [
-            include_str!("../../core/src/rps/client.rs"),
-            include_str!("../../core/src/rps/server.rs"),
-        ],
-    ];
-    for ((module, client, server), [one, two]) in SIZES.into_iter().zip(sources) {
-        assert_eq!(said(one), Some(client), "{module} client");
-        assert_eq!(said(two), Some(server), "{module} server");
+    let core = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src");
+    for protocol in PROTOCOLS {
+        for (machine, size) in protocol.machines {
+            let side = machine.trim_start_matches(protocol.name).trim_start_matches('_');
+            let files = [format!("{}/{side}.rs", protocol.name), format!("{}.rs", protocol.name)];
+            let source = files.iter().find_map(|file| fs::read_to_string(core.join(file)).ok());
+            let source = source.unwrap_or_else(|| panic!("{machine} stands in none of {files:?}"));
+            assert_eq!(said(&source), Some(*size), "{machine}");
+        }
     }
 }
 

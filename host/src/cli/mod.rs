@@ -64,35 +64,34 @@ pub struct Cli {
     command: Command,
 }
 
+/// Makes the commands of the protocols, and what runs each.
+macro_rules! protocols {
+    ($($module:ident $name:ident { about: $about:literal, $($rest:tt)* })*) => {
+        #[derive(Debug, Subcommand)]
+        enum Protocol {
+            $(
+                #[doc = $about]
+                #[command(subcommand)]
+                $name(Role<$module::ClientArgs, $module::ServerArgs>),
+            )*
+        }
+
+        impl Protocol {
+            fn run(self) -> Result<(), Failure> {
+                match self {
+                    $(Self::$name(role) => role.run(),)*
+                }
+            }
+        }
+    };
+}
+
+socklab_core::for_each_protocol!(protocols);
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The math quiz: answer sums, get a secret
-    #[command(subcommand)]
-    Math(Role<math::ClientArgs, math::ServerArgs>),
-    /// Two names, two numbers: both ends add them up
-    #[command(subcommand)]
-    Add(Role<add::ClientArgs, add::ServerArgs>),
-    /// File transfer: fetch a file, or serve a folder
-    #[command(subcommand)]
-    File(Role<file::ClientArgs, file::ServerArgs>),
-    /// Length-prefixed messages that come back without their first ten characters
-    #[command(subcommand)]
-    Echo(Role<echo::ClientArgs, echo::ServerArgs>),
-    /// Greetings: the server says hello, and the client may too
-    #[command(subcommand)]
-    Hello(Role<hello::ClientArgs, hello::ServerArgs>),
-    /// A conversation, a line at a time
-    #[command(subcommand)]
-    Chat(Role<chat::ClientArgs, chat::ServerArgs>),
-    /// Head or tail: the server tosses a coin, the client guesses
-    #[command(subcommand)]
-    Coin(Role<coin::ClientArgs, coin::ServerArgs>),
-    /// High or low: guess the server's number
-    #[command(subcommand)]
-    Guess(Role<guess::ClientArgs, guess::ServerArgs>),
-    /// Scissor, paper, stone: two players, three rounds
-    #[command(subcommand)]
-    Rps(Role<rps::ClientArgs, rps::ServerArgs>),
+    #[command(flatten)]
+    Protocol(Protocol),
     /// Print completions for a shell, to be sourced by it
     Completions {
         /// The shell
@@ -117,15 +116,7 @@ pub fn main() -> ExitCode {
         Err(e) => return usage(&e, json),
     };
     let result = match command {
-        Command::Math(role) => role.run(),
-        Command::Add(role) => role.run(),
-        Command::Hello(role) => role.run(),
-        Command::Chat(role) => role.run(),
-        Command::Coin(role) => role.run(),
-        Command::Guess(role) => role.run(),
-        Command::Rps(role) => role.run(),
-        Command::Echo(role) => role.run(),
-        Command::File(role) => role.run(),
+        Command::Protocol(protocol) => protocol.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "socklab", &mut script);

@@ -1,0 +1,45 @@
+//! The protocols, as the tests of all of them need them: from the table in the core.
+
+/// A row of the table, without its types.
+#[derive(Clone, Copy, Debug)]
+pub struct Protocol {
+    /// Name of the command and of the modules.
+    pub name: &'static str,
+    /// Line of the help.
+    pub about: &'static str,
+    /// Default port.
+    pub port: u16,
+    /// Name of the exercise in the README.
+    pub exercise: &'static str,
+    /// Commands of client and server in the README.
+    pub commands: [&'static str; 2],
+    /// What the README of the core says it is.
+    pub summary: &'static str,
+    /// Name and size of each machine, the client's first.
+    pub machines: &'static [(&'static str, usize)],
+}
+
+macro_rules! protocols {
+    ($($module:ident $name:ident {
+        about: $about:literal,
+        port: $port:literal,
+        exercise: $exercise:literal,
+        commands: $commands:expr,
+        summary: $summary:literal,
+        machines: [$($image:ident: $machine:ty),* $(,)?],
+        $($rest:tt)*
+    })*) => {
+        /// Every protocol, in the order of the help.
+        pub const PROTOCOLS: &[Protocol] = &[$(Protocol {
+            name: stringify!($module),
+            about: $about,
+            port: $port,
+            exercise: $exercise,
+            commands: $commands,
+            summary: $summary,
+            machines: &[$((stringify!($image), size_of::<$machine>())),*],
+        }),*];
+    };
+}
+
+socklab_core::for_each_protocol!(protocols);
