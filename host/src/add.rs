@@ -230,7 +230,7 @@ impl net::Service for Service {
         Some(server::Command::Answer { name, number: self.number })
     }
 
-    fn course(&self) -> ServerControl {
+    fn control(&self) -> ServerControl {
         if self.shut_down { ServerControl::Quit } else { ServerControl::Serve }
     }
 

@@ -109,7 +109,7 @@ impl net::Service for Service {
         None
     }
 
-    fn course(&self) -> ServerControl {
+    fn control(&self) -> ServerControl {
         match self.options.count {
             Some(count) if self.opened >= count => ServerControl::Last,
             _ => ServerControl::Serve,

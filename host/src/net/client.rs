@@ -24,13 +24,14 @@ pub use delivery::Delivery;
 
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
-/// However little is read at a time, short messages leave in one write.
+/// Smallest size of the output buffer in bytes, whatever the size of a read: a short message must
+/// leave in one write.
 const OUTPUT_MIN: usize = 4096;
 
-/// A connected client: a machine on a socket, asleep while nothing happens.
+/// A connected client: a machine that is driven by a socket. The thread sleeps while it waits.
 ///
-/// [`next`](Self::next) is all that a protocol of question and answer needs. A full-duplex one
-/// uses [`try_next`](Self::try_next), [`write_payload`](Self::pay) and [`wait`](Self::wait).
+/// A protocol of questions and answers needs only [`next`](Self::next). A full-duplex one uses
+/// [`try_next`](Self::try_next), [`write_payload`](Self::write_payload) and [`wait`](Self::wait).
 pub struct Client<M: Machine> {
     stack: Stack,
     connection: Connection<Stack, M, Box<[u8]>, Box<[u8]>>,
@@ -40,50 +41,51 @@ pub struct Client<M: Machine> {
     waker: Arc<Waker>,
     timeout: Option<Duration>,
     pace: Duration,
-    /// So many bytes had crossed when they last did, and when that was.
-    last: (u64, Instant),
-    /// The machine also waits for so many milliseconds in which nothing comes.
-    silence: Option<u16>,
-    /// The peer was silent for so long that it was given up.
-    gave_up: Option<Duration>,
-    /// Between two messages: nothing moves until that is over.
+    /// Number of bytes transferred in both directions, and the time at which it last changed.
+    last_moved: (u64, Instant),
+    /// Milliseconds without input after which the machine wants to be stepped, if it asked for that.
+    idle_ms: Option<u16>,
+    /// The timeout that has expired, if one has.
+    timed_out: Option<Duration>,
+    /// The pause at a message boundary. No bytes are transferred until it is over.
     pause: Option<Pause>,
     outstanding: Option<Outstanding>,
-    /// When the peer was last seen to take something, though nothing moved here.
-    taken: Instant,
-    /// Opened when first needed.
+    /// Time at which the peer last acknowledged or read something while no byte was transferred here.
+    peer_progress: Instant,
+    /// Opened on first use.
     reads: Option<Reads>,
-    /// Whether it is the application's turn: what the peer has sent early is not part of a message then.
-    ours: bool,
-    /// Number of bytes consumed when the last notice was given: one for each message.
-    noticed: Option<u64>,
-    notice: Box<dyn FnMut(Notice) + Send>,
+    /// Whether it is the application's turn. Bytes that the peer has sent early are no partial message then.
+    is_our_turn: bool,
+    /// Number of bytes consumed when the last notice was given. It limits notices to one for each message.
+    noticed_at: Option<u64>,
+    on_notice: Box<dyn FnMut(Notice) + Send>,
 }
 
-/// Output that the peer had not taken when that was last looked up.
+/// Output that the peer had not acknowledged or read at the last probe.
 struct Outstanding {
     bytes: u32,
-    /// Number of bytes that had crossed then: with another one, something has moved since.
+    /// Number of bytes transferred at that time. If it has changed, this probe is out of date.
     moved: u64,
     at: Instant,
 }
 
-/// Number of times within a time-out that it is looked up what the peer has taken.
-const LOOKS: u32 = 8;
+/// Number of probes of the peer's progress within one timeout.
+const PROBES: u32 = 8;
 
-/// The pause of a boundary: for the pace at least, and until the peer has read what stands before it,
-/// as far as that can be known.
+/// The pause at a message boundary. It lasts for the pace at least, and until the peer has read everything
+/// before the boundary, as far as the system reports that.
 struct Pause {
     start: Instant,
     pace: Duration,
-    /// One who never reads is not to keep us for ever.
+    /// Longest time to wait beyond the pace, since the peer may never read.
     limit: Duration,
-    /// Both ends, and who knows what has been read; after a reset there is nothing to wait for.
+    /// The local address, the peer's address and the means to look up what the peer has read. `None` after
+    /// a reset: there is nothing to wait for.
     reads: Option<(SocketAddr, SocketAddr, Reads)>,
 }
 
-/// Our address and the peer's; `None` after a reset.
-fn ends(socket: &TcpSocket) -> Option<(SocketAddr, SocketAddr)> {
+/// Returns the local address and the peer's address, or `None` after a reset.
+fn endpoints(socket: &TcpSocket) -> Option<(SocketAddr, SocketAddr)> {
     let fd = borrow(socket)?;
     let socket = socket2::SockRef::from(&fd);
     let addr = |addr: io::Result<socket2::SockAddr>| addr.ok()?.as_socket();
@@ -92,7 +94,7 @@ fn ends(socket: &TcpSocket) -> Option<(SocketAddr, SocketAddr)> {
 
 impl Pause {
     fn new(socket: &TcpSocket, pace: Duration, limit: Duration) -> Self {
-        let reads = ends(socket).map(|(local, peer)| (local, peer, Reads::new()));
+        let reads = endpoints(socket).map(|(local, peer)| (local, peer, Reads::new()));
         Self { start: Instant::now(), pace, limit, reads }
     }
 
@@ -105,7 +107,7 @@ impl Pause {
             || self.reads.as_mut().is_none_or(|(local, peer, reads)| reads.has_all(*local, *peer))
     }
 
-    /// When to look again.
+    /// Returns the time until the next check.
     fn wait(&self) -> Duration {
         let elapsed = self.start.elapsed();
         match self.pace.checked_sub(elapsed) {
@@ -119,16 +121,16 @@ impl Pause {
 /// Why a client failed.
 #[derive(Debug)]
 pub enum Error<P> {
-    /// The connection could not be made.
+    /// The connection could not be established.
     Dial(DialError),
-    /// The peer broke the protocol or ended too early; with what it had sent that was not understood or
-    /// not complete.
+    /// The peer violated the protocol or ended the stream too early. The quote contains the bytes that were
+    /// not understood or not complete.
     Protocol(P, Quote),
-    /// The peer sent nothing for this long: what the machine says of that, and the quote as above.
+    /// Neither side made progress for this long. Contains the machine's error and the same quote.
     TimedOut(P, Duration, Quote),
-    /// The system failed to read or write.
+    /// The operating system could not read or write.
     Io(io::Error),
-    /// The command cannot be given (now): our caller's mistake.
+    /// The machine did not accept the command: a mistake of the caller.
     Refused(CommandError),
 }
 
@@ -148,8 +150,8 @@ impl<P: fmt::Display> fmt::Display for Error<P> {
 impl<P: fmt::Debug + fmt::Display> std::error::Error for Error<P> {}
 
 impl<P> Error<P> {
-    /// The same, quoting `last`, which the application got and did not understand, if nothing that came
-    /// after it is quoted already.
+    /// Quotes `last`, which the application received and did not understand, unless the error already quotes
+    /// later bytes.
     #[must_use]
     pub fn or_quote(mut self, last: &[u8]) -> Self {
         if let Self::Protocol(_, quote) | Self::TimedOut(_, _, quote) = &mut self
@@ -167,29 +169,29 @@ impl<P> From<DialError> for Error<P> {
     }
 }
 
-/// What a peer sent behind the end of a session.
+/// Bytes that a peer sent after the end of the session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surplus {
-    /// Number of bytes; of a peer that sends on and on, those of the first second or MiB.
+    /// Number of bytes. Counting stops after one second or 1 MiB, since the peer may not stop sending.
     pub bytes: usize,
-    /// The first of them.
+    /// Start of these bytes.
     pub start: Quote,
 }
 
 /// Why [`Client::wait`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// The socket may have something; or the time is up, which the machine will tell.
+    /// The socket may be ready, or a timeout has expired, which the machine will report.
     Socket,
-    /// Somebody used the [`waker`](Client::waker).
+    /// The [`waker`](Client::waker) was used.
     Called,
 }
 
 type Result<M, T> = std::result::Result<T, Error<<M as Machine>::Error>>;
 
 impl<M: Machine> Client<M> {
-    /// Connects a new machine to the first of the target's addresses that takes it. The connect, and
-    /// later whatever the peer is to say, is waited for 30 s at the most.
+    /// Connects a new machine to the first of the target's addresses that accepts. The timeout is
+    /// [`DEFAULT_TIMEOUT`], for the connect and later for every wait.
     ///
     /// # Errors
     ///
@@ -201,12 +203,14 @@ impl<M: Machine> Client<M> {
         Self::dial(&target.into(), M::default(), DEFAULT_BUFFER, Some(DEFAULT_TIMEOUT))
     }
 
-    /// Connects this machine to the first of the target's addresses that takes it.
+    /// Connects this machine to the first of the target's addresses that accepts.
     ///
-    /// `timeout` bounds the connect, and later every time in which neither side makes progress; `None`
-    /// for no limit. A peer that reads slowly makes progress whenever its system acknowledges something,
-    /// where the system reports it (Linux); elsewhere progress is what the own system takes. No read asks for more than `buffer` bytes; as many are buffered each way, or
-    /// as many as the machine needs if that is more.
+    /// `timeout` limits the connect, and later every period in which neither side makes progress. `None`
+    /// means no limit. On Linux a peer that reads slowly makes progress whenever its system acknowledges
+    /// something. On other systems only bytes that the local socket accepts count as progress.
+    ///
+    /// A read returns at most `buffer` bytes. The buffer for each direction has this size, or the machine's
+    /// minimum if that is larger.
     ///
     /// # Errors
     ///
@@ -218,14 +222,15 @@ impl<M: Machine> Client<M> {
         timeout: Option<Duration>,
     ) -> std::result::Result<Self, DialError> {
         let (socket, peer) = dial(target, timeout)?;
-        Self::over(socket, peer, machine, buffer, timeout).map_err(DialError::System)
+        Self::from_socket(socket, peer, machine, buffer, timeout).map_err(DialError::System)
     }
 
-    /// The same over a connection that was accepted: for a server that has one client at a time.
+    /// Drives this machine with an accepted connection, for a server that has one client at a time.
+    /// `buffer` and `timeout` are those of [`dial`](Self::dial).
     ///
     /// # Errors
     ///
-    /// When the system has no poll to spare.
+    /// When the system cannot create a poll instance.
     pub fn accepted(
         accepted: Accepted,
         machine: M,
@@ -233,10 +238,10 @@ impl<M: Machine> Client<M> {
         timeout: Option<Duration>,
     ) -> io::Result<Self> {
         let Accepted { stream, peer } = accepted;
-        Self::over(TcpSocket::Accepted(stream), peer, machine, buffer, timeout)
+        Self::from_socket(TcpSocket::Accepted(stream), peer, machine, buffer, timeout)
     }
 
-    fn over(
+    fn from_socket(
         socket: TcpSocket,
         peer: SocketAddr,
         machine: M,
@@ -264,75 +269,74 @@ impl<M: Machine> Client<M> {
             waker: Arc::new(waker),
             timeout,
             pace: DEFAULT_PACE,
-            last: (0, Instant::now()),
-            silence: None,
-            gave_up: None,
+            last_moved: (0, Instant::now()),
+            idle_ms: None,
+            timed_out: None,
             pause: None,
             outstanding: None,
-            taken: Instant::now(),
+            peer_progress: Instant::now(),
             reads: None,
-            ours: false,
-            noticed: None,
-            notice: Box::new(|notice| log::warn!("{notice}")),
+            is_our_turn: false,
+            noticed_at: None,
+            on_notice: Box::new(|notice| log::warn!("{notice}")),
         })
     }
 
-    /// Shows every byte from here on to `observer`.
+    /// Passes every byte that is transferred from now on to `observer`.
     #[must_use]
     pub fn observed(mut self, observer: Option<Box<dyn Observer>>) -> Self {
         self.stack.observer = observer.map(|o| (self.peer, o));
         self
     }
 
-    /// Gives each [`Notice`] to `notice` instead of the log, which has them at level warn.
+    /// Passes each [`Notice`] to `notice` instead of logging it at level warn.
     #[must_use]
     pub fn noticing(mut self, notice: impl FnMut(Notice) + Send + 'static) -> Self {
-        self.notice = Box::new(notice);
+        self.on_notice = Box::new(notice);
         self
     }
 
-    /// With another pause at a boundary of messages: some peers take one `recv` for one message.
+    /// Sets the pause at a message boundary. Some peers take one `recv` for one message and need it.
     #[must_use]
     pub const fn paced(mut self, pace: Duration) -> Self {
         self.pace = pace;
         self
     }
 
-    /// Waits for a silent peer for another time than for the connection; `None` for ever.
+    /// Replaces the timeout that was given for the connect. `None` means no limit.
     #[must_use]
     pub const fn patient(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// From here on waits for a silent peer this much longer.
+    /// Extends the timeout by this duration, from now on.
     pub fn extend_timeout(&mut self, by: Duration) {
         self.timeout = self.timeout.map(|timeout| timeout.saturating_add(by));
     }
 
-    /// The address that took the connection.
+    /// Returns the peer's address.
     pub const fn peer(&self) -> SocketAddr {
         self.peer
     }
 
-    /// The machine, to look at.
+    /// Returns the machine.
     pub const fn machine(&self) -> &M {
         self.connection.machine()
     }
 
-    /// Wakes a [`wait`](Self::wait) from another thread.
+    /// Returns a waker that ends a [`wait`](Self::wait) from another thread.
     #[must_use]
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
 
-    /// Waits for the next thing that happens. The thread sleeps until then, and through the pause of a
-    /// [`Boundary`](Next::Boundary).
+    /// Waits for the next event or the application's turn. The thread sleeps until then, also during the pause
+    /// at a [`Boundary`](Next::Boundary).
     ///
     /// # Errors
     ///
-    /// [`Error::Protocol`] for every way in which the peer fails, silence included;
-    /// [`Error::Io`] when the system does.
+    /// [`Error::Protocol`] or [`Error::TimedOut`] when the peer fails, [`Error::Io`] when the system does.
     #[expect(clippy::should_implement_trait, reason = "events borrow the client")]
     pub fn next(&mut self) -> Result<M, Next<M::Event<'_>>> {
         while !self.advance()? {
@@ -340,11 +344,11 @@ impl<M: Machine> Client<M> {
         }
         match self.connection.next(&mut self.stack) {
             Ok(next) => Ok(next),
-            Err(e) => Err(error(None, self.gave_up, Quote::default(), e)),
+            Err(e) => Err(error(None, self.timed_out, Quote::default(), e)),
         }
     }
 
-    /// The next thing that happens, `None` when it is not there yet.
+    /// Returns the next event without waiting, or `None` if there is none yet.
     ///
     /// # Errors
     ///
@@ -355,23 +359,23 @@ impl<M: Machine> Client<M> {
         }
         match self.connection.next(&mut self.stack) {
             Ok(next) => Ok(Some(next)),
-            Err(e) => Err(error(None, self.gave_up, Quote::default(), e)),
+            Err(e) => Err(error(None, self.timed_out, Quote::default(), e)),
         }
     }
 
-    /// Whether something has happened.
+    /// Advances the machine. Returns whether `connection.next` has something to return.
     fn advance(&mut self) -> Result<M, bool> {
-        self.silence = None;
+        self.idle_ms = None;
         loop {
             if let Some(pause) = &mut self.pause {
                 if !pause.is_over() {
                     return Ok(false);
                 }
                 self.pause = None;
-                self.last.1 = Instant::now();
+                self.last_moved.1 = Instant::now();
             }
             return match self.connection.advance(&mut self.stack) {
-                // Here, since the machine has passed it when the next call asks what there was.
+                // Handled here: the machine reports a boundary only once.
                 Ok(Next::Boundary) => {
                     if !self.pace.is_zero() {
                         let limit = self.timeout.unwrap_or(DEFAULT_TIMEOUT);
@@ -381,31 +385,31 @@ impl<M: Machine> Client<M> {
                     continue;
                 }
                 Ok(next) => {
-                    self.ours = next == Next::Command;
+                    self.is_our_turn = next == Next::Command;
                     Ok(true)
                 }
                 Err(nb::Error::WouldBlock) => {
-                    self.ours = false;
-                    self.silence = self.connection.silence();
+                    self.is_our_turn = false;
+                    self.idle_ms = self.connection.silence();
                     Ok(false)
                 }
-                Err(e) => Err(self.failed(e)),
+                Err(e) => Err(self.convert_error(e)),
             };
         }
     }
 
-    /// The driver's error as ours, with what is unread.
-    fn failed(&mut self, e: nb::Error<driver::Error<M::Error, Fault>>) -> Error<M::Error> {
+    /// Converts the driver's error, and quotes the unread bytes.
+    fn convert_error(&mut self, e: nb::Error<driver::Error<M::Error, Fault>>) -> Error<M::Error> {
         let quote = Quote::unread(self.connection.unread(), M::LINES);
-        error(self.connection.fault(), self.gave_up, quote, e)
+        error(self.connection.fault(), self.timed_out, quote, e)
     }
 
-    /// Gives the machine a command, waiting for room as long as the peer takes bytes. What it
-    /// writes leaves with the next call of [`next`](Self::next) or [`try_next`](Self::try_next).
+    /// Gives the machine a command. Waits for space in the output buffer if necessary. The output is sent by the
+    /// next call of [`next`](Self::next) or [`try_next`](Self::try_next).
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] when the machine does not take it, or it is longer than the buffer.
+    /// [`Error::Refused`] when the machine does not accept the command, or its output is longer than the buffer.
     pub fn command(&mut self, command: M::Command<'_>) -> Result<M, ()> {
         while !self.try_command(command)? {
             self.wait()?;
@@ -413,7 +417,7 @@ impl<M: Machine> Client<M> {
         Ok(())
     }
 
-    /// As [`command`](Self::command), but does not wait: whether there was room.
+    /// Gives the machine a command without waiting. Returns whether there was enough space in the output buffer.
     ///
     /// # Errors
     ///
@@ -422,17 +426,17 @@ impl<M: Machine> Client<M> {
         match self.connection.command(&mut self.stack, command) {
             Ok(()) => Ok(true),
             Err(nb::Error::WouldBlock) => Ok(false),
-            Err(e) => Err(self.failed(e)),
+            Err(e) => Err(self.convert_error(e)),
         }
     }
 
-    /// Whether bytes wait for the peer to take them.
+    /// Returns whether output is buffered that the socket has not accepted yet.
     pub fn is_sending(&self) -> bool {
         self.connection.wants_send()
     }
 
-    /// Sends what it can of the payload that the machine is [`outbound_remaining`](Machine::outbound_remaining), and says how
-    /// much that was: 0 when the peer takes nothing now.
+    /// Sends as much as possible of the payload that the machine
+    /// [expects](Machine::outbound_remaining). Returns the number of bytes sent, 0 if the socket accepts none now.
     ///
     /// # Errors
     ///
@@ -441,42 +445,43 @@ impl<M: Machine> Client<M> {
         match self.connection.write_payload(&mut self.stack, payload) {
             Ok(n) => Ok(n),
             Err(nb::Error::WouldBlock) => Ok(0),
-            Err(e) => Err(self.failed(e)),
+            Err(e) => Err(self.convert_error(e)),
         }
     }
 
-    /// Moves payload that is [`inbound_remaining`](Machine::inbound_remaining) from the socket to a pipe, `most` bytes at the
-    /// most, without a copy. How many that were, 0 when nothing is there now: [`wait`](Self::wait).
+    /// Moves at most `most` bytes of [inbound payload](Machine::inbound_remaining) from the socket to a pipe
+    /// without a copy. Returns their number, 0 if none are available now; [`wait`](Self::wait) in that case.
     ///
-    /// `None` when [`try_next`](Self::try_next) is to be asked instead: nothing is due, the stream
-    /// ends, bytes are there already or wait to be sent, an observer wants to see them, or the system cannot do it.
+    /// Returns `None` if the caller must use [`try_next`](Self::try_next) instead: there is no inbound payload,
+    /// bytes are already buffered or wait to be sent, the stream has ended, an observer is set, or the system
+    /// does not support `splice` here.
     #[cfg(target_os = "linux")]
     pub fn splice(&mut self, pipe: std::os::fd::BorrowedFd<'_>, most: usize) -> Option<usize> {
         use rustix::io::Errno;
         use rustix::pipe::{SpliceFlags, splice};
 
-        let due =
+        let count =
             usize::try_from(self.connection.inbound_remaining()).unwrap_or(usize::MAX).min(most);
-        if due == 0 || self.is_sending() || self.stack.observer.is_some() {
+        if count == 0 || self.is_sending() || self.stack.observer.is_some() {
             return None;
         }
         let socket = borrow(self.connection.socket())?;
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         loop {
-            return match splice(socket, None, pipe, None, due, flags) {
-                // The end: to be read, and named.
+            return match splice(socket, None, pipe, None, count, flags) {
+                // The end of the stream: a read returns it to the machine.
                 Ok(0) => None,
                 Ok(n) => {
                     self.stack.moved += n as u64;
                     self.stack.received += n as u64;
-                    // No more than was due.
+                    // Cannot fail: `n` is at most `inbound_remaining`.
                     let _ = self.connection.advance_inbound(n as u64);
                     Some(n)
                 }
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => Some(0),
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => None,
-                // Told once: to read again would find an orderly end.
+                // The kernel reports a reset once. A later read would return an orderly end.
                 Err(_) => {
                     self.connection.lost();
                     None
@@ -485,8 +490,8 @@ impl<M: Machine> Client<M> {
         }
     }
 
-    /// Sleeps until the socket is ready, the waker is used, the time is up, or the peer has been
-    /// silent for as long as the machine waits for that.
+    /// Sleeps until the socket is ready, the waker is used, the timeout expires, or the peer has sent nothing for
+    /// as long as the machine asked for.
     ///
     /// # Errors
     ///
@@ -497,39 +502,38 @@ impl<M: Machine> Client<M> {
             return self.sleep(Some(left));
         }
         let now = Instant::now();
-        if self.stack.moved != self.last.0 {
-            self.last = (self.stack.moved, now);
+        if self.stack.moved != self.last_moved.0 {
+            self.last_moved = (self.stack.moved, now);
         }
-        let look = self.timeout.and_then(|limit| self.look(now, limit));
-        let left = |time: Duration| time.saturating_sub(now - self.last.1);
-        let silence = self.silence.map(|ms| left(Duration::from_millis(ms.into())));
-        let timeout = self.timeout.map(|limit| limit.saturating_sub(self.idle(now)));
+        let probe = self.timeout.and_then(|limit| self.probe_progress(now, limit));
+        let left = |time: Duration| time.saturating_sub(now - self.last_moved.1);
+        let idle = self.idle_ms.map(|ms| left(Duration::from_millis(ms.into())));
+        let timeout = self.timeout.map(|limit| limit.saturating_sub(self.idle_time(now)));
         if timeout == Some(Duration::ZERO) {
-            log::debug!("{}: no progress for {:?}, giving up", self.peer, self.idle(now));
+            log::debug!("{}: no progress for {:?}, giving up", self.peer, self.idle_time(now));
             self.connection.time_out();
-            self.gave_up = self.timeout;
+            self.timed_out = self.timeout;
             return Ok(Wake::Socket);
         }
-        if silence == Some(Duration::ZERO) {
+        if idle == Some(Duration::ZERO) {
             self.connection.idle();
             return Ok(Wake::Socket);
         }
         let until_notice = left(Duration::from_millis(Notice::AFTER_MS.into()));
-        let notice = self.until_notice(until_notice);
-        self.sleep(silence.into_iter().chain(timeout).chain(notice).chain(look).min())
+        let notice = self.poll_notice(until_notice);
+        self.sleep(idle.into_iter().chain(timeout).chain(notice).chain(probe).min())
     }
 
-    /// Looks up from time to time whether the peer has taken something: that is progress, though nothing
-    /// moves here. Returns the time until the next look, if there is to be one.
-    ///
-    /// The system takes megabytes for a connection, and then nothing until a third of that has left.
-    fn look(&mut self, now: Instant, limit: Duration) -> Option<Duration> {
-        let (every, age) = (limit / LOOKS, self.idle(now));
+    /// Checks at intervals whether the peer has acknowledged or read something. That is progress, though no byte
+    /// is transferred here: the kernel buffers megabytes for a connection, and then accepts nothing until a third
+    /// of them has left. Returns the time until the next probe, or `None` if no further probe is needed.
+    fn probe_progress(&mut self, now: Instant, limit: Duration) -> Option<Duration> {
+        let (every, age) = (limit / PROBES, self.idle_time(now));
         let moved = self.stack.moved;
         let known = self.outstanding.as_ref().filter(|known| known.moved == moved);
         let before = known.map(|known| known.bytes);
         let left = match known {
-            // What is not outstanding at the first look is so at no later one.
+            // Nothing was outstanding, and nothing has been sent since.
             Some(Outstanding { bytes: 0, .. }) => return None,
             Some(known) => every.saturating_sub(now - known.at),
             None => every.saturating_sub(age),
@@ -540,12 +544,12 @@ impl<M: Machine> Client<M> {
         let bytes = self.outstanding().unwrap_or(0);
         match before {
             Some(before) if bytes < before => {
-                log::debug!("{}: reads slowly, {bytes} bytes to go", self.peer);
-                self.taken = now;
+                log::debug!("{}: peer reads slowly, {bytes} bytes outstanding", self.peer);
+                self.peer_progress = now;
             }
-            // It was not waited before, so only the next look shows it.
+            // Without an earlier probe to compare with, only the next one can show progress.
             None if bytes > 0 && age >= limit => {
-                self.taken = (now + every).checked_sub(limit).unwrap_or(now);
+                self.peer_progress = (now + every).checked_sub(limit).unwrap_or(now);
             }
             _ => {}
         }
@@ -553,31 +557,32 @@ impl<M: Machine> Client<M> {
         (bytes > 0).then_some(every)
     }
 
-    /// Time since either side made progress.
-    fn idle(&self, now: Instant) -> Duration {
-        now - self.last.1.max(self.taken)
+    /// Returns the time since either side made progress.
+    fn idle_time(&self, now: Instant) -> Duration {
+        now - self.last_moved.1.max(self.peer_progress)
     }
 
-    /// Number of bytes that the peer has still to take, as far as the system reports.
+    /// Returns the number of bytes sent that the peer has not acknowledged or not read, or `None` if the system
+    /// does not report it.
     fn outstanding(&mut self) -> Option<u32> {
         let fd = borrow(self.connection.socket())?;
         let local = socket2::SockRef::from(&fd).local_addr().ok()?.as_socket()?;
         self.reads.get_or_insert_with(Reads::new).outstanding(local, self.peer)
     }
 
-    /// Gives the notice if one is due; else the time until then, which is `left` if a part of a message
-    /// waits for its rest.
-    fn until_notice(&mut self, left: Duration) -> Option<Duration> {
+    /// Gives a [`Notice`] if part of a message is buffered and `left` is zero. Returns `left`, the time until the
+    /// notice, if it has still to be given.
+    fn poll_notice(&mut self, left: Duration) -> Option<Duration> {
         let unread = self.connection.unread();
         let consumed = self.stack.received.saturating_sub(unread.len() as u64);
-        if self.ours || unread.is_empty() || self.noticed == Some(consumed) {
+        if self.is_our_turn || unread.is_empty() || self.noticed_at == Some(consumed) {
             return None;
         }
         if !left.is_zero() {
             return Some(left);
         }
-        self.noticed = Some(consumed);
-        (self.notice)(Notice {
+        self.noticed_at = Some(consumed);
+        (self.on_notice)(Notice {
             peer: self.peer,
             part: Quote::new(unread),
             length: unread.len(),
@@ -595,7 +600,7 @@ impl<M: Machine> Client<M> {
         Ok(if called { Wake::Called } else { Wake::Socket })
     }
 
-    /// As [`wait`](Self::wait), but for as long as it takes: it is not the peer's turn.
+    /// Sleeps as [`wait`](Self::wait) does, but without a timeout: it is not the peer's turn.
     ///
     /// # Errors
     ///
@@ -604,34 +609,35 @@ impl<M: Machine> Client<M> {
         let timeout = self.timeout.take();
         let wake = self.wait();
         self.timeout = timeout;
-        self.last.1 = Instant::now();
+        self.last_moved.1 = Instant::now();
         wake
     }
 
-    /// Closes the connection so that the peer gets what was sent last: a system that closes a
-    /// socket with something unread tells the peer to drop what it has not read either. Waits for
-    /// the peer to close for as long as a living one takes. Returns what it had sent that no one read.
+    /// Closes the connection without destroying the bytes sent last. Returns the bytes that were not read.
+    ///
+    /// Closing a socket that has unread input sends RST, and the peer may then discard what it has not read. So
+    /// this closes the sending side, reads for up to one second until the peer closes too, and closes then.
     pub fn close(mut self) -> Surplus {
-        /// So long, and so many bytes, for what the peer still sends.
+        /// Limits for reading what the peer still sends.
         const GRACE: Duration = Duration::from_secs(1);
         const MOST: usize = 1 << 20;
 
         self.close_sending();
         let mut unread = self.connection.unread().to_vec();
         let mut bytes = unread.len();
-        // One who was silent for too long is not waited for again, and one who has ended sends nothing.
-        if self.gave_up.is_some() || self.stack.ended {
+        // A peer that has timed out is not waited for again. One that has closed sends nothing more.
+        if self.timed_out.is_some() || self.stack.ended {
             return Surplus { bytes, start: Quote::new(&unread) };
         }
         let until = Instant::now() + GRACE;
-        let mut room = [0; 4096];
+        let mut buffer = [0; 4096];
         let (connection, stack) = (self.connection, &mut self.stack);
         let mut socket = connection.into_socket();
         while bytes < MOST {
-            match stack.receive(&mut socket, &mut room) {
+            match stack.receive(&mut socket, &mut buffer) {
                 Ok(n @ 1..) => {
-                    if unread.len() < room.len() {
-                        unread.extend_from_slice(&room[..n]);
+                    if unread.len() < buffer.len() {
+                        unread.extend_from_slice(&buffer[..n]);
                     }
                     bytes += n;
                 }
@@ -651,7 +657,7 @@ impl<M: Machine> Client<M> {
         Surplus { bytes, start: Quote::new(&unread) }
     }
 
-    /// Closes the sending side: the peer sees the end, its last bytes can still be read.
+    /// Closes the sending side (sends FIN). The peer's bytes can still be received.
     pub fn close_sending(&self) {
         if let Some(fd) = borrow(self.connection.socket()) {
             let _ = socket2::SockRef::from(&fd).shutdown(std::net::Shutdown::Write);
@@ -659,11 +665,11 @@ impl<M: Machine> Client<M> {
     }
 }
 
-/// The driver's error as ours. A reset is the peer's doing and named by the machine; other faults
-/// of the transport are the system's, and its words say more than the machine's.
+/// Converts the driver's error. A reset comes from the peer, and the machine's error describes it. Other transport
+/// errors come from the system, and are reported as they are since they say more than the machine's error.
 fn error<P>(
     fault: Option<Fault>,
-    gave_up: Option<Duration>,
+    timed_out: Option<Duration>,
     quote: Quote,
     e: nb::Error<driver::Error<P, Fault>>,
 ) -> Error<P> {
@@ -674,7 +680,7 @@ fn error<P>(
         {
             Error::Io(io)
         }
-        (_, nb::Error::Other(driver::Error::Protocol(e))) => match gave_up {
+        (_, nb::Error::Other(driver::Error::Protocol(e))) => match timed_out {
             Some(time) => Error::TimedOut(e, time, quote),
             None => Error::Protocol(e, quote),
         },

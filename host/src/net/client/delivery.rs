@@ -1,4 +1,4 @@
-//! Whether the peer has read what it was sent last.
+//! Detection of whether the peer has read the last bytes that were sent.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,22 +10,23 @@ use super::super::DEFAULT_TIMEOUT;
 use super::super::quote::Quote;
 use super::super::reads::Reads;
 use super::super::stack::{Stack, TcpSocket, borrow};
-use super::{Client, Surplus, ends};
+use super::{Client, Surplus, endpoints};
 
-/// What is known of the bytes that were sent last.
+/// What became of the bytes that were sent last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// The peer has read them; or its system has them, and it has closed in order since.
+    /// The peer has read them, or its system has acknowledged them and it has since closed the connection
+    /// in order.
     Read,
-    /// The peer has not read them all: it closed or reset the connection before, or let the time pass.
+    /// The peer has not read all of them: it closed or reset the connection before, or the time limit expired.
     Unread(StreamEnd),
-    /// The peer's system has them. Whether the peer reads them cannot be known.
+    /// The peer's system has acknowledged them. Whether the peer reads them is unknown.
     Unknown,
 }
 
 impl Delivery {
-    /// The sentence for a failed delivery: `peer` ("the server") has not read `what` ("our greeting").
+    /// Returns a message for a failed delivery: `peer` ("the server") has not read `what` ("our greeting").
     #[must_use]
     pub fn failure(self, peer: &str, what: &str) -> Option<String> {
         let Self::Unread(how) = self else { return None };
@@ -37,7 +38,7 @@ impl Delivery {
     }
 }
 
-/// What a look at the peer's direction shows.
+/// State of the receiving side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
@@ -46,46 +47,48 @@ enum State {
 }
 
 impl<M: Machine> Client<M> {
-    /// Closes the connection as [`close`](Self::close) does, and finds out whether the peer has read all
-    /// that it was sent, as far as the system can tell. Waits until that is known or the peer has closed,
-    /// for as long as for a peer that is silent; 30 s if that has no limit.
+    /// Closes the connection as [`close`](Self::close) does, and returns whether the peer has read everything
+    /// that was sent, as far as the system reports that. Waits until that is known or the peer has closed, for at
+    /// most the timeout, or 30 s if there is none.
     ///
-    /// For protocols in which the client has the last word. A system answers bytes for a program that
-    /// has closed, or that closes without reading them, with a reset; behind an orderly close only the
-    /// socket's error shows it.
+    /// This is for protocols in which the client sends the last message. If the peer has closed, or closes
+    /// without reading the message, its system answers with RST. When the RST follows an orderly close, only the
+    /// socket error (`SO_ERROR`) shows it.
     pub fn finish(self) -> Delivery {
-        self.settle(None).0
+        self.await_delivery(None).0
     }
 
-    /// As [`finish`](Self::finish), with what the peer has sent behind the end. A peer that has read
-    /// everything is waited for as [`close`](Self::close) does: it may go on only then.
+    /// Closes the connection as [`finish`](Self::finish) does, and also returns what the peer has sent after the end
+    /// of the session. If the peer has read everything, this waits for it to close as [`close`](Self::close) does,
+    /// since it may send more only then.
     pub fn finish_and_close(self) -> (Delivery, Surplus) {
-        self.settle(Some(Duration::from_secs(1)))
+        self.await_delivery(Some(Duration::from_secs(1)))
     }
 
-    /// `rest`: so long for what a peer that has read everything still sends.
-    fn settle(self, rest: Option<Duration>) -> (Delivery, Surplus) {
-        /// For a reset behind an orderly close, where nothing is known of acknowledgements.
+    /// Implements [`finish`](Self::finish). `linger` is the time to receive what a peer that has read everything
+    /// still sends.
+    fn await_delivery(self, linger: Option<Duration>) -> (Delivery, Surplus) {
+        /// Time to wait for an RST after an orderly close, where the system does not report acknowledgements.
         const GRACE: Duration = Duration::from_millis(200);
         const SHORTEST: Duration = Duration::from_millis(1);
         const LONGEST: Duration = Duration::from_millis(100);
 
-        let mut read = Dropped::default();
-        read.count(self.connection.unread());
+        let mut surplus = Discarded::default();
+        surplus.count(self.connection.unread());
         if let Some(how) = self.connection.write_closed() {
-            return (Delivery::Unread(how), read.surplus());
+            return (Delivery::Unread(how), surplus.finish());
         }
-        let addrs = ends(self.connection.socket());
+        let addrs = endpoints(self.connection.socket());
         let mut reads = Reads::new();
-        let mut known = || match addrs {
-            // In this order: what is acknowledged is in the peer's queue, or has left it.
+        let mut query = || match addrs {
+            // In this order: acknowledged bytes are in the peer's queue or have been read from it.
             Some((local, peer)) => (reads.is_acknowledged(local, peer), reads.unread(local, peer)),
             None => (None, None),
         };
-        let (ours, theirs) = known();
-        // A peer of this machine gets no end of the stream before it has read. With that in its queue its
-        // system would drop what is unread behind it in silence, and here it would count as a byte.
-        if theirs.is_none() {
+        let (local_state, peer_unread) = query();
+        // FIN is not sent yet to a peer on this machine. It would count as an unread byte here, and with FIN in the
+        // peer's queue the kernel would discard the unread bytes before it without an RST.
+        if peer_unread.is_none() {
             self.close_sending();
         }
         let Self { connection, mut stack, mut poll, mut events, timeout, .. } = self;
@@ -94,16 +97,17 @@ impl<M: Machine> Client<M> {
         let (mut state, mut closed_at) = (State::Open, start);
         let delivery = loop {
             if state == State::Open {
-                state = drain(&mut stack, &mut socket, &mut read);
+                state = drain(&mut stack, &mut socket, &mut surplus);
                 closed_at = Instant::now();
             }
-            let (acknowledged, unread) = known();
-            // Our socket is gone from the system's tables when all is acknowledged, or after a reset.
-            let is_acknowledged = match ours {
+            let (acknowledged, unread) = query();
+            // `acknowledged` becomes `None` when the kernel removes our socket from its tables: after everything has
+            // been acknowledged, or after a reset.
+            let is_acknowledged = match local_state {
                 Some(_) => acknowledged.unwrap_or(true),
                 None => state != State::Open && closed_at.elapsed() >= GRACE,
             };
-            // Looked at last: a reset is an error before anything else shows it.
+            // Checked last: a reset sets the socket error before it has any other effect.
             match (state, has_error(&socket)) {
                 (State::Reset, _) | (State::Open, true) => {
                     break Delivery::Unread(StreamEnd::Reset);
@@ -116,7 +120,7 @@ impl<M: Machine> Client<M> {
             }
             let elapsed = start.elapsed();
             let Some(left) = limit.checked_sub(elapsed).filter(|left| !left.is_zero()) else {
-                let is_late = unread.is_some() || ours.is_some() && !is_acknowledged;
+                let is_late = unread.is_some() || local_state.is_some() && !is_acknowledged;
                 break if is_late {
                     Delivery::Unread(StreamEnd::TimedOut)
                 } else {
@@ -129,14 +133,14 @@ impl<M: Machine> Client<M> {
                 _ => {}
             }
         };
-        if let (Some(rest), Delivery::Read) = (rest, delivery) {
+        if let (Some(linger), Delivery::Read) = (linger, delivery) {
             if let Some(fd) = borrow(&socket) {
                 let _ = socket2::SockRef::from(&fd).shutdown(std::net::Shutdown::Write);
             }
             let start = Instant::now();
             while state == State::Open {
-                state = drain(&mut stack, &mut socket, &mut read);
-                let left = rest.saturating_sub(start.elapsed());
+                state = drain(&mut stack, &mut socket, &mut surplus);
+                let left = linger.saturating_sub(start.elapsed());
                 if left.is_zero() || state != State::Open {
                     break;
                 }
@@ -146,20 +150,20 @@ impl<M: Machine> Client<M> {
                 }
             }
         }
-        (delivery, read.surplus())
+        (delivery, surplus.finish())
     }
 }
 
-/// What was read behind the end: its size and its start.
+/// Number and start of the bytes received after the end of the session.
 #[derive(Default)]
-struct Dropped {
+struct Discarded {
     bytes: usize,
     start: Vec<u8>,
 }
 
-impl Dropped {
+impl Discarded {
     fn count(&mut self, bytes: &[u8]) {
-        /// More than a quote keeps.
+        /// More bytes than a [`Quote`] stores.
         const START: usize = 1024;
 
         self.bytes = self.bytes.saturating_add(bytes.len());
@@ -168,20 +172,20 @@ impl Dropped {
         }
     }
 
-    fn surplus(self) -> Surplus {
+    fn finish(self) -> Surplus {
         Surplus { bytes: self.bytes, start: Quote::new(&self.start) }
     }
 }
 
-/// Reads and drops what the peer still sends.
-fn drain(stack: &mut Stack, socket: &mut TcpSocket, read: &mut Dropped) -> State {
-    /// As many reads at a time: the clock continues meanwhile.
+/// Reads and discards what the peer still sends.
+fn drain(stack: &mut Stack, socket: &mut TcpSocket, surplus: &mut Discarded) -> State {
+    /// Number of reads in one call. It is limited so that the caller can check its time limit.
     const READS: usize = 64;
 
-    let mut room = [0; 4096];
+    let mut buffer = [0; 4096];
     for _ in 0..READS {
-        match stack.receive(socket, &mut room) {
-            Ok(n @ 1..) => read.count(room.get(..n).unwrap_or_default()),
+        match stack.receive(socket, &mut buffer) {
+            Ok(n @ 1..) => surplus.count(buffer.get(..n).unwrap_or_default()),
             Ok(0) => return State::Closed,
             Err(nb::Error::Other(_)) => return State::Reset,
             Err(nb::Error::WouldBlock) => return State::Open,
@@ -190,8 +194,7 @@ fn drain(stack: &mut Stack, socket: &mut TcpSocket, read: &mut Dropped) -> State
     State::Open
 }
 
-/// Whether the system has an error for the socket: a reset behind the peer's orderly close is not there
-/// to be read.
+/// Returns whether a socket error is pending. A read does not return an RST that follows an orderly close.
 fn has_error(socket: &TcpSocket) -> bool {
     borrow(socket).and_then(|fd| socket2::SockRef::from(&fd).take_error().ok().flatten()).is_some()
 }

@@ -1,18 +1,18 @@
-//! The server engine: one thread, a machine per connection, readiness from the system.
+//! The server engine: one thread, one machine for each connection, readiness events from the system.
 //!
 //! ```text
-//!   round:  poll -> events -> accept -> `again` queue once through -> timers -> every second, sweep
+//!   round:  poll -> events -> accept -> `again` queue once -> timers -> every second, idle connections
 //!
 //!   turn of a connection:
-//!     unsent output?  send it; still blocked: do not read (that is the backpressure)
-//!     one read        into scratch, behind what is parked
-//!     pump            the machine, from scratch to scratch
-//!     one send        what stays, and what was not consumed, is parked
-//!     work            payload that the service owes goes past the machine, a bounded piece of it
+//!     unsent output?  send it; if it still blocks, do not read (this is the backpressure)
+//!     one read        into the scratch buffer, after the input that was buffered
+//!     pump            run the machine, from one scratch buffer to the other
+//!     one send        buffer what the socket does not accept, and the input that was not consumed
+//!     work            let the service send a bounded amount of payload
 //! ```
 //!
-//! A turn is bounded, so a flood delays nobody. All connections share two scratch buffers; one has
-//! memory of its own only while bytes of it wait.
+//! A turn is bounded, so a client that floods the server does not delay the others. All connections share two
+//! scratch buffers. A connection has memory of its own only while bytes of it have to be stored.
 
 mod payload_writer;
 mod progress;
@@ -39,63 +39,63 @@ use super::quote::{Notice, Quote};
 use super::stack::Observer;
 use super::{DEFAULT_CLIENTS, DEFAULT_PACE, DEFAULT_TIMEOUT};
 
-/// What a server does for its clients.
+/// The application's part of a server.
 pub trait Service {
-    /// The protocol.
+    /// Machine for the server's end of the protocol.
     type Machine: Machine;
-    /// What the application remembers of one session. A few bytes: it is in every slot.
+    /// Application state of one session. It is stored in every slot, so it should have few bytes.
     type State;
-    /// What there is to tell of a session that is over: a line of a log.
+    /// Report of a session that has ended, for a line of a log.
     type Report: fmt::Display + 'static;
 
-    /// The scratch buffers' size in bytes, one for input and one for output: what one turn moves
-    /// at the most. 4 KiB suit short messages, 64 KiB bulk.
+    /// Size in bytes of each of the two scratch buffers, for input and for output. It limits what one turn
+    /// transfers. 4 KiB suit short messages, 64 KiB bulk data.
     const SCRATCH: usize = 4096;
 
-    /// Whether a session that ends before the machine has finished ends with a reset, also when the
-    /// server stops or its process ends: for protocols in which an orderly close is an answer.
+    /// Whether a session that ends before its machine has finished ends with a reset, also when the server stops or
+    /// its process ends. This is for protocols in which an orderly close has a meaning.
     const RESETS: bool = false;
 
-    /// A client has come.
+    /// Returns the machine and the state for a new client.
     fn open(&mut self) -> (Self::Machine, Self::State);
 
-    /// A machine says something.
+    /// Handles an event of a machine.
     fn event(&mut self, state: &mut Self::State, event: <Self::Machine as Machine>::Event<'_>);
 
-    /// A machine would take a command. `None`: nothing to say.
+    /// Returns the next command for a machine that accepts one, or `None` if there is none now.
     fn command(
         &mut self,
         state: &mut Self::State,
     ) -> Option<<Self::Machine as Machine>::Command<'_>>;
 
-    /// Whether the server goes on. Asked after whatever a session did, and before each newcomer.
-    fn course(&self) -> ServerControl {
+    /// Returns whether the server continues. Called after each round of events and before each new client.
+    fn control(&self) -> ServerControl {
         ServerControl::Serve
     }
 
-    /// The machine waits for the application, which had no [`command`](Self::command): its time to
-    /// put payload that the machine is [`owed`](Machine::outbound_remaining) into the payload_writer, or to go on with
-    /// other work, a bounded piece of it. Nobody else is served meanwhile.
+    /// Sends payload or does other work for a session. Called when the machine waits for a command or for outbound
+    /// payload, and [`command`](Self::command) returned none.
+    ///
+    /// Payload that the machine [expects](Machine::outbound_remaining) is written to `payload_writer`. The work of one
+    /// call must be bounded, since no other client is served meanwhile.
     fn work(&mut self, state: &mut Self::State, payload_writer: &mut PayloadWriter<'_>) -> Work {
         let _ = (state, payload_writer);
         Work::Wait
     }
 
-    /// The server is to stop, and takes no more clients. The command that makes a session end soon,
-    /// if there is one; asked once for each session that is not over.
+    /// Returns a command that makes a session end soon, if the protocol has one. Called once for each open session
+    /// when the server stops. No more clients are accepted then.
     ///
-    /// The machine gets it at once, whether or not it waits for a command, and what it writes is sent
-    /// behind what is still unsent. A machine that cannot take it now, since it is not the
-    /// application's turn, say, refuses it, and it is lost. So a service whose sessions have turns
-    /// remembers that it was asked, and gives the like of it as the next
-    /// [`command`](Self::command). A session that does not end may go on as long as
-    /// [`Limits::grace`].
+    /// The machine gets the command at once, whether or not it waits for one. Its output is sent after the output
+    /// that is still unsent. If the command is out of turn, the machine refuses it and it is lost. So a service
+    /// whose protocol has turns must remember the call, and return such a command from the next
+    /// [`command`](Self::command). A session that does not end may continue for [`Limits::grace`].
     fn finish(&mut self) -> Option<<Self::Machine as Machine>::Command<'_>> {
         None
     }
 
-    /// A session is over; its state is looked at for the last time. That may be some time after its
-    /// machine's last event: what the machine wrote last has to arrive first.
+    /// Returns the report of a session that has ended. Called when the machine's last output has been delivered,
+    /// which may be some time after the machine's last event.
     fn closed(
         &mut self,
         peer: SocketAddr,
@@ -105,47 +105,46 @@ pub trait Service {
     ) -> Self::Report;
 }
 
-/// What a [`Service`] wants its server to do.
+/// Whether a server continues: the result of [`Service::control`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ServerControl {
-    /// Go on.
+    /// Continue.
     #[default]
     Serve,
-    /// Take no more clients; stop when the last one has gone.
+    /// Accept no more clients, and stop when the last one has left.
     Last,
-    /// Close every connection and stop.
+    /// Close all connections and stop.
     Quit,
 }
 
-/// What a service wants after a piece of [`work`](Service::work).
+/// When a service is called next: the result of [`Service::work`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// To be asked again when something comes from the peer.
+    /// When the peer has sent something.
     Wait,
-    /// To be asked for a command, and to go on, once the others had their turn and the socket
-    /// takes bytes.
+    /// After the turns of the other connections, as soon as the socket accepts bytes.
     Again,
-    /// To be asked again when something comes from the peer, or the session's
-    /// [waker](PayloadWriter::waker) is used. Until then the session is not idle: another thread works for it.
+    /// When the peer has sent something or the session's [waker](PayloadWriter::waker) is used. Until then the
+    /// session does not count as idle, since another thread works for it.
     Sleep,
 }
 
-/// How a session ended, as the server sees it.
+/// How a session ended, as seen by the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended<E> {
-    /// As the protocol has it. The client's system has acknowledged all that it was sent, where the
-    /// server's system reports it (Linux); elsewhere all has been handed to the server's system.
+    /// As the protocol specifies. On Linux the client's system has acknowledged everything that was sent. On other
+    /// systems everything has been passed to the local socket.
     Done,
-    /// The machine has finished, but the client left, or took nothing for [`Limits::idle`] (30 s if there
-    /// is no such limit), before it had received everything.
+    /// The machine has finished, but the client had not received everything when it left or made no more progress
+    /// for [`Limits::idle`] (30 s if there is no limit).
     Undelivered,
-    /// The client broke the protocol, or left or went silent too early; with what it had sent that was not
+    /// The client violated the protocol, left too early, or timed out. The quote contains the bytes that were not
     /// understood or not complete.
     Failed(E, Quote),
-    /// The service gave a command that the machine does not take: its own mistake, a name that is no
-    /// line, say.
+    /// The machine did not accept a command of the service: a mistake of the service, such as a name that contains
+    /// a newline.
     Refused(CommandError),
-    /// The server stopped and did not wait any longer.
+    /// The server stopped before the session had ended.
     Stopped,
 }
 
@@ -163,23 +162,23 @@ impl<E: fmt::Display> fmt::Display for Ended<E> {
     }
 }
 
-/// What a server allows its clients.
+/// Limits of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// A connection on which neither side makes progress for this long is closed; `None` for no limit.
+    /// Time without progress of either side after which a connection is closed. `None` means no limit.
     ///
-    /// A client that reads slowly makes progress whenever its system acknowledges something, however much
-    /// the server's system holds for it. Only Linux reports that (sock_diag(7)). Elsewhere progress is
-    /// what the server's system takes, which buffers little there.
+    /// On Linux a client that reads slowly makes progress whenever its system acknowledges something, however much
+    /// the local kernel buffers for it (see sock_diag(7)). On other systems only bytes that the local socket
+    /// accepts count as progress.
     pub idle: Option<Duration>,
-    /// Number of clients at a time, at least 1. More of them wait in the system's backlog until another
-    /// leaves; the log says so once.
+    /// Maximum number of clients at a time, at least 1. Further clients wait in the backlog until one leaves, and
+    /// the log reports that once.
     pub clients: usize,
-    /// After a stop, sessions in flight have so long to end.
+    /// Time that open sessions have to end after a stop.
     pub grace: Duration,
-    /// At a boundary of messages, the shortest pause before the next one. It lasts until the peer's
-    /// system has all that stands before the boundary, and if the peer runs on this machine, until
-    /// its program has read that. 0: none, and nothing is waited for.
+    /// Minimum pause at a message boundary. The pause lasts until the peer's system has acknowledged everything
+    /// before the boundary, and if the peer runs on this machine, until its program has read it. With 0 there is
+    /// no pause at all.
     pub pace: Duration,
 }
 
@@ -193,14 +192,15 @@ impl Default for Limits {
         }
     }
 }
-/// A server that has its address and does not serve yet.
+
+/// A server that is bound to its address and does not serve yet.
 pub struct Server<S: Service> {
     engine: Engine<S>,
     addr: SocketAddr,
     stopper: Stopper,
 }
 
-/// Stops a server, from any thread.
+/// Handle that stops a server from any thread.
 #[derive(Clone)]
 pub struct Stopper {
     waker: Arc<Waker>,
@@ -208,16 +208,16 @@ pub struct Stopper {
 }
 
 impl Stopper {
-    /// The server accepts no more, lets sessions in flight end, and returns. Asked a second time,
-    /// it does not wait for them.
+    /// Makes the server accept no more clients, let open sessions end, and return. After a second call it does not
+    /// wait for them.
     pub fn stop(&self) {
         self.calls.fetch_add(1, Ordering::Release);
-        // A poll that is gone needs no waking.
+        // An error means that the server has ended.
         let _ = self.waker.wake();
     }
 }
 
-/// A server in a thread of its own. Dropping it stops it, without grace for sessions in flight.
+/// A server that runs in a thread of its own. Dropping it stops the server without a grace period.
 pub struct Running {
     addr: SocketAddr,
     stopper: Stopper,
@@ -225,7 +225,7 @@ pub struct Running {
 }
 
 impl<S: Service> Server<S> {
-    /// Listens on the first of these addresses that can be had. Port 0 takes a free one.
+    /// Listens on the first of these addresses that can be bound. Port 0 selects a free port.
     ///
     /// # Errors
     ///
@@ -240,40 +240,40 @@ impl<S: Service> Server<S> {
         Ok(Self { engine, addr, stopper })
     }
 
-    /// With these limits instead of the default ones.
+    /// Replaces the default limits.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.engine.limits = limits;
         self
     }
 
-    /// Shows every byte to `observer`.
+    /// Passes every byte that is transferred to `observer`.
     #[must_use]
     pub fn observed(mut self, observer: Option<Box<dyn Observer>>) -> Self {
         self.engine.observer = observer;
         self
     }
 
-    /// Tells every session's end to `report` instead of the log, which has them at level info.
+    /// Passes the report of each session to `report` instead of logging it at level info.
     #[must_use]
     pub fn reporting(mut self, report: impl FnMut(S::Report) + Send + 'static) -> Self {
         self.engine.report = Box::new(report);
         self
     }
 
-    /// Gives each [`Notice`] to `notice` instead of the log, which has them at level warn.
+    /// Passes each [`Notice`] to `notice` instead of logging it at level warn.
     #[must_use]
     pub fn noticing(mut self, notice: impl FnMut(Notice) + Send + 'static) -> Self {
         self.engine.notice = Box::new(notice);
         self
     }
 
-    /// The address it listens on.
+    /// Returns the address the server listens on.
     pub const fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What stops it.
+    /// Returns a handle that stops the server.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
@@ -283,7 +283,7 @@ impl<S: Service> Server<S> {
     ///
     /// # Errors
     ///
-    /// When the system cannot poll. What goes wrong with one connection ends that connection only.
+    /// When the system cannot poll. An error of a connection ends only that connection.
     pub fn run(self) -> io::Result<S> {
         let Self { mut engine, stopper, .. } = self;
         engine.run(&stopper.calls)?;
@@ -294,7 +294,7 @@ impl<S: Service> Server<S> {
     ///
     /// # Errors
     ///
-    /// When the system gives no thread.
+    /// When the system cannot create a thread.
     pub fn start(self) -> io::Result<Running>
     where
         S: Send + 'static,
@@ -310,16 +310,16 @@ impl<S: Service> Server<S> {
 }
 
 impl Running {
-    /// The address it listens on.
+    /// Returns the address the server listens on.
     pub const fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Stops it and waits until its sessions have ended, at most [`Limits::grace`].
+    /// Stops the server and waits until its sessions have ended, at most [`Limits::grace`].
     ///
     /// # Errors
     ///
-    /// What made it end before.
+    /// The error that [`Server::run`] returned.
     pub fn stop(mut self) -> io::Result<()> {
         self.stopper.stop();
         self.join()
@@ -337,7 +337,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if self.thread.is_some() {
-            // Twice: do not wait.
+            // The second call cancels the grace period.
             self.stopper.stop();
             self.stopper.stop();
             let _ = self.join();

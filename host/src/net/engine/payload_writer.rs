@@ -1,4 +1,4 @@
-//! The way of payload to a connection, past its machine.
+//! Writing of payload to a connection without passing it through the machine.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
@@ -11,67 +11,67 @@ use mio::net::TcpStream;
 use super::wakeups::{SessionWaker, Wakeups};
 use crate::net::stack::{Direction, Observer};
 
-/// Where a service puts payload that a machine is [`outbound_remaining`](socklab_core::Machine::outbound_remaining): the
-/// connection, for one turn. What the socket does not take now it takes in a later one.
+/// Writer for the payload that a machine [expects](socklab_core::Machine::outbound_remaining), valid for one turn of
+/// the connection. What the socket does not accept in this turn can be written in a later one.
 pub struct PayloadWriter<'t> {
     pub(super) stream: &'t TcpStream,
     pub(super) scratch: &'t mut [u8],
     pub(super) observer: Option<&'t mut dyn Observer>,
     pub(super) key: usize,
     pub(super) peer: SocketAddr,
-    /// So many bytes are owed.
-    pub(super) owed: u64,
-    /// So many have been sent in this turn.
+    /// Number of payload bytes that remain to be sent.
+    pub(super) remaining: u64,
+    /// Number of bytes sent in this turn.
     pub(super) sent: u64,
     pub(super) socket: Socket,
     pub(super) wakeups: &'t Arc<Wakeups>,
 }
 
-/// What the socket does.
+/// State of the socket's sending side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Socket {
-    /// It takes bytes.
+    /// It accepts bytes.
     Open,
-    /// It takes none for now.
+    /// Its send buffer is full.
     Full,
-    /// The peer takes none any more.
-    Gone,
+    /// The peer has closed its receiving side or reset the connection.
+    WriteClosed,
 }
 
 impl PayloadWriter<'_> {
-    /// So many bytes are still owed.
+    /// Returns the number of payload bytes that remain to be sent.
     #[must_use]
     pub const fn outbound_remaining(&self) -> u64 {
-        self.owed
+        self.remaining
     }
 
-    /// What gives this session a turn, from any thread.
+    /// Returns a waker that gives this session a turn, from any thread.
     #[must_use]
     pub fn waker(&self) -> SessionWaker {
         SessionWaker { key: self.key, wakeups: Arc::clone(self.wakeups) }
     }
 
-    /// Sends what `file` has from the byte `at` on, `most` bytes at the most and never more than is
-    /// owed. Returns how many that were: fewer when the socket takes no more now.
+    /// Sends bytes of `file`, starting at offset `at`: at most `most`, and at most
+    /// [`outbound_remaining`](Self::outbound_remaining). Returns the number of bytes sent, which is less if the
+    /// socket accepts no more now.
     ///
-    /// On Linux they go from the page cache to the socket without a copy. When an observer wants to
-    /// see them they are read and written.
+    /// On Linux this uses `sendfile`, which copies from the page cache, unless an observer is set.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read; [`ErrorKind::UnexpectedEof`] when it ends too early. What
-    /// befalls the socket is no error here.
+    /// When the file cannot be read, and [`ErrorKind::UnexpectedEof`] when it is too short. An error of the socket
+    /// is not returned here: it ends the session.
     pub fn send_file(&mut self, file: &File, at: u64, most: u64) -> io::Result<u64> {
         let before = self.sent;
-        let limit = before + most.min(self.owed);
+        let limit = before + most.min(self.remaining);
         let mut copies = self.observer.is_some();
         while self.sent < limit && self.socket == Socket::Open {
             let (at, left) = (at + (self.sent - before), limit - self.sent);
             if !copies {
                 match sendfile(self.stream, file, at, left) {
-                    Ok(Some(n)) => self.pass(n),
+                    Ok(Some(n)) => self.advance(n),
                     Ok(None) => copies = true,
-                    Err(e) => self.stopped(e)?,
+                    Err(e) => self.check_error(e)?,
                 }
                 continue;
             }
@@ -86,38 +86,38 @@ impl PayloadWriter<'_> {
         Ok(self.sent - before)
     }
 
-    const fn pass(&mut self, n: u64) {
+    const fn advance(&mut self, n: u64) {
         self.sent += n;
-        self.owed -= n;
+        self.remaining -= n;
     }
 
-    /// Writes the first `n` bytes of scratch, as many as the socket takes.
+    /// Writes the first `n` bytes of the scratch buffer, as far as the socket accepts them.
     fn write(&mut self, n: usize) {
         let mut written = 0;
         while written < n && self.socket == Socket::Open {
             match self.stream.write(&self.scratch[written..n]) {
-                Ok(0) => self.socket = Socket::Gone,
+                Ok(0) => self.socket = Socket::WriteClosed,
                 Ok(more) => {
                     if let Some(observer) = &mut self.observer {
                         let bytes = &self.scratch[written..written + more];
                         observer.moved(self.key, self.peer, Direction::Sent, bytes);
                     }
                     written += more;
-                    self.pass(more as u64);
+                    self.advance(more as u64);
                 }
                 Err(e) => {
-                    // Whatever a socket says when writing, the peer gets nothing more.
-                    let _ = self.stopped(e);
+                    // No other error of a write is recoverable either.
+                    let _ = self.check_error(e);
                     if self.socket == Socket::Open {
-                        self.socket = Socket::Gone;
+                        self.socket = Socket::WriteClosed;
                     }
                 }
             }
         }
     }
 
-    /// What an error of moving bytes means. The socket's are noted, the file's given back.
-    fn stopped(&mut self, e: io::Error) -> io::Result<()> {
+    /// Handles an error of a transfer. An error of the socket is recorded, an error of the file is returned.
+    fn check_error(&mut self, e: io::Error) -> io::Result<()> {
         match e.kind() {
             ErrorKind::Interrupted => {}
             ErrorKind::WouldBlock => self.socket = Socket::Full,
@@ -128,14 +128,14 @@ impl PayloadWriter<'_> {
             | ErrorKind::TimedOut
             | ErrorKind::HostUnreachable
             | ErrorKind::NetworkUnreachable
-            | ErrorKind::NetworkDown => self.socket = Socket::Gone,
+            | ErrorKind::NetworkDown => self.socket = Socket::WriteClosed,
             _ => return Err(e),
         }
         Ok(())
     }
 }
 
-/// Sends a part of a file. `None`: this file cannot be sent so.
+/// Sends part of a file with `sendfile`. Returns `None` if that is not supported for this file.
 #[cfg(target_os = "linux")]
 fn sendfile(stream: &TcpStream, file: &File, at: u64, most: u64) -> io::Result<Option<u64>> {
     use rustix::io::Errno;
@@ -150,7 +150,7 @@ fn sendfile(stream: &TcpStream, file: &File, at: u64, most: u64) -> io::Result<O
     }
 }
 
-/// There is a call of this name elsewhere too, each its own.
+/// `sendfile` differs on every other system, and is not used there.
 #[cfg(not(target_os = "linux"))]
 fn sendfile(_: &TcpStream, _: &File, _: u64, _: u64) -> io::Result<Option<u64>> {
     Ok(None)

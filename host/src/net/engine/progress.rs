@@ -1,88 +1,91 @@
-//! Whether a peer takes what it was sent.
+//! Detection of progress of a peer that reads slowly.
 //!
-//! The system takes megabytes for a connection, and then nothing until a third of that has left: what a
-//! socket takes says little about a peer that reads slowly. What its system acknowledges does. A peer that
-//! reads nothing acknowledges nothing once its buffer is full, though it answers window probes.
+//! The kernel buffers megabytes for a connection, and then accepts nothing until a third of them has left. So
+//! what a socket accepts says little about the peer. What the peer acknowledges does: a peer that reads nothing
+//! acknowledges nothing once its receive buffer is full, although it answers window probes.
 
 use std::collections::HashMap;
 
 use super::slot::Slot;
 use crate::net::reads::Reads;
 
-/// Number of times within an idle limit that it is looked up what a peer has acknowledged.
-const LOOKS: u64 = 8;
+/// Number of probes of a peer's progress within one idle limit.
+const PROBES: u64 = 8;
 
-/// The connections on which nothing moves and that have output which is not acknowledged. A table, since
-/// few have.
+/// Unacknowledged output of connections on which no bytes are transferred. It is a table rather than a field of
+/// each slot, since few connections have such output.
 #[derive(Default)]
 pub(super) struct Progress {
     outstanding: HashMap<usize, Outstanding>,
 }
 
-/// Output that was not acknowledged when it was last looked up.
+/// Output that was not acknowledged or not read at the last probe.
 struct Outstanding {
     bytes: u32,
-    /// The connection's stamp then: with another one, something has moved since.
-    stamp: u32,
-    /// When that was.
+    /// The slot's `last_progress` at that time. If it has changed, this probe is out of date.
+    last_progress: u32,
+    /// Time of the probe.
     at: u32,
 }
 
-/// A connection on which nothing moves, at a sweep.
+/// Connection on which no bytes are transferred, as found by a sweep.
 #[derive(Clone, Copy)]
-pub(super) struct Still {
+pub(super) struct Inactive {
     pub(super) key: usize,
-    /// The time, as slots keep it.
+    /// Current time, truncated as in a slot.
     pub(super) now: u32,
-    /// Time since something moved, in ms.
+    /// Milliseconds since the last progress.
     pub(super) age: u64,
-    /// Time since the sweep before, in ms.
-    pub(super) swept: u64,
-    /// The age at which it is idle.
+    /// Milliseconds since the previous sweep.
+    pub(super) since_sweep: u64,
+    /// Age in milliseconds at which the connection is idle.
     pub(super) limit: u64,
 }
 
 impl Progress {
-    /// Whether the peer has acknowledged something since the last look, in which case something has moved
-    /// now; or whether there was no look before, so that only the next one shows it.
-    pub(super) fn is_made<M: socklab_core::Machine, T>(
+    /// Probes the connection if a probe is due. Returns whether the connection counts as active: the peer has
+    /// acknowledged or read something since the last probe, or there was no earlier probe to compare with. In the
+    /// first case the slot's `last_progress` is set to now.
+    pub(super) fn check<M: socklab_core::Machine, T>(
         &mut self,
-        still: Still,
+        inactive: Inactive,
         slot: &mut Slot<M, T>,
         reads: &mut Option<Reads>,
     ) -> bool {
-        let Still { key, now, age, swept, limit } = still;
-        let (every, is_last) = (limit / LOOKS, age >= limit);
-        let known = self.outstanding.get(&key).filter(|known| known.stamp == slot.stamp);
+        let Inactive { key, now, age, since_sweep, limit } = inactive;
+        let (every, is_last) = (limit / PROBES, age >= limit);
+        let known =
+            self.outstanding.get(&key).filter(|known| known.last_progress == slot.last_progress);
         let is_due = match known {
             Some(known) => u64::from(now.wrapping_sub(known.at)) >= every,
-            // What is not outstanding at the first look is so at no later one.
-            None => age >= every && age.saturating_sub(swept) < every,
+            // If the first probe finds nothing outstanding, no later one will: nothing has been sent since.
+            None => age >= every && age.saturating_sub(since_sweep) < every,
         };
         if !is_due && !is_last {
             return false;
         }
         let bytes = slot.outstanding(reads.get_or_insert_with(Reads::new)).unwrap_or(0);
-        let is_made = match known {
+        let has_progressed = match known {
             Some(known) if bytes < known.bytes => {
                 let peer = std::net::SocketAddr::from(slot.peer);
-                log::debug!("{peer}: reads slowly, {bytes} bytes to go");
-                slot.stamp = now;
+                log::debug!("{peer}: peer reads slowly, {bytes} bytes outstanding");
+                slot.last_progress = now;
                 true
             }
             Some(_) => false,
             None => bytes > 0 && is_last,
         };
         if bytes > 0 {
-            self.outstanding.insert(key, Outstanding { bytes, stamp: slot.stamp, at: now });
+            self.outstanding
+                .insert(key, Outstanding { bytes, last_progress: slot.last_progress, at: now });
         } else {
             self.outstanding.remove(&key);
         }
-        is_made
+        has_progressed
     }
 
-    /// The connection is gone.
-    pub(super) fn forget(&mut self, key: usize) {
+    /// Removes the entry of a connection that has ended.
+    pub(super) fn remove(&mut self, key: usize) {
         self.outstanding.remove(&key);
     }
 }

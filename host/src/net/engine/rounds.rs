@@ -1,4 +1,4 @@
-//! The engine's rounds: events, newcomers, timers, sweeps.
+//! The event loop of the engine: events, new clients, timers, idle connections.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -13,8 +13,8 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use socklab_core::machine::{Machine, StreamEnd};
 
-use super::progress::{Progress, Still};
-use super::slot::{Ahead, Context, Delivery, Mark, Phase, Slot, Turn, Wakeup, stamp};
+use super::progress::{Inactive, Progress};
+use super::slot::{Context, Delivery, Flag, PendingEnd, Phase, Slot, Turn, Wakeup, timestamp};
 use super::wakeups::Wakeups;
 use super::{Ended, Limits, ServerControl, Service};
 use crate::net::dial::{limit, reason};
@@ -28,33 +28,37 @@ use crate::net::tick::Tick;
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 const TICK: Token = Token(usize::MAX - 2);
-/// Accepted in one round at the most, so that a storm delays nobody who is already there.
+/// Number of clients accepted in one round. It is limited so that many new clients do not delay the present ones.
 const ACCEPTS: usize = 64;
-/// At a stop, those in the backlog are accepted still: as many as it can hold.
+/// Number of clients accepted from the backlog when the server stops: as many as the backlog can contain.
 const BACKLOG_MAX: usize = 4096;
-/// So many slots from the start: enough that the system maps them apart from the heap, where they
-/// cost nothing until they are used and grow without leaving holes.
+/// Initial capacity in slots. It is large enough that the allocator maps the slots separately from the heap.
+/// There, unused slots take no memory, and growing leaves no holes.
 const SLOTS: usize = 4096;
-/// The peer has so long to read our last bytes and close.
+/// Time in milliseconds that the peer has to read the last bytes and close.
 const LINGER_MS: u64 = 2000;
+/// Interval in milliseconds between checks for idle connections.
 const SWEEP_MS: u64 = 1000;
-/// A client that takes nothing of our last bytes has this long, where it has no shorter limit.
+/// Idle limit in milliseconds for a client that has not received the last bytes, unless [`Limits::idle`] is shorter.
 const CLOSING_MS: u64 = 30_000;
-/// All that is parked, in bytes, before connections get small reads: one client may hold 128 KiB,
-/// ten thousand may not hold ten thousand times that.
-const PARKED_MAX: usize = 64 << 20;
-/// A read is never smaller: it has to hold any protocol's longest unit.
+/// Number of buffered bytes of all connections above which reads become small. One client may have 128 KiB
+/// buffered, but not each of ten thousand.
+const BUFFERED_MAX: usize = 64 << 20;
+/// Size of a small read in bytes. It must be enough for the longest unit of every protocol.
 const SMALL_READ: usize = 2048;
+
+/// State of accepting clients.
 enum Accepting {
-    /// For the listener's next event.
+    /// Waits for the listener's next event.
     Waiting,
-    /// There may be more.
+    /// More clients may be in the backlog.
     Ready,
-    /// The system has no descriptor or memory; again at this time.
+    /// The system is out of descriptors or memory. The next attempt is at this time.
     Starved(u64),
-    /// There are as many clients as may be; again when one has left.
+    /// The limit of clients is reached. The next attempt is when one has left.
     Full,
 }
+
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Timer {
     due: u64,
@@ -70,32 +74,35 @@ pub(super) struct Engine<S: Service> {
     slots: Slab<Slot<S::Machine, S::State>>,
     again: VecDeque<usize>,
     timers: BinaryHeap<Reverse<Timer>>,
-    /// The number of the timer set last. One count for all: a timer outlives its connection, and is
-    /// not to ring for the next one with that key.
+    /// Number of the timer set last. It is counted over all connections: a timer may outlive its connection, and
+    /// must not fire for the next one with the same key.
     timer: u16,
     input: Box<[u8]>,
     output: Box<[u8]>,
-    parked: usize,
-    /// Opened when first needed.
+    /// Memory in bytes of the buffers of all connections.
+    buffered_bytes: usize,
+    /// Opened on first use.
     reads: Option<Reads>,
     progress: Progress,
     accepting: Accepting,
-    /// The log says that clients have to wait.
-    said_full: bool,
+    /// Whether the log message that clients have to wait has been written.
+    full_logged: bool,
     wakeups: Arc<Wakeups>,
     start: Instant,
-    /// ms since the start, read once a round.
+    /// Milliseconds since the start, updated once in each round.
     now: u64,
     pub(super) limits: Limits,
     pub(super) observer: Option<Box<dyn Observer>>,
     pub(super) report: Box<dyn FnMut(S::Report) + Send>,
     pub(super) notice: Box<dyn FnMut(Notice) + Send>,
 }
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
 impl<S: Service> Engine<S> {
-    /// An engine for this listener, and what wakes it.
+    /// Returns an engine for this listener, and its waker.
     pub(super) fn new(mut listener: TcpListener, service: S) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -113,10 +120,10 @@ impl<S: Service> Engine<S> {
             timer: 0,
             input: scratch(),
             output: scratch(),
-            parked: 0,
+            buffered_bytes: 0,
             reads: None,
             accepting: Accepting::Waiting,
-            said_full: false,
+            full_logged: false,
             progress: Progress::default(),
             wakeups: Arc::new(Wakeups::new(Arc::clone(&waker))),
             start: Instant::now(),
@@ -129,18 +136,18 @@ impl<S: Service> Engine<S> {
         Ok((engine, waker))
     }
 
-    /// Serves until it is told to stop and the last session has ended.
+    /// Serves until a stop is requested and the last session has ended. `stops` is the number of stop requests.
     pub(super) fn run(&mut self, stops: &AtomicU32) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
-        let mut swept = 0;
+        let mut swept_at = 0;
         let Limits { idle, clients, grace, pace } = self.limits;
         log::debug!(
-            "idle connections: {}; {clients} clients at a time; {pace:?} between messages; {grace:?} to end",
+            "idle connections: {}; at most {clients} clients; pause between messages {pace:?}; grace period {grace:?}",
             limit(idle)
         );
         let mut stopped_at = None;
         loop {
-            let pause = self.pause(swept, stopped_at);
+            let pause = self.poll_timeout(swept_at, stopped_at);
             match self.poll.poll(&mut events, pause) {
                 Err(e) if e.kind() != ErrorKind::Interrupted => return Err(e),
                 _ => {}
@@ -150,9 +157,9 @@ impl<S: Service> Engine<S> {
             let mut woken = Vec::new();
             for event in &events {
                 match event.token() {
-                    // One more who waits does not end the want of descriptors.
+                    // Another waiting client does not free a descriptor.
                     LISTENER if matches!(self.accepting, Accepting::Starved(_)) => {}
-                    LISTENER if matches!(self.accepting, Accepting::Full) => self.say_full(),
+                    LISTENER if matches!(self.accepting, Accepting::Full) => self.log_full(),
                     LISTENER => self.accepting = Accepting::Ready,
                     WAKER => woken = self.wakeups.take(),
                     TICK => {
@@ -162,21 +169,20 @@ impl<S: Service> Engine<S> {
                     Token(key) => {
                         if let Some(slot) = self.slots.get_mut(key) {
                             if event.is_read_closed() || event.is_error() {
-                                slot.ahead = slot.ahead.max(Ahead::End);
+                                slot.pending_end = slot.pending_end.max(PendingEnd::End);
                             }
-                            if !slot.marks.has(Mark::Queued) {
+                            if !slot.flags.has(Flag::Queued) {
                                 self.turn(key, Wakeup::Event);
                             }
                         }
                     }
                 }
             }
-            // After the events: a slot freed by one of them is not to be taken by a newcomer while
-            // another event of the batch still names it.
+            // Only after the events: a new client must not get a slot that a later event of this batch refers to.
             self.accept(ACCEPTS);
             for key in woken {
                 if let Some(slot) = self.slots.get_mut(key)
-                    && !slot.marks.set(Mark::Queued, true)
+                    && !slot.flags.set(Flag::Queued, true)
                 {
                     self.again.push_back(key);
                 }
@@ -184,17 +190,17 @@ impl<S: Service> Engine<S> {
             for _ in 0..self.again.len() {
                 let Some(key) = self.again.pop_front() else { break };
                 if let Some(slot) = self.slots.get_mut(key) {
-                    slot.marks.set(Mark::Queued, false);
+                    slot.flags.set(Flag::Queued, false);
                     self.turn(key, Wakeup::Event);
                 }
             }
             self.fire_timers();
-            if ticked || self.now - swept >= SWEEP_MS {
-                let since = self.now - swept;
-                swept = self.now;
+            if ticked || self.now - swept_at >= SWEEP_MS {
+                let since = self.now - swept_at;
+                swept_at = self.now;
                 self.sweep(since);
             }
-            match self.service.course() {
+            match self.service.control() {
                 ServerControl::Serve => {}
                 ServerControl::Last => {
                     self.close_listener();
@@ -204,7 +210,7 @@ impl<S: Service> Engine<S> {
                 }
                 ServerControl::Quit => {
                     self.close_listener();
-                    self.drop_all();
+                    self.close_all();
                     return Ok(());
                 }
             }
@@ -214,11 +220,11 @@ impl<S: Service> Engine<S> {
                 self.finish();
             }
             if stops > 1 {
-                self.drop_all();
+                self.close_all();
             }
             if let Some(at) = stopped_at {
                 if self.now - at >= millis(self.limits.grace) {
-                    self.drop_all();
+                    self.close_all();
                 }
                 if self.slots.is_empty() {
                     return Ok(());
@@ -227,12 +233,12 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// How long the poll may sleep.
-    fn pause(&mut self, swept: u64, stopped_at: Option<u64>) -> Option<Duration> {
+    /// Returns the timeout for the poll.
+    fn poll_timeout(&mut self, swept_at: u64, stopped_at: Option<u64>) -> Option<Duration> {
         if !self.again.is_empty() || matches!(self.accepting, Accepting::Ready) {
             return Some(Duration::ZERO);
         }
-        // Without connections there is nothing to sweep, and an idle server sleeps for good.
+        // Without connections there is nothing to check, and an idle server sleeps without a timeout.
         let ticks = self.tick.set(!self.slots.is_empty());
         let until = |due: u64| due.saturating_sub(self.now);
         let mut pauses = [None; 4];
@@ -240,9 +246,9 @@ impl<S: Service> Engine<S> {
             pauses[0] = Some(until(at));
         }
         pauses[1] = self.timers.peek().map(|Reverse(timer)| until(timer.due));
-        pauses[2] = (!ticks).then(|| until(swept.saturating_add(SWEEP_MS)));
+        pauses[2] = (!ticks).then(|| until(swept_at.saturating_add(SWEEP_MS)));
         pauses[3] = stopped_at.map(|at| until(at.saturating_add(millis(self.limits.grace))));
-        // Rounded up: waking a little early would poll again and again with a pause of 0.
+        // Rounded up: waking slightly too early would poll repeatedly with a timeout of 0.
         pauses.into_iter().flatten().min().map(|ms| Duration::from_millis(ms + 1))
     }
 
@@ -254,7 +260,7 @@ impl<S: Service> Engine<S> {
         }
         let was_starved = matches!(self.accepting, Accepting::Starved(_));
         for _ in 0..most {
-            if self.service.course() != ServerControl::Serve {
+            if self.service.control() != ServerControl::Serve {
                 self.close_listener();
                 return;
             }
@@ -264,7 +270,7 @@ impl<S: Service> Engine<S> {
             };
             if self.slots.len() >= self.limits.clients.max(1) {
                 self.accepting = Accepting::Full;
-                self.say_full();
+                self.log_full();
                 return;
             }
             match accept(listener) {
@@ -277,7 +283,7 @@ impl<S: Service> Engine<S> {
                 }
                 Incoming::None => {
                     self.accepting = Accepting::Waiting;
-                    self.said_full = false;
+                    self.full_logged = false;
                     return;
                 }
                 Incoming::Gone(e) => {
@@ -295,15 +301,15 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Says that clients have to wait since there are as many as may be, if any do; once until all of
-    /// them have been accepted.
-    fn say_full(&mut self) {
+    /// Logs that clients have to wait because of the limit, if any do. The message is not repeated until the
+    /// backlog has been empty.
+    fn log_full(&mut self) {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
         let Some(listener) = &self.listener else { return };
         let mut listener = [PollFd::new(listener, PollFlags::IN)];
-        if !self.said_full && poll(&mut listener, Some(&Timespec::default())) == Ok(1) {
-            self.said_full = true;
+        if !self.full_logged && poll(&mut listener, Some(&Timespec::default())) == Ok(1) {
+            self.full_logged = true;
             let most = self.limits.clients.max(1);
             let s = if most == 1 { "" } else { "s" };
             log::warn!("serving {most} client{s}, the limit; new clients have to wait");
@@ -315,70 +321,71 @@ impl<S: Service> Engine<S> {
         let key = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(e) = self.poll.registry().register(&mut stream, Token(key), interest) {
-            log::warn!("{peer}: cannot watch the connection: {}", reason(&e));
+            log::warn!("{peer}: cannot register the connection for events: {}", reason(&e));
             return;
         }
         if S::RESETS {
-            // From now on, whatever ends it but the machine, also the end of this process.
+            // Any end of the connection before the machine has finished, also the end of this process, must be
+            // a reset.
             let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
         let (machine, state) = self.service.open();
         let peer = Peer::from(peer);
         log::debug!("{}: connected", SocketAddr::from(peer));
         entry.insert(Slot::new(stream, machine, state, peer, self.now));
-        if self.service.course() != ServerControl::Serve {
-            // Before the last client hears anything: whom it tells must not be let in.
+        if self.service.control() != ServerControl::Serve {
+            // Before the last client receives anything: a client that connects because of it must not be accepted.
             self.close_listener();
         }
         self.turn(key, Wakeup::Event);
     }
 
-    /// A connection's turn, and what follows from it.
-    fn turn(&mut self, key: usize, cue: Wakeup) -> Turn {
+    /// Runs one turn of a connection and applies its result.
+    fn turn(&mut self, key: usize, wakeup: Wakeup) -> Turn {
         let Some(slot) = self.slots.get_mut(key) else { return Turn::Close };
-        let before = slot.park.as_ref().map_or(0, |park| park.bytes());
+        let before = slot.buffered.as_ref().map_or(0, |buffered| buffered.bytes());
         let mut context = Context {
             key,
             now: self.now,
             service: &mut self.service,
             input: &mut self.input,
-            read_max: if self.parked > PARKED_MAX { SMALL_READ } else { usize::MAX },
+            read_max: if self.buffered_bytes > BUFFERED_MAX { SMALL_READ } else { usize::MAX },
             output: &mut self.output,
             observer: &mut self.observer,
             wakeups: &self.wakeups,
             reads: &mut self.reads,
             report: &mut self.report,
-            // Rounded up: only a pace of 0 is none.
-            pace: millis(self.limits.pace.saturating_add(Duration::from_nanos(999_999))),
-            pause: None,
-            watch: false,
+            // Rounded up: only a pace of 0 means no pause.
+            pace_ms: millis(self.limits.pace.saturating_add(Duration::from_nanos(999_999))),
+            timer_ms: None,
+            is_incomplete: false,
             is_last_written: false,
         };
-        let turn = slot.turn(cue, &mut context);
-        let Context { mut pause, watch, .. } = context;
-        if pause.is_some() {
-            // One timer a slot: this one takes the place of the other.
-            slot.marks.set(Mark::Watched, false);
-        } else if watch
+        let turn = slot.turn(wakeup, &mut context);
+        let Context { mut timer_ms, is_incomplete, .. } = context;
+        if timer_ms.is_some() {
+            // A slot has one timer. This one replaces that of the notice.
+            slot.flags.set(Flag::NoticeTimer, false);
+        } else if is_incomplete
             && turn == Turn::Wait
-            && !slot.marks.has(Mark::Noticed)
-            && !slot.marks.set(Mark::Watched, true)
+            && !slot.flags.has(Flag::Noticed)
+            && !slot.flags.set(Flag::NoticeTimer, true)
         {
-            pause = Some(Notice::AFTER_MS.into());
+            timer_ms = Some(Notice::AFTER_MS.into());
         }
-        let after = slot.park.as_ref().map_or(0, |park| park.bytes());
-        self.parked = self.parked + after - before;
-        if let Some(ms) = pause {
+        let after = slot.buffered.as_ref().map_or(0, |buffered| buffered.bytes());
+        self.buffered_bytes = self.buffered_bytes + after - before;
+        if let Some(ms) = timer_ms {
             self.timer = self.timer.wrapping_add(1);
             slot.timer = self.timer;
-            // Never now: `ring` would not come to an end.
+            // Not 0: `fire_timers` would not terminate.
             let due = self.now.saturating_add(ms.max(1));
             self.timers.push(Reverse(Timer { due, key, number: slot.timer }));
         }
         match turn {
             Turn::Wait => {}
             Turn::Again => {
-                if !slot.marks.set(Mark::Queued, true) {
+                if !slot.flags.set(Flag::Queued, true) {
                     self.again.push_back(key);
                 }
             }
@@ -389,32 +396,32 @@ impl<S: Service> Engine<S> {
         turn
     }
 
-    /// Removes a connection. If its session is not reported yet, it ended like this.
+    /// Removes a connection, and reports its session with `ended` if that has not been done yet.
     fn remove(&mut self, key: usize, ended: Ended<<S::Machine as Machine>::Error>) {
         let mut slot = self.slots.remove(key);
-        self.progress.forget(key);
+        self.progress.remove(key);
         match &mut self.accepting {
-            // A descriptor is free now.
+            // A descriptor has become free.
             Accepting::Starved(at) => *at = self.now,
             Accepting::Full => self.accepting = Accepting::Ready,
             Accepting::Waiting | Accepting::Ready => {}
         }
-        if slot.marks.has(Mark::Queued) {
-            // Or the next one with this key would have its turns too.
+        if slot.flags.has(Flag::Queued) {
+            // Otherwise the next connection with this key would get an extra turn.
             self.again.retain(|queued| *queued != key);
         }
-        self.parked -= slot.park.as_ref().map_or(0, |park| park.bytes());
+        self.buffered_bytes -= slot.buffered.as_ref().map_or(0, |buffered| buffered.bytes());
         if let Some(observer) = &mut self.observer {
             observer.ended(key, slot.peer.into());
         }
         if slot.phase.is_over() && slot.has_output() {
-            // Closed in order it would look complete.
+            // After an orderly close the output would look complete.
             slot.reset();
         }
         if !slot.phase.is_reported() {
             let reads = self.reads.get_or_insert_with(Reads::new);
             let has_arrived =
-                slot.phase == Phase::Confirming && slot.delivery(reads) == Delivery::Done;
+                slot.phase == Phase::AwaitingAck && slot.delivery(reads) == Delivery::Done;
             let ended = if has_arrived { Ended::Done } else { ended };
             let peer = slot.peer.into();
             let report = self.service.closed(peer, &slot.machine, &mut slot.state, ended);
@@ -422,7 +429,7 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Wakes the connections whose pause is over.
+    /// Handles the timers that have expired.
     fn fire_timers(&mut self) {
         while let Some(Reverse(timer)) = self.timers.peek() {
             if timer.due > self.now {
@@ -434,10 +441,10 @@ impl<S: Service> Engine<S> {
                 continue;
             }
             match slot.phase {
-                // Not before the peer has read what stands before the boundary.
+                // The pause lasts until the peer has read what was sent before the boundary.
                 Phase::Paused if !slot.is_read(self.reads.get_or_insert_with(Reads::new)) => {
-                    // Later and later, so that thousands who never read cost nothing.
-                    let waited = u64::from(stamp(self.now).wrapping_sub(slot.stamp));
+                    // At growing intervals, so that thousands of peers that never read cost little.
+                    let waited = u64::from(timestamp(self.now).wrapping_sub(slot.last_progress));
                     let due = self.now.saturating_add(waited.div_ceil(4).clamp(2, SWEEP_MS));
                     self.timers.push(Reverse(Timer { due, key, number }));
                 }
@@ -445,104 +452,106 @@ impl<S: Service> Engine<S> {
                     slot.phase = Phase::Open;
                     self.turn(key, Wakeup::Event);
                 }
-                Phase::Listening => {
+                Phase::IdleTimer => {
                     slot.phase = Phase::Open;
-                    self.turn(key, Wakeup::Silence);
+                    self.turn(key, Wakeup::Idle);
                 }
-                Phase::Open if slot.marks.has(Mark::Watched) => {
-                    // Bytes may have come since it was armed: otherwise each byte would cost a timer.
-                    let waited = u64::from(stamp(self.now).wrapping_sub(slot.stamp));
+                Phase::Open if slot.flags.has(Flag::NoticeTimer) => {
+                    // The timer is not reset by each byte. So bytes may have arrived since it was set.
+                    let waited = u64::from(timestamp(self.now).wrapping_sub(slot.last_progress));
                     let left = u64::from(Notice::AFTER_MS).saturating_sub(waited);
                     match slot.notice() {
                         None => {
-                            slot.marks.set(Mark::Watched, false);
+                            slot.flags.set(Flag::NoticeTimer, false);
                         }
                         Some(_) if left > 0 => {
                             let due = self.now.saturating_add(left);
                             self.timers.push(Reverse(Timer { due, key, number }));
                         }
                         Some(notice) => {
-                            slot.marks.set(Mark::Watched, false);
-                            slot.marks.set(Mark::Noticed, true);
+                            slot.flags.set(Flag::NoticeTimer, false);
+                            slot.flags.set(Flag::Noticed, true);
                             (self.notice)(notice);
                         }
                     }
                 }
-                Phase::Confirming => {
-                    self.turn(key, Wakeup::Confirm);
+                Phase::AwaitingAck => {
+                    self.turn(key, Wakeup::CheckAck);
                 }
                 Phase::Open
-                | Phase::Paying
+                | Phase::Payload
                 | Phase::Boundary
                 | Phase::Finishing
                 | Phase::Flushing
                 | Phase::Lingering => {
-                    // The timer of a notice, which has rung: the next part arms another.
-                    slot.marks.set(Mark::Watched, false);
+                    // A timer for a notice that is out of date. The next partial message sets another.
+                    slot.flags.set(Flag::NoticeTimer, false);
                 }
             }
         }
     }
 
-    /// Ends the connections on which neither side makes progress; `swept` is the time since the last sweep.
-    fn sweep(&mut self, swept: u64) {
+    /// Closes the connections on which neither side makes progress. `since_sweep` is the time in milliseconds since
+    /// the previous call.
+    fn sweep(&mut self, since_sweep: u64) {
         let idle = self.limits.idle.map_or(u64::MAX, millis);
-        let now = stamp(self.now);
+        let now = timestamp(self.now);
         let mut expired = Vec::new();
         for (key, slot) in &mut self.slots {
-            if slot.marks.has(Mark::Asleep) {
+            if slot.flags.has(Flag::Busy) {
                 continue;
             }
-            let age = u64::from(now.wrapping_sub(slot.stamp));
-            let is_made = match slot.phase {
+            let age = u64::from(now.wrapping_sub(slot.last_progress));
+            let is_active = match slot.phase {
                 Phase::Lingering => age < LINGER_MS,
                 phase => {
-                    // Those who have finished are not kept indefinitely.
+                    // A finished session is never kept indefinitely.
                     let limit = if phase.is_over() { idle.min(CLOSING_MS) } else { idle };
-                    let still = Still { key, now, age, swept, limit };
-                    self.progress.is_made(still, slot, &mut self.reads) || age < limit
+                    let inactive = Inactive { key, now, age, since_sweep, limit };
+                    self.progress.check(inactive, slot, &mut self.reads) || age < limit
                 }
             };
-            if !is_made {
+            if !is_active {
                 expired.push(key);
             }
         }
         for key in expired {
             let Some(slot) = self.slots.get(key) else { continue };
-            let before = slot.stamp;
-            // Where the system does not tell what is acknowledged: if it has room now, something was.
+            let before = slot.last_progress;
+            // For systems that do not report acknowledgements: if the socket accepts bytes now, some were
+            // acknowledged.
             if slot.has_output() {
                 self.turn(key, Wakeup::Event);
             }
             let Some(slot) = self.slots.get_mut(key) else { continue };
-            if slot.stamp != before {
+            if slot.last_progress != before {
                 continue;
             }
             log::debug!("{}: idle, closing", SocketAddr::from(slot.peer));
             match slot.phase {
-                Phase::Finishing | Phase::Confirming | Phase::Flushing | Phase::Lingering => {
+                Phase::Finishing | Phase::AwaitingAck | Phase::Flushing | Phase::Lingering => {
                     self.remove(key, Ended::Undelivered);
                 }
                 Phase::Open
-                | Phase::Paying
+                | Phase::Payload
                 | Phase::Boundary
                 | Phase::Paused
-                | Phase::Listening => {
+                | Phase::IdleTimer => {
                     slot.end = Some(StreamEnd::TimedOut);
                     slot.time_out();
                     let mut turn = self.turn(key, Wakeup::Event);
-                    // No pause holds up who has been given up. What they sent is finite.
+                    // The remaining input is processed without pauses. The loop ends, since each turn consumes input.
                     for _ in 0..self.input.len() {
                         let Some(slot) = self.slots.get_mut(key) else { break };
-                        let goes_on = match slot.phase {
+                        let continues = match slot.phase {
                             Phase::Boundary | Phase::Paused => true,
-                            Phase::Open | Phase::Paying | Phase::Listening => turn == Turn::Again,
+                            Phase::Open | Phase::Payload | Phase::IdleTimer => turn == Turn::Again,
                             Phase::Finishing
-                            | Phase::Confirming
+                            | Phase::AwaitingAck
                             | Phase::Flushing
                             | Phase::Lingering => false,
                         };
-                        if !goes_on {
+                        if !continues {
                             break;
                         }
                         slot.time_out();
@@ -557,27 +566,27 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// No more clients; those in flight are to end.
+    /// Stops accepting clients, and requests the end of all sessions.
     fn finish(&mut self) {
-        // Whoever is in the backlog has been told by the system that he is connected.
+        // For a client in the backlog, the connection is already established.
         self.accepting = Accepting::Ready;
         self.accept(BACKLOG_MAX);
         self.close_listener();
         let keys: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
         for key in keys {
-            self.turn(key, Wakeup::Finish);
+            self.turn(key, Wakeup::Stop);
         }
     }
 
     fn close_listener(&mut self) {
         if let Some(mut listener) = self.listener.take() {
-            // Dropped, not muted: a muted listener goes on accepting in the kernel.
+            // Closed rather than only deregistered: the kernel would continue to accept connections.
             let _ = self.poll.registry().deregister(&mut listener);
         }
         self.accepting = Accepting::Waiting;
     }
 
-    fn drop_all(&mut self) {
+    fn close_all(&mut self) {
         self.again.clear();
         let keys: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
         for key in keys {

@@ -1,4 +1,4 @@
-//! One connection, and its turn.
+//! One connection and its turns.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -17,168 +17,183 @@ use crate::net::quote::{Notice, Quote};
 use crate::net::reads::Reads;
 use crate::net::stack::{Direction, Observer};
 
-/// How soon to look whether the last bytes have arrived.
-const CONFIRM_MS: u64 = 2;
+/// Time in milliseconds until the first check whether the last bytes have been acknowledged.
+const ACK_CHECK_MS: u64 = 2;
 
-/// Bytes of a connection that wait.
+/// Bytes of a connection that have to be stored between two turns.
 #[derive(Default)]
-pub(super) struct Park {
-    /// From the peer, not consumed yet.
+pub(super) struct Buffered {
+    /// Received bytes that the machine has not consumed.
     input: Vec<u8>,
-    /// To the peer, not sent yet from `sent` on.
+    /// Bytes to be sent.
     pub(super) output: Vec<u8>,
+    /// Number of bytes of `output` that have been sent.
     pub(super) sent: usize,
 }
 
-impl Park {
+impl Buffered {
+    /// Returns the memory used in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.input.capacity() + self.output.capacity()
     }
 }
 
+/// State of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// The session is in progress.
     Open,
-    /// At a boundary whose bytes are not sent yet.
+    /// At a message boundary. The bytes before it are not sent yet.
     Boundary,
-    /// At a boundary; the machine goes on when its timer rings.
+    /// At a message boundary. The machine is stepped again when the timer expires.
     Paused,
-    /// As `Open`, and a timer tells when the peer has been silent.
-    Listening,
-    /// As `Open`, and payload is owed. Whatever ends the connection now resets it, also the end of
-    /// this process: an orderly close could be taken for the payload's end.
-    Paying,
-    /// The machine has finished as the protocol has it: what is parked leaves, then the sending side
-    /// closes. It is not reported yet.
+    /// As `Open`, with a timer that expires when the peer has sent nothing for as long as the machine asked for.
+    IdleTimer,
+    /// As `Open`, and outbound payload remains. Whatever ends the connection now, also the end of this
+    /// process, resets it: the peer could mistake an orderly close for the end of the payload.
+    Payload,
+    /// The machine has finished successfully. Buffered output is sent, then the sending side closes. The
+    /// session is not reported yet.
     Finishing,
-    /// The system has our last bytes, and the peer not all of them yet, or it is not known. It is
-    /// reported when it is.
-    Confirming,
-    /// As `Finishing`, of a session that failed and is reported.
+    /// The kernel has accepted the last bytes, but the peer may not have acknowledged all of them. The session is
+    /// reported when it has.
+    AwaitingAck,
+    /// As `Finishing`, but the session has failed and is already reported.
     Flushing,
-    /// The session is reported. The peer reads our last bytes and closes.
+    /// The session is reported. The peer may read the last bytes and close.
     Lingering,
 }
 
 impl Phase {
-    /// The machine has finished.
+    /// Returns whether the machine has finished.
     pub(super) const fn is_over(self) -> bool {
-        matches!(self, Self::Finishing | Self::Confirming | Self::Flushing | Self::Lingering)
+        matches!(self, Self::Finishing | Self::AwaitingAck | Self::Flushing | Self::Lingering)
     }
 
-    /// The session is reported.
+    /// Returns whether the session has been reported.
     pub(super) const fn is_reported(self) -> bool {
         matches!(self, Self::Flushing | Self::Lingering)
     }
 }
 
-/// What has become of a connection's last bytes.
+/// Delivery of a connection's last bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivery {
-    /// The peer's system has them, or nothing more can be known.
+    /// The peer's system has acknowledged them, or the state cannot be determined.
     Done,
+    /// Some are not acknowledged yet.
     Pending,
-    /// The peer has gone without them.
+    /// The peer closed or reset the connection without them.
     Lost,
 }
 
-/// What the system has told of the end of what the peer sends, before that has been read.
+/// End of stream that the OS has reported but that has not been read yet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Ahead {
+pub(super) enum PendingEnd {
+    /// No end has been reported.
     Unknown,
-    /// There is an end: read on until it is there.
+    /// An end has been reported. Reading continues until it is reached.
     End,
-    /// As `End`, and the peer takes no more bytes, so a write had no effect.
-    Gone,
-    /// The end will be a reset. A write was told, and the system tells it once: a read finds what has
-    /// come before, and then an end like any other.
+    /// As `End`, and the peer has closed its receiving side: a write had no effect.
+    WriteClosed,
+    /// The end is a reset. The OS has reported it to a write, and reports it only once: reads return the bytes
+    /// received before, and then an end that looks like an orderly one.
     Reset,
 }
 
-/// All there is of a connection. With ten thousand of them, every byte counts.
+/// State of one connection. It must be small, since a server may have ten thousand.
 pub(super) struct Slot<M, T> {
     stream: TcpStream,
-    /// When something last moved, in ms since the start, its low 32 bits; of a lingering one, when
-    /// that began.
-    pub(super) stamp: u32,
-    pub(super) park: Option<Box<Park>>,
+    /// Time of the last progress: the low 32 bits of the milliseconds since the start of the engine. While the
+    /// connection lingers, the time at which that began.
+    pub(super) last_progress: u32,
+    /// Allocated only while bytes have to be stored.
+    pub(super) buffered: Option<Box<Buffered>>,
     pub(super) machine: M,
     pub(super) state: T,
     pub(super) peer: Peer,
-    /// The number of the timer that counts.
+    /// Number of the current timer. Earlier timers of this slot are ignored.
     pub(super) timer: u16,
     pub(super) phase: Phase,
+    /// End of stream that has been read.
     pub(super) end: Option<StreamEnd>,
-    pub(super) ahead: Ahead,
-    pub(super) marks: Marks,
+    pub(super) pending_end: PendingEnd,
+    pub(super) flags: Flags,
 }
 
-/// What is marked of a connection, in one byte.
+/// Set of [`Flag`]s in one byte.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Marks(u8);
+pub(super) struct Flags(u8);
 
-/// One of the [`Marks`].
+/// Flag of a connection.
 #[derive(Clone, Copy)]
 #[repr(u8)]
-pub(super) enum Mark {
-    /// In the `again` queue. Never twice, or a flood would take turns by its events too.
+pub(super) enum Flag {
+    /// The connection is in the `again` queue. It must not be there twice, or a peer that floods would get
+    /// extra turns by its events.
     Queued = 1,
-    /// Another thread works for it, and will wake it: it is not idle.
-    Asleep = 2,
-    /// A part of a message waits for its rest: the slot's timer shows when it has waited for as long as a
-    /// [`Notice`] takes.
-    Watched = 4,
-    /// The notice of this message has been given.
+    /// Another thread works for this session and will wake it. Meanwhile the session is not idle.
+    Busy = 2,
+    /// Part of a message is buffered, and the slot's timer is set for its [`Notice`].
+    NoticeTimer = 4,
+    /// The notice for this message has been given.
     Noticed = 8,
 }
 
-impl Marks {
-    pub(super) const fn has(self, mark: Mark) -> bool {
-        self.0 & mark as u8 != 0
+impl Flags {
+    pub(super) const fn has(self, flag: Flag) -> bool {
+        self.0 & flag as u8 != 0
     }
 
-    /// Sets or removes a mark. Whether it was there.
-    pub(super) const fn set(&mut self, mark: Mark, on: bool) -> bool {
-        let before = self.has(mark);
-        self.0 = if on { self.0 | mark as u8 } else { self.0 & !(mark as u8) };
+    /// Sets or clears a flag. Returns whether it was set before.
+    pub(super) const fn set(&mut self, flag: Flag, on: bool) -> bool {
+        let before = self.has(flag);
+        self.0 = if on { self.0 | flag as u8 } else { self.0 & !(flag as u8) };
         before
     }
 }
-/// Why a connection has its turn.
+
+/// Reason for a connection's turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wakeup {
-    /// Something may go on: every event is a hint.
+    /// The connection may be able to make progress. Events are hints only.
     Event,
-    /// While it was listening, its timer rang.
-    Silence,
-    /// The server is to stop.
-    Finish,
-    /// The last bytes may have arrived.
-    Confirm,
+    /// The timer of [`Phase::IdleTimer`] has expired.
+    Idle,
+    /// The server stops.
+    Stop,
+    /// The last bytes may have been acknowledged.
+    CheckAck,
 }
+
 /// What to do with a connection after its turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
+    /// Wait for an event or a timer.
     Wait,
+    /// Give it another turn after the other connections.
     Again,
+    /// Close it.
     Close,
 }
-/// What is there after a read.
+
+/// Result of a read.
 struct Unread {
-    /// So many bytes, with those that were parked.
+    /// Number of unconsumed bytes, including those buffered before.
     have: usize,
-    /// So many of them have just come.
+    /// Number of bytes read now.
     fresh: usize,
-    /// The socket has no more.
+    /// Whether the socket has no more bytes to read.
     drained: bool,
 }
-/// The service and one session's state, as what a pump talks to.
-struct Talk<'s, S: Service> {
+
+/// Passes the events of a machine to the service, and its commands to the machine.
+struct ServiceHandler<'s, S: Service> {
     service: &'s mut S,
     state: &'s mut S::State,
 }
 
-impl<S: Service> Handler<S::Machine> for Talk<'_, S> {
+impl<S: Service> Handler<S::Machine> for ServiceHandler<'_, S> {
     fn event(&mut self, event: <S::Machine as Machine>::Event<'_>) {
         self.service.event(self.state, event);
     }
@@ -187,12 +202,14 @@ impl<S: Service> Handler<S::Machine> for Talk<'_, S> {
         self.service.command(self.state)
     }
 }
-/// A point of time as a slot keeps it: differences up to 49 days come out right.
-#[expect(clippy::cast_possible_truncation, reason = "that is the point")]
-pub(super) const fn stamp(now: u64) -> u32 {
+
+/// Truncates a time in milliseconds to 32 bits. Differences of up to 49 days remain correct.
+#[expect(clippy::cast_possible_truncation, reason = "truncation is intended")]
+pub(super) const fn timestamp(now: u64) -> u32 {
     now as u32
 }
-/// What a turn has besides its slot.
+
+/// Access to the engine during a connection's turn.
 pub(super) struct Context<'e, S: Service> {
     pub(super) key: usize,
     pub(super) now: u64,
@@ -204,18 +221,18 @@ pub(super) struct Context<'e, S: Service> {
     pub(super) wakeups: &'e Arc<Wakeups>,
     pub(super) reads: &'e mut Option<Reads>,
     pub(super) report: &'e mut dyn FnMut(S::Report),
-    /// The pause at a boundary, in ms.
-    pub(super) pace: u64,
-    /// A timer is wanted, of so many ms.
-    pub(super) pause: Option<u64>,
-    /// A part of a message waits for its rest.
-    pub(super) watch: bool,
-    /// What was written last has just been: it cannot have arrived yet.
+    /// Pause at a message boundary in milliseconds.
+    pub(super) pace_ms: u64,
+    /// Set by the turn: duration in milliseconds of the timer to start.
+    pub(super) timer_ms: Option<u64>,
+    /// Set by the turn: whether part of a message is buffered.
+    pub(super) is_incomplete: bool,
+    /// Whether the last bytes were written in this turn, so that they cannot have been acknowledged yet.
     pub(super) is_last_written: bool,
 }
 
 impl<S: Service> Context<'_, S> {
-    fn note_received(&mut self, peer: Peer, at: usize, n: usize) {
+    fn observe_received(&mut self, peer: Peer, at: usize, n: usize) {
         if let Some(observer) = self.observer {
             let bytes = &self.input[at..at + n];
             observer.moved(self.key, peer.into(), Direction::Received, bytes);
@@ -227,22 +244,22 @@ impl<M: Machine, T> Slot<M, T> {
     pub(super) fn new(stream: TcpStream, machine: M, state: T, peer: Peer, now: u64) -> Self {
         Self {
             stream,
-            stamp: stamp(now),
-            park: None,
+            last_progress: timestamp(now),
+            buffered: None,
             machine,
             state,
             peer,
             timer: 0,
             phase: Phase::Open,
             end: None,
-            ahead: Ahead::Unknown,
-            marks: Marks::default(),
+            pending_end: PendingEnd::Unknown,
+            flags: Flags::default(),
         }
     }
 
-    /// The notice that a part of a message has waited for its rest, if it still does.
+    /// Returns the notice about an incomplete message, if part of one is buffered.
     pub(super) fn notice(&self) -> Option<Notice> {
-        let part = &self.park.as_ref()?.input;
+        let part = &self.buffered.as_ref()?.input;
         if part.is_empty() {
             return None;
         }
@@ -250,30 +267,30 @@ impl<M: Machine, T> Slot<M, T> {
         Some(Notice { peer, part: Quote::new(part), length, is_line: M::LINES })
     }
 
-    /// What this connection can do now, once.
-    pub(super) fn turn<S>(&mut self, cue: Wakeup, context: &mut Context<'_, S>) -> Turn
+    /// Runs one turn: a bounded amount of work.
+    pub(super) fn turn<S>(&mut self, wakeup: Wakeup, context: &mut Context<'_, S>) -> Turn
     where
         S: Service<Machine = M, State = T>,
     {
-        if self.marks.set(Mark::Asleep, false) {
-            self.stamp = stamp(context.now);
+        if self.flags.set(Flag::Busy, false) {
+            self.last_progress = timestamp(context.now);
         }
-        if cue == Wakeup::Finish {
-            self.ask_to_finish(context);
+        if wakeup == Wakeup::Stop {
+            self.request_finish(context);
         }
         match self.phase {
             Phase::Lingering => return self.linger(context),
-            Phase::Confirming if cue == Wakeup::Confirm => return self.confirm(context),
-            Phase::Confirming => return self.linger_unconfirmed(context),
+            Phase::AwaitingAck if wakeup == Wakeup::CheckAck => return self.check_ack(context),
+            Phase::AwaitingAck => return self.await_ack(context),
             Phase::Paused => return Turn::Wait,
             Phase::Open
-            | Phase::Listening
-            | Phase::Paying
+            | Phase::IdleTimer
+            | Phase::Payload
             | Phase::Boundary
             | Phase::Finishing
             | Phase::Flushing => {}
         }
-        if !self.send_parked(context) {
+        if !self.send_buffered(context) {
             return Turn::Wait;
         }
         match self.phase {
@@ -282,26 +299,26 @@ impl<M: Machine, T> Slot<M, T> {
             _ => {}
         }
 
-        let Unread { have, fresh, drained } = self.read_behind_parked(context);
+        let Unread { have, fresh, drained } = self.read_input(context);
         let state = match self.end {
             Some(how) => StreamState::Ended(how),
-            // Bytes may have come since the timer was found due: they end the silence.
-            None if cue == Wakeup::Silence && fresh == 0 => StreamState::Idle,
+            // Bytes that arrived after the timer expired end the idle time.
+            None if wakeup == Wakeup::Idle && fresh == 0 => StreamState::Idle,
             None => StreamState::Open,
         };
-        let mut talk = Talk { service: &mut *context.service, state: &mut self.state };
+        let mut handler = ServiceHandler { service: &mut *context.service, state: &mut self.state };
         let input = Input { bytes: &context.input[..have], state };
         let Pumped { consumed, written, stop } =
-            pump(&mut self.machine, &mut talk, input, context.output);
+            pump(&mut self.machine, &mut handler, input, context.output);
 
-        // What was not consumed stays, unless nobody is to look at it again.
+        // Unconsumed input is not stored after the end of the session, since it will not be read.
         let over = matches!(stop, Stop::Close | Stop::Abort | Stop::Failed(_) | Stop::Refused(_));
         if consumed > 0 {
-            self.marks.set(Mark::Noticed, false);
+            self.flags.set(Flag::Noticed, false);
         }
-        self.park_input(if over { &[] } else { &context.input[consumed..have] });
-        let blocked = stop != Stop::Abort && !self.send_fresh(written, context);
-        self.unpark();
+        self.store_input(if over { &[] } else { &context.input[consumed..have] });
+        let blocked = stop != Stop::Abort && !self.send_new(written, context);
+        self.release_buffers();
 
         let need = match stop {
             Stop::Need(need) => need,
@@ -326,14 +343,14 @@ impl<M: Machine, T> Slot<M, T> {
             Stop::Refused(e) => return self.finish(Ended::Refused(e), blocked, context),
         };
         if blocked {
-            // Its being writable again brings the next turn.
+            // The next turn comes when the socket is writable again.
             return Turn::Wait;
         }
         if let Need::InputOrIdle(ms) = need
-            && self.phase != Phase::Listening
+            && self.phase != Phase::IdleTimer
         {
-            self.phase = Phase::Listening;
-            context.pause = Some(u64::from(ms));
+            self.phase = Phase::IdleTimer;
+            context.timer_ms = Some(u64::from(ms));
         }
         let full = have - consumed >= context.input.len();
         if need == Need::Command
@@ -341,12 +358,13 @@ impl<M: Machine, T> Slot<M, T> {
         {
             return turn;
         }
-        context.watch = need != Need::Command && have > consumed && self.phase == Phase::Open;
+        context.is_incomplete =
+            need != Need::Command && have > consumed && self.phase == Phase::Open;
         match need {
             Need::OutputSpace => Turn::Again,
-            // Read ahead, as far as there is room, to notice when the peer leaves.
+            // Otherwise read ahead as far as the buffer allows, to detect when the peer closes.
             Need::Command if full || self.end.is_some() => Turn::Wait,
-            // After the end nothing comes: a machine that still asks for it is mistaken.
+            // A machine that asks for input after the end of the stream is defective.
             Need::Input | Need::InputOrIdle(_) | Need::InputOrCommand if self.end.is_some() => {
                 Turn::Close
             }
@@ -355,9 +373,9 @@ impl<M: Machine, T> Slot<M, T> {
         }
     }
 
-    /// Gives the machine what makes it finish, and parks what it writes: the turn sends it, behind
-    /// what is still unsent, or a later one does.
-    fn ask_to_finish<S>(&mut self, context: &mut Context<'_, S>)
+    /// Gives the machine the service's [`finish`](Service::finish) command. Its output is buffered after the output
+    /// that is still unsent, and sent by this turn or a later one.
+    fn request_finish<S>(&mut self, context: &mut Context<'_, S>)
     where
         S: Service<Machine = M, State = T>,
     {
@@ -365,88 +383,89 @@ impl<M: Machine, T> Slot<M, T> {
             return;
         }
         let Some(command) = context.service.finish() else { return };
-        // Refused when it cannot be said now.
+        // The machine refuses the command if it is out of turn.
         let written = self.machine.command(command, context.output).unwrap_or(0);
         if written > 0 {
-            let park = self.park.get_or_insert_default();
-            park.output.extend_from_slice(&context.output[..written]);
+            let buffered = self.buffered.get_or_insert_default();
+            buffered.output.extend_from_slice(&context.output[..written]);
         }
     }
 
-    /// At a boundary, with all sent that stands before it: pauses if there is to be a pause.
+    /// Starts the pause at a message boundary, if there is one. All bytes before the boundary have been sent.
     const fn pause<S: Service>(&mut self, context: &mut Context<'_, S>) -> Turn {
-        if context.pace == 0 {
+        if context.pace_ms == 0 {
             self.phase = Phase::Open;
             return Turn::Again;
         }
         self.phase = Phase::Paused;
-        context.pause = Some(context.pace);
+        context.timer_ms = Some(context.pace_ms);
         Turn::Wait
     }
 
-    /// The next turn is not to wait for the peer: one that reads nothing is not to keep its slot by
-    /// that.
+    /// Discards unsent output and ends a pause, so that the next turn does not wait for a peer that has timed out.
     pub(super) fn time_out(&mut self) {
-        if self.phase != Phase::Paying {
+        if self.phase != Phase::Payload {
             self.phase = Phase::Open;
         }
-        if let Some(park) = &mut self.park {
-            park.output.clear();
-            park.sent = 0;
+        if let Some(buffered) = &mut self.buffered {
+            buffered.output.clear();
+            buffered.sent = 0;
         }
     }
 
-    /// Whether the peer has read what it was sent, as far as that can be known.
+    /// Returns whether the peer has read everything sent, as far as the system reports that.
     pub(super) fn is_read(&self, reads: &mut Reads) -> bool {
-        // After a reset the system knows no peer any more: nothing to wait for.
+        // After a reset the socket has no peer address, and there is nothing to wait for.
         match (self.stream.local_addr(), self.stream.peer_addr()) {
             (Ok(local), Ok(peer)) => reads.has_all(local, peer),
             _ => true,
         }
     }
 
-    /// Whether bytes wait for the socket to take them.
+    /// Returns whether output or payload has not been accepted by the socket yet.
     pub(super) fn has_output(&self) -> bool {
-        let is_parked = self.park.as_ref().is_some_and(|park| park.sent < park.output.len());
-        is_parked || self.phase == Phase::Paying
+        let is_unsent =
+            self.buffered.as_ref().is_some_and(|buffered| buffered.sent < buffered.output.len());
+        is_unsent || self.phase == Phase::Payload
     }
 
-    /// Number of bytes that the peer has still to take, as far as the system reports.
+    /// Returns the number of bytes sent that the peer has not acknowledged or not read, or `None` if the system
+    /// does not report it.
     pub(super) fn outstanding(&self, reads: &mut Reads) -> Option<u32> {
         reads.outstanding(self.stream.local_addr().ok()?, self.peer.into())
     }
 
-    /// What has become of the last bytes, once the sending side is closed.
+    /// Returns the delivery of the last bytes. The sending side has been closed.
     pub(super) fn delivery(&mut self, reads: &mut Reads) -> Delivery {
-        if self.ahead >= Ahead::Gone || self.end == Some(StreamEnd::Reset) {
+        if self.pending_end >= PendingEnd::WriteClosed || self.end == Some(StreamEnd::Reset) {
             return Delivery::Lost;
         }
         let local = self.stream.local_addr();
         match local.ok().and_then(|local| reads.unacknowledged(local, self.peer.into())) {
-            // The last one is the end itself.
+            // FIN counts as one byte.
             Some(0..=1) => Delivery::Done,
             Some(_) => Delivery::Pending,
-            // Not known, or over: an error shows how.
+            // Not reported, or the connection has ended: only an error shows that it was a reset.
             None if matches!(self.stream.take_error(), Ok(Some(_))) => {
-                self.ahead = Ahead::Reset;
+                self.pending_end = PendingEnd::Reset;
                 Delivery::Lost
             }
             None => Delivery::Done,
         }
     }
 
-    /// Closing it is to reset it.
+    /// Makes the close of the socket send RST.
     pub(super) fn reset(&self) {
         let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
-    /// The service's own piece of work. `None` when there is none to go on with.
+    /// Lets the service do its own [`work`](Service::work). Returns `None` if the turn continues as usual.
     fn work<S>(&mut self, context: &mut Context<'_, S>) -> Option<Turn>
     where
         S: Service<Machine = M, State = T>,
     {
-        let owed = self.machine.outbound_remaining();
-        self.guard(owed > 0, S::RESETS);
+        let outbound = self.machine.outbound_remaining();
+        self.set_payload_phase(outbound > 0, S::RESETS);
         let mut payload_writer = PayloadWriter {
             stream: &self.stream,
             scratch: context.output,
@@ -456,52 +475,53 @@ impl<M: Machine, T> Slot<M, T> {
             },
             key: context.key,
             peer: self.peer.into(),
-            owed,
+            remaining: outbound,
             sent: 0,
             socket: Socket::Open,
             wakeups: context.wakeups,
         };
         let work = context.service.work(&mut self.state, &mut payload_writer);
         let PayloadWriter { sent, socket, .. } = payload_writer;
-        // Never more than is owed: the outlet sees to it.
+        // Cannot fail: `PayloadWriter` sends at most `outbound_remaining` bytes.
         let _ = self.machine.advance_outbound(sent);
         if sent > 0 || (work == Work::Again && socket == Socket::Open) {
-            self.stamp = stamp(context.now);
+            self.last_progress = timestamp(context.now);
         }
         match (socket, work) {
-            (Socket::Gone, _) => {
-                self.ahead = self.ahead.max(Ahead::Gone);
-                // Also after an orderly end of what it sends.
+            (Socket::WriteClosed, _) => {
+                self.pending_end = self.pending_end.max(PendingEnd::WriteClosed);
+                // This also replaces an orderly end of the peer's stream.
                 self.end = Some(StreamEnd::Reset);
                 Some(Turn::Again)
             }
-            // Its being writable again brings the next turn.
+            // The next turn comes when the socket is writable again.
             (Socket::Full, _) => Some(Turn::Wait),
             (Socket::Open, Work::Again) => Some(Turn::Again),
             (Socket::Open, Work::Wait) => None,
             (Socket::Open, Work::Sleep) => {
-                self.marks.set(Mark::Asleep, true);
+                self.flags.set(Flag::Busy, true);
                 None
             }
         }
     }
 
-    /// While payload is owed the connection can only end with a reset.
-    fn guard(&mut self, owes: bool, resets: bool) {
-        let phase = if owes { Phase::Paying } else { Phase::Open };
-        if (self.phase == Phase::Paying) != owes {
-            let linger = (owes || resets).then_some(Duration::ZERO);
+    /// Enters or leaves [`Phase::Payload`]. While outbound payload remains, every close of the connection must be a
+    /// reset.
+    fn set_payload_phase(&mut self, has_payload: bool, resets: bool) {
+        let phase = if has_payload { Phase::Payload } else { Phase::Open };
+        if (self.phase == Phase::Payload) != has_payload {
+            let linger = (has_payload || resets).then_some(Duration::ZERO);
             let _ = socket2::SockRef::from(&self.stream).set_linger(linger);
             self.phase = phase;
         }
     }
 
-    /// One read into scratch, behind what is parked.
-    fn read_behind_parked<S: Service>(&mut self, context: &mut Context<'_, S>) -> Unread {
+    /// Copies the buffered input to the scratch buffer, and reads once after it.
+    fn read_input<S: Service>(&mut self, context: &mut Context<'_, S>) -> Unread {
         let mut have = 0;
-        if let Some(park) = &self.park {
-            have = park.input.len();
-            context.input[..have].copy_from_slice(&park.input);
+        if let Some(buffered) = &self.buffered {
+            have = buffered.input.len();
+            context.input[..have].copy_from_slice(&buffered.input);
         }
         let room = (context.input.len() - have).min(context.read_max);
         if self.end.is_some() || room == 0 {
@@ -510,24 +530,25 @@ impl<M: Machine, T> Slot<M, T> {
         let Some(n) = self.read(&mut context.input[have..have + room]) else {
             return Unread { have, fresh: 0, drained: true };
         };
-        context.note_received(self.peer, have, n);
+        context.observe_received(self.peer, have, n);
         if n > 0 {
-            self.stamp = stamp(context.now);
-            if self.phase == Phase::Listening {
+            self.last_progress = timestamp(context.now);
+            if self.phase == Phase::IdleTimer {
                 self.phase = Phase::Open;
             }
         }
-        // A short read has emptied the socket, unless its end is still to be read. (On unix; it
-        // saves the read that would say so.)
-        let drained = self.end.is_some() || (n < room && self.ahead == Ahead::Unknown);
+        // A short read has emptied the socket, except for an end that is still to be read. This saves a read
+        // that would return `WouldBlock`.
+        let drained = self.end.is_some() || (n < room && self.pending_end == PendingEnd::Unknown);
         Unread { have: have + n, fresh: n, drained }
     }
 
-    /// `None` when nothing is there. The end is 0, and noted.
-    fn read(&mut self, room: &mut [u8]) -> Option<usize> {
+    /// Reads once. Returns `None` if there is nothing to read now. At the end of the stream, sets `end` and
+    /// returns 0.
+    fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
         loop {
-            match self.stream.read(room) {
-                Ok(0) if self.ahead == Ahead::Reset => self.end = Some(StreamEnd::Reset),
+            match self.stream.read(buffer) {
+                Ok(0) if self.pending_end == PendingEnd::Reset => self.end = Some(StreamEnd::Reset),
                 Ok(0) => self.end = Some(StreamEnd::Closed),
                 Ok(n) => return Some(n),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
@@ -538,35 +559,35 @@ impl<M: Machine, T> Slot<M, T> {
         }
     }
 
-    /// Sends the parked output. Whether none is left.
-    fn send_parked<S: Service>(&mut self, context: &mut Context<'_, S>) -> bool {
-        let Some(mut park) = self.park.take() else { return true };
-        let waiting = &park.output[park.sent..];
-        park.sent += self.send(waiting, context.now, context.observer, context.key);
-        let all = park.sent == park.output.len();
+    /// Sends the buffered output. Returns whether all of it has been sent.
+    fn send_buffered<S: Service>(&mut self, context: &mut Context<'_, S>) -> bool {
+        let Some(mut buffered) = self.buffered.take() else { return true };
+        let waiting = &buffered.output[buffered.sent..];
+        buffered.sent += self.send(waiting, context.now, context.observer, context.key);
+        let all = buffered.sent == buffered.output.len();
         if all {
-            park.output.clear();
-            park.sent = 0;
+            buffered.output.clear();
+            buffered.sent = 0;
         }
-        self.park = Some(park);
-        self.unpark();
+        self.buffered = Some(buffered);
+        self.release_buffers();
         all
     }
 
-    /// Sends what the machine has just written, and parks what the socket does not take. Whether
-    /// nothing is left.
-    fn send_fresh<S: Service>(&mut self, written: usize, context: &mut Context<'_, S>) -> bool {
+    /// Sends what the machine has just written, and buffers what the socket does not accept. Returns whether
+    /// all of it has been sent.
+    fn send_new<S: Service>(&mut self, written: usize, context: &mut Context<'_, S>) -> bool {
         let fresh = &context.output[..written];
         let n = self.send(fresh, context.now, context.observer, context.key);
         if n < written {
-            let park = self.park.get_or_insert_default();
-            park.output.extend_from_slice(&fresh[n..]);
+            let buffered = self.buffered.get_or_insert_default();
+            buffered.output.extend_from_slice(&fresh[n..]);
         }
         n == written
     }
 
-    /// How many of the bytes the socket took. When the peer takes none any more they count as
-    /// taken: how it left shows when reading.
+    /// Sends bytes. Returns the number that the socket has accepted. When the peer has closed its receiving side
+    /// or reset the connection, all of them count as accepted: the next reads return how the stream ended.
     fn send(
         &mut self,
         bytes: &[u8],
@@ -578,7 +599,7 @@ impl<M: Machine, T> Slot<M, T> {
         while sent < bytes.len() {
             match self.stream.write(&bytes[sent..]) {
                 Ok(n) if n > 0 => {
-                    self.stamp = stamp(now);
+                    self.last_progress = timestamp(now);
                     if let Some(observer) = observer {
                         let bytes = &bytes[sent..sent + n];
                         observer.moved(key, self.peer.into(), Direction::Sent, bytes);
@@ -587,13 +608,13 @@ impl<M: Machine, T> Slot<M, T> {
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return sent,
-                // It takes none since it has closed, in order or not: only reading tells.
+                // The peer has closed in order or by a reset. Only a read shows which.
                 Err(e) if e.kind() == ErrorKind::BrokenPipe => {
-                    self.ahead = self.ahead.max(Ahead::Gone);
+                    self.pending_end = self.pending_end.max(PendingEnd::WriteClosed);
                     return bytes.len();
                 }
                 Err(_) => {
-                    self.ahead = Ahead::Reset;
+                    self.pending_end = PendingEnd::Reset;
                     return bytes.len();
                 }
                 Ok(_) => return bytes.len(),
@@ -602,27 +623,29 @@ impl<M: Machine, T> Slot<M, T> {
         sent
     }
 
-    fn park_input(&mut self, rest: &[u8]) {
-        match &mut self.park {
+    /// Stores the unconsumed input until the next turn.
+    fn store_input(&mut self, rest: &[u8]) {
+        match &mut self.buffered {
             None if rest.is_empty() => {}
             None => {
-                self.park = Some(Box::new(Park { input: rest.to_vec(), ..Park::default() }));
+                self.buffered =
+                    Some(Box::new(Buffered { input: rest.to_vec(), ..Buffered::default() }));
             }
-            Some(park) => {
-                park.input.clear();
-                park.input.extend_from_slice(rest);
+            Some(buffered) => {
+                buffered.input.clear();
+                buffered.input.extend_from_slice(rest);
             }
         }
     }
 
-    /// Gives the memory back when nothing waits.
-    fn unpark(&mut self) {
-        if self.park.as_ref().is_some_and(|p| p.input.is_empty() && p.output.is_empty()) {
-            self.park = None;
+    /// Frees the buffers if they are empty.
+    fn release_buffers(&mut self) {
+        if self.buffered.as_ref().is_some_and(|p| p.input.is_empty() && p.output.is_empty()) {
+            self.buffered = None;
         }
     }
 
-    /// Reports the session. It continues only to send what is parked.
+    /// Reports the session. Afterwards the connection only sends its buffered output.
     fn report<S>(&mut self, ended: Ended<M::Error>, context: &mut Context<'_, S>)
     where
         S: Service<Machine = M, State = T>,
@@ -633,7 +656,7 @@ impl<M: Machine, T> Slot<M, T> {
         self.phase = Phase::Flushing;
     }
 
-    /// The machine has finished: its last bytes leave, then the connection closes.
+    /// Handles the end of the machine: sends its last bytes, then closes the connection.
     fn finish<S>(
         &mut self,
         ended: Ended<M::Error>,
@@ -644,22 +667,24 @@ impl<M: Machine, T> Slot<M, T> {
         S: Service<Machine = M, State = T>,
     {
         let is_done = matches!(ended, Ended::Done);
-        let owes = self.machine.outbound_remaining() > 0 || (S::RESETS && !is_done);
-        self.guard(owes, S::RESETS);
-        if is_done && !owes {
+        let has_payload = self.machine.outbound_remaining() > 0 || (S::RESETS && !is_done);
+        self.set_payload_phase(has_payload, S::RESETS);
+        if is_done && !has_payload {
             self.phase = Phase::Finishing;
         } else {
             self.report(ended, context);
         }
-        match (owes, blocked) {
+        match (has_payload, blocked) {
             (true, _) => Turn::Close,
             (false, true) => Turn::Wait,
             (false, false) => self.close_sending(context),
         }
     }
 
-    /// All is sent. To close with unread input would make the system send a reset, which can
-    /// destroy our last bytes on their way: close the sending side and wait for the peer's end.
+    /// Closes the sending side after all output has been sent, and waits for the peer to close.
+    ///
+    /// Closing the socket at once would send RST if there is unread input, and the peer could then lose the last
+    /// bytes.
     fn close_sending<S>(&mut self, context: &mut Context<'_, S>) -> Turn
     where
         S: Service<Machine = M, State = T>,
@@ -669,13 +694,13 @@ impl<M: Machine, T> Slot<M, T> {
         }
         let is_lost = self.stream.shutdown(Shutdown::Write).is_err();
         if is_lost {
-            self.ahead = self.ahead.max(Ahead::Gone);
+            self.pending_end = self.pending_end.max(PendingEnd::WriteClosed);
         }
-        self.park = None;
-        self.stamp = stamp(context.now);
+        self.buffered = None;
+        self.last_progress = timestamp(context.now);
         if self.phase == Phase::Finishing {
-            self.phase = Phase::Confirming;
-            return self.linger_unconfirmed(context);
+            self.phase = Phase::AwaitingAck;
+            return self.await_ack(context);
         }
         if is_lost || self.end.is_some() {
             return Turn::Close;
@@ -684,17 +709,17 @@ impl<M: Machine, T> Slot<M, T> {
         self.linger(context)
     }
 
-    /// Reads and drops what the peer still sends, while it has not all of our last bytes.
-    fn linger_unconfirmed<S>(&mut self, context: &mut Context<'_, S>) -> Turn
+    /// Reads and discards what the peer sends until it has acknowledged the last bytes.
+    fn await_ack<S>(&mut self, context: &mut Context<'_, S>) -> Turn
     where
         S: Service<Machine = M, State = T>,
     {
-        if self.end.is_none() && self.ahead < Ahead::Gone {
+        if self.end.is_none() && self.pending_end < PendingEnd::WriteClosed {
             match self.read(context.input) {
-                // Its end comes as soon, mostly, and shows it.
-                None if context.is_last_written => context.pause = Some(CONFIRM_MS),
-                // It has mostly arrived long since.
-                None => return self.confirm(context),
+                // The peer's close usually arrives within this time, and confirms the delivery without a query.
+                None if context.is_last_written => context.timer_ms = Some(ACK_CHECK_MS),
+                // Written in an earlier turn, so usually acknowledged by now.
+                None => return self.check_ack(context),
                 Some(0) => {}
                 Some(_) => return Turn::Again,
             }
@@ -702,33 +727,33 @@ impl<M: Machine, T> Slot<M, T> {
                 return Turn::Wait;
             }
         }
-        self.confirm(context)
+        self.check_ack(context)
     }
 
-    /// Reports the session if it is known what has become of its last bytes; else looks again later.
-    fn confirm<S>(&mut self, context: &mut Context<'_, S>) -> Turn
+    /// Reports the session if the delivery of its last bytes is known. Otherwise sets a timer for the next check.
+    fn check_ack<S>(&mut self, context: &mut Context<'_, S>) -> Turn
     where
         S: Service<Machine = M, State = T>,
     {
         match self.delivery(context.reads.get_or_insert_with(Reads::new)) {
             Delivery::Pending => {
-                // Later and later, so that thousands who never read cost nothing.
-                let waited = u64::from(stamp(context.now).wrapping_sub(self.stamp));
-                context.pause = Some(waited.div_ceil(4).clamp(CONFIRM_MS, 1000));
+                // At growing intervals, so that thousands of peers that never read cost little.
+                let waited = u64::from(timestamp(context.now).wrapping_sub(self.last_progress));
+                context.timer_ms = Some(waited.div_ceil(4).clamp(ACK_CHECK_MS, 1000));
                 return Turn::Wait;
             }
             Delivery::Done => self.report(Ended::Done, context),
             Delivery::Lost => self.report(Ended::Undelivered, context),
         }
-        if self.end.is_some() || self.ahead >= Ahead::Gone {
+        if self.end.is_some() || self.pending_end >= PendingEnd::WriteClosed {
             return Turn::Close;
         }
         self.phase = Phase::Lingering;
-        self.stamp = stamp(context.now);
+        self.last_progress = timestamp(context.now);
         self.linger(context)
     }
 
-    /// Reads and drops what the peer still sends, until its end.
+    /// Reads and discards what the peer sends, until its end of stream.
     fn linger<S: Service>(&mut self, context: &mut Context<'_, S>) -> Turn {
         match self.read(context.input) {
             None => Turn::Wait,
@@ -748,7 +773,7 @@ mod tests {
 
     #[test]
     fn ten_thousand_idle_quizzes_take_64_bytes_each_at_most() {
-        // In debug builds mio keeps more in a stream than its descriptor.
+        // In debug builds, a stream of mio contains more than its descriptor.
         let whole = (52 + size_of::<TcpStream>()).next_multiple_of(8);
         assert_eq!(size_of::<Option<Slot<Server, State>>>(), whole);
     }

@@ -1,10 +1,10 @@
-//! How other threads give a session a turn.
+//! Wakeups of sessions by other threads.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mio::Waker;
 
-/// The sessions that are to have a turn, and what wakes the engine for them.
+/// Queue of the sessions to be given a turn, with the waker of the engine.
 pub(super) struct Wakeups {
     keys: Mutex<Vec<usize>>,
     waker: Arc<Waker>,
@@ -15,16 +15,16 @@ impl Wakeups {
         Self { keys: Mutex::new(Vec::new()), waker }
     }
 
-    /// The sessions that are to have a turn now.
+    /// Takes the keys of all queued sessions.
     pub(super) fn take(&self) -> Vec<usize> {
         std::mem::take(&mut self.keys.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Wakes one session of a server, from any thread: it gets a turn, and its service is asked for a
+/// Wakes one session of a server from any thread. The session gets a turn, in which its service is asked for a
 /// command and for [`work`](super::Service::work).
 ///
-/// After the session has ended it wakes no one, or a later session, which has a turn without need.
+/// After the session has ended, the waker has no effect, or gives a later session an unneeded turn.
 #[derive(Clone)]
 pub struct SessionWaker {
     pub(super) key: usize,
@@ -32,7 +32,7 @@ pub struct SessionWaker {
 }
 
 impl SessionWaker {
-    /// Without an engine.
+    /// Creates a waker without an engine.
     #[cfg(test)]
     pub(crate) fn new(key: usize, waker: Arc<Waker>) -> Self {
         Self { key, wakeups: Arc::new(Wakeups::new(waker)) }
@@ -42,11 +42,11 @@ impl SessionWaker {
     pub fn wake(&self) {
         let mut keys = self.wakeups.keys.lock().unwrap_or_else(PoisonError::into_inner);
         keys.push(self.key);
-        // The thread that finds the list empty wakes the engine, which takes all of it.
+        // Only the first key needs a wakeup: the engine takes the whole list.
         let is_first = keys.len() == 1;
         drop(keys);
         if is_first {
-            // A poll that is gone needs no waking.
+            // An error means that the engine has ended.
             let _ = self.wakeups.waker.wake();
         }
     }
