@@ -1,4 +1,4 @@
-//! Two sides run_pair, in turns or duplex, over a link that the fuzzer makes bad, until one says BYE.
+//! Two sides talk, in turns or duplex, over a link that the fuzzer makes bad, until one says BYE.
 //!
 //! Invariant: no panic, no deadlock; both ends agree on what was said. Without a reset both end
 //! well; with one, each knows a front of the whole, and names the reset.

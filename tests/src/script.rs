@@ -357,7 +357,7 @@ impl<R: Role> Run<'_, R> {
         if consumed > input.bytes.len() || written > room.len() {
             let (bytes, room) = (input.bytes.len(), room.len());
             return Err(format!(
-                "consumed {consumed} of {bytes} input bytes, wrote {written} of {room} output bytes"
+                "took more than it was given: consumed {consumed} of {bytes} input bytes, wrote {written} of {room} output bytes"
             ));
         }
         if room[..written] != other_room[..written] {
@@ -509,7 +509,7 @@ impl<R: Role> Run<'_, R> {
     }
 }
 
-/// Returns whether two transcripts are the compare_plans, as far as the role requires it.
+/// Returns whether two transcripts are the same, as far as the role requires it.
 fn agree<R: Role>(
     expected: &Transcript<R::Event>,
     got: &Transcript<R::Event>,

@@ -1,4 +1,4 @@
-//! Every machine under every cut: what the peer may do, and all it should not.
+//! Every machine under every cut, with valid input and with every mistake a peer can make.
 
 use socklab_core::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd};
 use socklab_core::math::{Question, Secret};
@@ -23,7 +23,7 @@ fn reply(bytes: &[u8]) -> Reply {
 // ---------------------------------------------------------------- math client
 
 #[test]
-fn math_client_answers_all_and_tells_the_secret() {
+fn math_client_answers_every_question_and_emits_the_secret() {
     let script =
         [question(1, 2), question(u32::MAX, 1), question(0x8000_0000, 0x8000_0001)].concat();
     let all = [&script[..], b"S\x00\x1b[2J\xff\n and more that nobody reads"].concat();
@@ -43,7 +43,7 @@ fn math_client_answers_all_and_tells_the_secret() {
 }
 
 #[test]
-fn math_client_names_a_wrong_tag_at_its_first_byte() {
+fn math_client_reports_a_wrong_tag_at_its_first_byte() {
     for before in 0..3_u32 {
         for byte in (0..=255).filter(|byte| !b"QS".contains(byte)) {
             let script = [question(1, 2).repeat(before as usize), vec![byte]].concat();
@@ -63,13 +63,13 @@ fn math_client_names_a_wrong_tag_at_its_first_byte() {
             }
         }
     }
-    // Not the case that looks right.
+    // A tag is case-sensitive.
     assert!(math_client(b"q", None).sentence().contains("0x71 ('q'), expected 'Q' or 'S'"));
     assert!(math_client(b"s12345678", None).sentence().contains("0x73 ('s')"));
 }
 
 #[test]
-fn math_client_names_every_ending() {
+fn math_client_has_an_error_text_for_every_end() {
     let after_two = "the server closed the connection in the middle of a message, after";
     for (before, how, expected) in [
         (0, StreamEnd::Closed, "the server closed the connection before it sent any message"),
@@ -99,7 +99,7 @@ fn math_client_names_every_ending() {
 }
 
 #[test]
-fn math_client_is_done_once_it_has_the_secret_whatever_the_end() {
+fn math_client_closes_once_it_has_the_secret_however_the_stream_ends() {
     for how in [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut] {
         let transcript = math_client(b"Sabcdefgh", Some(how));
         assert_eq!(transcript.outcome, Outcome::Done);
@@ -108,7 +108,7 @@ fn math_client_is_done_once_it_has_the_secret_whatever_the_end() {
 }
 
 #[test]
-fn a_secret_is_shown_without_its_control_characters() {
+fn a_secret_is_displayed_without_control_characters() {
     let shown = |secret: &[u8; 8]| Secret(*secret).to_string();
     assert_eq!(shown(b"\x1b[2Jabcd"), "\\x1b[2Jabcd");
     assert_eq!(shown(b"\0\x07\x08\r\x7f\xff\xc3A"), "\\x00\\x07\\x08\\x0d\\x7f\\xff\\xc3A");
@@ -131,9 +131,9 @@ fn answers(answers: &[u32]) -> Vec<u8> {
 }
 
 #[test]
-fn math_server_asks_checks_and_reveals() {
+fn math_server_asks_checks_the_answers_and_reveals_the_secret() {
     let role = MathServer::new(&QUESTIONS, Some(b"opensesm"));
-    // All answers are early when they come in one read; what follows them is not read.
+    // Answers that arrive in one read are all early. Bytes after the last answer are not read.
     let script = [answers(&[42, 0, 15]), b"junk".to_vec()].concat();
     let transcript = assert_lawful(every_truncation(&role, &script));
     let right = |answer| math::server::Event::Right { answer };
@@ -154,13 +154,13 @@ fn math_server_ends_at_the_first_wrong_answer() {
         let expected = [42, 0, 15][at];
         let event = math::server::Event::Wrong { answer: wrong, expected };
         assert_eq!(transcript.events().last(), Some(&event));
-        assert!(!transcript.sent.contains(&b'S'), "the secret is out");
+        assert!(!transcript.sent.contains(&b'S'), "the secret was sent");
         assert_eq!((transcript.consumed, transcript.outcome), (4 * at + 4, Outcome::Done));
     }
 }
 
 #[test]
-fn math_server_names_every_ending() {
+fn math_server_has_an_error_text_for_every_end() {
     let role = MathServer::new(&QUESTIONS, Some(b"opensesm"));
     let all = answers(&[42, 0, 15]);
     for (how, verb) in [
@@ -183,7 +183,7 @@ fn math_server_names_every_ending() {
 }
 
 #[test]
-fn math_server_takes_commands_only_in_their_turn() {
+fn math_server_refuses_commands_out_of_turn() {
     let ask = math::server::Command::Ask(Question { a: 1, b: 1 });
     let mut server = math::Server::new();
     let mut room = [0; 9];
@@ -202,7 +202,7 @@ fn math_server_takes_commands_only_in_their_turn() {
 
 // ---------------------------------------------------------------- echo server
 
-/// Payloads that are hard on whoever counts bytes, and their replies by the oracle.
+/// Payloads with characters of one to four bytes around the limit of ten characters.
 fn payloads() -> Vec<Vec<u8>> {
     let texts = [
         "",
@@ -224,7 +224,7 @@ fn payloads() -> Vec<Vec<u8>> {
         "\0\0\0\0\0\0\0\0\0\0\0",
     ];
     let mut payloads: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
-    // Behind the first ten characters anything goes.
+    // Bytes after the first ten characters need not be valid UTF-8.
     payloads.push(b"ten chars!\xff\xc3\x28\xf0".to_vec());
     payloads.push(["äöüäöüäöüä".as_bytes(), b"\xa4\x80\xff"].concat());
     payloads
@@ -235,7 +235,7 @@ fn echo_server_removes_ten_characters_under_every_cut() {
     for payload in payloads() {
         let transcript =
             assert_lawful(every_cut(&EchoServer, &echo_message(&payload), Some(StreamEnd::Closed)));
-        let reply = echo_reply_bytes(&payload).expect("all of them are legal");
+        let reply = echo_reply_bytes(&payload).expect("every payload is valid");
         if let Ok(text) = std::str::from_utf8(&payload) {
             assert_eq!(reply, echo_reply(text).as_bytes(), "the oracles differ");
         }
@@ -247,7 +247,7 @@ fn echo_server_removes_ten_characters_under_every_cut() {
 }
 
 #[test]
-fn echo_server_answers_many_messages_in_flight() {
+fn echo_server_answers_pipelined_messages() {
     let payloads = payloads();
     let script: Vec<u8> = payloads.iter().flat_map(|p| echo_message(p)).collect();
     let replies: Vec<u8> =
@@ -259,11 +259,11 @@ fn echo_server_answers_many_messages_in_flight() {
 }
 
 #[test]
-fn echo_server_under_every_truncation() {
+fn echo_server_handles_every_truncation() {
     for payload in ["short", "ten chars! more", "1234567ä🦀中+ß"] {
         assert_lawful(every_truncation(&EchoServer, &echo_message(payload.as_bytes())));
     }
-    // Of two messages the first is answered whatever becomes of the second.
+    // The first of two messages is answered, whatever happens to the second.
     let two = [echo_message(b"0123456789ab"), echo_message(b"xyz")].concat();
     assert_lawful(every_truncation(&EchoServer, &two));
     for length in 17..two.len() {
@@ -281,7 +281,7 @@ fn echo_server_under_every_truncation() {
 }
 
 #[test]
-fn echo_server_counts_what_came_of_a_long_message() {
+fn echo_server_reports_how_much_of_a_long_message_arrived() {
     let script = [&1000_u32.to_be_bytes()[..], "äöü4567890and more".as_bytes()].concat();
     let transcript = echo_server(&script, Some(StreamEnd::TimedOut));
     let got = script.len();
@@ -296,7 +296,7 @@ fn echo_server_counts_what_came_of_a_long_message() {
 }
 
 #[test]
-fn echo_server_refuses_what_is_no_text_in_the_first_ten_characters() {
+fn echo_server_refuses_invalid_utf_8_in_the_first_ten_characters() {
     for (payload, byte, at) in [
         (&b"\xff"[..], 0xff, 0),
         (b"123456789\x80", 0x80, 9),
@@ -314,17 +314,21 @@ fn echo_server_refuses_what_is_no_text_in_the_first_ten_characters() {
         for end in [None, Some(StreamEnd::Closed), Some(StreamEnd::Reset)] {
             let transcript = echo_server(&script, end);
             if byte == 0 {
-                // Nine characters of two bytes each: legal, and cut at no character.
+                // Nine characters of two bytes each: valid, and not cut inside a character.
                 assert_eq!(transcript.emitted.len(), 2);
                 continue;
             }
             let error = echo::server::Error::<4>::NotUtf8 { byte, at };
             assert_eq!(transcript.outcome, Outcome::Error(format!("{error:?}"), error.to_string()));
-            assert_eq!(transcript.sent, echo_message(b"ok"), "the reply before it still leaves");
+            assert_eq!(
+                transcript.sent,
+                echo_message(b"ok"),
+                "the reply to the message before it is sent"
+            );
             assert_eq!(echo_reply_bytes(payload), None);
         }
     }
-    // Ten characters cut inside the last: nothing can complete it, the message is over.
+    // The payload ends inside its tenth character, so nothing can complete it.
     for text in ["123456789ä", "123456789中", "123456789🦀", "🦀"] {
         for cut in 1..text.chars().last().unwrap().len_utf8() {
             let payload = &text.as_bytes()[..text.len() - cut];
@@ -339,7 +343,7 @@ fn echo_server_refuses_what_is_no_text_in_the_first_ten_characters() {
 }
 
 #[test]
-fn echo_server_tells_a_message_that_ends_inside_a_character_from_a_stream_that_does() {
+fn echo_server_reports_a_stream_that_ends_inside_a_character_as_truncated() {
     let message = echo_message("123456789🦀 and on".as_bytes());
     for length in 14..17 {
         let transcript = echo_server(&message[..length], Some(StreamEnd::Closed));
@@ -363,7 +367,7 @@ fn echo_server_waits_for_a_message_of_4_gib_that_never_comes() {
         transcript.sentence(),
         "the client closed the connection in the middle of a message, after 4 of 4294967299 bytes"
     );
-    // Once ten characters are there the reply is on its way, with its whole length ahead.
+    // The reply starts with its full length once ten characters have arrived.
     script.extend_from_slice("0123456789äbc".as_bytes());
     let transcript = echo_server(&script, Some(StreamEnd::Closed));
     assert_eq!(transcript.sent, [&(u32::MAX - 10).to_be_bytes()[..], "äbc".as_bytes()].concat());
@@ -398,7 +402,7 @@ fn echo_server_agrees_with_the_oracle_on_random_texts() {
     for _ in 0..300 {
         let chars = rng.below(25);
         let mut payload = rng.text(chars).into_bytes();
-        // A third of them is damaged somewhere.
+        // A third of the payloads is damaged.
         if rng.percent(33) && !payload.is_empty() {
             let at = rng.below(payload.len());
             payload[at] = rng.bits() as u8;
@@ -422,15 +426,15 @@ fn echo_server_agrees_with_the_oracle_on_random_texts() {
 }
 
 #[test]
-fn echo_server_finishes_the_message_in_hand_and_no_other() {
+fn echo_server_answers_the_current_message_after_finish_and_no_other() {
     let finish = echo::server::Command::Finish;
-    // Between two messages it is over at once, whatever comes later.
+    // Between two messages it ends at once, whatever arrives later.
     let mut server = echo::Server::new();
     assert_eq!(server.command(finish, &mut []), Ok(0));
     assert_eq!(server.step(Input::open(b""), &mut [0; 64]), Ok(Step::idle(Action::Close)));
     assert_eq!(server.command(finish, &mut []), Err(CommandError::OutOfTurn));
     assert_eq!(server.step(Input::open(b"\0\0\0\0"), &mut [0; 64]), Ok(Step::idle(Action::Close)));
-    // In the middle of one, wherever that is, this one is answered, the next is not.
+    // In the middle of a message, that message is answered and the next is not.
     let two = [echo_message(b"0123456789abc"), echo_message(b"0123456789xyz")].concat();
     for cut in 1..17 {
         let (mut server, mut sent, mut at, mut arrived) = (echo::Server::new(), vec![], 0, cut);
@@ -459,7 +463,7 @@ fn echo_server_finishes_the_message_in_hand_and_no_other() {
 }
 
 #[test]
-fn an_application_that_says_finish_again_and_again_does_not_hang_the_pump() {
+fn an_application_that_repeats_finish_does_not_hang_the_pump() {
     use socklab_core::session::{Handler, Stop, pump};
     struct Stopping;
     impl Handler<echo::Server> for Stopping {
@@ -475,12 +479,12 @@ fn an_application_that_says_finish_again_and_again_does_not_hang_the_pump() {
         sender.send(pumped).unwrap();
     });
     let pumped = receiver.recv_timeout(std::time::Duration::from_secs(10));
-    let pumped = pumped.expect("the pump loops without end");
+    let pumped = pumped.expect("the pump does not return");
     assert!(matches!(pumped.stop, Stop::Need(Need::InputOrCommand | Need::Input)), "{pumped:?}");
 }
 
 #[test]
-fn echo_server_stays_over_after_its_client_closed() {
+fn echo_server_stays_closed_after_its_client_closed() {
     let mut server = echo::Server::new();
     assert_eq!(
         server.step(Input::ended(b"", StreamEnd::Closed), &mut [0; 4]),
@@ -496,7 +500,7 @@ fn echo_server_stays_over_after_its_client_closed() {
 // ---------------------------------------------------------------- echo client
 
 #[test]
-fn echo_client_sends_all_and_gets_all_under_every_cut() {
+fn echo_client_sends_every_message_and_gets_every_reply_under_every_cut() {
     let payloads = payloads();
     let role = EchoClient::new(&payloads, true);
     let replies: Vec<Vec<u8>> = payloads.iter().map(|p| echo_reply_bytes(p).unwrap()).collect();
@@ -511,7 +515,7 @@ fn echo_client_sends_all_and_gets_all_under_every_cut() {
 }
 
 #[test]
-fn echo_client_waits_for_a_reply_before_it_sends_on() {
+fn echo_client_waits_for_a_reply_before_it_sends_the_next_message() {
     let message = |after, payload: &str| Message { after, payload: payload.into() };
     let messages = vec![message(0, "0123456789one"), message(1, "0123456789three"), message(2, "")];
     let role = EchoClient::scheduled(messages, true);
@@ -519,15 +523,16 @@ fn echo_client_waits_for_a_reply_before_it_sends_on() {
     let transcript = assert_lawful(every_truncation(&role, &script));
     assert_eq!(transcript.events(), [reply(b"one"), reply(b"three"), reply(b"")]);
     assert_eq!(transcript.outcome, Outcome::Done);
-    let sent_before: Vec<usize> = transcript.emitted.iter().map(|told| told.written).collect();
+    let sent_before: Vec<usize> =
+        transcript.emitted.iter().map(|emitted| emitted.written).collect();
     assert_eq!(sent_before, [17, 36, 40]);
 }
 
 #[test]
-fn echo_client_refuses_what_nobody_asked_for() {
+fn echo_client_refuses_replies_that_were_not_requested() {
     let role = EchoClient::new(&["0123456789a"], false);
     let nothing = EchoClient::new::<&str>(&[], false);
-    // Not one message sent, and a reply of any length.
+    // A reply of any length before any message was sent.
     for length in [0, 1, u32::MAX] {
         let transcript = assert_lawful(every_cut(&nothing, &length.to_be_bytes(), None));
         let error = echo::client::Error::<4>::Unasked { length };
@@ -541,17 +546,17 @@ fn echo_client_refuses_what_nobody_asked_for() {
         assert_eq!(transcript.events(), [reply(b"a")]);
         assert!(transcript.sentence().contains("no message is in flight"));
     }
-    // A reply longer than all that was sent: known from its length, before a byte of it.
+    // A reply longer than everything sent is refused when its length has arrived.
     for length in [12, 1 << 20, u32::MAX] {
         let transcript = assert_lawful(every_cut(&role, &length.to_be_bytes(), None));
         let error = echo::client::Error::<4>::TooLong { length, limit: 11 };
         assert_eq!(transcript.outcome, Outcome::Error(format!("{error:?}"), error.to_string()));
         assert!(transcript.emitted.is_empty());
     }
-    // As long as what was sent is let through: the client does not know what ten characters are.
+    // A reply as long as the message is accepted: the client does not count characters.
     let transcript = assert_lawful(every_cut(&role, &echo_message(b"0123456789a"), None));
     assert_eq!(transcript.events(), [reply(b"0123456789a")]);
-    // An old debt is no credit: with nothing in flight, what was not used is forgotten.
+    // Unused reply length does not carry over: with no message in flight it is forgotten.
     let messages = vec![
         Message { after: 0, payload: vec![b'x'; 100] },
         Message { after: 1, payload: b"y".to_vec() },
@@ -563,7 +568,7 @@ fn echo_client_refuses_what_nobody_asked_for() {
 }
 
 #[test]
-fn echo_client_names_every_ending_and_what_is_missing() {
+fn echo_client_has_an_error_text_for_every_end_and_counts_missing_replies() {
     let role = EchoClient::new(&["0123456789one", "0123456789", "0123456789three"], true);
     let script = [echo_message(b"one"), echo_message(b""), echo_message(b"three")].concat();
     assert_lawful(every_truncation(&role, &script));
@@ -604,7 +609,7 @@ fn echo_client_counts_commands_and_payload_exactly() {
     use echo::client::Command;
     let mut client = echo::Client::new();
     let mut output = [0; 16];
-    // All or nothing: with a byte too little room nothing is written.
+    // All or nothing: with one byte too few nothing is written.
     for size in 0..9 {
         let before = client.clone();
         assert_eq!(
@@ -615,7 +620,7 @@ fn echo_client_counts_commands_and_payload_exactly() {
     }
     assert_eq!(client.command(Command::Send(b"hello"), &mut output[..9]), Ok(9));
     assert_eq!(output[..9], *b"\0\0\0\x05hello");
-    // While payload is owed nothing else can be said.
+    // While payload remains, no other command is accepted.
     assert_eq!(client.command(Command::Begin(u32::MAX), &mut output), Ok(4));
     assert_eq!((client.outbound_remaining(), client.in_flight()), (u64::from(u32::MAX), 2));
     for command in [Command::Send(b""), Command::Begin(0), Command::Finish] {
@@ -637,7 +642,7 @@ fn echo_client_counts_commands_and_payload_exactly() {
 }
 
 #[test]
-fn echo_client_gives_payload_away_exactly() {
+fn echo_client_counts_inbound_payload_exactly() {
     use echo::client::Command;
     let (mut client, mut output) = (echo::Client::new(), [0; 64]);
     client.command(Command::Send(&[7; 40]), &mut output).unwrap();
@@ -665,7 +670,7 @@ fn echo_client_gives_payload_away_exactly() {
 }
 
 #[test]
-fn every_machine_ignores_a_silence_it_did_not_ask_for() {
+fn every_machine_ignores_idle_input_it_did_not_ask_for() {
     use socklab_core::machine::StreamState;
     fn same<R: Role>(role: &R, bytes: &[u8]) {
         let (mut more, mut silent) = (role.machine(), role.machine());

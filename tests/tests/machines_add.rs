@@ -1,4 +1,4 @@
-//! Every form in which programs put a name and an integer on the wire, under every cut.
+//! Every form in which programs send a name and an integer, under every cut.
 
 use socklab_core::add::Form;
 use socklab_core::machine::{Need, StreamEnd};
@@ -14,7 +14,7 @@ const SERVER: &[u8] = b"My, Server";
 const ENDS: [Option<StreamEnd>; 4] =
     [None, Some(StreamEnd::Closed), Some(StreamEnd::Reset), Some(StreamEnd::TimedOut)];
 
-/// What people write, and what only looks like it.
+/// Forms that programs send, and some that only look like them.
 const FORMS: [&str; 26] = [
     "Ada,42\n",
     "Ada:42\n",
@@ -44,58 +44,58 @@ const FORMS: [&str; 26] = [
     "Ada,42\nmore\n",
 ];
 
-/// What the server receives and answers, by the oracle.
-fn served(heard: &AddParsed, server: &AddServer) -> (Vec<AddEvent>, Vec<u8>, bool) {
-    let mut told = Vec::from_iter(heard.name.clone().map(AddEvent::Name));
+/// Returns the expected events and output of the server, and whether it finishes.
+fn expected_of_server(parsed: &AddParsed, server: &AddServer) -> (Vec<AddEvent>, Vec<u8>, bool) {
+    let mut events = Vec::from_iter(parsed.name.clone().map(AddEvent::Name));
     let mut sent = vec![];
-    match heard.number {
+    match parsed.number {
         Some(Some(number @ 1..=100)) => {
-            told.push(AddEvent::Number(number));
-            sent = server.answer(heard.form);
+            events.push(AddEvent::Number(number));
+            sent = server.answer(parsed.form);
         }
-        Some(number) => told.push(AddEvent::OutOfRange(number)),
+        Some(number) => events.push(AddEvent::OutOfRange(number)),
         None => {}
     }
-    (told, sent, heard.number.is_some())
+    (events, sent, parsed.number.is_some())
 }
 
-fn checked(transcript: &Transcript<AddEvent>, script: &Script<'_>, role: &AddServer) {
-    let heard = parse_add(script);
-    let (told, sent, is_done) = served(&heard, role);
-    assert_eq!(transcript.events(), told, "{script:?}");
-    assert_eq!((&transcript.sent, transcript.consumed), (&sent, heard.consumed), "{script:?}");
+fn check(transcript: &Transcript<AddEvent>, script: &Script<'_>, role: &AddServer) {
+    let parsed = parse_add(script);
+    let (events, sent, is_done) = expected_of_server(&parsed, role);
+    assert_eq!(transcript.events(), events, "{script:?}");
+    assert_eq!((&transcript.sent, transcript.consumed), (&sent, parsed.consumed), "{script:?}");
     assert_eq!(transcript.outcome == Outcome::Done, is_done, "{script:?}");
-    let is_waiting = heard.is_unfinished && script.end.is_none();
+    let is_waiting = parsed.is_unfinished && script.end.is_none();
     assert_eq!(matches!(transcript.outcome, Outcome::Waiting(_)), is_waiting, "{script:?}");
 }
 
 #[test]
-fn the_server_takes_every_form_under_every_cut_with_every_end() {
+fn the_server_accepts_every_form_under_every_cut_with_every_end() {
     let role = AddServer::new(SERVER, 7);
     for form in FORMS {
         for end in ENDS {
             let script = Script::new(form.as_bytes(), end);
-            checked(&assert_lawful(every_cut_of_script(&role, &script)), &script, &role);
+            check(&assert_lawful(every_cut_of_script(&role, &script)), &script, &role);
         }
     }
 }
 
 #[test]
-fn a_silence_anywhere_ends_what_is_whole_and_nothing_else() {
+fn a_pause_ends_a_complete_field_and_nothing_else() {
     let role = AddServer::new(SERVER, 7);
     for form in FORMS {
         for at in 0..=form.len() {
             for pauses in [&[at][..], &[at, form.len()]] {
                 let script =
                     Script { bytes: form.as_bytes(), pauses, end: Some(StreamEnd::TimedOut) };
-                checked(&assert_lawful(every_cut_of_script(&role, &script)), &script, &role);
+                check(&assert_lawful(every_cut_of_script(&role, &script)), &script, &role);
             }
         }
     }
 }
 
 #[test]
-fn the_client_takes_an_answer_in_every_form() {
+fn the_client_accepts_an_answer_in_every_form() {
     for form in FORMS {
         for at in [None, Some(form.len() - 2), Some(form.len())] {
             for end in ENDS {
@@ -103,11 +103,11 @@ fn the_client_takes_an_answer_in_every_form() {
                 let script = Script { bytes: form.as_bytes(), pauses: &pauses, end };
                 let transcript =
                     assert_lawful(every_cut_of_script(&AddClient::new(b"Bob", 7), &script));
-                let heard = parse_add(&script);
-                let mut told = Vec::from_iter(heard.name.map(AddEvent::Name));
-                told.extend(heard.number.flatten().map(AddEvent::Number));
-                assert_eq!(transcript.events(), told, "{script:?}");
-                let is_done = heard.number.flatten().is_some();
+                let parsed = parse_add(&script);
+                let mut events = Vec::from_iter(parsed.name.map(AddEvent::Name));
+                events.extend(parsed.number.flatten().map(AddEvent::Number));
+                assert_eq!(transcript.events(), events, "{script:?}");
+                let is_done = parsed.number.flatten().is_some();
                 assert_eq!(transcript.outcome == Outcome::Done, is_done, "{script:?}");
             }
         }
@@ -115,7 +115,7 @@ fn the_client_takes_an_answer_in_every_form() {
 }
 
 #[test]
-fn the_client_sends_in_every_form_whole_and_apart() {
+fn the_client_sends_every_form_in_one_write_or_two() {
     for separator in *b"\n,:;| \t" {
         for space in [false, true] {
             for newline in [false, true] {
@@ -130,12 +130,12 @@ fn the_client_sends_in_every_form_whole_and_apart() {
                 assert_eq!(apart.sent, role.says());
                 let number = if newline { 3 } else { 2 };
                 assert_eq!(apart.boundaries, [role.says().len() - number]);
-                // Our own server understands it.
+                // Our own server parses it.
                 let sent = Script::new(&whole.sent, Some(StreamEnd::Closed));
-                let heard = parse_add(&sent);
-                assert_eq!(heard.number, Some(Some(42)));
+                let parsed = parse_add(&sent);
+                assert_eq!(parsed.number, Some(Some(42)));
                 if separator != b' ' && separator != b'\t' {
-                    assert_eq!((heard.form.separator, heard.form.newline), (separator, newline));
+                    assert_eq!((parsed.form.separator, parsed.form.newline), (separator, newline));
                 }
             }
         }
@@ -143,7 +143,7 @@ fn the_client_sends_in_every_form_whole_and_apart() {
 }
 
 #[test]
-fn a_name_that_would_be_name_and_number_is_none_in_a_line_of_its_own() {
+fn a_line_that_parses_as_name_and_number_is_not_taken_for_a_name() {
     for name in ["Agent 7", "a,1", "x |-3 "] {
         assert!(add_split(name.as_bytes()).is_some());
         let script = add_message(name.as_bytes(), 5, Form::LINES);
@@ -154,7 +154,7 @@ fn a_name_that_would_be_name_and_number_is_none_in_a_line_of_its_own() {
 }
 
 #[test]
-fn what_is_unfinished_waits_for_silence_only_where_it_may_end_there() {
+fn an_unfinished_field_waits_for_idle_only_where_it_may_be_complete() {
     let waits =
         |bytes: &[u8]| assert_lawful(every_cut(&AddServer::new(b"S", 1), bytes, None)).outcome;
     for bytes in [&b"Ada,4"[..], b"Ada 4 ", b"Ada\n4", b"Ada\nx"] {
@@ -167,7 +167,7 @@ fn what_is_unfinished_waits_for_silence_only_where_it_may_end_there() {
 }
 
 #[test]
-fn a_message_has_1024_bytes_at_most() {
+fn a_message_has_at_most_1024_bytes() {
     let longest = [vec![b'x'; LINE_MAX - 2], b",1\n".to_vec()].concat();
     assert_eq!(longest.len(), LINE_BYTES);
     let transcript = assert_lawful(every_cut(&AddServer::new(b"S", 1), &longest, None));

@@ -1,4 +1,4 @@
-//! Chat under every cut, both sides and both manners.
+//! Chat under every cut, for both sides, with turns and in duplex mode.
 
 use socklab_core::machine::{Need, StreamEnd};
 use socklab_core::wire::{LINE_BYTES, LINE_MAX};
@@ -6,7 +6,7 @@ use socklab_tests::role::ChatSide;
 use socklab_tests::script::{Outcome, assert_lawful, every_cut, every_truncation};
 
 const ENDS: [StreamEnd; 3] = [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut];
-const NOBODY: [&str; 0] = [];
+const NO_LINES: [&str; 0] = [];
 
 fn line(text: &str) -> (Vec<u8>, bool) {
     (text.as_bytes().to_vec(), false)
@@ -17,7 +17,7 @@ fn bye(text: &str) -> (Vec<u8>, bool) {
 }
 
 #[test]
-fn the_client_answers_each_line_until_it_hears_bye() {
+fn the_client_answers_each_line_until_it_receives_bye() {
     let role = ChatSide::client(&["one", "", "never said"]);
     let script = "h\u{e9}llo\r\n\nok, Bye!\nand more that nobody reads".as_bytes();
     let transcript = assert_lawful(every_truncation(&role, script));
@@ -27,7 +27,7 @@ fn the_client_answers_each_line_until_it_hears_bye() {
 }
 
 #[test]
-fn the_client_says_bye_and_hears_no_more() {
+fn the_client_ignores_lines_after_its_own_bye() {
     let role = ChatSide::client(&["one", "BYE"]);
     let transcript = assert_lawful(every_truncation(&role, b"hello\ngoodbye\nmore\n"));
     assert_eq!(transcript.events(), [line("hello"), line("goodbye")]);
@@ -36,27 +36,27 @@ fn the_client_says_bye_and_hears_no_more() {
 }
 
 #[test]
-fn the_server_begins_and_what_comes_early_waits() {
+fn the_server_sends_first_and_early_lines_wait() {
     let role = ChatSide::server(&["one", "two", "bye"]);
     let transcript = assert_lawful(every_truncation(&role, b"early\nearlier\nmore\n"));
     assert_eq!(transcript.events(), [line("early"), line("earlier")]);
     assert_eq!(transcript.sent, b"one\ntwo\nbye\n");
-    // Each line was heard after ours, however early it came.
-    let heard: Vec<_> =
-        transcript.emitted.iter().map(|told| (told.consumed, told.written)).collect();
-    assert_eq!(heard, [(6, 4), (14, 8)]);
+    // Each line is emitted only after our line was sent, however early it arrived.
+    let totals: Vec<_> =
+        transcript.emitted.iter().map(|emitted| (emitted.consumed, emitted.written)).collect();
+    assert_eq!(totals, [(6, 4), (14, 8)]);
     assert_eq!(transcript.outcome, Outcome::Done);
 }
 
 #[test]
-fn a_side_with_nothing_to_say_hears_one_line() {
-    let transcript = assert_lawful(every_cut(&ChatSide::client(&NOBODY), b"one\ntwo\n", None));
+fn a_side_without_a_line_of_its_own_receives_one_line() {
+    let transcript = assert_lawful(every_cut(&ChatSide::client(&NO_LINES), b"one\ntwo\n", None));
     assert_eq!(transcript.events(), [line("one")]);
     assert_eq!((transcript.consumed, transcript.outcome), (4, Outcome::Waiting(Need::Command)));
 }
 
 #[test]
-fn in_duplex_nobody_waits() {
+fn in_duplex_mode_neither_side_waits() {
     let role = ChatSide::duplex(&["one", "two", "three"]);
     let transcript = assert_lawful(every_truncation(&role, b"a\n\nb\nBYE\nmore"));
     assert_eq!(transcript.events(), [line("a"), line(""), line("b"), bye("BYE")]);
@@ -79,20 +79,20 @@ fn a_line_of_1024_bytes_is_the_longest() {
         [vec![b'x'; LINE_BYTES], b"\n".to_vec()].concat(),
     ] {
         for end in ENDS.map(Some).into_iter().chain([None]) {
-            let transcript = assert_lawful(every_cut(&ChatSide::client(&NOBODY), &script, end));
+            let transcript = assert_lawful(every_cut(&ChatSide::client(&NO_LINES), &script, end));
             assert_eq!(
                 transcript.sentence(),
                 "the other side broke the protocol: a line is too long, its first 1025 bytes have \
                  no newline"
             );
-            let duplex = assert_lawful(every_cut(&ChatSide::duplex(&NOBODY), &script, end));
+            let duplex = assert_lawful(every_cut(&ChatSide::duplex(&NO_LINES), &script, end));
             assert_eq!(duplex.outcome, transcript.outcome);
         }
     }
 }
 
 #[test]
-fn every_ending_has_its_sentence_in_either_turn() {
+fn every_end_has_an_error_text_in_either_turn() {
     let reset = "the other side reset the connection before the end of the conversation; its program was stopped, or \
                  the network failed";
     for (script, how, sentence) in [
@@ -114,13 +114,13 @@ fn every_ending_has_its_sentence_in_either_turn() {
             "the other side reset the connection in the middle of a message, after 1 byte",
         ),
     ] {
-        // In their turn, and without turns.
+        // In the peer's turn, and without turns.
         let client = assert_lawful(every_cut(&ChatSide::client(&["a"]), script, Some(how)));
         assert_eq!((client.sentence(), client.events()), (sentence, vec![line("one")]));
         let duplex = assert_lawful(every_cut(&ChatSide::duplex(&["a"]), script, Some(how)));
         assert_eq!((duplex.sentence(), duplex.events()), (sentence, vec![line("one")]));
     }
-    // In our turn, with nothing said: one who has left does not have to be talked to.
+    // In our turn without a command: the end is reported without waiting for one.
     for (how, sentence) in [
         (
             StreamEnd::Closed,
@@ -128,13 +128,13 @@ fn every_ending_has_its_sentence_in_either_turn() {
         ),
         (StreamEnd::Reset, reset),
     ] {
-        let server = assert_lawful(every_cut(&ChatSide::server(&NOBODY), b"", Some(how)));
+        let server = assert_lawful(every_cut(&ChatSide::server(&NO_LINES), b"", Some(how)));
         assert_eq!(server.sentence(), sentence);
     }
 }
 
 #[test]
-fn one_who_has_left_is_answered_while_a_line_of_theirs_waits() {
+fn a_peer_that_has_closed_is_answered_while_one_of_its_lines_is_unread() {
     let role = ChatSide::server(&["one", "two", "three"]);
     let transcript = assert_lawful(every_cut(&role, b"a\nbye\n", Some(StreamEnd::Closed)));
     assert_eq!(transcript.events(), [line("a"), bye("bye")]);

@@ -1,4 +1,4 @@
-//! Head or tail under every cut.
+//! Heads or tails under every cut.
 
 use socklab_core::coin::client::{ANSWER_MAX, Command};
 use socklab_core::coin::{self, PROMPT, Reply, Side};
@@ -48,12 +48,12 @@ fn client_plays_a_whole_game_under_every_truncation() {
 }
 
 #[test]
-fn client_knows_the_contracts_own_words() {
+fn client_parses_the_messages_of_the_protocol_document() {
     let script = [
         PROMPT,
         b"Please enter head (H), tail (T) or Q to quit\n",
         PROMPT,
-        // As a long line of a source breaks.
+        // White space as left by a string literal that is broken over two source lines.
         b"Please enter head (H), tail (T)             or Q to quit\n",
         PROMPT,
         b"You are right!\n",
@@ -68,14 +68,14 @@ fn client_knows_the_contracts_own_words() {
 }
 
 #[test]
-fn client_understands_servers_that_glue() {
-    // A result without its newline, right before the next prompt.
+fn client_understands_replies_without_newlines() {
+    // A result without a newline, directly followed by the next prompt.
     let glued = b"Guess, H or T: You are right!Guess, H or T: Sorry, you are wrong.Guess, H or T: Thanks for playing the game. Bye!";
     let transcript = assert_lawful(every_truncation(&CoinClient::new(&["H", "T", "Q"]), glued));
     let ask = || prompt("Guess, H or T:");
     assert_eq!(transcript.events(), [ask(), RIGHT, ask(), WRONG, ask(), BYE]);
     assert_eq!(transcript.outcome, Outcome::Done);
-    // A prompt with more than one colon: the rest of it stands before the reply.
+    // A prompt with more than one colon: its rest precedes the reply.
     let colons = b"Guess: H: or T: : You are right!\r\n\r\nGuess: H: or T: : Thanks for playing the game. Bye!\r\n";
     let transcript = assert_lawful(every_truncation(&CoinClient::new(&["H", "Q"]), colons));
     let ask = || prompt("Guess:");
@@ -83,7 +83,7 @@ fn client_understands_servers_that_glue() {
 }
 
 #[test]
-fn client_tells_lines_it_does_not_know() {
+fn client_emits_lines_it_does_not_know() {
     let script = b"Welcome!\r\n\nRules? None\nPick: Hm\nYou are right!\nPick: Farewell\n";
     let transcript = client(&["H", "Q"], script, Some(StreamEnd::Closed));
     assert_eq!(
@@ -99,45 +99,45 @@ fn client_tells_lines_it_does_not_know() {
         ]
     );
     assert_eq!(transcript.outcome, Outcome::Done);
-    // A reply in other words: the next prompt says that it was one.
+    // A reply in unknown words: the next prompt shows that it was one.
     let transcript = client(&["H", "T", "Q"], b"Pick: Yes, head\nPick: You are right!", None);
     assert_eq!(transcript.events(), [prompt("Pick:"), line("Yes, head"), prompt("Pick:"), RIGHT]);
     assert_eq!(transcript.sent, b"H\nT\n");
 }
 
 #[test]
-fn client_takes_silence_for_the_end_of_a_prompt() {
+fn client_takes_a_pause_for_the_end_of_a_prompt() {
     let (bytes, pauses) = (b"Head or tail? You are right!\nAgain?Bye", [14, 35]);
     let script = Script { bytes, pauses: &pauses, end: None };
     let transcript =
         assert_lawful(every_truncation_of_script(&CoinClient::new(&["H", "Q"]), &script));
     assert_eq!(transcript.events(), [prompt("Head or tail?"), RIGHT, prompt("Again?")]);
     assert_eq!(transcript.outcome, Outcome::Waiting(Need::Input));
-    // Without it there is no prompt, only more to come.
+    // Without the pause there is no prompt, and more may come.
     let transcript = client(&["H"], b"Head or tail? ", None);
     assert_eq!(transcript.events(), []);
     assert_eq!(transcript.outcome, Outcome::Waiting(Need::InputOrIdle(PROMPT_SILENCE_MS)));
-    // Silence where a reply is due says nothing.
-    for (bytes, silent, told) in [
+    // A pause where a reply is expected has no effect.
+    for (bytes, paused_at, expected) in [
         (&b"hello\nPick:"[..], 5, &[prompt("hello")][..]),
         (b"Pick: You are", 13, &[prompt("Pick:")]),
         (b"Pick: Hm\n", 9, &[prompt("Pick:"), line("Hm")]),
         (b"Pick: Hm\nWell? ", 15, &[prompt("Pick:"), line("Hm"), prompt("Well?")]),
     ] {
-        let pauses = [0, silent];
+        let pauses = [0, paused_at];
         let script = Script { bytes, pauses: &pauses, end: None };
         let transcript = assert_lawful(every_cut_of_script(&CoinClient::new(&["H"]), &script));
-        assert_eq!(transcript.events(), told);
+        assert_eq!(transcript.events(), expected);
     }
 }
 
 #[test]
-fn client_takes_a_line_for_a_prompt_where_silence_follows() {
+fn client_takes_a_line_followed_by_a_pause_for_a_prompt() {
     let script = |bytes, pauses| {
         let script = Script { bytes, pauses, end: None };
         assert_lawful(every_truncation_of_script(&CoinClient::new(&["H", "T", "Q"]), &script))
     };
-    // Every prompt ends with a newline, and the replies are in other words.
+    // Every prompt ends with a newline, and the replies use unknown words.
     let bytes =
         b"Welcome\nHead or tail?\nYes, head\nHead or tail?\r\n\nNo\n Head or tail?\nFarewell\n";
     let transcript = script(bytes, &[22, 48, 66]);
@@ -147,7 +147,7 @@ fn client_takes_a_line_for_a_prompt_where_silence_follows() {
         [line("Welcome"), ask(), line("Yes, head"), ask(), line("No"), ask(), line("Farewell")]
     );
     assert_eq!(transcript.sent, b"H\nT\nQ\n");
-    // Where more follows at once, or the end, it is a line.
+    // A line followed at once by more input, or by the end, is no prompt.
     let transcript = client(&["H"], b"You win!\n", Some(StreamEnd::Closed));
     assert_eq!(transcript.events(), [line("You win!")]);
     let waiting = script(b"Head or tail?\n", &[]);
@@ -156,7 +156,7 @@ fn client_takes_a_line_for_a_prompt_where_silence_follows() {
 }
 
 #[test]
-fn client_names_every_ending() {
+fn client_has_an_error_text_for_every_end() {
     for (bytes, how, sentence) in [
         (&b""[..], StreamEnd::Closed, "the server closed the connection between messages"),
         (
@@ -180,8 +180,8 @@ fn client_names_every_ending() {
     ] {
         assert_eq!(client(&["H"], bytes, Some(how)).sentence(), sentence, "{bytes:?}");
     }
-    // After Q all that is missing is the farewell, and a server need not have one.
-    for (rest, told) in [
+    // After Q only the farewell is missing, and a server need not send one.
+    for (rest, expected) in [
         (&b""[..], &[][..]),
         (b"\n", &[]),
         (b"So long", &[line("So long")]),
@@ -189,9 +189,9 @@ fn client_names_every_ending() {
         (b"Thanks for playing the game. Bye!", &[BYE]),
     ] {
         let bytes = [b"Pick:", rest].concat();
-        // It is one end that may race with the Q; here the Q is out.
+        // The end may race with the Q. Here the Q was sent first.
         let transcript = client(&["Q"], &bytes, Some(StreamEnd::Closed));
-        assert_eq!(transcript.events()[1..], *told);
+        assert_eq!(transcript.events()[1..], *expected);
         assert_eq!(transcript.outcome, Outcome::Done);
     }
     let reset = client(&["Q"], b"Pick: ", Some(StreamEnd::Reset));
@@ -199,7 +199,7 @@ fn client_names_every_ending() {
 }
 
 #[test]
-fn client_has_a_limit_for_all_that_has_no_end() {
+fn client_limits_the_length_of_prompts_and_lines() {
     let long = "x".repeat(LINE_MAX + 1);
     let too_long =
         "the server broke the protocol: a line is too long, its first 1025 bytes have no newline";
@@ -223,7 +223,7 @@ fn client_has_a_limit_for_all_that_has_no_end() {
 }
 
 #[test]
-fn client_takes_answers_in_their_turn_as_they_are() {
+fn client_sends_answers_unchanged_and_only_in_turn() {
     let (mut client, mut room) = (coin::Client::new(), [0; ANSWER_MAX + 1]);
     assert_eq!(client.command(Command::Answer(b"H"), &mut room), Err(CommandError::OutOfTurn));
     let step = client.step(Input::open(b"Pick:"), &mut room).unwrap();
@@ -245,7 +245,7 @@ fn client_takes_answers_in_their_turn_as_they_are() {
 }
 
 #[test]
-fn client_counts_what_it_guessed_and_nothing_else() {
+fn client_counts_only_its_guesses() {
     let mut client = coin::Client::new();
     let mut play = |answer: &[u8], reply: &[u8]| {
         let input = [b"Pick:", reply].concat();
@@ -257,14 +257,14 @@ fn client_counts_what_it_guessed_and_nothing_else() {
     assert_eq!(play(b"H", b"You are right!"), (1, 1));
     assert_eq!(play(b"T", b"Sorry, you are wrong."), (1, 2));
     assert_eq!(play(b"x", b"Please enter head (H), tail (T) or Q to quit"), (1, 2));
-    // A server that is right about what was no guess.
+    // A server that returns "right" for an answer that was not a guess.
     assert_eq!(play(b"x", b"You are right!"), (1, 2));
     assert_eq!(play(b" h", b"You are right!"), (2, 3));
     assert_eq!(client.score().to_string(), "You have guessed correctly 2 out of 3 times.");
 }
 
 #[test]
-fn text_that_a_terminal_would_obey_arrives_as_it_is() {
+fn terminal_escape_sequences_are_emitted_unchanged() {
     let script = b"\x1b[2J\x07 \xe2\x80\xae\n\x1b]0;x\x07: ";
     let transcript = client(&[], script, None);
     assert_eq!(
@@ -298,7 +298,7 @@ fn server_answers_every_kind_of_line() {
         sent.extend_from_slice(reply);
     }
     assert_eq!(transcript.sent, sent);
-    assert_eq!(transcript.boundaries, boundaries, "one before each prompt and nowhere else");
+    assert_eq!(transcript.boundaries, boundaries, "a boundary before each prompt and nowhere else");
     use coin::server::Event::{Guess, Invalid, Quit};
     assert_eq!(
         transcript.events(),
@@ -333,7 +333,7 @@ fn server_keeps_the_score() {
 }
 
 #[test]
-fn server_names_every_ending() {
+fn server_has_an_error_text_for_every_end() {
     let role = CoinServer::new(&[]);
     for (bytes, how, sentence) in [
         (&b""[..], StreamEnd::Closed, "the client closed the connection between messages"),
@@ -352,7 +352,7 @@ fn server_names_every_ending() {
     ] {
         assert_eq!(assert_lawful(every_cut(&role, bytes, Some(how))).sentence(), sentence);
     }
-    // Who only half-closes still gets its reply.
+    // A client that only half-closes still gets its reply.
     let transcript = assert_lawful(every_cut(&role, b"H\n", Some(StreamEnd::Closed)));
     assert_eq!(transcript.sent, [PROMPT, b"You are right!\n", PROMPT].concat());
     let long = [&[b'x'; LINE_MAX + 1][..], b"\n"].concat();

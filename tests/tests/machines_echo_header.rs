@@ -1,4 +1,5 @@
-//! The echo machines with lengths of 2 bytes, and what both widths say of a length of another kind.
+//! The echo machines with 2-byte lengths, and what both widths report about a length in another
+//! encoding.
 
 use socklab_core::echo::{self, OtherLength, client, server};
 use socklab_core::machine::{CommandError, Machine, StreamEnd};
@@ -27,7 +28,7 @@ fn a_server_with_2_byte_lengths_removes_ten_characters_under_every_cut() {
         let script = short_message(payload);
         let transcript =
             assert_lawful(every_cut(&ShortEchoServer, &script, Some(StreamEnd::Closed)));
-        let reply = echo_reply_bytes(payload).expect("all of them are legal");
+        let reply = echo_reply_bytes(payload).expect("every payload is valid");
         assert_eq!(transcript.sent, short_message(&reply), "{payload:02x?}");
         assert_eq!(transcript.outcome, Outcome::Done);
     }
@@ -36,7 +37,7 @@ fn a_server_with_2_byte_lengths_removes_ten_characters_under_every_cut() {
 }
 
 #[test]
-fn a_client_with_2_byte_lengths_sends_all_and_gets_all_under_every_cut() {
+fn a_client_with_2_byte_lengths_gets_every_reply_under_every_cut() {
     let role = EchoClient::new(&PAYLOADS, true);
     let replies: Vec<Vec<u8>> = PAYLOADS.iter().map(|p| echo_reply_bytes(p).unwrap()).collect();
     let script: Vec<u8> = replies.iter().flat_map(|reply| short_message(reply)).collect();
@@ -51,7 +52,7 @@ fn a_client_with_2_byte_lengths_sends_all_and_gets_all_under_every_cut() {
 }
 
 #[test]
-fn what_2_bytes_cannot_hold_is_refused_before_anything_is_written() {
+fn a_payload_too_long_for_2_bytes_is_refused_before_anything_is_written() {
     let (long, mut output) = (vec![b'x'; 65_536], vec![7; 70_000]);
     let mut client = echo::Client::<2>::with_header();
     for command in [client::Command::Send(&long), client::Command::Begin(65_536)] {
@@ -63,7 +64,7 @@ fn what_2_bytes_cannot_hold_is_refused_before_anything_is_written() {
     assert_eq!(output[..3], [0xff, 0xff, b'x']);
 }
 
-/// What went wrong in the end of a transcript, as text.
+/// Returns the error text of a transcript.
 fn text<E>(transcript: &socklab_tests::script::Transcript<E>) -> String {
     match &transcript.outcome {
         Outcome::Error(_, text) => text.clone(),
@@ -72,7 +73,7 @@ fn text<E>(transcript: &socklab_tests::script::Transcript<E>) -> String {
 }
 
 #[test]
-fn a_server_names_a_length_of_another_kind_however_its_client_ends() {
+fn a_server_reports_a_length_in_another_encoding_however_its_client_ends() {
     let hint = "its first 2 bytes would be a 2-byte length of";
     let little = |payload: &[u8]| {
         [&u32::try_from(payload.len()).unwrap().to_le_bytes()[..], payload].concat()
@@ -83,7 +84,7 @@ fn a_server_names_a_length_of_another_kind_however_its_client_ends() {
     let long = [b'x'; 200];
     for (script, expected) in [
         (short_message(b"hello"), format!("length 0x00056865: {hint} 5")),
-        // It has begun to answer this one.
+        // The server has already started its reply to this one.
         (short_message(&long), format!("length 0x00c87878: {hint} 200")),
         ([b"hello", b"world"].map(|m| short_message(m)).concat(), format!("{hint} 5")),
         (little(b"hello"), "length 0x05000000: in little-endian order it would be 5".into()),
@@ -109,7 +110,7 @@ fn a_server_names_a_length_of_another_kind_however_its_client_ends() {
 }
 
 #[test]
-fn a_client_names_a_length_of_another_kind() {
+fn a_client_reports_a_length_in_another_encoding() {
     let role = EchoClient::new(&["0123456789hello"], true);
     let transcript = assert_lawful(every_cut(&role, &short_message(b"hello"), None));
     assert_eq!(
@@ -120,7 +121,8 @@ fn a_client_names_a_length_of_another_kind() {
     let transcript = assert_lawful(every_cut(&role, b"\x05\0\0\0hello", None));
     let text_ = text(&transcript);
     assert!(text_.ends_with("length 0x05000000: in little-endian order it would be 5"), "{text_}");
-    // If enough was sent that the length is possible, the end shows it; or no message is in flight.
+    // A length that is possible is reported at the end of the stream, and one that arrives with no
+    // message in flight at once.
     let cut = socklab_core::wire::Truncated { how: StreamEnd::TimedOut, got: 7, want: 354_409 };
     let other =
         OtherLength { read: 0x0005_6865, read_bytes: 4, meant: 5, bytes: 2, little_endian: false };
@@ -131,7 +133,7 @@ fn a_client_names_a_length_of_another_kind() {
 }
 
 #[test]
-fn an_error_that_is_none_of_the_length_names_no_length() {
+fn an_error_that_does_not_concern_the_length_reports_no_length() {
     let error = server::Error::<4>::NotUtf8 { byte: 0xff, at: 0 };
     assert_eq!(error.other_length(), None);
     let script = &echo_message(&[b'x'; 300])[..250];

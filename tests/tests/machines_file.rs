@@ -1,4 +1,4 @@
-//! File under every cut.
+//! The file protocol under every cut.
 
 use socklab_core::file::{Form, Malformed, SILENCE_MS};
 use socklab_core::machine::{Need, StreamEnd};
@@ -18,7 +18,7 @@ fn asked(name: &[u8], form: Form) -> [FileServerEvent; 1] {
 }
 
 #[test]
-fn the_oracle_sums_as_everybody_does() {
+fn the_oracle_computes_the_standard_crc_32() {
     assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     assert_eq!(crc32(b""), 0);
 }
@@ -41,7 +41,7 @@ fn client_gets_a_file_and_its_checksum() {
 }
 
 #[test]
-fn client_says_how_much_has_come() {
+fn client_reports_how_much_arrived() {
     let role = FileClient::new(b"f", Form::Checked { offset: 7 });
     let reply = file_reply(FILE, 7);
     for (length, sentence) in [
@@ -69,7 +69,7 @@ fn client_says_how_much_has_come() {
 }
 
 #[test]
-fn client_is_told_why_not() {
+fn client_emits_the_reason_of_a_refusal() {
     let role = FileClient::new(b"f", WHOLE);
     for (reply, reason) in [
         (&b"-no such file\n"[..], &b"no such file"[..]),
@@ -80,7 +80,7 @@ fn client_is_told_why_not() {
         assert_eq!(transcript.events(), [FileEvent::Refused(reason.to_vec())]);
         assert_eq!(transcript.outcome, Outcome::Done);
     }
-    // The longest reason, and one byte more.
+    // A reason of the greatest length, and a longer one.
     let reply = [b"-".to_vec(), vec![b'x'; LINE_MAX], b"\n".to_vec()].concat();
     assert_eq!(assert_lawful(every_cut(&role, &reply, None)).outcome, Outcome::Done);
     let reply = [b"-".to_vec(), vec![b'x'; 4 * LINE_MAX]].concat();
@@ -91,7 +91,7 @@ fn client_is_told_why_not() {
 }
 
 #[test]
-fn client_names_what_is_no_reply() {
+fn client_reports_an_invalid_reply() {
     for (reply, form, sentence) in [
         (
             &b"four score"[..],
@@ -115,7 +115,7 @@ fn client_names_what_is_no_reply() {
 }
 
 #[test]
-fn client_takes_a_plain_file_until_the_close() {
+fn client_reads_a_plain_file_until_the_close() {
     let role = FileClient::new(b"a b", Form::Plain);
     let transcript = assert_lawful(every_truncation(&role, FILE));
     assert_eq!(transcript.sent, b"a b\n");
@@ -138,7 +138,7 @@ fn client_takes_a_plain_file_until_the_close() {
 }
 
 #[test]
-fn client_sends_a_bare_name_and_its_newline_after_silence_only() {
+fn client_sends_the_newline_of_a_bare_name_only_after_a_pause() {
     let role = FileClient::new(b"a b", Form::Plain).bare();
     let transcript = assert_lawful(every_truncation(&role, FILE));
     assert_eq!(
@@ -160,16 +160,16 @@ fn client_sends_a_bare_name_and_its_newline_after_silence_only() {
         assert_eq!(ended.sent, b"a b");
         assert_eq!(ended.outcome == Outcome::Done, end == StreamEnd::Closed);
     }
-    // Of a checked request the newline is the end.
+    // A checked request ends with its newline in any case.
     let checked = assert_lawful(every_cut(&FileClient::new(b"f", WHOLE).bare(), b"", None));
     assert_eq!(checked.sent, b"f\0v1\x000\n");
 }
 
 #[test]
-fn server_drops_the_nuls_behind_a_name() {
+fn server_drops_nul_bytes_after_a_name() {
     for zeros in [1, 3, 251, 1019, 1020, 1021, 2043, 8187] {
         let padded = [b"notes".to_vec(), vec![0; zeros]].concat();
-        // What does not fit in a line is complete at once.
+        // A name that does not fit in a line is complete at once.
         let is_long = padded.len() > LINE_MAX;
         let open = assert_lawful(every_cut(&FileServer::new(FILE), &padded, None));
         assert_eq!(open.outcome == Outcome::Done, is_long, "{zeros}");
@@ -184,10 +184,10 @@ fn server_drops_the_nuls_behind_a_name() {
         let transcript = assert_lawful(every_cut(&FileServer::new(FILE), &line, None));
         assert_eq!(transcript.events(), asked(b"notes", Form::Plain), "{zeros}");
     }
-    // As a program has it that reads its names with `fgets`.
+    // As sent by a program that reads its names with `fgets`.
     let transcript = assert_lawful(every_cut(&FileServer::new(FILE), b"notes\n\0\0\0", None));
     assert_eq!((transcript.sent.as_slice(), transcript.consumed), (FILE, 6));
-    // Nothing but zeros is not a name, however long.
+    // NUL bytes alone are not a name, however many.
     for zeros in [1, 1024, 1025, 3000] {
         let zeros = vec![0; zeros];
         let script = Script { bytes: &zeros, pauses: &[zeros.len()], end: None };
@@ -215,13 +215,13 @@ fn server_sends_a_file_in_either_form() {
 }
 
 #[test]
-fn server_takes_a_bare_name_at_a_half_close_and_after_silence() {
+fn server_accepts_a_bare_name_at_a_half_close_and_after_a_pause() {
     let closed =
         assert_lawful(every_cut(&FileServer::new(FILE), b"notes.txt", Some(StreamEnd::Closed)));
     assert_eq!(closed.events(), asked(b"notes.txt", Form::Plain));
     assert_eq!((closed.sent.as_slice(), closed.outcome), (FILE, Outcome::Done));
     for end in [None, Some(StreamEnd::Closed)] {
-        // What comes behind the silence comes too late to be of the name.
+        // Bytes after the pause arrive too late to belong to the name.
         let script = Script { bytes: b"notes.txt", pauses: &[5], end };
         let silent = assert_lawful(every_cut_of_script(&FileServer::new(FILE), &script));
         assert_eq!(silent.events(), asked(b"notes", Form::Plain));
@@ -229,7 +229,7 @@ fn server_takes_a_bare_name_at_a_half_close_and_after_silence() {
     }
     let waits = assert_lawful(every_cut(&FileServer::new(FILE), b"notes.txt", None));
     assert_eq!(waits.outcome, Outcome::Waiting(Need::InputOrIdle(SILENCE_MS)));
-    // Nothing said is no name, and half an offset is none.
+    // An empty name or half an offset is no request.
     for bytes in [&b""[..], b"notes\0v", b"notes\0v1\x001"] {
         let pauses: Vec<usize> = (0..=bytes.len()).filter(|at| *at == 0 || *at > 6).collect();
         let script = Script { bytes, pauses: &pauses, end: None };
@@ -242,7 +242,7 @@ fn server_takes_a_bare_name_at_a_half_close_and_after_silence() {
 }
 
 #[test]
-fn server_resets_what_is_no_request() {
+fn server_resets_after_an_invalid_request() {
     let long = vec![b'x'; 5000];
     for (request, why) in [
         (&b"\n"[..], Malformed::NoName),
@@ -263,7 +263,7 @@ fn server_resets_what_is_no_request() {
 }
 
 #[test]
-fn server_says_no_with_a_reason_or_a_reset() {
+fn server_refuses_with_a_reason_or_a_reset() {
     let role = FileServer::refusing(b"no such file");
     let checked = assert_lawful(every_truncation(&role, b"f\0v1\x000\n"));
     assert_eq!(

@@ -10,7 +10,7 @@ fn lines(messages: &[Message]) -> Vec<u8> {
     messages.iter().flat_map(|message| [message.text(), b"\n"].concat()).collect()
 }
 
-/// Behind each line of `bytes`.
+/// Returns the offset after each line of `bytes`.
 fn ends_of_lines(bytes: &[u8]) -> Vec<usize> {
     bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect()
 }
@@ -25,24 +25,28 @@ fn server_plays_every_kind_of_game() {
         (b"99999999999999\n-1e9\n100\n", &[None, None, Some(100)]),
         (b"2147483647\n-2147483648\n2147483648\n", &[Some(i32::MAX), Some(i32::MIN), None]),
     ] {
-        let (said, used) = guess_game(50, guesses);
+        let (expected, used) = guess_game(50, guesses);
         let transcript = assert_lawful(every_truncation(&GuessServer(50), script));
-        assert_eq!(transcript.sent, lines(&said), "{script:?}");
-        assert_eq!(transcript.boundaries, ends_of_lines(&transcript.sent), "one behind each line");
+        assert_eq!(transcript.sent, lines(&expected), "{script:?}");
+        assert_eq!(
+            transcript.boundaries,
+            ends_of_lines(&transcript.sent),
+            "a boundary after each line"
+        );
         let seen: Vec<_> = transcript
             .events()
             .into_iter()
             .map(|guess::server::Event::Guessed { guess, .. }| guess)
             .collect();
         assert_eq!(seen, guesses[..used]);
-        let is_over = !matches!(said.last(), Some(Message::Guess));
+        let is_over = !matches!(expected.last(), Some(Message::Guess));
         let outcome = if is_over { Outcome::Done } else { Outcome::Waiting(Need::Input) };
         assert_eq!(transcript.outcome, outcome);
     }
 }
 
 #[test]
-fn server_counts_down() {
+fn server_counts_the_guesses_left() {
     let transcript = assert_lawful(every_cut(&GuessServer(7), b"1\nx\n9\n7\nmore\n", None));
     use Message::{High, Invalid, Low, Win};
     let event = |guess, reply, left| guess::server::Event::Guessed { guess, reply, left };
@@ -59,7 +63,7 @@ fn server_counts_down() {
 }
 
 #[test]
-fn server_names_every_ending() {
+fn server_has_an_error_text_for_every_end() {
     for (bytes, how, sentence) in [
         (&b""[..], StreamEnd::Closed, "the client closed the connection between messages"),
         (
@@ -86,7 +90,7 @@ fn server_names_every_ending() {
 }
 
 #[test]
-fn client_plays_and_skips_what_it_does_not_know() {
+fn client_plays_and_ignores_lines_it_does_not_know() {
     let script = b"Welcome\r\nGUESS\nLOW\nGUESS\n\nhigh\n HIGH \nGUESS\r\nPlease enter number 1 to 100\nGUESS\nWIN\nmore";
     let transcript = assert_lawful(every_truncation(&GuessClient::new(&[50, 75, -1, 62]), script));
     use Message::{Guess, High, Invalid, Low, Win};
@@ -114,7 +118,7 @@ fn client_plays_and_skips_what_it_does_not_know() {
 }
 
 #[test]
-fn client_is_done_at_the_end_of_the_game_and_not_before() {
+fn client_closes_at_the_end_of_the_game_and_not_before() {
     for (bytes, how, sentence) in [
         (&b"GUESS\nGAMEOVER\n"[..], StreamEnd::Reset, ""),
         (b"WIN\n", StreamEnd::TimedOut, ""),

@@ -9,7 +9,7 @@ use socklab_tests::script::{Outcome, assert_lawful, every_cut, every_truncation}
 const ENDS: [StreamEnd; 3] = [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::TimedOut];
 
 #[test]
-fn add_client_learns_name_and_number() {
+fn add_client_emits_name_and_number() {
     let role = AddClient::new("Ada L\u{f6}velace".as_bytes(), 42);
     let script = "S\u{e9}rveur \u{4e2d}\r\n 7 \nand more that nobody reads".as_bytes();
     let transcript = assert_lawful(every_truncation(&role, script));
@@ -20,7 +20,7 @@ fn add_client_learns_name_and_number() {
 }
 
 #[test]
-fn add_client_shuts_a_server_down_and_takes_an_answer_all_the_same() {
+fn add_client_shuts_a_server_down_and_still_accepts_an_answer() {
     for (script, end, events) in [
         (&b""[..], Some(StreamEnd::Closed), 0),
         (b"", Some(StreamEnd::Reset), 0),
@@ -39,7 +39,7 @@ fn add_client_shuts_a_server_down_and_takes_an_answer_all_the_same() {
 }
 
 #[test]
-fn add_server_learns_and_answers() {
+fn add_server_emits_name_and_number_and_answers() {
     let role = AddServer::new(b"Server of John", 58);
     let transcript = assert_lawful(every_truncation(&role, b"Ada\n42\nmore"));
     assert_eq!(transcript.events(), [AddEvent::Name(b"Ada".to_vec()), AddEvent::Number(42)]);
@@ -48,7 +48,7 @@ fn add_server_learns_and_answers() {
 }
 
 #[test]
-fn add_server_answers_nothing_out_of_range_and_names_what_is_no_integer() {
+fn add_server_does_not_answer_out_of_range_numbers_and_reports_invalid_ones() {
     for (number, value) in
         [("0", Some(0)), ("101", Some(101)), ("-2147483648", Some(i32::MIN)), ("-2147483649", None)]
     {
@@ -94,7 +94,7 @@ fn a_line_of_1024_bytes_is_the_longest() {
 }
 
 #[test]
-fn every_ending_of_add_has_its_sentence() {
+fn every_end_of_add_has_an_error_text() {
     for (script, how, sentence) in [
         (&b""[..], StreamEnd::Closed, "the client closed the connection between messages"),
         (b"", StreamEnd::Reset, "the client reset the connection between messages"),
@@ -136,7 +136,7 @@ fn every_ending_of_add_has_its_sentence() {
 }
 
 #[test]
-fn hello_client_takes_a_greeting_whole_split_or_unterminated() {
+fn hello_client_accepts_a_greeting_whole_split_or_unterminated() {
     for both in [false, true] {
         let role = HelloClient { both };
         let sent: &[u8] = if both { b"Hello from client\n" } else { b"" };

@@ -1,4 +1,4 @@
-//! Scissor, paper, stone under every cut.
+//! Rock, paper, scissors under every cut.
 
 use socklab_core::machine::{Action, CommandError, Input, Machine, Need, StreamEnd};
 use socklab_core::rps::Choice::{self, Paper, Scissor, Stone};
@@ -34,15 +34,15 @@ fn client_plays_three_rounds_and_acknowledges_each() {
         transcript.events(),
         [ask(), round(Paper, Paper), ask(), round(Stone, Scissor), ask(), round(Paper, Scissor)]
     );
-    // Each line as it came.
+    // Each line as it arrived.
     let sent = "Paper\nDraw,Paper,Paper\nStone\nPlayer1 win!,Stone,Scissor\nPaper\nPlayer2 wins!,Paper,Scissor\n";
     assert_eq!(String::from_utf8_lossy(&transcript.sent), sent);
     assert_eq!(transcript.outcome, Outcome::Done);
 }
 
 #[test]
-fn client_understands_servers_that_glue() {
-    // The prompt's own colons, and a verdict that has no newline before the next prompt.
+fn client_understands_replies_without_newlines() {
+    // Colons inside the prompt, and a result without a newline before the next prompt.
     let script = b"1: or 2: or 3: Draw,Paper,PaperEnter: Draw,Stone,Stone Enter: Draw,Paper,Paper";
     let transcript =
         assert_lawful(every_truncation(&RpsClient::new(&[Paper, Stone, Paper]), script));
@@ -58,7 +58,7 @@ fn client_understands_servers_that_glue() {
         ]
     );
     assert_eq!(transcript.outcome, Outcome::Done);
-    // Silence ends a prompt, and a line before it is for the person.
+    // A pause ends a prompt. A line before it is emitted for the user.
     let bytes = b"Hi, player 1\nScissor? Player2 is thinking\nDraw,Paper,Paper\n";
     let script = Script { bytes, pauses: &[22], end: None };
     let transcript = assert_lawful(every_truncation_of_script(&RpsClient::new(&[Paper]), &script));
@@ -77,7 +77,7 @@ fn client_understands_servers_that_glue() {
 }
 
 #[test]
-fn client_understands_spaces_behind_commas_and_sends_them_back() {
+fn client_accepts_spaces_after_commas_and_sends_them_back() {
     let script = b"Pick: Draw, Paper, Paper\nPick: Player1 win!,  Stone,Scissor\r\nPick: Player2 wins!,Paper, Scissor\n";
     let transcript =
         assert_lawful(every_truncation(&RpsClient::new(&[Paper, Stone, Paper]), script));
@@ -86,16 +86,16 @@ fn client_understands_spaces_behind_commas_and_sends_them_back() {
         "Paper\nDraw, Paper, Paper\nStone\nPlayer1 win!,  Stone,Scissor\nPaper\nPlayer2 wins!,Paper, Scissor\n"
     );
     assert_eq!(transcript.outcome, Outcome::Done);
-    // More than an output of the least size holds is for the person to read.
+    // A line that does not fit in the smallest output buffer is emitted for the user.
     let line = format!("Draw,{}Paper,Paper", " ".repeat(40));
     let transcript = client(&[Paper], format!("Pick: {line}\n").as_bytes(), None);
     assert_eq!(transcript.events(), [prompt("Pick:"), RpsEvent::Line(line.into())]);
 }
 
 #[test]
-fn client_shows_a_line_that_is_no_verdict_and_goes_on() {
+fn client_emits_a_line_that_is_no_result_and_continues() {
     let line = |text: &str| RpsEvent::Line(text.as_bytes().to_vec());
-    // The rest of a prompt has commas, too, and a colon.
+    // The rest of a prompt may contain commas and a colon.
     let script = b"Choose one: Scissor, Paper, Stone\nYour choice: Draw,Paper,Paper\n";
     let transcript = assert_lawful(every_truncation(&RpsClient::new(&[Paper, Stone]), script));
     let rest = || line("Scissor, Paper, Stone");
@@ -118,7 +118,7 @@ fn client_shows_a_line_that_is_no_verdict_and_goes_on() {
 }
 
 #[test]
-fn client_is_asked_again_where_silence_follows_a_line_that_is_no_verdict() {
+fn client_takes_a_pause_after_an_unknown_line_for_a_new_prompt() {
     let role = RpsClient::new(&[Paper, Stone]);
     let script = |bytes, pauses| {
         assert_lawful(every_truncation_of_script(&role, &Script { bytes, pauses, end: None }))
@@ -129,7 +129,7 @@ fn client_is_asked_again_where_silence_follows_a_line_that_is_no_verdict() {
         transcript.events(),
         [prompt("Pick:"), line("What?"), prompt("Pick:"), round(Stone, Stone)]
     );
-    // Silence after a whole line says nothing: player 2 may be a person who thinks.
+    // A pause after a complete line has no effect: player 2 may be a person who thinks.
     let transcript = script(b"Choose one: 1, 2, 3\nDraw,Paper,Paper\n", &[20]);
     assert_eq!(transcript.events(), [prompt("Choose one:"), line("1, 2, 3"), round(Paper, Paper)]);
     // A prompt may end with a newline.
@@ -141,7 +141,7 @@ fn client_is_asked_again_where_silence_follows_a_line_that_is_no_verdict() {
 }
 
 #[test]
-fn client_names_what_a_server_does_wrong() {
+fn client_reports_mistakes_of_the_server() {
     let broke = "the server broke the protocol: ";
     for (line, sentence) in [
         ("Player1 wins!,Stone,Scissor", "it says that player 1 chose Stone, and Paper was sent"),
@@ -153,7 +153,7 @@ fn client_names_what_a_server_does_wrong() {
         let script = ["Pick:", line, "\nPick:"].concat();
         let transcript = client(&[Paper, Paper], script.as_bytes(), None);
         assert_eq!(transcript.sentence(), [broke, sentence].concat());
-        assert_eq!(transcript.sent, b"Paper\n", "nothing is acknowledged");
+        assert_eq!(transcript.sent, b"Paper\n", "a wrong line must not be acknowledged");
     }
     let long = ["Pick:", &"x".repeat(LINE_MAX + 1), "\n"].concat();
     let transcript = client(&[Paper], long.as_bytes(), None);
@@ -179,11 +179,18 @@ fn server_plays_three_rounds() {
     let role = RpsServer::new(&[Scissor, Scissor, Stone]);
     let script = b"Paper\nPlayer2 wins!,Paper,Scissor\n scissor \r\nDraw,Scissor,Scissor\r\nPAPER\nPlayer1 wins!,Paper,Stone\nmore";
     let transcript = assert_lawful(every_truncation(&role, script));
-    use rps::server::Event::{Chosen, Round as Told};
+    use rps::server::Event::{Chosen, Round as RoundEvent};
     let rounds = [Round::of(Paper, Scissor), Round::of(Scissor, Scissor), Round::of(Paper, Stone)];
     assert_eq!(
         transcript.events(),
-        [Chosen, Told(rounds[0]), Chosen, Told(rounds[1]), Chosen, Told(rounds[2])]
+        [
+            Chosen,
+            RoundEvent(rounds[0]),
+            Chosen,
+            RoundEvent(rounds[1]),
+            Chosen,
+            RoundEvent(rounds[2])
+        ]
     );
     let (mut sent, mut boundaries) = (Vec::new(), Vec::new());
     for round in rounds {
@@ -196,7 +203,7 @@ fn server_plays_three_rounds() {
 }
 
 #[test]
-fn server_says_nothing_of_the_others_choice_before_its_own() {
+fn server_does_not_reveal_the_clients_choice_before_its_own() {
     let transcript = assert_lawful(every_cut(&RpsServer::new(&[]), b"Paper\n", None));
     assert_eq!(transcript.events(), [rps::server::Event::Chosen]);
     assert_eq!(
@@ -206,7 +213,7 @@ fn server_says_nothing_of_the_others_choice_before_its_own() {
 }
 
 #[test]
-fn server_names_what_a_client_does_wrong() {
+fn server_reports_mistakes_of_the_client() {
     let broke = "the client broke the protocol: ";
     let ack = "expected \"Draw,Paper,Paper\" back as the acknowledgement";
     for (script, sentence) in [
@@ -244,7 +251,7 @@ fn server_names_what_a_client_does_wrong() {
 }
 
 #[test]
-fn client_sends_what_is_unchecked_as_it_is() {
+fn client_sends_unchecked_text_unchanged() {
     use rps::client::Command::{Choose, Unchecked};
     let start = || {
         let mut client = rps::Client::new();
@@ -256,13 +263,13 @@ fn client_sends_what_is_unchecked_as_it_is() {
     assert_eq!(client.command(Unchecked(b"Rock"), &mut room[..4]), Err(CommandError::OutputFull));
     assert_eq!(client.command(Unchecked(b"Rock"), &mut room), Ok(5));
     assert_eq!(client.command(Choose(Paper), &mut room), Err(CommandError::OutOfTurn));
-    // What the server takes it for is not known.
+    // The client does not know how the server interprets it.
     let verdict = Input::open(b"Draw,Stone,Stone\n");
     assert!(client.step(verdict, &mut room).is_ok());
 }
 
 #[test]
-fn choices_are_taken_only_in_their_turn() {
+fn choices_are_accepted_only_in_turn() {
     use rps::server::Command::Choose;
     let (mut server, mut room) = (rps::Server::new(), [0; 64]);
     assert_eq!(server.command(Choose(Paper), &mut room), Err(CommandError::OutOfTurn));
@@ -282,7 +289,7 @@ fn choices_are_taken_only_in_their_turn() {
 }
 
 #[test]
-fn machines_are_as_small_as_promised() {
+fn machines_of_the_games_have_the_documented_sizes() {
     use socklab_core::{coin, guess};
     use std::mem::size_of;
     assert_eq!((size_of::<coin::Client>(), size_of::<coin::Server>()), (16, 12));

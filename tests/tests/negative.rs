@@ -1,7 +1,7 @@
-//! The helpers judge every machine, so they are judged here: each of these machines breaks one
-//! law on purpose, and the every-cut helper has to say which.
+//! Tests of the helpers that judge every machine. Each machine here breaks one law on purpose, and
+//! the every-cut helper must name that law.
 //!
-//! All of them speak the same toy protocol, two bytes a message, each sent back.
+//! All of them run the same toy protocol: a message has two bytes, and each is sent back.
 
 use std::fmt;
 
@@ -11,41 +11,41 @@ use socklab_core::machine::{
 use socklab_tests::role::Role;
 use socklab_tests::script::{Outcome, every_cut, every_truncation};
 
-/// The law that is broken.
+/// The law that a machine breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flaw {
     None,
-    /// One read is taken for one message.
+    /// Treats one read as one message.
     ReadIsMessage,
-    /// The wrong tag is seen only once the whole message is there.
+    /// Detects a wrong tag only once the whole message has arrived.
     LateTag,
-    /// The bad message is consumed, then the error is given.
+    /// Consumes the bad message, then returns the error.
     ErrorConsumes,
-    /// The error changes the state.
+    /// Changes its state when it returns an error.
     ErrorChanges,
-    /// Asks for input it has.
+    /// Asks for input that it has.
     Stalls,
-    /// Asks for room it has.
+    /// Asks for output space that it has.
     WantsRoom,
-    /// Says `Again` for ever.
+    /// Returns `Continue` indefinitely.
     Spins,
-    /// Changes state for ever without moving a byte.
+    /// Changes its state indefinitely without moving a byte.
     Flips,
     /// Consumes more than there is.
     Greedy,
-    /// Claims to have written what it has not.
+    /// Reports bytes as written that it did not write.
     Lies,
-    /// Writes half a reply when the room is small, and forgets the rest.
+    /// Writes half a reply into a small output and forgets the rest.
     DropsTail,
-    /// Waits on after the end.
+    /// Keeps waiting after the end.
     MissesEnd,
-    /// Takes the end for clean wherever it comes.
+    /// Accepts the end anywhere as an orderly close.
     AnyEndIsClean,
-    /// Goes on after `Done`.
+    /// Continues after `Close`.
     Restarts,
-    /// Takes commands after `Done`.
+    /// Accepts commands after `Close`.
     TakesCommands,
-    /// The end and the last bytes come together: forgets the bytes.
+    /// Forgets the last bytes if the end arrives with them.
     EndWins,
 }
 
@@ -58,26 +58,26 @@ struct Toy {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Wrong {
+enum ToyError {
     Tag(u8),
     Cut(usize, StreamEnd),
     Again(u8),
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for ToyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self:?}")
     }
 }
 
-impl std::error::Error for Wrong {}
+impl std::error::Error for ToyError {}
 
-type Went = Result<Step<u8>, Wrong>;
+type StepResult = Result<Step<u8>, ToyError>;
 
 impl Toy {
-    fn end(&mut self, got: usize, how: StreamEnd) -> Went {
+    fn end(&mut self, got: usize, how: StreamEnd) -> StepResult {
         if got > 0 && self.flaw != Flaw::AnyEndIsClean {
-            return Err(Wrong::Cut(got, how));
+            return Err(ToyError::Cut(got, how));
         }
         self.over = self.flaw != Flaw::Restarts;
         Ok(Step::idle(Action::Close))
@@ -87,11 +87,11 @@ impl Toy {
 impl Machine for Toy {
     type Command<'c> = ();
     type Event<'i> = u8;
-    type Error = Wrong;
+    type Error = ToyError;
     const MIN_INPUT: usize = 2;
     const MIN_OUTPUT: usize = 2;
 
-    fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Went {
+    fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> StepResult {
         if self.over {
             return Ok(Step::idle(Action::Close));
         }
@@ -144,9 +144,9 @@ impl Machine for Toy {
                 }
                 if self.flaw == Flaw::ErrorConsumes {
                     self.over = true;
-                    return Err(Wrong::Again(self.errors));
+                    return Err(ToyError::Again(self.errors));
                 }
-                Err(Wrong::Tag(*tag))
+                Err(ToyError::Tag(*tag))
             }
         }
     }
@@ -157,9 +157,9 @@ impl Machine for Toy {
 }
 
 #[derive(Clone)]
-struct Player(Flaw);
+struct ToyRole(Flaw);
 
-impl Role for Player {
+impl Role for ToyRole {
     type Machine = Toy;
     type Event = u8;
 
@@ -176,10 +176,11 @@ impl Role for Player {
     }
 }
 
-/// What the helper says about a flaw.
-fn verdict(flaw: Flaw) -> String {
-    let role = Player(flaw);
-    // A short script, one with a wrong tag, and one that ends in the middle.
+/// Returns what the helper reports for a flaw.
+fn failure_of(flaw: Flaw) -> String {
+    let role = ToyRole(flaw);
+    // A short script, one with a wrong tag at the end, one with only that, and one that ends in the
+    // middle.
     let tries = [&b"!a!b!c"[..], b"!a!b?c", b"?x", b"!a!"].map(|bytes| {
         every_truncation(&role, bytes)
             .and_then(|_| every_cut(&role, bytes, Some(StreamEnd::Closed)))
@@ -189,51 +190,51 @@ fn verdict(flaw: Flaw) -> String {
 }
 
 #[test]
-fn a_machine_without_flaw_passes() {
-    assert_eq!(verdict(Flaw::None), "");
-    let transcript = every_cut(&Player(Flaw::None), b"!a!b", Some(StreamEnd::Closed)).unwrap();
+fn a_machine_without_a_flaw_passes() {
+    assert_eq!(failure_of(Flaw::None), "");
+    let transcript = every_cut(&ToyRole(Flaw::None), b"!a!b", Some(StreamEnd::Closed)).unwrap();
     assert_eq!((transcript.events(), transcript.sent), (vec![b'a', b'b'], b"!a!b".to_vec()));
     assert_eq!((transcript.consumed, transcript.outcome), (4, Outcome::Done));
 }
 
 #[test]
-fn every_flaw_is_found_and_named() {
+fn every_flaw_is_reported_with_the_law_it_breaks() {
     for (flaw, named) in [
-        (Flaw::ReadIsMessage, "the cut has a meaning"),
+        (Flaw::ReadIsMessage, "the plan changed the result"),
         (Flaw::ErrorConsumes, "the error Again(0) changed"),
         (Flaw::ErrorChanges, "the error Tag(63) changed"),
         (Flaw::Stalls, "stall: asks for input and has"),
-        (Flaw::WantsRoom, "stall: asks for room and has"),
-        (Flaw::Spins, "a step in vain"),
+        (Flaw::WantsRoom, "stall: asks for output space and has"),
+        (Flaw::Spins, "a step without effect"),
         (Flaw::Flips, "stall: 8 steps moved nothing"),
         (Flaw::Greedy, "took more than it was given"),
-        (Flaw::Lies, "claims 2 bytes and did not write them"),
-        (Flaw::DropsTail, "the cut has a meaning"),
+        (Flaw::Lies, "reports 2 bytes and did not write all of them"),
+        (Flaw::DropsTail, "the plan changed the result"),
         (Flaw::MissesEnd, "stall: asks for input after the end"),
-        (Flaw::Restarts, "not final: after Close came"),
-        (Flaw::TakesCommands, "not final: after Close a command got Ok(0)"),
-        (Flaw::EndWins, "the cut has a meaning"),
+        (Flaw::Restarts, "not final: Close was followed by"),
+        (Flaw::TakesCommands, "not final: after Close a command returned Ok(0)"),
+        (Flaw::EndWins, "the plan changed the result"),
     ] {
-        let what = verdict(flaw);
-        assert!(what.starts_with(named), "{flaw:?} is named {what:?}, not {named:?}");
+        let what = failure_of(flaw);
+        assert!(what.starts_with(named), "{flaw:?}: got {what:?}, expected {named:?}");
     }
 }
 
 #[test]
-fn what_is_legal_but_wrong_is_left_to_the_other_tests() {
-    // The laws do not say what a truncation is, nor how early a wrong byte has to be seen: these
-    // two are the same under every cut. The tests of each machine say it.
-    assert_eq!(verdict(Flaw::AnyEndIsClean), "");
-    assert_eq!(verdict(Flaw::LateTag), "");
+fn flaws_that_break_no_law_are_not_reported() {
+    // The laws do not define a truncation, nor how early a wrong byte must be detected. Both flaws
+    // give the same result under every cut, so the tests of each machine have to find them.
+    assert_eq!(failure_of(Flaw::AnyEndIsClean), "");
+    assert_eq!(failure_of(Flaw::LateTag), "");
 }
 
-/// The links, too: two that wait for each other are a deadlock, and said to be one.
+/// Two ends that wait for each other are reported as a deadlock.
 #[test]
-fn a_deadlock_is_found() {
+fn a_deadlock_of_a_pair_is_reported() {
     use socklab_tests::pair::{Faults, run_pair};
     use socklab_tests::rng::Rng;
     use socklab_tests::role::{MathClient, MathServer};
-    // A server that asks nothing and a client that waits to be asked.
+    // The server asks nothing, and the client waits for a question.
     let faults = Faults { half_close: false, ..Faults::draw(&mut Rng::new(1)) };
     let what = run_pair(&MathClient, &MathServer::new(&[], None), &faults, 7).unwrap_err();
     assert!(what.starts_with("seed 0x7, ") && what.contains(": deadlock at "), "{what}");

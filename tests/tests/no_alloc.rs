@@ -1,7 +1,8 @@
-//! The machines, pump and drivers allocate nothing: each is run with the allocator armed, which aborts then.
+//! Checks that machines, pump and drivers do not allocate. While the allocator is armed, an
+//! allocation aborts the process.
 //!
-//! A binary of its own, for the allocator is the process's. It watches only the thread that armed
-//! it, since the test harness has its own.
+//! This is a test binary of its own because the allocator belongs to the process. It watches only
+//! the thread that armed it, because the test harness allocates in others.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -24,20 +25,20 @@ thread_local! {
 
 struct Watched;
 
-// SAFETY: every call goes to the system's allocator as it came, or the process ends. What is looked
-// at besides lives in a thread local without destructor or lazy initialisation, which does not
+// SAFETY: every call is passed to the system's allocator unchanged, or the process ends. The flag
+// is a thread local without destructor and without lazy initialisation, so reading it does not
 // allocate.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if ARMED.get() {
             std::process::abort();
         }
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
+        // SAFETY: the caller fulfils the contract of `alloc`, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: `ptr` came from `alloc` above, so from the system.
+        // SAFETY: `ptr` was returned by `alloc` above, so by the system's allocator.
         unsafe { System.dealloc(ptr, layout) }
     }
 }
@@ -45,15 +46,15 @@ unsafe impl GlobalAlloc for Watched {
 #[global_allocator]
 static ALLOCATOR: Watched = Watched;
 
-/// Does `work`; the process is aborted when it allocates.
-fn armed<T>(work: impl FnOnce() -> T) -> T {
+/// Runs `work`. An allocation in it aborts the process.
+fn without_allocating<T>(work: impl FnOnce() -> T) -> T {
     ARMED.set(true);
     let done = work();
     ARMED.set(false);
     done
 }
 
-/// A transport over arrays: three bytes a call.
+/// A transport over arrays that moves at most three bytes a call.
 struct Wire<'w> {
     input: &'w [u8],
     sent: [u8; 1024],
@@ -111,7 +112,7 @@ impl embedded_io_async::Write for Wire<'_> {
     }
 }
 
-/// A stack with one line.
+/// A stack with one connection.
 struct Stack<'w>(Wire<'w>);
 
 impl TcpClientStack for Stack<'_> {
@@ -140,51 +141,52 @@ impl TcpClientStack for Stack<'_> {
     }
 }
 
-/// Enough for any machine.
+/// Size that is enough for any machine.
 const BUFFER: usize = 2048;
 
 const QUIZ: &[u8] = b"Q\0\0\0\x01\0\0\0\x02Q\0\0\0\x03\0\0\0\x04Sopensesm";
 const ECHO: &[u8] = b"\0\0\0\x0f0123456789abcde\0\0\0\x01x\0\0\0\x0c\xc3\xa90123456789";
 const WRONG: &[u8] = b"\0\0\0\x02\xff\xff";
 
-/// What an application says as its first, second, ... command.
-type Says<M> = fn(&usize) -> Option<<M as Machine>::Command<'_>>;
+/// Returns the application's n-th command, counted from 1.
+type CommandAt<M> = fn(&usize) -> Option<<M as Machine>::Command<'_>>;
 
-/// An application: says this, at once or when asked, and counts what it is told.
-struct Player<M: Machine> {
-    says: Says<M>,
-    said: usize,
+/// An application that gives its commands in order and counts the events.
+struct CommandsHandler<M: Machine> {
+    command_at: CommandAt<M>,
+    nth: usize,
     events: usize,
 }
 
-impl<M: Machine> Handler<M> for Player<M> {
+impl<M: Machine> Handler<M> for CommandsHandler<M> {
     fn event(&mut self, event: M::Event<'_>) {
         black_box(event);
         self.events += 1;
     }
 
     fn command(&mut self) -> Option<M::Command<'_>> {
-        self.said += 1;
-        (self.says)(&self.said)
+        self.nth += 1;
+        (self.command_at)(&self.nth)
     }
 }
 
-/// What one machine is put through.
-struct Play<M: Machine> {
+/// One session of a machine.
+struct TestSession<M: Machine> {
     machine: fn() -> M,
-    hears: &'static [u8],
-    says: Says<M>,
-    /// It speaks at once, without being asked.
+    input: &'static [u8],
+    command_at: CommandAt<M>,
+    /// Whether it gives its commands at once, without being nth.
     eager: bool,
 }
 
-/// Plays it with pump and each driver. How many events each time.
-fn play<M: Machine>(play: &Play<M>) -> [usize; 4] {
-    let &Play { machine, hears, says, eager } = play;
-    let mut told = [0; 4];
+/// Runs the session with the pump and with each driver. Returns the number of events of each.
+fn run_session<M: Machine>(session: &TestSession<M>) -> [usize; 4] {
+    let &TestSession { machine, input, command_at, eager } = session;
+    let mut events = [0; 4];
 
-    let (mut player, mut pumped) = (Player::<M> { says, said: 0, events: 0 }, machine());
-    let mut rest = hears;
+    let (mut player, mut pumped) =
+        (CommandsHandler::<M> { command_at, nth: 0, events: 0 }, machine());
+    let mut rest = input;
     loop {
         let input = Input::ended(rest, StreamEnd::Closed);
         let Pumped { consumed, stop, .. } = pump(&mut pumped, &mut player, input, &mut [0; BUFFER]);
@@ -193,90 +195,90 @@ fn play<M: Machine>(play: &Play<M>) -> [usize; 4] {
             break;
         }
     }
-    told[0] = player.events;
+    events[0] = player.events;
 
-    let wire = Wire::new(hears);
+    let wire = Wire::new(input);
     let mut connection =
         blocking::Connection::new(wire, machine(), [0; BUFFER], [0; BUFFER]).ok().unwrap();
-    let mut said = 1;
+    let mut nth = 1;
     if eager {
-        while let Some(command) = says(&said) {
+        while let Some(command) = command_at(&nth) {
             connection.command(command).ok().unwrap();
-            said += 1;
+            nth += 1;
         }
     }
     loop {
         match connection.next() {
             Ok(Next::Event(event)) => {
                 black_box(event);
-                told[1] += 1;
+                events[1] += 1;
             }
-            Ok(Next::Command) if says(&said).is_some() => {
-                connection.command(says(&said).unwrap()).ok().unwrap();
-                said += 1;
+            Ok(Next::Command) if command_at(&nth).is_some() => {
+                connection.command(command_at(&nth).unwrap()).ok().unwrap();
+                nth += 1;
             }
             Ok(Next::Boundary) => {}
             _ => break,
         }
     }
 
-    let mut stack = Stack(Wire::new(hears));
+    let mut stack = Stack(Wire::new(input));
     let mut connection =
         nonblocking::Connection::<Stack<'_>, _, _, _>::new((), machine(), [0; BUFFER], [0; BUFFER])
             .ok()
             .unwrap();
-    let mut said = 1;
+    let mut nth = 1;
     if eager {
-        while let Some(command) = says(&said) {
+        while let Some(command) = command_at(&nth) {
             connection.command(&mut stack, command).ok().unwrap();
-            said += 1;
+            nth += 1;
         }
     }
     loop {
         match connection.next(&mut stack) {
             Ok(Next::Event(event)) => {
                 black_box(event);
-                told[2] += 1;
+                events[2] += 1;
             }
-            Ok(Next::Command) if says(&said).is_some() => {
-                connection.command(&mut stack, says(&said).unwrap()).ok().unwrap();
-                said += 1;
+            Ok(Next::Command) if command_at(&nth).is_some() => {
+                connection.command(&mut stack, command_at(&nth).unwrap()).ok().unwrap();
+                nth += 1;
             }
             Ok(Next::Boundary) => {}
             _ => break,
         }
     }
 
-    let wires = (Wire::new(hears), Wire::new(b""));
+    let wires = (Wire::new(input), Wire::new(b""));
     let mut connection =
         asynch::Connection::new(wires.0, wires.1, machine(), [0; BUFFER], [0; BUFFER])
             .ok()
             .unwrap();
-    let mut said = 1;
+    let mut nth = 1;
     if eager {
-        while let Some(command) = says(&said) {
+        while let Some(command) = command_at(&nth) {
             connection.command(command).ok().unwrap();
-            said += 1;
+            nth += 1;
         }
     }
     loop {
-        let asked = {
+        let wants_command = {
             let mut next = std::pin::pin!(connection.next());
             let mut context = Context::from_waker(Waker::noop());
             match next.as_mut().poll(&mut context) {
                 Poll::Ready(Ok(Next::Event(event))) => {
                     black_box(event);
-                    told[3] += 1;
+                    events[3] += 1;
                     false
                 }
                 Poll::Ready(Ok(Next::Boundary)) => false,
-                Poll::Ready(Ok(Next::Command)) if says(&said).is_some() => true,
-                _ => return told,
+                Poll::Ready(Ok(Next::Command)) if command_at(&nth).is_some() => true,
+                _ => return events,
             }
         };
-        if asked {
-            connection.command(says(&said).unwrap()).ok().unwrap();
-            said += 1;
+        if wants_command {
+            connection.command(command_at(&nth).unwrap()).ok().unwrap();
+            nth += 1;
         }
     }
 }
@@ -285,8 +287,8 @@ fn play<M: Machine>(play: &Play<M>) -> [usize; 4] {
 fn an_allocation_aborts() {
     const ROLE: &str = "SOCKLAB_TEST_ALLOCATES";
     match std::env::var(ROLE).as_deref() {
-        // The children, which are this test again.
-        Ok("armed") => armed(|| drop(black_box(Box::new(1_u64)))),
+        // The child processes, which run this test again.
+        Ok("armed") => without_allocating(|| drop(black_box(Box::new(1_u64)))),
         Ok(_) => drop(black_box(Box::new(1_u64))),
         Err(_) => {
             let child = |role| {
@@ -295,7 +297,7 @@ fn an_allocation_aborts() {
                 child.output().unwrap().status
             };
             assert!(child("not armed").success());
-            // No exit code: a signal ended it.
+            // No exit code: a signal ended the process.
             assert_eq!(child("armed").code(), None);
         }
     }
@@ -306,46 +308,59 @@ fn no_machine_pump_or_driver_allocates() {
     use echo::client::Command::{Begin, Finish, Send};
     use math::server::Command::{Ask, Reveal};
     let math_client =
-        Play { machine: math::Client::new, hears: QUIZ, says: |_| None, eager: false };
-    assert_eq!(armed(|| play(&math_client)), [3; 4]);
+        TestSession { machine: math::Client::new, input: QUIZ, command_at: |_| None, eager: false };
+    assert_eq!(without_allocating(|| run_session(&math_client)), [3; 4]);
     let echo_server =
-        Play { machine: echo::Server::new, hears: ECHO, says: |_| None, eager: false };
-    assert_eq!(armed(|| play(&echo_server)), [3; 4]);
-    let wrong = Play { machine: echo::Server::new, hears: WRONG, says: |_| None, eager: false };
-    assert_eq!(armed(|| play(&wrong)), [0; 4]);
-    let math_server = Play {
+        TestSession { machine: echo::Server::new, input: ECHO, command_at: |_| None, eager: false };
+    assert_eq!(without_allocating(|| run_session(&echo_server)), [3; 4]);
+    let wrong = TestSession {
+        machine: echo::Server::new,
+        input: WRONG,
+        command_at: |_| None,
+        eager: false,
+    };
+    assert_eq!(without_allocating(|| run_session(&wrong)), [0; 4]);
+    let math_server = TestSession {
         machine: math::Server::new,
-        hears: &[0, 0, 0, 3, 0, 0, 0, 4],
-        says: |at| match at {
+        input: &[0, 0, 0, 3, 0, 0, 0, 4],
+        command_at: |at| match at {
             1 | 2 => Some(Ask(math::Question { a: u32::try_from(*at).ok()?, b: 2 })),
             3 => Some(Reveal(math::Secret(*b"opensesm"))),
             _ => None,
         },
         eager: false,
     };
-    assert_eq!(armed(|| play(&math_server)), [2; 4]);
-    let echo_client = Play {
+    assert_eq!(without_allocating(|| run_session(&math_server)), [2; 4]);
+    let echo_client = TestSession {
         machine: echo::Client::new,
-        hears: b"\0\0\0\0\0\0\0\0\0\0\0\0",
-        says: |at| [Send(b"abc"), Begin(0), Send(b""), Finish].get(*at - 1).copied(),
+        input: b"\0\0\0\0\0\0\0\0\0\0\0\0",
+        command_at: |at| [Send(b"abc"), Begin(0), Send(b""), Finish].get(*at - 1).copied(),
         eager: true,
     };
-    let [_, drivers @ ..] = armed(|| play(&echo_client));
+    let [_, drivers @ ..] = without_allocating(|| run_session(&echo_client));
     assert_eq!(drivers, [3; 3]);
 }
 
-/// Plays it, with the allocator armed. It is told as much with pump as with each driver.
+/// Runs a session with the allocator armed, and checks the number of events of the pump and of each
+/// driver.
 #[track_caller]
-fn tells<M: Machine>(machine: fn() -> M, hears: &'static [u8], says: Says<M>, events: usize) {
-    let told = armed(|| play(&Play { machine, hears, says, eager: false }));
-    assert_eq!(told, [events; 4]);
+fn check<M: Machine>(
+    machine: fn() -> M,
+    input: &'static [u8],
+    command_at: CommandAt<M>,
+    events: usize,
+) {
+    let counted = without_allocating(|| {
+        run_session(&TestSession { machine, input, command_at, eager: false })
+    });
+    assert_eq!(counted, [events; 4]);
 }
 
 #[test]
-fn no_machine_of_lines_allocates() {
+fn no_machine_of_a_line_protocol_allocates() {
     use coin::Side;
     use rps::Choice;
-    tells(
+    check(
         add::Client::new,
         b"Server\n7\n",
         |at| {
@@ -358,48 +373,48 @@ fn no_machine_of_lines_allocates() {
         },
         2,
     );
-    tells(
+    check(
         add::Server::new,
         b"Ada\n42\n",
         |_| Some(add::server::Command::Answer { name: b"Server", number: 7 }),
         2,
     );
-    tells(hello::Client::both, b"Hello from server\n", |_| None, 1);
-    tells(|| hello::Server::both().split(8), b"Hello from client\n", |_| None, 1);
-    tells(chat::Chat::server, b"hello\nbye\n", |_| Some(chat::Command::Say(b"hi")), 2);
-    tells(chat::Chat::client, b"hello\nbye\n", |_| Some(chat::Command::Say(b"hi")), 2);
-    tells(
+    check(hello::Client::both, b"Hello from server\n", |_| None, 1);
+    check(|| hello::Server::both().split(8), b"Hello from client\n", |_| None, 1);
+    check(chat::Chat::server, b"hello\nbye\n", |_| Some(chat::Command::Say(b"hi")), 2);
+    check(chat::Chat::client, b"hello\nbye\n", |_| Some(chat::Command::Say(b"hi")), 2);
+    check(
         coin::Client::new,
         b"Toss (H/T) : You are right!\nToss (H/T) : Thanks for playing the game. Bye!\n",
         |at| [b"H", b"Q"].get(*at - 1).map(|text| coin::client::Command::Answer(*text)),
         4,
     );
-    tells(
+    check(
         coin::Server::new,
         b"H\n t \nwhat\nQ\n",
         |_| Some(coin::server::Command::Toss(Side::Head)),
         4,
     );
-    tells(
+    check(
         guess::Client::new,
         b"GUESS\nLOW\nGUESS\nWIN\n",
         |at| [50, 75].get(*at - 1).map(|number| guess::client::Command::Guess(*number)),
         4,
     );
-    tells(|| guess::Server::new(42), b"50\nx\n42\n", |_| None, 3);
-    tells(
+    check(|| guess::Server::new(42), b"50\nx\n42\n", |_| None, 3);
+    check(
         rps::Client::new,
         b"Choose: Draw,Paper,Paper\nChoose: Player1 wins!,Paper,Stone\nChoose: Draw,Paper,Paper\n",
         |_| Some(rps::client::Command::Choose(Choice::Paper)),
         6,
     );
-    tells(
+    check(
         rps::Server::new,
         b"Paper\nDraw,Paper,Paper\nStone\nPlayer2 wins!,Stone,Paper\nPaper\nDraw,Paper,Paper\n",
         |_| Some(rps::server::Command::Choose(Choice::Paper)),
         6,
     );
-    tells(
+    check(
         file::Client::new,
         b"+\0\0\0\0\0\0\0\x03abc\x01\x02\x03\x04",
         |_| {
@@ -408,7 +423,7 @@ fn no_machine_of_lines_allocates() {
         },
         3,
     );
-    tells(
+    check(
         file::Server::new,
         b"notes.txt\0v1\x000\n",
         |at| {
@@ -419,10 +434,10 @@ fn no_machine_of_lines_allocates() {
     );
 }
 
-/// Accepts one client.
-struct Listening<'w>(Stack<'w>, bool);
+/// A stack that accepts one client.
+struct AcceptsOne<'w>(Stack<'w>, bool);
 
-impl TcpClientStack for Listening<'_> {
+impl TcpClientStack for AcceptsOne<'_> {
     type TcpSocket = ();
     type Error = NetError;
 
@@ -447,7 +462,7 @@ impl TcpClientStack for Listening<'_> {
     }
 }
 
-impl TcpFullStack for Listening<'_> {
+impl TcpFullStack for AcceptsOne<'_> {
     fn bind(&mut self, (): &mut (), _: u16) -> Result<(), NetError> {
         Ok(())
     }
@@ -467,16 +482,16 @@ impl TcpFullStack for Listening<'_> {
 #[test]
 fn the_server_pool_does_not_allocate() {
     let (mut opened, mut done) = (0, 0);
-    armed(|| {
-        let mut stack = Listening(Stack(Wire::new(ECHO)), false);
-        let mut pool = nonblocking::Server::<_, echo::Server, Player<_>, _, _, 2>::new(
+    without_allocating(|| {
+        let mut stack = AcceptsOne(Stack(Wire::new(ECHO)), false);
+        let mut pool = nonblocking::Server::<_, echo::Server, CommandsHandler<_>, _, _, 2>::new(
             (),
             [([0_u8; 64], [0_u8; 16]); 2],
         )
         .unwrap();
         let mut open = |_| {
             opened += 1;
-            (echo::Server::new(), Player { says: |_| None, said: 0, events: 0 })
+            (echo::Server::new(), CommandsHandler { command_at: |_| None, nth: 0, events: 0 })
         };
         let mut report =
             |ended: Ended<'_, _, _, _>| done += usize::from(ended.outcome == Outcome::Done);
@@ -486,8 +501,8 @@ fn the_server_pool_does_not_allocate() {
 }
 
 #[test]
-fn paying_and_dissecting_do_not_allocate() {
-    let sent = armed(|| {
+fn payload_and_dissectors_do_not_allocate() {
+    let sent = without_allocating(|| {
         let wire = Wire::new(b"\0\0\0\x01x\0\0\0\x00");
         let mut client =
             blocking::Connection::new(wire, echo::Client::new(), [0; 8], [0; 8]).ok().unwrap();
@@ -504,12 +519,12 @@ fn paying_and_dissecting_do_not_allocate() {
         client.into_transport().length
     });
     assert_eq!(sent, 23);
-    assert_eq!(armed(|| dissected(echo::Messages::<4>::default(), ECHO)), 3);
-    assert_eq!(armed(|| dissected(math::ServerBytes::default(), QUIZ)), 3);
-    assert_eq!(armed(|| dissected(math::ClientBytes, &[0; 8])), 2);
+    assert_eq!(without_allocating(|| dissected(echo::Messages::<4>::default(), ECHO)), 3);
+    assert_eq!(without_allocating(|| dissected(math::ServerBytes::default(), QUIZ)), 3);
+    assert_eq!(without_allocating(|| dissected(math::ClientBytes, &[0; 8])), 2);
 }
 
-/// How many messages.
+/// Returns the number of messages.
 fn dissected<D: Dissect>(mut dissector: D, bytes: &[u8]) -> usize {
     let (mut rest, mut messages) = (bytes, 0);
     while let Dissected::Message(n, message) = dissector.dissect(rest) {

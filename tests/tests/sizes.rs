@@ -1,4 +1,4 @@
-//! The sizes a user counts on, and that the README's table says the truth about them.
+//! Sizes that users rely on, and whether the README and the docs state them correctly.
 
 use std::fs;
 use std::mem::size_of;
@@ -8,13 +8,13 @@ use socklab_core::math;
 use socklab_tests::generated::{check_lines, check_table};
 use socklab_tests::protocols::{PROTOCOLS, Protocol};
 
-/// Sizes of the client's and the server's machine. One machine may be both.
+/// Returns the sizes of the client's and the server's machine. One machine may be both.
 fn sizes(protocol: &Protocol) -> Option<[usize; 2]> {
     Some([protocol.machines.first()?.1, protocol.machines.last()?.1])
 }
 
 #[test]
-fn machines_are_as_small_as_promised() {
+fn machines_have_the_documented_sizes() {
     assert_eq!(size_of::<math::Client>(), 8);
     assert_eq!(size_of::<math::Server>(), 12);
     for (machine, size) in PROTOCOLS.iter().flat_map(|protocol| protocol.machines) {
@@ -23,7 +23,7 @@ fn machines_are_as_small_as_promised() {
 }
 
 #[test]
-fn the_readme_says_the_same() {
+fn the_readme_states_the_sizes_of_the_machines() {
     let rows = PROTOCOLS.iter().map(|protocol| {
         let sizes = sizes(protocol).map(|sizes| sizes.map(|size| format!("{size} bytes")));
         let [client, server] = sizes.unwrap_or_else(|| ["none", "none"].map(str::to_owned));
@@ -44,7 +44,7 @@ fn the_readme_has_a_link_to_each_protocol() {
     });
     let before = "[`set_timeout`]: https://docs.rs/socklab-core/latest/socklab_core/driver/nonblocking/struct.Server.html#method.set_timeout";
     let in_readme = check_lines("core/README.md", before, |line| line.starts_with("[`"), &links);
-    // Where rustdoc shows the README, it checks these.
+    // Rustdoc checks these links where it shows the README.
     let links = of_each(|name| format!("//! [`{name}`]: mod@{name}"));
     let is_link = |line: &str| line.starts_with("//! [`") && line.contains("mod@");
     let in_docs = check_lines("core/src/lib.rs", "//! [driver]: mod@driver", is_link, &links);
@@ -52,7 +52,7 @@ fn the_readme_has_a_link_to_each_protocol() {
 }
 
 #[test]
-fn its_flash_is_what_the_proofs_measure() {
+fn the_readme_states_the_flash_sizes_of_the_budget() {
     let budget = include_str!("../proofs/budget.toml");
     let (small, smaller) = budget.split_once("\n[z]\n").expect("opt-levels s and z");
     let (_, small) = small.split_once("\n[s]\n").expect("opt-levels s and z");
@@ -80,21 +80,22 @@ fn its_flash_is_what_the_proofs_measure() {
 }
 
 #[test]
-fn so_do_the_machines_own_words() {
+fn the_docs_of_the_machines_state_their_sizes() {
     let core = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src");
     for protocol in PROTOCOLS {
         for (machine, size) in protocol.machines {
             let side = machine.trim_start_matches(protocol.name).trim_start_matches('_');
             let files = [format!("{}/{side}.rs", protocol.name), format!("{}.rs", protocol.name)];
             let source = files.iter().find_map(|file| fs::read_to_string(core.join(file)).ok());
-            let source = source.unwrap_or_else(|| panic!("{machine} stands in none of {files:?}"));
-            assert_eq!(said(&source), Some(*size), "{machine}");
+            let source = source.unwrap_or_else(|| panic!("no source of {machine} among {files:?}"));
+            assert_eq!(documented_size(&source), Some(*size), "{machine}");
         }
     }
 }
 
-/// "The client's end. 8 bytes." and the like: the number before the word.
-fn said(source: &str) -> Option<usize> {
+/// Returns the number before the word "bytes" in a first doc line such as "The client's end. 8
+/// bytes."
+fn documented_size(source: &str) -> Option<usize> {
     source.lines().find_map(|line| {
         let line = line.strip_prefix("/// The ").or_else(|| line.strip_prefix("/// One "))?;
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! The three drivers, over transports that may say anything.
+//! The three drivers, over transports that may return anything.
 
 use core::net::SocketAddr;
 use core::pin::pin;
@@ -14,15 +14,15 @@ use crate::world::{Fault, Net, Player, Wire};
 use crate::{Function, Kept, of_each_machine};
 
 const fn over_embedded_io<M: Machine>() -> Kept<7> {
-    type Of<M> = blocking::Connection<Wire, M, Bytes, Bytes>;
+    type Connection<M> = blocking::Connection<Wire, M, Bytes, Bytes>;
     Kept([
-        Of::<M>::new as Function,
-        Of::<M>::next as Function,
-        Of::<M>::command as Function,
-        Of::<M>::write_payload as Function,
-        Of::<M>::flush as Function,
-        Of::<M>::timed_out as Function,
-        Of::<M>::time_out as Function,
+        Connection::<M>::new as Function,
+        Connection::<M>::next as Function,
+        Connection::<M>::command as Function,
+        Connection::<M>::write_payload as Function,
+        Connection::<M>::flush as Function,
+        Connection::<M>::timed_out as Function,
+        Connection::<M>::time_out as Function,
     ])
 }
 
@@ -30,15 +30,15 @@ const fn over_embedded_io<M: Machine>() -> Kept<7> {
 pub static BLOCKING: [Kept<7>; MACHINES] = of_each_machine!(over_embedded_io);
 
 const fn over_nal<M: Machine>() -> Kept<7> {
-    type Of<M> = nonblocking::Connection<Net, M, Bytes, Bytes>;
+    type Connection<M> = nonblocking::Connection<Net, M, Bytes, Bytes>;
     Kept([
-        Of::<M>::new as Function,
-        Of::<M>::next as Function,
-        Of::<M>::command as Function,
-        Of::<M>::write_payload as Function,
-        Of::<M>::fault as Function,
-        Of::<M>::idle as Function,
-        Of::<M>::time_out as Function,
+        Connection::<M>::new as Function,
+        Connection::<M>::next as Function,
+        Connection::<M>::command as Function,
+        Connection::<M>::write_payload as Function,
+        Connection::<M>::fault as Function,
+        Connection::<M>::idle as Function,
+        Connection::<M>::time_out as Function,
     ])
 }
 
@@ -69,23 +69,23 @@ const fn pool<M: Machine>() -> Kept<7> {
     ])
 }
 
-/// The server pool of each machine: it does not know who serves.
+/// The server pool of each machine. It works without knowing the application.
 pub static POOL: [Kept<7>; MACHINES] = of_each_machine!(pool);
 
 type Small = [u8; 64];
 
-/// What a client's application calls.
+/// Functions that a client's application calls.
 const fn client<M: Machine>() -> Kept<4> {
-    type Of<M> = nonblocking::Connection<Net, M, Small, Small>;
+    type Connection<M> = nonblocking::Connection<Net, M, Small, Small>;
     Kept([
-        Of::<M>::new as Function,
-        Of::<M>::next as Function,
-        Of::<M>::command as Function,
-        Of::<M>::write_payload as Function,
+        Connection::<M>::new as Function,
+        Connection::<M>::next as Function,
+        Connection::<M>::command as Function,
+        Connection::<M>::write_payload as Function,
     ])
 }
 
-/// A client of each protocol, over `embedded-nal`, in buffers of 64 bytes.
+/// A client of math and of echo, over `embedded-nal`, with buffers of 64 bytes.
 pub static NAL_CLIENTS: [Kept<4>; 2] = [client::<math::Client>(), client::<echo::Client>()];
 
 type SmallPool<M> = nonblocking::Server<Net, M, Player<M>, Small, Small, 2>;
@@ -100,7 +100,7 @@ fn serve<M: Machine>(
     pool.poll(stack, now, open, report)
 }
 
-/// What a server's firmware calls.
+/// Functions that a server's firmware calls.
 const fn server<M: Machine>() -> Kept<3> {
     Kept([
         SmallPool::<M>::new as Function,
@@ -109,14 +109,18 @@ const fn server<M: Machine>() -> Kept<3> {
     ])
 }
 
-/// A server of each protocol for two clients at a time, in buffers of 64 bytes.
+/// A server of math and of echo for two clients at a time, with buffers of 64 bytes.
 pub static NAL_SERVERS: [Kept<3>; 2] = [server::<math::Server>(), server::<echo::Server>()];
 
 type Async<M> = asynch::Connection<Wire, Wire, M, Bytes, Bytes>;
-type Told<'c, M> = Result<Next<<M as Machine>::Event<'c>>, Error<<M as Machine>::Error, ErrorKind>>;
+type NextResult<'c, M> =
+    Result<Next<<M as Machine>::Event<'c>>, Error<<M as Machine>::Error, ErrorKind>>;
 
-/// Polls `next` until it is ready or `enough` says so: it may be dropped at each point.
-fn next<'c, M: Machine>(connection: &'c mut Async<M>, enough: fn() -> bool) -> Option<Told<'c, M>> {
+/// Polls `next` until it is ready or `enough` returns `true`. It may be dropped at each point.
+fn next<'c, M: Machine>(
+    connection: &'c mut Async<M>,
+    enough: fn() -> bool,
+) -> Option<NextResult<'c, M>> {
     let mut next = pin!(connection.next());
     loop {
         let mut context = Context::from_waker(Waker::noop());
@@ -129,7 +133,7 @@ fn next<'c, M: Machine>(connection: &'c mut Async<M>, enough: fn() -> bool) -> O
     }
 }
 
-/// As [`next`], of `flush`.
+/// Does what [`next`] does, for `flush`.
 fn flush<M: Machine>(
     connection: &mut Async<M>,
     enough: fn() -> bool,

@@ -1,4 +1,4 @@
-//! Machines, their sessions and dissectors, without any transport.
+//! Machines, their sessions and dissectors, without a transport.
 
 use core::fmt;
 
@@ -10,12 +10,12 @@ use socklab_core::{add, chat, coin, echo, file, guess, hello, math, rps};
 use crate::world::Player;
 use crate::{Function, Kept};
 
-/// What every image of a machine alone keeps: its step and its command.
+/// Functions that the image of a single machine keeps: step and command.
 const fn alone<M: Machine>() -> Kept<2> {
     Kept([M::step as Function, M::command as Function])
 }
 
-/// Makes a table with an entry for each machine there is.
+/// Makes a table with one entry for each machine.
 #[macro_export]
 macro_rules! of_each_machine {
     ($entry:ident) => {
@@ -41,10 +41,10 @@ macro_rules! of_each_machine {
     };
 }
 
-/// So many machines there are. Both sides of a chat are one.
+/// Number of machines. Both sides of a chat are the same one.
 pub const MACHINES: usize = 17;
 
-/// Every machine alone.
+/// Every machine without session or driver.
 pub static ALONE: [Kept<2>; MACHINES] = of_each_machine!(alone);
 
 /// The math client.
@@ -82,11 +82,11 @@ pub static RPS_CLIENT: Kept<2> = alone::<rps::Client>();
 /// The rps server.
 pub static RPS_SERVER: Kept<2> = alone::<rps::Server>();
 
-/// The echo machines with lengths of 2 bytes. Their images are like those of the others, so they have
-/// no budget of their own.
+/// The echo machines with 2-byte lengths. Their images are like those with 4-byte lengths, so they
+/// have no budget of their own.
 pub static SHORT: [Kept<2>; 2] = [alone::<echo::Client<2>>(), alone::<echo::Server<2>>()];
 
-/// What a machine says of bulk payload.
+/// Functions of a machine for bulk payload.
 const fn bulk<M: Machine>() -> Kept<4> {
     Kept([
         M::outbound_remaining as Function,
@@ -96,37 +96,37 @@ const fn bulk<M: Machine>() -> Kept<4> {
     ])
 }
 
-/// The payload of each machine.
+/// The payload functions of each machine.
 pub static BULK: [Kept<4>; MACHINES] = of_each_machine!(bulk);
 
-/// Buffers of a length that nobody knows.
+/// Buffers of unknown length.
 pub type Bytes = &'static mut [u8];
 
 fn pump<M: Machine>(
     machine: &mut M,
-    player: &mut Player<M>,
+    handler: &mut Player<M>,
     input: Input<'_>,
     output: &mut [u8],
 ) -> Pumped<M::Error> {
-    session::pump(machine, player, input, output)
+    session::pump(machine, handler, input, output)
 }
 
 const fn session<M: Machine>() -> Kept<14> {
-    type Of<M> = Session<M, Bytes, Bytes>;
+    type MachineSession<M> = Session<M, Bytes, Bytes>;
     Kept([
-        Of::<M>::new as Function,
-        Of::<M>::step as Function,
-        Of::<M>::advance as Function,
-        Of::<M>::command as Function,
-        Of::<M>::write_payload as Function,
-        Of::<M>::room as Function,
-        Of::<M>::recv_space_and_transmit as Function,
-        Of::<M>::received as Function,
-        Of::<M>::idle as Function,
-        Of::<M>::ended as Function,
-        Of::<M>::transmit as Function,
-        Of::<M>::sent as Function,
-        Of::<M>::write_ended as Function,
+        MachineSession::<M>::new as Function,
+        MachineSession::<M>::step as Function,
+        MachineSession::<M>::advance as Function,
+        MachineSession::<M>::command as Function,
+        MachineSession::<M>::write_payload as Function,
+        MachineSession::<M>::room as Function,
+        MachineSession::<M>::recv_space_and_transmit as Function,
+        MachineSession::<M>::received as Function,
+        MachineSession::<M>::idle as Function,
+        MachineSession::<M>::ended as Function,
+        MachineSession::<M>::transmit as Function,
+        MachineSession::<M>::sent as Function,
+        MachineSession::<M>::write_ended as Function,
         pump::<M> as Function,
     ])
 }
@@ -134,7 +134,7 @@ const fn session<M: Machine>() -> Kept<14> {
 /// Session and pump of each machine.
 pub static SESSIONS: [Kept<14>; MACHINES] = of_each_machine!(session);
 
-/// A buffer by itself.
+/// A buffer on its own.
 pub static BUFFER: Kept<6> = Kept([
     Buffer::<Bytes>::capacity as Function,
     Buffer::<Bytes>::bytes as Function,
@@ -144,7 +144,7 @@ pub static BUFFER: Kept<6> = Kept([
     Buffer::<Bytes>::clear as Function,
 ]);
 
-/// What protocols share, and what is for traces.
+/// Functions that protocols share, and those for traces.
 pub static WIRE: Kept<18> = Kept([
     wire::length_of::<4> as Function,
     wire::put_length::<4> as Function,
@@ -170,7 +170,7 @@ const fn shown<T: fmt::Display>() -> Function {
     T::fmt as Function
 }
 
-/// The sentences for people.
+/// Texts for the user.
 pub static SENTENCES: Kept<34> = Kept([
     shown::<math::client::Error>(),
     shown::<math::server::Error>(),

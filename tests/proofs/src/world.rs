@@ -1,4 +1,4 @@
-//! What the core meets, as pointers to functions that nobody has written: anything may come back.
+//! Everything the core calls, as function pointers that nothing defines: anything may be returned.
 
 use core::future::poll_fn;
 use core::net::SocketAddr;
@@ -31,7 +31,7 @@ impl<M: Machine> Handler<M> for Player<M> {
     }
 }
 
-/// A blocking transport, or half of an async one.
+/// A blocking transport, or one half of an async one.
 pub struct Wire {
     read: fn(&mut [u8]) -> Result<usize, ErrorKind>,
     write: fn(&[u8]) -> Result<usize, ErrorKind>,
@@ -75,7 +75,7 @@ impl embedded_io_async::Write for Wire {
     }
 }
 
-/// A failure of a [`Net`].
+/// An error of a [`Net`].
 #[derive(Debug)]
 pub struct Fault(fn() -> TcpErrorKind);
 
@@ -86,7 +86,7 @@ impl TcpError for Fault {
 }
 
 /// A socket of a [`Net`].
-pub struct Socket(#[expect(dead_code, reason = "a stack has a number in it")] u32);
+pub struct Socket(#[expect(dead_code, reason = "a real stack keeps a number in it")] u32);
 
 /// A non-blocking stack.
 pub struct Net {

@@ -8,9 +8,9 @@ use socklab_tests::oracle::{echo_reply_bytes, question};
 use socklab_tests::role::{EchoClient, MathClient, Role as _};
 use socklab_tests::transport::{Deadlock, Failed, Reader, Writer, block_on, join, pipe};
 
-use crate::ways::{Ended, bare, by_async, by_hand, keep};
+use crate::ways::{Ended, by_async, by_hand, record_event, without_event};
 
-/// An echo server over pipes that writes a whole reply before it reads on.
+/// An echo server over pipes that writes a whole reply before it reads again.
 async fn naive_echo(reader: Reader, writer: Writer) {
     let mut server =
         asynch::Connection::new(reader, writer, echo::Server::new(), [0; 44], [0; 64]).unwrap();
@@ -23,8 +23,8 @@ async fn naive_echo(reader: Reader, writer: Writer) {
     }
 }
 
-/// Sends all payloads as fast as there is room and gives the replies.
-async fn pipelining(reader: Reader, writer: Writer, payloads: &[String]) -> Vec<Vec<u8>> {
+/// Sends all payloads as fast as there is space and returns the replies.
+async fn send_all(reader: Reader, writer: Writer, payloads: &[String]) -> Vec<Vec<u8>> {
     let (mut role, mut replies) = (EchoClient::new(payloads, true), vec![]);
     let mut client =
         asynch::Connection::new(reader, writer, echo::Client::new(), [0; 32], [0; 512]).unwrap();
@@ -39,7 +39,7 @@ async fn pipelining(reader: Reader, writer: Writer, payloads: &[String]) -> Vec<
         match client.next().await.unwrap() {
             Next::Event(event) => {
                 let event = EchoClient::<4>::own(event);
-                keep(&mut role, &mut replies, event);
+                record_event(&mut role, &mut replies, event);
             }
             Next::Close => return replies.into_iter().map(|reply| reply.bytes).collect(),
             other => panic!("{other:?}"),
@@ -52,18 +52,18 @@ fn echo_does_not_deadlock_with_a_server_that_stops_reading() {
     let payloads: Vec<String> = (0..60).map(|n| format!("0123456789 message {n:050}")).collect();
     let expected: Vec<Vec<u8>> =
         payloads.iter().map(|p| echo_reply_bytes(p.as_bytes()).unwrap()).collect();
-    // From a pipe that holds one byte to one that holds several messages.
+    // Pipe capacities from one byte to several messages.
     for holds in [1, 7, 64, 200] {
         for buffers in [false, true] {
             let (writer, their_reader) = pipe(holds, 1000, buffers);
             let (their_writer, reader) = pipe(holds, 1000, buffers);
             let result = block_on(join(
-                pipelining(reader, writer, &payloads),
+                send_all(reader, writer, &payloads),
                 naive_echo(their_reader, their_writer),
             ));
             let (replies, ()) = match result {
                 Ok(both) => both,
-                Err(Deadlock) => panic!("deadlock: pipes of {holds}, buffering {buffers}"),
+                Err(Deadlock) => panic!("deadlock: pipes of {holds} bytes, buffering {buffers}"),
             };
             assert_eq!(replies, expected);
         }
@@ -71,12 +71,12 @@ fn echo_does_not_deadlock_with_a_server_that_stops_reading() {
 }
 
 #[test]
-fn loses_no_byte_when_a_call_is_dropped() {
+fn no_byte_is_lost_when_a_call_is_dropped() {
     use std::future::{Future, poll_fn};
     use std::pin::pin;
     use std::task::Poll;
-    // The peer's question arrives in pieces; `next` is dropped each time it has to wait, also in
-    // the middle of a flush.
+    // The questions arrive byte by byte. `next` is dropped each time it has to wait, also in the
+    // middle of a flush.
     for holds in 1..8 {
         let (their_writer, reader) = pipe(64, 64, false);
         let (writer, their_reader) = pipe(holds, 64, true);
@@ -92,7 +92,7 @@ fn loses_no_byte_when_a_call_is_dropped() {
                     let mut next = pin!(connection.next());
                     poll_fn(|cx| {
                         Poll::Ready(match next.as_mut().poll(cx) {
-                            Poll::Ready(Ok(next)) => Some(bare(&next)),
+                            Poll::Ready(Ok(next)) => Some(without_event(&next)),
                             Poll::Ready(Err(e)) => panic!("{e:?}"),
                             Poll::Pending => None,
                         })
@@ -105,7 +105,8 @@ fn loses_no_byte_when_a_call_is_dropped() {
                     Some(other) => panic!("{other:?}"),
                     None => {
                         got.extend(their_reader.take());
-                        // Feeds on only when all answers so far have come, as a real server does.
+                        // Like a real server, it asks the next question only when all answers have
+                        // arrived.
                         if fed < script.len() && (fed % 9 != 0 || got.len() == fed / 9 * 4) {
                             their_writer.preset(&script[fed..=fed]);
                             fed += 1;
@@ -121,7 +122,7 @@ fn loses_no_byte_when_a_call_is_dropped() {
 }
 
 #[test]
-fn names_every_error_of_a_read() {
+fn every_error_of_a_read_is_reported() {
     for (kind, how) in [
         (ErrorKind::ConnectionReset, StreamEnd::Reset),
         (ErrorKind::ConnectionAborted, StreamEnd::Reset),
@@ -137,14 +138,14 @@ fn names_every_error_of_a_read() {
     }
 }
 
-/// Takes no byte: the peer has reset.
-struct Gone(ErrorKind);
+/// A writer that fails every write: the peer has reset the connection.
+struct FailingWriter(ErrorKind);
 
-impl embedded_io_async::ErrorType for Gone {
+impl embedded_io_async::ErrorType for FailingWriter {
     type Error = Failed;
 }
 
-impl embedded_io_async::Write for Gone {
+impl embedded_io_async::Write for FailingWriter {
     async fn write(&mut self, _: &[u8]) -> Result<usize, Failed> {
         Err(Failed(self.0))
     }
@@ -154,9 +155,9 @@ impl embedded_io_async::Write for Gone {
     }
 }
 
-/// A system tells of a reset once: the write has had it, and the read finds an orderly end.
+/// The OS reports a reset once. Here the write gets it, and the read then finds an orderly end.
 #[test]
-fn a_reset_that_a_write_was_told_of_is_no_orderly_end() {
+fn a_reset_reported_by_a_write_is_not_taken_for_an_orderly_end() {
     for (kind, how) in [
         (ErrorKind::ConnectionReset, StreamEnd::Reset),
         (ErrorKind::ConnectionAborted, StreamEnd::Reset),
@@ -165,12 +166,12 @@ fn a_reset_that_a_write_was_told_of_is_no_orderly_end() {
         let (writer, reader) = pipe(64, 9, false);
         writer.preset(&question(1, 2));
         writer.end(Ok(()));
-        let (machine, gone) = (math::Client::new(), Gone(kind));
+        let (machine, gone) = (math::Client::new(), FailingWriter(kind));
         let mut connection =
             asynch::Connection::new(reader, gone, machine, [0; 9], [0; 4]).unwrap();
         let ended = block_on(async {
             assert!(matches!(connection.next().await, Ok(Next::Event(_))));
-            connection.next().await.map(|next| bare(&next))
+            connection.next().await.map(|next| without_event(&next))
         });
         let Ok(Err(Error::Protocol(e))) = ended else { panic!("{ended:?}") };
         let expected = by_hand(&MathClient, &question(1, 2), how).ended;

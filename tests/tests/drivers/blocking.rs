@@ -12,7 +12,7 @@ use socklab_tests::transport::{Failed, Net, NetEnd, Stream, block_on, pipe};
 use crate::ways::{Ended, by_blocking, by_hand};
 
 #[test]
-fn names_every_error_of_a_read() {
+fn every_error_of_a_read_is_reported() {
     let expect = |kind: ErrorKind| {
         let stream = Stream::new(&question(1, 2), Err(kind), 3, 1);
         by_blocking(&MathClient, stream, 1).0.ended
@@ -44,7 +44,7 @@ fn names_every_error_of_a_read() {
 }
 
 #[test]
-fn reads_on_when_it_can_send_no_more() {
+fn it_keeps_reading_when_it_can_no_longer_send() {
     let all = [question(1, 2).repeat(3), b"Sopensesm".to_vec()].concat();
     let whole = by_hand(&MathClient, &all, StreamEnd::Closed);
     for bytes in 0..12 {
@@ -60,7 +60,10 @@ fn reads_on_when_it_can_send_no_more() {
             let (seen, after_failure) = by_blocking(&MathClient, stream, 9);
             assert_eq!((&seen.events, &seen.ended), (&whole.events, &whole.ended), "{how:?}");
             assert_eq!(seen.sent, whole.sent[..bytes]);
-            assert_eq!(after_failure, 0, "it writes on to a peer that takes nothing");
+            assert_eq!(
+                after_failure, 0,
+                "it keeps writing to a peer that has closed its receiving side"
+            );
         }
         let stream = Stream::new(&all, Ok(()), 5, 9).broken_after(bytes, Err(ErrorKind::Other));
         let (seen, _) = by_blocking(&MathClient, stream, 9);
@@ -69,7 +72,7 @@ fn reads_on_when_it_can_send_no_more() {
 }
 
 #[test]
-fn pays_no_more_than_is_owed() {
+fn payload_beyond_the_announced_length_is_refused() {
     let stream = Stream::new(b"", Ok(()), 3, 1);
     let mut connection =
         blocking::Connection::new(stream, echo::Client::new(), [0; 4], [0; 4]).unwrap();
@@ -84,9 +87,9 @@ fn pays_no_more_than_is_owed() {
     assert_eq!(connection.into_transport().sent, b"\0\0\0\x06123456");
 }
 
-/// A system tells of a reset once: the write has had it, and the read finds an orderly end.
+/// The OS reports a reset once. Here the write gets it, and the read then finds an orderly end.
 #[test]
-fn a_reset_that_a_write_was_told_of_is_no_orderly_end() {
+fn a_reset_reported_by_a_write_is_not_taken_for_an_orderly_end() {
     for (kind, how) in [
         (ErrorKind::ConnectionReset, StreamEnd::Reset),
         (ErrorKind::ConnectionAborted, StreamEnd::Reset),
@@ -98,8 +101,8 @@ fn a_reset_that_a_write_was_told_of_is_no_orderly_end() {
     }
 }
 
-/// What a file server is told of a request without a newline, and how often the transport timed out
-/// with an error of its own.
+/// Sends a file server a name without a newline. Returns the name in its request, the idle time it
+/// asked for, and how often the transport returned an error of its own for a timeout.
 fn bare_name(kind: ErrorKind) -> (Vec<u8>, Option<u16>, usize) {
     let stream = Stream::new(b"notes.txt", Err(kind), 4, 3);
     let server = file::server::Server::new();
@@ -123,14 +126,15 @@ fn bare_name(kind: ErrorKind) -> (Vec<u8>, Option<u16>, usize) {
 }
 
 #[test]
-fn a_read_that_times_out_is_the_silence_that_the_machine_waits_for() {
+fn a_read_that_times_out_is_reported_as_idle_to_a_machine_that_waits_for_it() {
     assert_eq!(bare_name(ErrorKind::TimedOut), (b"notes.txt".to_vec(), None, 0));
-    // A socket of std says `WouldBlock`, which is `Other` here: the caller knows.
+    // A std socket returns `WouldBlock`, which is `Other` here. Only the caller knows that it means
+    // a timeout.
     assert_eq!(bare_name(ErrorKind::Other), (b"notes.txt".to_vec(), None, 1));
 }
 
 #[test]
-fn who_waits_may_ask_how_long_and_may_give_up() {
+fn a_waiting_caller_can_read_the_idle_time_and_can_time_out() {
     let stream = Stream::new(b"notes.txt", Err(ErrorKind::Other), 4, 3);
     let server = file::server::Server::new();
     let mut connection = blocking::Connection::new(stream, server, [0; 1050], [0; 1050]).unwrap();
@@ -151,20 +155,20 @@ fn a_write_that_times_out_ends_the_session_like_a_read() {
     assert_eq!((seen.sent.len(), after_failure), (2, 0));
 }
 
-/// Fails to write once.
-struct Hesitant(Stream, bool);
+/// A stream whose first write fails.
+struct FailsFirstWrite(Stream, bool);
 
-impl embedded_io::ErrorType for Hesitant {
+impl embedded_io::ErrorType for FailsFirstWrite {
     type Error = Failed;
 }
 
-impl embedded_io::Read for Hesitant {
+impl embedded_io::Read for FailsFirstWrite {
     fn read(&mut self, room: &mut [u8]) -> Result<usize, Failed> {
         self.0.read(room)
     }
 }
 
-impl embedded_io::Write for Hesitant {
+impl embedded_io::Write for FailsFirstWrite {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Failed> {
         if std::mem::take(&mut self.1) {
             return Err(Failed(ErrorKind::Other));
@@ -178,8 +182,8 @@ impl embedded_io::Write for Hesitant {
 }
 
 #[test]
-fn a_boundary_is_still_there_when_the_call_is_repeated() {
-    let stream = Hesitant(Stream::new(b"5\n", Ok(()), 99, 1), true);
+fn a_boundary_is_reported_when_a_failed_call_is_repeated() {
+    let stream = FailsFirstWrite(Stream::new(b"5\n", Ok(()), 99, 1), true);
     let (machine, buffer) = (guess::Server::new(42), || [0; 1050]);
     let mut connection = blocking::Connection::new(stream, machine, buffer(), buffer()).unwrap();
     assert_eq!(connection.advance(), Err(Error::Transport(Failed(ErrorKind::Other))));
@@ -188,12 +192,12 @@ fn a_boundary_is_still_there_when_the_call_is_repeated() {
 }
 
 #[test]
-fn a_machine_that_waits_for_what_cannot_come_is_broken_off() {
+fn a_machine_that_waits_for_what_cannot_come_is_aborted() {
     for (bytes, end) in [(&b"ab"[..], Ok(())), (&b"abcdefgh"[..], Err(ErrorKind::Other))] {
         for need in [Need::Input, Need::InputOrIdle(1), Need::InputOrCommand] {
             let stream = Stream::new(bytes, end, 9, 1);
             let mut connection =
-                blocking::Connection::new(stream, Greedy(need), [0; 4], [0; 4]).unwrap();
+                blocking::Connection::new(stream, NeverSatisfied(need), [0; 4], [0; 4]).unwrap();
             assert_eq!(connection.advance(), Ok(Next::Abort), "{need:?}");
             let (writer, reader) = pipe(9, 9, false);
             writer.preset(bytes);
@@ -204,7 +208,7 @@ fn a_machine_that_waits_for_what_cannot_come_is_broken_off() {
                 net.preset(&theirs, bytes, Some(NetEnd::Zero));
                 let mut connection = nonblocking::Connection::<Net, _, _, _>::new(
                     ours,
-                    Greedy(need),
+                    NeverSatisfied(need),
                     [0; 4],
                     [0; 4],
                 )
@@ -214,17 +218,18 @@ fn a_machine_that_waits_for_what_cannot_come_is_broken_off() {
             }
             let (ours, _theirs) = pipe(9, 9, false);
             let mut connection =
-                asynch::Connection::new(reader, ours, Greedy(need), [0; 4], [0; 4]).unwrap();
+                asynch::Connection::new(reader, ours, NeverSatisfied(need), [0; 4], [0; 4])
+                    .unwrap();
             assert_eq!(block_on(connection.advance()).unwrap(), Ok(Next::Abort), "{need:?}");
         }
     }
 }
 
-/// Breaks the third law: it always wants this, and takes nothing.
+/// Breaks the third law: always needs the same thing and consumes nothing.
 #[derive(Clone, Debug)]
-struct Greedy(Need);
+struct NeverSatisfied(Need);
 
-impl Machine for Greedy {
+impl Machine for NeverSatisfied {
     type Command<'c> = std::convert::Infallible;
     type Event<'i> = std::convert::Infallible;
     type Error = std::fmt::Error;

@@ -1,4 +1,4 @@
-//! The same script in every way.
+//! The same script through every driver.
 
 use embedded_io::ErrorKind;
 use embedded_nal::TcpErrorKind;
@@ -15,29 +15,34 @@ use socklab_tests::role::{
 use socklab_tests::transport::{NetEnd, NetError, Stream};
 
 use crate::ways::{
-    Ended, Seen, by_async, by_blocking, by_hand, by_nonblocking, by_pool, by_pump, by_session,
+    Ended, Observed, by_async, by_blocking, by_hand, by_nonblocking, by_pool, by_pump, by_session,
 };
 
-/// The same was seen. Where the end of the stream may end the application's turn it may have been
-/// seen before that: then it is the front of the same, and an error.
-fn agree<R: Role>(seen: &Seen<R::Event>, expected: &Seen<R::Event>, how: StreamEnd, way: &str) {
-    let races = if how == StreamEnd::Closed { R::CLOSE_ENDS_TURN } else { R::TAKES_TURNS };
-    let is_front = expected.events.starts_with(&seen.events)
+/// Checks that a driver gave the expected result. Where the end of the stream may end the
+/// application's turn, it may also have given a prefix of it and an error.
+fn agree<R: Role>(
+    seen: &Observed<R::Event>,
+    expected: &Observed<R::Event>,
+    how: StreamEnd,
+    way: &str,
+) {
+    let may_differ = if how == StreamEnd::Closed { R::CLOSE_ENDS_TURN } else { R::TAKES_TURNS };
+    let is_prefix = expected.events.starts_with(&seen.events)
         && expected.sent.starts_with(&seen.sent)
         && matches!(seen.ended, Ended::Protocol(_));
-    // What is queued before a reset is dropped.
-    let is_broken_off = expected.ended == Ended::Aborted
+    // An abort drops what is queued.
+    let is_aborted_early = expected.ended == Ended::Aborted
         && (&seen.events, &seen.ended) == (&expected.events, &expected.ended)
         && expected.sent.starts_with(&seen.sent);
     assert!(
-        seen == expected || races && is_front || is_broken_off,
-        "{way}, {how:?}: {seen:?}, and by hand {expected:?}"
+        seen == expected || may_differ && is_prefix || is_aborted_early,
+        "{way}, {how:?}: {seen:?}, expected {expected:?}"
     );
 }
 
-/// A script through everything.
+/// Runs a script through every driver.
 fn everywhere<R: Role>(role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
-    // With less a machine may wait for room that never comes.
+    // With a smaller output a machine may wait for space that never comes.
     assert!(pump_outputs.iter().all(|output| *output >= R::Machine::MIN_OUTPUT));
     for (how, kind, ends) in [
         (StreamEnd::Closed, Ok(()), &[NetEnd::Zero, NetEnd::PipeClosed][..]),
@@ -46,7 +51,7 @@ fn everywhere<R: Role>(role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
         (StreamEnd::TimedOut, Err(ErrorKind::TimedOut), &[]),
     ] {
         let expected = by_hand(role, bytes, how);
-        let same = |seen: &Seen<R::Event>, way: &str| agree::<R>(seen, &expected, how, way);
+        let same = |seen: &Observed<R::Event>, way: &str| agree::<R>(seen, &expected, how, way);
         for seed in 0..12 {
             same(&by_session(role, bytes, how, seed), "session");
             for output in pump_outputs {
@@ -67,11 +72,11 @@ fn everywhere<R: Role>(role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
             for end in ends {
                 let (seen, fault) = by_nonblocking(role, bytes, *end, seed, |_, _| {});
                 same(&seen, "nonblocking");
-                // What a pool's application says out of turns depends on when it is asked.
+                // What a pool's application sends without turns depends on when it is asked.
                 if R::TAKES_TURNS || role.command().is_none() {
                     same(&by_pool(role, bytes, *end, seed), "pool");
                 }
-                // Kept for who wants to know, if it ended the session.
+                // A fault that ended the session must stay available.
                 let is_reset = matches!(&seen.ended, Ended::Protocol(e) if e.contains("Reset"));
                 if is_reset || how == StreamEnd::Closed {
                     assert_eq!(fault, is_reset.then_some(NetError(TcpErrorKind::Other)));
@@ -117,7 +122,7 @@ fn echo_client_is_the_same_everywhere() {
         .iter()
         .flat_map(|m| echo_message(&echo_reply_bytes(m.as_bytes()).unwrap()))
         .collect();
-    // A pump's application cannot split a command that is too long: its output is large.
+    // The application of a pump cannot split a command that does not fit, so its output is large.
     let role = EchoClient::new(&messages, true);
     for length in [0, 3, 8, 12, 20, replies.len()] {
         everywhere(&role, &replies[..length], [128, 512]);
@@ -125,7 +130,7 @@ fn echo_client_is_the_same_everywhere() {
     everywhere(&role, &[&replies[..8], b"\xff\xff\xff\xff"].concat(), [128, 512]);
 }
 
-/// Lines of the longest kind, which a peer may send, and a little more than there is room for.
+/// Returns a line of the greatest length that a peer may send.
 fn long(text: &[u8]) -> Vec<u8> {
     [text, &vec![b'x'; 1024 - text.len()], b"\n"].concat()
 }
@@ -158,7 +163,7 @@ fn chat_is_the_same_everywhere() {
     for length in [0, 2, 5, 11, 19, theirs.len()] {
         everywhere(&ChatSide::duplex(&ours), &theirs[..length], [1025, 1100]);
     }
-    // In turns the application always has something to say.
+    // With turns, the application must always have a line to send.
     let ours = ["one", "two", "three", "four", "bye"];
     for theirs in [&b"eins\nzwei\nbye\n"[..], b"1\n2\n3\n4\n5\n", b"ei", b"eins\nzw"] {
         everywhere(&ChatSide::client(&ours), theirs, [1025, 1100]);
@@ -212,7 +217,7 @@ fn rps_is_the_same_everywhere() {
 }
 
 #[test]
-fn a_files_client_is_the_same_everywhere() {
+fn file_client_is_the_same_everywhere() {
     let file = b"some bytes of a file";
     let whole = file_reply(file, 0);
     let checked = FileClient::new(b"notes", Form::Checked { offset: 0 });
@@ -226,7 +231,7 @@ fn a_files_client_is_the_same_everywhere() {
 }
 
 #[test]
-fn a_files_server_is_the_same_everywhere() {
+fn file_server_is_the_same_everywhere() {
     let file = b"some bytes of a file, more of them than an output buffer holds";
     let (server, none) = (FileServer::new(file), FileServer::refusing(b"no such file"));
     for request in [&b"notes\n"[..], b"!0 notes\n", b"!7 notes\n", b"!99 notes\n", b"!x\n", b"not"]

@@ -1,5 +1,5 @@
-//! What a driver does when its transport fails to write or to flush, or takes nothing: no error is lost,
-//! and each call can be repeated.
+//! What a driver does when its transport fails to write or flush, or accepts nothing: no error is
+//! lost, and each call can be repeated.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -17,9 +17,9 @@ use socklab_tests::oracle::question;
 use socklab_tests::role::MathClient;
 use socklab_tests::transport::{Failed, Net, NetError, Socket, block_on};
 
-use crate::ways::{Ended, bare, by_hand};
+use crate::ways::{Ended, by_hand, without_event};
 
-/// What says nothing of the peer.
+/// Errors of the transport that say nothing about the peer.
 const OWN: [ErrorKind; 6] = [
     ErrorKind::Other,
     ErrorKind::OutOfMemory,
@@ -29,7 +29,7 @@ const OWN: [ErrorKind; 6] = [
     ErrorKind::InvalidInput,
 ];
 
-/// What says that the peer takes no more, and how.
+/// Errors that mean that the peer accepts no more data, and how its stream ended.
 const PEERS: [(ErrorKind, StreamEnd); 6] = [
     (ErrorKind::ConnectionReset, StreamEnd::Reset),
     (ErrorKind::ConnectionAborted, StreamEnd::Reset),
@@ -39,7 +39,7 @@ const PEERS: [(ErrorKind, StreamEnd); 6] = [
     (ErrorKind::TimedOut, StreamEnd::TimedOut),
 ];
 
-/// A buffering transport whose next writes and flushes fail like this.
+/// A buffering transport. Its next writes and flushes fail as listed.
 #[derive(Debug, Default)]
 struct State {
     input: VecDeque<u8>,
@@ -79,7 +79,7 @@ impl embedded_io::ErrorType for Wire {
 }
 
 impl embedded_io::Read for Wire {
-    /// The orderly end behind the last byte.
+    /// Returns 0, the orderly end, after the last byte.
     fn read(&mut self, room: &mut [u8]) -> Result<usize, Failed> {
         let input = &mut self.0.borrow_mut().input;
         let n = room.len().min(input.len());
@@ -130,7 +130,7 @@ impl embedded_io_async::Write for Wire {
     }
 }
 
-type Told<M> = Result<Next<()>, Error<<M as Machine>::Error, Failed>>;
+type NextResult<M> = Result<Next<()>, Error<<M as Machine>::Error, Failed>>;
 
 /// Either driver over the same transport.
 enum Way<M> {
@@ -140,7 +140,7 @@ enum Way<M> {
 
 impl<M: Machine> Way<M> {
     fn both(machine: &M, wire: impl Fn() -> Wire) -> [(Self, Wire); 2] {
-        // Some room behind a command, so that payload may join it.
+        // Some space after a command, so that payload can be queued too.
         let buffers = || [vec![0; M::MIN_INPUT], vec![0; M::MIN_OUTPUT + 6]];
         let [one, two] = [wire(), wire()];
         let [input, output] = buffers();
@@ -151,11 +151,12 @@ impl<M: Machine> Way<M> {
         [(Self::Blocking(blocking.unwrap()), one), (Self::Async(asynch.unwrap()), two)]
     }
 
-    fn next(&mut self) -> Told<M> {
+    fn next(&mut self) -> NextResult<M> {
         match self {
-            Self::Blocking(connection) => connection.next().map(|next| bare(&next)),
+            Self::Blocking(connection) => connection.next().map(|next| without_event(&next)),
             Self::Async(connection) => {
-                block_on(async { connection.next().await.map(|next| bare(&next)) }).unwrap()
+                block_on(async { connection.next().await.map(|next| without_event(&next)) })
+                    .unwrap()
             }
         }
     }
@@ -209,9 +210,9 @@ fn transport<P, X>(kind: ErrorKind) -> Result<X, Error<P, Failed>> {
 }
 
 #[test]
-fn a_flush_that_fails_is_told_and_can_be_repeated() {
+fn a_failed_flush_is_reported_and_can_be_repeated() {
     for kind in OWN {
-        // Twice: a repeated one may fail again.
+        // Twice, because a repeated flush may fail again.
         let fails = || Wire::new(&question(40, 2)).fails_to_flush(&[kind, kind]);
         // At the end, ...
         for (mut way, wire) in Way::both(&hello::Server::new(), fails) {
@@ -232,7 +233,10 @@ fn a_flush_that_fails_is_told_and_can_be_repeated() {
             assert_eq!(way.next(), Ok(Next::Event(())));
             let _ = wire.clone().fails_to_flush(&[kind, kind]);
             assert_eq!((way.next(), way.next()), (transport(kind), transport(kind)));
-            assert!(matches!(way.next(), Err(Error::Protocol(_))), "it reads, and finds the end");
+            assert!(
+                matches!(way.next(), Err(Error::Protocol(_))),
+                "it should read and find the end"
+            );
             assert_eq!(wire.sent(), 42_u32.to_be_bytes());
         }
         // while both may speak, ...
@@ -253,16 +257,16 @@ fn a_flush_that_fails_is_told_and_can_be_repeated() {
 }
 
 #[test]
-fn a_flush_that_is_interrupted_goes_on() {
+fn an_interrupted_flush_is_repeated() {
     let fails = || Wire::default().fails_to_flush(&[ErrorKind::Interrupted; 3]);
     for (mut way, wire) in Way::both(&hello::Server::new(), fails) {
         assert_eq!((way.next(), wire.sent()), (Ok(Next::Close), b"Hello from server\n".to_vec()));
     }
 }
 
-/// A system reports a reset once: the flush has had it, and the read finds an orderly end.
+/// The OS reports a reset once. Here the flush gets it, and the read then finds an orderly end.
 #[test]
-fn a_reset_that_a_flush_was_told_of_is_no_orderly_end() {
+fn a_reset_reported_by_a_flush_is_not_taken_for_an_orderly_end() {
     for (kind, how) in PEERS {
         for (mut way, wire) in Way::both(&math::Client::new(), || Wire::new(&question(1, 2))) {
             assert_eq!(way.next(), Ok(Next::Event(())));
@@ -276,7 +280,7 @@ fn a_reset_that_a_flush_was_told_of_is_no_orderly_end() {
 }
 
 #[test]
-fn what_is_told_first_of_a_peer_that_takes_no_more_counts() {
+fn the_first_error_of_a_peer_that_accepts_no_more_data_counts() {
     for (mut way, wire) in Way::both(&math::Client::new(), || Wire::new(&question(1, 2))) {
         assert_eq!(way.next(), Ok(Next::Event(())));
         let _ = wire
@@ -289,7 +293,7 @@ fn what_is_told_first_of_a_peer_that_takes_no_more_counts() {
 }
 
 #[test]
-fn the_end_does_not_hide_that_the_last_bytes_were_lost() {
+fn a_session_that_ends_still_reports_that_its_last_bytes_were_lost() {
     for (kind, how) in PEERS {
         let fails = || Wire::default().fails_to_write(&[Some(kind)]);
         for (mut way, _) in Way::both(&hello::Server::new(), fails) {
@@ -322,20 +326,20 @@ fn the_end_does_not_hide_that_the_last_bytes_were_lost() {
         let mut server =
             nonblocking::Server::<Net, _, _, _, _, 1>::new(Socket::Idle, [buffers]).unwrap();
         let mut told = None;
-        let open = |_| (hello::Server::new(), Quiet);
+        let open = |_| (hello::Server::new(), IgnoreEvents);
         assert_eq!(server.poll(&mut net, 0, open, |e| told = Some((e.outcome, e.fault))), Ok(()));
         assert_eq!(told, Some((Outcome::Done, Some(NetError(kind)))));
     }
 }
 
-struct Quiet;
+struct IgnoreEvents;
 
-impl Handler<hello::Server> for Quiet {
+impl Handler<hello::Server> for IgnoreEvents {
     fn event(&mut self, _: hello::server::Event<'_>) {}
 }
 
 #[test]
-fn a_pay_that_failed_has_taken_nothing_and_can_be_repeated() {
+fn a_failed_payload_write_consumes_nothing_and_can_be_repeated() {
     let payload: Vec<u8> = (0..100).collect();
     for pattern in 0..64_u32 {
         let fails = || {
@@ -349,7 +353,7 @@ fn a_pay_that_failed_has_taken_nothing_and_can_be_repeated() {
                 calls += 1;
                 assert!(calls < 1000, "{pattern:b}: {} bytes left", rest.len());
                 match way.write_payload(rest) {
-                    // As the async driver says it.
+                    // The async driver reports this as 0 bytes.
                     Ok(0) => assert!(matches!(way.flush(), Ok(()) | Err(Error::Transport(_)))),
                     Ok(n) => rest = &rest[n..],
                     Err(e) => assert_eq!(e, Error::Transport(Failed(ErrorKind::Other))),
@@ -362,14 +366,14 @@ fn a_pay_that_failed_has_taken_nothing_and_can_be_repeated() {
 }
 
 #[test]
-fn a_write_that_takes_too_long_is_no_silence_of_the_peer() {
+fn a_write_that_times_out_is_not_taken_for_an_idle_peer() {
     let [prompt, again] = [&b"Head or tail (H/T) : "[..], &b"again : "[..]];
     for fails_to_flush in [false, true] {
         let wire = || Wire::new(prompt);
         for (mut way, wire) in Way::both(&coin::Client::new(), wire) {
             assert_eq!((way.next(), way.next()), (Ok(Next::Event(())), Ok(Next::Command)));
             way.command(coin::client::Command::Answer(b"H"));
-            // Sockets of std say `WouldBlock`, which has no name here.
+            // A std socket returns `WouldBlock`, which is `Other` here.
             let _ = if fails_to_flush {
                 wire.clone().fails_to_flush(&[ErrorKind::Other])
             } else {
@@ -378,21 +382,23 @@ fn a_write_that_takes_too_long_is_no_silence_of_the_peer() {
             wire.0.borrow_mut().input.extend(again);
             assert_eq!((way.next(), way.silence()), (transport(ErrorKind::Other), None));
             way.timed_out();
-            let Err(Error::Protocol(e)) = way.next() else { panic!("it takes it for a silence") };
+            let Err(Error::Protocol(e)) = way.next() else {
+                panic!("it takes it for an idle peer")
+            };
             assert!(format!("{e:?}").contains("TimedOut"), "{e:?}");
         }
     }
 }
 
-/// Says nothing by itself.
-struct Listener;
+/// An application without commands of its own.
+struct IgnoreLines;
 
-impl Handler<Chat> for Listener {
+impl Handler<Chat> for IgnoreLines {
     fn event(&mut self, _: chat::Event<'_>) {}
 }
 
 #[test]
-fn a_command_for_all_reaches_also_those_who_read_late_and_no_one_twice() {
+fn a_command_to_all_clients_reaches_slow_readers_and_none_twice() {
     for seed in 0..30 {
         let mut net = Net::new(seed);
         net.storm = (seed as usize * 7) % 80;
@@ -403,7 +409,7 @@ fn a_command_for_all_reaches_also_those_who_read_late_and_no_one_twice() {
             nonblocking::Server::<Net, _, _, _, _, 2>::new(Socket::Idle, buffers).unwrap();
         let mut got = [vec![], vec![]];
         let poll = |server: &mut nonblocking::Server<_, _, _, _, _, 2>, net: &mut Net| {
-            let open = |_| (Chat::duplex(), Listener);
+            let open = |_| (Chat::duplex(), IgnoreLines);
             let polled = server.poll(net, 0, open, |over| panic!("{:?}", over.outcome));
             assert!(matches!(polled, Ok(()) | Err(nb::Error::WouldBlock)), "{polled:?}");
         };
@@ -418,9 +424,9 @@ fn a_command_for_all_reaches_also_those_who_read_late_and_no_one_twice() {
             let mut rounds = 0;
             while given == Err(nb::Error::WouldBlock) {
                 (missed, rounds) = (missed + 1, rounds + 1);
-                assert!(rounds < 10_000, "seed {seed}: it is never taken");
+                assert!(rounds < 10_000, "seed {seed}: the command is never accepted");
                 poll(&mut server, &mut net);
-                // The first reads at once, the second late.
+                // The first client reads at once, the second late.
                 got[0].extend(net.take(&clients[0]));
                 if rounds > 20 {
                     got[1].extend(net.take(&clients[1]));
@@ -429,9 +435,9 @@ fn a_command_for_all_reaches_also_those_who_read_late_and_no_one_twice() {
             }
             assert_eq!(given, Ok(()), "seed {seed}");
         }
-        // None has missed it.
+        // No client has missed a line.
         assert_eq!(server.command_missed(&mut net, chat::Command::Say(b"never")), Ok(()));
-        assert!(missed > 0, "seed {seed}: it is never full");
+        assert!(missed > 0, "seed {seed}: no buffer was ever full");
         let expected: Vec<u8> = lines.iter().flat_map(|line| [line, &b"\n"[..]].concat()).collect();
         for _ in 0..1000 {
             poll(&mut server, &mut net);
@@ -442,7 +448,7 @@ fn a_command_for_all_reaches_also_those_who_read_late_and_no_one_twice() {
         for got in got {
             assert_eq!(got.escape_ascii().to_string(), expected.escape_ascii().to_string());
         }
-        // What can never be said is reported.
+        // A command that can never be sent is reported.
         let long = [b'x'; 1025];
         let refused = Err(nb::Error::Other(CommandError::Invalid));
         assert_eq!(server.command(&mut net, chat::Command::Say(&long)), refused);

@@ -1,5 +1,5 @@
-//! One script, one transcript, whoever moves the bytes: a machine by hand, a session, the pump,
-//! and the three drivers over transports that do everything a real one may.
+//! The same script gives the same transcript through every driver: a machine by hand, a session,
+//! the pump, and the three drivers over transports that do everything a real one may.
 
 mod asynch;
 mod blocking;

@@ -18,7 +18,7 @@ use socklab_tests::transport::{Net, NetEnd, NetError, Socket};
 use crate::ways::{by_hand, by_nonblocking};
 
 #[test]
-fn reads_on_when_sending_fails() {
+fn it_keeps_reading_when_sending_fails() {
     let all = [question(1, 2).repeat(3), b"Sopensesm".to_vec()].concat();
     let whole = by_hand(&MathClient, &all, StreamEnd::Closed);
     for seed in 0..20 {
@@ -32,7 +32,7 @@ fn reads_on_when_sending_fails() {
 }
 
 #[test]
-fn says_would_block_until_something_can_move_and_gives_up_when_told() {
+fn it_returns_would_block_until_something_can_move_and_can_be_timed_out() {
     let mut net = Net::new(1);
     net.storm = 0;
     let (ours, theirs) = net.line();
@@ -56,13 +56,13 @@ fn says_would_block_until_something_can_move_and_gives_up_when_told() {
     assert_eq!(error.to_string(), "the server sent nothing more in time, with 1 answered");
 }
 
-/// A quiz master who counts what it said.
-struct Master {
+/// Application of a math server. Counts the commands it was asked for.
+struct QuizHandler {
     left: u32,
     asked: std::rc::Rc<std::cell::Cell<u32>>,
 }
 
-impl Handler<math::Server> for Master {
+impl Handler<math::Server> for QuizHandler {
     fn event(&mut self, _: math::server::Event) {}
 
     fn command(&mut self) -> Option<math::server::Command> {
@@ -101,7 +101,7 @@ fn a_pool_of_two_serves_five_clients() {
             assert!(rounds < 100_000, "seed {seed}: {opened} opened, {done} done");
             let open = |_| {
                 opened += 1;
-                (math::Server::new(), Master { left: 7, asked: std::rc::Rc::clone(&asked) })
+                (math::Server::new(), QuizHandler { left: 7, asked: std::rc::Rc::clone(&asked) })
             };
             let result = server.poll(&mut net, 0, open, |ended| {
                 assert_eq!(
@@ -134,15 +134,15 @@ fn a_pool_of_two_serves_five_clients() {
                 .iter()
                 .all(|client| (client.1, client.2) == (Some(math::Secret(*b"opensesm")), 7))
         );
-        assert_eq!(asked.get(), 5 * 8, "each command asked for is a command given");
+        assert_eq!(asked.get(), 5 * 8, "every command that was asked for was sent");
     }
 }
 
 #[test]
-fn a_pool_loses_no_command_to_a_client_that_answers_early_and_reads_late() {
+fn a_pool_loses_no_command_if_a_client_answers_early_and_reads_late() {
     for seed in 0..30 {
         let mut net = Net::new(seed);
-        // Less than a question goes onto the line at a time.
+        // Less than one question fits on the line.
         (net.holds, net.most) = (8, 8);
         let client = net.dial();
         let answers: Vec<u8> = (0..7_u32).rev().flat_map(|a| (a + 1).to_be_bytes()).collect();
@@ -155,8 +155,9 @@ fn a_pool_loses_no_command_to_a_client_that_answers_early_and_reads_late() {
         while !done {
             rounds += 1;
             assert!(rounds < 10_000, "seed {seed}: it hangs, {} bytes sent", got.len());
-            let open =
-                |_| (math::Server::new(), Master { left: 7, asked: std::rc::Rc::clone(&asked) });
+            let open = |_| {
+                (math::Server::new(), QuizHandler { left: 7, asked: std::rc::Rc::clone(&asked) })
+            };
             let result = server.poll(&mut net, 0, open, |ended| {
                 assert_eq!(ended.outcome, Outcome::Done, "seed {seed}");
                 done = true;
@@ -169,13 +170,14 @@ fn a_pool_loses_no_command_to_a_client_that_answers_early_and_reads_late() {
         got.extend(net.take(&client));
         let expected: Vec<u8> = (0..7).rev().flat_map(|a| question(a, 1)).collect();
         assert_eq!(got, [&expected[..], b"Sopensesm"].concat(), "seed {seed}");
-        assert_eq!(asked.get(), 8, "each command asked for is a command given");
+        assert_eq!(asked.get(), 8, "every command that was asked for was sent");
     }
 }
 
-/// Writes a byte, pauses, writes another, waits for 50 ms of silence, then for the peer's end.
+/// A machine that writes a byte, pauses, writes another, waits for 50 ms without input, and then
+/// for the end.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Spaced {
+enum PausingMachine {
     First,
     Paused,
     Second,
@@ -184,26 +186,26 @@ enum Spaced {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Gone(StreamEnd);
+struct EndedEarly(StreamEnd);
 
-impl std::fmt::Display for Gone {
+impl std::fmt::Display for EndedEarly {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}", self.0)
     }
 }
 
-impl std::error::Error for Gone {}
+impl std::error::Error for EndedEarly {}
 
-impl Machine for Spaced {
+impl Machine for PausingMachine {
     type Command<'c> = std::convert::Infallible;
     type Event<'i> = usize;
-    type Error = Gone;
+    type Error = EndedEarly;
     const MIN_INPUT: usize = 1;
     const MIN_OUTPUT: usize = 1;
 
-    fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<usize>, Gone> {
+    fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<usize>, EndedEarly> {
         if let StreamState::Ended(how) = input.state {
-            return Err(Gone(how));
+            return Err(EndedEarly(how));
         }
         let (next, written, action) = match self {
             Self::First => (Self::Paused, 1, Action::Continue),
@@ -225,38 +227,41 @@ impl Machine for Spaced {
     }
 }
 
-struct Heard(Option<usize>);
+struct IdleHandler(Option<usize>);
 
-impl Handler<Spaced> for Heard {
+impl Handler<PausingMachine> for IdleHandler {
     fn event(&mut self, bytes: usize) {
-        assert_eq!(self.0.replace(bytes), None, "one silence, one event");
+        assert_eq!(self.0.replace(bytes), None, "one idle time, one event");
     }
 }
 
 #[test]
-fn a_pool_keeps_pauses_tells_of_silence_and_gives_up_silent_clients() {
+fn a_pool_paces_its_writes_reports_idle_and_times_out_clients() {
     for (seed, start) in (0_u32..40).map(|seed| (seed, (seed * 37).wrapping_sub(700))) {
         let mut net = Net::new(seed.into());
         let client = net.dial();
         let buffers = [([0; 4], [0; 4]); 2];
-        let mut server =
-            nonblocking::Server::<Net, Spaced, Heard, _, _, 2>::new(Socket::Idle, buffers).unwrap();
+        let mut server = nonblocking::Server::<Net, PausingMachine, IdleHandler, _, _, 2>::new(
+            Socket::Idle,
+            buffers,
+        )
+        .unwrap();
         server.set_pace(20);
         server.set_timeout(Some(1000));
         let (mut at, mut sent, mut ended, mut waits) = (0_u32, vec![], None, vec![]);
         while ended.is_none() {
-            assert!(at < 2000, "seed {seed}: it is not given up");
+            assert!(at < 2000, "seed {seed}: the client is never timed out");
             let now = start.wrapping_add(at);
-            let open = |_| (Spaced::First, Heard(None));
+            let open = |_| (PausingMachine::First, IdleHandler(None));
             let polled = server.poll(&mut net, now, open, |e| {
                 assert!(e.fault.is_none());
                 ended = Some((at, e.outcome, e.application.0));
             });
             sent.extend(net.take(&client).iter().map(|_| at));
             if polled.is_err() {
-                // The net is ready at once: only the time has to pass.
+                // The stack is always ready, so only time has to pass.
                 let wait = server.wait(now).filter(|_| sent.len() == 2).unwrap_or(1);
-                assert!(wait > 0, "seed {seed}: it would spin");
+                assert!(wait > 0, "seed {seed}: a wait of 0 would spin");
                 if sent.len() == 2 {
                     waits.push(wait);
                 }
@@ -265,11 +270,11 @@ fn a_pool_keeps_pauses_tells_of_silence_and_gives_up_silent_clients() {
         }
         let (first, second) = (sent[0], sent[1]);
         assert!(second - first >= 20, "seed {seed}: {sent:?}");
-        // Told of the silence after 50 ms, given up after 1000 since the last byte went through.
+        // Idle is reported after 50 ms. The client times out 1000 ms after its last progress.
         let (end, outcome, heard) = ended.unwrap();
         assert_eq!(
             (outcome, heard),
-            (Outcome::Failed(Gone(StreamEnd::TimedOut)), Some(0)),
+            (Outcome::Failed(EndedEarly(StreamEnd::TimedOut)), Some(0)),
             "seed {seed}"
         );
         assert!((1000..1100).contains(&(end - second)), "seed {seed}: {end} {sent:?}");
@@ -279,22 +284,22 @@ fn a_pool_keeps_pauses_tells_of_silence_and_gives_up_silent_clients() {
 }
 
 #[test]
-fn a_pool_says_at_once_that_its_buffers_are_too_small() {
+fn a_pool_refuses_buffers_that_are_too_small() {
     let buffers = [([0; 43], [0; 4]); 1];
     let server =
-        nonblocking::Server::<Net, echo::Server, Deaf, _, _, 1>::new(Socket::Idle, buffers);
+        nonblocking::Server::<Net, echo::Server, IgnoreEvents, _, _, 1>::new(Socket::Idle, buffers);
     assert_eq!(server.err(), Some(TooSmall { min_input: 44, min_output: 4 }));
 }
 
-struct Deaf;
+struct IgnoreEvents;
 
-impl Handler<echo::Server> for Deaf {
+impl Handler<echo::Server> for IgnoreEvents {
     fn event(&mut self, _: echo::server::Event) {}
 }
 
-/// A system tells of a reset once: the write has had it, and the read finds an orderly end.
+/// The OS reports a reset once. Here the write gets it, and the read then finds an orderly end.
 #[test]
-fn a_reset_that_a_write_was_told_of_is_no_orderly_end() {
+fn a_reset_reported_by_a_write_is_not_taken_for_an_orderly_end() {
     for (kind, how) in
         [(TcpErrorKind::Other, StreamEnd::Reset), (TcpErrorKind::PipeClosed, StreamEnd::Closed)]
     {
@@ -307,10 +312,10 @@ fn a_reset_that_a_write_was_told_of_is_no_orderly_end() {
     }
 }
 
-/// Says these, whenever it may.
-struct Speaker(std::vec::IntoIter<&'static [u8]>);
+/// An application that sends these lines, one whenever it may.
+struct LinesHandler(std::vec::IntoIter<&'static [u8]>);
 
-impl Handler<Chat> for Speaker {
+impl Handler<Chat> for LinesHandler {
     fn event(&mut self, _: chat::Event<'_>) {}
 
     fn command(&mut self) -> Option<chat::Command<'_>> {
@@ -319,7 +324,7 @@ impl Handler<Chat> for Speaker {
 }
 
 #[test]
-fn a_pool_asks_an_application_without_turns_too() {
+fn a_pool_asks_an_application_without_turns_for_commands() {
     for seed in 0..30 {
         let mut net = Net::new(seed);
         net.storm = (seed as usize * 7) % 80;
@@ -330,9 +335,9 @@ fn a_pool_asks_an_application_without_turns_too() {
         let (mut sent, mut ended, mut rounds) = (vec![], None, 0);
         while ended.is_none() {
             rounds += 1;
-            assert!(rounds < 100_000, "it goes round without end");
+            assert!(rounds < 100_000, "the session does not end");
             let lines: Vec<&[u8]> = vec![b"one", b"two", b"and three", b"bye"];
-            let open = |_| (Chat::duplex(), Speaker(lines.into_iter()));
+            let open = |_| (Chat::duplex(), LinesHandler(lines.into_iter()));
             let polled = server.poll(&mut net, 0, open, |over| ended = Some(over.outcome));
             assert!(matches!(polled, Ok(()) | Err(nb::Error::WouldBlock)), "{polled:?}");
             sent.extend(net.take(&theirs));
@@ -342,7 +347,7 @@ fn a_pool_asks_an_application_without_turns_too() {
 }
 
 #[test]
-fn a_client_that_cannot_be_closed_is_told_and_harms_no_other() {
+fn a_failed_close_is_reported_and_affects_no_other_client() {
     let mut net = Net::new(1);
     net.storm = 0;
     let clients = [net.dial(), net.dial()];
@@ -354,7 +359,7 @@ fn a_client_that_cannot_be_closed_is_told_and_harms_no_other() {
     let mut server = nonblocking::Server::<Net, _, _, _, _, 2>::new(Socket::Idle, buffers).unwrap();
     let mut told = vec![];
     for _ in 0..5 {
-        let open = |_| (echo::Server::new(), Deaf);
+        let open = |_| (echo::Server::new(), IgnoreEvents);
         let polled = server.poll(&mut net, 0, open, |over| told.push((over.outcome, over.fault)));
         assert!(matches!(polled, Ok(()) | Err(nb::Error::WouldBlock)), "{polled:?}");
     }
@@ -362,24 +367,25 @@ fn a_client_that_cannot_be_closed_is_told_and_harms_no_other() {
     assert_eq!((told, server.clients()), (vec![(Outcome::Done, fault); 2], 0));
 }
 
-/// A peer that is always faster than we are: it has one more message, and takes whatever it is sent.
-struct Flood {
-    /// So many clients are still to come.
+/// A peer that is always faster than the server: it always has another message and accepts
+/// everything.
+struct FloodingStack {
+    /// Number of clients that still connect.
     coming: u16,
-    /// It only reads.
+    /// Whether it only reads.
     quiet: bool,
     received: Vec<usize>,
     sent: Vec<usize>,
 }
 
-impl Flood {
+impl FloodingStack {
     fn new(clients: u16) -> Self {
         let none = vec![0; usize::from(clients)];
         Self { coming: clients, quiet: false, received: none.clone(), sent: none }
     }
 }
 
-impl TcpClientStack for Flood {
+impl TcpClientStack for FloodingStack {
     type TcpSocket = usize;
     type Error = NetError;
 
@@ -393,7 +399,7 @@ impl TcpClientStack for Flood {
 
     fn send(&mut self, socket: &mut usize, bytes: &[u8]) -> nb::Result<usize, NetError> {
         self.sent[*socket] += bytes.len();
-        assert!(self.sent[*socket] < 1_000_000, "one poll, and no end of it");
+        assert!(self.sent[*socket] < 1_000_000, "one poll does not end");
         Ok(bytes.len())
     }
 
@@ -407,7 +413,7 @@ impl TcpClientStack for Flood {
             *byte = message[*at % message.len()];
             *at += 1;
         }
-        assert!(*at < 1_000_000, "one poll, and no end of it");
+        assert!(*at < 1_000_000, "one poll does not end");
         Ok(room.len())
     }
 
@@ -416,7 +422,7 @@ impl TcpClientStack for Flood {
     }
 }
 
-impl TcpFullStack for Flood {
+impl TcpFullStack for FloodingStack {
     fn bind(&mut self, _: &mut usize, _: u16) -> Result<(), NetError> {
         Ok(())
     }
@@ -432,13 +438,13 @@ impl TcpFullStack for Flood {
 }
 
 #[test]
-fn the_fastest_client_stops_neither_the_others_nor_the_caller() {
-    let mut net = Flood::new(3);
+fn a_flooding_client_blocks_neither_other_clients_nor_the_caller() {
+    let mut net = FloodingStack::new(3);
     let buffers = [([0; 64], [0; 64]); 3];
-    let mut server = nonblocking::Server::<Flood, _, _, _, _, 3>::new(9, buffers).unwrap();
+    let mut server = nonblocking::Server::<FloodingStack, _, _, _, _, 3>::new(9, buffers).unwrap();
     server.set_timeout(Some(10));
     for now in 0..100 {
-        let open = |_| (echo::Server::new(), Deaf);
+        let open = |_| (echo::Server::new(), IgnoreEvents);
         let before = net.received.clone();
         assert_eq!(server.poll(&mut net, now, open, |over| panic!("{:?}", over.outcome)), Ok(()));
         for (client, (now, before)) in net.received.iter().zip(before).enumerate() {
@@ -449,10 +455,10 @@ fn the_fastest_client_stops_neither_the_others_nor_the_caller() {
     assert!(net.sent.iter().all(|n| *n > 1000), "{:?}", net.sent);
 }
 
-/// Never at a loss for words.
-struct Chatterbox;
+/// An application that always has another line to send.
+struct EndlessSpeaker;
 
-impl Handler<Chat> for Chatterbox {
+impl Handler<Chat> for EndlessSpeaker {
     fn event(&mut self, _: chat::Event<'_>) {}
 
     fn command(&mut self) -> Option<chat::Command<'_>> {
@@ -461,19 +467,19 @@ impl Handler<Chat> for Chatterbox {
 }
 
 #[test]
-fn an_application_that_always_has_more_to_say_does_not_stop_its_server() {
-    let mut net = Flood { quiet: true, ..Flood::new(1) };
+fn an_application_with_endless_commands_does_not_block_its_server() {
+    let mut net = FloodingStack { quiet: true, ..FloodingStack::new(1) };
     let buffers = [([0; 1025], [0; 1025]); 1];
-    let mut server = nonblocking::Server::<Flood, _, _, _, _, 1>::new(9, buffers).unwrap();
-    let open = |_| (Chat::duplex(), Chatterbox);
+    let mut server = nonblocking::Server::<FloodingStack, _, _, _, _, 1>::new(9, buffers).unwrap();
+    let open = |_| (Chat::duplex(), EndlessSpeaker);
     assert_eq!(server.poll(&mut net, 0, open, |_| {}), Ok(()));
     assert!(net.sent[0] >= 4 * 10, "{:?}", net.sent);
 }
 
-/// Gives the client's name back as its own, whatever that is.
-struct Parrot(Vec<u8>);
+/// An application that answers with the client's own name.
+struct AnswersWithName(Vec<u8>);
 
-impl Handler<add::server::Server> for Parrot {
+impl Handler<add::server::Server> for AnswersWithName {
     fn event(&mut self, event: add::server::Event<'_>) {
         if let add::server::Event::Name(name) = event {
             self.0 = name.to_vec();
@@ -486,11 +492,11 @@ impl Handler<add::server::Server> for Parrot {
 }
 
 #[test]
-fn a_command_that_is_refused_ends_its_session_and_says_so() {
+fn a_refused_command_ends_its_session_and_is_reported() {
     for seed in 0..20 {
         let mut net = Net::new(seed);
         let clients = [net.dial(), net.dial()];
-        // A line's end is LF or CRLF: of this one, one CR belongs to the name.
+        // A line ends with LF or CRLF, so the first of the two CRs belongs to the name.
         net.preset(&clients[0], b"Eve\r\r\n5\n", None);
         net.preset(&clients[1], b"Ada\n5\n", None);
         let buffers = [(vec![0; 1025], vec![0; 1038])];
@@ -498,7 +504,7 @@ fn a_command_that_is_refused_ends_its_session_and_says_so() {
             nonblocking::Server::<Net, _, _, _, _, 1>::new(Socket::Idle, buffers).unwrap();
         let mut told = vec![];
         for _ in 0..1000 {
-            let open = |_| (add::server::Server::new(), Parrot(vec![]));
+            let open = |_| (add::server::Server::new(), AnswersWithName(vec![]));
             let polled = server.poll(&mut net, 0, open, |over| told.push(over.outcome));
             assert!(matches!(polled, Ok(()) | Err(nb::Error::WouldBlock)), "{polled:?}");
             if told.len() == 2 {
@@ -512,7 +518,7 @@ fn a_command_that_is_refused_ends_its_session_and_says_so() {
 }
 
 #[test]
-fn clients_are_served_while_no_more_can_be_accepted() {
+fn clients_are_served_while_accept_fails() {
     for seed in 0..20 {
         let mut net = Net::new(seed);
         (net.sockets, net.storm) = (1, 0);
@@ -523,7 +529,7 @@ fn clients_are_served_while_no_more_can_be_accepted() {
             nonblocking::Server::<Net, _, _, _, _, 2>::new(Socket::Idle, buffers).unwrap();
         let (mut told, mut failed) = (vec![], 0);
         for _ in 0..1000 {
-            let open = |_| (echo::Server::new(), Deaf);
+            let open = |_| (echo::Server::new(), IgnoreEvents);
             match server.poll(&mut net, 0, open, |over| told.push(over.outcome)) {
                 Ok(()) | Err(nb::Error::WouldBlock) => {}
                 Err(nb::Error::Other(e)) => {
@@ -540,17 +546,17 @@ fn clients_are_served_while_no_more_can_be_accepted() {
             }
         }
         assert_eq!(told, [Outcome::Done; 2], "seed {seed}");
-        assert!(failed >= 3, "seed {seed}: the listener's failure is told");
+        assert!(failed >= 3, "seed {seed}: the listener's failure is reported");
         for client in &clients {
             assert_eq!(net.take(client), echo_message(b"abc"));
         }
     }
 }
 
-/// Says that it is the end again and again.
-struct Finishing;
+/// An application that gives `Finish` again and again.
+struct AlwaysFinishes;
 
-impl Handler<echo::Server> for Finishing {
+impl Handler<echo::Server> for AlwaysFinishes {
     fn event(&mut self, _: echo::server::Event) {}
 
     fn command(&mut self) -> Option<echo::server::Command> {
@@ -559,10 +565,10 @@ impl Handler<echo::Server> for Finishing {
 }
 
 #[test]
-fn a_command_that_is_not_for_now_is_no_end_where_the_machine_reads_on() {
+fn a_command_out_of_turn_does_not_end_the_session_while_the_machine_reads() {
     for seed in 0..20 {
         let mut net = Net::new(seed);
-        // All that has come is read before the application is asked.
+        // All input is read before the application is asked.
         net.storm = 0;
         let client = net.dial();
         let message = echo_message(b"0123456789abc");
@@ -572,7 +578,7 @@ fn a_command_that_is_not_for_now_is_no_end_where_the_machine_reads_on() {
             nonblocking::Server::<Net, _, _, _, _, 1>::new(Socket::Idle, buffers).unwrap();
         let mut ended = None;
         for round in 0..1000 {
-            let open = |_| (echo::Server::new(), Finishing);
+            let open = |_| (echo::Server::new(), AlwaysFinishes);
             let polled = server.poll(&mut net, 0, open, |over| ended = Some(over.outcome));
             assert!(matches!(polled, Ok(()) | Err(nb::Error::WouldBlock)), "{polled:?}");
             if round == 100 {

@@ -16,16 +16,17 @@ fn buffers_that_are_too_small_are_refused() {
 }
 
 #[test]
-fn a_buffer_moves_its_bytes_to_the_front_when_there_is_too_little_room_and_not_before() {
+fn a_buffer_moves_its_bytes_to_the_front_only_when_space_is_short() {
     let mut buffer = Buffer::new([0; 8]);
     assert_eq!((buffer.capacity(), buffer.room(8).len()), (8, 8));
     buffer.room(8)[..6].copy_from_slice(b"abcdef");
     buffer.fill(6);
     buffer.consume(4);
-    // Two behind are enough for two, not for three; then what waits is at the front.
+    // Two free bytes at the back are enough for two, but not for three: then the bytes move to the
+    // front.
     assert_eq!((buffer.room(2).len(), buffer.bytes()), (2, &b"ef"[..]));
     assert_eq!((buffer.room(3).len(), buffer.bytes()), (6, &b"ef"[..]));
-    // More than there can be is no fault: it gives what there is.
+    // Asking for more than the capacity is no error and returns what is free.
     assert_eq!((buffer.room(100).len(), buffer.bytes()), (6, &b"ef"[..]));
     buffer.fill(100);
     assert_eq!((buffer.bytes().len(), buffer.room(1).len()), (8, 0));

@@ -1,4 +1,4 @@
-//! The ways to drive a machine, each with what was seen on it.
+//! The ways to drive a machine. Each returns what was observed.
 
 use embedded_io::ErrorKind;
 use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
@@ -11,9 +11,9 @@ use socklab_tests::transport::{
     Failed, Net, NetEnd, NetError, Reader, Socket, Stream, Writer, block_on, pipe,
 };
 
-/// What any way of driving a machine has to agree on.
+/// What every way of driving a machine must agree on.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Seen<E> {
+pub(crate) struct Observed<E> {
     pub(crate) events: Vec<E>,
     pub(crate) sent: Vec<u8>,
     pub(crate) ended: Ended,
@@ -22,16 +22,16 @@ pub(crate) struct Seen<E> {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Ended {
     Done,
-    /// To be reset.
+    /// The machine asked to reset the connection.
     Aborted,
-    /// The machine's error.
+    /// An error of the machine.
     Protocol(String),
-    /// The transport's.
+    /// An error of the transport.
     Transport(ErrorKind),
 }
 
-/// What to do, without the event.
-pub(crate) fn bare<E>(next: &Next<E>) -> Next<()> {
+/// Returns what to do next, without the event.
+pub(crate) fn without_event<E>(next: &Next<E>) -> Next<()> {
     match next {
         Next::Event(_) => Next::Event(()),
         Next::Command => Next::Command,
@@ -41,16 +41,16 @@ pub(crate) fn bare<E>(next: &Next<E>) -> Next<()> {
     }
 }
 
-/// Tells the role and keeps the event.
-pub(crate) fn keep<R: Role>(role: &mut R, events: &mut Vec<R::Event>, event: R::Event) {
+/// Passes the event to the role and records it.
+pub(crate) fn record_event<R: Role>(role: &mut R, events: &mut Vec<R::Event>, event: R::Event) {
     role.emitted(&event);
     if !events.last_mut().is_some_and(|last| R::append(last, &event)) {
         events.push(event);
     }
 }
 
-/// By hand, under every cut.
-pub(crate) fn by_hand<R: Role>(role: &R, bytes: &[u8], how: StreamEnd) -> Seen<R::Event> {
+/// Steps the machine by hand, under every cut.
+pub(crate) fn by_hand<R: Role>(role: &R, bytes: &[u8], how: StreamEnd) -> Observed<R::Event> {
     let transcript = assert_lawful(every_cut(role, bytes, Some(how)));
     let ended = match &transcript.outcome {
         Outcome::Done => Ended::Done,
@@ -58,17 +58,18 @@ pub(crate) fn by_hand<R: Role>(role: &R, bytes: &[u8], how: StreamEnd) -> Seen<R
         Outcome::Error(error, _) => Ended::Protocol(error.clone()),
         other => panic!("the script does not end: {other:?}"),
     };
-    Seen { events: transcript.events(), sent: transcript.sent, ended }
+    Observed { events: transcript.events(), sent: transcript.sent, ended }
 }
 
-/// Gives a session or connection all that can be said now. What does not fit is split.
-macro_rules! speak {
+/// Gives a session or connection all commands that the role has now. A command that does not fit is
+/// split.
+macro_rules! give_commands {
     ($role:expr, $command:expr, $pay:expr) => {
         while let Some(command) = $role.command() {
             match $command(command) {
                 Ok(()) => $role.given(),
                 Err(Error::Refused(CommandError::OutputFull)) => {
-                    assert!($role.split(), "no room, and no smaller way to say it");
+                    assert!($role.split(), "the command does not fit and cannot be split");
                     continue;
                 }
                 Err(e) => panic!("a command in turn got {e:?}"),
@@ -86,7 +87,7 @@ pub(crate) fn by_session<R: Role>(
     bytes: &[u8],
     how: StreamEnd,
     seed: u64,
-) -> Seen<R::Event> {
+) -> Observed<R::Event> {
     let (mut role, mut rng, mut rest) = (role.clone(), Rng::new(seed), bytes);
     let input = vec![0; R::Machine::MIN_INPUT + rng.below(9)];
     let output = vec![0; R::Machine::MIN_OUTPUT + rng.below(9)];
@@ -107,32 +108,32 @@ pub(crate) fn by_session<R: Role>(
         session.borrow_mut().write_payload(payload)
     };
     if !R::TAKES_TURNS {
-        speak!(role, command, pay);
+        give_commands!(role, command, pay);
     }
     let ended = loop {
-        let mut told = None;
-        // Half of the time through `advance`, which peeks.
+        let mut event_seen = None;
+        // Half of the time through `advance`, which does not consume the event.
         let action = if rng.percent(50) {
             let peeked = session.borrow_mut().advance();
             if let Ok(Action::Event(())) = peeked {
                 let mut session = session.borrow_mut();
                 let Ok(Action::Event(event)) = session.step() else { panic!("the event is gone") };
-                told = Some(R::own(event));
+                event_seen = Some(R::own(event));
             }
             peeked
         } else {
             session.borrow_mut().step().map(|action| {
                 if let Action::Event(event) = action {
-                    told = Some(R::own(event));
+                    event_seen = Some(R::own(event));
                 }
                 action.without_event()
             })
         };
         match action {
             Ok(Action::Event(())) => {
-                keep(&mut role, &mut events, told.expect("an event is told"));
+                record_event(&mut role, &mut events, event_seen.expect("an event was returned"));
                 if !R::TAKES_TURNS {
-                    speak!(role, command, pay);
+                    give_commands!(role, command, pay);
                 }
             }
             Ok(Action::Continue | Action::Boundary) => {}
@@ -142,23 +143,23 @@ pub(crate) fn by_session<R: Role>(
                 role.advance_outbound(n);
             }
             Ok(Action::Need(Need::Command)) if role.command().is_some() => {
-                // One at a time: it takes turns.
+                // One command only, because the role takes turns.
                 let said = command(role.command().unwrap());
-                said.expect("it is its turn");
+                said.expect("it is the application's turn");
                 role.given();
             }
             Ok(Action::Need(_)) => {
                 let mut session = session.borrow_mut();
                 if rest.is_empty() {
-                    assert!(!session.has_ended(), "it waits after the end");
+                    assert!(!session.has_ended(), "it waits for input after the end");
                     session.ended(how);
-                    // The first ending counts.
+                    // Only the first end counts.
                     session.ended(StreamEnd::Closed);
                     session.idle();
                     continue;
                 }
                 let room = session.room();
-                assert!(!room.is_empty(), "it waits for input and has no room for it");
+                assert!(!room.is_empty(), "it waits for input without space for it");
                 let n = rng.within(1, room.len().min(rest.len()));
                 room[..n].copy_from_slice(&rest[..n]);
                 session.received(n);
@@ -170,22 +171,22 @@ pub(crate) fn by_session<R: Role>(
         }
     };
     drain();
-    Seen { events, sent: sent.into_inner(), ended }
+    Observed { events, sent: sent.into_inner(), ended }
 }
 
 /// The application of a pump.
-struct Player<R: Role> {
+struct RoleHandler<R: Role> {
     role: R,
     events: Vec<R::Event>,
     offered: bool,
 }
 
-impl<R: Role> Player<R> {
+impl<R: Role> RoleHandler<R> {
     const fn new(role: R) -> Self {
         Self { role, events: vec![], offered: false }
     }
 
-    /// What was offered has been taken, or the session would have ended.
+    /// The offered command was accepted, or the session would have ended.
     fn advance_inbound(&mut self) {
         if std::mem::take(&mut self.offered) {
             self.role.given();
@@ -193,10 +194,10 @@ impl<R: Role> Player<R> {
     }
 }
 
-impl<R: Role> Handler<R::Machine> for Player<R> {
+impl<R: Role> Handler<R::Machine> for RoleHandler<R> {
     fn event(&mut self, event: <R::Machine as Machine>::Event<'_>) {
         self.advance_inbound();
-        keep(&mut self.role, &mut self.events, R::own(event));
+        record_event(&mut self.role, &mut self.events, R::own(event));
     }
 
     fn command(&mut self) -> Option<<R::Machine as Machine>::Command<'_>> {
@@ -221,9 +222,9 @@ pub(crate) fn by_pump<R: Role>(
     how: StreamEnd,
     seed: u64,
     output: usize,
-) -> Seen<R::Event> {
+) -> Observed<R::Event> {
     let mut rng = Rng::new(seed);
-    let mut player = Player::new(role.clone());
+    let mut player = RoleHandler::new(role.clone());
     let mut machine = role.machine();
     let (mut sent, mut consumed, mut arrived, mut ended) = (vec![], 0, 0, false);
     let mut output = vec![0; output];
@@ -251,13 +252,17 @@ pub(crate) fn by_pump<R: Role>(
             Stop::Refused(e) => panic!("a command in turn got {e:?}"),
         }
     };
-    Seen { events: player.events, sent, ended }
+    Observed { events: player.events, sent, ended }
 }
 
 /// A connection of the blocking driver.
 type Blocking<R> = blocking::Connection<Stream, <R as Role>::Machine, Vec<u8>, Vec<u8>>;
 
-pub(crate) fn by_blocking<R: Role>(role: &R, stream: Stream, seed: u64) -> (Seen<R::Event>, usize) {
+pub(crate) fn by_blocking<R: Role>(
+    role: &R,
+    stream: Stream,
+    seed: u64,
+) -> (Observed<R::Event>, usize) {
     let (mut role, mut rng, mut events) = (role.clone(), Rng::new(seed), vec![]);
     let input = vec![0; R::Machine::MIN_INPUT + rng.below(9)];
     let output = vec![0; R::Machine::MIN_OUTPUT + rng.below(9)];
@@ -267,18 +272,18 @@ pub(crate) fn by_blocking<R: Role>(role: &R, stream: Stream, seed: u64) -> (Seen
         |command: <R::Machine as Machine>::Command<'_>| connection.borrow_mut().command(command);
     let pay = |payload: &[u8]| connection.borrow_mut().write_payload(payload).unwrap();
     if !R::TAKES_TURNS {
-        speak!(role, command, pay);
+        give_commands!(role, command, pay);
     }
     let ended = loop {
         let next = connection.borrow_mut().next().map(|next| match next {
             Next::Event(event) => (Next::Event(()), Some(R::own(event))),
-            other => (bare(&other), None),
+            other => (without_event(&other), None),
         });
         match next {
             Ok((Next::Event(()), event)) => {
-                keep(&mut role, &mut events, event.expect("it is there"));
+                record_event(&mut role, &mut events, event.expect("an event was returned"));
                 if !R::TAKES_TURNS {
-                    speak!(role, command, pay);
+                    give_commands!(role, command, pay);
                 }
             }
             Ok((Next::Command, _)) if !role.payload().is_empty() => {
@@ -298,7 +303,7 @@ pub(crate) fn by_blocking<R: Role>(role: &R, stream: Stream, seed: u64) -> (Seen
         }
     };
     let stream = connection.into_inner().into_transport();
-    (Seen { events, sent: stream.sent, ended }, stream.writes_after_failure)
+    (Observed { events, sent: stream.sent, ended }, stream.writes_after_failure)
 }
 
 pub(crate) fn by_nonblocking<R: Role>(
@@ -307,7 +312,7 @@ pub(crate) fn by_nonblocking<R: Role>(
     end: NetEnd,
     seed: u64,
     prepare: impl FnOnce(&mut Net, &Socket),
-) -> (Seen<R::Event>, Option<NetError>) {
+) -> (Observed<R::Event>, Option<NetError>) {
     let (mut role, mut rng, mut events) = (role.clone(), Rng::new(seed), vec![]);
     let mut net = Net::new(seed);
     net.storm = rng.below(90);
@@ -320,15 +325,16 @@ pub(crate) fn by_nonblocking<R: Role>(
         nonblocking::Connection::<Net, _, _, _>::new(ours, role.machine(), input, output).unwrap();
     let mut sent = vec![];
     let mut rounds = 0;
-    // Whatever can be said is said first, so that the order does not hang on the storm.
+    // All commands that can be given are given first, so that their order does not depend on the
+    // storm.
     let ended = loop {
         rounds += 1;
-        assert!(rounds < 1_000_000, "it goes round without end");
+        assert!(rounds < 1_000_000, "the session does not end");
         let can_speak = !R::TAKES_TURNS && (role.command().is_some() || !role.payload().is_empty());
         if can_speak {
             sent.extend(net.take(&theirs));
             if role.payload().is_empty() {
-                let command = role.command().expect("looked at above");
+                let command = role.command().expect("checked above");
                 match connection.command(&mut net, command) {
                     Ok(()) => role.given(),
                     Err(nb::Error::WouldBlock) => {}
@@ -348,10 +354,10 @@ pub(crate) fn by_nonblocking<R: Role>(
         }
         let next = connection.next(&mut net).map(|next| match next {
             Next::Event(event) => (Next::Event(()), Some(R::own(event))),
-            other => (bare(&other), None),
+            other => (without_event(&other), None),
         });
         match next {
-            Ok((Next::Event(()), event)) => keep(&mut role, &mut events, event.unwrap()),
+            Ok((Next::Event(()), event)) => record_event(&mut role, &mut events, event.unwrap()),
             Ok((Next::Command, _)) if !role.payload().is_empty() => {
                 match connection.write_payload(&mut net, role.payload()) {
                     Ok(n) => role.advance_outbound(n),
@@ -363,7 +369,7 @@ pub(crate) fn by_nonblocking<R: Role>(
                 let command = role.command().expect("the script has one");
                 match connection.command(&mut net, command) {
                     Ok(()) => role.given(),
-                    // The peer takes some.
+                    // The peer reads some output.
                     Err(nb::Error::WouldBlock) => sent.extend(net.take(&theirs)),
                     Err(e) => panic!("{e:?}"),
                 }
@@ -379,11 +385,16 @@ pub(crate) fn by_nonblocking<R: Role>(
     let is_dropped = ended == Ended::Aborted;
     assert!(is_dropped || !connection.wants_send(), "it ended with bytes unsent");
     sent.extend(net.take(&theirs));
-    (Seen { events, sent, ended }, connection.fault())
+    (Observed { events, sent, ended }, connection.fault())
 }
 
-/// As the only client of a pool.
-pub(crate) fn by_pool<R: Role>(role: &R, bytes: &[u8], end: NetEnd, seed: u64) -> Seen<R::Event> {
+/// Drives the machine as the only client of a pool.
+pub(crate) fn by_pool<R: Role>(
+    role: &R,
+    bytes: &[u8],
+    end: NetEnd,
+    seed: u64,
+) -> Observed<R::Event> {
     let mut rng = Rng::new(seed);
     let mut net = Net::new(seed);
     net.storm = rng.below(90);
@@ -396,8 +407,8 @@ pub(crate) fn by_pool<R: Role>(role: &R, bytes: &[u8], end: NetEnd, seed: u64) -
     let (mut now, mut over, mut sent, mut rounds) = (0, None, vec![], 0);
     let (events, ended) = loop {
         rounds += 1;
-        assert!(rounds < 100_000, "it goes round without end");
-        let open = |_| (role.machine(), Player::new(role.clone()));
+        assert!(rounds < 100_000, "the session does not end");
+        let open = |_| (role.machine(), RoleHandler::new(role.clone()));
         let polled = pool.poll(&mut net, now, open, |e| {
             let ended = match e.outcome {
                 nonblocking::Outcome::Done => Ended::Done,
@@ -411,10 +422,10 @@ pub(crate) fn by_pool<R: Role>(role: &R, bytes: &[u8], end: NetEnd, seed: u64) -
         if let Some(over) = over.take() {
             break over;
         }
-        // Slowly: a storm is no silence.
+        // Time passes slowly, so that a storm is not taken for an idle peer.
         now += u32::from(polled.is_err());
     };
-    Seen { events, sent, ended }
+    Observed { events, sent, ended }
 }
 
 pub(crate) fn by_async<R: Role>(
@@ -422,7 +433,7 @@ pub(crate) fn by_async<R: Role>(
     bytes: &[u8],
     end: Result<(), ErrorKind>,
     seed: u64,
-) -> Seen<R::Event> {
+) -> Observed<R::Event> {
     let (mut role, mut rng) = (role.clone(), Rng::new(seed));
     let buffers = rng.percent(50);
     let (their_writer, reader) = pipe(1 << 16, rng.within(1, 9), false);
@@ -445,7 +456,7 @@ pub(crate) fn by_async<R: Role>(
             let can_speak = !R::TAKES_TURNS;
             while can_speak && (role.command().is_some() || !role.payload().is_empty()) {
                 if role.payload().is_empty() {
-                    let command = role.command().expect("looked at above");
+                    let command = role.command().expect("checked above");
                     match connection.command(command) {
                         Ok(()) => role.given(),
                         Err(Error::Refused(CommandError::OutputFull)) if role.split() => {}
@@ -465,7 +476,7 @@ pub(crate) fn by_async<R: Role>(
             match connection.next().await {
                 Ok(Next::Event(event)) => {
                     let event = R::own(event);
-                    keep(&mut role, &mut events, event);
+                    record_event(&mut role, &mut events, event);
                 }
                 Ok(Next::Command) if !role.payload().is_empty() => {
                     let n = connection.write_payload(role.payload());
@@ -485,6 +496,6 @@ pub(crate) fn by_async<R: Role>(
             }
         }
     });
-    let (events, ended) = result.expect("the script is all there");
-    Seen { events, sent: their_reader.take(), ended }
+    let (events, ended) = result.expect("the whole script is available");
+    Observed { events, sent: their_reader.take(), ended }
 }

@@ -1,4 +1,4 @@
-//! The add client alone.
+//! The add client on its own.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,4 @@
-//! The add server alone.
+//! The add server on its own.
 
 #![no_std]
 #![no_main]

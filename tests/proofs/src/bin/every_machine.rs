@@ -1,4 +1,4 @@
-//! Every machine of both roles, alone.
+//! Every machine of both roles, without session or driver.
 
 #![no_std]
 #![no_main]

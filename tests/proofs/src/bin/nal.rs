@@ -1,4 +1,4 @@
-//! Both ends of both protocols over `embedded-nal`.
+//! Both ends of math and echo over `embedded-nal`.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,4 @@
-//! A client of both protocols over `embedded-nal`.
+//! The clients of math and echo over `embedded-nal`.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,4 @@
-//! A server of both protocols over `embedded-nal`.
+//! The servers of math and echo over `embedded-nal`.
 
 #![no_std]
 #![no_main]

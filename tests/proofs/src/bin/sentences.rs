@@ -1,4 +1,4 @@
-//! What is shown to people.
+//! The texts for the user.
 
 #![no_std]
 #![no_main]
