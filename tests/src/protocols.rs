@@ -22,12 +22,16 @@ pub struct Protocol {
 macro_rules! protocols {
     ($($module:ident $name:ident {
         about: $about:literal,
+        machines: [$($image:ident: $machine:ty),* $(,)?],
+        clients: $clients:tt,
+        servers: $servers:tt,
+        dissectors: $dissectors:tt,
+        functions: $functions:tt,
+        sentences: $sentences:tt,
         port: $port:literal,
         exercise: $exercise:literal,
         commands: $commands:expr,
         summary: $summary:literal,
-        machines: [$($image:ident: $machine:ty),* $(,)?],
-        $($rest:tt)*
     })*) => {
         /// Every protocol, in the order of the help.
         pub const PROTOCOLS: &[Protocol] = &[$(Protocol {

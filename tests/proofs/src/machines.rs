@@ -5,7 +5,7 @@ use core::fmt;
 use socklab_core::machine::{Input, Machine};
 use socklab_core::session::{self, Buffer, Pumped, Session};
 use socklab_core::wire::{self, Dissect};
-use socklab_core::{add, chat, coin, echo, file, guess, hello, math, rps};
+use socklab_core::{echo, for_each_dissector, for_each_machine, for_each_protocol};
 
 use crate::world::Player;
 use crate::{Function, Kept};
@@ -15,72 +15,59 @@ const fn alone<M: Machine>() -> Kept<2> {
     Kept([M::step as Function, M::command as Function])
 }
 
-/// Makes a table with one entry for each machine.
+/// Makes an array with an entry for each machine.
 #[macro_export]
 macro_rules! of_each_machine {
     ($entry:ident) => {
-        [
-            $entry::<::socklab_core::math::Client>(),
-            $entry::<::socklab_core::math::Server>(),
-            $entry::<::socklab_core::add::Client>(),
-            $entry::<::socklab_core::add::Server>(),
-            $entry::<::socklab_core::file::Client>(),
-            $entry::<::socklab_core::file::Server>(),
-            $entry::<::socklab_core::echo::Client>(),
-            $entry::<::socklab_core::echo::Server>(),
-            $entry::<::socklab_core::hello::Client>(),
-            $entry::<::socklab_core::hello::Server>(),
-            $entry::<::socklab_core::chat::Chat>(),
-            $entry::<::socklab_core::coin::Client>(),
-            $entry::<::socklab_core::coin::Server>(),
-            $entry::<::socklab_core::guess::Client>(),
-            $entry::<::socklab_core::guess::Server>(),
-            $entry::<::socklab_core::rps::Client>(),
-            $entry::<::socklab_core::rps::Server>(),
-        ]
+        ::socklab_core::for_each_machine!($crate::entries, $entry =>)
     };
 }
 
+/// See [`of_each_machine`].
+#[macro_export]
+macro_rules! entries {
+    ($entry:ident => $($image:ident: $machine:ty,)*) => { [$($entry::<$machine>()),*] };
+}
+
+macro_rules! names {
+    ($($image:ident: $machine:ty,)*) => { [$(stringify!($image)),*] };
+}
+
 /// Number of machines. Both sides of a chat are the same one.
-pub const MACHINES: usize = 17;
+pub const MACHINES: usize = for_each_machine!(names).len();
+
+/// Images of one machine each.
+const NAMES: [&str; MACHINES] = for_each_machine!(names);
 
 /// Every machine without session or driver.
 pub static ALONE: [Kept<2>; MACHINES] = of_each_machine!(alone);
 
-/// The math client.
-pub static MATH_CLIENT: Kept<2> = alone::<math::Client>();
-/// The math server.
-pub static MATH_SERVER: Kept<2> = alone::<math::Server>();
-/// The add client.
-pub static ADD_CLIENT: Kept<2> = alone::<add::Client>();
-/// The add server.
-pub static ADD_SERVER: Kept<2> = alone::<add::Server>();
-/// The file client.
-pub static FILE_CLIENT: Kept<2> = alone::<file::Client>();
-/// The file server.
-pub static FILE_SERVER: Kept<2> = alone::<file::Server>();
-/// The echo client.
-pub static ECHO_CLIENT: Kept<2> = alone::<echo::Client>();
-/// The echo server.
-pub static ECHO_SERVER: Kept<2> = alone::<echo::Server>();
-/// The hello client.
-pub static HELLO_CLIENT: Kept<2> = alone::<hello::Client>();
-/// The hello server.
-pub static HELLO_SERVER: Kept<2> = alone::<hello::Server>();
-/// Either side of a chat.
-pub static CHAT: Kept<2> = alone::<chat::Chat>();
-/// The coin client.
-pub static COIN_CLIENT: Kept<2> = alone::<coin::Client>();
-/// The coin server.
-pub static COIN_SERVER: Kept<2> = alone::<coin::Server>();
-/// The guess client.
-pub static GUESS_CLIENT: Kept<2> = alone::<guess::Client>();
-/// The guess server.
-pub static GUESS_SERVER: Kept<2> = alone::<guess::Server>();
-/// The rps client.
-pub static RPS_CLIENT: Kept<2> = alone::<rps::Client>();
-/// The rps server.
-pub static RPS_SERVER: Kept<2> = alone::<rps::Server>();
+/// Returns the functions that the image of a single machine keeps.
+///
+/// # Panics
+///
+/// When the compiler evaluates it with a name that no machine has.
+#[must_use]
+pub const fn named(name: &str) -> Kept<2> {
+    let tables: [Kept<2>; MACHINES] = of_each_machine!(alone);
+    let mut at = 0;
+    while at < MACHINES {
+        if is_same(NAMES[at].as_bytes(), name.as_bytes()) {
+            return Kept(tables[at].0);
+        }
+        at += 1;
+    }
+    panic!("no machine in the table of the core has this name")
+}
+
+/// `==`, at compile time.
+const fn is_same(one: &[u8], two: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < two.len() && one[at] == two[at] {
+        at += 1;
+    }
+    at == one.len() && at == two.len()
+}
 
 /// The echo machines with 2-byte lengths. Their images are like those with 4-byte lengths, so they
 /// have no budget of their own.
@@ -134,76 +121,99 @@ const fn session<M: Machine>() -> Kept<14> {
 /// Session and pump of each machine.
 pub static SESSIONS: [Kept<14>; MACHINES] = of_each_machine!(session);
 
-/// A buffer on its own.
-pub static BUFFER: Kept<6> = Kept([
-    Buffer::<Bytes>::capacity as Function,
-    Buffer::<Bytes>::bytes as Function,
-    Buffer::<Bytes>::room as Function,
-    Buffer::<Bytes>::fill as Function,
-    Buffer::<Bytes>::consume as Function,
-    Buffer::<Bytes>::clear as Function,
-]);
-
-/// Functions that protocols share, and those for traces.
-pub static WIRE: Kept<18> = Kept([
-    wire::length_of::<4> as Function,
-    wire::put_length::<4> as Function,
-    wire::prefix_of_chars as Function,
-    wire::put_line as Function,
-    wire::decimal as Function,
-    wire::put_decimal as Function,
-    wire::LineScanner::next as Function,
-    wire::LineScanner::next_or_idle as Function,
-    math::ServerBytes::dissect as Function,
-    math::ClientBytes::dissect as Function,
-    echo::Messages::<4>::dissect as Function,
-    wire::LineMessages::dissect as Function,
-    wire::PromptMessages::dissect as Function,
-    file::ClientBytes::dissect as Function,
-    file::ServerBytes::dissect as Function,
-    file::Request::parse as Function,
-    file::Request::emit as Function,
-    chat::says_bye as Function,
-]);
-
-const fn shown<T: fmt::Display>() -> Function {
-    T::fmt as Function
+/// Defines a table with these functions.
+macro_rules! kept {
+    ($(#[$doc:meta])* $name:ident: $($function:expr),+ $(,)?) => {
+        $(#[$doc])*
+        pub static $name: Kept<{ [$(stringify!($function)),+].len() }> =
+            Kept([$($function as Function),+]);
+    };
 }
 
-/// Texts for the user.
-pub static SENTENCES: Kept<34> = Kept([
-    shown::<math::client::Error>(),
-    shown::<math::server::Error>(),
-    shown::<add::client::Error>(),
-    shown::<add::server::Error>(),
-    shown::<file::client::Error>(),
-    shown::<file::server::Error>(),
-    shown::<echo::client::Error>(),
-    shown::<echo::server::Error>(),
-    shown::<hello::client::Error>(),
-    shown::<hello::server::Error>(),
-    shown::<chat::Error>(),
-    shown::<coin::client::Error>(),
-    shown::<coin::server::Error>(),
-    shown::<guess::client::Error>(),
-    shown::<guess::server::Error>(),
-    shown::<rps::client::Error>(),
-    shown::<rps::server::Error>(),
-    shown::<file::Malformed>(),
-    shown::<wire::Truncated>(),
-    shown::<wire::Escaped<'_>>(),
-    shown::<wire::Unexpected>(),
-    shown::<wire::DecimalError>(),
-    shown::<wire::LineMessage<'_>>(),
-    shown::<wire::PromptMessage<'_>>(),
-    shown::<math::ServerMessage>(),
-    shown::<math::Mistake>(),
-    shown::<math::Answer>(),
-    shown::<echo::Part<'_>>(),
-    shown::<echo::OtherLength>(),
-    shown::<echo::client::Error<2>>(),
-    shown::<echo::server::Error<2>>(),
-    shown::<file::RequestMessage<'_>>(),
-    shown::<file::ServerMessage<'_>>(),
-    shown::<session::TooSmall>(),
-]);
+kept! {
+    /// A buffer on its own.
+    BUFFER:
+    Buffer::<Bytes>::capacity,
+    Buffer::<Bytes>::bytes,
+    Buffer::<Bytes>::room,
+    Buffer::<Bytes>::fill,
+    Buffer::<Bytes>::consume,
+    Buffer::<Bytes>::clear,
+}
+
+kept! {
+    /// Functions that protocols share, and those for traces.
+    WIRE:
+    wire::length_of::<4>,
+    wire::put_length::<4>,
+    wire::prefix_of_chars,
+    wire::put_line,
+    wire::decimal,
+    wire::put_decimal,
+    wire::LineScanner::next,
+    wire::LineScanner::next_or_idle,
+    wire::LineMessages::dissect,
+    wire::PromptMessages::dissect,
+}
+
+macro_rules! dissectors {
+    ($($dissector:ty,)*) => {
+        kept! {
+            /// Dissectors that belong to one protocol.
+            DISSECTORS: $(<$dissector>::dissect),*
+        }
+        kept! {
+            /// Their messages, as a trace shows them.
+            MESSAGES: $(<<$dissector as Dissect>::Message<'_> as fmt::Display>::fmt),*
+        }
+    };
+}
+
+for_each_dissector!(dissectors);
+
+macro_rules! others {
+    ($($module:ident $name:ident {
+        about: $about:tt,
+        machines: $machines:tt,
+        clients: $clients:tt,
+        servers: $servers:tt,
+        dissectors: $dissectors:tt,
+        functions: [$($function:expr),* $(,)?],
+        sentences: [$($sentence:ty),* $(,)?],
+        $($rest:tt)*
+    })*) => {
+        kept! {
+            /// Further functions of protocols.
+            FUNCTIONS: $($($function,)*)*
+        }
+        kept! {
+            /// Further texts for the user.
+            PROTOCOL_SENTENCES: $($(<$sentence as fmt::Display>::fmt,)*)*
+        }
+    };
+}
+
+for_each_protocol!(others);
+
+macro_rules! errors {
+    ($($image:ident: $machine:ty,)*) => {
+        kept! {
+            /// Error of each machine.
+            ERRORS: $(<<$machine as Machine>::Error as fmt::Display>::fmt),*
+        }
+    };
+}
+
+for_each_machine!(errors);
+
+kept! {
+    /// Texts for the user that protocols share.
+    SENTENCES:
+    <wire::Truncated as fmt::Display>::fmt,
+    <wire::Escaped<'_> as fmt::Display>::fmt,
+    <wire::Unexpected as fmt::Display>::fmt,
+    <wire::DecimalError as fmt::Display>::fmt,
+    <wire::LineMessage<'_> as fmt::Display>::fmt,
+    <wire::PromptMessage<'_> as fmt::Display>::fmt,
+    <session::TooSmall as fmt::Display>::fmt,
+}

@@ -5,4 +5,4 @@
 
 use socklab_proofs::machines::*;
 
-socklab_proofs::image!(ALONE, SHORT, BULK, SESSIONS, BUFFER, WIRE);
+socklab_proofs::image!(ALONE, SHORT, BULK, SESSIONS, BUFFER, WIRE, DISSECTORS, FUNCTIONS);

@@ -3,4 +3,6 @@
 #![no_std]
 #![no_main]
 
-socklab_proofs::image!(socklab_proofs::machines::SENTENCES);
+use socklab_proofs::machines::{ERRORS, MESSAGES, PROTOCOL_SENTENCES, SENTENCES};
+
+socklab_proofs::image!(ERRORS, MESSAGES, PROTOCOL_SENTENCES, SENTENCES);

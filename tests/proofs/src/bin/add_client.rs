@@ -1,6 +1,0 @@
-//! The add client on its own.
-
-#![no_std]
-#![no_main]
-
-socklab_proofs::image!(socklab_proofs::machines::ADD_CLIENT);

@@ -1,6 +1,0 @@
-//! The file client alone.
-
-#![no_std]
-#![no_main]
-
-socklab_proofs::image!(socklab_proofs::machines::FILE_CLIENT);

@@ -1,6 +1,0 @@
-//! The guess client alone.
-
-#![no_std]
-#![no_main]
-
-socklab_proofs::image!(socklab_proofs::machines::GUESS_CLIENT);

@@ -1,6 +1,0 @@
-//! The math client alone.
-
-#![no_std]
-#![no_main]
-
-socklab_proofs::image!(socklab_proofs::machines::MATH_CLIENT);

@@ -1,6 +1,0 @@
-//! The rps server alone.
-
-#![no_std]
-#![no_main]
-
-socklab_proofs::image!(socklab_proofs::machines::RPS_SERVER);
