@@ -42,8 +42,10 @@ pub mod guess;
 pub mod hello;
 pub mod math;
 pub mod net;
+mod pread;
 pub mod rps;
 mod seed;
+mod text;
 
 #[cfg(feature = "cli")]
 pub mod cli;

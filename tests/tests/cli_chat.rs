@@ -269,8 +269,7 @@ mod at_a_terminal {
         let talk = Talk::start(&["--duplex"]);
         talk.shows(&["you: "]);
         talk.screen.types("x".repeat(1025) + "\r");
-        let told =
-            "not sent: the line has 1025 bytes, at most 1024 are allowed; arrow up brings it back";
+        let told = "not sent: the line has 1025 bytes, at most 1024 are allowed; press arrow up to edit it";
         talk.shows(&[told, "you: "]);
         talk.screen.types("\x1b[A\x7f\r");
         assert_eq!(hears(&talk.stream), "x".repeat(1024) + "\n");

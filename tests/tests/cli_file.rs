@@ -313,7 +313,7 @@ fn an_interrupted_fetch_is_gone_on_with() {
     assert!(
         line.starts_with(
             "the server closed the connection after 200000 of 500000 bytes of the file; 200000 bytes kept in "
-        ) && line.ends_with(".copy.part, --resume continues from there"),
+        ) && line.ends_with(".copy.part; use --resume to continue"),
         "{line}"
     );
     assert_eq!(here.list(), [".copy.part", "copy"]);
@@ -322,10 +322,10 @@ fn an_interrupted_fetch_is_gone_on_with() {
     let server = root.server();
     let done = fetch(server.addr, b"data", &here.path("copy"), &["--resume"]).run();
     done.success();
-    assert!(done.stderr.contains("500000 bytes, 200000 of them resumed"), "{done:?}");
+    assert!(done.stderr.contains("500000 bytes, resumed at byte 200000"), "{done:?}");
     assert!(here.read("copy") == file);
     assert_eq!(here.list(), ["copy"]);
-    server.process.wait_for("300000 of 500000 bytes sent from 200000 on, complete");
+    server.process.wait_for("300000 of 500000 bytes sent from offset 200000, complete");
 }
 
 #[test]
@@ -499,7 +499,7 @@ fn a_file_that_changes_while_it_is_sent() {
 #[test]
 fn servers_of_the_plain_form_are_told_apart_by_a_hint() {
     let here = Folder::new();
-    let hint = "; if it is a server of the plain form, try --plain";
+    let hint = "; if the server uses the plain protocol, try --plain";
     for (reply, sentence) in [
         (&b""[..], "the server closed the connection without a reply"),
         (

@@ -82,7 +82,7 @@ fn our_client_gets_a_file_of_a_students_server() {
 #[cfg_attr(not(python3), ignore = "needs python3")]
 fn our_client_names_what_a_students_server_does() {
     let folder = Folder::new("names", &data());
-    let hint = "if it is a server of the plain form, try --plain";
+    let hint = "if the server uses the plain protocol, try --plain";
     for (fault, options, name, text) in [
         ("", &["--checked"][..], "data", hint),
         ("text-error", &[], "data", hint),

@@ -8,7 +8,7 @@ use std::net::{Shutdown, TcpStream};
 use socklab_tests::files::{Folder, answer, fetch, noise};
 use socklab_tests::program::{Finished, Played, Program, Server, read_all, reset};
 
-const WARNING: &str = "requesting it again in the plain protocol: nothing can be verified";
+const WARNING: &str = "requesting the file again with the plain protocol, which cannot verify it";
 
 /// What becomes of our client against a stranger's server that takes this many clients, and what that
 /// was asked for.
@@ -150,7 +150,9 @@ fn a_server_that_is_gone_after_one_client_is_named() {
     drop(stream);
     let failed = client.finish();
     let line = failed.last_failure(1);
-    assert!(line.starts_with("the server closed the connection without a reply, and is gone: "));
+    assert!(line.starts_with(
+        "the server closed the connection without a reply, and the second attempt failed: "
+    ));
     assert!(line.contains("connection refused") && line.ends_with("try --plain"), "{line}");
     assert_eq!(here.list(), [""; 0]);
 }
@@ -288,7 +290,9 @@ fn a_size_that_is_text_is_named_and_not_to_be_resumed() {
     drop(answer(&played, b"+OK sending the file"));
     let finished = client.finish();
     let line = finished.failure(1);
-    assert!(line.contains("; that size is text: if it is a server of the plain form, try --plain"));
-    assert!(line.ends_with(", and of no use"), "{line}");
+    assert!(
+        line.contains("; that size is text: if the server uses the plain protocol, try --plain")
+    );
+    assert!(line.ends_with(", but they are useless"), "{line}");
     assert_eq!(here.read("copy"), b"old");
 }

@@ -59,7 +59,7 @@ impl Manner {
     /// How long the other side may take to read the last line. With turns it waits for that line; without,
     /// it may have said its own last line at the same time, and is not asked.
     fn limit(&self, common: &Common) -> Option<Duration> {
-        (!self.duplex).then(|| common.patience().unwrap_or(Duration::from_secs(1)))
+        (!self.duplex).then(|| common.person_timeout().unwrap_or(Duration::from_secs(1)))
     }
 }
 
@@ -74,7 +74,7 @@ impl Run for ClientArgs {
             let machine = machine.closing(closing.clone());
             let client = common
                 .connect::<ServerBytes, ClientBytes, _>(target, machine, DEFAULT_BUFFER)?
-                .patient(common.patience());
+                .patient(common.person_timeout());
             let keyboard = keyboard()?;
             let limit = manner.limit(common);
             match talk(client.into(), &closing, limit, &keyboard, &mut output).result? {
@@ -119,7 +119,7 @@ impl Run for ServerArgs {
                 Err(e) => return Err(e),
             }
             // What was typed for one is not for the next.
-            keyboard.forget();
+            keyboard.discard_typed_ahead();
         }
     }
 }
@@ -129,10 +129,10 @@ pub(super) fn accept(
     listener: &mut Listener,
     keyboard: &Keyboard,
 ) -> Result<Option<net::Accepted>, Failure> {
-    keyboard.wake(listener.waker());
+    keyboard.set_waker(listener.waker());
     keyboard.wait("waiting for a client");
     loop {
-        match keyboard.pressed() {
+        match keyboard.urgent() {
             Some(Typed::Interrupted) => return Ok(None),
             // A file that ends has something to say until then, if only a closing word.
             Some(Typed::End) if keyboard.is_terminal() => return Ok(None),
@@ -175,7 +175,7 @@ fn talk(
     output: &mut Output,
 ) -> Talked {
     let peer = conversation.peer();
-    keyboard.wake(conversation.waker());
+    keyboard.set_waker(conversation.waker());
     if let Err(e) = connected(output, peer) {
         return Talked { result: Err(e), counts: true };
     }
@@ -217,7 +217,7 @@ fn talk(
         // No one got them.
         said.into_iter().chain(unsent).rev().for_each(|line| keyboard.put_back(line));
     }
-    let left = keyboard.left();
+    let left = keyboard.lines_left();
     if left > 0 && keyboard.is_terminal() {
         let (s, were) = if left == 1 { ("", "was") } else { ("s", "were") };
         say(format_args!("{left} line{s} typed ahead {were} not sent"));
@@ -277,7 +277,7 @@ impl Talker<'_> {
             }
             if !conversation.may_speak() {
                 // An end is reported in its turn: it is a closing word.
-                let now = match self.keyboard.pressed() {
+                let now = match self.keyboard.urgent() {
                     Some(Typed::Interrupted) => return Err(Failure::INTERRUPTED),
                     Some(_) => Prompt::Leaving,
                     None => Prompt::Waiting,
@@ -353,7 +353,7 @@ impl Talker<'_> {
             Ok(false) => {
                 self.unsent = Some(line);
                 // What waits before it may wait for ever.
-                return match self.keyboard.pressed() {
+                return match self.keyboard.urgent() {
                     Some(Typed::Interrupted) => Err(Failure::INTERRUPTED),
                     _ => Ok(false),
                 };

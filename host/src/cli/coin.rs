@@ -245,7 +245,7 @@ const fn name(reply: Reply) -> &'static str {
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let Self { listen, seed, pace, clients } = self;
-        let limits = common.with_people(&pace, &clients);
+        let limits = common.person_limits(&pace, &clients);
         let service = Service::new(Options { seed });
         common.serve::<ClientBytes, ServerBytes, _>(listen.addrs()?, limits, service, report_json)
     }

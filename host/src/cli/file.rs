@@ -30,17 +30,17 @@ use crate::file::{
     self, BUFFER, Client, Fetched, Local, Options, Outcome, Progress, Report, Service,
 };
 use crate::net::{self, DialError, Direction, Observer, Target};
-use crate::ui::{Bar, Place, Trace, put_text, say};
+use crate::ui::{Bar, Trace, TraceOutput, put_text, say, signals};
 
 const PORT: u16 = 12001;
 
-/// So often a progress bar is drawn: bytes come far more often.
+/// Shortest time between two updates of the progress bar: bytes arrive far more often.
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// Fetch a file: socklab file client HOST:PORT:REMOTE LOCAL
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
-    /// The server and the name of the file there; without HOST:PORT, a built-in server of the current
+    /// The server and the name of the file on it; without HOST:PORT, a built-in server of the current
     /// folder
     #[arg(value_name = "[HOST:PORT:]REMOTE",
           value_parser = OsStringValueParser::new().try_map(|text| Remote::parse(&text)))]
@@ -50,10 +50,10 @@ pub(super) struct ClientArgs {
     /// Use the original course protocol (no size, no checksum)
     #[arg(long)]
     plain: bool,
-    /// With --plain, send a newline after the name at once, for servers that read lines
+    /// With --plain, send a newline after the name, for servers that read a line
     #[arg(long, requires = "plain")]
     newline: bool,
-    /// In the plain protocol, accept a connection that closes without a byte as an empty file
+    /// With the plain protocol, accept a connection that closes without a byte as an empty file
     #[arg(long, conflicts_with = "checked")]
     allow_empty: bool,
     /// Never fall back to the plain protocol when the server does not answer
@@ -79,17 +79,17 @@ pub(super) struct ServerArgs {
     clients: MaxClients,
 }
 
-/// What to fetch, and from where.
+/// The file to fetch, and its server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Remote {
-    /// `None`: from a built-in server.
+    /// `None` for a built-in server.
     target: Option<Target>,
     name: OsString,
 }
 
 impl Remote {
-    /// `HOST:PORT:REMOTE`, an IPv6 host in brackets; or `REMOTE` alone, which has no colon in it, or
-    /// a slash before that.
+    /// Parses `HOST:PORT:REMOTE`, with an IPv6 host in brackets, or `REMOTE` alone. The latter contains no colon, or a
+    /// slash before it.
     fn parse(text: &OsStr) -> Result<Self, String> {
         const EXPECTED: &str = "expected HOST:PORT:REMOTE (an IPv6 host in brackets), or REMOTE \
                                 alone for a built-in server; a name with a colon starts with ./";
@@ -122,17 +122,17 @@ impl Remote {
             return Err("expected a host before the first colon".into());
         }
         if name.is_empty() {
-            return Err("expected a file's name behind the port".into());
+            return Err("expected a file's name after the port".into());
         }
         Ok(Self { target: Some(Target::new(host, port)), name: OsString::from_vec(name.into()) })
     }
 
-    /// Its last part: what it is called here when nobody says otherwise.
+    /// Returns the last part of the name: the default name of the local file.
     fn base(&self) -> Result<PathBuf, Failure> {
         let base =
             Path::new(&self.name).file_name().filter(|_| !self.name.as_bytes().ends_with(b"/"));
         base.map(PathBuf::from).ok_or_else(|| {
-            Failure::Usage("give LOCAL: REMOTE has no last part to name the file by".into())
+            Failure::Usage("LOCAL is missing: REMOTE does not end in a file's name".into())
         })
     }
 }
@@ -144,7 +144,7 @@ impl Run for ClientArgs {
             None => self.remote.base()?,
         };
         let stdout = local.as_os_str() == "-";
-        // What no line can say is told before anything is made or asked for.
+        // Checked before a file is created or a request is sent.
         let form = if self.plain { Form::Plain } else { Form::Checked { offset: 0 } };
         let request = Request { name: self.remote.name.as_bytes(), form };
         if request.emit(&mut [0; 2048]).is_err() {
@@ -154,16 +154,16 @@ impl Run for ClientArgs {
                     .into(),
             ));
         }
-        let signals = Interrupts::watch()?;
-        let place = if stdout {
+        let interrupts = Interrupts::watch()?;
+        let destination = if stdout {
             let file = io::stdout().as_fd().try_clone_to_owned().map_err(Failure::stdout)?;
             Local::direct(File::from(file), Path::new("standard output"))
         } else {
             Local::open(&local, self.resume).map_err(|e| Failure::System(e.to_string()))?
         };
-        self.check(&place, common)?;
-        signals.hold(place);
-        let fetch = |target: &Target| self.fetch(target, &local, &signals, common);
+        self.check(&destination, common)?;
+        interrupts.start_dialling(destination);
+        let fetch = |target: &Target| self.fetch(target, &local, &interrupts, common);
         match &self.remote.target {
             Some(target) => fetch(target),
             None => common.built_in("file", serve(Path::new("."))?, fetch),
@@ -179,26 +179,26 @@ fn serve(root: &Path) -> Result<Service, Failure> {
 }
 
 impl ClientArgs {
-    /// Whether this is a place for it, before anything is asked for.
-    fn check(&self, place: &Local, common: &Common) -> Result<(), Failure> {
+    /// Checks that the destination is neither the output of events nor the served file itself.
+    fn check(&self, destination: &Local, common: &Common) -> Result<(), Failure> {
         let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
         let is_stdout = stdout.and_then(|file| file.metadata()).is_ok_and(|found| {
-            // There is one /dev/null, and all may write to it.
+            // Except /dev/null, which events and the file may share.
             (!found.file_type().is_char_device() || io::stdout().is_terminal())
-                && place.is_file(&found)
+                && destination.is_file(&found)
         });
         if is_stdout && common.output(false).is_json() {
             return Err(Failure::Usage(
-                "--json writes to standard output, and so would LOCAL: give another file".into(),
+                "--json writes to standard output, and LOCAL is the same file: give another one"
+                    .into(),
             ));
         }
-        // The built-in server serves this folder.
+        // The built-in server serves the current folder.
         if self.remote.target.is_none()
-            && std::fs::metadata(&self.remote.name).is_ok_and(|found| place.is_file(&found))
+            && std::fs::metadata(&self.remote.name).is_ok_and(|found| destination.is_file(&found))
         {
             return Err(Failure::Usage(
-                "LOCAL is the file itself: give another name for the copy, or the address of the \
-                 server to fetch it from"
+                "LOCAL and REMOTE are the same file: give another LOCAL, or the address of a server"
                     .into(),
             ));
         }
@@ -209,72 +209,76 @@ impl ClientArgs {
         &self,
         target: &Target,
         local: &Path,
-        signals: &Interrupts,
+        interrupts: &Interrupts,
         common: &Common,
     ) -> Result<(), Failure> {
         let client = dial(target, common)?;
-        let (place, e) = match self.attempt(client, local, signals, common, self.plain)? {
+        let (destination, e) = match self.attempt(client, local, interrupts, common, self.plain)? {
             Attempt::Done => return Ok(()),
-            Attempt::Failed(place, e) => (place, e),
+            Attempt::Failed(destination, e) => (destination, e),
         };
-        // Nothing has come, so nothing can be mistaken for the file. What an earlier transfer has left
-        // cannot be continued in the plain form.
+        // Falls back to the plain form only if no byte was received: otherwise a refusal could be taken for the file. A
+        // transfer cannot be resumed in the plain form.
         if self.plain || self.checked || self.resume || !e.is_unanswered() {
-            // What is of no use is removed before anything is said of it.
-            drop(place);
+            // Removes a useless partial file before the error is reported.
+            drop(destination);
             return Err(self.failure(e, self.plain));
         }
         let warning = format!(
-            "{}; requesting it again in the plain protocol: nothing can be verified (--checked \
+            "{}; requesting the file again with the plain protocol, which cannot verify it (--checked \
              forbids that)",
             e.cause
         );
         say(format_args!("warning: {warning}"));
         emit(&mut common.output(false), || json!({ "event": "fallback", "message": warning }))?;
-        signals.hold(place);
-        if signals.caught() {
+        interrupts.start_dialling(destination);
+        if interrupts.caught() {
             return Err(Failure::INTERRUPTED);
         }
         let client = match dial(target, common) {
             Ok(client) => client,
-            Err(no_socket @ DialError::System(_)) => return Err(no_socket.into()),
-            // It served one client and is gone.
-            Err(gone) => {
+            Err(local_error @ DialError::System(_)) => return Err(local_error.into()),
+            // The server has probably ended after its first client.
+            Err(refused) => {
                 return Err(Failure::Peer(format!(
-                    "{}, and is gone: {gone}; if it is a server of the plain protocol, try --plain",
+                    "{}, and the second attempt failed: {refused}; if the server uses the plain protocol, try \
+                     --plain",
                     e.cause
                 )));
             }
         };
-        match self.attempt(client, local, signals, common, true)? {
+        match self.attempt(client, local, interrupts, common, true)? {
             Attempt::Done => Ok(()),
-            Attempt::Failed(place, e) => {
-                drop(place);
+            Attempt::Failed(destination, e) => {
+                drop(destination);
                 Err(self.failure(e, true))
             }
         }
     }
 
-    /// Fetches the file in one form. An error is not a failure of the fetch: output that cannot be
-    /// written, or an interrupt.
+    /// Fetches the file in one form.
+    ///
+    /// # Errors
+    ///
+    /// An interrupt, or a failure of writing to standard output. A failed transfer is [`Attempt::Failed`].
     fn attempt(
         &self,
         client: net::Client<Machine>,
         local: &Path,
-        signals: &Interrupts,
+        interrupts: &Interrupts,
         common: &Common,
         plain: bool,
     ) -> Result<Attempt, Failure> {
         let name = self.remote.name.as_bytes();
         let mut output = common.output(false);
-        let trace = || Box::new(FileTrace::client(Place::Stderr, plain)) as Box<dyn Observer>;
-        let client = common.noticing(client).observed(common.traces().then(trace));
-        let Some(mut place) = signals.release(client.waker()) else {
+        let trace = || Box::new(FileTrace::client(TraceOutput::Stderr, plain)) as Box<dyn Observer>;
+        let client = common.report_notices(client).observed(common.traces().then(trace));
+        let Some(mut destination) = interrupts.start_fetching(client.waker()) else {
             return Err(Failure::INTERRUPTED);
         };
         connected(&mut output, client.peer())?;
         let client = Client::from(client);
-        let bar = self.bar(place.length(), plain, common);
+        let bar = self.bar(destination.length(), plain, common);
         let start = Instant::now();
         let mut drawn = None::<Instant>;
         let progress = |Progress { got, size }: Progress| {
@@ -285,11 +289,11 @@ impl ClientArgs {
                 bar.set_length(size.unwrap_or(got));
                 bar.set_position(got);
             }
-            if signals.caught() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if interrupts.caught() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let Self { allow_empty, newline, .. } = *self;
         let options = Options { plain, allow_empty, newline };
-        let fetched = client.fetch(name, &mut place, options, progress);
+        let fetched = client.fetch(name, &mut destination, options, progress);
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
@@ -311,12 +315,12 @@ impl ClientArgs {
                 }
                 Ok(Attempt::Done)
             }
-            Err(e) => Ok(Attempt::Failed(place, e)),
+            Err(e) => Ok(Attempt::Failed(destination, e)),
         }
     }
 
-    /// A progress bar, on a terminal. A trace takes its place: it says more.
-    fn bar(&self, there: u64, is_plain: bool, common: &Common) -> Option<Bar> {
+    /// Returns a progress bar for a terminal. With a trace there is none, because the trace shows more.
+    fn bar(&self, resumed: u64, is_plain: bool, common: &Common) -> Option<Bar> {
         if self.quiet || common.traces() || !io::stderr().is_terminal() {
             return None;
         }
@@ -324,14 +328,14 @@ impl ClientArgs {
                      {decimal_bytes_per_sec}  {eta} left";
         let plain = "{spinner} {decimal_bytes}  {decimal_bytes_per_sec}  {elapsed}";
         let style = ProgressStyle::with_template(if is_plain { plain } else { style }).ok()?;
-        let bar = ProgressBar::no_length().with_style(style).with_position(there);
-        // What was there before says nothing of the rate.
+        let bar = ProgressBar::no_length().with_style(style).with_position(resumed);
+        // The rate must not include the bytes of an earlier transfer.
         bar.reset_eta();
         Some(Bar::new(bar))
     }
 
     fn failure(&self, e: file::Error, is_plain: bool) -> Failure {
-        // What is there may be of another file: then to go on with it fails again and again.
+        // The partial file may belong to another file. Then every attempt to resume fails.
         let is_stale = self.resume
             && matches!(
                 &e.cause,
@@ -342,9 +346,9 @@ impl ClientArgs {
         let kept = e.kept.as_ref().map_or_else(String::new, |(path, n)| {
             let s = if *n == 1 { "" } else { "s" };
             let advice = match (is_stale, is_text) {
-                (_, true) => ", and of no use",
+                (_, true) => ", but they are useless",
                 (true, _) => "; if they belong to another file, fetch it without --resume",
-                _ => ", --resume continues from there",
+                _ => "; use --resume to continue",
             };
             format!("; {n} byte{s} kept in {}{advice}", path.display())
         });
@@ -352,27 +356,30 @@ impl ClientArgs {
             file::Failure::Net(net::Error::Protocol(e, _) | net::Error::TimedOut(e, ..))
                 if e.may_be_plain() && !is_plain =>
             {
-                "; if it is a server of the plain form, try --plain"
+                "; if the server uses the plain protocol, try --plain"
             }
-            file::Failure::Empty => "; --allow-empty accepts it",
-            _ if is_text => "; that size is text: if it is a server of the plain form, try --plain",
+            file::Failure::Empty => "; use --allow-empty to accept an empty file",
+            _ if is_text => {
+                "; that size is text: if the server uses the plain protocol, try --plain"
+            }
             _ => "",
         };
-        let more = |text: String| format!("{text}{hint}{kept}");
+        let complete = |text: String| format!("{text}{hint}{kept}");
         match e.cause {
             file::Failure::Net(e) => match Failure::from(e) {
-                Failure::System(text) => Failure::System(more(text)),
-                Failure::Peer(text) => Failure::Peer(more(text)),
+                Failure::System(text) => Failure::System(complete(text)),
+                Failure::Peer(text) => Failure::Peer(complete(text)),
                 failure => failure,
             },
-            file::Failure::Local(e) => Failure::System(more(e.to_string())),
+            file::Failure::Local(e) => Failure::System(complete(e.to_string())),
             file::Failure::Interrupted => Failure::Interrupted(kept),
-            cause => Failure::Peer(more(cause.to_string())),
+            cause => Failure::Peer(complete(cause.to_string())),
         }
     }
 }
 
-/// Whether a server has answered with text that begins as the reply of the checked form does: `+OK ...`.
+/// Returns whether the server replied with text that starts like a reply of the checked form, such as `+OK ...`. The
+/// size in that reply then consists of printable characters.
 fn is_text(cause: &file::Failure) -> bool {
     let file::Failure::Net(
         net::Error::Protocol(Cause::Truncated { size: Some(size), .. }, _)
@@ -388,23 +395,23 @@ fn dial(target: &Target, common: &Common) -> Result<net::Client<Machine>, DialEr
     net::Client::dial(target, Machine::new(), BUFFER, common.timeout())
 }
 
-/// How an attempt ended.
+/// Result of an attempt.
 enum Attempt {
-    /// The file is there, and was told of.
+    /// The file is complete, and its event and summary have been written.
     Done,
-    /// It is not, and the place is as good as before.
+    /// The attempt failed. The destination can be used again.
     Failed(Local, file::Error),
 }
 
-/// What a person is told of a success.
+/// Returns the summary of a complete transfer.
 fn summary(local: &Path, fetched: &Fetched, seconds: f64) -> String {
     let Fetched { size, resumed, crc } = *fetched;
     let s = if size == 1 { "" } else { "s" };
     let mut text = format!("{}: {size} byte{s}", local.display());
     if resumed > 0 {
-        text += &format!(", {resumed} of them resumed");
+        text += &format!(", resumed at byte {resumed}");
     }
-    #[expect(clippy::cast_precision_loss, reason = "it is for a person")]
+    #[expect(clippy::cast_precision_loss, reason = "it is shown to a person")]
     let rate = (size - resumed) as f64 / seconds / 1e6;
     text += &format!(", {seconds:.1} s, {rate:.1} MB/s");
     text + &match crc {
@@ -413,34 +420,34 @@ fn summary(local: &Path, fetched: &Fetched, seconds: f64) -> String {
     }
 }
 
-/// Ctrl-C and SIGTERM while a file is fetched: what has come is put in order first.
+/// Handler of Ctrl-C and SIGTERM during a transfer: the partial file is cleaned up before the program ends.
 struct Interrupts {
     caught: Arc<AtomicBool>,
     stage: Arc<Mutex<Stage>>,
 }
 
-/// What there is to put in order, and who does it.
+/// Stage of the program, which decides what a signal does.
 enum Stage {
-    /// Nothing: a signal ends the program at once.
-    Nothing,
-    /// The place, which is dropped: whoever dials has nobody to call.
+    /// There is nothing to clean up: a signal ends the program at once.
+    Idle,
+    /// A signal drops the destination and ends the program, because dialling cannot be interrupted.
     Dialling(Local),
-    /// The fetch, which is called, does it.
+    /// A signal wakes the transfer, which cleans up and returns.
     Fetching(Arc<mio::Waker>),
 }
 
 impl Interrupts {
     fn watch() -> Result<Self, Failure> {
-        crate::ui::signals::take();
-        let mut signals = crate::ui::signals::watch(&[SIGINT, SIGTERM])
+        signals::claim();
+        let mut signals = signals::watch(&[SIGINT, SIGTERM])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
-        let this = Self { caught: Arc::default(), stage: Arc::new(Mutex::new(Stage::Nothing)) };
+        let this = Self { caught: Arc::default(), stage: Arc::new(Mutex::new(Stage::Idle)) };
         let (caught, stage) = (Arc::clone(&this.caught), Arc::clone(&this.stage));
         std::thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
                 for signal in &mut signals {
-                    // It stays locked to the end: the program goes on with nothing in between.
+                    // Locked until the program ends, so that the main thread cannot change the stage meanwhile.
                     let mut stage = lock(&stage);
                     let again = caught.swap(true, Ordering::Relaxed);
                     if let Stage::Fetching(waker) = &*stage
@@ -448,7 +455,7 @@ impl Interrupts {
                     {
                         let _ = waker.wake();
                     } else {
-                        *stage = Stage::Nothing;
+                        *stage = Stage::Idle;
                         let _ = signal_hook::low_level::emulate_default_handler(signal);
                     }
                 }
@@ -457,29 +464,30 @@ impl Interrupts {
         Ok(this)
     }
 
-    /// Takes care of a place until there is a connection.
-    fn hold(&self, place: Local) {
-        *lock(&self.stage) = Stage::Dialling(place);
+    /// Keeps the destination while the client connects.
+    fn start_dialling(&self, destination: Local) {
+        *lock(&self.stage) = Stage::Dialling(destination);
     }
 
-    /// There is one: gives the place back, and from now on calls this. `None` if a signal came.
-    fn release(&self, waker: Arc<mio::Waker>) -> Option<Local> {
+    /// Returns the destination once the client is connected. From now on a signal wakes `waker`. Returns `None` after a
+    /// signal.
+    fn start_fetching(&self, waker: Arc<mio::Waker>) -> Option<Local> {
         match std::mem::replace(&mut *lock(&self.stage), Stage::Fetching(waker)) {
-            Stage::Dialling(place) => Some(place),
-            Stage::Nothing | Stage::Fetching(_) => None,
+            Stage::Dialling(destination) => Some(destination),
+            Stage::Idle | Stage::Fetching(_) => None,
         }
     }
 
-    /// Whether a signal came.
+    /// Returns whether a signal was received.
     fn caught(&self) -> bool {
         self.caught.load(Ordering::Relaxed)
     }
 }
 
-/// There was no connection: the place is dropped, although the thread is there to the end.
+/// Drops the destination if the client could not connect. The thread would keep it until the program ends.
 impl Drop for Interrupts {
     fn drop(&mut self) {
-        *lock(&self.stage) = Stage::Nothing;
+        *lock(&self.stage) = Stage::Idle;
     }
 }
 
@@ -490,7 +498,8 @@ fn lock(stage: &Mutex<Stage>) -> MutexGuard<'_, Stage> {
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let service = serve(&self.root)?;
-        let trace = |lines| Box::new(FileTrace::server(Place::Lines(lines))) as Box<dyn Observer>;
+        let trace =
+            |lines| Box::new(FileTrace::server(TraceOutput::Lines(lines))) as Box<dyn Observer>;
         common.serve_traced(
             self.listen.addrs()?,
             common.limits(&self.clients),
@@ -501,7 +510,7 @@ impl Run for ServerArgs {
     }
 }
 
-/// What is told of a session.
+/// Returns the event of a session.
 fn report_json(report: &Report) -> Value {
     let outcome = match &report.outcome {
         Outcome::Sent => ("sent", None),
@@ -524,42 +533,42 @@ fn report_json(report: &Report) -> Value {
     session(report.peer, details, outcome)
 }
 
-/// A trace that knows from a request what its reply consists of.
+/// Trace that dissects each reply in the form of its request.
 struct FileTrace<R, S> {
     trace: Trace<R, S>,
-    /// The direction that requests have.
+    /// Direction of the requests.
     requests: Direction,
-    /// The requests as far as they have come, until the replies begin.
+    /// Start of the request of each connection; `None` once the reply has started.
     heads: HashMap<usize, Option<Vec<u8>>>,
-    look: fn(&mut Trace<R, S>, usize, Form),
+    set_form: fn(&mut Trace<R, S>, usize, Form),
 }
 
 impl FileTrace<ServerBytes, ClientBytes> {
-    fn client(place: Place, is_plain: bool) -> Self {
-        let mut trace = Trace::new(place);
+    fn client(output: TraceOutput, is_plain: bool) -> Self {
+        let mut trace = Trace::new(output);
         if is_plain {
-            // A client has one connection.
-            trace.look(0, None, Some(ClientBytes::bare()));
+            // The only connection of a client has the number 0.
+            trace.set_dissectors(0, None, Some(ClientBytes::bare()));
         }
         Self {
             trace,
             requests: Direction::Sent,
             heads: HashMap::new(),
-            look: |trace, connection, form| {
-                trace.look(connection, Some(ServerBytes::to(form)), None);
+            set_form: |trace, connection, form| {
+                trace.set_dissectors(connection, Some(ServerBytes::to(form)), None);
             },
         }
     }
 }
 
 impl FileTrace<ClientBytes, ServerBytes> {
-    fn server(place: Place) -> Self {
+    fn server(output: TraceOutput) -> Self {
         Self {
-            trace: Trace::new(place),
+            trace: Trace::new(output),
             requests: Direction::Received,
             heads: HashMap::new(),
-            look: |trace, connection, form| {
-                trace.look(connection, None, Some(ServerBytes::to(form)));
+            set_form: |trace, connection, form| {
+                trace.set_dissectors(connection, None, Some(ServerBytes::to(form)));
             },
         }
     }
@@ -578,10 +587,10 @@ where
                 head.extend_from_slice(&bytes[..bytes.len().min(room)]);
             }
         } else if let Some(head) = head.take() {
-            // There is a reply, so the request is complete; what it was a server's machine says.
+            // The reply starts, so the request is complete. The server's machine parses it.
             let asked = Server::new().step(Input::ended(&head, StreamEnd::Closed), &mut []);
             if let Ok(Step { action: Action::Event(Asked::Request(request)), .. }) = asked {
-                (self.look)(&mut self.trace, connection, request.form);
+                (self.set_form)(&mut self.trace, connection, request.form);
             }
         }
         self.trace.moved(connection, peer, direction, bytes);
@@ -622,7 +631,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_said() {
+    fn other_forms_are_refused() {
         for text in ["", "host:", "host:12001", "host:12001:", "host:0:a", "host:x:a", ":1:a"] {
             assert!(parsed(text).is_err(), "{text}");
         }
@@ -632,7 +641,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_part_of_a_name_is_what_it_is_called_here() {
+    fn the_last_part_of_a_name_is_the_default_local_name() {
         let base = |name: &str| Remote { target: None, name: name.into() }.base();
         assert_eq!(base("a/b/c.txt").unwrap(), Path::new("c.txt"));
         assert_eq!(base("/c").unwrap(), Path::new("c"));

@@ -80,7 +80,7 @@ where
     <P::Machine as Machine>::Error: fmt::Display,
 {
     if let Some(keyboard) = keyboard {
-        keyboard.wake(client.waker());
+        keyboard.set_waker(client.waker());
     }
     let (mut prompt, mut ending) = (Prompt::None, Ending::Over);
     loop {
@@ -110,7 +110,7 @@ where
                 prompt = Prompt::Waiting;
             }
             // An end is told in its turn.
-            if keyboard.pressed() == Some(Typed::Interrupted) {
+            if keyboard.urgent() == Some(Typed::Interrupted) {
                 return Err(Failure::INTERRUPTED);
             }
             client.wait()?;

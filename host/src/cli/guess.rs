@@ -204,7 +204,7 @@ const fn name(message: Message) -> &'static str {
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let Self { listen, number, seed, pace, clients } = self;
-        let limits = common.with_people(&pace, &clients);
+        let limits = common.person_limits(&pace, &clients);
         let service = Service::new(Options { number, seed });
         common.serve::<ClientBytes, ServerBytes, _>(listen.addrs()?, limits, service, report_json)
     }

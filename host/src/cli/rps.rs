@@ -71,7 +71,7 @@ impl ClientArgs {
         let machine = client::Client::new();
         let mut client = common
             .connect::<ServerBytes, ClientBytes, _>(target, machine, DEFAULT_BUFFER)?
-            .patient(common.patience());
+            .patient(common.person_timeout());
         let keyboard = (!self.auto).then(keyboard).transpose()?;
         connected(&mut output, client.peer())?;
         let rng = self.auto.then(|| self.seed.map_or_else(Rng::new, Rng::with_seed));
@@ -285,7 +285,7 @@ impl Run for ServerArgs {
         if !self.auto {
             return self.play(common);
         }
-        let limits = common.with_people(&self.pace, &self.clients);
+        let limits = common.person_limits(&self.pace, &self.clients);
         let service = Service::new(Options { seed: self.seed });
         common.serve::<ClientBytes, ServerBytes, _>(
             self.listen.addrs()?,
@@ -340,7 +340,7 @@ impl ServerArgs {
                 Err(e) => return Err(e),
             }
             // What was typed for one is not for the next.
-            keyboard.forget();
+            keyboard.discard_typed_ahead();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Names of open descriptors: `/dev/stdout`, `/dev/fd/1`, `/proc/self/fd/1`, links to them.
+//! Paths that name an open file descriptor: `/dev/stdout`, `/dev/fd/1`, `/proc/self/fd/1`, and links to them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, FdFlags};
 
-/// What systems follow at most.
+/// Largest number of symbolic links to follow, as in the Linux kernel.
 const LINKS_MAX: usize = 40;
 
-/// The open file that this path names, to be written to; `None` when it names no open descriptor.
+/// Returns the open file that `path` names, for writing; `None` if it does not name an open descriptor.
 ///
-/// A descriptor of this process is duplicated, not opened again: a second opening of a regular file
-/// would write over what stands at its start.
+/// A descriptor of this process is duplicated, not opened again: a second open of a regular file would overwrite its
+/// start.
 pub(super) fn named(path: &Path) -> Option<io::Result<File>> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
@@ -24,13 +24,13 @@ pub(super) fn named(path: &Path) -> Option<io::Result<File>> {
             _ => Path::new("."),
         };
         let folder = folder.canonicalize().ok()?;
-        if let Some(whose) = whose(&folder)
+        if let Some(owner) = owner(&folder)
             && let Some(number) = name.to_str().and_then(|name| name.parse().ok())
         {
-            return Some(match whose {
-                Whose::Ours => duplicate(&folder.join(name), number),
-                // Its place in the file cannot be shared: whatever is there is kept.
-                Whose::Theirs => OpenOptions::new().append(true).open(folder.join(name)),
+            return Some(match owner {
+                Owner::ThisProcess => duplicate(&folder.join(name), number),
+                // The file offset of another process cannot be shared. Appending keeps what it has written.
+                Owner::OtherProcess => OpenOptions::new().append(true).open(folder.join(name)),
             });
         }
         path = folder.join(fs::read_link(&path).ok()?);
@@ -38,31 +38,31 @@ pub(super) fn named(path: &Path) -> Option<io::Result<File>> {
     None
 }
 
-enum Whose {
-    Ours,
-    Theirs,
+enum Owner {
+    ThisProcess,
+    OtherProcess,
 }
 
-/// Whose open descriptors have their names in this folder.
-fn whose(folder: &Path) -> Option<Whose> {
+/// Returns the owner of the descriptors that `folder` lists; `None` if it is not such a folder.
+fn owner(folder: &Path) -> Option<Owner> {
     if folder == Path::new("/dev/fd") {
-        return Some(Whose::Ours);
+        return Some(Owner::ThisProcess);
     }
     let ours = fs::canonicalize("/proc/self").unwrap_or_else(|_| PathBuf::from("/proc/self"));
     match folder {
         _ if !folder.starts_with("/proc") || !folder.ends_with("fd") => None,
-        _ if folder.starts_with(ours) => Some(Whose::Ours),
-        _ => Some(Whose::Theirs),
+        _ if folder.starts_with(ours) => Some(Owner::ThisProcess),
+        _ => Some(Owner::OtherProcess),
     }
 }
 
-/// Duplicates a descriptor that this process got when it was started.
+/// Duplicates a descriptor that this process inherited.
 fn duplicate(name: &Path, number: RawFd) -> io::Result<File> {
     fs::symlink_metadata(name).map_err(|_| Errno::BADF)?;
     #[expect(unsafe_code, reason = "a descriptor by its number")]
-    // SAFETY: it is open, as its name is there, and used for these calls only.
+    // SAFETY: the descriptor is open, because its name exists, and it is used for the following calls only.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
-    // One that would not outlive an exec is this program's own, and no one outside knows its number.
+    // A descriptor with close-on-exec was opened by this program. The user cannot know its number.
     if rustix::io::fcntl_getfd(fd)?.contains(FdFlags::CLOEXEC) {
         return Err(Errno::BADF.into());
     }

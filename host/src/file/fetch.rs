@@ -1,4 +1,4 @@
-//! The client's side: a file from a server to a place.
+//! Client side: fetches a file from a server into a [`Local`] file.
 
 use std::fmt;
 use std::io;
@@ -14,93 +14,94 @@ use socklab_core::file::{Form, Request};
 use socklab_core::machine::CommandError;
 use socklab_core::wire::Escaped;
 
+use super::checksum::{BackgroundCrc, Checksum};
 use super::local::{Local, LocalError};
-use super::sum::{BackgroundCrc, Sum};
 use crate::net::{self, DEFAULT_TIMEOUT, DialError, Target, Wake};
 
-/// What is read and written at a time, in bytes: it stays in a processor's own cache.
+/// Number of bytes that are read and written at a time. They fit into the cache of a processor core.
 pub const BUFFER: usize = 256 << 10;
 
-/// A disk that reads this many bytes in a second is waited for: the server of a resumed transfer has to
-/// read what is here already.
+/// Slowest disk of a server that is waited for, in bytes per second. For the checksum of a resumed transfer, the server
+/// must also read the bytes before the offset.
 const SLOWEST: u64 = 1 << 20;
 
-/// A client that fetches one file.
+/// Client that fetches one file.
 pub struct Client {
     inner: net::Client<Machine>,
 }
 
-/// What to fetch.
+/// Options of a transfer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// In the document's form, which has neither size nor checksum nor a reason when the server
-    /// says no.
+    /// Uses the original course protocol. It has no size and no checksum, and a server cannot give a reason for a
+    /// refusal.
     pub plain: bool,
-    /// In the plain form, takes a connection that closes without a byte for an empty file. Many a
-    /// server has no other way to say that there is no such file.
+    /// In the plain form, accepts a connection that closes without a byte as an empty file. Many servers also report
+    /// a missing file in this way.
     pub allow_empty: bool,
-    /// In the plain form, sends the newline behind the name at once: for servers that read lines. One
-    /// that calls `recv` once takes it for a part of the name.
+    /// In the plain form, sends the newline together with the name, for servers that read a line. A server that calls
+    /// `recv` once treats the newline as part of the name.
     pub newline: bool,
 }
 
-/// How far it is.
+/// Progress of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// So many bytes of the file are there.
+    /// Number of bytes of the file that are stored locally.
     pub got: u64,
-    /// So many it has; `None` when nobody knows.
+    /// Size of the file in bytes; `None` if it is not known.
     pub size: Option<u64>,
 }
 
 /// A file that has been fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// Its size in bytes.
+    /// Size of the file in bytes.
     pub size: u64,
-    /// So many of them had been there before.
+    /// Number of these bytes that were stored by an earlier transfer.
     pub resumed: u64,
-    /// Its CRC-32, which is that of the server's; `None` in the plain form.
+    /// CRC-32 of the file, verified against the server's; `None` in the plain form.
     pub crc: Option<u32>,
 }
 
-/// Why a file was not fetched, and what is left of it.
+/// Error of a transfer, with the partial file that is left.
 #[derive(Debug)]
 pub struct Error {
-    /// Why.
+    /// Cause of the failure.
     pub cause: Failure,
-    /// What has come, to go on from, and how many bytes that is.
+    /// Path and size in bytes of the partial file. A later transfer can resume from it.
     pub kept: Option<(PathBuf, u64)>,
 }
 
-/// Why a file was not fetched.
+/// Cause of a failed transfer.
 #[derive(Debug)]
 pub enum Failure {
-    /// The connection or the server failed.
+    /// The connection failed, or the server violated the protocol.
     Net(net::Error<Cause>),
-    /// The server does not send it, and why: as it came.
+    /// The server refused the request for this reason, as received.
     Refused(Vec<u8>),
-    /// It cannot be written here.
+    /// The local file cannot be written.
     Local(LocalError),
-    /// It is not what the server has.
+    /// The received file differs from the server's.
     Checksum {
-        /// What the server says.
+        /// Checksum sent by the server.
         server: u32,
-        /// Of what is here.
+        /// Checksum of the local file.
         here: u32,
-        /// So many bytes of it had been there before.
+        /// Number of bytes that were stored by an earlier transfer.
         resumed: u64,
     },
-    /// The server closed without a byte, in the plain form: an empty file, or none.
+    /// In the plain form, the server closed the connection without a byte: the file is empty or missing.
     Empty,
-    /// The caller stopped it.
+    /// The caller stopped the transfer.
     Interrupted,
 }
 
 impl Error {
-    /// Whether the server gave no answer at all to a request in the checked form: it may know only the
-    /// plain one. Whatever it had sent would have been an answer, which is not to be taken for a file
-    /// in a second attempt.
+    /// Returns whether the server sent no byte in reply to a request in the checked form. It may know only the plain
+    /// form then.
+    ///
+    /// After a single byte the answer is `false`, so that a second attempt cannot take a refusal for the file.
     #[must_use]
     pub const fn is_unanswered(&self) -> bool {
         let Failure::Net(net::Error::Protocol(e, _) | net::Error::TimedOut(e, ..)) = &self.cause
@@ -123,10 +124,10 @@ impl fmt::Display for Failure {
                     "checksum mismatch: the server sent {server:08x}, the received data has {here:08x}; "
                 )?;
                 f.write_str(match resumed {
-                    0 => "the data was corrupted on the way, or the file changed while it was sent",
-                    _ => "the kept part is not the start of this file, or the data was corrupted on the way",
+                    0 => "the data was corrupted in transit, or the file changed while it was sent",
+                    _ => "the kept part is not the start of this file, or the data was corrupted in transit",
                 })?;
-                f.write_str("; all of it was discarded, fetch it again")
+                f.write_str("; all of it was discarded, fetch the file again")
             }
             Self::Empty => f.write_str(
                 "the server closed the connection without a byte: no such file, or an empty one",
@@ -160,8 +161,8 @@ impl From<net::Error<Cause>> for Failure {
     }
 }
 
-/// With another timeout or an observer: as the connection below it was
-/// [dialled](net::Client::dial), best with a buffer of [`BUFFER`].
+/// Uses a connection with a timeout or an observer of its own. It should have been [dialled](net::Client::dial) with a
+/// buffer of [`BUFFER`] bytes.
 impl From<net::Client<Machine>> for Client {
     fn from(inner: net::Client<Machine>) -> Self {
         Self { inner }
@@ -169,7 +170,9 @@ impl From<net::Client<Machine>> for Client {
 }
 
 impl Client {
-    /// Connects, waiting 30 s at the most; later it waits as long whenever nothing comes.
+    /// Connects to a server.
+    ///
+    /// The timeout is 30 s, for connecting and later for an idle connection.
     ///
     /// # Errors
     ///
@@ -179,26 +182,27 @@ impl Client {
         net::Client::dial(&target.into(), Machine::new(), BUFFER, timeout).map(Self::from)
     }
 
-    /// The address that took the connection.
+    /// Returns the address of the server that accepted the connection.
     pub const fn peer(&self) -> SocketAddr {
         self.inner.peer()
     }
 
-    /// Has `progress` called soon, from any thread: to interrupt it.
+    /// Returns a waker that makes [`fetch`](Self::fetch) call `progress` soon. It may be used from any thread, to
+    /// interrupt the transfer.
     #[must_use]
     pub fn waker(&self) -> Arc<mio::Waker> {
         self.inner.waker()
     }
 
-    /// Fetches the file of this name, or the rest of it if some of it is in `local` already.
+    /// Fetches the file `name`, or its remaining bytes if `local` contains its start.
     ///
-    /// `progress` is called whenever something has come, and may break it off.
+    /// `progress` is called whenever bytes have been received, and may stop the transfer.
     ///
     /// # Errors
     ///
-    /// [`Error`]. What has come is kept where it can be gone on with: not in the plain form, and
-    /// not when the checksum is wrong. The plain form has no way to ask for the rest: with some of
-    /// the file in `local` it is [refused](net::Error::Refused), and that stays.
+    /// [`Error`]. The received bytes are kept if a later transfer can resume from them. They are discarded in the plain
+    /// form and after a wrong checksum. The plain form cannot resume: with a partial file in `local` the call is
+    /// [refused](net::Error::Refused), and the partial file is kept.
     pub fn fetch(
         mut self,
         name: &[u8],
@@ -207,7 +211,7 @@ impl Client {
         progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Fetched, Error> {
         if options.plain && local.length() > 0 {
-            // Nothing is asked for, so what an earlier fetch has left is as good as before.
+            // No request has been sent, so the partial file of an earlier transfer is still valid.
             let cause = net::Error::Refused(CommandError::Invalid).into();
             return Err(Error { cause, kept: local.kept().map(|path| (path, local.length())) });
         }
@@ -228,16 +232,16 @@ impl Client {
     ) -> Result<Fetched, Failure> {
         let resumed = local.length();
         let form = if options.plain { Form::Plain } else { Form::Checked { offset: resumed } };
-        let mut sum = if !options.plain && local.is_partial() {
-            let behind = BackgroundCrc::start(local.reader()?, resumed);
-            Sum::BackgroundCrc(behind.map_err(|e| local.failed("read", e))?)
+        let mut checksum = if !options.plain && local.is_partial() {
+            let background = BackgroundCrc::start(local.reader()?, resumed);
+            Checksum::Background(background.map_err(|e| local.failed("read", e))?)
         } else {
-            Sum::Passing(crc32fast::Hasher::new())
+            Checksum::Inline(crc32fast::Hasher::new())
         };
-        // Bytes that go past this process cannot be summed up here.
-        let mut shortcut = match (&sum, options.plain) {
-            (Sum::BackgroundCrc(_), _) | (_, true) => Shortcut::new(),
-            (Sum::Passing(_), false) => None,
+        // Spliced bytes do not pass through this process, so an inline checksum would miss them.
+        let mut splicer = match (&checksum, options.plain) {
+            (Checksum::Background(_), _) | (_, true) => Splicer::new(),
+            (Checksum::Inline(_), false) => None,
         };
         let request = Request { name, form };
         self.inner.command(match options.newline {
@@ -245,14 +249,14 @@ impl Client {
             false => Command::Fetch(request),
         })?;
         let mut size = None;
-        let mut is_patient = false;
+        let mut timeout_extended = false;
         loop {
-            let moved = match &mut shortcut {
-                Some(shortcut) => shortcut.go(&mut self.inner, local)?,
+            let moved = match &mut splicer {
+                Some(splicer) => splicer.transfer(&mut self.inner, local)?,
                 None => None,
             };
             match moved {
-                Some(true) => sum.grew(local.length()),
+                Some(true) => checksum.set_length(local.length()),
                 Some(false) => match self.inner.wait()? {
                     Wake::Socket => continue,
                     Wake::Called => {}
@@ -262,13 +266,13 @@ impl Client {
                         Event::Found { size: found } => size = Some(found),
                         Event::Body(bytes) => {
                             if !options.plain {
-                                sum.passed(bytes);
+                                checksum.add(bytes);
                             }
                             local.write(bytes)?;
-                            sum.grew(local.length());
+                            checksum.set_length(local.length());
                         }
                         Event::Crc(server) => {
-                            let here = sum.finish().map_err(|e| local.failed("read", e))?;
+                            let here = checksum.finish().map_err(|e| local.failed("read", e))?;
                             if here != server {
                                 return Err(Failure::Checksum { server, here, resumed });
                             }
@@ -285,7 +289,7 @@ impl Client {
                         Event::Refused(reason) => return Err(Failure::Refused(reason.to_vec())),
                     },
                     Some(Next::Command | Next::Boundary) => {}
-                    // The machine says it only behind an event that has returned.
+                    // Unreachable: the machine closes only after one of the events that return above.
                     Some(Next::Close | Next::Abort) => {
                         return Err(net::Error::Io(io::ErrorKind::UnexpectedEof.into()).into());
                     }
@@ -295,9 +299,9 @@ impl Client {
                     },
                 },
             }
-            // The server may still be reading what was here before, for the checksum.
-            if resumed > 0 && size == Some(local.length()) && !is_patient {
-                is_patient = true;
+            // The server may still be reading the bytes before the offset, for the checksum.
+            if resumed > 0 && size == Some(local.length()) && !timeout_extended {
+                timeout_extended = true;
                 self.inner.extend_timeout(Duration::from_secs(resumed / SLOWEST));
             }
             if progress(Progress { got: local.length(), size }).is_break() {
@@ -307,36 +311,36 @@ impl Client {
     }
 }
 
-/// The way from the socket to the file that does not lead through this process.
+/// Pipe through which the kernel moves bytes from the socket to the file, without a copy into this process.
 #[cfg(target_os = "linux")]
-struct Shortcut {
+struct Splicer {
     read: std::os::fd::OwnedFd,
     write: std::os::fd::OwnedFd,
-    holds: usize,
+    capacity: usize,
 }
 
 #[cfg(target_os = "linux")]
-impl Shortcut {
-    /// What the pipe is to hold, in bytes: what a user's pipe may (`fs.pipe-max-size`).
+impl Splicer {
+    /// Capacity that is requested for the pipe, in bytes: the default limit of a user's pipe (`fs.pipe-max-size`).
     const WANTED: usize = 1 << 20;
 
-    /// `None` when the system has no pipe to spare.
+    /// Creates the pipe. Returns `None` if the system has no free file descriptors.
     fn new() -> Option<Self> {
         use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).ok()?;
-        // Refused: then it holds what pipes hold.
-        let holds = fcntl_setpipe_size(&write, Self::WANTED).unwrap_or(1 << 16);
-        Some(Self { read, write, holds })
+        // If the system refuses, the pipe keeps its default capacity.
+        let capacity = fcntl_setpipe_size(&write, Self::WANTED).unwrap_or(1 << 16);
+        Some(Self { read, write, capacity })
     }
 
-    /// Moves what is there. Whether that was anything; `None` when there is no such way now.
-    fn go(
+    /// Moves the available bytes. Returns whether there were any, or `None` if the connection cannot be spliced now.
+    fn transfer(
         &mut self,
         client: &mut net::Client<Machine>,
         local: &mut Local,
     ) -> Result<Option<bool>, Failure> {
         use std::os::fd::AsFd as _;
-        match client.splice(self.write.as_fd(), self.holds) {
+        match client.splice(self.write.as_fd(), self.capacity) {
             None => Ok(None),
             Some(0) => Ok(Some(false)),
             Some(n) => {
@@ -347,17 +351,21 @@ impl Shortcut {
     }
 }
 
-/// There is none here.
+/// Only Linux has `splice`.
 #[cfg(not(target_os = "linux"))]
-struct Shortcut;
+struct Splicer;
 
 #[cfg(not(target_os = "linux"))]
-impl Shortcut {
+impl Splicer {
     const fn new() -> Option<Self> {
         None
     }
 
-    fn go(&mut self, _: &mut net::Client<Machine>, _: &mut Local) -> Result<Option<bool>, Failure> {
+    fn transfer(
+        &mut self,
+        _: &mut net::Client<Machine>,
+        _: &mut Local,
+    ) -> Result<Option<bool>, Failure> {
         Ok(None)
     }
 }

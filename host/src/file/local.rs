@@ -1,4 +1,4 @@
-//! Where a fetched file goes: never half a file under its own name.
+//! Destination of a fetched file. A partial file never has the final name.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
@@ -10,14 +10,14 @@ use rustix::fs::{FlockOperation, OFlags};
 
 use super::descriptor;
 
-/// Why the place for a file cannot be used.
+/// Error of the destination of a file.
 #[derive(Debug)]
 pub struct LocalError {
-    /// What was tried: "write", "replace", ...
+    /// Operation that failed, as a verb: "write", "replace", ...
     pub(super) doing: &'static str,
-    /// With which file.
+    /// File of the operation.
     pub(super) path: PathBuf,
-    /// What the system said.
+    /// Error of the system.
     pub(super) source: io::Error,
 }
 
@@ -34,40 +34,43 @@ impl std::error::Error for LocalError {
     }
 }
 
-/// A place for a file that is fetched.
+/// Destination of a fetched file.
 ///
-/// It is written to a temporary file in the same folder, `.NAME.part`, which takes the name when it
-/// is complete: until then whatever was there stays. Both have the mode of the file that was there,
-/// and from the first byte on nobody may read what they could not read there; a new one has the mode
-/// of new files. What is not a regular file (a device, a pipe), and every name of an open descriptor
-/// (`/dev/stdout`, `/proc/self/fd/3`), is written as the bytes come and never replaced.
+/// The bytes go to a temporary file in the same folder, `.NAME.part`. When it is complete, it is renamed and replaces
+/// an older file of that name. Until then the older file stays unchanged.
 ///
-/// An existing temporary file that belongs to another user, or has another name too, is never used.
+/// The temporary file gets the mode of the older file before the first byte is written, so that no user can read data
+/// that the older file would have hidden. Without an older file, it gets the mode of any new file.
+///
+/// A path that is not a regular file (a device, a pipe) or names an open descriptor (`/dev/stdout`,
+/// `/proc/self/fd/3`) is written directly and never replaced.
+///
+/// An existing temporary file is never used if it belongs to another user or has another hard link.
 #[derive(Debug)]
 pub struct Local {
     file: File,
     kind: Kind,
-    /// So many bytes are there.
+    /// Number of bytes that the file contains.
     length: u64,
 }
 
 #[derive(Debug)]
 enum Kind {
-    /// Takes `path` when it is complete.
+    /// The temporary file `part`, which is renamed to `path` when it is complete.
     Partial { part: PathBuf, path: PathBuf },
-    /// Is written as it is.
+    /// A file that is written directly.
     Direct(PathBuf),
 }
 
 impl Local {
-    /// Makes the place ready: nothing is left to fail that can be known now.
+    /// Opens and locks the destination, so that errors are reported before a request is sent.
     ///
-    /// What an interrupted fetch has left is gone on with if `resume`, otherwise dropped. A second
-    /// fetch to the same place is refused while the first one is running.
+    /// With `resume`, the bytes of an interrupted transfer are kept. Otherwise they are discarded. A second transfer to
+    /// the same path is refused while the first one runs.
     ///
     /// # Errors
     ///
-    /// [`LocalError`]: it is a folder, may not be written, ...
+    /// [`LocalError`]: for example, the path is a folder or may not be written.
     pub fn open(path: &Path, resume: bool) -> Result<Self, LocalError> {
         let fail = |path: &Path, source| LocalError { doing: "write", path: path.into(), source };
         match descriptor::named(path) {
@@ -83,14 +86,15 @@ impl Local {
                 let file = OpenOptions::new().write(true).open(path);
                 return Ok(Self::direct(file.map_err(|e| fail(path, e))?, path));
             }
-            // To replace a file is not to write it, but whoever made it read-only meant it.
+            // The system would allow replacing a read-only file. It is refused, because the owner has protected the file
+            // on purpose.
             Ok(found) if found.permissions().readonly() => {
                 return Err(fail(path, ErrorKind::PermissionDenied.into()));
             }
             Ok(found) => Some(found),
-            // Of a link, this says that it leads nowhere.
+            // For a symbolic link, `NotFound` means that its target is missing.
             Err(e) if e.kind() == ErrorKind::NotFound && !is_link => {
-                // A file's name does not end like this, and the system says so only at the end.
+                // A trailing slash names a folder. The system would report that only when the file is renamed.
                 if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
                     return Err(fail(path, ErrorKind::IsADirectory.into()));
                 }
@@ -98,7 +102,8 @@ impl Local {
             }
             Err(e) => return Err(fail(path, e)),
         };
-        // A link is kept: the file it leads to is replaced. A pipe behind one may have no name.
+        // A symbolic link is kept and its target is replaced. The target must have a name of its own: a pipe in /proc
+        // has none.
         let path = match is_link {
             true => path.canonicalize().map_err(|e| fail(path, e))?,
             false => path.to_owned(),
@@ -115,7 +120,7 @@ impl Local {
         Ok(Self { file, kind: Kind::Partial { part, path }, length })
     }
 
-    /// The partial file of a file, and of no other process, no more open than the old one.
+    /// Opens and locks the temporary file for `path`, with permissions no wider than those of the older file.
     fn lock(
         path: &Path,
         name: &OsStr,
@@ -132,19 +137,19 @@ impl Local {
             options
                 .read(true)
                 .write(true)
-                // Less the umask; the old file's mode comes when it is known to be ours.
-                .mode(if old.is_some() { OWNERS } else { 0o666 })
-                // Nobody's link is followed, and a pipe does not make us wait.
+                // Restricted by the umask. The mode of the older file is set after the checks below.
+                .mode(if old.is_some() { OWNER_ONLY } else { 0o666 })
+                // Another user may have created the name: a link must not be followed, and a pipe must not block.
                 .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
             let (file, is_new) = match options.clone().create_new(true).open(&part) {
                 Ok(file) => (file, true),
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => match options.open(&part) {
                     Ok(file) => (file, false),
-                    // Renamed or removed in between.
+                    // Another process has renamed or removed the file meanwhile.
                     Err(e) if e.kind() == ErrorKind::NotFound => continue,
-                    Err(e) => return Err(fail(explained(&part, e))),
+                    Err(e) => return Err(fail(explain(&part, e))),
                 },
-                // The name itself is not too long, or it would have been told before.
+                // Only the longer name of the temporary file is too long: `path` itself has been looked up before.
                 Err(e) if e.kind() == ErrorKind::InvalidFilename => {
                     let short = path.with_file_name(short_name(name));
                     if part == short {
@@ -156,37 +161,37 @@ impl Local {
                 Err(e) => return Err(fail(e)),
             };
             let found = file.metadata().map_err(fail)?;
-            // Not of a new file: some file systems (vfat, CIFS, NFS with root_squash) choose the owner.
-            if let Some(why) = not_ours(&found).filter(|_| !is_new) {
-                return Err(fail(io::Error::other(why)));
+            // A new file is not checked: some file systems (vfat, CIFS, NFS with root_squash) choose its owner.
+            if let Some(reason) = unusable_reason(&found).filter(|_| !is_new) {
+                return Err(fail(io::Error::other(reason)));
             }
             if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
                 return Err(fail(io::Error::other("another transfer is writing it")));
             }
-            // The one who had it may have finished in between: then it has another name now.
+            // The process that held the lock may have finished meanwhile and renamed the file.
             if !is_named(&found, &part) {
                 continue;
             }
             if !is_new && !resume {
-                // What an earlier one has left is dropped, and a process that has it open gets no more of it.
+                // Removed, not truncated: a process that still has the old file open must not read the new bytes.
                 fs::remove_file(&part).map_err(fail)?;
                 continue;
             }
             if let Some(old) = old {
-                // To go on from it is to read and write it.
-                set_mode(&file, old.mode() | OWNERS);
+                // A later transfer needs to read and write the file to resume it.
+                set_mode(&file, old.mode() | OWNER_ONLY);
             }
             return Ok((part, file));
         }
     }
 
-    /// Standard output, or whatever else is open already.
+    /// Uses a file that is already open, such as standard output. `name` is for error messages.
     #[must_use]
     pub fn direct(file: File, name: &Path) -> Self {
         Self { file, kind: Kind::Direct(name.into()), length: 0 }
     }
 
-    /// Whether this is the file itself, and not one that would be replaced.
+    /// Returns whether `found` is the file that this destination writes or replaces.
     #[must_use]
     pub fn is_file(&self, found: &Metadata) -> bool {
         let here = match &self.kind {
@@ -196,13 +201,13 @@ impl Local {
         here.is_ok_and(|here| is_same(&here, found))
     }
 
-    /// So many bytes of the file are there.
+    /// Returns the number of bytes that the file contains.
     #[must_use]
     pub const fn length(&self) -> u64 {
         self.length
     }
 
-    /// Moves `n` bytes from a pipe to the end, without a copy where that can be.
+    /// Appends `n` bytes from a pipe, without a copy if the file supports `splice`.
     #[cfg(target_os = "linux")]
     pub(super) fn write_pipe(
         &mut self,
@@ -221,7 +226,7 @@ impl Local {
                     self.length += n as u64;
                 }
                 Err(Errno::INTR) => {}
-                // A terminal, say, or a file that is appended to.
+                // The file does not support `splice`: a terminal, for example, or a file opened for appending.
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                     let mut bytes = vec![0; left];
                     let n = rustix::io::read(pipe, &mut bytes);
@@ -235,17 +240,17 @@ impl Local {
         Ok(())
     }
 
-    /// Whether what is written can be read back.
+    /// Returns whether the destination is a temporary file, which can be read back.
     pub(super) const fn is_partial(&self) -> bool {
         matches!(self.kind, Kind::Partial { .. })
     }
 
-    /// The same open file, to read what is written.
+    /// Returns a duplicate of the open file, for reading.
     pub(super) fn reader(&self) -> Result<File, LocalError> {
         self.file.try_clone().map_err(|e| self.failed("read", e))
     }
 
-    /// Appends bytes.
+    /// Appends bytes, and adjusts the length even if only a part of them was written.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), LocalError> {
         match self.file.write_all(bytes) {
             Ok(()) => {
@@ -253,7 +258,6 @@ impl Local {
                 Ok(())
             }
             Err(e) => {
-                // Some of it may have been written.
                 if let (Kind::Partial { .. }, Ok(at)) = (&self.kind, self.file.stream_position()) {
                     self.length = at;
                 }
@@ -262,20 +266,19 @@ impl Local {
         }
     }
 
-    /// All of it is there: it gets its name.
+    /// Renames the temporary file to its final name.
     ///
-    /// The bytes are on the disk before the name is, so that a power failure leaves the old file or
-    /// the new one.
+    /// The bytes are synchronised to the disk first, so that a power failure leaves either the older file or the new one.
     pub(super) fn complete(&mut self) -> Result<(), LocalError> {
         let Kind::Partial { part, path } = &self.kind else { return Ok(()) };
         self.file.sync_data().map_err(|e| self.failed("write", e))?;
         if let Ok(old) = fs::metadata(path) {
             set_mode(&self.file, old.mode());
         }
-        // In a folder that others may write to, they may have put another one in its place.
+        // In a folder that other users may write to, the temporary file may have been replaced.
         let ours = self.file.metadata().map_err(|e| self.failed("write", e))?;
         if !is_named(&ours, part) {
-            return Err(self.failed("rename", io::Error::other("somebody has replaced it")));
+            return Err(self.failed("rename", io::Error::other("another process has replaced it")));
         }
         fs::rename(part, path).map_err(|source| LocalError {
             doing: "replace",
@@ -286,12 +289,12 @@ impl Local {
         Ok(())
     }
 
-    /// What is there is of no use.
+    /// Marks the received bytes as useless, so that the temporary file is removed on drop.
     pub(super) fn discard(&mut self) {
         self.length = 0;
     }
 
-    /// What is there can be gone on with, unless it is nothing: where it is.
+    /// Returns the path of the temporary file if a later transfer can resume from it.
     pub(super) fn kept(&self) -> Option<PathBuf> {
         match &self.kind {
             Kind::Partial { part, .. } if self.length > 0 => Some(part.clone()),
@@ -305,13 +308,15 @@ impl Local {
     }
 }
 
-/// The temporary file's name where the long one is too long. Always the same, to be found again.
+/// Returns the name of the temporary file if `.NAME.part` would be too long. It depends on `name` only, so that a later
+/// transfer finds the file.
 fn short_name(name: &OsStr) -> String {
     format!(".{:08x}.part", crc32fast::hash(name.as_encoded_bytes()))
 }
 
-/// Why a temporary file is not to be used: the process that made it may still read or write it.
-fn not_ours(found: &Metadata) -> Option<&'static str> {
+/// Returns the reason why an existing temporary file must not be used: another user or process may be able to read or
+/// write it.
+fn unusable_reason(found: &Metadata) -> Option<&'static str> {
     if !found.is_file() {
         Some("not a regular file; remove it, or choose another name")
     } else if found.uid() != rustix::process::geteuid().as_raw() {
@@ -323,10 +328,10 @@ fn not_ours(found: &Metadata) -> Option<&'static str> {
     }
 }
 
-/// Why the temporary file that is there cannot be opened: what it is says more than the system does.
-fn explained(part: &Path, e: io::Error) -> io::Error {
-    match fs::symlink_metadata(part).ok().as_ref().and_then(not_ours) {
-        Some(why) => io::Error::other(why),
+/// Replaces the error of opening an existing temporary file by a more specific one, if there is one.
+fn explain(part: &Path, e: io::Error) -> io::Error {
+    match fs::symlink_metadata(part).ok().as_ref().and_then(unusable_reason) {
+        Some(reason) => io::Error::other(reason),
         None => e,
     }
 }
@@ -335,12 +340,12 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Whether this file has this name.
+/// Returns whether `name` still leads to this file.
 fn is_named(file: &Metadata, name: &Path) -> bool {
     fs::symlink_metadata(name).is_ok_and(|now| is_same(&now, file))
 }
 
-/// Whether something is mounted on this name: then no file can take it.
+/// Returns whether `path` is a mount point. A rename cannot replace one.
 #[cfg(target_os = "linux")]
 fn is_mount_point(path: &Path) -> bool {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
@@ -351,27 +356,26 @@ fn is_mount_point(path: &Path) -> bool {
     })
 }
 
-/// Only folders can be mounted on.
+/// Other systems mount only on folders.
 #[cfg(not(target_os = "linux"))]
 const fn is_mount_point(_: &Path) -> bool {
     false
 }
 
-/// To read and write it, for its owner alone.
-const OWNERS: u32 = 0o600;
+/// Mode of a file that only its owner may read and write.
+const OWNER_ONLY: u32 = 0o600;
 
-/// Who may read, write and execute it: nothing that comes from a network runs with the rights of its
-/// owner or group.
+/// Sets the permission bits of a file, without set-user-ID and set-group-ID: a file from a network must not run with
+/// the rights of its owner.
 fn set_mode(file: &File, mode: u32) {
-    // Refused where it belongs to somebody else: then it has the mode it had.
+    // Fails if the file belongs to another user. Its mode stays unchanged then.
     let _ = file.set_permissions(Permissions::from_mode(mode & 0o777));
 }
 
-/// A partial file stays only if there is something in it to go on with.
+/// Removes an empty temporary file: there is nothing to resume from.
 impl Drop for Local {
     fn drop(&mut self) {
         if let (Kind::Partial { part, .. }, 0) = (&self.kind, self.length) {
-            // It may have been removed already.
             let _ = fs::remove_file(part);
         }
     }

@@ -1,4 +1,5 @@
-//! Fetching files: a client that never leaves half a file, a server confined to its root.
+//! File transfer: a client that never leaves a partial file under the final name, and a server confined to its root
+//! folder.
 //!
 //! ```
 //! use std::ops::ControlFlow;
@@ -10,7 +11,7 @@
 //! std::fs::write(folder.join("notes.txt"), "four score")?;
 //! let server = Server::bind("127.0.0.1:0", Service::new(&folder)?)?.start()?;
 //!
-//! // The place first: what can be known to fail fails before anything is asked for.
+//! // The destination first, so that an error there is reported before a request is sent.
 //! let mut copy = Local::open(&folder.join("copy.txt"), false)?;
 //! let client = Client::connect(server.local_addr())?;
 //! let progress = |_| ControlFlow::Continue(());
@@ -22,12 +23,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod checksum;
 mod descriptor;
 mod disk;
 mod fetch;
 mod local;
 mod serve;
-mod sum;
 
 #[doc(hidden)]
 pub use disk::Access;

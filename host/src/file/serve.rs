@@ -1,4 +1,4 @@
-//! The server's side: files under a root.
+//! Server side: the service that sends the files below a root folder.
 
 use std::fmt;
 use std::io;
@@ -11,56 +11,57 @@ use cap_std::fs::Dir;
 use socklab_core::file::server::{Command, Error, Event, Server};
 use socklab_core::file::{Form, Malformed};
 use socklab_core::machine::CommandError;
-use socklab_core::wire::Escaped;
 
-use super::disk::{Access, Job, Opened, Pool, Reached, is_cached, unreadable};
+use super::disk::{Access, Job, JobProgress, Opened, Pool, is_cached, read_failure};
 use crate::net::{self, Ended, PayloadWriter, Work};
+use crate::text::one_line;
 
-/// Bytes that are sent in one turn: a bound on how long others wait, some hundred microseconds.
+/// Largest number of bytes that are sent in one turn. It limits the delay of other clients to some hundred
+/// microseconds.
 const TURN: u64 = 1 << 20;
 
-/// One session of a server, for a log.
+/// Result of one session of a server, for a log.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The client.
+    /// Address of the client.
     pub peer: SocketAddr,
-    /// What it asked for; `None` when no request came.
+    /// The request; `None` if none was received.
     pub asked: Option<Asked>,
-    /// So many bytes of the file were sent.
+    /// Number of bytes of the file that were sent.
     pub sent: u64,
-    /// How it ended.
+    /// How the session ended.
     pub outcome: Outcome,
 }
 
-/// A request, and the file's size.
+/// A request, and the size of the requested file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// The name as it came.
+    /// Name of the file, as received.
     pub name: Box<[u8]>,
-    /// The form of the request.
+    /// Form of the request.
     pub form: Form,
-    /// The file's size in bytes; `None` when it is not to be had.
+    /// Size of the file in bytes; `None` if the file was not opened.
     pub size: Option<u64>,
 }
 
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The client was sent all of it.
+    /// The file was sent completely.
     Sent,
-    /// The client was told that it is not to be had, and this reason if the form has place for it.
+    /// The request was refused for this reason. The checked form transmits the reason, the plain form cannot.
     Refused(String),
-    /// What came is no request.
+    /// The received data is not a request.
     Malformed(Malformed),
-    /// The file could not be read to its end: the connection was reset.
+    /// The file could not be read to its end, so the connection was reset.
     Unreadable(String),
-    /// The client failed.
+    /// The client violated the protocol, or the connection failed.
     Failed(Error, net::Quote),
-    /// The service gave a command that the machine does not take: its own mistake.
+    /// The machine rejected a command of the service: an internal error.
     Internal(CommandError),
-    /// The client left or stopped reading before it had received everything.
+    /// The client closed the connection or stopped reading before it had received everything.
     Undelivered,
-    /// The server stopped first.
+    /// The server was stopped during the session.
     Stopped,
 }
 
@@ -70,13 +71,11 @@ impl fmt::Display for Report {
         write!(f, "{peer}: ")?;
         if let Some(Asked { name, form, size }) = asked {
             let kind = if *form == Form::Plain { "plain" } else { "checked" };
-            // A name's newline is none in a log.
-            let name = Escaped(name).to_string().replace('\n', "\\n");
-            write!(f, "\"{name}\" {kind}, ")?;
+            write!(f, "\"{}\" {kind}, ", one_line(name))?;
             if let Some(size) = size {
                 let from = match form.offset() {
                     0 => String::new(),
-                    offset => format!(" from {offset} on"),
+                    offset => format!(" from offset {offset}"),
                 };
                 write!(f, "{sent} of {size} bytes sent{from}, ")?;
             }
@@ -94,25 +93,25 @@ impl fmt::Display for Report {
     }
 }
 
-/// Serves the regular files under a root, for a [`net::Server`].
+/// Service that sends the regular files below a root folder, for a [`net::Server`].
 ///
-/// The root is a capability: neither `..` nor an absolute name nor a symbolic link leads out of it,
-/// and what it leads to is opened only if it is a regular file.
+/// The root is a capability: no `..`, absolute name or symbolic link leads out of it. Only regular files are
+/// opened.
 ///
-/// Names are looked up, and files opened, read and summed up, by a small pool of threads: a slow or cold
-/// disk delays only the client that asked.
+/// A small pool of threads looks up names, opens and reads files and computes their checksums. So a slow disk delays
+/// only the clients that use it.
 pub struct Service {
     pool: Pool,
-    /// Of the refusal in hand.
+    /// Reason of the current refusal: a command borrows it.
     reason: String,
 }
 
 impl Service {
-    /// Serves what is under this folder.
+    /// Creates a service for the files below `root`.
     ///
     /// # Errors
     ///
-    /// When it is no folder, or may not be read.
+    /// If `root` is not a folder, or may not be read.
     pub fn new(root: &Path) -> io::Result<Self> {
         Ok(Self {
             pool: Pool::new(Dir::open_ambient_dir(root, ambient_authority())?, None),
@@ -120,39 +119,40 @@ impl Service {
         })
     }
 
-    /// Calls this before every access to the disk, in the worker thread that makes it: to slow it down,
-    /// or to count.
+    /// Calls `hook` before every access to the disk, in the worker thread that makes it.
     ///
     /// # Errors
     ///
-    /// When the system has no descriptor to spare.
-    // Hidden: only tests need it, to play a disk that is slow or hangs, and they are in another crate.
+    /// If the system has no free file descriptor.
+    // Hidden: only tests use it, to count accesses and to simulate a disk that is slow or hangs, and they are in another
+    // crate.
     #[doc(hidden)]
     pub fn on_access(self, hook: impl Fn(Access<'_>) + Send + Sync + 'static) -> io::Result<Self> {
-        Ok(Self { pool: self.pool.hooked(Arc::new(hook))?, ..self })
+        Ok(Self { pool: self.pool.with_hook(Arc::new(hook))?, ..self })
     }
 }
 
-/// What the service remembers of a session: nothing before the request has come.
+/// State of a session: empty until the request has been received.
 #[derive(Debug, Default)]
-pub struct Session(Option<Box<Asking>>);
+pub struct Session(Option<Box<Exchange>>);
 
+/// A request and the reply to it.
 #[derive(Debug)]
-struct Asking {
+struct Exchange {
     name: Box<[u8]>,
     form: Form,
     reply: Reply,
-    /// The machine has been told how the reply begins.
-    begun: bool,
-    /// What came is no request.
+    /// The command that starts the reply has been given to the machine.
+    started: bool,
+    /// Set if the received data is not a request.
     malformed: Option<Malformed>,
 }
 
 #[derive(Debug)]
 enum Reply {
-    /// The name has come, and no one has looked for it.
-    Asked,
-    /// A worker looks for it.
+    /// The request has been received, but no job has been started.
+    Requested,
+    /// A worker opens the file.
     Opening(Arc<Job>),
     File(Sending),
     Refusal(String),
@@ -162,22 +162,22 @@ enum Reply {
 struct Sending {
     job: Arc<Job>,
     opened: Opened,
-    /// So many bytes of the body have been sent.
+    /// Number of bytes of the body that have been sent.
     sent: u64,
-    /// Where it was found to be no longer in the page cache.
+    /// Offset at which the file was last found missing from the page cache.
     read_again: Option<u64>,
-    /// The checksum of the whole file, when it is known.
+    /// Checksum of the whole file, once it is known.
     crc: Option<u32>,
-    /// Why it cannot be read on.
+    /// Reason why the file cannot be read any further.
     failure: Option<String>,
 }
 
-impl Asking {
-    /// A piece of the work: of the disk's part only what the workers have done.
-    fn go_on(&mut self, pool: &Pool, writer: &mut PayloadWriter<'_>) -> Work {
+impl Exchange {
+    /// Advances the reply as far as the workers have got. Never accesses the disk itself.
+    fn advance(&mut self, pool: &Pool, writer: &mut PayloadWriter<'_>) -> Work {
         match &mut self.reply {
             Reply::Refusal(_) => Work::Wait,
-            Reply::Asked => {
+            Reply::Requested => {
                 let job = Job::start(pool, &self.name, self.form, writer.waker());
                 self.reply = Reply::Opening(job);
                 Work::Sleep
@@ -201,19 +201,20 @@ impl Asking {
                 };
                 Work::Again
             }
-            Reply::File(sending) => sending.go_on(self.form, pool, writer),
+            Reply::File(sending) => sending.advance(self.form, pool, writer),
         }
     }
 }
 
 impl Sending {
-    /// Sends a piece of the body, as far as it has been read. Never reads from a disk itself.
-    fn go_on(&mut self, form: Form, pool: &Pool, writer: &mut PayloadWriter<'_>) -> Work {
+    /// Sends a part of the body, as far as it has been read. Never accesses the disk itself.
+    fn advance(&mut self, form: Form, pool: &Pool, writer: &mut PayloadWriter<'_>) -> Work {
         let at = form.offset() + self.sent;
-        let warm = self.job.advance(pool, at).warm;
-        if at < warm {
-            let until = warm.min(at.saturating_add(TURN));
-            // Once for each place: where the page cache is too small it is sent all the same.
+        let read = self.job.set_sent(pool, at).read;
+        if at < read {
+            let until = read.min(at.saturating_add(TURN));
+            // Once for each offset: with a page cache that is too small, the bytes would never stay in it. Then they are
+            // sent anyway.
             if self.read_again != Some(at) && !is_cached(&self.opened.file, at, until) {
                 self.read_again = Some(at);
                 self.job.read_again(pool, at);
@@ -222,18 +223,18 @@ impl Sending {
             match writer.send_file(&self.opened.file, at, until - at) {
                 Ok(n) => self.sent += n,
                 Err(e) => {
-                    self.failure = Some(unreadable(&e));
+                    self.failure = Some(read_failure(&e));
                     return Work::Again;
                 }
             }
         }
         let at = form.offset() + self.sent;
-        // It is read on while this is on its way.
-        let Reached { warm, crc, failure } = self.job.advance(pool, at);
+        // A second time, so that a worker reads ahead while these bytes are in transit.
+        let JobProgress { read, crc, failure } = self.job.set_sent(pool, at);
         self.crc = crc;
         self.failure = failure;
         let is_sent = at == self.opened.size && (form == Form::Plain || crc.is_some());
-        if self.failure.is_some() || is_sent || at < warm { Work::Again } else { Work::Sleep }
+        if self.failure.is_some() || is_sent || at < read { Work::Again } else { Work::Sleep }
     }
 }
 
@@ -243,7 +244,7 @@ impl net::Service for Service {
     type Report = Report;
 
     const SCRATCH: usize = 65_536;
-    /// In the plain form an orderly close is an answer: the end of the file, or an empty one.
+    /// In the plain form an orderly close is a reply: it marks the end of a file, which may be empty.
     const RESETS: bool = true;
 
     fn open(&mut self) -> (Server, Session) {
@@ -253,28 +254,28 @@ impl net::Service for Service {
     fn event(&mut self, session: &mut Session, event: Event<'_>) {
         let (name, form, malformed, reply) = match event {
             Event::Malformed(e) => (&[][..], Form::Plain, Some(e), Reply::Refusal(String::new())),
-            Event::Request(request) => (request.name, request.form, None, Reply::Asked),
+            Event::Request(request) => (request.name, request.form, None, Reply::Requested),
         };
         let name = name.into();
-        session.0 = Some(Box::new(Asking { name, form, reply, begun: false, malformed }));
+        session.0 = Some(Box::new(Exchange { name, form, reply, started: false, malformed }));
     }
 
     fn command(&mut self, session: &mut Session) -> Option<Command<'_>> {
-        let asking = session.0.as_mut()?;
-        let begun = asking.begun;
-        asking.begun |= matches!(asking.reply, Reply::Refusal(_) | Reply::File(_));
-        match &asking.reply {
-            Reply::Asked | Reply::Opening(_) => None,
-            Reply::Refusal(_) if begun => None,
-            // Its words are the system's: no newline in them, and shorter than a line.
+        let exchange = session.0.as_mut()?;
+        let started = exchange.started;
+        exchange.started |= matches!(exchange.reply, Reply::Refusal(_) | Reply::File(_));
+        match &exchange.reply {
+            Reply::Requested | Reply::Opening(_) => None,
+            Reply::Refusal(_) if started => None,
+            // The machine accepts every reason: they contain no newline and are shorter than a line.
             Reply::Refusal(reason) => {
                 self.reason.clone_from(reason);
                 Some(Command::Refuse(self.reason.as_bytes()))
             }
             Reply::File(Sending { failure: Some(_), .. }) => Some(Command::Abort),
-            Reply::File(Sending { opened, .. }) if !begun => Some(Command::Send(opened.size)),
+            Reply::File(Sending { opened, .. }) if !started => Some(Command::Send(opened.size)),
             Reply::File(Sending { opened, sent, crc: Some(crc), .. })
-                if asking.form != Form::Plain && asking.form.offset() + sent == opened.size =>
+                if exchange.form != Form::Plain && exchange.form.offset() + sent == opened.size =>
             {
                 Some(Command::Check(*crc))
             }
@@ -284,7 +285,7 @@ impl net::Service for Service {
 
     fn work(&mut self, session: &mut Session, writer: &mut PayloadWriter<'_>) -> Work {
         match &mut session.0 {
-            Some(asking) => asking.go_on(&self.pool, writer),
+            Some(exchange) => exchange.advance(&self.pool, writer),
             None => Work::Wait,
         }
     }
@@ -297,11 +298,11 @@ impl net::Service for Service {
         ended: Ended<Error>,
     ) -> Report {
         let mut report = Report { peer, asked: None, sent: 0, outcome: Outcome::Sent };
-        if let Some(asking) = session.0.take() {
-            let Asking { name, form, reply, malformed, .. } = *asking;
+        if let Some(exchange) = session.0.take() {
+            let Exchange { name, form, reply, malformed, .. } = *exchange;
             let mut size = None;
             match reply {
-                Reply::Asked => {}
+                Reply::Requested => {}
                 Reply::Opening(job) => job.abandon(&self.pool),
                 Reply::Refusal(reason) => report.outcome = Outcome::Refused(reason),
                 Reply::File(sending) => {

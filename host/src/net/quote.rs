@@ -1,7 +1,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use socklab_core::wire::Escaped;
+use crate::text::one_line;
 
 /// Bytes of a peer that no one understood or finished, for the message that says so.
 ///
@@ -52,7 +52,7 @@ impl Quote {
 
 impl fmt::Display for Quote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = Escaped(&self.bytes).to_string().replace('\n', "\\n").replace('\t', "\\t");
+        let text = one_line(&self.bytes).replace('\t', "\\t");
         match text.char_indices().nth(Self::SHOWN) {
             Some((end, _)) => write!(f, "\"{}\"...", &text[..end]),
             None => write!(f, "\"{text}\""),

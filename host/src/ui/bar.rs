@@ -3,17 +3,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::ProgressBar;
 
-/// The bar that is drawn, if there is one.
-static DRAWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+/// The progress bar on the screen, if there is one.
+static CURRENT: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// A progress bar that makes way for the lines which the program writes: see [`above`]. Dropped, it is
-/// cleared.
+/// Progress bar that is removed while the program writes other lines: see [`above`]. It is cleared when it is dropped.
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
-    /// There is one at a time.
+    /// Makes `bar` the current progress bar. There must be no other one.
     pub(crate) fn new(bar: ProgressBar) -> Self {
-        *drawn() = Some(bar.clone());
+        *current() = Some(bar.clone());
         Self(bar)
     }
 }
@@ -28,19 +27,20 @@ impl Deref for Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        *drawn() = None;
+        *current() = None;
         self.0.finish_and_clear();
     }
 }
 
-fn drawn() -> MutexGuard<'static, Option<ProgressBar>> {
-    DRAWN.lock().unwrap_or_else(PoisonError::into_inner)
+fn current() -> MutexGuard<'static, Option<ProgressBar>> {
+    CURRENT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes whole lines where the bar is drawn, which comes again below them.
+/// Writes whole lines above the progress bar: removes the bar, calls `write`, and draws the bar again.
 pub(super) fn above<R>(write: impl FnOnce() -> R) -> R {
-    // Not held while it writes: a terminal that is stopped must not stop who clears the bar.
-    let bar = drawn().clone();
+    // The lock is released before writing: a write can block on a stopped terminal, and must not block the thread that
+    // clears the bar.
+    let bar = current().clone();
     match bar {
         Some(bar) => bar.suspend(write),
         None => write(),
@@ -56,7 +56,7 @@ mod tests {
 
     use super::*;
 
-    /// A terminal that keeps what is done to it.
+    /// A terminal that records what is written to it.
     #[derive(Clone, Debug, Default)]
     struct Terminal(Arc<Mutex<String>>);
 
@@ -106,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_takes_the_place_of_the_bar_which_comes_again_below() {
+    fn a_line_is_written_above_the_bar() {
         let terminal = Terminal::default();
         let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
         let style = ProgressStyle::with_template("{pos} of {len}").expect("a template");
         let bar = Bar::new(ProgressBar::with_draw_target(Some(9), target).with_style(style));
         bar.set_position(4);
         bar.tick();
-        above(|| terminal.put("a line\n")).expect("it takes all");
+        above(|| terminal.put("a line\n")).expect("the terminal accepts it");
         let text = terminal.0.lock().expect("no panic").clone();
         let (before, after) = text.split_once("a line\n").expect("it is written");
         assert!(before.ends_with("4 of 9<clear>"), "{text:?}");

@@ -8,33 +8,36 @@ use std::time::Duration;
 use super::keyboard::above;
 use super::streams;
 
-/// Number of lines that wait for a slow reader before lines are dropped.
-const WAITING: usize = 4096;
+/// Number of lines that are queued for a slow reader. Further lines are dropped.
+const QUEUE: usize = 4096;
 
-/// Lines of a server, written by a thread of their own: a full pipe that no one reads must not
-/// stop the clients. What does not fit is counted and said.
+/// Writer of a server's lines, in a thread of its own: a full pipe must not block the clients.
+///
+/// Lines that do not fit the queue are dropped, counted and reported.
 #[derive(Clone)]
 pub(crate) struct Lines {
     queue: SyncSender<String>,
-    lost: Arc<AtomicU64>,
+    dropped: Arc<AtomicU64>,
     failed: Arc<Mutex<Option<io::Error>>>,
     done: Arc<Mutex<mpsc::Receiver<()>>>,
 }
 
 impl Lines {
-    /// Lines to `writer`; `lost_line` is the one that says how many it did not take in time. When it fails,
-    /// `on_failure` is called once.
+    /// Starts the thread that writes to `writer`.
+    ///
+    /// `dropped_line` returns the line that reports a number of dropped lines. If writing fails, `on_failure` is called
+    /// once.
     pub(crate) fn new(
         mut writer: impl Write + Send + 'static,
-        lost_line: fn(u64) -> String,
+        dropped_line: fn(u64) -> String,
         on_failure: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
-        let (queue, lines) = mpsc::sync_channel::<String>(WAITING);
+        let (queue, lines) = mpsc::sync_channel::<String>(QUEUE);
         let (finished, done) = mpsc::channel();
-        let (lost, failed) = (Arc::<AtomicU64>::default(), Arc::default());
+        let (dropped, failed) = (Arc::<AtomicU64>::default(), Arc::default());
         let this = Self {
             queue,
-            lost: Arc::clone(&lost),
+            dropped: Arc::clone(&dropped),
             failed: Arc::clone(&failed),
             done: Arc::new(Mutex::new(done)),
         };
@@ -45,9 +48,9 @@ impl Lines {
                         return Ok(());
                     }
                     writer.write_all(line.as_bytes())?;
-                    let lost = lost.swap(0, Ordering::Relaxed);
-                    if lost > 0 {
-                        writeln!(writer, "{}", lost_line(lost))?;
+                    let dropped = dropped.swap(0, Ordering::Relaxed);
+                    if dropped > 0 {
+                        writeln!(writer, "{}", dropped_line(dropped))?;
                     }
                     writer.flush()?;
                 }
@@ -64,22 +67,22 @@ impl Lines {
         Ok(this)
     }
 
-    /// Adds a line; never waits.
+    /// Queues a line. Never blocks.
     pub(crate) fn line(&self, line: impl std::fmt::Display) {
         if self.queue.try_send(format!("{line}\n")).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// From here on the log's records are lines here: they come from the thread that serves, which
-    /// is not to wait for stderr.
-    pub(crate) fn take_log(&self) {
+    /// Redirects the records of the log to this writer. They come from the thread of the engine, which must not wait
+    /// for stderr.
+    pub(crate) fn redirect_log(&self) {
         let _ = LOG.set(self.clone());
     }
 
-    /// Waits until all lines are out, or as long as a reader may be expected to take.
+    /// Waits until all lines are written, at most one second. Returns the error if writing failed.
     pub(crate) fn finish(self) -> io::Result<()> {
-        // An empty line is the end.
+        // An empty line marks the end.
         let _ = self.queue.try_send(String::new());
         if let Ok(done) = self.done.lock() {
             let _: Result<(), RecvTimeoutError> = done.recv_timeout(Duration::from_secs(1));
@@ -91,17 +94,17 @@ impl Lines {
     }
 }
 
-/// Where the log goes instead of stderr.
+/// Destination of the log instead of stderr.
 static LOG: OnceLock<Lines> = OnceLock::new();
 
-/// The log's end. It is written a record at a time.
+/// Writer of the log. Each call of `write` gets one record.
 pub(crate) struct LogWriter;
 
 impl Write for LogWriter {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         match LOG.get() {
             Some(lines) => lines.line(String::from_utf8_lossy(record).trim_end()),
-            None => streams::written(above(|| io::stderr().write_all(record))),
+            None => streams::record_result(above(|| io::stderr().write_all(record))),
         }
         Ok(record.len())
     }
@@ -115,13 +118,13 @@ impl Write for LogWriter {
 mod tests {
     use super::*;
 
-    /// Takes nothing until it is told to, then all.
+    /// A writer that blocks until it receives a message.
     struct Slow(Option<mpsc::Receiver<()>>, Arc<Mutex<Vec<u8>>>);
 
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             if let Some(go) = self.0.take() {
-                go.recv().expect("it is told to");
+                go.recv().expect("the test sends a message");
             }
             self.1.lock().expect("no panic").write(bytes)
         }
@@ -132,32 +135,32 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_a_slow_reader_loses_are_counted_in_the_words_of_the_stream() {
+    fn lines_that_are_dropped_for_a_slow_reader_are_counted_and_reported() {
         let (go, wait) = mpsc::channel();
         let written = Arc::default();
         let slow = Slow(Some(wait), Arc::clone(&written));
         let lines = Lines::new(slow, |n| format!("{{\"lost\":{n}}}"), || {}).expect("a thread");
-        // One may be on its way already, the others wait.
-        let sent = WAITING + 100;
+        // The thread may already hold one line; the others are queued.
+        let sent = QUEUE + 100;
         (0..sent).for_each(|n| lines.line(n));
-        go.send(()).expect("it waits");
-        // The last one finds room again.
+        go.send(()).expect("the writer waits");
+        // The last line fits once the queue has drained.
         while lines.queue.try_send("last\n".into()).is_err() {
             thread::yield_now();
         }
         while lines.queue.try_send(String::new()).is_err() {
             thread::yield_now();
         }
-        lines.finish().expect("it takes all");
+        lines.finish().expect("writing succeeds");
         let text = String::from_utf8(written.lock().expect("no panic").clone()).expect("text");
-        let (mut whole, mut lost) = (0, 0);
+        let (mut written, mut dropped) = (0, 0);
         for line in text.lines() {
             match line.strip_prefix("{\"lost\":").and_then(|rest| rest.strip_suffix('}')) {
-                Some(n) => lost += n.parse::<usize>().expect("a number"),
-                None => whole += 1,
+                Some(n) => dropped += n.parse::<usize>().expect("a number"),
+                None => written += 1,
             }
         }
-        assert_eq!((whole + lost, text.ends_with("last\n")), (sent + 1, true));
-        assert!(lost > 0, "nothing was lost");
+        assert_eq!((written + dropped, text.ends_with("last\n")), (sent + 1, true));
+        assert!(dropped > 0, "no line was dropped");
     }
 }

@@ -1,4 +1,4 @@
-//! What a person sees: results, lines, traces, JSON.
+//! User interface: results, log lines, traces, JSON events, and input from the keyboard.
 
 mod bar;
 mod keyboard;
@@ -11,5 +11,7 @@ mod trace;
 pub(crate) use bar::Bar;
 pub(crate) use keyboard::{Keyboard, Typed};
 pub(crate) use lines::{Lines, LogWriter};
-pub(crate) use output::{Output, json_line, one_line, put_text, say, say_last};
-pub(crate) use trace::{Place, Trace};
+pub(crate) use output::{Output, json_line, put_text, say, say_last};
+pub(crate) use trace::{Trace, TraceOutput};
+
+pub(crate) use crate::text::one_line;

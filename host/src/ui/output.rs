@@ -10,36 +10,33 @@ use socklab_core::wire::Escaped;
 use super::keyboard::above;
 use super::streams;
 
-/// One line on stderr. That it cannot be written does not stop the program; its exit code says it.
+/// Writes one line to stderr. A failure does not stop the program, but changes its exit code.
 pub(crate) fn say(line: impl fmt::Display) {
-    // In one write, so that lines of two threads do not mix.
+    // In one write, so that the lines of two threads do not mix.
     let line = format!("{line}\n");
-    streams::written(above(|| anstream::stderr().write_all(line.as_bytes())));
+    streams::record_result(above(|| anstream::stderr().write_all(line.as_bytes())));
 }
 
-/// As [`say`], for the program's last line: when stderr is full and no one reads it, or a thread is
-/// stuck in writing to it, the program ends all the same.
+/// Writes the last line of the program to stderr, as [`say`] does, but waits at most one second.
+///
+/// So the program ends even if stderr is a full pipe that is not read, or another thread is blocked in writing to it.
 pub(crate) fn say_last(line: String) {
-    let (said, done) = mpsc::sync_channel(1);
+    let (written, done) = mpsc::sync_channel(1);
     let spawned = thread::Builder::new().spawn(move || {
         say(line);
-        let _ = said.send(());
+        let _ = written.send(());
     });
     if spawned.is_ok() {
         let _: Result<(), RecvTimeoutError> = done.recv_timeout(Duration::from_secs(1));
     }
 }
 
-/// What is said of an error stays one line and does nothing to a terminal, whatever a name that was
-/// typed, or the system's words for it, have in them.
-pub(crate) fn one_line(text: &str) -> String {
-    Escaped(text.as_bytes()).to_string().replace('\n', "\\n")
-}
-
-/// Puts bytes from a peer into an event: as text, and in hex too when they are not UTF-8; of many bytes
-/// the first in hex, and then `hex_truncated`.
+/// Adds bytes from a peer to an event, as the text `key`.
+///
+/// Bytes that are not UTF-8 are also added in hexadecimal, as `hex`. Only the first ones are if there are many;
+/// `hex_truncated` is set then.
 pub(crate) fn put_text(event: &mut Value, key: &str, bytes: &[u8]) {
-    /// Longer than any message of the small protocols, short enough to be read.
+    /// Longer than any message of the protocols with short messages.
     const HEX_MAX: usize = 1024;
     event[key] = String::from_utf8_lossy(bytes).into();
     if std::str::from_utf8(bytes).is_err() {
@@ -51,8 +48,10 @@ pub(crate) fn put_text(event: &mut Value, key: &str, bytes: &[u8]) {
     }
 }
 
-/// An event as a line of JSON that does nothing to a terminal: JSON itself escapes only what stands
-/// before the space.
+/// Returns an event as a line of JSON that is safe to write to a terminal.
+///
+/// The characters that [`Escaped`] escapes are written as `\u` escapes. JSON itself requires that only for the
+/// characters before the space.
 pub(crate) fn json_line(event: &Value) -> String {
     let mut line = String::new();
     for c in event.to_string().chars() {
@@ -64,7 +63,7 @@ pub(crate) fn json_line(event: &Value) -> String {
         if is_safe {
             line.push(c);
         } else {
-            // In units of 16 bits: what is beyond them takes two.
+            // JSON escapes are UTF-16 code units: a character may need two.
             for unit in c.encode_utf16(&mut [0; 2]) {
                 line += &format!("\\u{unit:04x}");
             }
@@ -73,32 +72,32 @@ pub(crate) fn json_line(event: &Value) -> String {
     line
 }
 
-/// Results on stdout: plain, or as JSON lines.
+/// Writer of results to stdout, as plain text or as JSON lines.
 pub(crate) struct Output {
     stdout: io::Stdout,
     json: bool,
-    /// A person looks at it.
     terminal: bool,
-    /// A terminal would obey what the peer sent.
+    /// Control characters are escaped, because a terminal would obey them.
     escape: bool,
-    /// A result has begun and not ended.
+    /// A result has been started and not ended.
     open: bool,
-    /// The start of a character whose other bytes have not come.
-    cut: Vec<u8>,
+    /// First bytes of a character whose other bytes have not been received.
+    partial: Vec<u8>,
 }
 
 impl Output {
     pub(crate) fn new(json: bool, raw: bool) -> Self {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
-        Self { stdout, json, terminal, escape: terminal && !raw, open: false, cut: Vec::new() }
+        let escape = terminal && !raw;
+        Self { stdout, json, terminal, escape, open: false, partial: Vec::new() }
     }
 
     pub(crate) const fn is_json(&self) -> bool {
         self.json
     }
 
-    /// An event, when events are wanted.
+    /// Writes an event, if the output is JSON.
     pub(crate) fn event(&mut self, event: &Value) -> io::Result<()> {
         if !self.json {
             return Ok(());
@@ -107,14 +106,13 @@ impl Output {
         above(|| self.stdout.write_all(line.as_bytes()).and_then(|()| self.stdout.flush()))
     }
 
-    /// A result that is one line, when plain results are wanted. For programs with a keyboard: it
-    /// does not mix with what is being typed.
+    /// Writes a result of one line, if the output is plain. It does not mix with a line that the user is typing.
     pub(crate) fn line(&mut self, bytes: &[u8]) -> io::Result<()> {
         above(|| self.piece(bytes).and_then(|()| self.end()))
     }
 
-    /// A piece of a result, when plain results are wanted: as it is into a file or pipe, safe for
-    /// a terminal.
+    /// Writes a piece of a result, if the output is plain. It is escaped for a terminal, and unchanged for a file or a
+    /// pipe.
     pub(crate) fn piece(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.json {
             return Ok(());
@@ -123,31 +121,31 @@ impl Output {
         if !self.escape {
             return self.stdout.write_all(bytes);
         }
-        self.cut.extend_from_slice(bytes);
-        let whole = match std::str::from_utf8(&self.cut) {
+        self.partial.extend_from_slice(bytes);
+        let whole = match std::str::from_utf8(&self.partial) {
             Err(e) if e.error_len().is_none() => e.valid_up_to(),
-            _ => self.cut.len(),
+            _ => self.partial.len(),
         };
-        write!(self.stdout, "{}", Escaped(&self.cut[..whole]))?;
-        self.cut.drain(..whole);
+        write!(self.stdout, "{}", Escaped(&self.partial[..whole]))?;
+        self.partial.drain(..whole);
         Ok(())
     }
 
-    /// The end of a result: a newline, and all of it is out.
+    /// Ends a result: writes a newline and flushes.
     pub(crate) fn end(&mut self) -> io::Result<()> {
         if self.json {
             return Ok(());
         }
         self.open = false;
-        write!(self.stdout, "{}", Escaped(&std::mem::take(&mut self.cut)))?;
+        write!(self.stdout, "{}", Escaped(&std::mem::take(&mut self.partial)))?;
         self.stdout.write_all(b"\n")?;
         self.stdout.flush()
     }
 }
 
 impl Drop for Output {
-    /// What is said after a result that broke off begins a line of its own on a terminal. A file or
-    /// a pipe has what came, and no newline that did not.
+    /// Ends an incomplete result on a terminal, so that the next message starts on a new line. A file or a pipe gets
+    /// only what the peer sent, without an added newline.
     fn drop(&mut self) {
         if self.open && self.terminal {
             let _ = self.end();
@@ -162,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_json_is_the_same_value_and_harmless() {
+    fn a_line_of_json_keeps_the_value_and_is_safe_for_a_terminal() {
         let text = "caf\u{e9} \u{1f980}\n\t\u{1b}[31m \u{7f} \u{9b}31m \u{202e} \u{ad}\u{200b}\u{feff}\u{e0041}\u{e007f} \\ \"";
         let event = json!({ "text": text, text: [1, null] });
         let line = json_line(&event);

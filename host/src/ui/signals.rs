@@ -1,4 +1,4 @@
-//! Signals that the program handles.
+//! Signal handling.
 
 use std::ffi::c_int;
 use std::io;
@@ -7,33 +7,33 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGCONT, SIGWINCH};
 use signal_hook::iterator::Signals;
 
-/// Whether a part of the program puts things in order when it is interrupted.
-static TAKEN: AtomicBool = AtomicBool::new(false);
+/// A part of the program handles interrupts itself, because it has to clean up.
+static CLAIMED: AtomicBool = AtomicBool::new(false);
 
-/// From here on an interrupt is the caller's: [`is_taken`].
-pub(crate) fn take() {
-    TAKEN.store(true, Ordering::Release);
+/// Declares that the caller handles interrupts from now on.
+pub(crate) fn claim() {
+    CLAIMED.store(true, Ordering::Release);
 }
 
-/// Whether an interrupt is handled by a part of the program already.
-pub(crate) fn is_taken() -> bool {
-    TAKEN.load(Ordering::Acquire)
+/// Returns whether a part of the program handles interrupts itself: see [`claim`].
+pub(crate) fn is_claimed() -> bool {
+    CLAIMED.load(Ordering::Acquire)
 }
 
-/// Handles those of these signals that the program did not inherit as ignored.
+/// Handles the given signals, except those that the program inherited as ignored.
 ///
-/// A parent that ignores a signal means its children too: `nohup` does so with SIGHUP, a script with
-/// the SIGINT of what it runs in the background. Only Linux reports what was inherited without unsafe
-/// code. Elsewhere, and without /proc, all of them are handled.
+/// A parent process ignores a signal for its children too: `nohup` ignores SIGHUP, and a shell script ignores SIGINT for
+/// background commands. Only Linux reports the inherited state without unsafe code. On other systems, and without /proc,
+/// all signals are handled.
 pub(crate) fn watch(signals: &[c_int]) -> io::Result<Signals> {
     let ignored = ignored();
     Signals::new(signals.iter().filter(|signal| {
-        // These two end nothing: to ignore them has no meaning for a child.
+        // These two do not end a process, so a parent has no reason to ignore them for its children.
         matches!(**signal, SIGCONT | SIGWINCH) || !contains(ignored, **signal)
     }))
 }
 
-/// The signals that are ignored: signal N is bit N - 1.
+/// Returns the mask of ignored signals. Signal N is bit N - 1.
 fn ignored() -> u64 {
     if !cfg!(target_os = "linux") {
         return 0;
@@ -41,7 +41,7 @@ fn ignored() -> u64 {
     std::fs::read_to_string("/proc/self/status").map_or(0, |status| parse(&status))
 }
 
-/// Takes the ignored signals from a status file: see proc_pid_status(5).
+/// Parses the mask of ignored signals in a status file: see proc_pid_status(5).
 fn parse(status: &str) -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_names_ignored_signals_by_their_bits() {
+    fn signal_n_is_bit_n_minus_1_of_the_mask() {
         let mask = parse("Name:\tsh\nSigBlk:\t0000000000000002\nSigIgn:\t0000000000001006\n");
         assert!(contains(mask, SIGINT));
         assert!(!contains(mask, SIGTERM));

@@ -1,4 +1,4 @@
-//! The standard streams as the program got them, and what cannot be written to them.
+//! State of the standard streams at startup, and failures of writing to them.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,44 +8,46 @@ use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::process::Signal;
 use rustix::stdio;
 
-/// Standard input cannot be read, standard output not be written: closed, or open for the other only.
+/// Standard input is closed, or open for writing only.
 static STDIN_CLOSED: AtomicBool = AtomicBool::new(false);
+/// Standard output is closed, or open for reading only.
 static STDOUT_CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Why a line on stderr was lost.
-static LOST: OnceLock<io::Error> = OnceLock::new();
+/// First failure of writing to stderr.
+static STDERR_ERROR: OnceLock<io::Error> = OnceLock::new();
 
-/// Looks at the streams before `main`: std opens /dev/null for those that are closed, and then nothing
-/// distinguishes them from streams that the caller wants discarded. (Its mode does not: Python and Node open
-/// /dev/null for reading and writing, as std does.)
+/// Checks the streams before `main`.
+///
+/// In `main` it is too late: std has opened /dev/null for closed streams, and they look like streams that the caller has
+/// redirected to /dev/null. The mode does not differ, because Python and Node open /dev/null for reading and writing too.
 #[ctor::ctor(unsafe)]
-fn look() {
-    // Two calls of the system, and nothing of std that may not be there yet.
+fn check_at_startup() {
+    // Only system calls: std may not be initialised yet.
     let mode = |fd| fcntl_getfl(fd).map(|flags| flags & OFlags::RWMODE);
     let is_closed = |mode: Result<OFlags, _>, wrong| mode.is_err() || mode == Ok(wrong);
     STDIN_CLOSED.store(is_closed(mode(stdio::stdin()), OFlags::WRONLY), Ordering::Relaxed);
     STDOUT_CLOSED.store(is_closed(mode(stdio::stdout()), OFlags::RDONLY), Ordering::Relaxed);
 }
 
-/// Makes every failure to write one that is seen: as an error of the call that writes.
+/// Makes every failure of writing an error of the call that writes.
 pub(crate) fn prepare() {
-    // A limit of the size of files (`ulimit -f`) would end the program without a word. With a handler,
-    // whatever it does, the write fails instead.
+    // At the limit of the file size (`ulimit -f`), the default action of the signal would end the program without a
+    // message. With any handler, the write fails instead.
     let _ = signal_hook::flag::register(Signal::XFSZ.as_raw(), Arc::default());
     if STDOUT_CLOSED.load(Ordering::Relaxed)
         && let Ok((_, unread)) = rustix::pipe::pipe()
     {
-        // A pipe that no one reads: so that what is written is not lost in /dev/null, and std does not
-        // take the error for success, as it does with a descriptor that is not open for writing.
+        // A pipe without a reader: every write fails with EPIPE. With /dev/null the output would be lost. With a
+        // descriptor that is not open for writing, std would ignore the error.
         let _ = stdio::dup2_stdout(unread);
     }
 }
 
-/// Standard input is there to be read.
+/// Checks that standard input can be read.
 ///
 /// # Errors
 ///
-/// When it is closed. What std reads then is an end.
+/// If it is closed. std would report an end of file instead.
 pub(crate) fn check_stdin() -> io::Result<()> {
     match STDIN_CLOSED.load(Ordering::Relaxed) {
         true => Err(io::Error::other("it is closed")),
@@ -53,18 +55,18 @@ pub(crate) fn check_stdin() -> io::Result<()> {
     }
 }
 
-/// Takes the result of writing to stderr: the program continues, its exit code says it.
+/// Records the result of writing to stderr. The program continues after a failure, but its exit code reports it.
 ///
-/// A pipe that its reader has closed is not a failure: the reader wants no more.
-pub(crate) fn written(result: io::Result<()>) {
+/// A closed pipe is not a failure: the reader does not need the rest.
+pub(crate) fn record_result(result: io::Result<()>) {
     if let Err(e) = result
         && e.kind() != io::ErrorKind::BrokenPipe
     {
-        let _ = LOST.set(e);
+        let _ = STDERR_ERROR.set(e);
     }
 }
 
-/// Why something on stderr was lost, if it was.
+/// Returns the first failure of writing to stderr.
 pub(crate) fn lost() -> Option<&'static io::Error> {
-    LOST.get()
+    STDERR_ERROR.get()
 }

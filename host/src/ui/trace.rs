@@ -8,6 +8,7 @@ use socklab_core::wire::{Dissect, Dissected};
 
 use super::{Lines, say};
 use crate::net::{Direction, Observer};
+use crate::text::one_line;
 
 /// Number of bytes of a message that are shown in hex.
 const HEX: usize = 16;
@@ -16,20 +17,20 @@ const DIM: Style = Style::new().dimmed();
 const RECEIVED: Style = AnsiColor::Cyan.on_default();
 const SENT: Style = AnsiColor::Green.on_default();
 
-/// Where the lines of a trace go.
-pub(crate) enum Place {
-    /// To stderr.
+/// Destination of the lines of a trace.
+pub(crate) enum TraceOutput {
+    /// Stderr.
     Stderr,
-    /// To a server's lines, each with its client's address.
+    /// The log of a server, each line with the address of the client.
     Lines(Lines),
 }
 
-/// Shows each message on a line: time, direction, bytes, meaning.
+/// Trace that shows each message on a line: time, direction, bytes, meaning.
 ///
-/// `R` knows what is received, `S` what is sent. Several messages in one read, and one message over
-/// several reads, are said behind the meaning.
+/// `R` dissects received data, `S` sent data. A note after the meaning shows if one read contained several messages, or
+/// one message took several reads.
 pub(crate) struct Trace<R, S> {
-    place: Place,
+    output: TraceOutput,
     start: Instant,
     connections: HashMap<usize, (Side<R>, Side<S>)>,
 }
@@ -37,22 +38,28 @@ pub(crate) struct Trace<R, S> {
 #[derive(Default)]
 struct Side<D> {
     dissector: D,
-    /// The start of a message, and the reads or writes it has come in.
-    held: Vec<u8>,
+    /// Bytes of an incomplete message.
+    partial: Vec<u8>,
+    /// Number of bytes of it in each read or write.
     calls: Vec<usize>,
-    /// Number of bytes of that message, as far as is known.
+    /// Number of bytes of the complete message, if it is known.
     want: Option<usize>,
 }
 
 impl<R: Dissect, S: Dissect> Trace<R, S> {
-    pub(crate) fn new(place: Place) -> Self {
-        Self { place, start: Instant::now(), connections: HashMap::new() }
+    pub(crate) fn new(output: TraceOutput) -> Self {
+        Self { output, start: Instant::now(), connections: HashMap::new() }
     }
 }
 
 impl<R: Dissect, S: Dissect> Trace<R, S> {
-    /// From here on what this connection receives and sends is looked at by these.
-    pub(crate) fn look(&mut self, connection: usize, received: Option<R>, sent: Option<S>) {
+    /// Replaces the dissectors of a connection.
+    pub(crate) fn set_dissectors(
+        &mut self,
+        connection: usize,
+        received: Option<R>,
+        sent: Option<S>,
+    ) {
         let (r, s) = self.connections.entry(connection).or_default();
         if let Some(received) = received {
             r.dissector = received;
@@ -80,7 +87,7 @@ impl<R: Dissect + Send, S: Dissect + Send> Observer for Trace<R, S> {
         let time = self.start.elapsed().as_secs_f64();
         for Row { hex, meaning, note } in rows {
             let mut line = String::new();
-            if let Place::Lines(_) = self.place {
+            if let TraceOutput::Lines(_) = self.output {
                 let _ = write!(line, "{peer} ");
             }
             let _ = write!(line, "{time:>10.6} {style}{arrow}{style:#} ");
@@ -88,9 +95,9 @@ impl<R: Dissect + Send, S: Dissect + Send> Observer for Trace<R, S> {
             if !note.is_empty() {
                 let _ = write!(line, " {DIM}[{note}]{DIM:#}");
             }
-            match &self.place {
-                Place::Stderr => say(line),
-                Place::Lines(lines) => lines.line(line),
+            match &self.output {
+                TraceOutput::Stderr => say(line),
+                TraceOutput::Lines(lines) => lines.line(line),
             }
         }
     }
@@ -100,7 +107,7 @@ impl<R: Dissect + Send, S: Dissect + Send> Observer for Trace<R, S> {
     }
 }
 
-/// What stands in a line behind time and direction.
+/// Parts of a line after the time and the direction.
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
     hex: String,
@@ -109,19 +116,19 @@ struct Row {
 }
 
 impl<D: Dissect> Side<D> {
-    /// The rows of one read or write (`call`).
+    /// Adds the rows of one read or write. `call` is its name: "read" or "write".
     fn dissect(&mut self, bytes: &[u8], call: &str, rows: &mut Vec<Row>) {
         if bytes.is_empty() {
-            let meaning = match (self.held.len(), self.want) {
+            let meaning = match (self.partial.len(), self.want) {
                 (0, _) => "closed".to_owned(),
-                (held, Some(want)) => format!("closed after {held} of {want} bytes"),
-                (held, None) => format!("closed after {held} bytes without an end"),
+                (got, Some(want)) => format!("closed after {got} of {want} bytes"),
+                (got, None) => format!("closed after {got} bytes without an end"),
             };
             rows.push(Row { hex: String::new(), meaning, note: String::new() });
             return;
         }
         let first_row = rows.len();
-        let mut joined = std::mem::take(&mut self.held);
+        let mut joined = std::mem::take(&mut self.partial);
         let mut calls = std::mem::take(&mut self.calls);
         calls.push(bytes.len());
         joined.extend_from_slice(bytes);
@@ -129,9 +136,9 @@ impl<D: Dissect> Side<D> {
         while !rest.is_empty() {
             match self.dissector.dissect(rest) {
                 Dissected::Message(n, message) => {
-                    // A message in one call needs no note, unless it shared it.
+                    // A message in one call needs no note here. If it shares the call, one is added below.
                     let note = if calls.len() > 1 {
-                        // Of the last call, only what completes the message.
+                        // The last call counts only up to the end of the message.
                         let before: usize = calls[..calls.len() - 1].iter().sum();
                         let mut parts: Vec<String> =
                             calls[..calls.len() - 1].iter().map(usize::to_string).collect();
@@ -142,8 +149,7 @@ impl<D: Dissect> Side<D> {
                     };
                     let (message_bytes, tail) = rest.split_at(n);
                     let hex = hex(message_bytes);
-                    // A line break in a payload is none in a trace.
-                    let meaning = message.to_string().replace('\n', "\\n");
+                    let meaning = one_line(message.to_string());
                     rows.push(Row { hex, meaning, note });
                     calls = vec![];
                     rest = tail;
@@ -156,8 +162,8 @@ impl<D: Dissect> Side<D> {
                     let of = self.want.map(|want| format!(" of {want}")).unwrap_or_default();
                     let note = format!("{}{of} bytes so far", rest.len());
                     rows.push(Row { hex: hex(rest), meaning: "...".into(), note });
-                    self.held = rest.to_vec();
-                    // All calls so far, or of the last one what was left.
+                    self.partial = rest.to_vec();
+                    // All calls of this message so far, or the rest of the last call after a complete message.
                     self.calls = if calls.is_empty() { vec![rest.len()] } else { calls };
                     break;
                 }
@@ -211,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn two_messages_in_a_read_are_said() {
+    fn two_messages_in_a_read_are_noted() {
         let two = [math::Question { a: 1, b: 2 }.emit(), math::Secret(*b"12345678").emit()];
         assert_eq!(
             rows::<math::ServerBytes>(&[two.as_flattened()]),
@@ -223,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_over_three_reads_is_said() {
+    fn a_message_in_three_reads_is_noted() {
         let q = math::Question { a: 1, b: 2 }.emit();
         assert_eq!(
             rows::<math::ServerBytes>(&[&q[..2], &q[2..5], &q[5..], b"X!", b""]),

@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use mio::net::TcpStream;
 
 use super::wakeups::{SessionWaker, Wakeups};
 use crate::net::stack::{Direction, Observer};
+use crate::pread::read_at;
 
 /// Writer for the payload that a machine [expects](socklab_core::Machine::outbound_remaining), valid for one turn of
 /// the connection. What the socket does not accept in this turn can be written in a later one.
@@ -76,12 +76,8 @@ impl PayloadWriter<'_> {
                 continue;
             }
             let want = usize::try_from(left).unwrap_or(usize::MAX).min(self.scratch.len());
-            match file.read_at(&mut self.scratch[..want], at) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(n) => self.write(n),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
+            let n = read_at(file, &mut self.scratch[..want], at)?;
+            self.write(n);
         }
         Ok(self.sent - before)
     }

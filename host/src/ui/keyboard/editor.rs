@@ -4,59 +4,61 @@ use anstyle_parse::{DefaultCharAccumulator, Params, Parser, Perform};
 use socklab_core::wire::LINE_MAX;
 use tui_input::{Input, InputRequest};
 
-/// No more than this is held of a line, in bytes. Enough to see that it is too long, and to mend it.
-const HELD: usize = 4 * LINE_MAX;
-/// Number of lines that can be brought back.
+/// Largest number of bytes of the edited line. It exceeds the limit of a line, so that a line that is too long can be
+/// reported and shortened.
+const INPUT_MAX: usize = 4 * LINE_MAX;
+/// Number of lines in the history.
 const HISTORY: usize = 100;
 
 const CANCEL: u8 = 0x18;
 const DELETE: char = '\x7f';
 
-/// A line while it is edited: what a terminal sends goes in byte by byte, what it means comes out.
+/// Line editor. It takes the bytes that a terminal sends, and returns what they mean.
 ///
-/// It knows no terminal, so that keys can be tested without one.
+/// It does no I/O, so that it can be tested without a terminal.
 #[derive(Default)]
 pub(super) struct Editor {
-    /// The start of a character whose other bytes have not come.
-    cut: Vec<u8>,
+    /// First bytes of a character whose other bytes have not been received.
+    partial: Vec<u8>,
     parser: Parser<DefaultCharAccumulator>,
     keys: Keys,
     input: Input,
+    /// Entered lines, newest first.
     history: VecDeque<String>,
-    /// The line of the history that is shown, counted from the newest, and what was typed before.
+    /// Index of the history line that is shown, and the text that was typed before.
     shown: Option<(usize, String)>,
 }
 
-/// What a byte led to.
+/// Effect of a byte, other than a change of the edited text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Edit {
-    /// The line has been entered.
+    /// The line was entered.
     Line(String),
-    /// A line of this number of bytes has been entered, which is too long. It is in the history.
+    /// A line was entered that is too long, with this number of bytes. It is in the history.
     TooLong(usize),
     /// Ctrl-D on an empty line.
     End,
-    /// Ctrl-L: a clean screen.
+    /// Ctrl-L: clear the screen.
     Clear,
-    /// A key that does nothing here.
+    /// The key or byte has no effect.
     Bell,
 }
 
 impl Editor {
-    /// The text so far.
+    /// Returns the edited text.
     pub(super) const fn input(&self) -> &Input {
         &self.input
     }
 
-    /// Takes a byte from the terminal; says what it led to besides an edited line.
+    /// Processes a byte from the terminal.
     ///
-    /// Bytes that are not UTF-8 are dropped with a bell: nothing is sent that was not seen. They are found
-    /// here, since the parser would take the byte behind them, an escape too, for a part of them.
+    /// Bytes that are not UTF-8 are dropped with a bell, because they cannot be shown before they are sent. They are
+    /// detected here, and not in the parser: it would drop the byte after them too, which may be an escape.
     pub(super) fn byte(&mut self, byte: u8) -> Option<Edit> {
-        self.cut.push(byte);
+        self.partial.push(byte);
         let mut edit = None;
         loop {
-            let (n, is_valid) = match std::str::from_utf8(&self.cut) {
+            let (n, is_valid) = match std::str::from_utf8(&self.partial) {
                 Ok(text) => (text.len(), true),
                 Err(e) => match (e.valid_up_to(), e.error_len()) {
                     (0, None) => return edit,
@@ -67,17 +69,17 @@ impl Editor {
             if n == 0 {
                 return edit;
             }
-            let rest = self.cut.split_off(n);
-            for byte in std::mem::replace(&mut self.cut, rest) {
-                let led = if is_valid { self.valid(byte) } else { Some(Edit::Bell) };
-                edit = led.or(edit);
+            let rest = self.partial.split_off(n);
+            for byte in std::mem::replace(&mut self.partial, rest) {
+                let next = if is_valid { self.valid(byte) } else { Some(Edit::Bell) };
+                edit = next.or(edit);
             }
         }
     }
 
     fn valid(&mut self, byte: u8) -> Option<Edit> {
         if matches!(byte, b'\r' | b'\n') {
-            // An escape sequence that has no end does not swallow the key that ends a line.
+            // Cancels an unterminated escape sequence, which would otherwise consume this key.
             self.parser.advance(&mut self.keys, CANCEL);
         }
         self.parser.advance(&mut self.keys, byte);
@@ -87,14 +89,14 @@ impl Editor {
     fn key(&mut self, key: Key) -> Option<Edit> {
         match key {
             Key::Edit(InputRequest::InsertChar(c))
-                if self.input.value().len() + c.len_utf8() > HELD =>
+                if self.input.value().len() + c.len_utf8() > INPUT_MAX =>
             {
                 return Some(Edit::Bell);
             }
             Key::Edit(InputRequest::Yank) => {
                 let before = self.input.clone();
                 self.input.handle(InputRequest::Yank);
-                if self.input.value().len() > HELD {
+                if self.input.value().len() > INPUT_MAX {
                     self.input = before;
                     return Some(Edit::Bell);
                 }
@@ -131,7 +133,7 @@ impl Editor {
         if line.len() > LINE_MAX { Edit::TooLong(line.len()) } else { Edit::Line(line) }
     }
 
-    /// Shows the line of the history that is `at` lines older than the newest.
+    /// Shows the history line with this index. Index 0 is the newest line.
     fn recall(&mut self, at: usize) -> Option<Edit> {
         let Some(line) = self.history.get(at) else { return Some(Edit::Bell) };
         let typed = match self.shown.take() {
@@ -144,7 +146,7 @@ impl Editor {
     }
 }
 
-/// A key, as far as it means anything here.
+/// A key that has an effect.
 #[derive(Debug, PartialEq, Eq)]
 enum Key {
     Edit(InputRequest),
@@ -155,15 +157,15 @@ enum Key {
     Clear,
 }
 
-/// Makes keys of what the parser of escape sequences reports. A byte makes at most one.
+/// Converter from the output of the escape sequence parser to keys. A byte produces at most one key.
 #[derive(Default)]
 struct Keys {
     key: Option<Key>,
-    /// The next character names a key: it stands behind `ESC O`, or `ESC [ [` as Linux has it.
+    /// The next character names a key. It follows `ESC O`, or `ESC [ [` on the Linux console.
     named: bool,
-    /// In a bracketed paste nothing is a key but the end of a line.
+    /// A bracketed paste is in progress. In it only the end of a line is a key.
     pasting: bool,
-    /// The last byte was a carriage return: a newline behind it is the same key.
+    /// The last byte was a carriage return. A newline after it belongs to the same key.
     returned: bool,
 }
 
@@ -172,7 +174,7 @@ impl Keys {
         self.key = Some(Key::Edit(request));
     }
 
-    /// A key that its letter names; `by_word` when Ctrl or Alt is held.
+    /// Sets the key that a letter names. `by_word` is set if Ctrl or Alt is pressed.
     fn named(&mut self, letter: u8, by_word: bool) {
         use InputRequest::{
             GoToEnd, GoToNextChar, GoToNextWord, GoToPrevChar, GoToPrevWord, GoToStart,
@@ -213,7 +215,7 @@ impl Perform for Keys {
         self.named = false;
         let key = match byte {
             CANCEL => {
-                // Comes from us, between the two bytes of one key.
+                // `Editor::valid` inserts this byte, also between the two bytes of one key.
                 self.returned = returned;
                 return;
             }
@@ -221,8 +223,8 @@ impl Perform for Keys {
             b'\n' | b'\r' => Key::Enter,
             b'\t' => Key::Edit(InsertChar(' ')),
             _ if self.pasting => return,
-            // Ctrl with a letter is the letter's place in the alphabet: the keys of Emacs, as in
-            // every shell.
+            // Ctrl with a letter sends the position of the letter in the alphabet. The keys are those of Emacs, as in
+            // shells.
             0x01 => Key::Edit(GoToStart),
             0x02 => Key::Edit(GoToPrevChar),
             0x04 => Key::End,
@@ -248,7 +250,7 @@ impl Perform for Keys {
             return;
         }
         let param = |n: usize| params.iter().nth(n).and_then(|p| p.first()).copied().unwrap_or(0);
-        // 1 and a bit for each key that is held: 2 Alt, 4 Ctrl.
+        // 1 plus a bit for each modifier key: 2 is Alt, 4 is Ctrl.
         let by_word = param(1).saturating_sub(1) & 0b110 != 0;
         match (action, param(0)) {
             (b'~', 200) => self.pasting = true,
@@ -306,7 +308,7 @@ mod tests {
             (b"one two\x1bb\x1bd\r", "one "),
             (b"x\x0b\x08\x7f\r", ""),
             (b"kill\x01\x0b\x19\x19\r", "killkill"),
-            // Keys that mean nothing here: F1 to F5, Insert, page up, focus, mouse.
+            // Keys without an effect: F1 to F5, Insert, page up, focus, mouse.
             (b"a\x1bOP\x1b[[A\x1b[15~\x1b[2~\x1b[5~\x1b[I\x1b[<0;1;1Mb\r", "ab"),
             // A lone escape, and an operating system command without an end.
             (b"a\x1b\r", "a"),
@@ -318,21 +320,21 @@ mod tests {
     }
 
     #[test]
-    fn characters_of_several_bytes_are_one() {
+    fn a_character_of_several_bytes_is_edited_as_one() {
         assert_eq!(lines("käse\u{1b}[D\u{1b}[D\u{1b}[D\u{8}K\r".as_bytes()), ["Käse"]);
         assert_eq!(lines("a👩‍👩‍👧‍👦\u{8}b\r".as_bytes()), ["ab"], "a family is deleted at once");
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_dropped_and_take_no_key_with_them() {
+    fn invalid_utf8_is_dropped_without_the_key_after_it() {
         for (bytes, line, bells) in [
             // A letter of Latin-1, then a key.
             (&b"ab\xe9\x1b[Dz\r"[..], "azb", 1),
             (b"\xe9z\r", "z", 1),
-            // The end of the line says more than the bell.
+            // The end of the line takes precedence over the bell.
             (b"x\xe9\r", "x", 0),
             (b"a\xff\xc3b\r", "ab", 2),
-            // A character that breaks off, before a whole one and before the end of a line.
+            // A truncated character, before a complete one and before the end of a line.
             ("a\u{65e5}".as_bytes().split_last().unwrap().1, "", 0),
             (b"\xe6\x97\xc3\xa4\r", "\u{e4}", 1),
             (b"\xe6\x97\x7fx\r", "x", 1),
@@ -353,12 +355,12 @@ mod tests {
     }
 
     #[test]
-    fn enter_is_one_key_whatever_it_sends() {
+    fn enter_is_one_key_for_cr_lf_and_crlf() {
         assert_eq!(lines(b"a\rb\nc\r\nd\n\re\r"), ["a", "b", "c", "d", "", "e"]);
     }
 
     #[test]
-    fn what_is_pasted_is_text_and_ends_of_lines() {
+    fn pasted_text_contains_no_keys_but_ends_of_lines() {
         assert_eq!(
             lines(b"\x1b[200~one\x04\x15\x1b[A two\x7f\rthree\x1b[201~\x08\r"),
             ["one two", "thre"]
@@ -377,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn the_history_has_what_was_entered_and_what_was_begun() {
+    fn the_history_contains_entered_lines_and_keeps_the_unfinished_one() {
         let mut editor = Editor::default();
         typed(&mut editor, b"one\rtwo\rtwo\rbegun");
         let mut shows = |bytes: &[u8]| {
@@ -393,16 +395,16 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_not_entered_and_not_lost() {
+    fn a_line_that_is_too_long_is_not_entered_but_stays_in_the_history() {
         let mut editor = Editor::default();
         let long = vec![b'x'; LINE_MAX + 1];
         assert_eq!(typed(&mut editor, &long), []);
         assert_eq!(typed(&mut editor, b"\r"), [Edit::TooLong(LINE_MAX + 1)]);
         assert_eq!(typed(&mut editor, b"\x1b[A\x08\r"), [Edit::Line("x".repeat(LINE_MAX))]);
-        // More than is held is refused at once: a paste without end takes no memory.
-        let edits = typed(&mut editor, &vec![b'x'; 3 * HELD]);
-        assert_eq!((edits.len(), editor.input().value().len()), (2 * HELD, HELD));
+        // Further characters are refused at once, so that an endless paste does not use up memory.
+        let edits = typed(&mut editor, &vec![b'x'; 3 * INPUT_MAX]);
+        assert_eq!((edits.len(), editor.input().value().len()), (2 * INPUT_MAX, INPUT_MAX));
         typed(&mut editor, b"\x15\x19\x19");
-        assert_eq!(editor.input().value().len(), HELD, "nor does what is put back");
+        assert_eq!(editor.input().value().len(), INPUT_MAX, "the limit holds for a yank too");
     }
 }

@@ -1,4 +1,4 @@
-//! What a person types.
+//! Input from the keyboard, or from a script on standard input.
 //!
 //! ```text
 //!   a terminal:  keys -> Editor -> lines --+
@@ -9,8 +9,8 @@
 //!   signals:     Ctrl-C, SIGTERM -----------+
 //! ```
 //!
-//! Keys and signals come in threads of their own, which wake the thread that sleeps on a socket. A line
-//! that comes before it is asked for is kept.
+//! Two threads read keys and signals. They wake the thread that waits for a socket. A line that is typed before it is
+//! asked for is kept.
 
 mod editor;
 mod screen;
@@ -30,24 +30,23 @@ pub(crate) use self::screen::above;
 use super::signals;
 use super::streams::check_stdin;
 
-/// Number of lines that are kept; then stdin is not read until one is taken.
-const KEPT: usize = 256;
+/// Number of lines that are kept. Stdin is not read while the queue is full.
+const QUEUE: usize = 256;
 
-/// What a person did.
+/// Input of the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Typed {
-    /// A line, without its end. At most [`LINE_MAX`] bytes; from a pipe they may be any.
+    /// A line of at most [`LINE_MAX`] bytes, without its end. From a pipe or file it may contain any bytes.
     Line(Vec<u8>),
-    /// There are no more lines: Ctrl-D, or the end of the pipe or file.
+    /// End of the input: Ctrl-D, or the end of the pipe or file.
     End,
-    /// Ctrl-C, or SIGTERM: the program is to end soon. Asked a second time it ends at once, which
-    /// nobody is told.
+    /// Ctrl-C or SIGTERM: the program should end soon. A second one ends the program at once, without an event here.
     Interrupted,
 }
 
-/// Lines from a terminal, edited, or from a pipe or file, as they are.
+/// Source of lines: edited on a terminal, or unchanged from a pipe or file.
 ///
-/// There is one in a program, since there is one stdin. Dropping it gives the terminal back.
+/// A program can have only one, because it has one stdin. Dropping it restores the terminal.
 #[derive(Debug)]
 pub(crate) struct Keyboard {
     shared: Arc<Shared>,
@@ -56,11 +55,11 @@ pub(crate) struct Keyboard {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// A terminal that is drawn on.
+    /// A terminal on which this program edits the line.
     Edited,
-    /// A terminal that can do nothing: it edits and echoes itself.
+    /// A terminal without cursor control. Its driver edits and echoes the line.
     Dumb,
-    /// No terminal.
+    /// A pipe or a file.
     Pipe,
 }
 
@@ -74,17 +73,17 @@ struct Shared {
 struct Queue {
     lines: VecDeque<Entry>,
     interrupted: bool,
-    /// Number of interrupts. At the second the program ends.
+    /// Number of interrupts so far. The second one ends the program.
     interrupts: u32,
     waker: Option<Arc<Waker>>,
-    /// The keyboard is gone.
+    /// The keyboard has been dropped.
     closed: bool,
 }
 
 #[derive(Debug)]
 enum Entry {
     Line(Vec<u8>),
-    /// Typed ahead, and to be shown when it is taken.
+    /// A line that was typed ahead. It is shown when it is taken.
     Ahead(String),
     Interrupted,
     End,
@@ -92,13 +91,13 @@ enum Entry {
 }
 
 impl Keyboard {
-    /// Starts to take what is typed.
+    /// Starts to read stdin.
     ///
     /// # Errors
     ///
-    /// When stdin is closed, the system has no thread, or the terminal cannot be set.
+    /// If stdin is closed, a thread cannot be started, or the mode of the terminal cannot be set.
     pub(crate) fn new() -> io::Result<Self> {
-        super::signals::take();
+        super::signals::claim();
         check_stdin()?;
         let shared = Arc::<Shared>::default();
         let kind = if screen::open()? {
@@ -108,7 +107,7 @@ impl Keyboard {
         } else {
             Kind::Pipe
         };
-        // From here on a failure gives the terminal back.
+        // Created before the following steps: if one fails, dropping it restores the terminal.
         let this = Self { shared, kind };
         let mut signals = signals::watch(match kind {
             Kind::Edited => &[SIGINT, SIGTERM, SIGCONT, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH],
@@ -131,17 +130,16 @@ impl Keyboard {
         Ok(this)
     }
 
-    /// From here on what is typed wakes this poll.
-    pub(crate) fn wake(&self, waker: Arc<Waker>) {
-        // What has come before is to be seen too.
+    /// Makes all further input wake `waker`.
+    pub(crate) fn set_waker(&self, waker: Arc<Waker>) {
+        // Woken once now, because there may be input already.
         let _ = waker.wake();
         self.shared.queue().waker = Some(waker);
     }
 
-    /// It is the person's turn: says what is expected. Control characters in it are escaped, so it
-    /// may be a peer's.
+    /// Starts the user's turn and shows `prompt`, unless stdin is a pipe or file.
     ///
-    /// Nothing is shown where no person looks.
+    /// Control characters in `prompt` are escaped, so it may come from a peer.
     pub(crate) fn ask(&self, prompt: &str) {
         match self.kind {
             Kind::Edited => {
@@ -157,20 +155,22 @@ impl Keyboard {
         }
     }
 
-    /// It is not the person's turn: says what is waited for, such as "waiting for the other side".
-    /// What is typed meanwhile is kept.
-    pub(crate) fn wait(&self, why: &str) {
+    /// Ends the user's turn and shows `status`, such as "waiting for the other side". Lines that are typed meanwhile are
+    /// kept.
+    pub(crate) fn wait(&self, status: &str) {
         if let Some(screen) = screen::lock().as_mut() {
-            screen.wait(why);
+            screen.wait(status);
         }
     }
 
-    /// The oldest thing that was typed, `None` when nothing was. An interrupt comes first, and
-    /// once; an end stays.
+    /// Returns the oldest input, or `None` if there is none.
+    ///
+    /// An interrupt is returned before everything else, and once. The end of the input is returned again by every later
+    /// call.
     ///
     /// # Errors
     ///
-    /// When stdin cannot be read, or a line from a pipe is too long. It is told once.
+    /// If stdin cannot be read, or a line from a pipe is too long. An error is returned once.
     pub(crate) fn next(&self) -> io::Result<Option<Typed>> {
         let mut queue = self.shared.queue();
         let next = queue.take();
@@ -179,8 +179,7 @@ impl Keyboard {
         self.show(next)
     }
 
-    /// As [`next`](Self::next), but waits for it: for questions that are asked before there is a
-    /// connection.
+    /// Waits for the next input: for questions that are asked before the program connects.
     ///
     /// # Errors
     ///
@@ -202,8 +201,9 @@ impl Keyboard {
         }
     }
 
-    /// What cannot wait for the person's turn: an interrupt, or an end with no line before it.
-    pub(crate) fn pressed(&self) -> Option<Typed> {
+    /// Returns the input that is handled outside the user's turn: an interrupt, or the end of the input if no line is
+    /// left before it. The end is not removed from the queue.
+    pub(crate) fn urgent(&self) -> Option<Typed> {
         let mut queue = self.shared.queue();
         if std::mem::take(&mut queue.interrupted) {
             return Some(Typed::Interrupted);
@@ -211,41 +211,42 @@ impl Keyboard {
         matches!(queue.lines.front(), Some(Entry::End)).then_some(Typed::End)
     }
 
-    /// Whether a person types, and not a script.
+    /// Returns whether stdin is a terminal, and so a person types.
     pub(crate) fn is_terminal(&self) -> bool {
         self.kind != Kind::Pipe
     }
 
-    /// Drops what a person typed ahead; a script's lines stay.
-    pub(crate) fn forget(&self) {
+    /// Discards the lines that a person typed ahead. The lines of a script stay.
+    pub(crate) fn discard_typed_ahead(&self) {
         if !self.is_terminal() {
             return;
         }
-        // Both at once, as they come: what is on its way is not for later either.
+        // Under the lock of the screen, so that no line is between the screen and the queue.
         let mut screen = screen::lock();
         self.shared.queue().lines.retain(|entry| matches!(entry, Entry::End));
         if let Some(screen) = screen.as_mut() {
-            screen.forget();
+            screen.discard_typed_ahead();
         }
         drop(screen);
         self.shared.changed.notify_all();
     }
 
-    /// Puts a line back that was taken and did not reach anyone: it is the next that is taken. For a
-    /// script's lines: a person knows better whether what they typed is for the next peer too.
+    /// Puts a line back that was taken but not delivered, as the next one to be taken.
+    ///
+    /// It is meant for the lines of a script. A person decides whether a line is meant for the next peer too.
     pub(crate) fn put_back(&self, line: Vec<u8>) {
         self.shared.queue().lines.push_front(Entry::Line(line));
     }
 
-    /// Number of lines that were typed and not taken.
-    pub(crate) fn left(&self) -> usize {
+    /// Returns the number of lines that were typed and not taken.
+    pub(crate) fn lines_left(&self) -> usize {
         let queue = self.shared.queue();
         queue.lines.iter().filter(|e| matches!(e, Entry::Line(_) | Entry::Ahead(_))).count()
     }
 
     fn show(&self, next: Option<Entry>) -> io::Result<Option<Typed>> {
         if self.kind == Kind::Dumb && matches!(next, Some(Entry::Interrupted | Entry::End)) {
-            // What follows is not to stand behind the prompt.
+            // The next message must start on a new line, not after the prompt.
             let _ = io::stderr().write_all(b"\n");
         }
         Ok(match next {
@@ -253,7 +254,7 @@ impl Keyboard {
             Some(Entry::Line(line)) => Some(Typed::Line(line)),
             Some(Entry::Ahead(line)) => {
                 if let Some(screen) = screen::lock().as_mut() {
-                    screen.advance_inbound(&line);
+                    screen.show_typed_ahead(&line);
                 }
                 Some(Typed::Line(line.into_bytes()))
             }
@@ -266,7 +267,7 @@ impl Keyboard {
 
 impl Drop for Keyboard {
     fn drop(&mut self) {
-        // The thread that reads stays in its read: it ends with the program.
+        // The reading thread is not joined: it blocks in a read until the program ends.
         self.shared.queue().closed = true;
         screen::close();
     }
@@ -293,37 +294,37 @@ impl Shared {
         self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the threads that wait: something has come.
+    /// Wakes the threads that wait for input.
     fn wake(&self, queue: MutexGuard<'_, Queue>) {
         let waker = queue.waker.clone();
         drop(queue);
         self.changed.notify_all();
         if let Some(waker) = waker {
-            // A poll that is gone needs no waking.
+            // An error means that the poll has been dropped.
             let _ = waker.wake();
         }
     }
 
-    /// Waits until there is room for what comes next. Whether somebody still wants it.
-    fn has_room(&self) -> bool {
+    /// Waits until the queue has space. Returns `false` if the keyboard has been dropped.
+    fn wait_for_space(&self) -> bool {
         let mut queue = self.queue();
-        while queue.lines.len() >= KEPT && !queue.closed {
+        while queue.lines.len() >= QUEUE && !queue.closed {
             queue = self.wait(queue);
         }
         !queue.closed
     }
 
-    /// Keeps what has come.
+    /// Queues input.
     fn push(&self, entries: impl IntoIterator<Item = Entry>) {
         let mut queue = self.queue();
         queue.lines.extend(entries);
         self.wake(queue);
     }
 
-    /// Keys from a terminal, until it is gone.
+    /// Reads keys from a terminal until it is closed.
     fn read_keys(&self) {
         let mut bytes = [0; 1024];
-        while self.has_room() {
+        while self.wait_for_space() {
             let n = match io::stdin().read(&mut bytes) {
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -333,7 +334,7 @@ impl Shared {
             let mut screen = screen::lock();
             let Some(screen) = screen.as_mut() else { return };
             let (entered, end) = screen.typed(&bytes[..n]);
-            // Before the screen is let go: see `forget`.
+            // Before the screen is unlocked: see `discard_typed_ahead`.
             self.push(entered.into_iter().map(|Entered { line, ahead }| {
                 if ahead { Entry::Ahead(line) } else { Entry::Line(line.into_bytes()) }
             }));
@@ -344,7 +345,7 @@ impl Shared {
         }
     }
 
-    /// Lines that are not edited, until their end.
+    /// Reads lines that are not edited, until the end of the input.
     fn read_lines(&self, mut from: impl BufRead) {
         for number in 1_u64.. {
             let entry = match read_line(&mut from, number) {
@@ -354,7 +355,7 @@ impl Shared {
             };
             let is_last = !matches!(entry, Entry::Line(_));
             self.push([entry]);
-            if is_last || !self.has_room() {
+            if is_last || !self.wait_for_space() {
                 return;
             }
         }
@@ -371,7 +372,7 @@ impl Shared {
                 if let Some(screen) = screen::lock().as_mut() {
                     screen.leave();
                 }
-                // Returns when the shell has us go on, which SIGCONT tells too.
+                // Stops the process. Returns after SIGCONT, which is handled below.
                 let _ = emulate_default_handler(signal);
             }
             SIGCONT => {
@@ -399,10 +400,10 @@ impl Shared {
     }
 }
 
-/// The next line without its end, `None` at the end of them.
+/// Reads the next line and removes its end. Returns `None` at the end of the input.
 fn read_line(from: &mut impl BufRead, number: u64) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
-    // A carriage return may stand before the newline, and is none of the line's bytes.
+    // One byte more for a carriage return before the newline, which does not count.
     let most = LINE_BYTES as u64 + 1;
     if from.by_ref().take(most).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
@@ -421,7 +422,7 @@ fn read_line(from: &mut impl BufRead, number: u64) -> io::Result<Option<Vec<u8>>
 mod tests {
     use super::*;
 
-    /// What comes of these bytes in a pipe.
+    /// Returns the lines and the error that result from these bytes in a pipe.
     fn piped(bytes: &[u8]) -> (Vec<Vec<u8>>, Option<String>) {
         let shared = Arc::<Shared>::default();
         let reader = Arc::clone(&shared);
@@ -433,7 +434,7 @@ mod tests {
             match keyboard.next_blocking() {
                 Ok(Typed::Line(line)) => lines.push(line),
                 Ok(Typed::End) => break None,
-                Ok(Typed::Interrupted) => panic!("nobody interrupted"),
+                Ok(Typed::Interrupted) => panic!("there was no interrupt"),
                 Err(e) => break Some(e.to_string()),
             }
         };
@@ -445,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_a_pipe_come_as_they_are() {
+    fn lines_of_a_pipe_are_not_changed() {
         assert_eq!(piped(b""), (vec![], None));
         assert_eq!(
             piped(b"one\r\n\ntwo\xff\x1b[A\r\r\nlast"),
@@ -454,8 +455,8 @@ mod tests {
                 None
             )
         );
-        let many = b"x\n".repeat(3 * KEPT);
-        assert_eq!(piped(&many).0.len(), 3 * KEPT, "more than are kept at a time");
+        let many = b"x\n".repeat(3 * QUEUE);
+        assert_eq!(piped(&many).0.len(), 3 * QUEUE, "more than the queue holds");
     }
 
     #[test]
@@ -474,14 +475,14 @@ mod tests {
     fn an_interrupt_comes_first_and_an_end_last() {
         let shared = Arc::<Shared>::default();
         let keyboard = Keyboard { shared, kind: Kind::Pipe };
-        assert_eq!((keyboard.next().unwrap(), keyboard.pressed()), (None, None));
+        assert_eq!((keyboard.next().unwrap(), keyboard.urgent()), (None, None));
         keyboard.shared.push([Entry::Line(b"typed ahead".to_vec()), Entry::End]);
         keyboard.shared.signal(SIGINT);
-        assert_eq!(keyboard.left(), 1);
+        assert_eq!(keyboard.lines_left(), 1);
         assert_eq!(keyboard.next().unwrap(), Some(Typed::Interrupted));
-        assert_eq!(keyboard.pressed(), None, "a line comes before the end");
+        assert_eq!(keyboard.urgent(), None, "a line comes before the end");
         assert_eq!(keyboard.next().unwrap(), Some(Typed::Line(b"typed ahead".to_vec())));
-        assert_eq!(keyboard.pressed(), Some(Typed::End));
-        assert_eq!((keyboard.next().unwrap(), keyboard.left()), (Some(Typed::End), 0));
+        assert_eq!(keyboard.urgent(), Some(Typed::End));
+        assert_eq!((keyboard.next().unwrap(), keyboard.lines_left()), (Some(Typed::End), 0));
     }
 }

@@ -18,22 +18,20 @@ use unicode_width::UnicodeWidthStr;
 use super::super::bar;
 use super::editor::{Edit, Editor};
 
-/// In front of what is typed when its prompt stands above it.
+/// Prompt of the edited row if the full prompt stands in a row above.
 const SHORT_PROMPT: &str = "> ";
 
-/// Number of columns that are left for what is typed, or the prompt stands above.
+/// Smallest number of columns for the typed text. A prompt that leaves fewer stands in a row above.
 const ANSWER: usize = 24;
 
-/// The terminal whose last row is being edited. While it is there, all that the program writes goes
-/// [`above`] that row.
+/// The terminal whose last row is being edited. While there is one, the program writes all lines [`above`] that row.
 static SCREEN: Mutex<Option<Screen>> = Mutex::new(None);
-/// Whether it is there: a program without one takes no lock.
+/// There is a screen. Without one, no lock is taken.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
-/// The terminal's mode before we changed it.
+/// Mode of the terminal at startup.
 static MODE: OnceLock<Termios> = OnceLock::new();
 
-/// Writes something that is whole lines, so that it does not mix with a half-typed one, or with a
-/// progress bar.
+/// Calls `write`, which must write whole lines, so that they do not mix with the edited row or a progress bar.
 pub(crate) fn above<R>(write: impl FnOnce() -> R) -> R {
     if !ACTIVE.load(Ordering::Acquire) {
         return bar::above(write);
@@ -50,9 +48,9 @@ pub(super) fn lock() -> MutexGuard<'static, Option<Screen>> {
     SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Finds the terminal, if there is one that can be drawn on. Whether there is.
+/// Finds a terminal with cursor control. Returns whether there is one.
 ///
-/// [`Screen::enter`] then takes it.
+/// Its mode is not changed until [`Screen::enter`] is called.
 pub(super) fn open() -> io::Result<bool> {
     if !io::stdin().is_terminal() || std::env::var_os("TERM").is_none_or(|term| term == "dumb") {
         return Ok(false);
@@ -67,12 +65,12 @@ pub(super) fn open() -> io::Result<bool> {
     let mode = tcgetattr(io::stdin())?;
     let _ = MODE.set(mode);
     let editor = Editor::default();
-    *lock() = Some(Screen { tty, editor, turn: Turn::Nobody, ahead: 0, raw: false });
+    *lock() = Some(Screen { tty, editor, turn: Turn::None, ahead: 0, raw: false });
     ACTIVE.store(true, Ordering::Release);
     Ok(true)
 }
 
-/// Gives the terminal back as it was.
+/// Restores the terminal and removes the screen.
 pub(super) fn close() {
     if let Some(mut screen) = lock().take() {
         screen.leave();
@@ -80,8 +78,8 @@ pub(super) fn close() {
     ACTIVE.store(false, Ordering::Release);
 }
 
-/// As [`close`], by a thread that must not wait without a limit: another may be stuck in writing to a
-/// terminal that takes nothing.
+/// Restores the terminal as [`close`] does, but waits at most half a second for the lock: another thread may be blocked in
+/// writing to a stopped terminal.
 pub(super) fn close_now() {
     for _ in 0..100 {
         match SCREEN.try_lock() {
@@ -103,14 +101,14 @@ fn restore_mode(when: OptionalActions) {
     }
 }
 
-/// Whose turn it is, which is what stands in front of the line.
+/// Whose turn it is. It determines the prompt.
 enum Turn {
-    /// Nothing is expected.
-    Nobody,
-    /// The person's, with this prompt.
-    Ours(String),
-    /// The other side's. What is typed is kept.
-    Theirs(String),
+    /// No input is expected.
+    None,
+    /// The user's turn, with a prompt.
+    User(String),
+    /// The peer's turn, with a status. Typed lines are kept.
+    Peer(String),
 }
 
 pub(super) struct Screen {
@@ -126,12 +124,12 @@ pub(super) struct Screen {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entered {
     pub(super) line: String,
-    /// It was typed ahead, and is to be shown when it is taken.
+    /// The line was typed ahead. It is shown when it is taken.
     pub(super) ahead: bool,
 }
 
 impl Screen {
-    /// Makes the terminal send every key. Ctrl-C and its like stay signals.
+    /// Makes the terminal send every key. Keys such as Ctrl-C still cause signals.
     pub(super) fn enter(&mut self) {
         let Some(mode) = MODE.get() else { return };
         let mut raw = mode.clone();
@@ -141,12 +139,12 @@ impl Screen {
         raw.special_codes[SpecialCodeIndex::VTIME] = 0;
         let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &raw);
         self.raw = true;
-        // Bracketed paste: what is pasted comes marked.
+        // Bracketed paste: the terminal marks pasted text.
         self.put("\x1b[?2004h");
         self.draw();
     }
 
-    /// Removes the row and gives the terminal back.
+    /// Clears the row and restores the mode of the terminal.
     pub(super) fn leave(&mut self) {
         if std::mem::take(&mut self.raw) {
             self.put("\r\x1b[K\x1b[?2004l");
@@ -154,36 +152,36 @@ impl Screen {
         }
     }
 
-    /// It is the person's turn.
+    /// Starts the user's turn.
     pub(super) fn ask(&mut self, prompt: &str) {
         let mut prompt = one_row(prompt);
         if prompt.width() + ANSWER > self.columns() {
             self.put(&format!("\r\x1b[K{prompt}\r\n"));
             prompt = SHORT_PROMPT.into();
         }
-        self.turn = Turn::Ours(prompt);
+        self.turn = Turn::User(prompt);
         self.draw();
     }
 
-    /// It is not.
-    pub(super) fn wait(&mut self, why: &str) {
-        self.turn = Turn::Theirs(one_row(why));
+    /// Starts the peer's turn.
+    pub(super) fn wait(&mut self, status: &str) {
+        self.turn = Turn::Peer(one_row(status));
         self.draw();
     }
 
-    /// A line that was typed ahead is taken: it is shown as if it were typed now.
-    pub(super) fn advance_inbound(&mut self, line: &str) {
+    /// Shows a line that was typed ahead and is taken now.
+    pub(super) fn show_typed_ahead(&mut self, line: &str) {
         self.ahead = self.ahead.saturating_sub(1);
         self.commit(line);
     }
 
-    /// What was typed ahead is not wanted any more.
-    pub(super) fn forget(&mut self) {
+    /// Resets the number of lines typed ahead.
+    pub(super) fn discard_typed_ahead(&mut self) {
         self.ahead = 0;
         self.draw();
     }
 
-    /// What the terminal sent.
+    /// Processes bytes from the terminal. Returns the entered lines, and whether the user has ended the input.
     pub(super) fn typed(&mut self, bytes: &[u8]) -> (Vec<Entered>, bool) {
         let mut entered = Vec::new();
         let mut end = false;
@@ -191,7 +189,7 @@ impl Screen {
             match self.editor.byte(*byte) {
                 None => {}
                 Some(Edit::Line(line)) => {
-                    let ahead = !matches!(self.turn, Turn::Ours(_));
+                    let ahead = !matches!(self.turn, Turn::User(_));
                     if ahead {
                         self.ahead += 1;
                     } else {
@@ -201,7 +199,7 @@ impl Screen {
                 }
                 Some(Edit::TooLong(length)) => self.put(&format!(
                     "\r\x1b[Knot sent: the line has {length} bytes, at most {LINE_MAX} are allowed; \
-                     arrow up brings it back\r\n"
+                     press arrow up to edit it\r\n"
                 )),
                 Some(Edit::End) => end = true,
                 Some(Edit::Clear) => self.put("\x1b[H\x1b[2J"),
@@ -212,11 +210,11 @@ impl Screen {
         (entered, end)
     }
 
-    /// Leaves the row as it is now, whole, and goes on in the next.
+    /// Writes prompt and line completely, and moves to the next row.
     fn commit(&mut self, line: &str) {
-        let prompt = match std::mem::replace(&mut self.turn, Turn::Nobody) {
-            Turn::Ours(prompt) => prompt,
-            Turn::Nobody | Turn::Theirs(_) => SHORT_PROMPT.into(),
+        let prompt = match std::mem::replace(&mut self.turn, Turn::None) {
+            Turn::User(prompt) => prompt,
+            Turn::None | Turn::Peer(_) => SHORT_PROMPT.into(),
         };
         self.put(&format!("\r\x1b[K{prompt}{line}\r\n"));
     }
@@ -231,9 +229,9 @@ impl Screen {
             n => format!(", {n} lines typed ahead"),
         };
         let prompt = match &self.turn {
-            Turn::Nobody => String::new(),
-            Turn::Ours(prompt) => prompt.clone(),
-            Turn::Theirs(why) => format!("({why}{ahead}) "),
+            Turn::None => String::new(),
+            Turn::User(prompt) => prompt.clone(),
+            Turn::Peer(status) => format!("({status}{ahead}) "),
         };
         let row = row(&prompt, self.editor.input(), self.columns());
         self.put(&row);
@@ -246,18 +244,19 @@ impl Screen {
         }
     }
 
-    /// That it cannot be shown is not a reason to fail.
+    /// Writes to the terminal. Errors are ignored: the program can continue without a display.
     fn put(&mut self, text: &str) {
         let _ = self.tty.write_all(text.as_bytes()).and_then(|()| self.tty.flush());
     }
 }
 
-/// A prompt is one row and does nothing to the terminal: a peer may have said it.
+/// Returns text as one row that is safe for the terminal. It may come from a peer.
 pub(super) fn one_row(text: &str) -> String {
     Escaped(text.as_bytes()).to_string().replace(['\n', '\t'], " ")
 }
 
-/// Draws prompt and line in one row of this number of columns, the line scrolled so that the cursor is in it.
+/// Returns the output that draws prompt and line in one row of `columns` columns. The line is scrolled so that the cursor
+/// is visible.
 fn row(prompt: &str, input: &Input, columns: usize) -> String {
     let mut room = columns.saturating_sub(1);
     let mut row = String::from("\r");
@@ -274,7 +273,7 @@ fn row(prompt: &str, input: &Input, columns: usize) -> String {
     };
     let room = put(prompt);
     let prompt_columns = columns.saturating_sub(1) - room;
-    // The columns in front of the cursor are the whole line's, so that it does not jump.
+    // `visual_scroll` counts all columns before the cursor, so the text does not jump while it scrolls.
     let scroll = input.visual_scroll(room);
     let mut left_out = 0;
     let shown = input.value().graphemes(true).skip_while(|grapheme| {
@@ -296,16 +295,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_is_no_longer_than_the_terminal_and_has_the_cursor_in_it() {
+    fn a_row_fits_the_terminal_and_contains_the_cursor() {
         let input = |text: &str, cursor| Input::new(text.into()).with_cursor(cursor);
         for (text, cursor, expected) in [
             ("", 0, "\rname: \x1b[K\r\x1b[6C"),
             ("abc", 3, "\rname: abc\x1b[K\r\x1b[9C"),
             ("abc", 0, "\rname: abc\x1b[K\r\x1b[6C"),
-            // Twelve columns, the last stays free: the cursor stands behind the last character.
+            // The last of the twelve columns is for the cursor after the last character.
             ("abcdefgh", 8, "\rname: defgh\x1b[K\r\x1b[11C"),
             ("abcdefgh", 0, "\rname: abcde\x1b[K\r\x1b[6C"),
-            // A character of two columns is shown whole or not.
+            // A character of two columns is shown completely or not at all.
             ("日本語", 3, "\rname: 本語\x1b[K\r\x1b[10C"),
             ("日本語", 0, "\rname: 日本\x1b[K\r\x1b[6C"),
         ] {
@@ -316,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_does_nothing_to_the_terminal() {
+    fn control_characters_in_a_prompt_are_escaped() {
         assert_eq!(one_row("a\x1b[2J\n\tb\u{202e}"), "a\\x1b[2J  b\\u{202e}");
     }
 }
