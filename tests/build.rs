@@ -1,5 +1,5 @@
-//! Looks for what some tests need, so that they show as ignored, with the reason, on a machine that
-//! has it not: Python, the superuser's rights, the right to mount. `.ci/run` refuses the first.
+//! Detects what some tests need, so that they are ignored with the reason on a machine that lacks
+//! it: Python, root, the right to mount. `.ci/run` does not accept a missing Python.
 
 use std::process::{Command, Stdio};
 
@@ -12,13 +12,13 @@ fn works(program: &str, args: &[&str]) -> bool {
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=PATH");
-    for (name, is_there) in [
+    for (name, is_available) in [
         ("python3", works("python3", &["--version"])),
         ("superuser", works("sh", &["-c", "test \"$(id -u)\" = 0"])),
         ("unshare", works("unshare", &["-rm", "mount", "--bind", "/dev/null", "/dev/null"])),
     ] {
         println!("cargo::rustc-check-cfg=cfg({name})");
-        if is_there {
+        if is_available {
             println!("cargo::rustc-cfg={name}");
         }
     }

@@ -1,5 +1,5 @@
-//! Tells the linker where things go. Here and not in `.cargo/config.toml`, whose flags a
-//! `RUSTFLAGS` in the environment would put out of force.
+//! Passes the linker scripts to the linker. Not in `.cargo/config.toml`, because `RUSTFLAGS` in the
+//! environment would override its flags.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

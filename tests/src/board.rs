@@ -1,4 +1,4 @@
-//! The emulated board: QEMU with a program of `tests/firmware`, and its log in clear text.
+//! The emulated board: QEMU with a program of `tests/firmware`, and its log as text.
 //!
 //! ```text
 //!   this machine                                   the board, 10.0.2.15
@@ -20,14 +20,14 @@ use std::time::Duration;
 
 use crate::program::{DEADLINE, Process, Program};
 
-/// This machine's loopback, as the board sees it.
+/// Loopback address of this machine, as the board sees it.
 pub const HOST: &str = "10.0.2.2";
 
-/// Where the programs lie, built when first asked for.
+/// Returns the folder of the programs. The first call builds them.
 ///
 /// # Panics
 ///
-/// When they do not build.
+/// Panics if they do not build.
 pub fn programs() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
@@ -39,19 +39,19 @@ pub fn programs() -> &'static Path {
     })
 }
 
-/// Calls its last argument for every message of defmt in a stream of frames, as a line of text;
-/// its first is the program that logs. A parameter, because only tests and examples can have the
-/// decoder: the fuzz targets are built with this crate too.
+/// Decodes a stream of defmt frames and calls the last argument with each message as a line of
+/// text. The first argument is the program that logs. This is a parameter because only tests and
+/// examples can depend on the decoder: the fuzz targets are built with this crate too.
 pub type Decode = fn(elf: &[u8], frames: &mut dyn Read, each: &mut dyn FnMut(String));
 
-/// The lines of the log, as they come.
+/// Lines of the log so far.
 #[derive(Default)]
 struct Log {
     lines: Mutex<Vec<String>>,
     more: Condvar,
 }
 
-/// A running board. Dropped, it is switched off.
+/// A running board. It is switched off when dropped.
 pub struct Board {
     process: Process,
     monitor: UnixStream,
@@ -62,15 +62,15 @@ pub struct Board {
 /// How a program on the board ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit code.
+    /// Exit code.
     pub code: Option<i32>,
-    /// Its log, a message a line.
+    /// Lines of the log, one message each.
     pub log: Vec<String>,
     /// How long the board ran.
     pub took: Duration,
 }
 
-/// What a board is to run, and how.
+/// A program to run on the board, and how.
 pub struct Launch {
     program: String,
     args: Vec<String>,
@@ -81,7 +81,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// This program of `tests/firmware/src/bin`.
+    /// Creates a launch of this program of `tests/firmware/src/bin`.
     pub fn new(program: &str, decode: Decode) -> Self {
         Self {
             program: program.into(),
@@ -93,28 +93,28 @@ impl Launch {
         }
     }
 
-    /// With this argument, `name=value`.
+    /// Adds an argument `name=value`.
     #[must_use]
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
         self
     }
 
-    /// With a port of this machine that leads to this one of the board.
+    /// Forwards a free port of this machine to this port of the board.
     #[must_use]
     pub const fn forward(mut self, port: u16) -> Self {
         self.forward = Some(port);
         self
     }
 
-    /// With so long to end.
+    /// Sets how long the program may run.
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Shows each line of the log as it comes.
+    /// Shows each line of the log as it arrives.
     #[must_use]
     pub fn show(mut self, show: impl Fn(&str) + Send + 'static) -> Self {
         self.show = Box::new(show);
@@ -125,17 +125,17 @@ impl Launch {
     ///
     /// # Panics
     ///
-    /// When the program does not build, or QEMU does not start.
+    /// Panics if the program does not build, or QEMU does not start.
     pub fn start(self) -> Board {
         let elf = programs().join(&self.program);
         let mut network = String::from("user,model=stellaris");
         if let Some(port) = self.forward {
-            // Port 0: whichever is free. The monitor tells.
+            // Port 0 chooses a free port, which the monitor reports.
             network += &format!(",hostfwd=tcp:127.0.0.1:0-10.0.2.15:{port}");
         }
         let mut semihosting = format!("enable=on,target=native,arg={}", self.program);
         for arg in &self.args {
-            // QEMU's way to write a comma in a value.
+            // QEMU's escape for a comma in a value.
             semihosting += &format!(",arg={}", arg.replace(',', ",,"));
         }
         let args = [
@@ -145,7 +145,7 @@ impl Launch {
             "none",
             "-serial",
             "none",
-            // The monitor on what is its stdin: a socket needs no file, and no port.
+            // The monitor uses stdin: a socket pair needs no file and no port.
             "-chardev",
             "socket,id=monitor,fd=0",
             "-mon",
@@ -159,10 +159,10 @@ impl Launch {
         let mut args = args.map(String::from).to_vec();
         args.push(elf.to_string_lossy().into_owned());
 
-        let (monitor, its_end) = UnixStream::pair().expect("a pair of sockets");
+        let (monitor, qemu_end) = UnixStream::pair().expect("a pair of sockets");
         let (mut frames, stdout) = io::pipe().expect("a pipe");
         let process = Program::new("qemu-system-arm", &args)
-            .stdin(OwnedFd::from(its_end))
+            .stdin(OwnedFd::from(qemu_end))
             .stdout(stdout)
             .deadline(self.deadline)
             .start();
@@ -173,7 +173,7 @@ impl Launch {
         let decoder = thread::spawn(move || {
             (self.decode)(&elf, &mut frames, &mut |line| {
                 (self.show)(&line);
-                lines.lines.lock().expect("no panic there").push(line);
+                lines.lines.lock().expect("no thread panics with the lock").push(line);
                 lines.more.notify_all();
             });
         });
@@ -182,28 +182,29 @@ impl Launch {
 }
 
 impl Board {
-    /// Waits for a line of the log that has this in it, and gives that line.
+    /// Waits for a line of the log that contains `text` and returns it.
     ///
     /// # Panics
     ///
-    /// When it does not come.
+    /// Panics if there is no such line in time.
     pub fn wait_for(&self, text: &str) -> String {
         let find = |lines: &[String]| lines.iter().find(|line| line.contains(text)).cloned();
-        let lines = self.log.lines.lock().expect("no panic there");
+        let lines = self.log.lines.lock().expect("no thread panics with the lock");
         let waited = self.log.more.wait_timeout_while(lines, DEADLINE, |l| find(l).is_none());
-        let (lines, _) = waited.expect("no panic there");
+        let (lines, _) = waited.expect("no thread panics with the lock");
         find(&lines).unwrap_or_else(|| {
             panic!("no {text:?} in the log: {lines:#?}\nQEMU: {}", self.process.stderr())
         })
     }
 
-    /// Where this machine reaches the port that is forwarded, once the program listens there.
+    /// Returns the address at which this machine reaches the forwarded port, once the program
+    /// listens there.
     ///
     /// # Panics
     ///
-    /// When none is.
+    /// Panics if no port is forwarded.
     pub fn listening(&mut self) -> SocketAddr {
-        // QEMU accepts before the board does.
+        // QEMU accepts connections before the board does.
         self.wait_for("listening on port");
         self.monitor.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         self.monitor.write_all(b"info usernet\n").expect("the monitor");
@@ -215,20 +216,21 @@ impl Board {
         SocketAddr::from(([127, 0, 0, 1], port.unwrap_or_else(|| panic!("no port: {line}"))))
     }
 
-    /// The process that it is.
+    /// Returns the process of QEMU.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
 
-    /// Waits until the program ends.
+    /// Waits for the end of the program.
     ///
     /// # Panics
     ///
-    /// When it does not in time.
+    /// Panics if it does not end in time.
     pub fn finish(self) -> Ended {
         let finished = self.process.finish();
-        self.decoder.join().expect("it decodes");
-        let log = std::mem::take(&mut *self.log.lines.lock().expect("no panic there"));
+        self.decoder.join().expect("the decoder does not panic");
+        let log =
+            std::mem::take(&mut *self.log.lines.lock().expect("no thread panics with the lock"));
         Ended { code: finished.code, log, took: finished.took }
     }
 }

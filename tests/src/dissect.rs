@@ -1,24 +1,24 @@
-//! Dissectors under cuts: the same bytes in other pieces are the same messages.
+//! Dissectors under cuts: the same bytes in other pieces give the same messages.
 
 use socklab_core::wire::{Dissect, Dissected, LineMessage, PromptMessage};
 use socklab_core::{echo, file, math};
 
-/// What a message is, as far as that may not depend on the cut.
+/// What a message is, as far as that must not depend on the cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A message, or the first part of one.
+    /// A message, or its first part.
     Message(String),
-    /// A part of something, or all of it: with those beside it, it is one.
+    /// A part of something, or all of it. Adjacent runs with the same name are joined.
     Run(String),
-    /// A further part of what stands before it.
+    /// A further part of the message before it.
     More,
 }
 
-/// A dissector of which it is known how its messages come in parts.
+/// A dissector, with how the parts of its messages are joined.
 pub trait Parts: Dissect {
-    /// What this message is.
+    /// Returns what this message is.
     fn kind(message: &Self::Message<'_>) -> Kind;
-    /// The most bytes that a caller has to keep.
+    /// Largest number of bytes that a caller has to keep.
     const KEPT: usize;
 }
 
@@ -68,7 +68,7 @@ impl Parts for socklab_core::wire::PromptMessages {
         match message {
             PromptMessage::Line(_) | PromptMessage::Prompt(_) => Kind::Message(message.to_string()),
             PromptMessage::TooLong(_) => Kind::Message("too long".into()),
-            // White space behind something may come with it.
+            // White space may arrive together with the message before it.
             PromptMessage::More(_) | PromptMessage::Space(_) => Kind::More,
         }
     }
@@ -100,13 +100,14 @@ impl Parts for file::ServerBytes {
     }
 }
 
-/// The messages in `bytes`, which come in pieces of these sizes and the rest at once: each with the bytes
-/// it takes, its parts joined, and at last the bytes that are not a whole message.
+/// Dissects `bytes`, which arrive in pieces of these sizes and the rest in one piece. Returns each
+/// message with its length and its parts joined, and the number of bytes left that are no whole
+/// message.
 ///
 /// # Panics
 ///
-/// When the dissector breaks its contract: it takes nothing, or more than there is, waits for less than it
-/// has or makes its caller keep too much, or a message would do something to a terminal.
+/// Panics if the dissector breaks its contract: it consumes nothing or too much, waits for less
+/// than it has, makes its caller keep too much, or a message contains a control character.
 pub fn dissect<D: Parts>(
     mut dissector: D,
     bytes: &[u8],
@@ -115,10 +116,10 @@ pub fn dissect<D: Parts>(
     let (mut pieces, mut start, mut end) = (pieces.into_iter(), 0, 0);
     let mut all: Vec<(String, usize)> = Vec::new();
     loop {
-        let there = end - start;
+        let available = end - start;
         match dissector.dissect(&bytes[start..end]) {
             Dissected::Message(taken, message) => {
-                assert!(taken > 0 && taken <= there, "{taken} of {there}");
+                assert!(taken > 0 && taken <= available, "{taken} of {available}");
                 let text = message.to_string();
                 assert!(!text.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{text}");
                 start += taken;
@@ -130,12 +131,12 @@ pub fn dissect<D: Parts>(
                 }
                 continue;
             }
-            Dissected::Partial(wanted) => assert!(wanted > there, "it has what it asks for"),
+            Dissected::Partial(wanted) => assert!(wanted > available, "it asks for what it has"),
             Dissected::Unterminated => {}
         }
-        assert!(there <= D::KEPT, "it makes the caller keep {there} bytes");
+        assert!(available <= D::KEPT, "it makes the caller keep {available} bytes");
         if end == bytes.len() {
-            return (all, there);
+            return (all, available);
         }
         let piece = pieces.next().unwrap_or(bytes.len()).max(1);
         end = bytes.len().min(end.saturating_add(piece));

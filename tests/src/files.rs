@@ -1,4 +1,4 @@
-//! What tests of `socklab file` share: folders, bytes to put into them, a client, a server played.
+//! Helpers for tests of `socklab file`: folders, file contents, a client, a fake server.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,9 +8,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::program::{Played, Program, Server};
+use crate::program::{FakeServer, Program, Server};
 
-/// A folder of a test's own, gone with it.
+/// A folder of one test. It is removed when dropped.
 pub struct Folder(pub PathBuf);
 
 impl Default for Folder {
@@ -20,11 +20,11 @@ impl Default for Folder {
 }
 
 impl Folder {
-    /// An empty one.
+    /// Creates an empty folder.
     ///
     /// # Panics
     ///
-    /// When the system cannot.
+    /// Panics if it cannot.
     #[must_use]
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -35,36 +35,36 @@ impl Folder {
         Self(path)
     }
 
-    /// Where this lies in it.
+    /// Returns the path of this name in the folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    /// Puts a file into it.
+    /// Writes a file in the folder.
     ///
     /// # Panics
     ///
-    /// When it cannot.
+    /// Panics if it cannot.
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         fs::write(self.path(name), bytes).expect("to write");
     }
 
-    /// What such a file has in it.
+    /// Returns the content of a file in the folder.
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// Panics if there is no such file.
     #[must_use]
     pub fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
-    /// What is in it, sorted.
+    /// Returns the names in the folder, sorted.
     ///
     /// # Panics
     ///
-    /// When it cannot.
+    /// Panics if it cannot be listed.
     #[must_use]
     pub fn list(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).expect("to list");
@@ -75,11 +75,11 @@ impl Folder {
         names
     }
 
-    /// A file server of it.
+    /// Starts a file server for the folder.
     ///
     /// # Panics
     ///
-    /// When it cannot.
+    /// Panics if it cannot.
     #[must_use]
     pub fn server(&self) -> Server {
         Server::start("file", &["--root", self.0.to_str().expect("a plain name")])
@@ -92,7 +92,7 @@ impl Drop for Folder {
     }
 }
 
-/// So many bytes, always the same ones.
+/// Returns `length` pseudo-random bytes, always the same.
 #[must_use]
 pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_u32;
@@ -105,7 +105,7 @@ pub fn noise(length: usize) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-/// `socklab file client` with these options, this file and this place.
+/// Creates `socklab file client` with these options, this remote name and this local path.
 #[must_use]
 pub fn fetch(addr: SocketAddr, name: &[u8], local: &Path, options: &[&str]) -> Program {
     let remote = [format!("{addr}:").as_bytes(), name].concat();
@@ -115,13 +115,13 @@ pub fn fetch(addr: SocketAddr, name: &[u8], local: &Path, options: &[&str]) -> P
     Program::socklab(&args)
 }
 
-/// Accepts a client, reads its request, and sends this; gives the request and the connection.
+/// Accepts a client, reads its request and sends `reply`. Returns the request and the connection.
 ///
 /// # Panics
 ///
-/// When the client does not do its part.
+/// Panics if the client sends no request.
 #[must_use]
-pub fn answer(played: &Played, reply: &[u8]) -> (Vec<u8>, TcpStream) {
+pub fn answer(played: &FakeServer, reply: &[u8]) -> (Vec<u8>, TcpStream) {
     let mut stream = played.accept();
     let mut request = Vec::new();
     while !request.ends_with(b"\n") {

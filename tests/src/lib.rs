@@ -1,17 +1,17 @@
-//! Test support: what the tests in `tests/` and the fuzz targets are made of.
+//! Test support: the parts that the tests in `tests/` and the fuzz targets are built from.
 //!
-//! | module | what it does |
+//! | module | content |
 //! |---|---|
-//! | [`script`] | drives one machine with a script under every cut, and holds it to its laws |
-//! | [`role`] | the application of each machine, deterministic, for the others to drive |
+//! | [`script`] | runs one machine against a script under every cut, and checks the laws |
+//! | [`role`] | a deterministic application for each machine |
 //! | [`pair`] | a client and a server over a simulated, faulty link, from a seed |
-//! | [`transport`] | in-memory transports for the three drivers, with every fault they can have |
+//! | [`transport`] | in-memory transports for the three drivers, with every fault a real one has |
 //! | [`dissect`] | dissectors under cuts |
 //! | [`protocols`] | the table of protocols, without its types |
-//! | [`generated`] | lines of files that follow from it |
-//! | [`oracle`] | what the right answer is, worked out the plain way |
+//! | [`generated`] | lines of files that are generated from that table |
+//! | [`oracle`] | expected results, computed in the simplest way |
 //! | [`program`] | the real binary and Python peers as child processes |
-//! | [`files`] | what tests of `socklab file` share |
+//! | [`files`] | helpers for tests of `socklab file` |
 //! | [`board`] | programs for a microcontroller on an emulated one |
 
 #[cfg(unix)]

@@ -16,7 +16,7 @@ use embedded_nal::{TcpClientStack, TcpError, TcpErrorKind, TcpFullStack};
 
 use crate::rng::Rng;
 
-/// An error that is nothing but its kind.
+/// An error that has only a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed(pub ErrorKind);
 
@@ -34,31 +34,31 @@ impl embedded_io::Error for Failed {
     }
 }
 
-/// A blocking stream: what the peer sends is known from the start.
+/// A blocking stream whose input is known from the start.
 #[derive(Debug)]
 pub struct Stream {
     input: VecDeque<u8>,
-    /// What the stream does when all of the input is read: the end, or an error.
+    /// Result of a read after the last byte of the input: the end, or an error.
     end: Result<(), ErrorKind>,
     rng: Rng,
-    /// The most one call moves.
+    /// Largest number of bytes that one call moves.
     most: usize,
-    /// Calls that are interrupted, in a hundred.
+    /// Percentage of calls that are interrupted.
     interrupted: usize,
-    /// What was written and flushed.
+    /// Bytes written and flushed.
     pub sent: Vec<u8>,
     unflushed: Vec<u8>,
-    /// A flush is needed before bytes leave, as with a buffering writer.
+    /// Whether bytes leave only when flushed, as with a buffering writer.
     buffers: bool,
-    /// Writing fails like this once so many bytes were taken.
+    /// Number of bytes after which every write fails, and how.
     broken: Option<(usize, Result<(), ErrorKind>)>,
-    /// Writes after it had failed for good.
+    /// Number of writes after the first that failed.
     pub writes_after_failure: usize,
     failed: bool,
 }
 
 impl Stream {
-    /// A stream with this input and end, whose calls move at most `most` bytes.
+    /// Creates a stream with this input and end, whose calls move at most `most` bytes.
     #[must_use]
     pub fn new(input: &[u8], end: Result<(), ErrorKind>, most: usize, seed: u64) -> Self {
         Self {
@@ -76,28 +76,28 @@ impl Stream {
         }
     }
 
-    /// So many calls in a hundred are interrupted.
+    /// Interrupts this percentage of the calls.
     #[must_use]
     pub const fn interrupted(mut self, percent: usize) -> Self {
         self.interrupted = percent;
         self
     }
 
-    /// Bytes leave only when flushed.
+    /// Makes bytes leave only when flushed.
     #[must_use]
     pub const fn buffering(mut self) -> Self {
         self.buffers = true;
         self
     }
 
-    /// Writing fails like this, or says `Ok(0)`, once so many bytes were taken.
+    /// Makes every write fail, or return `Ok(0)`, after `bytes` bytes.
     #[must_use]
     pub const fn broken_after(mut self, bytes: usize, how: Result<(), ErrorKind>) -> Self {
         self.broken = Some((bytes, how));
         self
     }
 
-    fn is_interrupted(&mut self) -> Result<(), Failed> {
+    fn maybe_interrupt(&mut self) -> Result<(), Failed> {
         if self.rng.percent(self.interrupted) {
             return Err(Failed(ErrorKind::Interrupted));
         }
@@ -111,8 +111,8 @@ impl embedded_io::ErrorType for Stream {
 
 impl embedded_io::Read for Stream {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Failed> {
-        assert!(!buf.is_empty(), "a read into nothing says 0, which looks like the end");
-        self.is_interrupted()?;
+        assert!(!buf.is_empty(), "a read into an empty buffer returns 0, which looks like the end");
+        self.maybe_interrupt()?;
         let n = self.input.len().min(buf.len()).min(self.most);
         if n == 0 {
             return self.end.map(|()| 0).map_err(Failed);
@@ -127,8 +127,8 @@ impl embedded_io::Read for Stream {
 
 impl embedded_io::Write for Stream {
     fn write(&mut self, buf: &[u8]) -> Result<usize, Failed> {
-        assert!(!buf.is_empty(), "there is no sense in a write of nothing");
-        self.is_interrupted()?;
+        assert!(!buf.is_empty(), "an empty write is useless");
+        self.maybe_interrupt()?;
         let mut n = buf.len().min(self.most);
         if let Some((left, how)) = &mut self.broken {
             n = n.min(*left);
@@ -147,13 +147,13 @@ impl embedded_io::Write for Stream {
     }
 
     fn flush(&mut self) -> Result<(), Failed> {
-        self.is_interrupted()?;
+        self.maybe_interrupt()?;
         self.sent.append(&mut self.unflushed);
         Ok(())
     }
 }
 
-/// What a socket of [`Net`] fails with.
+/// An error of a [`Net`] socket.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NetError(pub TcpErrorKind);
 
@@ -163,7 +163,7 @@ impl TcpError for NetError {
     }
 }
 
-/// How a direction of a [`Net`] socket ends once its bytes are read.
+/// How a direction of a [`Net`] line ends after its last byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NetEnd {
     /// `Ok(0)`.
@@ -182,9 +182,9 @@ struct Direction {
 
 #[derive(Debug)]
 struct Line {
-    /// From the first socket to the second, and back.
+    /// Bytes from the first socket to the second, and back.
     lanes: [Direction; 2],
-    /// Sending fails for the first, the second.
+    /// Error of every send of the first socket, and of the second.
     broken: [Option<TcpErrorKind>; 2],
 }
 
@@ -197,31 +197,31 @@ pub enum Socket {
     End(usize, usize),
 }
 
-/// A non-blocking stack in memory: any number of lines, each with a first and a second end.
+/// A non-blocking stack in memory: any number of lines, each with two ends.
 #[derive(Debug)]
 pub struct Net {
     lines: Vec<Line>,
     backlog: VecDeque<usize>,
     rng: Rng,
-    /// The most one call moves.
+    /// Largest number of bytes that one call moves.
     pub most: usize,
-    /// The most one direction holds.
+    /// Capacity of one direction in bytes.
     pub holds: usize,
-    /// Calls that say `WouldBlock` though they need not, in a hundred.
+    /// Percentage of calls that return `WouldBlock` without need.
     pub storm: usize,
-    /// What is read behind the last byte of a closed line.
+    /// What is read after the last byte of a closed line.
     pub end: NetEnd,
-    /// Sockets that were closed.
+    /// Number of sockets that were closed.
     pub closed: usize,
-    /// To close says that it failed.
+    /// Whether closing returns an error.
     pub fails_to_close: bool,
-    /// To accept fails while so many lines are accepted and not closed: there are no more sockets.
+    /// Number of sockets. With as many accepted and not closed, accepting fails.
     pub sockets: usize,
     accepted: usize,
 }
 
 impl Net {
-    /// A stack without lines.
+    /// Creates a stack without lines.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self {
@@ -239,47 +239,47 @@ impl Net {
         }
     }
 
-    /// A new line: its two ends.
+    /// Creates a line and returns its two ends.
     pub fn line(&mut self) -> (Socket, Socket) {
         self.lines.push(Line { lanes: Default::default(), broken: [None; 2] });
         let at = self.lines.len() - 1;
         (Socket::End(at, 0), Socket::End(at, 1))
     }
 
-    /// Connects to the listener: the client's end.
+    /// Connects to the listener and returns the client's end.
     pub fn dial(&mut self) -> Socket {
         let (client, _) = self.line();
         self.backlog.push_back(self.lines.len() - 1);
         client
     }
 
-    /// So many have dialled and are not accepted yet.
+    /// Returns the number of connections that are not accepted yet.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.backlog.len()
     }
 
-    /// Puts bytes on the line, past all limits, as if `socket` had sent them.
+    /// Puts bytes on the line, without regard to its capacity, as if `socket` had sent them.
     pub fn preset(&mut self, socket: &Socket, bytes: &[u8], end: Option<NetEnd>) {
-        let &Socket::End(line, side) = socket else { panic!("it has no line") };
+        let &Socket::End(line, side) = socket else { panic!("the socket has no line") };
         let lane = &mut self.lines[line].lanes[side];
         lane.bytes.extend(bytes);
         lane.end = end;
     }
 
-    /// Sending fails for `socket` from now on.
+    /// Makes every later send of `socket` fail.
     pub fn break_sending(&mut self, socket: &Socket, kind: TcpErrorKind) {
-        let &Socket::End(line, side) = socket else { panic!("it has no line") };
+        let &Socket::End(line, side) = socket else { panic!("the socket has no line") };
         self.lines[line].broken[side] = Some(kind);
     }
 
-    /// Takes what `socket` could read now.
+    /// Takes the bytes that `socket` could read now.
     pub fn take(&mut self, socket: &Socket) -> Vec<u8> {
-        let &Socket::End(line, side) = socket else { panic!("it has no line") };
+        let &Socket::End(line, side) = socket else { panic!("the socket has no line") };
         self.lines[line].lanes[1 - side].bytes.drain(..).collect()
     }
 
-    fn is_storm(&mut self) -> nb::Result<(), NetError> {
+    fn maybe_would_block(&mut self) -> nb::Result<(), NetError> {
         if self.rng.percent(self.storm) { Err(nb::Error::WouldBlock) } else { Ok(()) }
     }
 }
@@ -293,17 +293,17 @@ impl TcpClientStack for Net {
     }
 
     fn connect(&mut self, socket: &mut Socket, _: SocketAddr) -> nb::Result<(), NetError> {
-        self.is_storm()?;
+        self.maybe_would_block()?;
         *socket = self.dial();
         Ok(())
     }
 
     fn send(&mut self, socket: &mut Socket, buffer: &[u8]) -> nb::Result<usize, NetError> {
-        assert!(!buffer.is_empty(), "there is no sense in a send of nothing");
+        assert!(!buffer.is_empty(), "an empty send is useless");
         let &mut Socket::End(line, side) = socket else {
             return Err(nb::Error::Other(NetError(TcpErrorKind::Other)));
         };
-        self.is_storm()?;
+        self.maybe_would_block()?;
         let Line { lanes, broken } = &mut self.lines[line];
         if let Some(kind) = broken[side] {
             return Err(nb::Error::Other(NetError(kind)));
@@ -319,11 +319,14 @@ impl TcpClientStack for Net {
     }
 
     fn receive(&mut self, socket: &mut Socket, buffer: &mut [u8]) -> nb::Result<usize, NetError> {
-        assert!(!buffer.is_empty(), "a read into nothing says 0, which looks like the end");
+        assert!(
+            !buffer.is_empty(),
+            "a read into an empty buffer returns 0, which looks like the end"
+        );
         let &mut Socket::End(line, side) = socket else {
             return Err(nb::Error::Other(NetError(TcpErrorKind::Other)));
         };
-        self.is_storm()?;
+        self.maybe_would_block()?;
         let lane = &mut self.lines[line].lanes[1 - side];
         let n = buffer.len().min(self.most).min(lane.bytes.len());
         if n == 0 {
@@ -362,7 +365,7 @@ impl TcpFullStack for Net {
     }
 
     fn accept(&mut self, _: &mut Socket) -> nb::Result<(Socket, SocketAddr), NetError> {
-        self.is_storm()?;
+        self.maybe_would_block()?;
         if self.accepted - self.closed >= self.sockets {
             return Err(nb::Error::Other(NetError(TcpErrorKind::Other)));
         }
@@ -378,7 +381,7 @@ struct Pipe {
     holds: usize,
     most: usize,
     end: Option<Result<(), ErrorKind>>,
-    /// The writer buffers so many bytes until it is flushed.
+    /// Bytes that a buffering writer keeps until it is flushed.
     unflushed: VecDeque<u8>,
     buffers: bool,
     reader: Option<Waker>,
@@ -406,9 +409,9 @@ pub struct Reader(Rc<RefCell<Pipe>>);
 #[derive(Debug)]
 pub struct Writer(Rc<RefCell<Pipe>>);
 
-/// A pipe that holds so many bytes and moves so many in one call at the most.
+/// Creates a pipe of this capacity that moves at most `most` bytes in one call.
 ///
-/// With `buffers` the bytes leave only when flushed.
+/// With `buffers`, bytes leave only when flushed.
 #[must_use]
 pub fn pipe(holds: usize, most: usize, buffers: bool) -> (Writer, Reader) {
     let pipe = Pipe { holds, most, buffers, ..Pipe::default() };
@@ -417,7 +420,7 @@ pub fn pipe(holds: usize, most: usize, buffers: bool) -> (Writer, Reader) {
 }
 
 impl Writer {
-    /// The end, behind all that was written.
+    /// Ends the pipe after everything that was written.
     pub fn end(&self, how: Result<(), ErrorKind>) {
         let mut pipe = self.0.borrow_mut();
         if pipe.end.is_none() {
@@ -428,7 +431,7 @@ impl Writer {
         }
     }
 
-    /// Puts bytes into the pipe, past all limits.
+    /// Puts bytes into the pipe, without regard to its capacity.
     pub fn preset(&self, bytes: &[u8]) {
         self.0.borrow_mut().bytes.extend(bytes);
     }
@@ -441,7 +444,7 @@ impl Drop for Writer {
 }
 
 impl Reader {
-    /// Takes all that is in the pipe.
+    /// Takes all bytes in the pipe.
     #[must_use]
     pub fn take(&self) -> Vec<u8> {
         self.0.borrow_mut().bytes.drain(..).collect()
@@ -458,7 +461,7 @@ impl embedded_io::ErrorType for Writer {
 
 impl embedded_io_async::Read for Reader {
     async fn read(&mut self, buf: &mut [u8]) -> Result<usize, Failed> {
-        assert!(!buf.is_empty(), "a read into nothing says 0, which looks like the end");
+        assert!(!buf.is_empty(), "a read into an empty buffer returns 0, which looks like the end");
         poll_fn(|cx| {
             let mut pipe = self.0.borrow_mut();
             let n = buf.len().min(pipe.bytes.len()).min(pipe.most);
@@ -483,7 +486,7 @@ impl embedded_io_async::Read for Reader {
 
 impl embedded_io_async::Write for Writer {
     async fn write(&mut self, buf: &[u8]) -> Result<usize, Failed> {
-        assert!(!buf.is_empty(), "there is no sense in a write of nothing");
+        assert!(!buf.is_empty(), "an empty write is useless");
         poll_fn(|cx| {
             let mut pipe = self.0.borrow_mut();
             let used = if pipe.buffers { pipe.unflushed.len() } else { pipe.bytes.len() };
@@ -531,11 +534,11 @@ impl Wake for Flag {
     }
 }
 
-/// Drives a future to its end on this thread, polling it only when it was woken.
+/// Runs a future to its end on this thread. It is polled only after it was woken.
 ///
 /// # Errors
 ///
-/// [`Deadlock`] when it waits and nobody will wake it.
+/// [`Deadlock`] if the future waits and nothing can wake it.
 pub fn block_on<F: Future>(future: F) -> Result<F::Output, Deadlock> {
     let flag = Arc::new(Flag(AtomicBool::new(true)));
     let waker = Waker::from(Arc::clone(&flag));
@@ -548,7 +551,7 @@ pub fn block_on<F: Future>(future: F) -> Result<F::Output, Deadlock> {
     Err(Deadlock)
 }
 
-/// Both futures together.
+/// Runs both futures together.
 pub async fn join<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
     let (mut a, mut b) = (pin!(a), pin!(b));
     let (mut from_a, mut from_b) = (None, None);

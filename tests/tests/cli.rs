@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use socklab_tests::program::{DEADLINE, Played, Program, Server, client, until};
+use socklab_tests::program::{DEADLINE, FakeServer, Program, Server, client, wait_until};
 use socklab_tests::protocols::PROTOCOLS;
 
 mod usage {
@@ -182,7 +182,7 @@ mod connecting {
     #[test]
     fn localhost_is_found_on_ipv4_and_on_ipv6() {
         for bind in ["127.0.0.1:0", "[::1]:0"] {
-            let played = Played::on(bind);
+            let played = FakeServer::on(bind);
             let port = played.addr.port().to_string();
             let process = Program::socklab(&["math", "client", "localhost", &port]).start();
             played.accept().write_all(b"Sopensesm").unwrap();
@@ -193,7 +193,7 @@ mod connecting {
     #[test]
     fn an_ipv6_address_may_stand_in_brackets() {
         for host in ["::1", "[::1]"] {
-            let played = Played::on("[::1]:0");
+            let played = FakeServer::on("[::1]:0");
             let port = played.addr.port().to_string();
             let process = Program::socklab(&["math", "client", host, &port]).start();
             played.accept().write_all(b"Sopensesm").unwrap();
@@ -206,7 +206,7 @@ mod connecting {
         let server = Server::start("math", &[]);
         drop(server);
         for bind in ["[::]:0", "[::1]:0", "0.0.0.0:0", "localhost:0"] {
-            let server = Server::of(Program::socklab(&["math", "server", bind]));
+            let server = Server::from_program(Program::socklab(&["math", "server", bind]));
             let port = server.addr.port().to_string();
             let finished = Program::socklab(&["math", "client", "localhost", &port]).run();
             assert_eq!(finished.success().len(), 9, "{bind}");
@@ -228,7 +228,7 @@ mod connecting {
         let addr = listener.local_addr().unwrap().as_socket().unwrap();
         let mut fillers = Vec::new();
         // A system may take some more than it was told.
-        let full = until(2 * DEADLINE, || {
+        let full = wait_until(2 * DEADLINE, || {
             match TcpStream::connect_timeout(&addr, Duration::from_millis(300)) {
                 Ok(stream) => fillers.push(stream),
                 Err(_) => return Some(()),
@@ -283,7 +283,7 @@ mod connecting {
         let port = server.addr.port().to_string();
         server.process.signal("TERM");
         server.process.finish().success();
-        let server = Server::of(Program::socklab(&["math", "server", &port]));
+        let server = Server::from_program(Program::socklab(&["math", "server", &port]));
         assert_eq!(server.client("math", &[]).run().success().len(), 9);
     }
 }

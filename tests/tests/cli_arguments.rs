@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 
 use serde_json::{Value, json};
-use socklab_tests::program::{Played, Program, Server, message};
+use socklab_tests::program::{FakeServer, Program, Server, message};
 
 /// The line of usage of a command that is refused.
 #[track_caller]
@@ -17,7 +17,7 @@ fn refused(args: &[&str]) -> String {
 #[test]
 fn a_client_takes_host_and_port_in_one_word_or_in_two() {
     for bind in ["127.0.0.1:0", "[::1]:0"] {
-        let played = Played::on(bind);
+        let played = FakeServer::on(bind);
         let port = played.addr.port().to_string();
         let ip = played.addr.ip().to_string();
         let bracketed = format!("[{ip}]");
@@ -40,7 +40,7 @@ fn a_client_takes_host_and_port_in_one_word_or_in_two() {
 #[test]
 fn every_client_takes_host_and_port_in_one_word() {
     for protocol in ["add", "hello", "chat", "coin", "guess", "rps"] {
-        let played = Played::new();
+        let played = FakeServer::new();
         let addr = played.addr.to_string();
         let mut args = vec![protocol, "client", &addr];
         if protocol == "add" {
@@ -82,7 +82,7 @@ fn a_server_takes_address_and_port_in_one_word_or_in_two() {
     ] {
         for protocol in ["math", "file", "chat", "rps"] {
             let args = [&[protocol, "server"], listen].concat();
-            let server = Server::of(Program::socklab(&args).with_stdin());
+            let server = Server::from_program(Program::socklab(&args).with_stdin());
             assert!(server.addr.ip().is_loopback(), "{args:?}: {}", server.addr);
             assert_eq!(server.addr.is_ipv6(), listen[0].contains("::1"), "{args:?}");
         }
@@ -134,10 +134,10 @@ fn a_pause_needs_a_unit_and_a_limit_is_in_seconds_without_one() {
     for args in
         [&["coin", "server", "0", "--pace", "0"][..], &["hello", "server", "0", "--gap", "1s"]]
     {
-        Server::of(Program::socklab(args));
+        Server::from_program(Program::socklab(args));
     }
     // As with curl.
-    let played = Played::new();
+    let played = FakeServer::new();
     let addr = played.addr.to_string();
     let process = Program::socklab(&["math", "client", &addr, "--timeout", "0.2"]).start();
     let _stream = played.accept();
@@ -161,7 +161,7 @@ fn options_of_clients_and_servers_are_refused_where_they_mean_nothing() {
     }
     // Before and behind the address.
     for args in [&["math", "client", "--trace", "ADDR"], &["math", "client", "ADDR", "--trace"]] {
-        let played = Played::new();
+        let played = FakeServer::new();
         let addr = played.addr.to_string();
         let args = args.map(|arg| if arg == "ADDR" { &addr } else { arg });
         let process = Program::socklab(&args).start();
@@ -201,7 +201,7 @@ fn an_error_of_usage_is_an_event_too() {
 
 #[test]
 fn an_interrupt_is_an_event_with_the_code_of_the_exit() {
-    let played = Played::new();
+    let played = FakeServer::new();
     let addr = played.addr.to_string();
     let args = ["chat", "client", &addr, "--json"];
     let process = Program::socklab(&args).with_stdin().start();
@@ -219,7 +219,7 @@ fn an_interrupt_is_an_event_with_the_code_of_the_exit() {
 #[test]
 fn the_log_says_as_much_as_rust_log_or_v_ask_for() {
     let run = |args: &[&str], level: Option<&str>| {
-        let played = Played::new();
+        let played = FakeServer::new();
         let addr = played.addr.to_string();
         let args = [&["echo", "client", &addr, "0123456789x"], args].concat();
         let mut program = Program::socklab(&args);

@@ -9,7 +9,8 @@ use std::net::{Shutdown, TcpStream};
 use screen::Screen;
 use socket2::SockRef;
 use socklab_tests::program::{
-    DEADLINE, Finished, Played, Process, Program, Server, client, read_all, reset, unquoted, until,
+    DEADLINE, FakeServer, Finished, Process, Program, Server, client, read_all, reset, wait_until,
+    without_quote,
 };
 
 /// What is dangerous on a terminal, and harmless in a pipe.
@@ -45,7 +46,7 @@ mod at_a_terminal {
         }
 
         fn start_with(args: &[&str], with: impl FnOnce(Program) -> Program) -> Self {
-            let (screen, played) = (Screen::new(80), Played::new());
+            let (screen, played) = (Screen::new(80), FakeServer::new());
             let port = played.addr.port().to_string();
             let program = screen.program(&[&["chat", "client", "127.0.0.1", &port], args].concat());
             let process = with(program).start();
@@ -258,7 +259,7 @@ mod at_a_terminal {
             talk.process.signal("CONT");
             talk.screen.has("you: half").then_some(())
         };
-        assert_eq!(until(DEADLINE, goes_on), Some(()));
+        assert_eq!(wait_until(DEADLINE, goes_on), Some(()));
         talk.shows(&["you: half"]);
         talk.screen.types("\r");
         assert_eq!(hears(&talk.stream), "half\n");
@@ -421,7 +422,7 @@ mod from_a_pipe {
 
     #[test]
     fn in_duplex_all_of_it_is_said_at_once() {
-        let played = Played::new();
+        let played = FakeServer::new();
         let mut process = client("chat", played.addr, &["--duplex"]).with_stdin().start();
         let stream = played.accept();
         let lines: String = (0..5000).map(|n| format!("line {n} {}\n", "x".repeat(900))).collect();
@@ -443,7 +444,8 @@ mod from_a_pipe {
 
     #[test]
     fn the_last_words_arrive_although_more_was_said_than_is_heard() {
-        let mut server = Server::of(Program::socklab(&["chat", "server", "0"]).with_stdin());
+        let mut server =
+            Server::from_program(Program::socklab(&["chat", "server", "0"]).with_stdin());
         let mut stream = server.connect();
         // More than fits where nobody reads: a close that leaves it there would be a reset, and this
         // would fail before the last words are read.
@@ -457,7 +459,7 @@ mod from_a_pipe {
 
     #[test]
     fn nasty_text_goes_into_a_pipe_as_it_is() {
-        let played = Played::new();
+        let played = FakeServer::new();
         let process = client("chat", played.addr, &[]).start();
         let stream = played.accept();
         says(&stream, &format!("{NASTY} bye"));
@@ -468,7 +470,7 @@ mod from_a_pipe {
     #[test]
     fn every_ending_has_its_code_and_sentence() {
         let ended = |by: fn(TcpStream), args: &[&str]| -> Finished {
-            let played = Played::new();
+            let played = FakeServer::new();
             let process = client("chat", played.addr, args).with_stdin().start();
             by(played.accept());
             process.finish_with_stdin_open()
@@ -492,7 +494,7 @@ mod from_a_pipe {
             &[],
         );
         assert_eq!(
-            unquoted(endless.failure(1)),
+            without_quote(endless.failure(1)),
             "the other side broke the protocol: a line is too long, its first 1025 bytes have no newline"
         );
         let silent = ended(
@@ -527,7 +529,7 @@ mod from_a_pipe {
     fn signals_end_it_with_the_right_message() {
         // In our turn BYE is said, in the other one's nothing.
         for signal in ["INT", "TERM"] {
-            let played = Played::new();
+            let played = FakeServer::new();
             let process = client("chat", played.addr, &[]).with_stdin().start();
             let stream = played.accept();
             says(&stream, "hello");
@@ -552,12 +554,12 @@ mod from_a_pipe {
     #[cfg(target_os = "linux")]
     fn a_peer_that_reads_nothing_does_not_hold_who_is_interrupted() {
         // Once the client sleeps, with so much to say, there is no room, and no BYE can be said either.
-        let played = Played::new();
+        let played = FakeServer::new();
         let mut process = client("chat", played.addr, &["--duplex"]).with_stdin().start();
         let stream = played.accept();
         process.feed(b"a line of some length that nobody reads\n".repeat(1 << 19));
         let mut last = (process.cpu(), std::time::Instant::now());
-        until(DEADLINE, || {
+        wait_until(DEADLINE, || {
             let cpu = process.cpu();
             if cpu != last.0 {
                 last = (cpu, std::time::Instant::now());
@@ -572,8 +574,9 @@ mod from_a_pipe {
 
     #[test]
     fn a_server_goes_on_with_forever_and_says_what_went_wrong() {
-        let mut server =
-            Server::of(Program::socklab(&["chat", "server", "0", "--forever"]).with_stdin());
+        let mut server = Server::from_program(
+            Program::socklab(&["chat", "server", "0", "--forever"]).with_stdin(),
+        );
         let stream = server.connect();
         let gone = stream.local_addr().unwrap();
         drop(stream);

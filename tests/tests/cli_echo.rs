@@ -6,12 +6,12 @@ use std::thread;
 use std::time::Duration;
 
 use socklab_tests::program::{
-    Played, Process, Program, Server, client, message, read, read_all, reset, unquoted,
+    FakeServer, Process, Program, Server, client, message, read, read_all, reset, without_quote,
 };
 
 /// An echo client of ours, and its connection in the hands of the test.
 fn echo_client(args: &[&str]) -> (Process, TcpStream) {
-    let played = Played::new();
+    let played = FakeServer::new();
     let process = client("echo", played.addr, args).with_stdin().start();
     let stream = played.accept();
     (process, stream)
@@ -97,7 +97,7 @@ fn every_ending_has_its_name() {
         let finished = process.finish_with_stdin_open();
         let line = finished.last_failure(1);
         let waited = if matches!(end, Silence) { " (300ms; --timeout changes that)" } else { "" };
-        assert_eq!(unquoted(line), format!("the server {text}, with 1 reply missing{waited}"));
+        assert_eq!(without_quote(line), format!("the server {text}, with 1 reply missing{waited}"));
     }
 }
 
@@ -203,6 +203,6 @@ fn stdin_that_is_a_file_or_closed() {
     let finished = server.client("echo", &[]).stdin(file).run();
     assert_eq!(String::from_utf8_lossy(finished.success()), expected);
     let args = ["echo", "client", &host, &port];
-    let finished = Program::behind_shell(r#"exec "$@" <&-"#, &args).run();
+    let finished = Program::in_shell(r#"exec "$@" <&-"#, &args).run();
     assert_eq!(finished.failure(3), "cannot read standard input: it is closed");
 }

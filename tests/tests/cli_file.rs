@@ -12,7 +12,9 @@ use std::thread;
 
 use socklab_tests::files::{Folder, answer, fetch, noise};
 use socklab_tests::oracle::file_reply;
-use socklab_tests::program::{DEADLINE, Played, Program, Server, read_all, unquoted, until};
+use socklab_tests::program::{
+    DEADLINE, FakeServer, Program, Server, read_all, wait_until, without_quote,
+};
 
 /// What a client of the test's own gets for these bytes.
 fn ask(server: &Server, request: &[u8]) -> std::io::Result<Vec<u8>> {
@@ -65,8 +67,7 @@ fn without_an_address_this_folder_is_served() {
     let here = Folder::new();
     here.write("a.txt", "four score");
     let line = format!("cd '{}' && exec \"$@\"", here.0.display());
-    let run =
-        |args: &[&str]| Program::behind_shell(&line, &[&["file", "client"], args].concat()).run();
+    let run = |args: &[&str]| Program::in_shell(&line, &[&["file", "client"], args].concat()).run();
     let done = run(&["a.txt", "b.txt"]);
     assert_eq!(done.success(), b"");
     assert!(done.stderr.starts_with("no address given: a built-in file server runs on 127.0.0.1:"));
@@ -76,7 +77,7 @@ fn without_an_address_this_folder_is_served() {
     let sub = Folder::new();
     let line = format!("cd '{}' && exec \"$@\"", sub.0.display());
     let remote = format!("{}:./a.txt", server.addr);
-    Program::behind_shell(&line, &["file", "client", &remote]).run().success();
+    Program::in_shell(&line, &["file", "client", &remote]).run().success();
     assert_eq!(sub.list(), ["a.txt"]);
 }
 
@@ -201,7 +202,7 @@ fn a_name_that_is_not_utf8_is_fetched_by_its_bytes() {
 #[test]
 fn names_no_line_can_say_are_wrong_usage() {
     let here = Folder::new();
-    let played = Played::new();
+    let played = FakeServer::new();
     for name in [vec![b'x'; 5000], b"two\nlines".to_vec(), vec![b'x'; 1020]] {
         let failed = fetch(played.addr, &name, &here.path("x"), &[]).run();
         assert!(failed.failure(2).contains("REMOTE cannot be requested"), "{failed:?}");
@@ -234,7 +235,7 @@ fn targets_that_cannot_be_written_are_told_before_anything_is_asked() {
     symlink("nowhere", here.path("dangling")).unwrap();
     let before = here.list();
     // Nobody accepts: it is not asked.
-    let played = Played::new();
+    let played = FakeServer::new();
     for (local, why) in [
         ("sub", "is a directory"),
         ("sub/..", "is a directory"),
@@ -259,7 +260,7 @@ fn a_read_only_folder_is_told() {
     fs::set_permissions(&here.0, fs::Permissions::from_mode(0o555)).unwrap();
     let is_superuser = fs::write(here.path("probe"), "").is_ok();
     let _ = fs::remove_file(here.path("probe"));
-    let gone = Played::new().addr;
+    let gone = FakeServer::new().addr;
     let failed = fetch(gone, b"data", &here.path("x"), &[]).run();
     if is_superuser {
         // To whom no folder is read-only; and there it is refused.
@@ -282,7 +283,7 @@ fn a_full_disk_is_one_line_and_leaves_the_old_file() {
         // As far as a program can see, a disk with 128 KiB of room.
         let args = [&["file", "client", &remote, local.to_str().unwrap()], form].concat();
         let line = "trap '' XFSZ; ulimit -f 256; exec \"$@\"";
-        let failed = Program::behind_shell(line, &args).run();
+        let failed = Program::in_shell(line, &args).run();
         assert!(failed.failure(3).contains("cannot write "), "{failed:?}");
         assert!(failed.stderr.contains("file too large"), "{failed:?}");
         assert_eq!(here.read("copy"), b"old");
@@ -303,7 +304,7 @@ fn an_interrupted_fetch_is_gone_on_with() {
     let file = noise(500_000);
     root.write("data", &file);
     here.write("copy", "old");
-    let played = Played::new();
+    let played = FakeServer::new();
     let client = fetch(played.addr, b"data", &here.path("copy"), &[]).start();
     let (request, stream) = answer(&played, &file_reply(&file, 0)[..200_009]);
     assert_eq!(request, b"data\0v1\x000\n");
@@ -364,7 +365,7 @@ fn ctrl_c_keeps_what_has_come() {
     let here = Folder::new();
     let file = noise(300_000);
     for (form, left) in [(&[][..], 1), (&["--plain"], 0)] {
-        let played = Played::new();
+        let played = FakeServer::new();
         let client = fetch(played.addr, b"data", &here.path("copy"), form).start();
         let reply = if left == 0 {
             file[..100_000].to_vec()
@@ -373,8 +374,9 @@ fn ctrl_c_keeps_what_has_come() {
         };
         let (_, _stream) = answer(&played, &reply);
         let part = here.path(".copy.part");
-        let come =
-            until(DEADLINE, || fs::metadata(&part).ok().filter(|found| found.len() == 100_000));
+        let come = wait_until(DEADLINE, || {
+            fs::metadata(&part).ok().filter(|found| found.len() == 100_000)
+        });
         assert!(come.is_some(), "it does not come");
         client.signal("INT");
         let failed = client.finish();
@@ -393,7 +395,7 @@ fn a_byte_that_changes_on_the_way_is_caught() {
     let server = root.server();
     // Between the two: one bit, somewhere in the body, or in the checksum.
     for at in [9, 200_000, 400_008, 400_012] {
-        let proxy = Played::new();
+        let proxy = FakeServer::new();
         let client = fetch(proxy.addr, b"data", &here.path("copy"), &[]).start();
         let mut upstream = server.connect();
         let mut stream = proxy.accept();
@@ -432,7 +434,8 @@ fn a_killed_server_leaves_no_half_file_in_either_form() {
         let server = root.server();
         let client = fetch(server.addr, b"big", &here.path("copy"), form).start();
         let part = here.path(".copy.part");
-        let some = until(DEADLINE, || fs::metadata(&part).ok().filter(|found| found.len() > 0));
+        let some =
+            wait_until(DEADLINE, || fs::metadata(&part).ok().filter(|found| found.len() > 0));
         assert!(some.is_some(), "nothing comes");
         drop(server);
         let failed = client.finish();
@@ -507,32 +510,32 @@ fn servers_of_the_plain_form_are_told_apart_by_a_hint() {
             "the server broke the protocol: its reply starts with the byte 0x66 ('f'), expected '+' or '-'",
         ),
     ] {
-        let played = Played::new();
+        let played = FakeServer::new();
         let client = fetch(played.addr, b"data", &here.path("x"), &["--checked"]).start();
         drop(answer(&played, reply));
         let failed = client.finish();
-        assert_eq!(unquoted(failed.failure(1)), format!("{sentence}{hint}"));
+        assert_eq!(without_quote(failed.failure(1)), format!("{sentence}{hint}"));
     }
-    let played = Played::new();
+    let played = FakeServer::new();
     let client =
         fetch(played.addr, b"data", &here.path("x"), &["--checked", "--timeout", "300ms"]).start();
     let (_, _stream) = answer(&played, b"");
     let failed = client.finish();
     let sentence = "the server sent nothing in time (300ms; --timeout changes that)";
-    assert_eq!(unquoted(failed.failure(1)), format!("{sentence}{hint}"));
+    assert_eq!(without_quote(failed.failure(1)), format!("{sentence}{hint}"));
     assert_eq!(here.list(), [""; 0]);
 }
 
 #[test]
 fn what_a_server_says_does_nothing_to_a_terminal() {
     let here = Folder::new();
-    let played = Played::new();
+    let played = FakeServer::new();
     let client = fetch(played.addr, b"data", &here.path("x"), &[]).start();
     drop(answer(&played, b"-\x1b]0;x\x07\xe2\x80\xae\xff\n"));
     let failed = client.finish();
     assert_eq!(failed.failure(1), r"the server refused: \x1b]0;x\x07\u{202e}\xff");
     // A mebibyte without an end.
-    let played = Played::new();
+    let played = FakeServer::new();
     let client = fetch(played.addr, b"data", &here.path("x"), &[]).start();
     let writer = thread::spawn(move || {
         let mut stream = played.accept();
@@ -547,7 +550,7 @@ fn what_a_server_says_does_nothing_to_a_terminal() {
 #[test]
 fn two_fetches_to_one_place_do_not_mix() {
     let here = Folder::new();
-    let played = Played::new();
+    let played = FakeServer::new();
     let first = fetch(played.addr, b"data", &here.path("copy"), &["-q"]).start();
     let (_, mut stream) = answer(&played, b"");
     let second = fetch(played.addr, b"data", &here.path("copy"), &[]).run();

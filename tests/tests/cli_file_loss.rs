@@ -9,14 +9,14 @@ use std::path::Path;
 
 use socklab_tests::files::{Folder, answer, fetch, noise};
 use socklab_tests::oracle::file_reply;
-use socklab_tests::program::{Played, Program, Server, reset};
+use socklab_tests::program::{FakeServer, Program, Server, reset};
 
 #[test]
 fn a_plain_transfer_without_a_byte_leaves_local_as_it_was() {
     let here = Folder::new();
     here.write("have", "old");
     let ask = |local: &Path, options: &[&str]| {
-        let played = Played::new();
+        let played = FakeServer::new();
         let client = fetch(played.addr, b"y.txt", local, options).start();
         drop(answer(&played, b""));
         client.finish()
@@ -34,7 +34,7 @@ fn a_plain_transfer_without_a_byte_leaves_local_as_it_was() {
     assert_eq!((here.list(), here.read("have")), (vec!["have".to_owned()], vec![]));
     // Of a checked file it is known that it is empty.
     here.write("have", "old");
-    let played = Played::new();
+    let played = FakeServer::new();
     let client = fetch(played.addr, b"y.txt", &here.path("have"), &["-q"]).start();
     drop(answer(&played, &file_reply(b"", 0)));
     client.finish().success();
@@ -46,7 +46,7 @@ fn a_plain_transfer_that_is_reset_leaves_local_as_it_was() {
     let here = Folder::new();
     here.write("have", "old");
     for bytes in [&b""[..], b"x", &noise(100_000)] {
-        let played = Played::new();
+        let played = FakeServer::new();
         let client = fetch(played.addr, b"y.txt", &here.path("have"), &["--plain"]).start();
         let (_, stream) = answer(&played, bytes);
         reset(stream);
@@ -61,7 +61,7 @@ fn a_temporary_file_that_may_be_of_others_is_not_used() {
     let here = Folder::new();
     here.write("have", "old");
     let part = here.path(".have.part");
-    let gone = Played::new().addr;
+    let gone = FakeServer::new().addr;
     type Plant<'p> = &'p dyn Fn();
     let plants: [(Plant<'_>, &str); 4] = [
         (
@@ -105,7 +105,7 @@ fn a_temporary_file_of_another_user_is_not_used() {
     let part = here.path(".have.part");
     fs::set_permissions(&part, fs::Permissions::from_mode(0o666)).unwrap();
     std::os::unix::fs::chown(&part, Some(65_534), Some(65_534)).unwrap();
-    let gone = Played::new().addr;
+    let gone = FakeServer::new().addr;
     for form in [&[][..], &["--resume"], &["--plain"]] {
         let failed = fetch(gone, b"data", &here.path("have"), form).run();
         let line = failed.failure(3);
@@ -136,7 +136,7 @@ fn shell(server: &Server, line: &str, local: &str, form: &[&str]) -> Program {
     args.extend(form);
     args.extend([remote.as_str(), local]);
     args.retain(|arg| !arg.is_empty());
-    Program::behind_shell(line, &args)
+    Program::in_shell(line, &args)
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn every_name_of_an_open_descriptor_is_written_to_and_never_replaced() {
 fn a_descriptor_that_cannot_be_written_to_is_told_before_anything_is_asked() {
     let here = Folder::new();
     here.write("in", "input");
-    let played = Played::new();
+    let played = FakeServer::new();
     let remote = format!("{}:data", played.addr);
     let input = here.path("in");
     for (line, local, why) in [
@@ -201,7 +201,7 @@ fn a_descriptor_that_cannot_be_written_to_is_told_before_anything_is_asked() {
         ("exec \"$@\"", "/dev/fd/77", "bad file descriptor"),
     ] {
         let args = ["file", "client", &remote, local];
-        let program = Program::behind_shell(line, &args).env("IN", input.to_str().unwrap());
+        let program = Program::in_shell(line, &args).env("IN", input.to_str().unwrap());
         let failed = program.run();
         assert_eq!(failed.failure(3), format!("cannot write {local}: {why}"));
     }
@@ -211,12 +211,11 @@ fn a_descriptor_that_cannot_be_written_to_is_told_before_anything_is_asked() {
 #[test]
 fn events_and_a_file_do_not_share_standard_output() {
     let here = Folder::new();
-    let gone = Played::new().addr.to_string() + ":data";
+    let gone = FakeServer::new().addr.to_string() + ":data";
     let out = here.path("out");
     for local in ["-", "/dev/stdout", "/dev/fd/1", out.to_str().unwrap()] {
         let line = format!("exec \"$@\" >'{}'", out.display());
-        let failed =
-            Program::behind_shell(&line, &["file", "client", "--json", &gone, local]).run();
+        let failed = Program::in_shell(&line, &["file", "client", "--json", &gone, local]).run();
         assert!(failed.failure(2).starts_with("--json writes to standard output"), "{failed:?}");
     }
     assert_eq!(here.list(), ["out"]);
@@ -231,7 +230,7 @@ fn the_built_in_server_does_not_fetch_a_file_onto_itself() {
     let inode = fs::metadata(here.path("notes.txt")).unwrap().ino();
     let run = |rest: &str, args: &[&str]| {
         let line = format!("cd '{}' && exec \"$@\" {rest}", here.0.display());
-        Program::behind_shell(&line, &[&["file", "client"], args].concat()).run()
+        Program::in_shell(&line, &[&["file", "client"], args].concat()).run()
     };
     for (rest, args) in [
         ("", &["notes.txt"][..]),
@@ -279,7 +278,7 @@ fn names_of_up_to_255_bytes_are_fetched_and_gone_on_with() {
         assert_eq!(here.list(), [name.as_str()]);
         fs::remove_file(&local).unwrap();
         // Interrupted, and gone on with.
-        let played = Played::new();
+        let played = FakeServer::new();
         let client = fetch(played.addr, name.as_bytes(), &local, &["-q"]).start();
         drop(answer(&played, &file_reply(&file, 0)[..60_009]));
         client.finish().failure(1);
@@ -290,7 +289,7 @@ fn names_of_up_to_255_bytes_are_fetched_and_gone_on_with() {
         assert_eq!(here.list(), [name.as_str()]);
         fs::remove_file(&local).unwrap();
     }
-    let failed = fetch(Played::new().addr, b"data", &here.path(&"n".repeat(256)), &[]).run();
+    let failed = fetch(FakeServer::new().addr, b"data", &here.path(&"n".repeat(256)), &[]).run();
     assert!(failed.failure(3).ends_with("file name too long"), "{failed:?}");
 }
 
@@ -300,7 +299,7 @@ fn a_bound_file_is_told_before_anything_is_asked() {
     let here = Folder::new();
     here.write("bound", "old");
     here.write("other", "other");
-    let gone = Played::new().addr.to_string() + ":data";
+    let gone = FakeServer::new().addr.to_string() + ":data";
     let local = here.path("bound");
     let line = format!(
         "mount --bind '{}' '{}' && exec \"$@\"",

@@ -14,8 +14,8 @@ use std::thread;
 use socklab_tests::files::{Folder, answer, fetch, noise};
 use socklab_tests::oracle::file_reply;
 #[cfg(target_os = "linux")]
-use socklab_tests::program::{DEADLINE, until};
-use socklab_tests::program::{Played, Program, read_all};
+use socklab_tests::program::{DEADLINE, wait_until};
+use socklab_tests::program::{FakeServer, Program, read_all};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("it is there").permissions().mode() & 0o7777
@@ -41,12 +41,12 @@ fn what_has_come_is_no_more_open_than_the_file_it_replaces() {
     ] {
         here.write("copy", "old");
         set_mode(&local, old);
-        let start = |played: &Played, options: &[&str]| {
+        let start = |played: &FakeServer, options: &[&str]| {
             let remote = format!("{}:data", played.addr);
             let args = [&["file", "client", "-q", &remote, local.to_str().unwrap()], options];
-            Program::behind_shell("umask 022; exec \"$@\"", &args.concat()).start()
+            Program::in_shell("umask 022; exec \"$@\"", &args.concat()).start()
         };
-        let played = Played::new();
+        let played = FakeServer::new();
         let client = start(&played, &[]);
         let (_, mut stream) = answer(&played, b"");
         assert_eq!((mode(&part), here.read(".copy.part")), (partial, vec![]), "{old:o}");
@@ -76,7 +76,7 @@ fn a_new_file_has_the_mode_that_new_files_have() {
     for (umask, new) in [("022", 0o644), ("027", 0o640), ("077", 0o600)] {
         let args = ["file", "client", "-q", &remote, local.to_str().unwrap()];
         let line = format!("umask {umask}; exec \"$@\"");
-        Program::behind_shell(&line, &args).run().success();
+        Program::in_shell(&line, &args).run().success();
         assert_eq!(mode(&local), new, "{umask}");
         fs::remove_file(&local).unwrap();
     }
@@ -119,7 +119,7 @@ impl Full {
 
     /// Waits until there is such a socket: its addresses here and there, its state, its queues.
     fn wait_for(&self, is: impl Fn([&str; 4]) -> bool) {
-        let found = until(DEADLINE, || {
+        let found = wait_until(DEADLINE, || {
             let table = fs::read_to_string("/proc/net/tcp").expect("the table");
             let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
             lines.any(|fields| is([fields[1], fields[2], fields[3], fields[4]])).then_some(())
@@ -156,7 +156,7 @@ fn an_interrupt_while_dialling_leaves_only_what_had_come_before() {
 #[test]
 fn without_a_server_nothing_is_left() {
     let here = Folder::new();
-    let gone = Played::new().addr;
+    let gone = FakeServer::new().addr;
     for form in [&[][..], &["--plain"], &["--resume"]] {
         let failed = fetch(gone, b"data", &here.path("new"), form).run();
         assert!(failed.failure(3).contains("connection refused"), "{failed:?}");
@@ -171,7 +171,7 @@ fn a_fetch_that_is_not_even_asked_for_keeps_what_had_come_before() {
     let here = Folder::new();
     here.write(".copy.part", "four score");
     let mut local = Local::open(&here.path("copy"), true).unwrap();
-    let played = Played::new();
+    let played = FakeServer::new();
     let client = Client::connect(played.addr).unwrap();
     // In the plain form nobody can go on.
     let plain = Options { plain: true, ..Options::default() };
@@ -205,7 +205,7 @@ fn a_pipe_is_written_as_the_bytes_come() {
             ("exec \"$@\" 3>&1 >/dev/null", "/dev/fd/3"),
         ] {
             let args = [&["file", "client", &remote, local], form].concat();
-            let done = Program::behind_shell(line, &args).run();
+            let done = Program::in_shell(line, &args).run();
             assert!(done.success() == file, "{line}: {}", done.stderr);
             assert_eq!(done.stderr, "", "{line}");
         }

@@ -4,7 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use socklab_tests::program::{DEADLINE, Played, Program, Server, client, read, read_all, until};
+use socklab_tests::program::{
+    DEADLINE, FakeServer, Program, Server, client, read, read_all, wait_until,
+};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -19,8 +21,8 @@ fn waiting(stream: &TcpStream) -> String {
     text(&room[..n])
 }
 
-fn wait_until(what: impl Fn() -> bool) {
-    until(DEADLINE, || what().then_some(())).expect("it does not come");
+fn wait_for(what: impl Fn() -> bool) {
+    wait_until(DEADLINE, || what().then_some(())).expect("the condition is never met");
 }
 
 #[test]
@@ -98,7 +100,7 @@ fn a_line_is_not_sent_before_the_peer_has_read_the_one_before() {
     let mut stream = server.connect();
     assert_eq!(read::<6>(&mut stream), *b"GUESS\n");
     stream.write_all(b"1\n").unwrap();
-    wait_until(|| !waiting(&stream).is_empty());
+    wait_for(|| !waiting(&stream).is_empty());
     for _ in 0..300 {
         assert_eq!(waiting(&stream), "LOW\n");
         std::thread::sleep(Duration::from_millis(1));
@@ -131,11 +133,11 @@ fn without_a_pace_nobody_is_waited_for() {
     ] {
         let server = Server::start(game, &[args, &["--pace", "0"]].concat());
         let mut stream = server.connect();
-        wait_until(|| waiting(&stream).ends_with(['\n', ' ']));
+        wait_for(|| waiting(&stream).ends_with(['\n', ' ']));
         let first = waiting(&stream).len();
         stream.read_exact(&mut vec![0; first]).unwrap();
         stream.write_all(answer.as_bytes()).unwrap();
-        wait_until(|| waiting(&stream).ends_with(all));
+        wait_for(|| waiting(&stream).ends_with(all));
     }
 }
 
@@ -160,14 +162,14 @@ fn a_line_without_end_is_refused_by_either_end() {
         let server = Server::start(game, args);
         let mut stream = server.connect();
         // Who reads nothing is not read from either.
-        wait_until(|| waiting(&stream).ends_with(['\n', ' ']));
+        wait_for(|| waiting(&stream).ends_with(['\n', ' ']));
         let first = waiting(&stream).len();
         stream.read_exact(&mut vec![0; first]).unwrap();
         // It may be closed before all of it is taken.
         let _ = stream.write_all(&vec![b'x'; 1 << 20]);
         server.process.wait_for("the client broke the protocol: a line is too long");
 
-        let played = Played::new();
+        let played = FakeServer::new();
         let client = client(game, played.addr, &[]).with_stdin().start();
         let mut stream = played.accept();
         let _ = stream.write_all(&vec![b'x'; 1 << 20]);
@@ -180,7 +182,7 @@ fn a_line_without_end_is_refused_by_either_end() {
 #[test]
 fn a_server_that_closes_while_a_person_thinks_is_told_at_once() {
     for (game, first) in [("coin", "Pick: "), ("guess", "GUESS\n"), ("rps", "Pick: ")] {
-        let played = Played::new();
+        let played = FakeServer::new();
         let client = client(game, played.addr, &[]).with_stdin().start();
         let mut stream = played.accept();
         stream.write_all(first.as_bytes()).unwrap();
@@ -196,7 +198,7 @@ fn a_server_that_closes_while_a_person_thinks_is_told_at_once() {
 const CHOOSE: &[u8; 42] = b"Enter (1) Scissor (2) Paper or (3) Stone: ";
 
 fn person(args: &[&str]) -> Server {
-    Server::of(Program::socklab(&[&["rps", "server", "0"], args].concat()).with_stdin())
+    Server::from_program(Program::socklab(&[&["rps", "server", "0"], args].concat()).with_stdin())
 }
 
 /// All that a server's person has seen.
@@ -249,7 +251,7 @@ fn two_people_play_and_the_next_waits_for_its_turn() {
     assert_eq!(read(&mut first), *CHOOSE);
     assert_eq!(waiting(&second), "");
     drop(first);
-    wait_until(|| !waiting(&second).is_empty());
+    wait_for(|| !waiting(&second).is_empty());
     server.process.wait_for("the client closed the connection between messages");
 }
 
@@ -294,7 +296,7 @@ fn a_persons_server_can_be_stopped_at_any_time() {
         assert_eq!(read(&mut stream), *CHOOSE);
         stream.write_all(b"Paper\n").unwrap();
         server.process.stdin().write_all(b"2\n").unwrap();
-        wait_until(|| waiting(&stream).ends_with('\n'));
+        wait_for(|| waiting(&stream).ends_with('\n'));
         stream.write_all(b"Draw,Paper,Paper\n").unwrap();
         server.process.wait_for("<- 44 72 61 77");
         server.process.signal(signal);

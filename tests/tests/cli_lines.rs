@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
 
 use socklab_tests::program::{
-    Played, Process, Program, Server, client, read, read_all, reset, unquoted,
+    FakeServer, Process, Program, Server, client, read, read_all, reset, without_quote,
 };
 
 /// What is dangerous on a terminal, and harmless in a pipe.
@@ -13,7 +13,7 @@ const NASTY: &str = "\u{1b}[31m\u{202e}evil\u{9b}2J\u{7}";
 
 /// A client of ours, and its connection in the hands of the test.
 fn played(protocol: &str, args: &[&str]) -> (Process, TcpStream) {
-    let played = Played::new();
+    let played = FakeServer::new();
     let process = client(protocol, played.addr, args).start();
     let stream = played.accept();
     (process, stream)
@@ -74,7 +74,7 @@ mod add {
 
     #[test]
     fn a_server_that_answers_has_not_been_shut_down() {
-        let played = Played::new();
+        let played = FakeServer::new();
         let client = client("add", played.addr, &["--name", "Ada", "--shutdown"]).start();
         let mut stream = played.accept();
         stream.write_all(b"Bob\n7\n").unwrap();
@@ -153,7 +153,7 @@ mod add {
             let (process, stream) = played("add", &ADA);
             play(stream);
             let finished = process.finish();
-            assert_eq!(unquoted(finished.failure(1)), sentence);
+            assert_eq!(without_quote(finished.failure(1)), sentence);
             assert_eq!(finished.stdout, b"");
         }
         let (process, stream) =
@@ -272,7 +272,7 @@ mod hello {
         for (play, sentence) in plays {
             let (process, stream) = played("hello", &[]);
             play(stream);
-            assert_eq!(unquoted(process.finish().failure(1)), sentence);
+            assert_eq!(without_quote(process.finish().failure(1)), sentence);
         }
         let (process, stream) = played("hello", &["--timeout", "200ms"]);
         assert_eq!(

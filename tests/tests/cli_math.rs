@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use socklab_tests::program::{
-    Played, Process, Program, Server, client, read, read_all, reset, unquoted,
+    FakeServer, Process, Program, Server, client, read, read_all, reset, without_quote,
 };
 
 const QUESTION: [u8; 9] = *b"Q\0\0\0\x0c\0\0\0\x1e";
@@ -14,7 +14,7 @@ const SECRET: [u8; 9] = *b"Sopensesm";
 
 /// A math client of ours, and its connection in the hands of the test.
 fn math_client(args: &[&str]) -> (Process, TcpStream) {
-    let played = Played::new();
+    let played = FakeServer::new();
     let process = client("math", played.addr, args).start();
     let stream = played.accept();
     (process, stream)
@@ -56,7 +56,7 @@ fn every_first_byte_but_two_is_named() {
              'Q' or 'S'"
         );
         let finished = process.finish();
-        assert_eq!(unquoted(finished.failure(1)), expected);
+        assert_eq!(without_quote(finished.failure(1)), expected);
     }
 }
 
@@ -132,7 +132,7 @@ fn every_ending_has_its_name() {
         }
         let text = [text, if matches!(end, Silence) { waited } else { "" }].concat();
         let finished = process.finish();
-        assert_eq!(unquoted(finished.last_failure(1)), text);
+        assert_eq!(without_quote(finished.last_failure(1)), text);
         assert_eq!(finished.stdout, b"");
     }
 }

@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 use socklab_tests::program::{
-    DEADLINE, Finished, Played, Process, Program, Server, client, message, read, read_all, until,
+    DEADLINE, FakeServer, Finished, Process, Program, Server, client, message, read, read_all,
+    wait_until,
 };
 
 const QUESTION: [u8; 9] = *b"Q\0\0\0\x0c\0\0\0\x1e";
 const SECRET: [u8; 9] = *b"Sopensesm";
 
 fn math_client(args: &[&str]) -> (Process, TcpStream) {
-    let played = Played::new();
+    let played = FakeServer::new();
     let process = client("math", played.addr, args).start();
     (process, played.accept())
 }
@@ -144,8 +145,9 @@ mod json_lines {
     #[test]
     fn a_server_whose_events_nobody_reads_any_more_ends() {
         let (reader, writer) = std::io::pipe().unwrap();
-        let server =
-            Server::of(Program::socklab(&["math", "server", "0", "--json"]).stdout(writer));
+        let server = Server::from_program(
+            Program::socklab(&["math", "server", "0", "--json"]).stdout(writer),
+        );
         drop(reader);
         solve_some(&server);
         let finished = server.process.finish();
@@ -312,7 +314,7 @@ mod terminal {
     const EVIL: [u8; 9] = *b"S\x1b[31m\x07\x00\xff";
 
     fn evil_secret(args: &[&str]) -> (Terminal, Finished) {
-        let (terminal, played) = (Terminal::new(), Played::new());
+        let (terminal, played) = (Terminal::new(), FakeServer::new());
         let process = client("math", played.addr, args).stdout(terminal.end()).start();
         played.accept().write_all(&EVIL).unwrap();
         (terminal, process.finish())
@@ -330,7 +332,7 @@ mod terminal {
 
     #[test]
     fn replies_with_controls_are_escaped_also_when_a_character_comes_in_two_reads() {
-        let (terminal, played) = (Terminal::new(), Played::new());
+        let (terminal, played) = (Terminal::new(), FakeServer::new());
         let args = ["--no-verify", "a message long enough for it"];
         let process = client("echo", played.addr, &args).stdout(terminal.end()).start();
         let mut stream = played.accept();
@@ -345,7 +347,7 @@ mod terminal {
 
     #[test]
     fn what_is_said_behind_half_a_reply_is_a_line_of_its_own() {
-        let cut = |program: Program, played: &Played| {
+        let cut = |program: Program, played: &FakeServer| {
             let process = program.start();
             let mut stream = played.accept();
             read::<39>(&mut stream);
@@ -355,7 +357,7 @@ mod terminal {
             process.finish()
         };
         let messages = &["0123456789whole", "0123456789ha\u{e9}lf"];
-        let (terminal, played) = (Terminal::new(), Played::new());
+        let (terminal, played) = (Terminal::new(), FakeServer::new());
         let program = client("echo", played.addr, messages);
         let finished = cut(program.stdout(terminal.end()).stderr(terminal.end()), &played);
         assert_eq!(finished.code, Some(1));
@@ -366,13 +368,13 @@ mod terminal {
             "{rest}"
         );
         // A pipe has what came, and no newline that did not.
-        let played = Played::new();
+        let played = FakeServer::new();
         let finished = cut(client("echo", played.addr, messages), &played);
         assert_eq!((finished.code, &finished.stdout[..]), (Some(1), &b"whole\nha\xc3"[..]));
     }
 
     fn traced(env: &[(&str, &str)]) -> String {
-        let (terminal, played) = (Terminal::new(), Played::new());
+        let (terminal, played) = (Terminal::new(), FakeServer::new());
         let mut program = client("math", played.addr, &["--trace"]).stderr(terminal.end());
         for (name, value) in env {
             program = program.env(name, value);
@@ -395,7 +397,7 @@ mod terminal {
 
     /// What a person sees while a file comes.
     fn fetched(args: &[&str]) -> String {
-        let (terminal, played) = (Terminal::new(), Played::new());
+        let (terminal, played) = (Terminal::new(), FakeServer::new());
         let remote = format!("{}:a.txt", played.addr);
         let args = [&["file", "client", &remote, "-"], args].concat();
         let process = Program::socklab(&args).stderr(terminal.end()).start();
@@ -428,7 +430,7 @@ mod terminal {
 
     #[test]
     fn a_person_at_the_keyboard_is_told_what_to_do() {
-        let (terminal, played) = (Terminal::new(), Played::new());
+        let (terminal, played) = (Terminal::new(), FakeServer::new());
         let process = client("echo", played.addr, &[]).stdin(terminal.end()).start();
         let mut stream = played.accept();
         process.wait_for("each line you type is a message; Ctrl-D ends");
@@ -479,7 +481,7 @@ mod closed_pipes {
         let (host, port) = (server.addr.ip().to_string(), server.addr.port().to_string());
         // The exit code of a pipeline is head's, so the shell says ours beside it.
         let line = r#"yes 0123456789line | { "$@"; echo "code $?" >&2; } | head -1"#;
-        let finished = Program::behind_shell(line, &["echo", "client", &host, &port]).run();
+        let finished = Program::in_shell(line, &["echo", "client", &host, &port]).run();
         assert_eq!(finished.success(), b"line\n");
         assert_eq!(finished.stderr, format!("socklab: {CLOSED}\ncode 3\n"));
     }
@@ -517,7 +519,7 @@ mod signals {
 
     /// Waits until no client can connect any more.
     fn wait_for_stop(server: &Server) {
-        let refused = until(DEADLINE, || TcpStream::connect(server.addr).err());
+        let refused = wait_until(DEADLINE, || TcpStream::connect(server.addr).err());
         refused.expect("it goes on accepting");
     }
 
@@ -647,7 +649,7 @@ mod waiting {
         _timed.write_all(&QUESTION[..4]).unwrap();
         timed.wait_for("4 of 9 bytes so far");
 
-        let played = Played::new();
+        let played = FakeServer::new();
         let typing = client("echo", played.addr, &[]).with_stdin().start();
         let _typing = played.accept();
 
@@ -675,7 +677,7 @@ mod waiting {
         ];
         // All have come to rest: nobody's CPU time moves any more.
         let mut last = all.map(|(_, process)| process.cpu());
-        let rest = until(2 * DEADLINE, || {
+        let rest = wait_until(2 * DEADLINE, || {
             thread::sleep(Duration::from_millis(200));
             let now = all.map(|(_, process)| process.cpu());
             let rest = now == last;
@@ -691,8 +693,8 @@ mod waiting {
             assert!(used < LITTLE, "{name}: {used:?} of CPU in {MEASURED:?}");
         }
         // The control: the measure sees a process that does not sleep.
-        let spin = Program::behind_shell("while :; do :; done", &["math"]).start();
-        let seen = until(DEADLINE, || (spin.cpu() > LITTLE).then_some(()));
+        let spin = Program::in_shell("while :; do :; done", &["math"]).start();
+        let seen = wait_until(DEADLINE, || (spin.cpu() > LITTLE).then_some(()));
         seen.expect("CPU time does not count");
     }
 }

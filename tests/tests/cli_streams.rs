@@ -30,12 +30,12 @@ fn a_stdout_that_is_closed_at_the_start_is_one_line_and_code_3() {
         &["math", "client", "--help"],
     ] {
         for closed in [">&-", "</dev/null >&-", "1</dev/null"] {
-            let finished = Program::behind_shell(&format!(r#"exec "$@" {closed}"#), args).run();
+            let finished = Program::in_shell(&format!(r#"exec "$@" {closed}"#), args).run();
             assert_eq!(finished.last_failure(3), CLOSED, "{args:?} {closed}");
             assert_eq!(finished.stdout, b"");
         }
         // Then no one can be told, but by the code.
-        let finished = Program::behind_shell(r#"exec "$@" >&- 2>&- <&-"#, args).run();
+        let finished = Program::in_shell(r#"exec "$@" >&- 2>&- <&-"#, args).run();
         assert_eq!((finished.code, finished.stderr.as_str()), (Some(3), ""), "{args:?}");
     }
 }
@@ -43,7 +43,7 @@ fn a_stdout_that_is_closed_at_the_start_is_one_line_and_code_3() {
 #[test]
 fn a_stdout_that_no_one_writes_to_may_be_closed() {
     let server =
-        Server::of(Program::behind_shell(r#"exec "$@" >&- <&-"#, &["echo", "server", "0"]));
+        Server::from_program(Program::in_shell(r#"exec "$@" >&- <&-"#, &["echo", "server", "0"]));
     let finished = server.client("echo", &["0123456789text"]).run();
     assert_eq!(finished.success(), b"text\n");
     server.process.signal("TERM");
@@ -58,8 +58,8 @@ fn results_that_are_discarded_on_purpose_are_no_failure() {
     // descriptors that are closed.
     for how in [">/dev/null", "1<>/dev/null", "1<>/dev/null 2<>/dev/null <>/dev/null"] {
         let line = format!(r#"exec "$@" {how}"#);
-        Program::behind_shell(&line, &["math", "client", &addr]).run().success();
-        Program::behind_shell(&line, &["math", "client", &addr, "--json"]).run().success();
+        Program::in_shell(&line, &["math", "client", &addr]).run().success();
+        Program::in_shell(&line, &["math", "client", &addr, "--json"]).run().success();
     }
 }
 
@@ -69,14 +69,13 @@ fn a_stdin_that_is_closed_is_no_end_of_what_was_to_be_sent() {
         [&["echo", "client"][..], &["chat", "client"], &["coin", "client"], &["add", "client"]]
     {
         for closed in ["<&-", "0>/dev/null"] {
-            let finished = Program::behind_shell(&format!(r#"exec "$@" {closed}"#), args).run();
+            let finished = Program::in_shell(&format!(r#"exec "$@" {closed}"#), args).run();
             let line = finished.last_failure(3);
             assert_eq!(line, "cannot read standard input: it is closed", "{args:?} {closed}");
         }
     }
     // Who does not read it does not miss it.
-    let finished =
-        Program::behind_shell(r#"exec "$@" <&-"#, &["coin", "client", "--auto", "1"]).run();
+    let finished = Program::in_shell(r#"exec "$@" <&-"#, &["coin", "client", "--auto", "1"]).run();
     finished.success();
 }
 
@@ -97,7 +96,7 @@ fn results_that_hit_a_limit_of_file_size_are_one_line_and_code_3() {
         &["echo", "client", &addr, &long, "--json"],
     ] {
         let file = File::create(folder.path("out")).unwrap();
-        let finished = Program::behind_shell(LIMITED, args).stdout(file).run();
+        let finished = Program::in_shell(LIMITED, args).stdout(file).run();
         let line = finished.last_failure(3);
         assert_eq!(line, "cannot write to standard output: file too large", "{args:?}");
     }
@@ -110,11 +109,10 @@ fn a_file_that_hits_a_limit_of_file_size_is_one_line_and_code_3() {
     let server = folder.server();
     let remote = format!("{}:there", server.addr);
     let local = folder.path("here").to_string_lossy().into_owned();
-    let finished = Program::behind_shell(LIMITED, &["file", "client", &remote, &local]).run();
+    let finished = Program::in_shell(LIMITED, &["file", "client", &remote, &local]).run();
     assert!(finished.failure(3).contains("file too large"), "{finished:?}");
     let file = File::create(folder.path("out")).unwrap();
-    let finished =
-        Program::behind_shell(LIMITED, &["file", "client", &remote, "-"]).stdout(file).run();
+    let finished = Program::in_shell(LIMITED, &["file", "client", &remote, "-"]).stdout(file).run();
     assert!(finished.failure(3).contains("file too large"), "{finished:?}");
 }
 
@@ -123,7 +121,7 @@ fn a_log_that_hits_a_limit_does_not_stop_the_server_and_is_said_at_its_end() {
     let folder = Folder::new();
     let log = File::create(folder.path("log")).unwrap();
     let args = ["math", "server", "0", "--json", "--trace", "--rounds", "20"];
-    let server = Program::behind_shell(LIMITED, &args).stderr(log).start();
+    let server = Program::in_shell(LIMITED, &args).stderr(log).start();
     let line = server.wait_for_stdout("listening");
     let event: Value = serde_json::from_str(&line).unwrap();
     let addr = event["address"].as_str().unwrap().parse().unwrap();

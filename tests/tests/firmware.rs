@@ -1,7 +1,7 @@
 //! The core on a microcontroller: the programs of `tests/firmware` in QEMU, against the real
-//! `socklab` and against peers played here.
+//! `socklab` and against peers that the test plays.
 //!
-//! `tests/firmware/README.md` says who talks to whom.
+//! `tests/firmware/README.md` shows the connections.
 
 #![cfg(unix)]
 
@@ -15,43 +15,46 @@ use std::time::Duration;
 use decode::decode;
 use socklab_core::math::Question;
 use socklab_tests::board::{Ended, HOST, Launch};
-use socklab_tests::program::{Played, Server, client, message, read, read_all, reset};
+use socklab_tests::program::{FakeServer, Server, client, message, read, read_all, reset};
 
-/// The most stack a program may use, in bytes: what was measured, and a fifth. Buffers are not on
-/// it, so that it is the same for all.
+/// Largest stack of a program in bytes: the measured value and a fifth. Buffers are not on the
+/// stack, so it is the same for all programs.
 const STACK: usize = 3 * 1024;
 
 fn launch(program: &str) -> Launch {
     Launch::new(program, decode)
 }
 
-/// The client, dialling this port of this machine.
+/// Launches the client, which connects to this port of this machine.
 fn math_client(port: u16) -> Launch {
     launch("math-client").arg(format!("to={HOST}:{port}"))
 }
 
-/// A server that ends after so many sessions.
+/// Launches a server that ends after `sessions` sessions.
 fn server(program: &str, sessions: u32) -> Launch {
     launch(program).forward(8000).arg("port=8000").arg(format!("sessions={sessions}"))
 }
 
-/// It ended with this code and within its stack, and all of its log was understood. Gives the log
-/// in one piece.
+/// Checks that the program ended with this code and that its whole log was decoded. Returns the log
+/// as one text.
 #[track_caller]
-fn ended(ended: &Ended, code: i32) -> String {
+fn check_ended(ended: &Ended, code: i32) -> String {
     assert_eq!(ended.code, Some(code), "{ended:#?}");
     let log = ended.log.join("\n");
     assert!(!log.contains("MALFORMED"), "{log}");
     log
 }
 
-/// The stack's high-water mark that the program has logged, held below [`STACK`].
+/// Checks that the stack size that the program logged is at most [`STACK`].
 #[track_caller]
-fn stack(program: &str, log: &str) {
-    let line = log.lines().rfind(|line| line.contains("stack: ")).expect("it tells");
-    let bytes = line.split_whitespace().rev().nth(4).and_then(|n| n.parse::<usize>().ok());
+fn check_stack(program: &str, log: &str) {
+    let line = log
+        .lines()
+        .rfind(|line| line.contains("stack: "))
+        .expect("the program logs its stack size");
+    let bytes = line.split_whitespace().rev().nth(3).and_then(|n| n.parse::<usize>().ok());
     let bytes = bytes.unwrap_or_else(|| panic!("no number in {line}"));
-    println!("{program}: {bytes} bytes of stack at the most, {STACK} allowed");
+    println!("{program}: {bytes} bytes of stack at most, {STACK} allowed");
     assert!(bytes <= STACK, "{program}: {bytes} bytes of stack");
 }
 
@@ -59,22 +62,22 @@ fn stack(program: &str, log: &str) {
 #[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
 fn the_math_client_gets_the_secret() {
     let server = Server::start("math", &["--secret", "opensesm", "--rounds", "7", "--full-range"]);
-    let log = ended(&math_client(server.addr.port()).start().finish(), 0);
+    let log = check_ended(&math_client(server.addr.port()).start().finish(), 0);
     assert!(log.contains(r#"INFO secret: b"opensesm""#), "{log}");
     assert_eq!(log.matches(" = ").count(), 7, "{log}");
     server.process.wait_for("7/7 correct, secret sent");
-    stack("math-client", &log);
+    check_stack("math-client", &log);
 }
 
 #[test]
 #[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
-fn a_hundred_launches_in_a_row() {
+fn a_hundred_launches_in_a_row_succeed() {
     let server = Server::start("math", &["--secret", "opensesm"]);
     let mut launches = Vec::new();
     for seed in 1..=100 {
         let client = math_client(server.addr.port()).arg(format!("seed={seed}"));
         let end = client.start().finish();
-        let log = ended(&end, 0);
+        let log = check_ended(&end, 0);
         assert!(log.contains(r#"INFO secret: b"opensesm""#), "launch {seed}: {log}");
         launches.push((end.took, log));
     }
@@ -86,71 +89,80 @@ fn a_hundred_launches_in_a_row() {
 
 #[test]
 #[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
-fn a_server_that_fails_is_named_in_the_log() {
-    type Play = fn(TcpStream);
-    let cases: [(&str, Play); 6] = [
+fn a_failing_server_is_reported_in_the_log() {
+    type PlayServer = fn(TcpStream);
+    let cases: [(&str, PlayServer); 6] = [
         ("ERROR Rejected(1)", |mut stream| {
             stream.write_all(b"Q\0\0\0\x02\0\0\0\x03").expect("a question");
             assert_eq!(read::<4>(&mut stream), [0, 0, 0, 5]);
         }),
         ("ERROR Tag { byte: 88, message: 1 }", |mut stream| {
-            stream.write_all(b"X").expect("what is no message");
-            // It closes first.
+            stream.write_all(b"X").expect("a wrong tag");
+            // The client closes first.
             read_all(&mut stream);
         }),
-        ("ERROR Cut { cut: Cut { how: Closed, got: 0, want: 0 }, answered: 0 }", drop),
-        ("ERROR Cut { cut: Cut { how: Closed, got: 5, want: 9 }, answered: 0 }", |mut stream| {
-            stream.write_all(b"Q\0\0\0\x02").expect("a part");
-        }),
-        ("ERROR Cut { cut: Cut { how: Reset, got: 0, want: 0 }, answered: 1 }", |mut stream| {
-            stream.write_all(b"Q\0\0\0\x02\0\0\0\x03").expect("a question");
-            assert_eq!(read::<4>(&mut stream), [0, 0, 0, 5]);
-            reset(stream);
-        }),
-        ("ERROR Cut { cut: Cut { how: TimedOut, got: 5, want: 9 }, answered: 0 }", |mut stream| {
-            stream.write_all(b"Q\0\0\0\x02").expect("a part");
-            // It gives up, and closes.
-            assert_eq!(stream.read(&mut [0]).expect("its end"), 0);
-        }),
+        ("ERROR Truncated { cut: Truncated { how: Closed, got: 0, want: 0 }, answered: 0 }", drop),
+        (
+            "ERROR Truncated { cut: Truncated { how: Closed, got: 5, want: 9 }, answered: 0 }",
+            |mut stream| {
+                stream.write_all(b"Q\0\0\0\x02").expect("a part");
+            },
+        ),
+        (
+            "ERROR Truncated { cut: Truncated { how: Reset, got: 0, want: 0 }, answered: 1 }",
+            |mut stream| {
+                stream.write_all(b"Q\0\0\0\x02\0\0\0\x03").expect("a question");
+                assert_eq!(read::<4>(&mut stream), [0, 0, 0, 5]);
+                reset(stream);
+            },
+        ),
+        (
+            "ERROR Truncated { cut: Truncated { how: TimedOut, got: 5, want: 9 }, answered: 0 }",
+            |mut stream| {
+                stream.write_all(b"Q\0\0\0\x02").expect("a part");
+                // The client times out and closes.
+                assert_eq!(stream.read(&mut [0]).expect("its end"), 0);
+            },
+        ),
     ];
     for (expected, play) in cases {
-        let played = Played::new();
-        let board = math_client(played.addr.port()).arg("timeout=2").start();
-        play(played.accept());
-        let log = ended(&board.finish(), 1);
+        let fake = FakeServer::new();
+        let board = math_client(fake.addr.port()).arg("timeout=2").start();
+        play(fake.accept());
+        let log = check_ended(&board.finish(), 1);
         assert!(log.contains(expected), "{expected}: {log}");
-        stack("math-client", &log);
+        check_stack("math-client", &log);
     }
 }
 
 #[test]
 #[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
-fn where_nobody_listens_the_client_says_so() {
+fn a_refused_connection_is_reported() {
     // A port that was free a moment ago.
-    let port = Played::new().addr.port();
-    let log = ended(&math_client(port).start().finish(), 3);
+    let port = FakeServer::new().addr.port();
+    let log = check_ended(&math_client(port).start().finish(), 3);
     assert!(log.contains("ERROR cannot connect to 10.0.2.2"), "{log}");
     assert!(log.contains("Refused"), "{log}");
 }
 
 #[test]
 #[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
-fn the_math_server_tells_the_hosts_client_its_secret() {
+fn the_math_server_reveals_its_secret_to_the_hosts_client() {
     let mut board = server("math-server", 30).arg("secret=sesame99").arg("rounds=9").start();
     let addr = board.listening();
-    // More than there are sockets.
+    // More sessions than there are sockets.
     for _ in 0..30 {
         assert_eq!(client("math", addr, &[]).run().success(), b"sesame99\n");
     }
-    let log = ended(&board.finish(), 0);
+    let log = check_ended(&board.finish(), 0);
     assert_eq!(log.matches("is right").count(), 270, "{log}");
-    assert_eq!(log.matches("as it should").count(), 30, "{log}");
-    stack("math-server", &log);
+    assert_eq!(log.matches("the session succeeded").count(), 30, "{log}");
+    check_stack("math-server", &log);
 }
 
 #[test]
 #[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
-fn a_client_that_fails_is_named_in_the_log() {
+fn a_failing_client_is_reported_in_the_log() {
     let mut board = server("math-server", 4).arg("timeout=2").start();
     let addr = board.listening();
     let connect = || {
@@ -169,18 +181,18 @@ fn a_client_that_fails_is_named_in_the_log() {
     cut.write_all(&[0, 0]).expect("half an answer");
     cut.shutdown(Shutdown::Write).expect("shut down");
     assert_eq!(read_all(&mut cut), b"");
-    board.wait_for("Error { cut: Cut { how: Closed, got: 2, want: 4 }, right: 0 }");
+    board.wait_for("Error { cut: Truncated { how: Closed, got: 2, want: 4 }, right: 0 }");
 
     reset(connect());
-    board.wait_for("Error { cut: Cut { how: Reset, got: 0, want: 0 }, right: 0 }");
+    board.wait_for("Error { cut: Truncated { how: Reset, got: 0, want: 0 }, right: 0 }");
 
-    // Nothing comes from it: the board does not keep a place for it for ever.
+    // This client sends nothing. The board must not serve it indefinitely.
     assert_eq!(read_all(&mut connect()), b"");
-    board.wait_for("Error { cut: Cut { how: TimedOut, got: 0, want: 0 }, right: 0 }");
+    board.wait_for("Error { cut: Truncated { how: TimedOut, got: 0, want: 0 }, right: 0 }");
 
-    let log = ended(&board.finish(), 0);
-    assert_eq!(log.matches("has failed").count(), 3, "{log}");
-    stack("math-server", &log);
+    let log = check_ended(&board.finish(), 0);
+    assert_eq!(log.matches("the session failed").count(), 3, "{log}");
+    check_stack("math-server", &log);
 }
 
 #[test]
@@ -189,7 +201,7 @@ fn clients_beyond_the_pool_wait_in_the_backlog() {
     let mut board = server("math-server", 4).arg("secret=sesame99").arg("rounds=1").start();
     let addr = board.listening();
     let connect = || TcpStream::connect(addr).expect("connect");
-    // Two are served, and two more have a connection and wait: as many as listen at a time.
+    // Two clients are served. Two more are connected and wait, one for each socket of the backlog.
     let served = [(); 2].map(|()| {
         let mut stream = connect();
         let question = read::<9>(&mut stream);
@@ -202,17 +214,17 @@ fn clients_beyond_the_pool_wait_in_the_backlog() {
         stream.write_all(&sum.to_be_bytes()).expect("an answer");
         assert_eq!(read_all(&mut stream), b"Ssesame99");
     }
-    let log = ended(&board.finish(), 0);
-    assert_eq!(log.matches("as it should").count(), 4, "{log}");
-    stack("math-server", &log);
+    let log = check_ended(&board.finish(), 0);
+    assert_eq!(log.matches("the session succeeded").count(), 4, "{log}");
+    check_stack("math-server", &log);
 }
 
 #[test]
 #[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
-fn peers_that_do_not_close_keep_nobody_out() {
+fn peers_that_do_not_close_keep_no_client_out() {
     let mut board = server("math-server", 8).start();
     let addr = board.listening();
-    // More than there are sockets, each closed by the board and not by us.
+    // More connections than there are sockets. Each is closed by the board and not by the client.
     let _open: Vec<TcpStream> = (0..8)
         .map(|_| {
             let mut stream = TcpStream::connect(addr).expect("connect");
@@ -222,7 +234,7 @@ fn peers_that_do_not_close_keep_nobody_out() {
             stream
         })
         .collect();
-    let log = ended(&board.finish(), 0);
+    let log = check_ended(&board.finish(), 0);
     assert_eq!(log.matches("answer 7 is wrong").count(), 8, "{log}");
 }
 
@@ -232,7 +244,7 @@ fn the_echo_server_streams_a_message_larger_than_its_memory() {
     const LENGTH: usize = 16_000_000;
     let mut board = server("echo-server", 1).deadline(Duration::from_secs(120)).start();
     let addr = board.listening();
-    // Not periodic in any buffer's size, and a line of text.
+    // A line of text that is not periodic in the size of any buffer.
     let mut state = 1_u32;
     let line: Vec<u8> = std::iter::repeat_with(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -245,15 +257,15 @@ fn the_echo_server_streams_a_message_larger_than_its_memory() {
     let reply = finished.success();
     assert_eq!(reply.len(), LENGTH - 10 + 1);
     assert!(reply == [&line[10..], b"\n"].concat(), "the reply differs");
-    let log = ended(&board.finish(), 0);
+    let log = check_ended(&board.finish(), 0);
     assert!(log.contains("echoed a message of 16000000 bytes"), "{log}");
     println!("16 MB there and back in {:.2?}", finished.took);
-    stack("echo-server", &log);
+    check_stack("echo-server", &log);
 }
 
 #[test]
 #[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
-fn the_echo_server_names_what_is_wrong_with_a_message() {
+fn the_echo_server_reports_an_invalid_message() {
     let mut board = server("echo-server", 3).start();
     let addr = board.listening();
     let connect = || TcpStream::connect(addr).expect("connect");
@@ -261,23 +273,27 @@ fn the_echo_server_names_what_is_wrong_with_a_message() {
     let mut stream = connect();
     stream.write_all(&message(b"Four score and seven")).expect("a message");
     assert_eq!(read::<14>(&mut stream), *b"\0\0\0\x0a and seven");
-    stream.write_all(&message(b"abc\xff56789012")).expect("what is no text");
+    stream.write_all(&message(b"abc\xff56789012")).expect("invalid UTF-8");
     assert_eq!(read_all(&mut stream), b"");
     board.wait_for("NotUtf8 { byte: 255, at: 3 }");
 
     let mut stream = connect();
     stream.write_all(&message(b"0123456789 and seven years")[..20]).expect("a part");
     stream.shutdown(Shutdown::Write).expect("shut down");
-    assert_eq!(read_all(&mut stream), b"\0\0\0\x10 and s", "what could be sent was");
-    board.wait_for("Cut(Cut { how: Closed, got: 20, want: 30 })");
+    assert_eq!(
+        read_all(&mut stream),
+        b"\0\0\0\x10 and s",
+        "the part of the reply that could be sent"
+    );
+    board.wait_for("Truncated(Truncated { how: Closed, got: 20, want: 30 })");
 
     let mut stream = connect();
     stream.write_all(&message(b"0123456789 and seven years")[..20]).expect("a part");
     assert_eq!(read::<10>(&mut stream), *b"\0\0\0\x10 and s");
     reset(stream);
-    let log = ended(&board.finish(), 0);
-    assert!(log.contains("Cut(Cut { how: Reset, got: 20, want: 30 })"), "{log}");
-    stack("echo-server", &log);
+    let log = check_ended(&board.finish(), 0);
+    assert!(log.contains("Truncated(Truncated { how: Reset, got: 20, want: 30 })"), "{log}");
+    check_stack("echo-server", &log);
 }
 
 #[test]
@@ -297,16 +313,16 @@ fn an_idle_board_sleeps() {
 
 #[test]
 #[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
-fn what_goes_wrong_on_the_board_ends_it() {
+fn panics_and_faults_end_the_board_with_an_exit_code() {
     for (kind, code, line) in [
         ("panic", 101, "on purpose"),
         ("hard-fault", 139, "hard fault at 0x"),
         ("interrupt", 139, "interrupt -2 has no handler"),
-        ("kindness", 2, "what is kind=kindness?"),
+        ("kindness", 2, "unknown argument: kind=kindness"),
     ] {
-        let log = ended(&launch("fault").arg(format!("kind={kind}")).start().finish(), code);
+        let log = check_ended(&launch("fault").arg(format!("kind={kind}")).start().finish(), code);
         assert!(log.contains(line), "{kind}: {log}");
     }
-    let log = ended(&math_client(1).arg("to=nowhere").start().finish(), 2);
-    assert!(log.contains("what is to=nowhere?"), "{log}");
+    let log = check_ended(&math_client(1).arg("to=nowhere").start().finish(), 2);
+    assert!(log.contains("unknown argument: to=nowhere"), "{log}");
 }

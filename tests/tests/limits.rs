@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddrV6, TcpListener, TcpStream};
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
-use socklab_tests::program::{DEADLINE, Program, Server, message, read, until};
+use socklab_tests::program::{DEADLINE, Program, Server, message, read, wait_until};
 
 #[test]
 fn a_client_above_the_limit_waits_and_the_log_says_so() {
@@ -27,7 +27,7 @@ fn a_client_above_the_limit_waits_and_the_log_says_so() {
 
 #[test]
 fn a_person_s_server_that_runs_out_of_descriptors_goes_on_when_there_are_some() {
-    let mut server = Server::of(Program::socklab(&["chat", "server", "0"]).with_stdin());
+    let mut server = Server::from_program(Program::socklab(&["chat", "server", "0"]).with_stdin());
     let pid = server.process.id();
     let is_open = |fd: &u64| std::fs::exists(format!("/proc/{pid}/fd/{fd}")).unwrap();
     let free = (0..).find(|fd| !is_open(fd)).unwrap();
@@ -84,7 +84,7 @@ fn a_link_local_client_is_named_with_its_interface() {
     let mut words = line.split_whitespace();
     let mut number = || u128::from_str_radix(words.next().unwrap(), 16).unwrap();
     let (ip, interface) = (number(), u32::try_from(number()).unwrap());
-    let server = Server::of(Program::socklab(&["echo", "server", "[::]:0"]));
+    let server = Server::from_program(Program::socklab(&["echo", "server", "[::]:0"]));
     let addr = SocketAddrV6::new(ip.into(), server.addr.port(), 0, interface);
     let mut client = TcpStream::connect(addr).unwrap();
     client.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -93,5 +93,6 @@ fn a_link_local_client_is_named_with_its_interface() {
     client.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
     let is_named = || server.process.stderr().contains(&format!("{ours}: ")).then_some(());
-    until(DEADLINE, is_named).unwrap_or_else(|| panic!("no {ours} in {}", server.process.stderr()));
+    wait_until(DEADLINE, is_named)
+        .unwrap_or_else(|| panic!("no {ours} in {}", server.process.stderr()));
 }

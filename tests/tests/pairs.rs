@@ -1,4 +1,4 @@
-//! Both ends of a protocol over a simulated link: they must agree on what happened.
+//! Both ends of a protocol over a simulated link must agree on what happened.
 
 use socklab_tests::oracle::{echo_message, echo_reply_bytes};
 use socklab_tests::pair::{Faults, echo_agrees, math_agrees, run_pair};
@@ -24,7 +24,7 @@ fn math_ends_agree_over_any_link_without_faults() {
 }
 
 #[test]
-fn math_ends_agree_as_far_as_a_reset_lets_them() {
+fn math_ends_agree_up_to_a_reset() {
     let (mut cut, mut whole) = (0, 0);
     for seed in 0..SEEDS {
         let mut rng = Rng::new(seed ^ 0xabcd);
@@ -36,10 +36,13 @@ fn math_ends_agree_as_far_as_a_reset_lets_them() {
         math_agrees(&questions, secret, &faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
         *if both.0.ended.is_ok() { &mut whole } else { &mut cut } += 1;
     }
-    assert!(cut > 100 && whole > 10, "the resets miss: {cut} cut, {whole} whole");
+    assert!(
+        cut > 100 && whole > 10,
+        "the resets hit too rarely or too often: {cut} cut, {whole} whole"
+    );
 }
 
-/// Messages of every kind, some of them waiting for replies.
+/// Returns messages of every kind. Some of them wait for replies.
 fn messages(rng: &mut Rng) -> Vec<Message> {
     let count = rng.below(12);
     let mut after = 0;
@@ -71,7 +74,7 @@ fn echo_ends_agree_over_any_link_without_faults() {
 }
 
 #[test]
-fn echo_ends_agree_as_far_as_a_reset_lets_them() {
+fn echo_ends_agree_up_to_a_reset() {
     let (mut cut, mut whole) = (0, 0);
     for seed in 0..SEEDS {
         let mut rng = Rng::new(seed ^ 0x9876);
@@ -83,13 +86,16 @@ fn echo_ends_agree_as_far_as_a_reset_lets_them() {
         echo_agrees(role.messages(), &faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
         *if both.0.ended.is_ok() { &mut whole } else { &mut cut } += 1;
     }
-    assert!(cut > 100 && whole > 10, "the resets miss: {cut} cut, {whole} whole");
+    assert!(
+        cut > 100 && whole > 10,
+        "the resets hit too rarely or too often: {cut} cut, {whole} whole"
+    );
 }
 
 #[test]
-fn many_in_flight_do_not_deadlock_where_nobody_has_room() {
-    // 200 messages against a server that reads nothing while a reply of its own lies unread, with
-    // a link of one byte and the smallest buffers.
+fn pipelined_messages_do_not_deadlock_with_the_smallest_buffers() {
+    // 200 messages against a server that reads nothing while one of its replies is unread, over a
+    // link of a few bytes and with the smallest buffers.
     let payloads: Vec<String> = (0..200).map(|n| format!("0123456789 message {n}")).collect();
     let role = EchoClient::new(&payloads, true);
     for seed in 0..40 {
@@ -121,5 +127,5 @@ fn the_same_seed_gives_the_same_run() {
     let again: Vec<_> =
         (0..50).map(|seed| run_pair(&role, &EchoServer, &faults, seed).unwrap()).collect();
     assert_eq!(runs, again);
-    assert!(runs.iter().any(|run| run != &runs[0]), "the seed chooses nothing");
+    assert!(runs.iter().any(|run| run != &runs[0]), "every seed gives the same run");
 }

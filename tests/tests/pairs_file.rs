@@ -1,4 +1,4 @@
-//! Both ends of file over a simulated link: they must agree on what was fetched.
+//! Both ends of file over a simulated link must agree on what was fetched.
 
 use socklab_core::file::Form;
 use socklab_tests::pair::{Faults, run_pair};
@@ -16,7 +16,7 @@ fn form(rng: &mut Rng, length: usize) -> Form {
     if rng.percent(30) {
         return Form::Plain;
     }
-    // Sometimes beyond the end.
+    // The offset may be beyond the end.
     Form::Checked { offset: if rng.percent(50) { 0 } else { rng.below(length + 3) as u64 } }
 }
 
@@ -40,7 +40,7 @@ fn ends_agree_over_any_link_without_faults() {
 }
 
 #[test]
-fn ends_agree_as_far_as_a_reset_lets_them() {
+fn ends_agree_up_to_a_reset() {
     let (mut cut, mut whole) = (0, 0);
     for seed in 0..SEEDS {
         let mut rng = Rng::new(seed ^ 0x5e7);
@@ -54,5 +54,8 @@ fn ends_agree_as_far_as_a_reset_lets_them() {
             .unwrap_or_else(|e| panic!("{seed}: {e}"));
         *if both.0.ended.is_ok() { &mut whole } else { &mut cut } += 1;
     }
-    assert!(cut > 50 && whole > 10, "the resets miss: {cut} cut, {whole} whole");
+    assert!(
+        cut > 50 && whole > 10,
+        "the resets hit too rarely or too often: {cut} cut, {whole} whole"
+    );
 }

@@ -1,4 +1,4 @@
-//! Both ends of add and of hello over a simulated link: they must agree on what happened.
+//! Both ends of add and of hello over a simulated link must agree on what happened.
 
 use socklab_core::add::Form;
 use socklab_tests::pair::{Faults, run_pair};
@@ -9,7 +9,7 @@ use socklab_tests::role::{
 
 const SEEDS: u64 = 1_000;
 
-/// The faults of a seed; every second run ends in a reset after some of `total` bytes.
+/// Draws the faults of a seed. Every second run ends in a reset after some of `total` bytes.
 fn faults(rng: &mut Rng, seed: u64, total: usize) -> Faults {
     let reset_after = (seed % 2 == 1).then(|| rng.below(total));
     Faults { reset_after, ..Faults::draw(rng) }
@@ -26,7 +26,8 @@ fn add_ends_agree_over_any_link() {
             rng.text(chars).replace(char::is_control, " ").as_bytes(),
             number(&mut rng),
         );
-        // In two lines or in one message, whole or apart; without a newline the end is a half-close.
+        // As two lines or as one message, in one write or two. Always with a newline, because
+        // without it the end is a half-close.
         let form =
             Form { separator: b"\n\n,:;| "[rng.below(7)], space: rng.percent(30), newline: true };
         let client = client.form(form);
@@ -37,7 +38,10 @@ fn add_ends_agree_over_any_link() {
         add_agrees(&client, &server, &faults, &both).unwrap_or_else(|e| panic!("{seed}: {e}"));
         *if both.0.ended.is_ok() { &mut whole } else { &mut cut } += 1;
     }
-    assert!(cut > 100 && whole > 100, "the resets miss: {cut} cut, {whole} whole");
+    assert!(
+        cut > 100 && whole > 100,
+        "the resets hit too rarely or too often: {cut} cut, {whole} whole"
+    );
 }
 
 #[test]
@@ -52,5 +56,8 @@ fn hello_ends_agree_over_any_link() {
         hello_agrees(both, &faults, &ends).unwrap_or_else(|e| panic!("{seed}: {e}"));
         *if ends.0.ended.is_ok() { &mut whole } else { &mut cut } += 1;
     }
-    assert!(cut > 50 && whole > 100, "the resets miss: {cut} cut, {whole} whole");
+    assert!(
+        cut > 50 && whole > 100,
+        "the resets hit too rarely or too often: {cut} cut, {whole} whole"
+    );
 }

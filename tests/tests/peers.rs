@@ -1,29 +1,29 @@
-//! Programs as students write them, in Python, against the real binary: both roles, and each way
-//! of misbehaving.
+//! Programs as students write them, in Python, against the real binary: both roles, and each way to
+//! break the protocol.
 
 use std::io::Write as _;
 
 use socklab_tests::program::{Finished, Program, Server, client};
 
-/// A Python server, which is gone when its clients have been.
+/// Starts a Python server. It ends after its last session.
 fn python_server(script: &str, args: &[&str]) -> Server {
-    Server::of(Program::peer(script, args))
+    Server::from_program(Program::peer(script, args))
 }
 
 #[track_caller]
-fn is_secret(finished: &Finished, secret: &str) {
+fn check_secret(finished: &Finished, secret: &str) {
     assert_eq!(finished.success(), format!("{secret}\n").as_bytes());
     assert_eq!(finished.stderr, "");
 }
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_math_client_solves_a_students_quiz_again_and_again() {
+fn math_client_solves_a_students_quiz_repeatedly() {
     for (rounds, fault) in [("1", ""), ("7", "full-range"), ("20", "byte-by-byte"), ("500", "")] {
         let args = ["--sessions", "8", "--rounds", rounds, "--fault", fault];
         let server = python_server("math_server.py", &args);
         for _ in 0..8 {
-            is_secret(&client("math", server.addr, &[]).run(), "opensesm");
+            check_secret(&client("math", server.addr, &[]).run(), "opensesm");
         }
         let server = server.process.finish();
         assert_eq!(server.code, Some(0), "{server:?}");
@@ -33,7 +33,7 @@ fn our_math_client_solves_a_students_quiz_again_and_again() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_math_client_names_what_a_students_server_does_wrong() {
+fn math_client_reports_mistakes_of_a_students_server() {
     for (fault, code, text) in [
         ("tag", 1, "message 3 starts with the byte 0x5a ('Z'), expected 'Q' or 'S'"),
         ("close-first", 1, "the server closed the connection before it sent any message"),
@@ -53,14 +53,14 @@ fn our_math_client_names_what_a_students_server_does_wrong() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_math_client_does_not_mind_glued_messages() {
+fn math_client_accepts_messages_in_one_segment() {
     let server = python_server("math_server.py", &["--rounds", "4", "--fault", "glued"]);
-    is_secret(&client("math", server.addr, &[]).run(), "opensesm");
+    check_secret(&client("math", server.addr, &[]).run(), "opensesm");
 }
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn a_secret_with_control_characters_goes_into_a_pipe_as_it_is() {
+fn a_secret_with_control_characters_is_written_to_a_pipe_unchanged() {
     let server = python_server("math_server.py", &["--fault", "control-secret"]);
     let finished = client("math", server.addr, &[]).run();
     assert_eq!(finished.success(), b"\x1b[31m\x07\x00\xff\n");
@@ -73,30 +73,30 @@ fn math_client(server: &Server, fault: &str) -> Program {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn a_students_math_clients_get_the_secret_of_our_server_several_at_once() {
+fn concurrent_math_clients_of_students_get_the_secret() {
     let server = Server::start("math", &["--secret", "swordfsh", "--rounds", "50"]);
-    // The default operands let every way of reading an integer work.
+    // The default operands are small enough for every way of reading an integer.
     for _ in 0..3 {
         let faults = ["", "", "signed", "wrap", "byte-by-byte"];
         let clients = faults.map(|fault| math_client(&server, fault).start());
         for client in clients {
-            is_secret(&client.finish(), "swordfsh");
+            check_secret(&client.finish(), "swordfsh");
         }
     }
-    // A line for each session behind the address.
+    // One line for each session, after the line with the address.
     let log = server.process.wait_for_lines(16);
     assert_eq!(log.matches(": 50/50 correct, secret sent\n").count(), 15, "{log}");
 }
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn operands_of_all_32_bits_wrap_for_signed_and_unsigned_readers() {
+fn sums_of_32_bit_operands_wrap_for_signed_and_unsigned_clients() {
     let server =
         Server::start("math", &["--full-range", "--rounds", "200", "--secret", "8 bytes!"]);
-    is_secret(&math_client(&server, "wrap").run(), "8 bytes!");
-    is_secret(&math_client(&server, "signed").run(), "8 bytes!");
-    is_secret(&server.client("math", &[]).run(), "8 bytes!");
-    // The control: a client that does not wrap fails, so the sums did wrap.
+    check_secret(&math_client(&server, "wrap").run(), "8 bytes!");
+    check_secret(&math_client(&server, "signed").run(), "8 bytes!");
+    check_secret(&server.client("math", &[]).run(), "8 bytes!");
+    // A client that does not wrap must fail, which shows that sums did wrap.
     let naive = math_client(&server, "").run();
     assert_eq!(naive.code, Some(1), "{naive:?}");
     assert!(naive.stderr.contains("OverflowError"), "{naive:?}");
@@ -104,7 +104,7 @@ fn operands_of_all_32_bits_wrap_for_signed_and_unsigned_readers() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_math_server_names_what_a_students_client_does_wrong() {
+fn math_server_reports_mistakes_of_a_students_client() {
     let server = Server::start("math", &["--rounds", "3"]);
     let mut lines = 1;
     for (fault, code, text) in [
@@ -119,7 +119,7 @@ fn our_math_server_names_what_a_students_client_does_wrong() {
         let log = server.process.wait_for_lines(lines);
         let line = log.lines().last().unwrap_or_default();
         assert!(line.starts_with("127.0.0.1:") && line.contains(text), "{fault}: {log}");
-        // And the next one is served as if nothing had been.
+        // The next client is served normally.
         assert_eq!(server.client("math", &[]).run().success().len(), 9);
         lines += 1;
         server.process.wait_for_lines(lines);
@@ -143,7 +143,7 @@ fn lines(messages: &[&str]) -> Vec<u8> {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_echo_client_and_a_students_server() {
+fn echo_client_works_with_a_students_server() {
     for fault in ["", "byte-by-byte", "glued"] {
         let server = python_server("echo_server.py", &["--sessions", "4", "--fault", fault]);
         for buffer in ["1", "7", "65536"] {
@@ -160,9 +160,9 @@ fn our_echo_client_and_a_students_server() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_echo_client_does_not_deadlock_against_a_server_that_does_not_read_while_it_writes() {
+fn echo_client_does_not_deadlock_with_a_server_that_does_not_read_while_it_writes() {
     let server = python_server("echo_server.py", &["--buffer", "65536"]);
-    // Far more than the sockets of both ends hold, each way.
+    // Far more than the socket buffers of both ends hold, in each direction.
     let (mut sent, mut expected) = (Vec::new(), Vec::new());
     for n in 0..20_000 {
         let rest = format!("{n:06}{}", "x".repeat(1000));
@@ -176,7 +176,7 @@ fn our_echo_client_does_not_deadlock_against_a_server_that_does_not_read_while_i
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_echo_client_names_what_a_students_server_does_wrong() {
+fn echo_client_reports_mistakes_of_a_students_server() {
     for (fault, text) in [
         ("close-after-reply", "closed the connection between messages, with 1 reply missing"),
         ("cut-in-header", "in the middle of a message, after 3 of 4 bytes, with 1 reply missing"),
@@ -188,14 +188,14 @@ fn our_echo_client_names_what_a_students_server_does_wrong() {
     ] {
         let server = python_server("echo_server.py", &["--fault", fault]);
         let mut client = client("echo", server.addr, &["--timeout", "300ms"]).with_stdin().start();
-        // One after the other: a close with unread bytes would be a reset, and lose replies.
+        // One message at a time: closing with unread bytes would cause a reset and lose replies.
         writeln!(client.stdin(), "this one has thirty characters").unwrap();
         client.wait_for_stdout("as thirty characters");
         writeln!(client.stdin(), "this one has thirty characters").unwrap();
         let finished = client.finish_with_stdin_open();
         let line = finished.failure(1);
         assert!(line.contains(text), "{fault}: {line}");
-        // Replies stream through: of a cut one, what came is out.
+        // Replies are streamed, so the part of a truncated one that arrived is written.
         let cut = if fault == "cut-in-payload" { "as" } else { "" };
         let stdout = ["as thirty characters\n", cut].concat();
         assert_eq!(finished.stdout, stdout.as_bytes(), "{fault}");
@@ -204,7 +204,7 @@ fn our_echo_client_names_what_a_students_server_does_wrong() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_echo_client_waiting_for_a_person_notices_that_the_server_has_closed() {
+fn echo_client_waiting_for_the_user_notices_that_the_server_closed() {
     let server = python_server("echo_server.py", &["--fault", "close-first"]);
     let client = client("echo", server.addr, &[]).with_stdin().start();
     let finished = client.finish_with_stdin_open();
@@ -213,7 +213,7 @@ fn our_echo_client_waiting_for_a_person_notices_that_the_server_has_closed() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn a_reply_nobody_asked_for_is_an_error() {
+fn a_reply_without_a_message_is_an_error() {
     let server = python_server("echo_server.py", &["--fault", "unasked"]);
     let mut client = client("echo", server.addr, &[]).with_stdin().start();
     writeln!(client.stdin(), "ten chars!").unwrap();
@@ -225,7 +225,7 @@ fn a_reply_nobody_asked_for_is_an_error() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn a_reply_that_is_not_utf8_passes_through() {
+fn a_reply_that_is_not_utf8_is_written_unchanged() {
     let server = python_server("echo_server.py", &["--fault", "not-utf8"]);
     let args = ["--no-verify", "0123456789first", "0123456789second"];
     let finished = client("echo", server.addr, &args).run();
@@ -239,7 +239,7 @@ fn echo_client(server: &Server, args: &[&str]) -> Program {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn a_students_echo_clients_and_our_server() {
+fn echo_server_works_with_students_clients() {
     let server = Server::start("echo", &[]);
     let expected = String::from_utf8_lossy(REPLIES.as_bytes());
     let clients = [
@@ -266,7 +266,7 @@ fn a_students_echo_clients_and_our_server() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_echo_server_names_what_a_students_client_does_wrong() {
+fn echo_server_reports_mistakes_of_a_students_client() {
     let server = Server::start("echo", &[]);
     for (fault, stdout, text) in [
         ("cut", "", "the client closed the connection in the middle of a message, after 13 of 104"),

@@ -1,20 +1,21 @@
-//! Programs as students write them, in Python, against `socklab chat`: both roles, and each way of
-//! misbehaving.
+//! Programs as students write them, in Python, against `socklab chat`: both roles, and each way to
+//! break the protocol.
 
 use std::io::Write as _;
 
 use socklab_tests::program::{Finished, Program, Server, client};
 
-/// A Python server that says these lines.
+/// Starts a Python server that sends these lines.
 fn python_server(fault: &str, sessions: &str, lines: &[&str]) -> Server {
     let mut args = vec!["--fault", fault, "--sessions", sessions];
     args.extend(lines.iter().flat_map(|line| ["--say", line]));
-    Server::of(Program::peer("chat_server.py", &args))
+    Server::from_program(Program::peer("chat_server.py", &args))
 }
 
-/// Our server, fed with these lines, and what became of it and of a Python client that says those.
+/// Runs our server with `input` on stdin and a Python client that sends `lines`. Returns the
+/// results of both.
 fn with_python_client(input: &str, fault: &str, lines: &[&str]) -> (Finished, Finished) {
-    let mut server = Server::of(Program::socklab(&["chat", "server", "0"]).with_stdin());
+    let mut server = Server::from_program(Program::socklab(&["chat", "server", "0"]).with_stdin());
     server.process.feed(input);
     let port = server.addr.port().to_string();
     let mut args = vec!["127.0.0.1", &port, "--fault", fault];
@@ -29,7 +30,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_client_talks_with_a_students_server_until_either_says_bye() {
+fn chat_client_works_with_a_students_server_until_either_sends_bye() {
     for fault in ["", "one-recv", "byte-by-byte", "crlf", "ahead", "extra-bytes"] {
         let lines = ["h\u{e9}llo", "how are you?", "ok, Bye."];
         let server = python_server(fault, "8", &lines);
@@ -41,16 +42,16 @@ fn our_client_talks_with_a_students_server_until_either_says_bye() {
         }
         let theirs = server.process.finish();
         assert_eq!(theirs.code, Some(0), "{fault}: {theirs:?}");
-        let heard = "hi\ngoodbye is no bye2\nhi\nBYE\n".repeat(4);
-        assert_eq!(text(&theirs.stdout), heard, "{fault}");
+        let received = "hi\ngoodbye is no bye2\nhi\nBYE\n".repeat(4);
+        assert_eq!(text(&theirs.stdout), received, "{fault}");
         assert_eq!(theirs.stderr.matches('\n').count(), 1, "{fault}: {theirs:?}");
     }
 }
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_client_names_what_a_students_server_does_wrong() {
-    for (fault, heard, text) in [
+fn chat_client_reports_mistakes_of_a_students_server() {
+    for (fault, received, text) in [
         (
             "leave",
             "hello\n",
@@ -72,13 +73,13 @@ fn our_client_names_what_a_students_server_does_wrong() {
         let server = python_server(fault, "1", &["hello", "again"]);
         let ours = client("chat", server.addr, &["--timeout", "500ms"]).run_with("hi\n".repeat(9));
         assert!(ours.failure(1).starts_with(text), "{fault}: {ours:?}");
-        assert_eq!(ours.stdout, heard.as_bytes(), "{fault}");
+        assert_eq!(ours.stdout, received.as_bytes(), "{fault}");
     }
 }
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn what_is_no_text_goes_into_a_pipe_as_it_is_and_into_json_with_its_bytes() {
+fn invalid_utf_8_is_written_to_a_pipe_unchanged_and_to_json_as_hex() {
     let server = python_server("not-utf8", "2", &["x"]);
     let ours = client("chat", server.addr, &[]).run();
     assert_eq!(ours.success(), b"\xff\xfe bye\n");
@@ -93,24 +94,24 @@ fn what_is_no_text_goes_into_a_pipe_as_it_is_and_into_json_with_its_bytes() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_server_talks_with_a_students_client_until_either_says_bye() {
+fn chat_server_works_with_a_students_client_until_either_sends_bye() {
     for fault in ["", "one-recv", "byte-by-byte", "crlf", "ahead"] {
-        // The client's BYE.
+        // The client sends BYE.
         let (ours, theirs) =
             with_python_client("hello\nand?\nnever\n", fault, &["h\u{ed}", "BYE for now"]);
         assert_eq!(text(ours.success()), "h\u{ed}\nBYE for now\n", "{fault}");
         assert_eq!((theirs.code, text(&theirs.stdout)), (Some(0), "hello\nand?\n".into()));
-        // The server's: its input has ended.
+        // The server sends BYE, because its input has ended.
         let (ours, theirs) = with_python_client("hello\n", fault, &["hi", "never", "never"]);
         assert_eq!(text(ours.success()), "hi\n", "{fault}");
         assert_eq!((theirs.code, text(&theirs.stdout)), (Some(0), "hello\nBYE\n".into()));
-        assert_eq!(theirs.stderr, "", "{fault}: its last words arrive");
+        assert_eq!(theirs.stderr, "", "{fault}: the server's last line must arrive");
     }
 }
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_server_names_what_a_students_client_does_wrong() {
+fn chat_server_reports_mistakes_of_a_students_client() {
     for (fault, text) in [
         (
             "unterminated",
@@ -122,13 +123,14 @@ fn our_server_names_what_a_students_client_does_wrong() {
         assert!(ours.last_failure(1).starts_with(text), "{fault}: {ours:?}");
         assert_eq!(theirs.code, Some(0), "{fault}: {theirs:?}");
     }
-    // One that says nothing at all does not end a server with one client.
+    // A client that sends nothing at all does not end a server that waits for its one client.
     for (fault, text) in [
         ("leave", "the other side closed the connection before the end of the conversation"),
         ("half-close", "the other side closed the connection before the end of the conversation"),
         ("reset", "the other side reset the connection before the end of the conversation"),
     ] {
-        let mut server = Server::of(Program::socklab(&["chat", "server", "0"]).with_stdin());
+        let mut server =
+            Server::from_program(Program::socklab(&["chat", "server", "0"]).with_stdin());
         server.process.stdin().write_all(b"hello\n").unwrap();
         let port = server.addr.port().to_string();
         for _ in 0..2 {
@@ -147,13 +149,13 @@ fn our_server_names_what_a_students_client_does_wrong() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn a_client_that_reads_on_at_the_end_for_ever_keeps_nobody() {
-    let mut server = Server::of(Program::socklab(&["chat", "server", "0"]).with_stdin());
+fn a_client_that_never_notices_the_end_does_not_keep_the_server_running() {
+    let mut server = Server::from_program(Program::socklab(&["chat", "server", "0"]).with_stdin());
     server.process.feed("hi\nbye\n");
     let port = server.addr.port().to_string();
     let args = ["127.0.0.1", &port, "--say", "hello", "--say", "never", "--fault", "spin"];
     let mut theirs = Program::peer("chat_client.py", &args).start();
     theirs.wait_for_stdout("spinning");
     assert_eq!(server.process.finish().success(), b"hello\n");
-    assert!(theirs.is_running(), "it was to outlive the server");
+    assert!(theirs.is_running(), "the client must still be running");
 }

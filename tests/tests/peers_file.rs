@@ -1,12 +1,12 @@
-//! Programs as students write them, in Python, against `socklab file`: both roles, and each way of
-//! misbehaving.
+//! Programs as students write them, in Python, against `socklab file`: both roles, and each way to
+//! break the protocol.
 
 use std::fs;
 use std::path::PathBuf;
 
 use socklab_tests::program::{Finished, Program, Server};
 
-/// A folder with one file in it, gone with it.
+/// A folder with one file. It is removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -29,14 +29,14 @@ impl Drop for Folder {
     }
 }
 
-/// Some thousand bytes, no two blocks of 1024 alike.
+/// Returns 20,000 bytes in which no two blocks of 1024 are equal.
 fn data() -> Vec<u8> {
     (0..5000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect()
 }
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn a_students_client_gets_its_file_however_it_asks() {
+fn a_students_client_gets_its_file_with_every_form_of_request() {
     let data = data();
     let folder = Folder::new("client", &data);
     let server = Server::start("file", &["--root", folder.text()]);
@@ -50,14 +50,15 @@ fn a_students_client_gets_its_file_however_it_asks() {
     assert_eq!((theirs.code, theirs.stderr.as_str()), (Some(1), "the server said no\n"));
     let args = ["127.0.0.1", &port, "data", "--fault", "leave"];
     assert_eq!(Program::peer("file_client.py", &args).run().code, Some(0));
-    // And is there for the next one.
+    // The next client is served normally.
     let theirs = Program::peer("file_client.py", &["127.0.0.1", &port, "data"]).run();
     assert!(theirs.stdout == data);
 }
 
-/// What becomes of our client against a student's server.
+/// Runs our client against a student's server and returns its result.
 fn against(fault: &str, options: &[&str], name: &str, folder: &Folder) -> Finished {
-    let server = Server::of(Program::peer("file_server.py", &[folder.text(), "--fault", fault]));
+    let server =
+        Server::from_program(Program::peer("file_server.py", &[folder.text(), "--fault", fault]));
     let (remote, local) = (format!("{}:{name}", server.addr), folder.0.join("copy"));
     let args = [&["file", "client"], options, &[&remote, local.to_str().unwrap()]].concat();
     let ours = Program::socklab(&args).run();
@@ -68,7 +69,7 @@ fn against(fault: &str, options: &[&str], name: &str, folder: &Folder) -> Finish
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_client_gets_a_file_of_a_students_server() {
+fn file_client_gets_a_file_from_a_students_server() {
     let data = data();
     let folder = Folder::new("server", &data);
     for fault in ["", "byte-by-byte", "slow"] {
@@ -80,7 +81,7 @@ fn our_client_gets_a_file_of_a_students_server() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_client_names_what_a_students_server_does() {
+fn file_client_reports_mistakes_of_a_students_server() {
     let folder = Folder::new("names", &data());
     let hint = "if the server uses the plain protocol, try --plain";
     for (fault, options, name, text) in [

@@ -1,14 +1,14 @@
-//! The games against programs as students write them, in Python: both roles, and each way of
-//! misbehaving.
+//! The games against programs as students write them, in Python: both roles, and each way to break
+//! the protocol.
 
 use socklab_tests::program::{Finished, Program, Server, client};
 
-/// A Python server, which is gone when its clients have been.
+/// Starts a Python server. It ends after its last session.
 fn python_server(script: &str, args: &[&str]) -> Server {
-    Server::of(Program::peer(script, args))
+    Server::from_program(Program::peer(script, args))
 }
 
-/// A Python client of this server of ours.
+/// Creates a Python client of our server.
 fn python_client(script: &str, server: &Server, args: &[&str]) -> Program {
     let port = server.addr.port().to_string();
     Program::peer(script, &[&["127.0.0.1", &port], args].concat())
@@ -22,18 +22,18 @@ const COIN: &str = "You are right!\nSorry, you are wrong.\nYou are right!\nThank
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_coin_client_plays_with_every_kind_of_server() {
+fn coin_client_plays_with_every_kind_of_server() {
     for fault in
         ["", "wording", "glued", "no-colon", "broken-line", "windows", "byte-by-byte", "bare-bye"]
     {
         let server = python_server("coin_server.py", &["--fault", fault]);
-        // What is no answer is not sent.
+        // Input that is no answer is not sent.
         let finished = client("coin", server.addr, &[]).run_with("H\nhm\nt\n h \nq\n");
         assert_eq!(stdout(&finished), COIN, "{fault}");
         assert_eq!(finished.stderr, "H is head, T is tail, Q quits\n");
         assert_eq!(server.process.finish().code, Some(0), "{fault}");
     }
-    // The end of a script is a Q, to which a server has to say something.
+    // The end of standard input sends a Q, and the server must answer that.
     let server = python_server("coin_server.py", &["--fault", "no-bye"]);
     let finished = client("coin", server.addr, &[]).run_with("H\nT\n");
     let score =
@@ -44,7 +44,7 @@ fn our_coin_client_plays_with_every_kind_of_server() {
         "{failure}"
     );
     assert_eq!(String::from_utf8_lossy(&finished.stdout), score);
-    // Lines it does not know are for the person.
+    // Unknown lines are shown to the user.
     let server = python_server("coin_server.py", &["--fault", "banner"]);
     let finished = client("coin", server.addr, &[]).run_with("H\nT\nh\n");
     assert_eq!(stdout(&finished), ["Welcome to the game!\nHave fun.\n", COIN].concat());
@@ -52,7 +52,7 @@ fn our_coin_client_plays_with_every_kind_of_server() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_coin_client_names_what_a_server_does_wrong() {
+fn coin_client_reports_mistakes_of_a_server() {
     let score = "You are right!\nYou have guessed correctly 1 out of 1 times.\n";
     for (fault, played, text) in [
         ("close", score, "the server closed the connection between messages"),
@@ -65,7 +65,7 @@ fn our_coin_client_names_what_a_server_does_wrong() {
         assert!(finished.failure(1).contains(text), "{fault}: {finished:?}");
         assert_eq!(String::from_utf8_lossy(&finished.stdout), played, "{fault}");
     }
-    // A pipe gets text as it is; what is said about it does nothing to a terminal.
+    // JSON contains no control character of the server's text.
     let server = python_server("coin_server.py", &["--fault", "escape"]);
     let finished = client("coin", server.addr, &["--json"]).run_with("H\n");
     assert!(stdout(&finished).contains(r#""text":"\u001b[2JPick "#), "{finished:?}");
@@ -74,7 +74,7 @@ fn our_coin_client_names_what_a_server_does_wrong() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn every_kind_of_coin_client_plays_with_our_server() {
+fn coin_server_plays_with_every_kind_of_client() {
     let server = Server::start("coin", &["--seed", "7"]);
     let faults = ["", "lower", "spaces", "byte-by-byte"];
     let clients = faults.map(|fault| {
@@ -112,7 +112,7 @@ fn every_kind_of_coin_client_plays_with_our_server() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_guess_client_plays_with_every_kind_of_server() {
+fn guess_client_plays_with_every_kind_of_server() {
     let won = "50 is too low\n75 is too high\n62 is right: you win\n";
     for fault in ["", "glued", "noise", "windows", "byte-by-byte"] {
         let args = ["--fault", fault, "--number", "62", "--sessions", "3"];
@@ -122,11 +122,11 @@ fn our_guess_client_plays_with_every_kind_of_server() {
         let finished = client("guess", server.addr, &["--auto"]).run();
         assert_eq!(stdout(&finished), won, "{fault}");
         assert_eq!(finished.stderr, "");
-        // What is no number costs nothing.
+        // Input that is no number uses up no guess.
         let finished = client("guess", server.addr, &[]).run_with("50\nx\n\n101\n0\n75\n62\n");
         assert_eq!(stdout(&finished), won, "{fault}");
         assert_eq!(finished.stderr, "expected a number from 1 to 100\n".repeat(4));
-        // A lost game is a game.
+        // A lost game is a success too.
         let finished = client("guess", server.addr, &[]).run_with("1\n2\n3\n4\n5\n");
         let lost = "1 is too low\n2 is too low\n3 is too low\n4 is too low\n5 is too low\nno guesses are left: the game is over\n";
         assert_eq!(stdout(&finished), [rules, lost].concat(), "{fault}");
@@ -135,7 +135,7 @@ fn our_guess_client_plays_with_every_kind_of_server() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_guess_client_names_what_a_server_does_wrong() {
+fn guess_client_reports_mistakes_of_a_server() {
     for (fault, text) in [
         ("close", "the server closed the connection between messages"),
         ("bare-win", "the server closed the connection in the middle of a message, after 3 bytes"),
@@ -154,7 +154,7 @@ fn our_guess_client_names_what_a_server_does_wrong() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn every_kind_of_guess_client_plays_with_our_server() {
+fn guess_server_plays_with_every_kind_of_client() {
     let server = Server::start("guess", &["--number", "62"]);
     for (args, said, logged) in [
         (&["--games", "3"][..], "WIN\nWIN\nWIN\n", ": found 62 with 3 guesses"),
@@ -174,7 +174,7 @@ fn every_kind_of_guess_client_plays_with_our_server() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_rps_client_plays_with_every_kind_of_server() {
+fn rps_client_plays_with_every_kind_of_server() {
     let won = "round 1: you Scissor, the other Paper: you win\nround 2: you Paper, the other Paper: a draw\nround 3: you Stone, the other Paper: you lose\n1 won, 1 lost, 1 drawn\n";
     for (fault, before) in [
         ("", ""),
@@ -199,7 +199,7 @@ fn our_rps_client_plays_with_every_kind_of_server() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_rps_client_names_what_a_server_does_wrong() {
+fn rps_client_reports_mistakes_of_a_server() {
     for (fault, text) in [
         ("wrong-verdict", "it says \"Player2 wins!,Paper,Paper\", expected the verdict \"Draw\""),
         ("wrong-choice", "it says that player 1 chose Scissor, and Paper was sent"),
@@ -211,7 +211,7 @@ fn our_rps_client_names_what_a_server_does_wrong() {
         assert!(finished.failure(1).contains(text), "{fault}: {finished:?}");
         assert_eq!(finished.stdout, b"", "{fault}");
     }
-    // What is not a verdict is shown, and the game continues as far as the server lets it.
+    // A line that is no result is shown, and the game continues as far as the server allows.
     let server = python_server("rps_server.py", &["--fault", "unknown-choice"]);
     let finished = client("rps", server.addr, &["--timeout", "300ms"]).run_with("2\n2\n2\n");
     assert!(finished.last_failure(1).ends_with("; last received: \"Draw,Paper,Rock\""));
@@ -221,7 +221,7 @@ fn our_rps_client_names_what_a_server_does_wrong() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn every_kind_of_rps_client_plays_with_our_server() {
+fn rps_server_plays_with_every_kind_of_client() {
     let server = Server::start("rps", &["--auto", "--seed", "3"]);
     for fault in ["", "lower", "byte-by-byte"] {
         let finished = python_client("rps_client.py", &server, &["--fault", fault]).run();
@@ -239,7 +239,8 @@ fn every_kind_of_rps_client_plays_with_our_server() {
         ("reset", "then the client reset the connection between messages"),
     ] {
         let theirs = python_client("rps_client.py", &server, &["--fault", fault]).run();
-        // It may be told that the server has left; a crash of its own would show nothing.
+        // It may report that the server left. A Traceback would mean that the client itself is
+        // broken.
         assert!(!theirs.stderr.contains("Traceback"), "{fault}: {theirs:?}");
         server.process.wait_for(text);
     }
@@ -247,12 +248,12 @@ fn every_kind_of_rps_client_plays_with_our_server() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn a_client_that_reads_on_at_the_end_for_ever_keeps_neither_the_others_nor_the_server() {
+fn a_client_that_never_notices_the_end_blocks_neither_other_clients_nor_the_server() {
     let server = Server::start("guess", &["--number", "50"]);
     let mut spinning = python_client("guess_client.py", &server, &["--fault", "spin"]).start();
     spinning.wait_for_stdout("spinning");
     assert_eq!(stdout(&python_client("guess_client.py", &server, &[]).run()), "WIN\n");
     server.process.signal("INT");
     assert_eq!(server.process.finish().code, Some(0));
-    assert!(spinning.is_running(), "it was to outlive the server");
+    assert!(spinning.is_running(), "the client must still be running");
 }

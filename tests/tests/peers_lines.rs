@@ -1,41 +1,42 @@
-//! Programs as students write them, in Python, against the real binary: add and hello, both roles, and
-//! each way of misbehaving.
+//! Programs as students write them, in Python, against the real binary: add and hello, both roles,
+//! and each way to break the protocol.
 
 use serde_json::Value;
-use socklab_tests::program::{Program, Server, client, unquoted};
+use socklab_tests::program::{Program, Server, client, without_quote};
 
-/// A Python server, which is gone when its clients have been.
+/// Starts a Python server. It ends after its last session.
 fn python_server(script: &str, args: &[&str]) -> Server {
-    Server::of(Program::peer(script, args))
+    Server::from_program(Program::peer(script, args))
 }
 
-/// A Python client of `server`.
+/// Creates a Python client of `server`.
 fn python_client(script: &str, server: &Server, args: &[&str]) -> Program {
     let port = server.addr.port().to_string();
     Program::peer(script, &[&["127.0.0.1", &port], args].concat())
 }
 
-/// The one line of the log that a server has behind the first `lines`, without the client's port.
+/// Waits for the log line after the first `lines` and returns it without the client's address.
 fn reported(server: &Server, lines: usize) -> String {
     let log = server.process.wait_for_lines(lines + 1);
     let line = log.lines().nth(lines).unwrap_or_default();
-    let (port, told) = line
+    let (port, report) = line
         .strip_prefix("127.0.0.1:")
         .and_then(|line| line.split_once(": "))
         .unwrap_or_else(|| panic!("no address: {line}"));
     assert!(port.parse::<u16>().is_ok(), "no port: {line}");
-    told.to_owned()
+    report.to_owned()
 }
 
 const AS_ADA: [&str; 4] = ["--name", "Ada", "--number", "42"];
 
-/// Control characters, also of one byte's upper half, and what turns the direction of text.
+/// Control characters, also of the upper half of Latin-1, and characters that change the text
+/// direction.
 const CONTROLS: &str = "\u{1b}[31mred\u{7} \u{202e}\u{2066} abc \u{9b}2J";
 const CONTROLS_SHOWN: &str = r"\x1b[31mred\x07 \u{202e}\u{2066} abc \u{9b}2J";
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_add_client_and_a_students_server_know_each_other() {
+fn add_client_works_with_a_students_server() {
     for fault in ["", "glued", "byte-by-byte", "crlf", "one-recv", "extra-bytes", "unterminated"] {
         let server = python_server("add_server.py", &["--sessions", "8", "--fault", fault]);
         for number in 1..=8 {
@@ -48,7 +49,7 @@ fn our_add_client_and_a_students_server_know_each_other() {
         }
         let theirs = server.process.finish();
         assert_eq!(theirs.code, Some(0), "{theirs:?}");
-        // What it adds up is what we do.
+        // The server computes the same sums.
         for number in 1..=8 {
             let line = format!("Ada: {number} + 58 = {}\n", number + 58);
             assert!(theirs.stderr.contains(&line), "{theirs:?}");
@@ -58,10 +59,10 @@ fn our_add_client_and_a_students_server_know_each_other() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn a_students_number_out_of_range_is_shown_and_fails_and_its_name_may_be_anything() {
+fn add_client_shows_an_out_of_range_number_and_fails_and_accepts_any_name() {
     for (fault, name, number) in [
         ("out-of-range", "Server of John Q. Smith".as_bytes(), 1000),
-        // Into a pipe as it is.
+        // A pipe gets the name unchanged.
         ("control-name", CONTROLS.as_bytes(), 58),
         ("not-utf8", b"Ser\xff\xe4\xb8ver", 58),
     ] {
@@ -95,7 +96,7 @@ fn a_name_in_a_trace_and_in_json_has_no_control_characters() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_add_client_names_what_a_students_server_does_wrong() {
+fn add_client_reports_mistakes_of_a_students_server() {
     for (fault, sentence) in [
         (
             "leave",
@@ -126,7 +127,7 @@ fn our_add_client_names_what_a_students_server_does_wrong() {
         let server = python_server("add_server.py", &["--fault", fault]);
         let timeout: &[&str] = if fault == "silent" { &["--timeout", "300ms"] } else { &[] };
         let ours = client("add", server.addr, &[&AS_ADA[..], timeout].concat()).run();
-        assert_eq!(unquoted(ours.failure(1)), sentence, "{fault}");
+        assert_eq!(without_quote(ours.failure(1)), sentence, "{fault}");
         assert_eq!(ours.stdout, b"", "{fault}");
         let theirs = server.process.finish();
         assert_eq!(theirs.code, Some(0), "{fault}: {theirs:?}");
@@ -135,12 +136,12 @@ fn our_add_client_names_what_a_students_server_does_wrong() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_add_client_shuts_a_students_server_down() {
+fn add_client_shuts_a_students_server_down() {
     let server = python_server("add_server.py", &["--sessions", "9"]);
     let ours = client("add", server.addr, &["--name", "Ada", "--shutdown"]).run();
     assert_eq!(ours.success(), b"");
-    let said = "the server closed without an answer: it has shut down, or refused the number\n";
-    assert_eq!(ours.stderr, said);
+    let note = "the server closed without an answer: it has shut down, or refused the number\n";
+    assert_eq!(ours.stderr, note);
     let theirs = server.process.finish();
     assert_eq!(theirs.code, Some(0), "{theirs:?}");
     assert!(theirs.stderr.ends_with("0 is out of range\n"), "{theirs:?}");
@@ -148,7 +149,7 @@ fn our_add_client_shuts_a_students_server_down() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn students_add_clients_and_our_server_know_each_other_several_at_once() {
+fn add_server_works_with_concurrent_students_clients() {
     let server = Server::start("add", &["--name", "Server of Ada", "--number", "58"]);
     let faults = ["", "glued", "byte-by-byte", "crlf", "one-recv", "unterminated"];
     let running = faults.map(|fault| {
@@ -165,7 +166,7 @@ fn students_add_clients_and_our_server_know_each_other_several_at_once() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_add_server_names_what_a_students_client_does_wrong_and_serves_the_next() {
+fn add_server_reports_mistakes_of_a_students_client_and_serves_the_next() {
     let server = Server::start("add", &["--name", "S", "--number", "58"]);
     let mut lines = 1;
     for (fault, code, sentence) in [
@@ -185,7 +186,7 @@ fn our_add_server_names_what_a_students_client_does_wrong_and_serves_the_next() 
         let theirs =
             python_client("add_client.py", &server, &["Bob", "42", "--fault", fault]).run();
         assert_eq!((theirs.code, theirs.stdout.as_slice()), (Some(code), &b""[..]), "{theirs:?}");
-        assert_eq!(unquoted(&reported(&server, lines)), sentence, "{fault}");
+        assert_eq!(without_quote(&reported(&server, lines)), sentence, "{fault}");
         let next = python_client("add_client.py", &server, &["Eve", "1"]).run();
         assert_eq!(next.success(), b"Eve and S\n1 + 58 = 59\n", "{fault}");
         assert_eq!(reported(&server, lines + 1), "Eve and S: 1 + 58 = 59");
@@ -199,7 +200,7 @@ fn our_add_server_names_what_a_students_client_does_wrong_and_serves_the_next() 
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_add_server_shows_a_students_name_safely() {
+fn add_server_shows_a_students_name_without_control_characters() {
     let server = Server::start("add", &["--name", "S", "--number", "58"]);
     for (line, (fault, shown)) in
         [("control-name", CONTROLS_SHOWN), ("not-utf8", r"Ad\xff\xe4\xb8a")].into_iter().enumerate()
@@ -213,7 +214,7 @@ fn our_add_server_shows_a_students_name_safely() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn a_students_client_shuts_our_add_server_down_or_is_refused() {
+fn a_students_client_shuts_the_add_server_down_or_is_refused() {
     for number in ["0", "101", "-1", "99999999999999999999"] {
         let server = Server::start("add", &["--number", "58"]);
         let theirs = python_client("add_client.py", &server, &["--", "Bob", number]).run();
@@ -234,7 +235,7 @@ fn a_students_client_shuts_our_add_server_down_or_is_refused() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_hello_client_and_a_students_server() {
+fn hello_client_works_with_a_students_server() {
     for fault in ["", "split", "byte-by-byte", "crlf", "extra-bytes", "unterminated"] {
         let server = python_server("hello_server.py", &["--sessions", "3", "--fault", fault]);
         for _ in 0..3 {
@@ -257,7 +258,7 @@ fn our_hello_client_and_a_students_server() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn a_students_greeting_goes_into_a_pipe_as_it_is_and_into_a_trace_safely() {
+fn a_greeting_is_written_to_a_pipe_unchanged_and_escaped_in_a_trace() {
     for (fault, greeting, shown) in [
         (
             "control",
@@ -282,7 +283,7 @@ fn a_students_greeting_goes_into_a_pipe_as_it_is_and_into_a_trace_safely() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_hello_client_names_what_a_students_server_does_wrong() {
+fn hello_client_reports_mistakes_of_a_students_server() {
     for (fault, sentence) in [
         ("close-first", "the server closed the connection between messages, without a greeting"),
         ("reset", "the server reset the connection between messages, without a greeting"),
@@ -302,7 +303,7 @@ fn our_hello_client_names_what_a_students_server_does_wrong() {
         let server = python_server("hello_server.py", &["--fault", fault]);
         let timeout: &[&str] = if fault == "silent" { &["--timeout", "300ms"] } else { &[] };
         let ours = client("hello", server.addr, timeout).run();
-        assert_eq!(unquoted(ours.failure(1)), sentence, "{fault}");
+        assert_eq!(without_quote(ours.failure(1)), sentence, "{fault}");
         assert_eq!(ours.stdout, b"", "{fault}");
         assert_eq!(server.process.finish().code, Some(0), "{fault}");
     }
@@ -310,7 +311,7 @@ fn our_hello_client_names_what_a_students_server_does_wrong() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn students_hello_clients_and_our_server() {
+fn hello_server_works_with_students_clients() {
     let server = Server::start("hello", &["--count", "4"]);
     for fault in ["", "one-recv", "", "one-recv"] {
         let theirs = python_client("hello_client.py", &server, &["--fault", fault]).run();
@@ -319,7 +320,7 @@ fn students_hello_clients_and_our_server() {
     let ours = server.process.finish();
     assert_eq!((ours.code, ours.stderr.matches(": greeted\n").count()), (Some(0), 4), "{ours:?}");
 
-    // In two parts: one read gives the first of them, which is what the document shows.
+    // In two writes: the first read gets only the first of them, as the protocol document shows.
     let server = Server::start("hello", &["--split", "8", "--gap", "1min"]);
     let naive = python_client("hello_client.py", &server, &["--fault", "one-recv"]).run();
     assert_eq!(naive.success(), b"Hello fr\n");
@@ -343,7 +344,7 @@ fn students_hello_clients_and_our_server() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_hello_server_names_what_a_students_client_does_wrong() {
+fn hello_server_reports_mistakes_of_a_students_client() {
     let server = Server::start("hello", &["--both"]);
     for (line, (fault, sentence)) in [
         ("leave", "the client closed the connection between messages, without a greeting"),
@@ -364,7 +365,7 @@ fn our_hello_server_names_what_a_students_client_does_wrong() {
     {
         let theirs = python_client("hello_client.py", &server, &["--both", "--fault", fault]).run();
         assert_eq!(theirs.success(), b"Hello from server\n", "{fault}");
-        assert_eq!(unquoted(&reported(&server, line + 1)), sentence, "{fault}");
+        assert_eq!(without_quote(&reported(&server, line + 1)), sentence, "{fault}");
     }
     let server = Server::start("hello", &["--both", "--timeout", "300ms"]);
     let theirs = python_client("hello_client.py", &server, &["--both", "--fault", "silent"]).run();

@@ -1,5 +1,5 @@
-//! Games with clients that take one `recv` for one message, on a machine that is busy with something
-//! else. In a program of its own, so that no other test is kept waiting.
+//! Games with clients that take one `recv` for one message, on a busy machine. This is a test
+//! binary of its own so that it does not slow down other tests.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socklab_tests::program::{Finished, Program, Server};
 
-/// A Python client of this server of ours.
+/// Creates a Python client of our server.
 fn python_client(script: &str, server: &Server, args: &[&str]) -> Program {
     let port = server.addr.port().to_string();
     Program::peer(script, &[&["127.0.0.1", &port], args].concat())
@@ -17,9 +17,9 @@ fn stdout(finished: &Finished) -> String {
     String::from_utf8_lossy(finished.success()).into_owned()
 }
 
-/// Keeps every processor busy, several times over, while `what` runs.
-fn loaded<T>(what: impl FnOnce() -> T) -> T {
-    /// Stops the load also when `what` panics.
+/// Runs `what` while threads keep every processor busy several times over.
+fn under_load<T>(what: impl FnOnce() -> T) -> T {
+    /// Stops the load even if `what` panics.
     struct Stop<'s>(&'s AtomicBool);
     impl Drop for Stop<'_> {
         fn drop(&mut self) {
@@ -42,14 +42,14 @@ fn loaded<T>(what: impl FnOnce() -> T) -> T {
     })
 }
 
-/// So many games of each kind with clients that take one recv for one message, several at once, on
-/// a loaded machine. Not one may hang.
+/// Plays `games` games of each kind with clients that take one recv for one message, several at a
+/// time, under load. None may hang.
 fn games_under_load(games: usize) {
     const AT_ONCE: usize = 10;
     let guess = Server::start("guess", &[]);
     let coin = Server::start("coin", &[]);
     let each = (games / AT_ONCE).to_string();
-    let (guesses, coins): (Vec<_>, Vec<_>) = loaded(|| {
+    let (guesses, coins): (Vec<_>, Vec<_>) = under_load(|| {
         let start = |script: &str, server: &Server, args: &[&str]| {
             let client = python_client(script, server, &[args, &["--games", &each]].concat());
             client.deadline(Duration::from_secs(60 + games as u64)).start()
@@ -75,12 +75,12 @@ fn games_under_load(games: usize) {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn clients_that_take_one_recv_for_one_message_finish_their_games_on_a_busy_machine() {
+fn clients_that_take_one_recv_for_one_message_finish_their_games_under_load() {
     games_under_load(20);
 }
 
 #[test]
 #[ignore = "500 games of each kind take minutes; .ci/run plays them"]
-fn five_hundred_of_five_hundred_games_are_finished_on_a_busy_machine() {
+fn all_of_five_hundred_games_are_finished_under_load() {
     games_under_load(500);
 }

@@ -15,7 +15,7 @@ use socket2::{Domain, Socket, Type};
 use socklab::net::{Client, Direction, Ended, Limits, Observer, Running, Server, Service};
 use socklab::{echo, net};
 use socklab_core::echo::server;
-use socklab_tests::program::{self, DEADLINE, message, read, read_all, reset, until};
+use socklab_tests::program::{self, DEADLINE, message, read, read_all, reset, wait_until};
 
 /// The idle limit here: far more than a reader takes that is not scheduled for a while.
 const IDLE: Duration = Duration::from_secs(4);
@@ -164,7 +164,7 @@ fn ask(running: &Running, counts: &Counts) -> TcpStream {
     payload[..10].copy_from_slice(b"0123456789");
     stream.write_all(&message(&payload)).unwrap();
     let is_sent = || (counts.sent.load(Ordering::SeqCst) >= REPLY as u64).then_some(());
-    until(DEADLINE, is_sent).expect("the system takes all of the reply");
+    wait_until(DEADLINE, is_sent).expect("the system takes all of the reply");
     stream
 }
 

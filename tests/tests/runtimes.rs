@@ -1,9 +1,9 @@
-//! The same session on every runtime: the examples of the core, as anybody would copy them.
+//! The same session on every runtime: the examples of the core, as a user would copy them.
 
 #![allow(
     clippy::duplicate_mod,
     dead_code,
-    reason = "each example is a program: with its own main, and the module they share"
+    reason = "each example is a program of its own, and they share a module"
 )]
 
 #[path = "../../core/examples/bare.rs"]
@@ -27,12 +27,12 @@ const TRANSCRIPT: [&str; 6] = [
 ];
 
 #[test]
-fn two_machines_by_hand() {
+fn the_example_that_steps_machines_by_hand_gives_the_transcript() {
     assert_eq!(by_hand::transcript(), TRANSCRIPT);
 }
 
 #[test]
-fn two_threads_that_block() {
+fn the_example_with_blocking_threads_gives_the_transcript() {
     assert_eq!(threads::transcript().unwrap(), TRANSCRIPT);
 }
 
@@ -43,11 +43,11 @@ fn tokio() {
 }
 
 #[test]
-fn an_executor_of_a_dozen_lines() {
+fn the_example_with_an_executor_of_its_own_gives_the_transcript() {
     assert_eq!(bare::transcript(), TRANSCRIPT);
 }
 
 #[test]
-fn smoltcp_with_both_ends_in_one_process() {
+fn the_example_on_smoltcp_gives_the_transcript() {
     assert_eq!(on_smoltcp::transcript(), TRANSCRIPT);
 }

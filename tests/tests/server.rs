@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
-use socklab_tests::program::{DEADLINE, Program, Server, message, read, read_all, reset, until};
+use socklab_tests::program::{
+    DEADLINE, Program, Server, message, read, read_all, reset, wait_until,
+};
 
 /// Those tests that take most of the machine, or measure it, run one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -124,12 +126,12 @@ fn a_thousand_idle_connections() {
 /// A server that may have so many descriptors.
 fn starved(protocol: &str, descriptors: u32, args: &[&str]) -> Program {
     let line = format!(r#"ulimit -n {descriptors}; exec "$@""#);
-    Program::behind_shell(&line, &[&[protocol, "server", "0", "--timeout", "none"], args].concat())
+    Program::in_shell(&line, &[&[protocol, "server", "0", "--timeout", "none"], args].concat())
 }
 
 fn out_of_descriptors(limit: Duration) {
     let _alone = ALONE.lock();
-    let mut server = Server::of(starved("echo", 64, &[]));
+    let mut server = Server::from_program(starved("echo", 64, &[]));
     let mut inside: Vec<TcpStream> = (0..100).map(|_| server.connect()).collect();
     server.process.wait_for("cannot accept ");
     // Those who are in are served, also now.
@@ -307,7 +309,7 @@ fn a_half_closed_echo_client_gets_all_its_replies() {
         stream.shutdown(Shutdown::Write).unwrap();
     });
     // Nothing is read before all is sent, or no more can be.
-    until(Duration::from_millis(500), || writer.is_finished().then_some(()));
+    wait_until(Duration::from_millis(500), || writer.is_finished().then_some(()));
     let all = read_all(&mut reader);
     writer.join().unwrap();
     assert_eq!(all.len(), count * 994);
@@ -412,7 +414,7 @@ fn pings_beside_a_flood(half: Duration, most: Duration) {
             }
         });
         let mut stream = server.connect();
-        until(DEADLINE, || (flooded.load(Ordering::Relaxed) > 10 << 20).then_some(()))
+        wait_until(DEADLINE, || (flooded.load(Ordering::Relaxed) > 10 << 20).then_some(()))
             .expect("there is no flood");
         let mut times: Vec<Duration> = (0..300).map(|_| ping(&mut stream)).collect();
         stop.store(true, Ordering::Relaxed);
@@ -448,7 +450,7 @@ fn a_flood_without_pauses(limit: Duration) {
                 flooded.fetch_add(n as u64, Ordering::Relaxed);
             }
         });
-        until(DEADLINE, || (flooded.load(Ordering::Relaxed) > 100_000).then_some(()))
+        wait_until(DEADLINE, || (flooded.load(Ordering::Relaxed) > 100_000).then_some(()))
             .expect("there is no flood");
         let start = Instant::now();
         let mut stream = server.connect();

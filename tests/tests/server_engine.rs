@@ -15,7 +15,7 @@ use socklab::chat;
 use socklab::net::{Direction, Ended, Limits, Observer, Running, Server, Service};
 use socklab_core::machine::Machine;
 use socklab_core::{echo, file};
-use socklab_tests::program::{DEADLINE, message, read_all, reset, until};
+use socklab_tests::program::{DEADLINE, message, read_all, reset, wait_until};
 
 /// So long a client of `file` has to be silent for its name to be complete.
 const SILENCE: Duration = Duration::from_millis(300);
@@ -204,7 +204,7 @@ fn hear(stream: &mut TcpStream) -> String {
 fn stop(running: Running, meanwhile: impl FnOnce()) {
     let stopping = thread::spawn(move || running.stop().unwrap());
     meanwhile();
-    let stopped = until(DEADLINE, || stopping.is_finished().then_some(()));
+    let stopped = wait_until(DEADLINE, || stopping.is_finished().then_some(()));
     stopped.expect("it waits, and everybody has gone");
     stopping.join().unwrap();
 }
@@ -228,7 +228,7 @@ fn a_bot_that_is_stopped_says_bye_in_its_turn() {
     let addr = running.local_addr();
     stop(running, move || {
         // It takes no more clients, so it knows that it is stopped.
-        let closed = until(DEADLINE, || TcpStream::connect(addr).is_err().then_some(()));
+        let closed = wait_until(DEADLINE, || TcpStream::connect(addr).is_err().then_some(()));
         closed.expect("it takes clients");
         client.write_all(b"Are you there?\n").unwrap();
         let last = String::from_utf8(read_all(&mut client)).unwrap();

@@ -13,7 +13,7 @@ use socklab::file::{Access, Outcome, Report, Service};
 use socklab::net::{Limits, Running};
 use socklab_tests::files::{Folder, fetch, noise};
 use socklab_tests::oracle::file_reply;
-use socklab_tests::program::{DEADLINE, read_all, reset, until};
+use socklab_tests::program::{DEADLINE, read_all, reset, wait_until};
 
 /// A server of a folder whose disk does this first, and its reports.
 fn serve(
@@ -242,7 +242,7 @@ fn a_checksum_is_computed_once_and_again_after_a_change() {
     // Just written, it could change again within the same tick of the clock.
     assert_eq!((ask(&file), ask(&file)), (8, 8));
     // In time it is remembered.
-    let is_remembered = until(DEADLINE, || (ask(&file) == 0).then_some(()));
+    let is_remembered = wait_until(DEADLINE, || (ask(&file) == 0).then_some(()));
     assert!(is_remembered.is_some(), "it is read again and again");
     assert_eq!(ask(&file), 0);
     // Also for other parts of the file: what is sent is read, what is not is not.
@@ -269,7 +269,7 @@ fn settled(root: &Folder, name: &str, file: &[u8]) {
         }
     });
     let request = format!("{name}\0v1\0{}\n", file.len());
-    let is_remembered = until(DEADLINE, || {
+    let is_remembered = wait_until(DEADLINE, || {
         read_all(&mut connect(server.local_addr(), request.as_bytes()));
         (reads.swap(0, Ordering::Relaxed) == 0).then_some(())
     });
@@ -383,7 +383,7 @@ fn what_the_system_has_dropped_from_the_page_cache_is_read_again_by_a_worker() {
         let mut stream = connect(server.local_addr(), request);
         // It takes nothing: the server sends what the socket buffers take, and reads a window more.
         let mut before = 0;
-        let is_full = until(DEADLINE, || {
+        let is_full = wait_until(DEADLINE, || {
             std::thread::sleep(Duration::from_millis(200));
             let now = furthest.load(Ordering::Relaxed);
             (now > 4 << 20 && std::mem::replace(&mut before, now) == now).then_some(())

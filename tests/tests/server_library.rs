@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use socklab::net::{Client, Limits, Running, Server, Target};
 use socklab::{add, echo, math};
 use socklab_core::machine::CommandError;
-use socklab_tests::program::{DEADLINE, Played, Server as Program, message, read, until};
+use socklab_tests::program::{DEADLINE, FakeServer, Server as Program, message, read, wait_until};
 
 /// Runs it in a thread: what hangs fails instead of stopping the test run.
 #[track_caller]
@@ -120,7 +120,7 @@ fn a_server_that_stops_is_named_and_an_error_repeats() {
 
 #[test]
 fn shutdown_is_the_end_for_the_server() {
-    let played = Played::new();
+    let played = FakeServer::new();
     let mut client = echo::Client::connect(played.addr).unwrap();
     let mut stream = played.accept();
     client.send_message(b"0123456789").unwrap();
@@ -139,7 +139,7 @@ fn math_solve_gets_the_secret_or_the_named_ending() {
     }
     running.stop().unwrap();
 
-    let played = Played::new();
+    let played = FakeServer::new();
     let client = math::Client::connect(played.addr).unwrap();
     drop(played.accept());
     let error = client.solve().unwrap_err();
@@ -277,7 +277,7 @@ fn many_clients_of_one_library_server_at_once() {
     let clients: Vec<_> = (0..16)
         .map(|_| thread::spawn(move || math::Client::connect(addr).unwrap().solve().unwrap()))
         .collect();
-    let done = until(DEADLINE, || clients.iter().all(|c| c.is_finished()).then_some(()));
+    let done = wait_until(DEADLINE, || clients.iter().all(|c| c.is_finished()).then_some(()));
     done.expect("they hang");
     let secrets: Vec<_> = clients.into_iter().map(|client| client.join().unwrap().0).collect();
     assert!(secrets.iter().all(|secret| *secret == secrets[0]));

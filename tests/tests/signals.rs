@@ -5,7 +5,7 @@
 use std::io::{Read as _, Write as _};
 
 use socklab_tests::program::{
-    DEADLINE, Played, Process, Program, Server, client, message, read, until,
+    DEADLINE, FakeServer, Process, Program, Server, client, message, read, wait_until,
 };
 
 const INT: u32 = 2;
@@ -13,7 +13,7 @@ const TERM: u32 = 15;
 
 /// A program whose parent ignores SIGINT, as a shell has it for background jobs of a script.
 fn in_background(args: &[&str]) -> Program {
-    Program::behind_shell("trap '' INT; exec \"$@\"", args)
+    Program::in_shell("trap '' INT; exec \"$@\"", args)
 }
 
 /// Whether the signal is in this mask of the process's status: `SigIgn`, `SigCgt`.
@@ -27,14 +27,15 @@ fn is_in(process: &Process, mask: &str, signal: u32) -> bool {
 /// SIGTERM is caught, and SIGINT still ignored.
 #[track_caller]
 fn heeds_the_parent(process: &Process) {
-    until(DEADLINE, || is_in(process, "SigCgt", TERM).then_some(())).expect("it catches SIGTERM");
+    wait_until(DEADLINE, || is_in(process, "SigCgt", TERM).then_some(()))
+        .expect("it catches SIGTERM");
     assert!(is_in(process, "SigIgn", INT));
     assert!(!is_in(process, "SigCgt", INT));
 }
 
 #[test]
 fn a_server_in_the_background_of_a_script_survives_ctrl_c() {
-    let mut server = Server::of(in_background(&["echo", "server", "0"]));
+    let mut server = Server::from_program(in_background(&["echo", "server", "0"]));
     heeds_the_parent(&server.process);
     server.process.signal("INT");
     server.process.signal("INT");
@@ -49,10 +50,10 @@ fn a_server_in_the_background_of_a_script_survives_ctrl_c() {
 
 #[test]
 fn a_person_s_server_and_a_client_do_so_too() {
-    let server = Server::of(in_background(&["chat", "server", "0"]).with_stdin());
+    let server = Server::from_program(in_background(&["chat", "server", "0"]).with_stdin());
     heeds_the_parent(&server.process);
 
-    let played = Played::new();
+    let played = FakeServer::new();
     let port = played.addr.port().to_string();
     let place = std::env::temp_dir().join(format!("socklab-signals-{}", std::process::id()));
     let remote = format!("127.0.0.1:{port}:name");
@@ -67,7 +68,7 @@ fn a_person_s_server_and_a_client_do_so_too() {
 
 #[test]
 fn who_is_not_told_to_ignore_a_signal_does_not() {
-    let server = Server::of(Program::socklab(&["echo", "server", "0"]));
+    let server = Server::from_program(Program::socklab(&["echo", "server", "0"]));
     if is_in(&server.process, "SigIgn", INT) {
         // These tests run in the background of a script themselves.
         return;
@@ -87,7 +88,7 @@ fn a_client_that_is_interrupted_says_so_and_exits_130() {
         ("guess", &["--json", "--auto"]),
     ] {
         for signal in ["INT", "TERM"] {
-            let played = Played::new();
+            let played = FakeServer::new();
             let process = client(protocol, played.addr, args).with_stdin().start();
             let _stream = played.accept();
             process.wait_for_stdout("connected");

@@ -16,7 +16,7 @@ fn stranger_client(server: &Server, style: &str) -> Program {
 
 /// What our client says to a stranger's server, and what that says.
 fn with_server(style: &str, options: &[&str]) -> (Finished, String) {
-    let server = Server::of(Program::peer("add_stranger_server.py", &[style]));
+    let server = Server::from_program(Program::peer("add_stranger_server.py", &[style]));
     let ours = client("add", server.addr, &[&AS_ADA[..], options].concat()).run();
     (ours, server.process.finish().stderr)
 }

@@ -4,11 +4,11 @@ use std::io::Write as _;
 use std::net::TcpStream;
 
 use serde_json::Value;
-use socklab_tests::program::{Played, Program, Server, client, read, read_all, reset};
+use socklab_tests::program::{FakeServer, Program, Server, client, read, read_all, reset};
 
 /// A server whose person is the test.
 fn person(args: &[&str]) -> Server {
-    Server::of(Program::socklab(&[&["chat", "server", "0"], args].concat()).with_stdin())
+    Server::from_program(Program::socklab(&[&["chat", "server", "0"], args].concat()).with_stdin())
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_last_line_of_one_word_is_named_as_a_closing_word() {
         "the other side closed the connection before the end of the conversation; its last line was \
          \"quit\": --bye quit makes it the closing word"
     );
-    let played = Played::new();
+    let played = FakeServer::new();
     let client = client("chat", played.addr, &[]).with_stdin().start();
     let mut stream = played.accept();
     stream.write_all(b"exit\n").unwrap();
@@ -96,7 +96,7 @@ fn other_words_end_a_conversation() {
     drop(stream);
     assert_eq!(server.process.finish_with_stdin_open().success(), b"I QUIT!\n");
 
-    let played = Played::new();
+    let played = FakeServer::new();
     let mut client =
         client("chat", played.addr, &["--bye", "quit", "--bye", "/exit"]).with_stdin().start();
     let mut stream = played.accept();
@@ -109,7 +109,7 @@ fn other_words_end_a_conversation() {
 
 #[test]
 fn one_who_has_nothing_more_to_say_says_the_first_closing_word() {
-    let played = Played::new();
+    let played = FakeServer::new();
     let client = client("chat", played.addr, &["--bye", "quit", "--bye", "exit"]).start();
     let mut stream = played.accept();
     stream.write_all(b"hello\n").unwrap();
@@ -132,7 +132,7 @@ fn a_closing_word_is_a_word() {
 
 #[test]
 fn a_line_without_its_newline_is_shown_after_one_second() {
-    let played = Played::new();
+    let played = FakeServer::new();
     let client = client("chat", played.addr, &["--json"]).with_stdin().start();
     let mut stream = played.accept();
     stream.write_all(b"How are").unwrap();

@@ -3,12 +3,12 @@
 use std::io::Write as _;
 use std::net::TcpStream;
 
-use socklab_tests::program::{Played, Process, client, read, reset, until};
+use socklab_tests::program::{FakeServer, Process, client, read, reset, wait_until};
 use socklab_tests::program::{Program, Server};
 
 /// Waits until bytes have come, and leaves them unread.
 fn receives(stream: &TcpStream) {
-    let some = until(std::time::Duration::from_secs(20), || match stream.peek(&mut [0]) {
+    let some = wait_until(std::time::Duration::from_secs(20), || match stream.peek(&mut [0]) {
         Ok(1) => Some(()),
         _ => None,
     });
@@ -16,7 +16,7 @@ fn receives(stream: &TcpStream) {
 }
 
 /// A client that says bye in its turn.
-fn leaves(played: &Played) -> (Process, TcpStream) {
+fn leaves(played: &FakeServer) -> (Process, TcpStream) {
     let args = ["--timeout", "20s"];
     let mut process = client("chat", played.addr, &args).with_stdin().start();
     process.feed("bye\n");
@@ -25,7 +25,7 @@ fn leaves(played: &Played) -> (Process, TcpStream) {
 
 #[test]
 fn a_last_line_that_the_other_side_has_not_read_is_a_failure() {
-    let played = Played::new();
+    let played = FakeServer::new();
     for end in [drop as fn(TcpStream), reset] {
         let (process, mut stream) = leaves(&played);
         stream.write_all(b"hello\n").unwrap();
@@ -47,7 +47,7 @@ fn a_last_line_that_the_other_side_has_not_read_is_a_failure() {
 
 #[test]
 fn a_last_line_that_was_read_is_a_success_whether_the_other_side_closes_or_not() {
-    let played = Played::new();
+    let played = FakeServer::new();
     for closes in [true, false] {
         let (process, mut stream) = leaves(&played);
         stream.write_all(b"hello\n").unwrap();
@@ -61,7 +61,7 @@ fn a_last_line_that_was_read_is_a_success_whether_the_other_side_closes_or_not()
 #[test]
 fn a_server_says_so_too() {
     let program = Program::socklab(&["chat", "server", "0", "--timeout", "20s"]).with_stdin();
-    let mut server = Server::of(program);
+    let mut server = Server::from_program(program);
     server.process.feed("hello\nbye\n");
     let mut stream = server.connect();
     assert_eq!(read::<6>(&mut stream), *b"hello\n");

@@ -6,7 +6,9 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 
-use socklab_tests::program::{Played, Process, Program, Server, client, message, read, read_all};
+use socklab_tests::program::{
+    FakeServer, Process, Program, Server, client, message, read, read_all,
+};
 
 fn short_message(payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len()).expect("a test's payload is short");
@@ -15,7 +17,7 @@ fn short_message(payload: &[u8]) -> Vec<u8> {
 
 /// A client of ours with these arguments, and its connection in the hands of the test.
 fn echo_client(args: &[&str]) -> (Process, TcpStream) {
-    let played = Played::new();
+    let played = FakeServer::new();
     let process = client("echo", played.addr, args).with_stdin().start();
     let stream = played.accept();
     (process, stream)
@@ -184,7 +186,7 @@ fn two_byte_lengths_on_both_ends() {
 
 #[test]
 fn a_message_that_is_too_long_for_2_bytes_is_a_usage_error_before_it_is_sent() {
-    let played = Played::new();
+    let played = FakeServer::new();
     let long = "x".repeat(65_536);
     let args = ["--header", "2", "0123456789abc", &long];
     let finished = client("echo", played.addr, &args).run();
@@ -325,7 +327,7 @@ fn write_long_line(out: &mut impl std::io::Write) {
 fn a_line_of_300_mb_takes_constant_memory_from_a_pipe_and_from_a_file() {
     let length = (PIECES >> 12 << 12) * PIECE.len();
     for from_file in [false, true] {
-        let played = Played::new();
+        let played = FakeServer::new();
         let program =
             client("echo", played.addr, &[]).deadline(std::time::Duration::from_secs(300));
         let mut process = if from_file {
@@ -389,7 +391,7 @@ fn write_lines(to: &mut impl std::io::Write, count: usize) -> std::io::Result<()
 fn a_server_that_reads_and_never_replies_takes_no_memory() {
     const LINES: usize = 1_400_000;
     const MESSAGE: usize = 4 + 100;
-    let played = Played::new();
+    let played = FakeServer::new();
     let mut process = client("echo", played.addr, &["--timeout", "none"])
         .deadline(std::time::Duration::from_secs(300))
         .with_stdin()
@@ -439,7 +441,7 @@ fn a_server_that_reads_and_never_replies_takes_no_memory() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_client_that_waits_since_no_more_can_be_verified_says_so() {
-    let played = Played::new();
+    let played = FakeServer::new();
     let mut process = client("echo", played.addr, &["--timeout", "10"])
         .deadline(std::time::Duration::from_secs(300))
         .with_stdin()
@@ -522,7 +524,7 @@ fn a_long_reply_in_json_is_cut_between_characters_and_its_hex_is_bounded() {
 // ---------------------------------------------------------------- programs in Python
 
 fn python_server(args: &[&str]) -> Server {
-    Server::of(Program::peer("echo_server.py", args))
+    Server::from_program(Program::peer("echo_server.py", args))
 }
 
 #[test]

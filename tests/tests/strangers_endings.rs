@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 
 use serde_json::Value;
-use socklab_tests::program::{self, Finished, Played, Program, Server, read, read_all};
+use socklab_tests::program::{self, FakeServer, Finished, Program, Server, read, read_all};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -18,7 +18,7 @@ fn against(
     stdin: &str,
     play: impl FnOnce(TcpStream) + Send + 'static,
 ) -> Finished {
-    let played = Played::new();
+    let played = FakeServer::new();
     let mut ours = program::client(protocol, played.addr, args).with_stdin().start();
     ours.feed(stdin);
     let stream = played.accept();
@@ -268,7 +268,7 @@ fn a_server_with_a_person_names_the_peer_that_failed_and_says_when_it_stops() {
     for game in ["chat", "rps"] {
         for signal in ["INT", "TERM"] {
             let args = [game, "server", "0", "--forever", "--json"];
-            let server = Server::of(Program::socklab(&args).with_stdin());
+            let server = Server::from_program(Program::socklab(&args).with_stdin());
             let stream = server.connect();
             let peer = stream.local_addr().unwrap().to_string();
             drop(stream);
@@ -284,7 +284,8 @@ fn a_server_with_a_person_names_the_peer_that_failed_and_says_when_it_stops() {
             );
         }
         // In the middle of a session.
-        let server = Server::of(Program::socklab(&[game, "server", "0", "--json"]).with_stdin());
+        let server =
+            Server::from_program(Program::socklab(&[game, "server", "0", "--json"]).with_stdin());
         let stream = server.connect();
         server.process.wait_for_stdout("\"connected\"");
         server.process.signal("INT");

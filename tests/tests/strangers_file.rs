@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
 use socklab_tests::files::{Folder, answer, fetch, noise};
-use socklab_tests::program::{Finished, Played, Program, Server, read_all, reset};
+use socklab_tests::program::{FakeServer, Finished, Program, Server, read_all, reset};
 
 const WARNING: &str = "requesting the file again with the plain protocol, which cannot verify it";
 
@@ -16,7 +16,7 @@ fn against(kind: &str, options: &[&str], root: &Folder, here: &Folder) -> (Finis
     let is_asked_twice = !options.iter().any(|option| ["--plain", "--checked"].contains(option));
     let sessions = if is_asked_twice { "2" } else { "1" };
     let args = [root.0.to_str().unwrap(), kind, "--sessions", sessions];
-    let server = Server::of(Program::peer("file_strangers.py", &args));
+    let server = Server::from_program(Program::peer("file_strangers.py", &args));
     let ours = fetch(server.addr, b"x.txt", &here.path("copy"), options).run();
     let theirs = server.process.finish();
     assert_eq!(theirs.code, Some(0), "{theirs:?}");
@@ -113,7 +113,7 @@ fn what_cannot_be_asked_again_safely_is_not() {
     here.write("copy", "old");
     // Words of its own may be all that it says to a name, in either form.
     for words in [&b"File not found"[..], b"four score", b"ERROR\n", b"\0"] {
-        let played = Played::new();
+        let played = FakeServer::new();
         let client = fetch(played.addr, b"x.txt", &here.path("copy"), &[]).start();
         drop(answer(&played, words));
         let failed = client.finish();
@@ -122,7 +122,7 @@ fn what_cannot_be_asked_again_safely_is_not() {
     }
     // An answer has begun.
     for part in [&b"+\0"[..], b"-no such"] {
-        let played = Played::new();
+        let played = FakeServer::new();
         let client = fetch(played.addr, b"x.txt", &here.path("copy"), &[]).start();
         drop(answer(&played, part));
         assert!(client.finish().failure(1).contains("in the middle of a message"));
@@ -131,7 +131,7 @@ fn what_cannot_be_asked_again_safely_is_not() {
     // What there is already is of no use to the plain form, and stays.
     here.write(".copy.part", "four");
     for end in [drop::<TcpStream>, reset] {
-        let played = Played::new();
+        let played = FakeServer::new();
         let client = fetch(played.addr, b"x.txt", &here.path("copy"), &["--resume"]).start();
         end(answer(&played, b"").1);
         let failed = client.finish();
@@ -143,7 +143,7 @@ fn what_cannot_be_asked_again_safely_is_not() {
 #[test]
 fn a_server_that_is_gone_after_one_client_is_named() {
     let here = Folder::new();
-    let played = Played::new();
+    let played = FakeServer::new();
     let client = fetch(played.addr, b"x.txt", &here.path("copy"), &[]).start();
     let (_, stream) = answer(&played, b"");
     drop(played);
@@ -160,7 +160,7 @@ fn a_server_that_is_gone_after_one_client_is_named() {
 #[test]
 fn a_closed_stdout_after_the_plain_request_is_no_fault_of_the_server() {
     let here = Folder::new();
-    let played = Played::new();
+    let played = FakeServer::new();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let client = fetch(played.addr, b"x.txt", &here.path("copy"), &["--json"]);
     let client = client.stdout(writer).start();
@@ -285,7 +285,7 @@ fn a_request_that_is_not_finished_is_never_answered_with_an_empty_file() {
 fn a_size_that_is_text_is_named_and_not_to_be_resumed() {
     let here = Folder::new();
     here.write("copy", "old");
-    let played = Played::new();
+    let played = FakeServer::new();
     let client = fetch(played.addr, b"x.txt", &here.path("copy"), &[]).start();
     drop(answer(&played, b"+OK sending the file"));
     let finished = client.finish();

@@ -6,7 +6,9 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 
 use serde_json::Value;
-use socklab_tests::program::{Finished, Played, Program, Server, client, read, read_all, reset};
+use socklab_tests::program::{
+    FakeServer, Finished, Program, Server, client, read, read_all, reset,
+};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -15,7 +17,7 @@ fn text(bytes: &[u8]) -> String {
 /// A server that says the first text at once and each other one after a line from the client, and closes.
 /// With what the client sent, and what became of our client with these arguments and this on stdin.
 fn against(game: &str, args: &[&str], stdin: &str, says: &[&str]) -> (Finished, Vec<String>) {
-    let played = Played::new();
+    let played = FakeServer::new();
     let mut ours = client(game, played.addr, args).with_stdin().start();
     ours.feed(stdin);
     let mut stream = played.accept();
@@ -189,7 +191,7 @@ fn a_trace_shows_the_end_once() {
         ("guess", "GUESS\nWIN\n", "50\n"),
         ("coin", "H: Thanks for playing the game. Bye!\n", "Q\n"),
     ] {
-        let played = Played::new();
+        let played = FakeServer::new();
         let mut ours = client(game, played.addr, &["--trace"]).with_stdin().start();
         let mut stream = played.accept();
         stream.write_all(says.as_bytes()).unwrap();
@@ -203,7 +205,7 @@ fn a_trace_shows_the_end_once() {
         assert_eq!(finished.stderr.matches(" closed").count(), 1, "{finished:?}");
     }
     // A reset is not an orderly end behind it.
-    let played = Played::new();
+    let played = FakeServer::new();
     let ours = client("guess", played.addr, &["--trace", "--auto"]).start();
     let stream = played.accept();
     reset(stream);
@@ -260,7 +262,7 @@ fn rps_sends_what_is_unchecked_and_is_asked_again() {
 fn rps_is_not_ended_by_a_connection_that_closes_at_once() {
     for closes in [drop::<TcpStream>, reset] {
         let program = Program::socklab(&["rps", "server", "0", "--json"]).with_stdin();
-        let mut server = Server::of(program);
+        let mut server = Server::from_program(program);
         server.process.stdin().write_all(b"2\n2\n2\n").unwrap();
         for _ in 0..3 {
             let stream = server.connect();
@@ -272,7 +274,7 @@ fn rps_is_not_ended_by_a_connection_that_closes_at_once() {
         server.process.finish_with_stdin_open().success();
     }
     // One that forgets the newline is reported.
-    let server = Server::of(Program::socklab(&["rps", "server", "0"]).with_stdin());
+    let server = Server::from_program(Program::socklab(&["rps", "server", "0"]).with_stdin());
     let mut stream = server.connect();
     let _: [u8; 42] = read(&mut stream);
     stream.write_all(b"Paper").unwrap();
@@ -286,7 +288,7 @@ fn rps_is_not_ended_by_a_connection_that_closes_at_once() {
         "{finished:?}"
     );
     // One that has chosen and leaves ends it.
-    let mut server = Server::of(Program::socklab(&["rps", "server", "0"]).with_stdin());
+    let mut server = Server::from_program(Program::socklab(&["rps", "server", "0"]).with_stdin());
     let mut stream = server.connect();
     stream.write_all(b"Paper\n").unwrap();
     let _: [u8; 42] = read(&mut stream);
@@ -322,7 +324,7 @@ fn every_ending_quotes_what_was_not_understood() {
         assert!(error(&ours).ends_with(&quote), "{ours:?}");
     }
     // Also where the server waits, for an acknowledgement perhaps.
-    let played = Played::new();
+    let played = FakeServer::new();
     let ours = client("rps", played.addr, rps).start();
     let mut stream = played.accept();
     stream.write_all(b"Pick: Player2 wins!\n").unwrap();

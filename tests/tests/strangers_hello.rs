@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use socklab_core::machine::{Need, StreamEnd};
-use socklab_tests::program::{self, Played, Process, Server, read, read_all, reset};
+use socklab_tests::program::{self, FakeServer, Process, Server, read, read_all, reset};
 use socklab_tests::role::{HelloClient, HelloServer};
 use socklab_tests::script::{
     Outcome, Script, assert_lawful, every_cut, every_cut_of_script, every_truncation_of_script,
@@ -57,7 +57,7 @@ const OURS: &[u8] = b"Hello from client\n";
 
 /// `socklab hello client --both` against a server that is the test, and has accepted it.
 fn client(args: &[&str]) -> (Process, TcpStream) {
-    let played = Played::new();
+    let played = FakeServer::new();
     let process = program::client("hello", played.addr, &[&["--both"], args].concat()).start();
     (process, played.accept())
 }

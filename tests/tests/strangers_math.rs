@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
 
-use socklab_tests::program::{Played, Program, Server, client, read, read_all};
+use socklab_tests::program::{FakeServer, Program, Server, client, read, read_all};
 
 /// A math server with questions and a secret that are known, and its addends' sum.
 fn server(rounds: &str) -> Server {
@@ -93,7 +93,7 @@ fn bytes_behind_the_secret_are_counted_in_a_warning() {
         (b"ame", r#"3 bytes behind the secret, which has 8: "ame""#),
     ] {
         for (json, pieces) in [(false, 1), (true, 1), (false, 2)] {
-            let played = Played::new();
+            let played = FakeServer::new();
             let args = if json { &["--json"][..] } else { &[] };
             let process = client("math", played.addr, args).start();
             let mut stream = played.accept();
@@ -120,7 +120,7 @@ fn bytes_behind_the_secret_are_counted_in_a_warning() {
 
 #[test]
 fn a_server_that_forgets_to_close_is_not_waited_for() {
-    let played = Played::new();
+    let played = FakeServer::new();
     let process = client("math", played.addr, &["--timeout", "none"]).start();
     let mut stream = played.accept();
     stream.write_all(b"Sopensesm").unwrap();
@@ -132,7 +132,7 @@ fn a_server_that_forgets_to_close_is_not_waited_for() {
 #[test]
 fn questions_in_little_endian_order_are_named_when_the_answer_is_rejected() {
     for (a, b, is_little) in [(12_u32, 30_u32, true), (1 << 20, 1 << 21, false)] {
-        let played = Played::new();
+        let played = FakeServer::new();
         let process = client("math", played.addr, &[]).start();
         let mut stream = played.accept();
         stream.write_all(&[&b"Q"[..], &a.to_le_bytes(), &b.to_le_bytes()].concat()).unwrap();
@@ -206,12 +206,13 @@ fn students_servers_with_more_than_a_secret() {
         ("extra-bytes", "socklab: 16 bytes behind the secret, which has 8: \"Q and more of it\"\n"),
         ("stays", ""),
     ] {
-        let server = Server::of(Program::peer("math_server.py", &["--fault", fault]));
+        let server = Server::from_program(Program::peer("math_server.py", &["--fault", fault]));
         let finished = client("math", server.addr, &[]).run();
         assert_eq!(finished.success(), b"opensesm\n", "{fault}");
         assert_eq!(finished.stderr, stderr, "{fault}");
     }
-    let server = Server::of(Program::peer("math_server.py", &["--fault", "little-endian"]));
+    let server =
+        Server::from_program(Program::peer("math_server.py", &["--fault", "little-endian"]));
     let finished = client("math", server.addr, &[]).run();
     let line = finished.failure(1);
     assert!(line.ends_with(" in little-endian order"), "{line}");
@@ -231,7 +232,7 @@ fn questions_in_decimal_text_are_named() {
         (&[&question[..], b"7"].concat(), false),
         (b"", false),
     ] {
-        let played = Played::new();
+        let played = FakeServer::new();
         let process = client("math", played.addr, &[]).start();
         let mut stream = played.accept();
         stream.write_all(sent).unwrap();

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use serde_json::Value;
-use socklab_tests::program::{Played, Server, client, read_all, reset};
+use socklab_tests::program::{FakeServer, Server, client, read_all, reset};
 
 /// Protocol, role options, and a part of a message that its server may get.
 const TO_SERVERS: [(&str, &[&str], &[u8], &str); 5] = [
@@ -90,7 +90,7 @@ const TO_CLIENTS: [(&str, &[&str], &[u8]); 4] = [
 #[test]
 fn a_client_reports_a_line_without_newline_and_quotes_it_at_the_end() {
     for (protocol, options, part) in TO_CLIENTS {
-        let played = Played::new();
+        let played = FakeServer::new();
         let process = client(protocol, played.addr, options).with_stdin().start();
         let mut stream = played.accept();
         stream.write_all(part).unwrap();
@@ -114,7 +114,7 @@ fn a_client_reports_a_line_without_newline_and_quotes_it_at_the_end() {
 
 #[test]
 fn an_error_quotes_what_no_one_understood() {
-    let played = Played::new();
+    let played = FakeServer::new();
     let process = client("math", played.addr, &["--json"]).start();
     let mut stream = played.accept();
     stream.write_all(b"Hello, what is 1 + 1?\n").unwrap();

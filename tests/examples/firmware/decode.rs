@@ -1,4 +1,4 @@
-//! Frames of defmt as text. A file of its own, since a test has it too.
+//! Decodes frames of defmt into text. A file of its own, because a test uses it too.
 
 use std::io::{self, Read};
 

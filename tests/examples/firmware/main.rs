@@ -1,5 +1,5 @@
-//! Runs a program of `tests/firmware` on the emulated board and shows its log: what
-//! `tests/firmware/run` starts.
+//! Runs a program of `tests/firmware` on the emulated board and shows its log. `tests/firmware/run`
+//! starts it.
 
 mod decode;
 
@@ -10,8 +10,8 @@ use decode::decode;
 use socklab_tests::board::{HOST, Launch};
 use socklab_tests::program::Server;
 
-/// Until Ctrl-C, which ends QEMU too.
-const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The board runs until Ctrl-C, which ends QEMU too.
+const NO_LIMIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let given = |name| args.iter().find_map(|arg| arg.strip_prefix(name)?.strip_prefix('='));
 
     let mut launch =
-        Launch::new(&program, decode).deadline(FOR_EVER).show(|line| println!("board: {line}"));
+        Launch::new(&program, decode).deadline(NO_LIMIT).show(|line| println!("board: {line}"));
     for arg in &args {
         launch = launch.arg(arg);
     }
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             }
             let ended = launch.start().finish();
             if let Some(server) = server {
-                println!("here:  {}", server.process.wait_for("answered"));
+                println!("here:  {}", server.process.wait_for("correct, secret sent"));
             }
             return code(ended.code);
         }

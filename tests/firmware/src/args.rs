@@ -1,34 +1,34 @@
-//! The program's arguments, which QEMU hands over by semihosting: `port=8000 secret=opensesm`.
+//! Arguments of the program, passed by QEMU through semihosting: `port=8000 secret=opensesm`.
 
 use core::str::FromStr;
 
 use semihosting::experimental::env;
 
-/// So many bytes of arguments are read.
+/// Largest size of all arguments in bytes.
 const SIZE: usize = 256;
 
-/// Calls `each` for every `name=value`, which says whether it could use it. What it could not use
-/// is named in the log.
-pub fn read(mut each: impl FnMut(&str, &str) -> Option<()>) -> Result<(), Wrong> {
-    let args = env::args::<SIZE>().map_err(|_| Wrong)?;
+/// Calls `each` for every `name=value`. It returns `None` for an argument it does not know, which
+/// is then logged.
+pub fn read(mut each: impl FnMut(&str, &str) -> Option<()>) -> Result<(), InvalidArguments> {
+    let args = env::args::<SIZE>().map_err(|_| InvalidArguments)?;
     let mut words = &args;
     // The first is the program's name.
     for word in Iterator::skip(&mut words, 1) {
-        let word = word.map_err(|_| Wrong)?;
+        let word = word.map_err(|_| InvalidArguments)?;
         let Some(()) = word.split_once('=').and_then(|(name, value)| each(name, value)) else {
-            defmt::error!("what is {=str}?", word);
-            return Err(Wrong);
+            defmt::error!("unknown argument: {=str}", word);
+            return Err(InvalidArguments);
         };
     }
     Ok(())
 }
 
-/// Puts a value into its place.
+/// Parses `value` into `place`.
 pub fn set<T: FromStr>(place: &mut T, value: &str) -> Option<()> {
     *place = value.parse().ok()?;
     Some(())
 }
 
-/// The arguments are wrong.
+/// The arguments are invalid.
 #[derive(Clone, Copy, Debug, defmt::Format)]
-pub struct Wrong;
+pub struct InvalidArguments;

@@ -1,4 +1,4 @@
-//! Time since the start, from the core's SysTick timer.
+//! Time since the start, from the SysTick timer of the CPU.
 
 use core::cell::Cell;
 
@@ -8,15 +8,15 @@ use cortex_m_rt::exception;
 use critical_section::Mutex;
 use smoltcp::time::Instant;
 
-/// The core's clock after reset, as QEMU has it.
+/// Clock rate after a reset, as in QEMU.
 const HZ: u32 = 12_500_000;
 
-/// A tick is a millisecond: what smoltcp reckons in.
+/// A tick is a millisecond, the unit of smoltcp.
 const TICKS_PER_SECOND: u32 = 1000;
 
 static MILLIS: Mutex<Cell<u64>> = Mutex::new(Cell::new(0));
 
-/// Starts it.
+/// Starts the clock.
 pub fn start(mut timer: SYST) {
     timer.set_clock_source(SystClkSource::Core);
     timer.set_reload(HZ / TICKS_PER_SECOND - 1);
@@ -25,12 +25,12 @@ pub fn start(mut timer: SYST) {
     timer.enable_counter();
 }
 
-/// Milliseconds since the start.
+/// Returns the milliseconds since the start.
 pub fn millis() -> u64 {
     critical_section::with(|token| MILLIS.borrow(token).get())
 }
 
-/// The same for smoltcp.
+/// Returns the time since the start as smoltcp's type.
 pub fn now() -> Instant {
     // 2^63 milliseconds are 292 million years.
     Instant::from_millis(i64::try_from(millis()).unwrap_or(i64::MAX))

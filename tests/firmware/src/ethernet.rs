@@ -1,15 +1,15 @@
-//! The Stellaris Ethernet controller, as QEMU's model of it has it (`hw/net/stellaris_enet.c`).
+//! The Stellaris Ethernet controller, as in QEMU's model of it (`hw/net/stellaris_enet.c`).
 //!
-//! Both FIFOs are one register that is read or written a word at a time, little-endian, and both
-//! put a length of two bytes before the frame:
+//! Both FIFOs are one register that is read or written one word at a time, little-endian. Both
+//! store a length of two bytes before the frame:
 //!
 //! ```text
-//!   receive:   length  frame ...  FCS      the length counts all of it: 2 + frame + 4
+//!   receive:   length  frame ...  FCS      the length counts everything: 2 + frame + 4
 //!              2       60..1514   4
-//!   transmit:  length  frame ...           it counts what follows the frame's header of 14 bytes
+//!   transmit:  length  frame ...           the length counts what follows the 14-byte header
 //! ```
 //!
-//! Not tried on the chip itself, where clocks and the PHY would have to be set up as well.
+//! Not tested on a real chip, where clocks and the PHY need to be set up as well.
 
 use cortex_m::asm;
 use cortex_m::interrupt::{self, InterruptNumber};
@@ -22,9 +22,9 @@ use volatile_register::{RO, RW};
 
 #[repr(C)]
 struct Registers {
-    /// RIS when read: what happened. IACK when written: these are seen.
+    /// RIS when read: events that happened. IACK when written: acknowledges them.
     status: RW<u32>,
-    /// IM: what interrupts.
+    /// IM: events that cause an interrupt.
     interrupt_mask: RW<u32>,
     /// RCTL
     receive_control: RW<u32>,
@@ -32,13 +32,13 @@ struct Registers {
     transmit_control: RW<u32>,
     /// DATA: the receive FIFO when read, the transmit FIFO when written.
     data: RW<u32>,
-    /// IA0 and IA1: the station's address.
+    /// IA0 and IA1: the address of the station.
     address: [RO<u32>; 2],
-    /// THR, MCTL, MDV, a gap, MTXD, MRXD: the threshold and the PHY, left as they are.
+    /// THR, MCTL, MDV, a gap, MTXD, MRXD: threshold and PHY, left unchanged.
     _untouched: [RO<u32>; 6],
-    /// NP: so many frames wait.
+    /// NP: number of frames that wait.
     packets: RO<u32>,
-    /// TR: send what is in the FIFO; 1 while it does.
+    /// TR: sends the frame in the FIFO. Reads as 1 while it does.
     transmit: RW<u32>,
 }
 
@@ -46,28 +46,27 @@ const REGISTERS: *const Registers = 0x4004_8000 as *const Registers;
 
 /// All events of `status`.
 const ALL: u32 = 0x7f;
-/// A frame has come.
+/// A frame has arrived.
 const RECEIVED: u32 = 0x01;
 /// Empties the receive FIFO.
 const RESET_FIFO: u32 = 0x10;
-/// Receives, but no frame with a bad FCS.
+/// Receives, but drops frames with a bad FCS.
 const RECEIVE: u32 = 0x09;
 /// Sends full duplex, with padding and FCS.
 const TRANSMIT: u32 = 0x0f;
 
-/// An Ethernet frame without its FCS.
+/// Length of an Ethernet frame without its FCS.
 const FRAME: usize = 1514;
-/// Destination, source, type.
+/// Length of destination, source and type.
 const HEADER: usize = 14;
 const LENGTH: usize = 2;
 const FCS: usize = 4;
 
-/// Its line at the interrupt controller.
+/// The controller's interrupt line.
 #[derive(Clone, Copy)]
 struct Line;
 
-// SAFETY: the controller's line is 42 whatever happens, and 42 is below the LM3S6965's number of
-// lines.
+// SAFETY: the controller's line is always 42, and 42 is below the LM3S6965's number of lines.
 unsafe impl InterruptNumber for Line {
     fn number(self) -> u16 {
         42
@@ -82,14 +81,14 @@ pub struct Ethernet {
 }
 
 impl Ethernet {
-    /// Takes the controller, resets it and switches it on. `None` when it has been taken.
+    /// Takes the controller, resets it and switches it on. Returns `None` if it was taken before.
     pub fn take() -> Option<Self> {
-        // In statics: the stack is not for buffers.
+        // Statics, because the buffers are too large for the stack.
         static RECEIVED: ConstStaticCell<[u8; LENGTH + FRAME + FCS]> = ConstStaticCell::new([0; _]);
         static SENT: ConstStaticCell<[u8; LENGTH + FRAME]> = ConstStaticCell::new([0; _]);
         let (received, sent) = (RECEIVED.try_take()?, SENT.try_take()?);
-        // SAFETY: the board has these registers there, laid out so, for as long as it has power;
-        // nobody else refers to them, or there had been no buffers above.
+        // SAFETY: the board always has these registers at this address and in this layout. There is
+        // no other reference to them, because the buffers above can be taken only once.
         let registers = unsafe { &*REGISTERS };
         let this = Self { registers, received, sent };
         this.interrupt_on(0);
@@ -103,28 +102,28 @@ impl Ethernet {
         Some(this)
     }
 
-    /// The station's address.
+    /// Returns the address of the station.
     pub fn address(&self) -> EthernetAddress {
         let [low, high] = self.registers.address.each_ref().map(|r| r.read().to_le_bytes());
         EthernetAddress([low[0], low[1], low[2], low[3], high[0], high[1]])
     }
 
-    /// Whether a frame waits.
+    /// Returns whether a frame waits.
     pub fn has_frame(&self) -> bool {
         self.registers.packets.read() != 0
     }
 
-    /// Sleeps until a frame comes or an interrupt is due, the clock's tick for one. At once when a
-    /// frame waits already.
+    /// Sleeps until a frame arrives or an interrupt is pending, such as the clock's tick. Returns
+    /// at once if a frame waits already.
     pub fn sleep(&self) {
-        // With interrupts masked none can slip in between the look and the sleep: a pending one
-        // ends the sleep all the same, and is served after it.
+        // Interrupts are masked, so none can be served between the check and the sleep. A pending
+        // one still ends the sleep and is served afterwards.
         interrupt::free(|_| {
             self.acknowledge();
             self.interrupt_on(RECEIVED);
             NVIC::unpend(Line);
-            // SAFETY: unmasked with PRIMASK set, and masked again below, so it is never served:
-            // no critical section can be broken by it.
+            // SAFETY: unmasked with PRIMASK set, and masked again below, so it is never served and
+            // cannot break a critical section.
             unsafe { NVIC::unmask(Line) };
             if !self.has_frame() {
                 asm::wfi();
@@ -148,20 +147,21 @@ impl Ethernet {
         self.registers.transmit.read() & 1 != 0
     }
 
-    /// Takes the next frame that fits from the FIFO into the buffer. Returns where it ends there.
+    /// Copies the next frame that fits from the FIFO into the buffer. Returns its end in the
+    /// buffer.
     fn take_frame(&mut self) -> Option<usize> {
         while self.has_frame() {
             let first = self.registers.data.read().to_le_bytes();
             let total = usize::from(u16::from_le_bytes([first[0], first[1]]));
-            let mut room = self.received.chunks_exact_mut(4);
-            if let Some(room) = room.next() {
-                room.copy_from_slice(&first);
+            let mut space = self.received.chunks_exact_mut(4);
+            if let Some(space) = space.next() {
+                space.copy_from_slice(&first);
             }
-            // All of its words, also when it is too long: the next frame starts behind them.
+            // Reads all words even if the frame is too long, because the next frame follows them.
             for _ in 1..total.div_ceil(4) {
                 let word = self.registers.data.read().to_le_bytes();
-                if let Some(room) = room.next() {
-                    room.copy_from_slice(&word);
+                if let Some(space) = space.next() {
+                    space.copy_from_slice(&word);
                 }
             }
             let end = total.saturating_sub(FCS);
@@ -173,7 +173,7 @@ impl Ethernet {
     }
 }
 
-/// A frame that came.
+/// A received frame.
 pub struct RxToken<'a>(&'a [u8]);
 
 impl phy::RxToken for RxToken<'_> {
@@ -182,7 +182,7 @@ impl phy::RxToken for RxToken<'_> {
     }
 }
 
-/// Room for a frame to send.
+/// Space for a frame to send.
 pub struct TxToken<'a> {
     registers: &'static Registers,
     buffer: &'a mut [u8; LENGTH + FRAME],
@@ -191,7 +191,8 @@ pub struct TxToken<'a> {
 impl phy::TxToken for TxToken<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let Self { registers, buffer } = self;
-        // smoltcp asks for a frame's header at least, and for no more than the capabilities say.
+        // smoltcp asks for at least the header of a frame, and at most for what the capabilities
+        // state.
         let length = u16::try_from(len - HEADER).unwrap_or(u16::MAX);
         let all = &mut buffer[..LENGTH + len];
         all[..LENGTH].copy_from_slice(&length.to_le_bytes());

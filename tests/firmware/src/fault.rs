@@ -1,16 +1,16 @@
-//! What must not happen: it is logged, and ends the program with a code of its own.
+//! Panics and faults: they are logged and end the program with an exit code of their own.
 
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use cortex_m_rt::{ExceptionFrame, exception};
 
-/// As Rust's own programs end when they panic.
+/// Exit code of a Rust program that panics.
 const PANIC: i32 = 101;
-/// 128 and a signal's number, as a shell has it: SIGSEGV.
+/// 128 and a signal's number, as a shell reports it: SIGSEGV.
 const FAULT: i32 = 139;
 
-/// Whether there is something to log with. What fails while it is logged is not logged.
+/// Returns whether a failure may be logged. A failure during logging is not.
 fn may_log() -> bool {
     static LOGGED: AtomicBool = AtomicBool::new(false);
     !LOGGED.swap(true, Ordering::Relaxed)
@@ -24,7 +24,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     semihosting::process::exit(PANIC)
 }
 
-// SAFETY: it does not return, so it need not leave anything as it was.
+// SAFETY: it does not return, so it need not restore any state.
 #[exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
     if may_log() {
@@ -33,7 +33,7 @@ unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
     semihosting::process::exit(FAULT)
 }
 
-// SAFETY: as above.
+// SAFETY: see above.
 #[exception]
 unsafe fn DefaultHandler(number: i16) -> ! {
     if may_log() {

@@ -1,10 +1,10 @@
-//! What the programs for the board have in common: clock, network, arguments, and how they end.
+//! What the programs for the board share: clock, network, arguments, and how they end.
 //!
 //! ```text
 //!   math-client   math-server   echo-server        src/bin
 //!        '-------------+-------------'
 //!                      |
-//!        socklab_core::driver::nonblocking         the driver the host's clients run on
+//!        socklab_core::driver::nonblocking         the driver that the host's clients use
 //!                      |
 //!                     nal                          embedded-nal over smoltcp
 //!                      |
@@ -22,29 +22,30 @@ pub mod serve;
 
 mod fault;
 
-// Brings in the logger: frames of defmt to the host's terminal, by semihosting.
+// Links the logger: frames of defmt to the host's terminal, through semihosting.
 use defmt_semihosting as _;
 
 use ethernet::Ethernet;
 
-/// How a program ends: the exit codes of `socklab`.
+/// Exit codes of a program, the same as those of `socklab`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// All is done.
+    /// Success.
     Done = 0,
     /// The peer broke the protocol or ended too early.
     Peer = 1,
-    /// The arguments are wrong.
+    /// The arguments are invalid.
     Usage = 2,
-    /// The network could not do it.
+    /// A network error.
     Network = 3,
 }
 
-/// Starts the clock and takes the Ethernet controller: once, at the beginning of `main`.
+/// Starts the clock and takes the Ethernet controller. Must be called once, at the beginning of
+/// `main`.
 ///
 /// # Panics
 ///
-/// The second time.
+/// Panics on the second call.
 pub fn start() -> Ethernet {
     let core = cortex_m::Peripherals::take();
     let (Some(core), Some(ethernet)) = (core, Ethernet::take()) else {
@@ -54,7 +55,7 @@ pub fn start() -> Ethernet {
     ethernet
 }
 
-/// Ends the program, and QEMU with it.
+/// Ends the program and QEMU.
 pub fn exit(exit: Exit) -> ! {
     ram::log_stack();
     semihosting::process::exit(exit as i32)

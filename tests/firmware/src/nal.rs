@@ -1,16 +1,17 @@
-//! TCP over smoltcp as [`embedded_nal`] has it, in memory given once: no allocation.
+//! TCP over smoltcp as an [`embedded_nal`] stack, in memory that is given once: no allocation.
 //!
 //! ```text
 //!              connect                               close
 //!   Free -------------------------> Open ----------------------> Closing
 //!    ^ |                             ^                              |
 //!    | '--listen--> Waiting --accept-'                              |
-//!    '---- the peer has closed too, a while passed, or it is needed -'
+//!    '-- the peer closed too, LINGER has passed, or it is needed --'
 //! ```
 //!
-//! smoltcp has no backlog: a socket that listens becomes the connection. So a listener keeps
-//! [`BACKLOG`] of them, and a client that comes while one is on its way finds another. More at the
-//! same moment than that, or than there are sockets, are refused: smoltcp answers with a reset where
+//! smoltcp has no backlog: a listening socket becomes the connection. A listener therefore keeps
+//! [`BACKLOG`] sockets listening, so that a client that connects while another connection is being
+//! set up finds one. Clients beyond that number, or beyond the number of sockets, are refused:
+//! smoltcp answers with a reset, where an operating system would let the client try again.
 //! an operating system would have the client try again.
 
 use core::net::{Ipv4Addr, SocketAddr};
@@ -24,37 +25,37 @@ use smoltcp::wire::{HardwareAddress, IpCidr, Ipv4Cidr};
 use crate::clock;
 use crate::ethernet::Ethernet;
 
-/// So many sockets listen for one listener.
+/// Number of sockets that listen for one listener.
 pub const BACKLOG: usize = 2;
 
-/// How long a peer may be silent about what was sent before the connection counts as lost.
+/// How long a peer may fail to acknowledge data before the connection counts as lost.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// An idle peer is asked this often whether it is still there.
+/// Interval of the keep-alive packets to an idle peer.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How long the peer may take to close after us.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// RFC 6335: ports from here on are for connections we open.
+/// RFC 6335: start of the ports for outgoing connections.
 const FIRST_PORT: u16 = 0xc000;
 
-/// QEMU's user network gives its guest this address.
+/// Address that QEMU's user network gives its guest.
 const ADDRESS: Ipv4Cidr = Ipv4Cidr::new(Ipv4Addr::new(10, 0, 2, 15), 24);
 /// The host, as its guest sees it.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
-/// What `N` sockets need besides buffers. Apart from them, since it does not start as zeros and so
-/// takes room in flash too.
+/// What `N` sockets need besides buffers. Separate from the buffers because it is not zero at the
+/// start and so occupies flash too.
 pub type Sockets<const N: usize> = [SocketStorage<'static>; N];
 
-/// What they start as.
+/// Initial value of [`Sockets`].
 pub const fn sockets<const N: usize>() -> Sockets<N> {
     [SocketStorage::EMPTY; N]
 }
 
-/// Buffers of `N` sockets: of `RX` bytes for what has come, of `TX` bytes for what is to go.
+/// Buffers of `N` sockets: `RX` bytes for received data, `TX` bytes for data to send.
 pub type Buffers<const N: usize, const RX: usize, const TX: usize> = [([u8; RX], [u8; TX]); N];
 
-/// What they start as.
+/// Initial value of [`Buffers`].
 pub const fn buffers<const N: usize, const RX: usize, const TX: usize>() -> Buffers<N, RX, TX> {
     [([0; RX], [0; TX]); N]
 }
@@ -77,14 +78,14 @@ struct Slot {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Usage {
     Free,
-    /// For a listener on this port.
+    /// Listens for a listener on this port.
     Waiting(u16),
     Open,
-    /// Until the peer closes too, or until then.
+    /// Closed by us, until the peer closes too or this time is reached.
     Closing(Instant),
 }
 
-/// A socket, or what will be one.
+/// A socket, or what becomes one.
 #[derive(Debug, defmt::Format)]
 pub struct Socket(Kind);
 
@@ -93,24 +94,24 @@ enum Kind {
     New,
     Bound(u16),
     Listener(u16),
-    /// The slot of this index.
+    /// Index of the slot.
     Connection(usize),
 }
 
-/// Why the network could not do something.
+/// Why a network operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, defmt::Format)]
 pub enum Error {
-    /// Every socket is taken.
+    /// All sockets are in use.
     NoSocket,
-    /// The socket is of the wrong kind for that.
+    /// The socket is of the wrong kind for the operation.
     WrongKind,
-    /// There is no way to that address.
+    /// There is no route to the address.
     Unaddressable,
-    /// Nobody listens there.
-    CommandError,
-    /// The connection is gone: reset, or its peer has fallen silent.
+    /// No program listens there.
+    Refused,
+    /// The connection is gone: reset, or its peer no longer answers.
     Lost,
-    /// We have closed it ourselves.
+    /// The connection was closed by us.
     Closed,
 }
 
@@ -124,7 +125,7 @@ impl TcpError for Error {
 }
 
 impl<const N: usize> Stack<N> {
-    /// The network over this controller. `seed` is what its sequence and port numbers start from.
+    /// Creates the network over this controller. Sequence and port numbers are derived from `seed`.
     pub fn new<const RX: usize, const TX: usize>(
         mut ethernet: Ethernet,
         sockets: &'static mut Sockets<N>,
@@ -135,10 +136,10 @@ impl<const N: usize> Stack<N> {
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut ethernet, clock::now());
         interface.update_ip_addrs(|addresses| {
-            // The first of the one or more it has room for.
+            // There is space for at least one address.
             let _ = addresses.push(IpCidr::Ipv4(ADDRESS));
         });
-        // Likewise.
+        // There is space for at least one route.
         let _ = interface.routes_mut().add_default_ipv4_route(GATEWAY);
 
         let mut sockets = SocketSet::new(&mut sockets[..]);
@@ -150,7 +151,8 @@ impl<const N: usize> Stack<N> {
             };
             let mut socket =
                 tcp::Socket::new(tcp::SocketBuffer::new(rx), tcp::SocketBuffer::new(tx));
-            // A quiz is small messages back and forth; the driver puts together what belongs so.
+            // A quiz consists of small messages back and forth, and the driver already joins what
+            // belongs together.
             socket.set_nagle_enabled(false);
             Slot { handle: sockets.add(socket), usage: Usage::Free }
         });
@@ -158,7 +160,7 @@ impl<const N: usize> Stack<N> {
         Self { ethernet, interface, sockets, slots, next_port }
     }
 
-    /// Moves what there is to move, in both directions.
+    /// Moves packets in both directions.
     pub fn poll(&mut self) {
         let now = clock::now();
         self.interface.poll(now, &mut self.ethernet, &mut self.sockets);
@@ -175,7 +177,7 @@ impl<const N: usize> Stack<N> {
         }
     }
 
-    /// Sleeps until there is something for [`poll`](Self::poll) to do, or until then.
+    /// Sleeps until [`poll`](Self::poll) has something to do, or until this time.
     pub fn wait(&mut self, until: Option<Instant>) {
         loop {
             let now = clock::now();
@@ -183,7 +185,7 @@ impl<const N: usize> Stack<N> {
                 Usage::Closing(until) => Some(until),
                 Usage::Free | Usage::Waiting(_) | Usage::Open => None,
             });
-            // Nothing of this when there is something to send: it must not wait for a tick.
+            // Does not sleep if there is something to send: that must not wait for a tick.
             let due = self.interface.poll_at(now, &self.sockets);
             let mut all = due.into_iter().chain(deadlines).chain(until);
             if self.ethernet.has_frame() || all.any(|at| at <= now) {
@@ -193,7 +195,7 @@ impl<const N: usize> Stack<N> {
         }
     }
 
-    /// Sees closed connections to their end, so that the peers get to know.
+    /// Waits until all closed connections have ended, so that the peers notice.
     pub fn finish(&mut self) {
         loop {
             self.poll();
@@ -220,9 +222,9 @@ impl<const N: usize> Stack<N> {
         }
     }
 
-    /// A slot for a new connection: one that has been closed for a while before one in TIME-WAIT,
-    /// and that before one which only waits for its peer to close too. Nothing of it can be lost
-    /// any more, and a peer that never does must not keep others out.
+    /// Returns a slot for a new connection. A closed socket is preferred to one in TIME-WAIT, and
+    /// that to one which only waits for its peer to close too. No data can be lost with the last,
+    /// and a peer that never closes must not keep others out.
     fn free_slot(&mut self) -> Option<usize> {
         let rank = |slot: &Slot| {
             let state = self.sockets.get::<tcp::Socket<'_>>(slot.handle).state();
@@ -243,7 +245,7 @@ impl<const N: usize> Stack<N> {
         Some(index)
     }
 
-    /// Lets as many free sockets listen on `port` as are missing.
+    /// Makes free sockets listen on `port` until the backlog is full.
     fn fill_backlog(&mut self, port: u16) -> Result<(), Error> {
         let waiting = |slot: &&Slot| slot.usage == Usage::Waiting(port);
         for _ in self.slots.iter().filter(waiting).count()..BACKLOG {
@@ -256,14 +258,14 @@ impl<const N: usize> Stack<N> {
     fn listen_in(&mut self, index: usize, port: u16) -> Result<(), Error> {
         let socket = self.socket_of(index)?;
         socket.listen(port).map_err(|_| Error::Unaddressable)?;
-        watch(socket);
+        set_timeouts(socket);
         self.slots[index].usage = Usage::Waiting(port);
         Ok(())
     }
 }
 
-/// A peer that is gone without a word is to be noticed.
-fn watch(socket: &mut tcp::Socket<'_>) {
+/// Sets the timeouts that detect a peer that vanished.
+fn set_timeouts(socket: &mut tcp::Socket<'_>) {
     socket.set_timeout(Some(TIMEOUT));
     socket.set_keep_alive(Some(KEEP_ALIVE));
 }
@@ -286,7 +288,7 @@ impl<const N: usize> TcpClientStack for Stack<N> {
             let tcp = self.sockets.get_mut::<tcp::Socket<'_>>(handle);
             tcp.connect(self.interface.context(), (*remote.ip(), remote.port()), port)
                 .map_err(|_| Error::Unaddressable)?;
-            watch(tcp);
+            set_timeouts(tcp);
             self.open(index);
             *socket = Socket(Kind::Connection(index));
         }
@@ -362,7 +364,7 @@ impl<const N: usize> TcpFullStack for Stack<N> {
             let socket = self.socket_of(index)?;
             match (socket.state(), socket.remote_endpoint()) {
                 (tcp::State::Listen | tcp::State::SynReceived, _) => {}
-                // It came and was gone before it was accepted, and so was all that it had sent.
+                // It connected and ended before it was accepted, so its data is lost.
                 (tcp::State::Closed, _) | (_, None) => self.listen_in(index, port)?,
                 (_, Some(remote)) => {
                     self.open(index);

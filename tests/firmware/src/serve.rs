@@ -1,4 +1,4 @@
-//! What the two servers have in common.
+//! What the two servers share.
 
 use embedded_nal::{TcpClientStack, TcpFullStack};
 use socklab_core::Machine;
@@ -10,31 +10,31 @@ use smoltcp::time::Duration;
 use crate::nal::{self, Stack};
 use crate::{clock, ram};
 
-/// So many clients are served at a time.
+/// Number of clients that are served at a time.
 pub const CLIENTS: usize = 2;
 
-/// So many sockets that takes: one for each client, and those that listen meanwhile.
+/// Number of sockets: one for each client, and the backlog of the listener.
 pub const SOCKETS: usize = CLIENTS + nal::BACKLOG;
 
-/// What the driver buffers for each of them: input and output.
+/// Buffers of the driver for each client: input and output.
 pub type Buffers<const SIZE: usize> = [([u8; SIZE], [u8; SIZE]); CLIENTS];
 
-/// What they start as.
+/// Initial value of [`Buffers`].
 pub const fn buffers<const SIZE: usize>() -> Buffers<SIZE> {
     [([0; SIZE], [0; SIZE]); CLIENTS]
 }
 
-/// The pool's clock, which may wrap: it does after 50 days.
+/// Returns the clock of the pool. It wraps after 50 days.
 fn now() -> u32 {
     clock::millis() as u32
 }
 
-/// Serves on `port` until so many sessions have ended; 0 serves for ever. A client is given up after
-/// `timeout` seconds of silence. `open` makes what a session is made of.
+/// Serves on `port` until `sessions` sessions have ended; 0 sets no limit. A client times out after
+/// `timeout` seconds without data. `open` creates the machine and the application of a session.
 ///
 /// # Errors
 ///
-/// When the network cannot listen there.
+/// An error if the network cannot listen on the port.
 pub fn serve<M, A, const SIZE: usize>(
     stack: &mut Stack<SOCKETS>,
     port: u16,
@@ -68,15 +68,15 @@ where
             server.poll(stack, now(), connected, |Ended { peer, outcome, fault, .. }| {
                 match outcome {
                     Outcome::Done => {
-                        defmt::info!("{}: the session has ended as it should", peer);
+                        defmt::info!("{}: the session succeeded", peer);
                     }
-                    Outcome::Failed(e) => defmt::warn!("{}: the session has failed: {}", peer, e),
+                    Outcome::Failed(e) => defmt::warn!("{}: the session failed: {}", peer, e),
                     // Neither of these happens to a math or an echo server.
-                    Outcome::Aborted => defmt::warn!("{}: the session was broken off", peer),
+                    Outcome::Aborted => defmt::warn!("{}: the session was aborted", peer),
                     Outcome::Refused(e) => defmt::error!("{}: {}", peer, e),
                 }
                 if let Some(fault) = fault {
-                    defmt::warn!("{}: the network said: {}", peer, fault);
+                    defmt::warn!("{}: network error: {}", peer, fault);
                 }
                 ended = ended.wrapping_add(1);
             });
@@ -89,7 +89,7 @@ where
             }
             Err(nb::Error::Other(e)) => return Err(e),
         }
-        // A server has no end at which to say it.
+        // Without a limit there is no end at which to log it.
         if ended != before && sessions == 0 {
             ram::log_stack();
         }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
-use socklab_tests::program::{DEADLINE, Program, socklab, until};
+use socklab_tests::program::{DEADLINE, Program, socklab, wait_until};
 
 type Shown = Arc<(Mutex<vt100::Parser>, Condvar)>;
 
@@ -135,7 +135,12 @@ impl Screen {
     #[track_caller]
     pub(crate) fn is_restored(&self) {
         let is_same = || (mode(&self.slave) == self.mode).then_some(());
-        assert!(until(DEADLINE, is_same).is_some(), "{}, was {}", mode(&self.slave), self.mode);
+        assert!(
+            wait_until(DEADLINE, is_same).is_some(),
+            "{}, was {}",
+            mode(&self.slave),
+            self.mode
+        );
         let deadline = Instant::now() + DEADLINE;
         let mut screen = self.shown.0.lock().expect("a screen");
         while screen.screen().bracketed_paste() || screen.screen().hide_cursor() {

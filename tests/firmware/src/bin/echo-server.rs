@@ -1,7 +1,7 @@
-//! Sends every message back without its first ten characters, whatever its length.
+//! Returns every message without its first ten characters, whatever its length.
 //!
-//! `port=4567 timeout=30 sessions=0 seed=1`: after so many seconds of silence a client is given
-//! up, after so many sessions the program ends (0: never).
+//! `port=4567 timeout=30 sessions=0 seed=1`: a client times out after `timeout` seconds without
+//! data. The program ends after `sessions` sessions (0: never).
 
 #![no_std]
 #![no_main]
@@ -15,7 +15,7 @@ use socklab_firmware::serve::{self, SOCKETS, serve};
 use socklab_firmware::{Exit, args, exit, start};
 use static_cell::ConstStaticCell;
 
-/// What the driver buffers in each direction; a message may be as long as it likes.
+/// Size of each buffer of the driver. A message may be longer.
 const BUFFER: usize = 1024;
 
 static SESSIONS: ConstStaticCell<serve::Buffers<BUFFER>> = ConstStaticCell::new(serve::buffers());
@@ -49,7 +49,7 @@ fn main() -> ! {
     })
 }
 
-/// It has nothing to say to the machine.
+/// The application gives no commands.
 struct Log;
 
 impl Handler<Server> for Log {

@@ -1,4 +1,4 @@
-//! Goes wrong on purpose, as `kind` says: the tests look how that ends.
+//! Fails on purpose, as `kind` says. The tests check how that ends.
 
 #![no_std]
 #![no_main]
@@ -13,10 +13,10 @@ fn main() -> ! {
     start();
     let read = args::read(|name, value| match (name, value) {
         ("kind", "panic") => panic!("on purpose"),
-        // No such instruction.
+        // An undefined instruction.
         ("kind", "hard-fault") => asm::udf(),
         ("kind", "interrupt") => {
-            // Nobody has a handler for this one.
+            // This interrupt has no handler.
             SCB::set_pendsv();
             asm::isb();
             None

@@ -1,7 +1,7 @@
-//! Solves the math quiz of the server it dials and logs the secret.
+//! Solves the math quiz of a server and logs the secret.
 //!
-//! `to=10.0.2.2:8000 timeout=30 seed=1`: where, how many seconds the server may be silent, and
-//! what the network's numbers start from.
+//! `to=10.0.2.2:8000 timeout=30 seed=1`: address of the server, seconds it may be silent, and the
+//! start of the network's random numbers.
 
 #![no_std]
 #![no_main]
@@ -21,7 +21,7 @@ use static_cell::ConstStaticCell;
 enum Failure {
     Peer(client::Error),
     Network(nal::Error),
-    Silent,
+    TimedOut,
 }
 
 static STORAGE: ConstStaticCell<nal::Sockets<1>> = ConstStaticCell::new(nal::sockets());
@@ -53,7 +53,7 @@ fn main() -> ! {
             defmt::error!("cannot connect to {}: {}", to, e);
             Exit::Network
         }
-        Err(Failure::Silent) => {
+        Err(Failure::TimedOut) => {
             defmt::error!("cannot connect to {}: no answer in time", to);
             Exit::Network
         }
@@ -75,7 +75,7 @@ fn solve<const N: usize>(
                 stack.poll();
                 continue;
             }
-            nb::Error::WouldBlock => Failure::Silent,
+            nb::Error::WouldBlock => Failure::TimedOut,
             nb::Error::Other(e) => Failure::Network(e),
         };
         stack.close(socket).map_err(Failure::Network)?;
@@ -110,14 +110,14 @@ fn solve<const N: usize>(
             Err(nb::Error::Other(Error::Protocol(e))) => break Err(Failure::Peer(e)),
             Err(nb::Error::Other(Error::Transport(e))) => break Err(Failure::Network(e)),
             Err(nb::Error::Other(Error::Refused(_))) => {
-                defmt::unreachable!("it is given no command")
+                defmt::unreachable!("the client gives no command")
             }
         }
     };
     if let Some(fault) = connection.fault() {
-        defmt::warn!("the network said: {}", fault);
+        defmt::warn!("network error: {}", fault);
     }
-    // In good order, or the server would be left with a connection to nobody.
+    // An orderly close, because otherwise the server keeps a connection without a peer.
     stack.close(connection.into_socket()).map_err(Failure::Network)?;
     result
 }

@@ -1,7 +1,7 @@
-//! Asks whoever connects sums and tells the secret to whoever answers all.
+//! Asks each client sums, and reveals the secret to a client that answers all.
 //!
-//! `port=8000 secret=opensesm rounds=5 timeout=30 sessions=0 seed=1`: after so many seconds of
-//! silence a client is given up, after so many sessions the program ends (0: never), and all
+//! `port=8000 secret=opensesm rounds=5 timeout=30 sessions=0 seed=1`: a client times out after
+//! `timeout` seconds without data. The program ends after `sessions` sessions (0: never). All
 //! numbers are drawn from the seed.
 
 #![no_std]
@@ -18,7 +18,7 @@ use socklab_firmware::serve::{self, SOCKETS, serve};
 use socklab_firmware::{Exit, args, exit, start};
 use static_cell::ConstStaticCell;
 
-/// Messages have 4 and 9 bytes; a client may answer early.
+/// Messages have 4 and 9 bytes, and a client may answer early.
 const BUFFER: usize = 64;
 
 static SESSIONS: ConstStaticCell<serve::Buffers<BUFFER>> = ConstStaticCell::new(serve::buffers());
@@ -61,7 +61,7 @@ fn main() -> ! {
     })
 }
 
-/// A session: so many questions are left to ask.
+/// The application of a session. `left` is the number of questions left to ask.
 struct Quiz<'r> {
     random: &'r Random,
     left: u16,
@@ -80,11 +80,11 @@ impl Handler<Server> for Quiz<'_> {
 
     fn command(&mut self) -> Option<Command> {
         let Some(left) = self.left.checked_sub(1) else {
-            defmt::info!("all answered: the secret is told");
+            defmt::info!("all answered, secret sent");
             return Some(Command::Reveal(self.secret));
         };
         self.left = left;
-        // Two numbers below 2^30 have a sum below 2^31: not every client takes signs into account.
+        // Two numbers below 2^30 have a sum below 2^31, because some clients use signed integers.
         let [a, b] = [(); 2].map(|()| self.random.next() >> 2);
         defmt::info!("asking {=u32} + {=u32}", a, b);
         Some(Command::Ask(Question { a, b }))
