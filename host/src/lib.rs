@@ -1,12 +1,12 @@
-//! Clients and servers of the classic socket-programming protocols, on real sockets.
+//! Clients and servers for the classic socket-programming protocols.
 //!
-//! The protocols themselves live in [`socklab_core`], as machines without I/O. Here they are bound
-//! to the operating system: one typed client and one server for each.
+//! The protocols are implemented in [`socklab_core`] as machines without I/O. This crate connects them to the sockets
+//! of the operating system: it has a typed client and a service for each.
 //!
 //! ```
 //! use socklab::{echo, math, net::Server};
 //!
-//! // A server on a free port, in a thread of its own, until it is stopped or dropped.
+//! // Starts a server on a free port. It runs in its own thread until it is stopped or dropped.
 //! let server = Server::bind("127.0.0.1:0", echo::Service::new())?.start()?;
 //!
 //! let mut client = echo::Client::connect(server.local_addr())?;
@@ -21,15 +21,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! | module | what it has |
+//! | module | content |
 //! |---|---|
-//! | [`net`] | dialling, the client that sleeps on its socket, the one-thread server engine |
-//! | [`math`], [`add`], [`file`], [`echo`], [`hello`], [`chat`], [`coin`], [`guess`], [`rps`] | a protocol's `Client` and `Service` |
-//! | `cli` | the program, behind the feature `cli` |
+//! | [`net`] | the generic client, the listener, the server engine with one thread |
+//! | [`math`], [`add`], [`file`], [`echo`], [`hello`], [`chat`], [`coin`], [`guess`], [`rps`] | `Client` and `Service` of a protocol |
+//! | `cli` | the program, with the feature `cli` |
 //!
 //! [`file`]: mod@file
 //!
-//! Unix only: waiting goes by file descriptors.
+//! The crate supports Unix only, since it waits for file descriptors.
 
 #![cfg(unix)]
 

@@ -1,4 +1,4 @@
-//! The program `socklab`. All of it is in the library, where tests can reach it.
+//! The program `socklab`. Its code is in the library, where tests can call it.
 
 use std::process::ExitCode;
 

@@ -261,7 +261,7 @@ impl<M: Machine> Client<M> {
         let connection =
             Connection::new(socket, machine, input, output).map_err(io::Error::other)?;
         Ok(Self {
-            stack: Stack::reading(buffer),
+            stack: Stack::with_read_max(buffer),
             connection,
             peer,
             poll,

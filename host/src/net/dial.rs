@@ -11,11 +11,10 @@ use socket2::SockRef;
 use super::listen::prepare;
 use super::stack::{Fault, Stack, TcpSocket, borrow};
 
-/// The next address is tried beside the one before when that has not answered for so long:
-/// RFC 8305, section 5.
+/// Time without an answer after which the next address is tried as well (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Whom to dial: a name with a port, or an address.
+/// Host and port to connect to. The host is a name or an IP address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     host: String,
@@ -23,7 +22,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// A name or an IP address, and a port. An IPv6 address may stand in brackets.
+    /// Returns the target for a host name or IP address and a port. An IPv6 address may be enclosed in brackets.
     #[must_use]
     pub fn new(host: &str, port: u16) -> Self {
         let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
@@ -57,16 +56,17 @@ impl fmt::Display for Target {
     }
 }
 
-/// Why there is no connection.
+/// Why a connection could not be established.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum DialError {
-    /// The name has no address.
+    /// The host name could not be resolved.
     Resolve(Target, io::Error),
-    /// No address took the connection. The error is the first address's.
+    /// No address accepted the connection. The error is that of the first address.
     Refused(Target, io::Error),
     /// No address answered in time.
     TimedOut(Target, Duration),
-    /// The system had no thread, socket or poll to spare.
+    /// The system could not create a thread, a socket or a poll instance.
     System(io::Error),
 }
 
@@ -95,7 +95,7 @@ impl fmt::Display for DialError {
 
 impl std::error::Error for DialError {}
 
-/// The system's words without std's `(os error 2)`, which says nothing to a person.
+/// Returns the message of a system error without the suffix of std, such as `(os error 2)`.
 pub(crate) fn reason(e: &io::Error) -> String {
     let text = e.to_string();
     let text = text.split(" (os error ").next().unwrap_or_default();
@@ -104,12 +104,11 @@ pub(crate) fn reason(e: &io::Error) -> String {
     chars.next().map_or_else(String::new, |c| c.to_lowercase().chain(chars).collect())
 }
 
-/// Connects to the first of the target's addresses that takes it.
+/// Connects to the first of the target's addresses that accepts.
 ///
-/// The stack's `connect` blocks for as long as the system likes, and so does resolving, hence each
-/// runs in a thread that is left behind when the time is up; it ends by itself when the system
-/// gives up. Addresses are tried in turn, the next one at once after a failure and after a quarter
-/// of a second without an answer (happy eyeballs).
+/// The stack's `connect` and the resolver block without a time limit. So each call runs in a thread of its own.
+/// After the timeout the thread is abandoned, and ends when the system call returns. Addresses are tried in order:
+/// the next one at once after a failure, or after [`ATTEMPT_DELAY`] without an answer (happy eyeballs).
 pub(super) fn dial(
     target: &Target,
     timeout: Option<Duration>,
@@ -122,7 +121,7 @@ pub(super) fn dial(
         Some(addrs) => addrs?,
         None => return Err(timed_out()),
     };
-    let (report, reports) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let mut waiting = addrs.into_iter();
     let mut running = 0_usize;
     let mut first_error = None;
@@ -135,10 +134,10 @@ pub(super) fn dial(
             } else {
                 log::debug!("trying {addr}, {}", limit(timeout));
             }
-            let report = report.clone();
+            let sender = sender.clone();
             let attempt = move || {
-                // The receiver is gone when another address was faster: the socket closes here.
-                let _ = report.send((addr, connect(addr)));
+                // Fails if another address was faster. The socket is closed then.
+                let _ = sender.send((addr, connect(addr)));
             };
             thread::Builder::new().spawn(attempt).map_err(DialError::System)?;
             running += 1;
@@ -157,7 +156,7 @@ pub(super) fn dial(
             (None, false) => ATTEMPT_DELAY,
             (None, true) => Duration::MAX,
         };
-        match wait(&reports, pause) {
+        match recv_timeout(&receiver, pause) {
             Ok((addr, Ok(socket))) => {
                 let local = borrow(&socket).and_then(|fd| SockRef::from(&fd).local_addr().ok());
                 let local = local.and_then(|local| local.as_socket());
@@ -175,13 +174,13 @@ pub(super) fn dial(
     }
 }
 
-/// A limit of time, for the log.
+/// Returns the log text for a time limit.
 pub(super) fn limit(timeout: Option<Duration>) -> String {
     timeout.map_or_else(|| "without a limit".into(), |timeout| format!("limit {timeout:?}"))
 }
 
-/// `recv_timeout` overflows on `Duration::MAX`.
-fn wait<T>(from: &mpsc::Receiver<T>, timeout: Duration) -> Result<T, RecvTimeoutError> {
+/// Receives with a timeout of at most a day, since `recv_timeout` overflows on `Duration::MAX`.
+fn recv_timeout<T>(from: &mpsc::Receiver<T>, timeout: Duration) -> Result<T, RecvTimeoutError> {
     from.recv_timeout(timeout.min(Duration::from_secs(86_400)))
 }
 
@@ -194,7 +193,7 @@ fn connect(addr: SocketAddr) -> io::Result<TcpSocket> {
                 let fd = SockRef::from(&fd);
                 if is_self_connected(&fd) {
                     log::debug!("{addr} is this client's own port: it connected to itself");
-                    // Closed in order it would keep the port from the server that is to be started.
+                    // An orderly close would leave the port in TIME_WAIT, where some servers cannot bind it.
                     let _ = fd.set_linger(Some(Duration::ZERO));
                     return Err(io::ErrorKind::ConnectionRefused.into());
                 }
@@ -207,18 +206,18 @@ fn connect(addr: SocketAddr) -> io::Result<TcpSocket> {
     }
 }
 
-/// Whether both ends of a connection are this one socket.
+/// Returns whether both ends of a connection are this socket.
 ///
-/// The system takes a local port from a range. When no one listens on the port that is dialled and it
-/// lies in that range, the two can be the same, and then TCP connects the socket to itself
-/// (simultaneous open: RFC 9293, section 3.5).
+/// The system selects the local port from a range. If no one listens on the destination port and that port is in
+/// the range, the local port can be the same. TCP then connects the socket to itself (simultaneous open: RFC 9293,
+/// section 3.5).
 fn is_self_connected(socket: &SockRef<'_>) -> bool {
     matches!((socket.local_addr(), socket.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
 }
 
 type Addresses = Result<Vec<SocketAddr>, DialError>;
 
-/// The target's addresses, `None` when they did not come in time.
+/// Resolves the target's addresses. Returns `None` after the timeout.
 fn resolve(target: &Target, timeout: Option<Duration>) -> Result<Option<Addresses>, DialError> {
     let name = (target.host.clone(), target.port);
     if let Ok(ip) = target.host.parse() {
@@ -226,13 +225,13 @@ fn resolve(target: &Target, timeout: Option<Duration>) -> Result<Option<Addresse
     }
     log::debug!("resolving {}", target.host);
     let start = Instant::now();
-    let (report, reports) = mpsc::sync_channel(1);
+    let (sender, receiver) = mpsc::sync_channel(1);
     thread::Builder::new()
         .spawn(move || {
-            let _ = report.send(name.to_socket_addrs().map(Vec::from_iter));
+            let _ = sender.send(name.to_socket_addrs().map(Vec::from_iter));
         })
         .map_err(DialError::System)?;
-    match wait(&reports, timeout.unwrap_or(Duration::MAX)) {
+    match recv_timeout(&receiver, timeout.unwrap_or(Duration::MAX)) {
         Ok(found) => {
             let found = if target.host.eq_ignore_ascii_case("localhost") {
                 Ok(with_loopback(found.unwrap_or_default(), target.port))
@@ -250,8 +249,8 @@ fn resolve(target: &Target, timeout: Option<Duration>) -> Result<Option<Addresse
     }
 }
 
-/// Both loopback addresses, those the system named first: many an /etc/hosts, in containers most
-/// of them, has only one, and the server may listen on the other. RFC 6761, section 6.3.
+/// Adds the loopback addresses that are missing (RFC 6761, section 6.3). In containers, /etc/hosts often has only one
+/// of the two, and the server may listen on the other.
 fn with_loopback(mut addrs: Vec<SocketAddr>, port: u16) -> Vec<SocketAddr> {
     for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
         let addr = SocketAddr::new(ip, port);
@@ -271,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_that_is_connected_to_itself_is_told_from_others() {
+    fn a_socket_that_is_connected_to_itself_is_detected() {
         for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
             let addr = SocketAddr::new(ip, 0);
             let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
@@ -290,18 +289,18 @@ mod tests {
     fn a_dialled_connection_has_keep_alive_and_no_delay() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (socket, _) = dial(&listener.local_addr().unwrap().into(), None).unwrap();
-        crate::net::listen::tests::is_prepared(&SockRef::from(&borrow(&socket).unwrap()));
+        crate::net::listen::tests::assert_prepared(&SockRef::from(&borrow(&socket).unwrap()));
     }
 
-    /// Linux gives one local port after the other to the connections to one address, so within half
-    /// of the range it comes to the port that is dialled.
+    /// Linux assigns consecutive local ports to connections to one address. So it reaches the destination port
+    /// within half of the range.
     #[cfg(target_os = "linux")]
     #[test]
-    fn nobody_listens_where_a_client_would_connect_to_itself() {
+    fn a_client_never_connects_to_itself() {
         let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
         let mut range = range.split_whitespace().map(|port| port.parse::<u16>().unwrap());
         let (first, last) = (range.next().unwrap(), range.next().unwrap());
-        // A connection takes an even port if it can, and this one is not another test's.
+        // Connections prefer ports of this parity, and a reserved port is not used by another test.
         let reserve = |port| {
             Socket::new(Domain::IPV4, Type::STREAM, None).and_then(|socket| {
                 socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())

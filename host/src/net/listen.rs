@@ -10,10 +10,10 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use super::dial::reason;
 use super::peer::unmapped;
 
-/// So many clients may wait to be accepted. std and mio ask for 128, and a storm of 1,000 then
-/// leaves most of them to retry for seconds; the system cuts it to its own limit.
+/// Length of the accept queue. With the 128 of std and mio, most of 1,000 simultaneous clients have to retry for
+/// seconds. The system reduces the value to its own limit.
 const BACKLOG: i32 = 4096;
-/// Time after which to accept again when the system could not: no event reports when it can.
+/// Time until the next attempt to accept after a lack of system resources: no event reports that they are available.
 pub(super) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Why a server cannot listen.
@@ -50,7 +50,7 @@ impl std::error::Error for BindError {
     }
 }
 
-/// Listens on the first of the addresses that can be had.
+/// Listens on the first of the addresses that can be bound.
 pub(super) fn listen(
     addrs: impl ToSocketAddrs + fmt::Debug,
 ) -> Result<mio::net::TcpListener, BindError> {
@@ -71,61 +71,61 @@ pub(super) fn listen(
 fn listen_on(addr: SocketAddr) -> io::Result<mio::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     if addr.is_ipv6() {
-        // [::] takes IPv4 too, whatever the system's default is.
+        // [::] accepts IPv4 too, independent of the system's default.
         socket.set_only_v6(false)?;
     }
-    // A restart need not wait for the old connections to time out.
+    // A restarted server does not have to wait until old connections leave TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // Accepted connections inherit both, which saves five calls of the system for each.
+    // Accepted connections inherit these options, which saves five system calls for each.
     prepare(&SockRef::from(&socket));
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(mio::net::TcpListener::from_std(socket.into()))
 }
 
-/// Sets what every connection has, dialled or accepted. No failure matters enough to do without it.
+/// Sets the options of every connection, dialled or accepted. Errors are ignored: the connection works without.
 pub(super) fn prepare(socket: &SockRef<'_>) {
-    // A peer that has vanished (a crash, a cable) is noticed after two minutes, though nothing is
-    // sent. The system's own default is two hours.
+    // Detects after two minutes that a peer has vanished (a crash, a cable), although nothing is sent. The
+    // system's default is two hours.
     const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(15))
         .with_retries(4);
     let _ = socket.set_tcp_keepalive(&KEEPALIVE);
-    // A small message is not to wait for the acknowledgement of the one before.
+    // A small message must not wait for the acknowledgement of the one before.
     let _ = socket.set_tcp_nodelay(true);
 }
 
-/// What a listener has.
+/// Result of an [`accept`].
 pub(super) enum Incoming {
     /// A client.
     Client(TcpStream, SocketAddr),
-    /// No client yet.
+    /// No client is waiting.
     None,
-    /// A client that had left before it was accepted, or a call that was interrupted: try the next.
+    /// The client left before it was accepted, or the call was interrupted. Accept again at once.
     Gone(io::Error),
-    /// The system has no descriptor or memory to spare, or refuses for a reason that is not the
-    /// client's: accept again after [`ACCEPT_RETRY`].
+    /// The system is out of descriptors or memory, or refuses for another reason that does not concern this client.
+    /// Accept again after [`ACCEPT_RETRY`].
     Starved(io::Error),
 }
 
-/// What the log says when the system cannot accept.
-pub(super) fn starved(e: &io::Error) -> String {
+/// Returns the log message for [`Incoming::Starved`].
+pub(super) fn starved_message(e: &io::Error) -> String {
     format!("cannot accept connections for now: {}; new clients have to wait", reason(e))
 }
 
-/// Takes the next client of a listener.
+/// Accepts the next client of a listener without waiting.
 pub(super) fn accept(listener: &mio::net::TcpListener) -> Incoming {
     match listener.accept() {
         Ok((stream, peer)) => Incoming::Client(stream, unmapped(peer)),
-        Err(e) => failed(e),
+        Err(e) => classify_error(e),
     }
 }
 
-/// Sorts the errors of accept(2). Those of the new connection itself take that connection off the
-/// queue, so the next call finds another. Any other may last: a loop would spin.
-fn failed(e: io::Error) -> Incoming {
+/// Classifies the errors of accept(2). An error of the new connection removes it from the queue, so the next call
+/// returns another one. Any other error may persist, and retrying at once would be a busy loop.
+fn classify_error(e: io::Error) -> Incoming {
     if e.kind() == io::ErrorKind::WouldBlock {
         return Incoming::None;
     }
@@ -155,8 +155,8 @@ pub(super) mod tests {
     use super::*;
 
     #[test]
-    fn the_errors_of_a_client_that_has_left_are_told_from_those_of_the_system() {
-        let is_gone = |errno: Errno| match failed(errno.into()) {
+    fn errors_of_a_client_that_has_left_differ_from_errors_of_the_system() {
+        let is_gone = |errno: Errno| match classify_error(errno.into()) {
             Incoming::Gone(_) => Some(true),
             Incoming::Starved(_) => Some(false),
             Incoming::None | Incoming::Client(..) => None,
@@ -189,10 +189,10 @@ pub(super) mod tests {
                 Incoming::Gone(e) | Incoming::Starved(e) => panic!("{e}"),
             }
         };
-        is_prepared(&SockRef::from(&stream));
+        assert_prepared(&SockRef::from(&stream));
     }
 
-    pub(in crate::net) fn is_prepared(socket: &SockRef<'_>) {
+    pub(in crate::net) fn assert_prepared(socket: &SockRef<'_>) {
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(15));

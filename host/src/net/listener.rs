@@ -6,13 +6,13 @@ use std::sync::Arc;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::dial::reason;
-use super::listen::{ACCEPT_RETRY, BindError, Incoming, accept, listen, starved};
+use super::listen::{ACCEPT_RETRY, BindError, Incoming, accept, listen, starved_message};
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
 
-/// Takes one client at a time, for a server whose other player is a person: the others wait in
-/// the system's backlog.
+/// Listener for a server that has one client at a time, such as one whose player is a person. Other clients wait in
+/// the backlog.
 ///
 /// ```no_run
 /// # use socklab::net::{Client, Listener};
@@ -32,7 +32,7 @@ pub struct Listener {
     waker: Arc<Waker>,
 }
 
-/// A client that has come; [`Client::accepted`](super::Client::accepted) talks to it.
+/// Accepted connection, to be passed to [`Client::accepted`](super::Client::accepted).
 #[derive(Debug)]
 pub struct Accepted {
     pub(super) stream: TcpStream,
@@ -40,7 +40,7 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// The client's address.
+    /// Returns the client's address.
     #[must_use]
     pub const fn peer(&self) -> SocketAddr {
         self.peer
@@ -48,7 +48,7 @@ impl Accepted {
 }
 
 impl Listener {
-    /// Listens on the first of these addresses that can be had. Port 0 takes a free one.
+    /// Listens on the first of these addresses that can be bound. Port 0 selects a free port.
     ///
     /// # Errors
     ///
@@ -56,10 +56,10 @@ impl Listener {
     pub fn bind(addrs: impl ToSocketAddrs + fmt::Debug) -> Result<Self, BindError> {
         let text = format!("{addrs:?}");
         let listener = listen(addrs)?;
-        Self::over(listener).map_err(|e| BindError::new(text.trim_matches('"'), e))
+        Self::from_socket(listener).map_err(|e| BindError::new(text.trim_matches('"'), e))
     }
 
-    fn over(mut listener: mio::net::TcpListener) -> io::Result<Self> {
+    fn from_socket(mut listener: mio::net::TcpListener) -> io::Result<Self> {
         let addr = listener.local_addr()?;
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -67,24 +67,24 @@ impl Listener {
         Ok(Self { listener, addr, poll, events: Events::with_capacity(2), waker })
     }
 
-    /// The address it listens on.
+    /// Returns the address it listens on.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Wakes an [`accept`](Self::accept) from another thread.
+    /// Returns a waker that ends an [`accept`](Self::accept) from another thread.
     #[must_use]
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
 
-    /// Waits for the next client. `None`: somebody used the [`waker`](Self::waker).
+    /// Waits for the next client. Returns `None` if the [`waker`](Self::waker) was used.
     ///
     /// # Errors
     ///
-    /// When the system cannot wait. A client that left before it was accepted is none. While the
-    /// system has no descriptor or memory for a client, it stays in the backlog.
+    /// When the system cannot wait. A client that left before it was accepted causes no error. While the system is
+    /// out of descriptors or memory, clients stay in the backlog.
     pub fn accept(&mut self) -> io::Result<Option<Accepted>> {
         let mut is_starved = false;
         loop {
@@ -100,7 +100,7 @@ impl Listener {
                 Incoming::None => None,
                 Incoming::Starved(e) => {
                     if !std::mem::replace(&mut is_starved, true) {
-                        log::warn!("{}", starved(&e));
+                        log::warn!("{}", starved_message(&e));
                     }
                     Some(ACCEPT_RETRY)
                 }

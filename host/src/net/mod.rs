@@ -1,4 +1,4 @@
-//! Sockets: dialling, the client that sleeps on its socket, the one-thread server engine.
+//! Sockets: connecting, the client, the listener, and the server engine with one thread.
 
 mod client;
 mod dial;
@@ -23,12 +23,11 @@ pub use listener::{Accepted, Listener};
 pub use quote::{Notice, Quote};
 pub use stack::{Direction, Observer};
 
-/// How long to wait when nobody says otherwise: for a connection, and for a peer that is silent.
+/// Default timeout for a connect, and for a connection on which neither side makes progress.
 pub const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
-/// Number of clients that a server serves at a time unless set otherwise.
+/// Default maximum number of clients of a server at a time.
 pub const DEFAULT_CLIENTS: usize = 16_384;
-/// The pause at a boundary of messages when nobody says otherwise.
+/// Default pause at a message boundary.
 pub const DEFAULT_PACE: std::time::Duration = std::time::Duration::from_millis(30);
-/// What a client reads and buffers at a time when nobody says otherwise, in bytes: a few lines of the
-/// longest kind.
+/// Default size of a client's buffers in bytes, and of its reads: a few lines of maximum length.
 pub const DEFAULT_BUFFER: usize = 4096;

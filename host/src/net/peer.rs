@@ -1,19 +1,19 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-/// A peer's address in 18 bytes: `SocketAddr` takes 32, in every slot of ten thousand.
+/// Address of a peer in 18 bytes. `SocketAddr` has 32, and each of ten thousand slots contains one.
 ///
-/// Noted at accept, since after a reset the system no longer knows it. A flow label is dropped. The
-/// scope of a link-local address, the number of its interface, is kept in the 54 bits that
-/// RFC 4291, section 2.5.6, has be zero; of one with other bits there it is dropped.
+/// It is stored at accept, since the system no longer knows it after a reset. The flow label is dropped. The scope
+/// of a link-local address (the number of its interface) is stored in the 54 bits that must be zero according to
+/// RFC 4291, section 2.5.6. If these bits are not zero, the scope is dropped.
 #[derive(Clone, Copy)]
 pub(super) struct Peer {
     ip: [u8; 16],
     port: u16,
 }
 
-/// How a link-local address begins.
+/// First 8 bytes of a link-local address.
 const LINK_LOCAL: [u8; 8] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0];
-/// How one begins that has its scope in the four bytes that follow.
+/// First bytes of a stored link-local address whose next four bytes are its scope.
 const SCOPED: [u8; 4] = [0xfe, 0xbf, 0xff, 0xff];
 
 impl From<SocketAddr> for Peer {
@@ -32,7 +32,7 @@ impl From<SocketAddr> for Peer {
 }
 
 impl From<Peer> for SocketAddr {
-    /// An IPv4 peer of an IPv6 listener comes out as what it is.
+    /// Returns the address of the peer. An IPv4-mapped address becomes an IPv4 address.
     fn from(Peer { mut ip, port }: Peer) -> Self {
         let mut scope = 0;
         if let Some([a, b, c, d, ..]) = ip.strip_prefix(&SCOPED) {
@@ -43,7 +43,7 @@ impl From<Peer> for SocketAddr {
     }
 }
 
-/// The IPv4 address that an IPv6 listener shows as one of its own kind. Any other stays, with its scope.
+/// Converts an IPv4-mapped IPv6 address to IPv4. Any other address is returned unchanged, with its scope.
 pub(super) fn unmapped(addr: SocketAddr) -> SocketAddr {
     match addr.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_comes_back_and_a_mapped_one_as_ipv4() {
+    fn an_address_is_preserved_and_a_mapped_one_becomes_ipv4() {
         for (from, to) in [
             ("127.0.0.1:8000", "127.0.0.1:8000"),
             ("[2001:db8::1]:1", "[2001:db8::1]:1"),

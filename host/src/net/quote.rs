@@ -3,47 +3,48 @@ use std::net::SocketAddr;
 
 use crate::text::one_line;
 
-/// Bytes of a peer that no one understood or finished, for the message that says so.
+/// Start of the bytes of a peer that were not understood or not complete, for an error message.
 ///
-/// `Display` writes them in quotes, escaped, on one line, at most [`SHOWN`](Self::SHOWN) characters of them.
+/// `Display` writes at most [`SHOWN`](Self::SHOWN) characters in quotes, escaped and on one line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quote {
     bytes: Box<[u8]>,
-    /// They were to be a line.
+    /// Whether a line was expected and its newline is missing.
     without_newline: bool,
 }
 
 impl Quote {
     /// Number of characters that are shown.
     pub const SHOWN: usize = 80;
-    /// Number of bytes that are kept: a character has at most four, and one more shows that there are more.
+    /// Number of bytes that are kept. A character has at most four, and one more byte shows that there are more.
     const KEPT: usize = 4 * Self::SHOWN + 1;
 
-    /// The quote of these bytes.
+    /// Returns the quote of these bytes.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
         Self { bytes: bytes[..bytes.len().min(Self::KEPT)].into(), without_newline: false }
     }
 
-    /// The quote of what is left unread of a stream, which says if that lacks the newline of a line.
+    /// Returns the quote of the unread bytes of a stream. If `is_line` is set, it notes whether the newline is
+    /// missing.
     #[must_use]
     pub(super) fn unread(bytes: &[u8], is_line: bool) -> Self {
         Self { without_newline: is_line && !bytes.contains(&b'\n'), ..Self::new(bytes) }
     }
 
-    /// Whether there is nothing to quote: no byte, or white space alone.
+    /// Returns whether there is nothing to quote: no bytes, or only white space.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.trim_ascii().is_empty()
     }
 
-    /// The bytes, as they came; of a long text its start.
+    /// Returns the bytes as received. A long text is truncated.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The end of an error message: `; last received: "..."`, or nothing.
+    /// Returns the suffix for an error message: `; last received: "..."`, or nothing if the quote is empty.
     #[must_use]
     pub const fn suffix(&self) -> impl fmt::Display + '_ {
         Suffix(self)
@@ -72,22 +73,23 @@ impl fmt::Display for Suffix<'_> {
     }
 }
 
-/// A peer has sent a part of a message, and nothing more for [`Notice::AFTER_MS`]. The session continues.
+/// Notice that a peer has sent part of a message, and then nothing for [`Notice::AFTER_MS`]. The session continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Notice {
-    /// The peer.
+    /// Address of the peer.
     pub peer: SocketAddr,
-    /// The part that has come.
+    /// Received part of the message.
     pub part: Quote,
-    /// Its length in bytes.
+    /// Length of this part in bytes.
     pub length: usize,
-    /// Whether the message is a line, which lacks its newline.
+    /// Whether the message is a line, so that only its newline may be missing.
     pub is_line: bool,
 }
 
 impl Notice {
-    /// Milliseconds without another byte, after which it is given: longer than a network takes, shorter
-    /// than a person waits before they start to wonder.
+    /// Milliseconds without another byte after which the notice is given: longer than usual network delays, and
+    /// shorter than a user waits before suspecting an error.
     pub const AFTER_MS: u16 = 1000;
 }
 

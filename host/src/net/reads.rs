@@ -1,11 +1,10 @@
-//! Whether a peer has read what it was sent.
+//! Detection of whether a peer has read what was sent.
 //!
-//! A pause between two messages is a bet that the peer reads the first one meanwhile, and a busy
-//! machine loses it. TCP tells a sender what the peer's system has, never what its program has
-//! read. But the system knows that of its own sockets, and where a peer runs on this machine,
-//! which is where people try their programs out, its socket is one of them: Linux tells the
-//! lengths of a socket's queues (sock_diag(7)) to anybody. For any other peer all that can be
-//! known is that its system has the bytes.
+//! A fixed pause between two messages is not reliable: on a busy machine the peer may not have read the first one
+//! when the pause ends. TCP reports to a sender what the peer's system has acknowledged, but not what its program
+//! has read. If the peer runs on this machine, as in most first tests of a program, the kernel knows both: on Linux
+//! any process can query the queue lengths of every local socket (sock_diag(7)). For any other peer, only the
+//! acknowledgements are known.
 
 #[cfg(target_os = "linux")]
 pub(super) use linux::Reads;
@@ -22,18 +21,19 @@ mod linux {
         socket_with,
     };
 
-    /// Asks the system about sockets.
+    /// Netlink socket for queries about TCP sockets.
     pub(in crate::net) struct Reads {
-        /// None where the system does not answer, a sandbox say.
+        /// `None` if the system does not support the queries, for example in a sandbox.
         netlink: Option<OwnedFd>,
-        asked: u32,
+        /// Identifier of the last request.
+        request_id: u32,
     }
 
-    /// What waits in a socket, in bytes.
+    /// Queue lengths of a socket in bytes.
     struct Queues {
-        /// Received and not read by the program.
+        /// Received, but not read by the program.
         unread: u32,
-        /// Sent, and not acknowledged by the other system.
+        /// Sent, but not acknowledged by the peer.
         unacknowledged: u32,
     }
 
@@ -50,19 +50,19 @@ mod linux {
                 SocketFlags::CLOEXEC,
                 Some(netlink::SOCK_DIAG),
             );
-            Self { netlink: netlink.ok(), asked: 0 }
+            Self { netlink: netlink.ok(), request_id: 0 }
         }
 
-        /// Whether the peer's program has read all that was sent from `local` to `peer`; where that
-        /// cannot be known, whether its system has it. True also when nothing can be known.
+        /// Returns whether the peer's program has read everything sent from `local` to `peer`. If that is unknown,
+        /// returns whether everything has been acknowledged. If that is unknown too, returns `true`.
         pub(in crate::net) fn has_all(&mut self, local: SocketAddr, peer: SocketAddr) -> bool {
-            // In this order: what is acknowledged now is in the peer's queue, or has left it.
+            // In this order: acknowledged bytes are in the peer's queue or have been read from it.
             self.is_acknowledged(local, peer).unwrap_or(true)
                 && self.unread(local, peer).is_none_or(|unread| unread == 0)
         }
 
-        /// Whether the peer's system has acknowledged all that was sent from `local` to `peer`. `None`
-        /// when that cannot be known: the connection is gone, say.
+        /// Returns whether everything sent from `local` to `peer` has been acknowledged. Returns `None` if that is
+        /// unknown, for example because the connection no longer exists.
         pub(in crate::net) fn is_acknowledged(
             &mut self,
             local: SocketAddr,
@@ -71,8 +71,8 @@ mod linux {
             self.unacknowledged(local, peer).map(|bytes| bytes == 0)
         }
 
-        /// How many bytes the peer's system has that its program has not read; the end of the stream counts
-        /// as one. `None` when that cannot be known: it runs elsewhere, say, or has closed.
+        /// Returns the number of bytes in the peer's receive queue that its program has not read. FIN counts as one.
+        /// Returns `None` if the number is unknown: the peer runs on another machine or has closed its socket.
         pub(in crate::net) fn unread(
             &mut self,
             local: SocketAddr,
@@ -81,8 +81,8 @@ mod linux {
             self.queues(peer, local).map(|theirs| theirs.unread)
         }
 
-        /// Number of bytes sent from `local` to `peer` that the peer's system has not acknowledged, the
-        /// end of the stream counting as one. `None`: not known, or the connection is gone.
+        /// Returns the number of bytes sent from `local` to `peer` that are not acknowledged. FIN counts as one.
+        /// Returns `None` if the number is unknown or the connection no longer exists.
         pub(in crate::net) fn unacknowledged(
             &mut self,
             local: SocketAddr,
@@ -91,8 +91,9 @@ mod linux {
             self.queues(local, peer).map(|ours| ours.unacknowledged)
         }
 
-        /// The same and, if the peer runs on this machine, what its program has not read: it becomes less
-        /// whenever the peer makes progress. A system may acknowledge in steps of half its buffer.
+        /// Returns the number of unacknowledged bytes plus, if the peer runs on this machine, the number of bytes that
+        /// its program has not read. The sum decreases whenever the peer makes progress. Acknowledgements alone are
+        /// too coarse: a system may send them in steps of half its buffer.
         pub(in crate::net) fn outstanding(
             &mut self,
             local: SocketAddr,
@@ -102,13 +103,13 @@ mod linux {
             Some(sent.saturating_add(self.unread(local, peer).unwrap_or(0)))
         }
 
-        /// The queues of this machine's socket with these two addresses, if there is one.
+        /// Returns the queue lengths of the socket on this machine that has these addresses, if there is one.
         fn queues(&mut self, local: SocketAddr, peer: SocketAddr) -> Option<Queues> {
             let netlink = self.netlink.as_ref()?;
-            self.asked = self.asked.wrapping_add(1);
-            let id = self.asked.to_ne_bytes();
+            self.request_id = self.request_id.wrapping_add(1);
+            let id = self.request_id.to_ne_bytes();
             let ports = [local.port().to_be_bytes(), peer.port().to_be_bytes()].concat();
-            // A link-local connection is bound to its interface.
+            // The socket of a link-local connection is bound to its interface.
             let scope = [local, peer].iter().find_map(|addr| match addr {
                 SocketAddr::V6(v6) if v6.scope_id() != 0 => Some(v6.scope_id()),
                 _ => None,
@@ -124,7 +125,7 @@ mod linux {
             request.extend_from_slice(&id);
             request.extend_from_slice(&[0; 4]);
             request.extend_from_slice(&[u8::try_from(family.as_raw()).ok()?, TCP, 0, 0]);
-            // In any state; below, of any cookie.
+            // Matches any state. The last eight bytes match any cookie.
             request.extend_from_slice(&[0xff; 4]);
             request.extend_from_slice(&ports);
             for ip in [local, peer] {
@@ -142,8 +143,7 @@ mod linux {
             sendto(netlink, &request, SendFlags::empty(), &kernel).ok()?;
 
             let mut reply = [0; 1024];
-            // The answer is there when the question has been sent. One of an earlier question,
-            // which was not waited for, is passed over.
+            // The kernel has queued the reply when `sendto` returns. Replies to earlier requests are skipped.
             loop {
                 let (n, _) = recv(netlink, &mut reply[..], RecvFlags::DONTWAIT).ok()?;
                 let reply = reply.get(..n)?;
@@ -152,7 +152,7 @@ mod linux {
                 }
                 let message = reply.get(HEADER..)?;
                 let is_socket = reply.get(4..6)? == SOCK_DIAG_BY_FAMILY.to_ne_bytes();
-                // The system falls back to a socket that listens on the port: it has no peer.
+                // If the connection does not exist, the kernel returns a socket that listens on the port.
                 if !is_socket || message.get(4..8)? != ports {
                     return None;
                 }
@@ -170,7 +170,7 @@ mod linux {
 mod other {
     use std::net::SocketAddr;
 
-    /// Here nothing can be known.
+    /// Stand-in for systems that do not report the queues of sockets.
     pub(in crate::net) struct Reads;
 
     impl Reads {
@@ -216,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection: the end that was accepted, and the other.
+    /// Returns both ends of a new connection: the accepted one and the dialled one.
     fn connection(listen: SocketAddr, dial: impl Fn(u16) -> SocketAddr) -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind(listen).unwrap();
         let peer = TcpStream::connect(dial(listener.local_addr().unwrap().port())).unwrap();
@@ -224,9 +224,9 @@ mod tests {
         (ours, peer)
     }
 
-    fn eventually(what: impl FnMut() -> bool) -> bool {
-        let (mut what, deadline) = (what, Instant::now() + Duration::from_secs(20));
-        while !what() {
+    fn eventually(condition: impl FnMut() -> bool) -> bool {
+        let (mut condition, deadline) = (condition, Instant::now() + Duration::from_secs(20));
+        while !condition() {
             if Instant::now() > deadline {
                 return false;
             }
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_when_a_peer_of_this_machine_has_read() {
+    fn reports_when_a_peer_on_this_machine_has_read() {
         let v4 = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let v6 = |port| SocketAddr::from((Ipv6Addr::LOCALHOST, port));
         let any6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
@@ -247,27 +247,27 @@ mod tests {
             assert!(eventually(|| reads.has_all(local, other)));
             for round in 0..3 {
                 (&ours).write_all(b"LOW\n").unwrap();
-                // However often it is asked: the program has not read.
+                // The program has not read, so no query may return `true`.
                 for _ in 0..200 {
                     assert!(!reads.has_all(local, other), "{local} in round {round}");
                 }
-                // Its system has.
+                // The peer's system has acknowledged.
                 assert!(eventually(|| reads.unacknowledged(local, other) == Some(0)));
                 assert_eq!(reads.outstanding(local, other), Some(4));
-                let mut room = [0; 3];
-                peer.read_exact(&mut room).unwrap();
+                let mut buffer = [0; 3];
+                peer.read_exact(&mut buffer).unwrap();
                 assert!(!reads.has_all(local, other), "a byte is left");
-                peer.read_exact(&mut room[..1]).unwrap();
+                peer.read_exact(&mut buffer[..1]).unwrap();
                 assert!(eventually(|| reads.has_all(local, other)));
             }
-            // A peer that has gone reads nothing more, and holds nobody up.
+            // A peer that has closed reads nothing more, and must not be waited for.
             (&ours).write_all(b"LOW\n").unwrap();
             drop(peer);
             assert!(eventually(|| reads.has_all(local, other)));
         }
     }
 
-    /// A link-local address of this machine, with its interface: IPv6 may be off.
+    /// Returns a link-local address of this machine with its interface, or `None` if IPv6 is disabled.
     fn link_local() -> Option<SocketAddrV6> {
         let all = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
         let line = all.lines().find(|line| line.starts_with("fe80"))?;
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_of_a_peer_at_a_link_local_address() {
+    fn finds_the_socket_of_a_peer_with_a_link_local_address() {
         let Some(addr) = link_local() else { return };
         let dial = |port| SocketAddrV6::new(*addr.ip(), port, 0, addr.scope_id()).into();
         let (ours, mut peer) = connection(addr.into(), dial);
@@ -291,10 +291,10 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_listens_is_no_peer() {
+    fn a_listening_socket_does_not_count_as_the_peer() {
         let listener = TcpListener::bind("0.0.0.0:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        // In its backlog one waits, which counts as its queue.
+        // The client in the backlog counts as the receive queue of the listening socket.
         let _waiting = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         let ours = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
         let theirs = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -4,20 +4,20 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use embedded_nal::{TcpClientStack, TcpErrorKind};
 
-// std-embedded-nal does not name its types.
+// std-embedded-nal does not export the names of these types.
 type System = std_embedded_nal::Stack;
 type SystemError = <System as TcpClientStack>::Error;
 
-/// A socket of the [`Stack`].
+/// Socket of the [`Stack`].
 pub(super) enum TcpSocket {
-    /// Made by the system's stack.
+    /// Created by std-embedded-nal.
     Dialled(<System as TcpClientStack>::TcpSocket),
-    /// Accepted, and non-blocking. The system's stack makes no socket of an accepted one, and its
-    /// own accept gives blocking ones, listening on all addresses or none.
+    /// Accepted by mio, and non-blocking. std-embedded-nal cannot adopt such a socket, and its own `accept` returns
+    /// blocking ones.
     Accepted(TcpStream),
 }
 
-/// Which way bytes went.
+/// Direction of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the peer to us.
@@ -26,42 +26,42 @@ pub enum Direction {
     Sent,
 }
 
-/// Is shown every byte as it crosses a socket: a trace, a capture.
+/// Receiver of every byte that is transferred, for a trace or a capture.
 pub trait Observer: Send {
-    /// `bytes` crossed in one call of the system; none were received: the peer has closed.
-    /// `connection` tells a server's clients apart.
+    /// Called after `bytes` have been transferred by one system call. If they are received and empty, the peer has
+    /// closed its sending side. `connection` distinguishes the clients of a server.
     fn moved(&mut self, connection: usize, peer: SocketAddr, direction: Direction, bytes: &[u8]);
 
-    /// The connection is over.
+    /// Called when the connection has ended.
     fn ended(&mut self, connection: usize, peer: SocketAddr) {
         let _ = (connection, peer);
     }
 }
 
-/// The operating system's stack with three things more: interrupted calls are repeated, bytes are
-/// counted (an idle timeout needs to know), and an observer sees them.
+/// TCP stack of the operating system. In addition to std-embedded-nal, it repeats interrupted calls, counts bytes for
+/// the idle timeout, and passes them to an observer.
 #[derive(Default)]
 pub(super) struct Stack {
     inner: System,
-    /// So many bytes have crossed since the start.
+    /// Number of bytes transferred in both directions.
     pub(super) moved: u64,
-    /// Number of bytes received since the start.
+    /// Number of bytes received.
     pub(super) received: u64,
-    /// The end of what the peer sends has been read, or the connection has failed. A system says an end
-    /// again whenever it is asked, after a reset an orderly one too: an observer is shown it once.
+    /// Whether the end of the stream has been read or the connection has failed. Every later read returns an end
+    /// again, an orderly one also after a reset. The observer is called only for the first.
     pub(super) ended: bool,
-    /// No read asks for more bytes than this.
+    /// Maximum number of bytes requested by one read.
     read_max: Option<usize>,
     pub(super) observer: Option<(SocketAddr, Box<dyn Observer>)>,
 }
 
 impl Stack {
-    /// A stack whose reads ask for `read_max` bytes at the most.
-    pub(super) fn reading(read_max: usize) -> Self {
+    /// Returns a stack whose reads request at most `read_max` bytes.
+    pub(super) fn with_read_max(read_max: usize) -> Self {
         Self { read_max: Some(read_max.max(1)), ..Self::default() }
     }
 
-    fn note(&mut self, direction: Direction, bytes: &[u8]) {
+    fn record(&mut self, direction: Direction, bytes: &[u8]) {
         self.moved += bytes.len() as u64;
         if direction == Direction::Received {
             self.received += bytes.len() as u64;
@@ -72,7 +72,7 @@ impl Stack {
     }
 }
 
-/// A failure of the transport, told as what it means.
+/// Error of the transport.
 #[derive(Debug)]
 pub(super) struct Fault(pub(super) std::io::Error);
 
@@ -85,19 +85,19 @@ impl embedded_nal::TcpError for Fault {
     }
 }
 
-fn fault(e: nb::Error<SystemError>) -> nb::Error<Fault> {
+fn map_fault(e: nb::Error<SystemError>) -> nb::Error<Fault> {
     e.map(|e| Fault(e.0))
 }
 
-fn accepted(e: std::io::Error) -> nb::Error<Fault> {
+fn map_io_error(e: std::io::Error) -> nb::Error<Fault> {
     match e.kind() {
         ErrorKind::WouldBlock => nb::Error::WouldBlock,
         _ => nb::Error::Other(Fault(e)),
     }
 }
 
-/// Repeats what was interrupted.
-fn again<T>(mut call: impl FnMut() -> nb::Result<T, Fault>) -> nb::Result<T, Fault> {
+/// Repeats a call that was interrupted by a signal.
+fn retry<T>(mut call: impl FnMut() -> nb::Result<T, Fault>) -> nb::Result<T, Fault> {
     loop {
         match call() {
             Err(nb::Error::Other(Fault(e))) if e.kind() == ErrorKind::Interrupted => {}
@@ -116,32 +116,32 @@ impl TcpClientStack for Stack {
 
     fn connect(&mut self, socket: &mut TcpSocket, remote: SocketAddr) -> nb::Result<(), Fault> {
         match socket {
-            TcpSocket::Dialled(socket) => self.inner.connect(socket, remote).map_err(fault),
+            TcpSocket::Dialled(socket) => self.inner.connect(socket, remote).map_err(map_fault),
             TcpSocket::Accepted(_) => Err(nb::Error::Other(Fault(ErrorKind::AlreadyExists.into()))),
         }
     }
 
     fn send(&mut self, socket: &mut TcpSocket, bytes: &[u8]) -> nb::Result<usize, Fault> {
-        let n = again(|| match socket {
-            TcpSocket::Dialled(socket) => self.inner.send(socket, bytes).map_err(fault),
-            TcpSocket::Accepted(stream) => stream.write(bytes).map_err(accepted),
+        let n = retry(|| match socket {
+            TcpSocket::Dialled(socket) => self.inner.send(socket, bytes).map_err(map_fault),
+            TcpSocket::Accepted(stream) => stream.write(bytes).map_err(map_io_error),
         })?;
-        self.note(Direction::Sent, &bytes[..n]);
+        self.record(Direction::Sent, &bytes[..n]);
         Ok(n)
     }
 
-    fn receive(&mut self, socket: &mut TcpSocket, room: &mut [u8]) -> nb::Result<usize, Fault> {
-        let n = room.len().min(self.read_max.unwrap_or(usize::MAX));
-        let room = &mut room[..n];
-        let received = again(|| match socket {
-            TcpSocket::Dialled(socket) => self.inner.receive(socket, room).map_err(fault),
-            TcpSocket::Accepted(stream) => stream.read(room).map_err(accepted),
+    fn receive(&mut self, socket: &mut TcpSocket, buffer: &mut [u8]) -> nb::Result<usize, Fault> {
+        let n = buffer.len().min(self.read_max.unwrap_or(usize::MAX));
+        let buffer = &mut buffer[..n];
+        let received = retry(|| match socket {
+            TcpSocket::Dialled(socket) => self.inner.receive(socket, buffer).map_err(map_fault),
+            TcpSocket::Accepted(stream) => stream.read(buffer).map_err(map_io_error),
         });
         let was_ended = self.ended;
         self.ended |= matches!(received, Ok(0) | Err(nb::Error::Other(_)));
         let n = received?;
         if n > 0 || !was_ended {
-            self.note(Direction::Received, &room[..n]);
+            self.record(Direction::Received, &buffer[..n]);
         }
         Ok(n)
     }
@@ -154,10 +154,10 @@ impl TcpClientStack for Stack {
     }
 }
 
-/// The socket as something the safe crates take; `None` before it is connected.
+/// Returns the descriptor of a socket, or `None` before it is connected.
 pub(super) fn borrow(socket: &TcpSocket) -> Option<BorrowedFd<'_>> {
     match socket {
-        #[expect(unsafe_code, reason = "std-embedded-nal gives a raw descriptor and nothing safer")]
+        #[expect(unsafe_code, reason = "std-embedded-nal provides only a raw descriptor")]
         // SAFETY: the descriptor belongs to `socket`, which is borrowed for as long as the result.
         TcpSocket::Dialled(s) => s.as_raw_fd().map(|fd| unsafe { BorrowedFd::borrow_raw(fd) }),
         TcpSocket::Accepted(stream) => Some(stream.as_fd()),

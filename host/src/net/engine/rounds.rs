@@ -18,7 +18,7 @@ use super::slot::{Context, Delivery, Flag, PendingEnd, Phase, Slot, Turn, Wakeup
 use super::wakeups::Wakeups;
 use super::{Ended, Limits, ServerControl, Service};
 use crate::net::dial::{limit, reason};
-use crate::net::listen::{ACCEPT_RETRY, Incoming, accept, starved};
+use crate::net::listen::{ACCEPT_RETRY, Incoming, accept, starved_message};
 use crate::net::peer::Peer;
 use crate::net::quote::Notice;
 use crate::net::reads::Reads;
@@ -291,7 +291,7 @@ impl<S: Service> Engine<S> {
                 }
                 Incoming::Starved(e) => {
                     if !was_starved {
-                        log::warn!("{}", starved(&e));
+                        log::warn!("{}", starved_message(&e));
                     }
                     let due = self.now.saturating_add(millis(ACCEPT_RETRY));
                     self.accepting = Accepting::Starved(due);
