@@ -1,4 +1,4 @@
-//! Two names, two numbers: both ends learn both and add the numbers up.
+//! Exchange of a name and a number in both directions. Both ends add the numbers.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,47 +10,48 @@ use socklab_core::wire::Escaped;
 
 use crate::net::{self, Ended, ServerControl};
 
-/// Why there is no answer.
+/// Why the exchange failed.
 pub type Error = net::Error<client::Error>;
 
-/// A client: introduces itself, learns the server's name and number.
+/// Client that sends its name and number, and receives those of the server.
 pub type Client = net::Client<client::Client>;
 
-/// What a server answers.
+/// Answer of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
-    /// Its name.
+    /// Name of the server.
     pub name: Vec<u8>,
-    /// Its number.
+    /// Number of the server.
     pub number: i32,
 }
 
 impl Client {
-    /// Introduces itself and waits for the answer. A number out of [`RANGE`] shuts the server
-    /// down, and then `None` is the answer.
+    /// Sends the name and the number, and waits for the answer. Returns `None` if the number is out of [`RANGE`] and
+    /// the server has shut down because of it.
     ///
     /// # Errors
     ///
-    /// [`Error`], each way of failing with its name; [`net::Error::Refused`] when the name is no
-    /// line, or one that [would be taken](is_message) for name and number.
+    /// [`Error`]. It is [`net::Error::Refused`] if the name contains a newline, is too long, or
+    /// [looks like](is_message) a name with a number.
     pub fn introduce(self, name: &[u8], number: i32) -> Result<Option<Answer>, Error> {
         self.introduce_in(name, number, Form::LINES, false)
     }
 
-    /// As [`introduce`](Self::introduce), with name and number in this form; `apart`: each in a write of
-    /// its own, with a pause between them.
+    /// Sends the name and the number as [`introduce`](Self::introduce) does, but in this form. With `split`, each is a
+    /// write of its own, with a pause between them.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`introduce`](Self::introduce).
     pub fn introduce_in(
         mut self,
         name: &[u8],
         number: i32,
         form: Form,
-        apart: bool,
+        split: bool,
     ) -> Result<Option<Answer>, Error> {
-        self.command(if apart {
+        self.command(if split {
             client::Command::Name { name, form }
         } else {
             client::Command::Introduce { name, number, form }
@@ -58,14 +59,14 @@ impl Client {
         let mut answer = Answer { name: Vec::new(), number: 0 };
         let mut is_whole = false;
         loop {
-            // A server that has said something else said it in place of its name.
+            // If the server sent something else, the machine took it for the name.
             match self.next().map_err(|e| e.or_quote(&answer.name))? {
                 Next::Event(client::Event::Name(text)) => answer.name = text.to_vec(),
                 Next::Event(client::Event::Number(number)) => {
                     (answer.number, is_whole) = (number, true);
                 }
                 Next::Close | Next::Abort => return Ok(is_whole.then_some(answer)),
-                // Only where they go apart.
+                // Only with `split`.
                 Next::Command => self.command(client::Command::Number { number, form })?,
                 Next::Boundary => {}
             }
@@ -73,14 +74,14 @@ impl Client {
     }
 }
 
-/// What a server answers, and when it stops.
+/// Options of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Its name: a line.
+    /// Name of the server. It must not contain a newline.
     pub name: String,
-    /// Its number; drawn from [`RANGE`] when the service is made otherwise.
+    /// Number of the server. `None` means a random number of [`RANGE`].
     pub number: Option<i32>,
-    /// A client's number that is out of range ends its session alone, and not the server.
+    /// Whether the server continues after a client has sent a number that is out of range.
     pub keep_running: bool,
 }
 
@@ -90,63 +91,64 @@ impl Default for Options {
     }
 }
 
-/// One session of a server, for a log.
+/// Report of a session of a server.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Report {
-    /// The client.
+    /// Address of the client.
     pub peer: SocketAddr,
-    /// Its name and number, as far as they came.
+    /// Name and number of the client, as far as received.
     pub client: Introduced,
-    /// The server's name.
+    /// Name of the server.
     pub name: String,
-    /// The server's number.
+    /// Number of the server.
     pub number: i32,
-    /// How it ended.
+    /// How the session ended.
     pub outcome: Outcome,
 }
 
-/// What a client has said of itself.
+/// Name and number that a client has sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Introduced {
-    /// Its name.
+    /// Name of the client.
     pub name: Option<Vec<u8>>,
-    /// Its number. `None` also when it was out of range and does not fit in 32 bits.
+    /// Number of the client. `None` also if the number does not fit in 32 bits.
     pub number: Option<i32>,
 }
 
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
-    /// Both know both.
+    /// Names and numbers were exchanged.
     Answered,
     /// The client's number was out of range, and the server stops.
     ShutDown,
-    /// The client's number was out of range, and was refused.
+    /// The client's number was out of range, and only its session ended.
     OutOfRange,
     /// The client failed.
     Failed(server::Error, net::Quote),
-    /// The service gave a command that the machine does not take: its own mistake.
+    /// The machine did not accept a command of the service: a mistake of the service.
     Internal(CommandError),
     /// The client left or stopped reading before it had received everything.
     Undelivered,
-    /// The server stopped first.
+    /// The server stopped before the session had ended.
     Stopped,
 }
 
 impl Report {
-    /// Both numbers together.
+    /// Returns the sum of both numbers.
     #[must_use]
     pub fn sum(&self) -> Option<i64> {
         self.client.number.map(|number| i64::from(number) + i64::from(self.number))
     }
-}
 
-impl Report {
-    /// Why the client failed, if it did: with what it last sent, and the likely mistake.
+    /// Returns why the client failed, with the bytes it sent last and the likely mistake. Returns `None` if it did
+    /// not fail.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         let Outcome::Failed(e, quote) = &self.outcome else { return None };
-        // One that sent no more than a line sent something else than a name.
+        // A client that sent only one line probably sent something other than a name in it.
         let name = self.client.name.as_deref();
         let hint = hint(name.unwrap_or(quote.bytes()));
         let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
@@ -165,7 +167,7 @@ impl fmt::Display for Report {
             Some(number) => number.to_string(),
             None => "a number of more than 32 bits".into(),
         };
-        // No `format_args!`, which can be stored in a variable since Rust 1.89.
+        // Not `format_args!`: it can be stored in a variable only since Rust 1.89.
         let limits = format!("{} to {}", RANGE.start(), RANGE.end());
         match outcome {
             Outcome::Answered => {
@@ -173,10 +175,10 @@ impl fmt::Display for Report {
                 write!(f, "{theirs} and {name}: {sent} + {number} = {sum}")
             }
             Outcome::ShutDown => {
-                write!(f, "{theirs} sent {sent}, which is not in {limits}: the server shuts down")
+                write!(f, "{theirs} sent {sent}, which is out of range ({limits}): shutting down")
             }
             Outcome::OutOfRange => {
-                write!(f, "{theirs} sent {sent}, which is not in {limits}: refused")
+                write!(f, "{theirs} sent {sent}, which is out of range ({limits}): refused")
             }
             Outcome::Failed(..) => f.write_str(&self.failure().unwrap_or_default()),
             Outcome::Internal(e) => Ended::<server::Error>::Refused(*e).fmt(f),
@@ -186,7 +188,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// The server's side, for a [`net::Server`].
+/// Service of the exchange for a [`net::Server`].
 pub struct Service {
     options: Options,
     number: i32,
@@ -194,14 +196,14 @@ pub struct Service {
 }
 
 impl Service {
-    /// A server with these options.
+    /// Returns a service with these options.
     #[must_use]
     pub fn new(options: Options) -> Self {
         let number = options.number.unwrap_or_else(|| fastrand::i32(RANGE));
         Self { options, number, shut_down: false }
     }
 
-    /// The server's number.
+    /// Returns the server's number.
     #[must_use]
     pub const fn number(&self) -> i32 {
         self.number

@@ -1,4 +1,4 @@
-//! A conversation in lines, in turns or duplex.
+//! Conversation in lines of text, in turns or full duplex.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,20 +13,20 @@ use socklab_core::wire::LINE_MAX;
 
 use crate::net::{self, DEFAULT_TIMEOUT, Delivery, DialError, Ended, Target, Wake};
 
-/// Why a conversation ended before a side said a closing word.
+/// Why a conversation ended without a closing word.
 pub type Error = net::Error<ChatError>;
 
-/// The words that end a conversation, whole and in any case: BYE, or others instead. Both sides need the
-/// same.
+/// Words that end a conversation: `BYE` by default. They are matched as whole words, ignoring case. Both sides must use
+/// the same words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClosingWords(Option<Arc<[Box<str>]>>);
 
 impl ClosingWords {
-    /// These words; none are BYE. White space around a word is dropped, and there is none in it.
+    /// Returns these closing words, or `BYE` if there are none. White space around a word is removed.
     ///
     /// # Errors
     ///
-    /// What a word should be, if one is empty, too long for a line, or more than a word.
+    /// A message if a word is empty, contains white space, or is too long for a line.
     pub fn new<W: AsRef<str>>(words: impl IntoIterator<Item = W>) -> Result<Self, &'static str> {
         let words = words.into_iter().map(|word| {
             let word = word.as_ref().trim();
@@ -39,13 +39,13 @@ impl ClosingWords {
         Ok(Self((!words.is_empty()).then_some(words)))
     }
 
-    /// The words. The first is sent for a person who has nothing more to say.
+    /// Returns the words. The first one is used to end a conversation automatically.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         let bye = self.0.is_none().then_some("BYE");
         bye.into_iter().chain(self.0.iter().flat_map(|words| words.iter().map(|word| &**word)))
     }
 
-    /// The first of the words that the line has, if it has one.
+    /// Returns the first of the words that the line contains, if there is one.
     #[must_use]
     pub fn find(&self, line: &[u8]) -> Option<&str> {
         self.words().find(|word| has_word(line, word.as_bytes()))
@@ -58,7 +58,7 @@ impl Closing for ClosingWords {
     }
 }
 
-/// One side of a conversation, with another program or with the person before it.
+/// One side of a conversation.
 ///
 /// ```no_run
 /// use socklab::chat::{Conversation, Heard};
@@ -77,19 +77,19 @@ pub struct Conversation {
     inner: net::Client<Chat<ClosingWords>>,
 }
 
-/// What happened in a conversation.
+/// Event of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// The other side said this.
+    /// The other side sent this line.
     Line(Vec<u8>),
-    /// The other side said this, and it was the last line.
+    /// The other side sent this line, which contains a closing word. It is the last one.
     Bye(Vec<u8>),
-    /// It is our turn to say something. In duplex it always is, and this is not told.
+    /// It is the caller's turn to send a line. Not reported in full duplex, where lines may be sent at any time.
     YourTurn,
 }
 
-/// With other [closing words](Chat::closing), another timeout or an observer, or as the server's side: as
-/// the connection below it was [dialled](net::Client::dial) or [accepted](net::Client::accepted).
+/// Converts a connection that was [dialled](net::Client::dial) or [accepted](net::Client::accepted) with other options,
+/// such as [closing words](Chat::closing), a timeout or an observer.
 impl From<net::Client<Chat<ClosingWords>>> for Conversation {
     fn from(inner: net::Client<Chat<ClosingWords>>) -> Self {
         Self { inner }
@@ -97,8 +97,7 @@ impl From<net::Client<Chat<ClosingWords>>> for Conversation {
 }
 
 impl Conversation {
-    /// Connects to a server, waiting 30 s at the most. What the other side says is waited for as
-    /// long as it takes.
+    /// Connects to a server. The timeout is [`DEFAULT_TIMEOUT`] for the connect, and unlimited for the conversation.
     ///
     /// # Errors
     ///
@@ -111,32 +110,33 @@ impl Conversation {
         Ok(inner.patient(None).into())
     }
 
-    /// The other side's address.
+    /// Returns the other side's address.
     pub const fn peer(&self) -> SocketAddr {
         self.inner.peer()
     }
 
-    /// Whether something may be said now.
+    /// Returns whether a line may be sent now.
     pub const fn may_speak(&self) -> bool {
         self.inner.machine().may_speak()
     }
 
-    /// Waits for what happens next; `None` when a side has said a closing word, and all is sent.
+    /// Waits for the next event. Returns `None` when a side has sent a closing word and all lines are sent.
     ///
     /// # Errors
     ///
-    /// [`Error`], each way of failing with its name.
-    #[expect(clippy::should_implement_trait, reason = "it fails, and a failure repeats")]
+    /// [`Error`]. Later calls return the same error.
+    #[expect(clippy::should_implement_trait, reason = "it returns a `Result`, and errors repeat")]
     pub fn next(&mut self) -> Result<Option<Heard>, Error> {
         loop {
             let next = self.inner.next()?;
-            if let Some(heard) = heard(next) {
+            if let Some(heard) = convert(next) {
                 return Ok(heard);
             }
         }
     }
 
-    /// As [`next`](Self::next), but does not wait: `None` when nothing has happened yet.
+    /// Returns the next event as [`next`](Self::next) does, but without waiting. The outer `Option` is `None` if there is
+    /// no event yet.
     ///
     /// # Errors
     ///
@@ -144,23 +144,24 @@ impl Conversation {
     pub fn try_next(&mut self) -> Result<Option<Option<Heard>>, Error> {
         loop {
             let Some(next) = self.inner.try_next()? else { return Ok(None) };
-            if let Some(heard) = heard(next) {
+            if let Some(heard) = convert(next) {
                 return Ok(Some(heard));
             }
         }
     }
 
-    /// Says a line, without its end. One with a closing word is the last.
+    /// Sends a line, given without its newline. A line with a closing word is the last one.
     ///
     /// # Errors
     ///
-    /// [`net::Error::Refused`] when it is not our turn, or it is no line: longer than
-    /// [`LINE_MAX`], say.
+    /// [`net::Error::Refused`] if it is the other side's turn, the line is longer than [`LINE_MAX`], or it contains a
+    /// newline.
     pub fn say(&mut self, line: &[u8]) -> Result<(), Error> {
         self.inner.command(Command::Say(line))
     }
 
-    /// As [`say`](Self::say), but does not wait for room: whether there was any.
+    /// Sends a line as [`say`](Self::say) does, but without waiting. Returns whether there was enough space in the output
+    /// buffer.
     ///
     /// # Errors
     ///
@@ -169,36 +170,36 @@ impl Conversation {
         self.inner.try_command(Command::Say(line))
     }
 
-    /// Sleeps until something may have happened.
+    /// Sleeps until there may be an event.
     ///
     /// # Errors
     ///
     /// [`net::Error::Io`] when the system cannot wait.
     pub fn wait(&mut self) -> Result<Wake, Error> {
-        // Nobody is late who waits for us.
+        // During the caller's turn the other side does not time out.
         if self.inner.machine().may_speak() { self.inner.wait_for_us() } else { self.inner.wait() }
     }
 
-    /// Wakes a [`wait`](Self::wait) from another thread.
+    /// Returns a waker that ends a [`wait`](Self::wait) from another thread.
     #[must_use]
     pub fn waker(&self) -> Arc<Waker> {
         self.inner.waker()
     }
 
-    /// Closes the connection; what was said last still arrives.
+    /// Closes the connection without losing the lines sent last.
     pub fn close(self) {
         self.inner.close();
     }
 
-    /// As [`close`](Self::close), and finds out whether the other side has read what was said last, as
-    /// far as the system can tell within `limit`.
+    /// Closes the connection as [`close`](Self::close) does. Returns whether the other side has read the lines sent last,
+    /// as far as the system reports that within `limit`.
     pub fn finish(self, limit: Duration) -> Delivery {
         self.inner.patient(Some(limit)).finish()
     }
 }
 
-/// What the driver's word means: `None` nothing, `Some(None)` the end.
-fn heard(next: Next<Event<'_>>) -> Option<Option<Heard>> {
+/// Converts the driver's event. Returns `None` if it has no meaning here, and `Some(None)` at the end.
+fn convert(next: Next<Event<'_>>) -> Option<Option<Heard>> {
     match next {
         Next::Event(Event::Line(text)) => Some(Some(Heard::Line(text.to_vec()))),
         Next::Event(Event::Bye(text)) => Some(Some(Heard::Bye(text.to_vec()))),
@@ -208,22 +209,23 @@ fn heard(next: Next<Event<'_>>) -> Option<Option<Heard>> {
     }
 }
 
-/// A session of the bot, for a log.
+/// Report of a session of the bot.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Report {
-    /// The client.
+    /// Address of the client.
     pub peer: SocketAddr,
-    /// So many lines it said.
-    pub heard: u32,
-    /// How it ended.
+    /// Number of lines received.
+    pub received: u32,
+    /// How the session ended.
     pub ended: Ended<ChatError>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { peer, heard, ended } = self;
-        let s = if *heard == 1 { "" } else { "s" };
-        write!(f, "{peer}: {heard} line{s} received, ")?;
+        let Self { peer, received, ended } = self;
+        let s = if *received == 1 { "" } else { "s" };
+        write!(f, "{peer}: {received} line{s} received, ")?;
         match ended {
             Ended::Done => f.write_str("ended with a closing word"),
             ended => ended.fmt(f),
@@ -231,15 +233,15 @@ impl fmt::Display for Report {
     }
 }
 
-/// What the bot says first.
+/// First line of the bot.
 const HELLO: &str = "Hello! I am the bot of socklab. Tell me something, or ask.";
-/// What it answers to a question.
+/// Answers of the bot to a question.
 const TO_QUESTIONS: [&str; 3] = [
     "Good question. What do you think yourself?",
     "I am a very small bot and do not know.",
     "Let me put it this way: perhaps.",
 ];
-/// What it answers to anything else.
+/// Answers of the bot to other lines.
 const TO_ANYTHING: [&str; 4] = [
     "I see. Tell me more.",
     "Interesting. And then?",
@@ -247,44 +249,42 @@ const TO_ANYTHING: [&str; 4] = [
     "All of this comes over TCP, a line at a time.",
 ];
 
-/// What it says last, when its server stops: the closing word follows.
+/// Start of the last line of the bot, which it sends when the server stops. The closing word follows.
 const LAST: &str = "I have to go. ";
 
-/// A small bot: the server of those who have nobody to talk to. What it says depends on what it
-/// hears and nothing else.
+/// Service of a small bot, for tests without another person. Its lines depend only on the lines it receives.
 pub struct Service {
     duplex: bool,
     closing: ClosingWords,
-    /// Its last line.
+    /// Last line of each session.
     last: String,
-    /// It is to stop: the next line of each talk is the last.
-    stopping: bool,
+    /// Whether the server stops. The next line of each session is then the last one.
+    is_stopping: bool,
 }
 
 impl Service {
-    /// A bot that ends a conversation with BYE.
+    /// Returns a bot that ends a conversation with BYE.
     #[must_use]
     pub fn new(duplex: bool) -> Self {
         Self::closing(duplex, ClosingWords::default())
     }
 
-    /// A bot that ends a conversation with these words.
+    /// Returns a bot that ends a conversation with these words.
     #[must_use]
     pub fn closing(duplex: bool, closing: ClosingWords) -> Self {
         let word = closing.words().next().unwrap_or_default();
         let last = format!("{LAST}{word}");
-        Self { duplex, closing, last, stopping: false }
+        Self { duplex, closing, last, is_stopping: false }
     }
 }
 
-/// What the bot remembers of a talk.
+/// State of a session of the bot.
 #[derive(Clone, Copy, Debug)]
 pub struct Talk {
-    heard: u32,
-    /// So many lines it has said.
-    said: u32,
-    /// The last line was a question.
-    question: bool,
+    received: u32,
+    sent: u32,
+    /// Whether the last received line was a question.
+    is_question: bool,
 }
 
 impl net::Service for Service {
@@ -294,36 +294,36 @@ impl net::Service for Service {
 
     fn open(&mut self) -> (Chat<ClosingWords>, Talk) {
         let machine = if self.duplex { Chat::duplex() } else { Chat::server() };
-        (machine.closing(self.closing.clone()), Talk { heard: 0, said: 0, question: false })
+        (machine.closing(self.closing.clone()), Talk { received: 0, sent: 0, is_question: false })
     }
 
     fn event(&mut self, talk: &mut Talk, event: Event<'_>) {
         let (Event::Line(text) | Event::Bye(text)) = event;
-        talk.heard = talk.heard.saturating_add(1);
-        talk.question = text.trim_ascii_end().ends_with(b"?");
+        talk.received = talk.received.saturating_add(1);
+        talk.is_question = text.trim_ascii_end().ends_with(b"?");
     }
 
     fn command(&mut self, talk: &mut Talk) -> Option<Command<'_>> {
-        if self.stopping {
+        if self.is_stopping {
             return Some(Command::Say(self.last.as_bytes()));
         }
-        // One line more than it has heard: it begins, and then answers each.
-        let answers = talk.said.checked_sub(1);
-        if answers.is_some_and(|answers| answers >= talk.heard) {
+        // The bot sends the first line, and then one answer for each line received.
+        let answers = talk.sent.checked_sub(1);
+        if answers.is_some_and(|answers| answers >= talk.received) {
             return None;
         }
-        talk.said = talk.said.saturating_add(1);
+        talk.sent = talk.sent.saturating_add(1);
         let line = match answers {
             None => HELLO,
-            Some(n) if talk.question => TO_QUESTIONS[n as usize % TO_QUESTIONS.len()],
+            Some(n) if talk.is_question => TO_QUESTIONS[n as usize % TO_QUESTIONS.len()],
             Some(n) => TO_ANYTHING[n as usize % TO_ANYTHING.len()],
         };
         Some(Command::Say(line.as_bytes()))
     }
 
     fn finish(&mut self) -> Option<Command<'_>> {
-        // In turns it may have to wait for its own.
-        self.stopping = true;
+        // If it is the client's turn, the machine refuses this command, and `command` returns it later.
+        self.is_stopping = true;
         Some(Command::Say(self.last.as_bytes()))
     }
 
@@ -334,7 +334,7 @@ impl net::Service for Service {
         talk: &mut Talk,
         ended: Ended<ChatError>,
     ) -> Report {
-        Report { peer, heard: talk.heard, ended }
+        Report { peer, received: talk.received, ended }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Head or tail: a client that guesses, a server that tosses.
+//! The game head or tail: the server tosses a coin, and the client guesses the side.
 //!
 //! ```
 //! use socklab::coin::{self, Command, Event, Next, Reply};
@@ -30,48 +30,49 @@ pub use socklab_core::driver::Next;
 use crate::net::{self, Ended};
 use crate::seed::generator;
 
-/// A client: told a prompt, it is given an answer.
+/// Client of the game. After each prompt it needs a [`Command::Answer`].
 pub type Client = net::Client<client::Client>;
 
-/// Why a game ended before its time.
+/// Why a game ended early.
 pub type Error = net::Error<client::Error>;
 
-/// How a server plays.
+/// Options of a server.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Makes the tosses repeatable: every session gets the same.
+    /// Seed of the tosses. With the same seed, every session has the same tosses.
     pub seed: Option<u64>,
 }
 
-/// One session of a server, for a log.
+/// Report of a session of a server.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Report {
-    /// The client.
+    /// Address of the client.
     pub peer: SocketAddr,
-    /// How often it was right.
+    /// Number of guesses, and of correct ones.
     pub score: Score,
-    /// How it ended.
+    /// How the session ended.
     pub ended: Ended<server::Error>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { peer, score, ended } = self;
-        write!(f, "{peer}: {score}")?;
+        let Self { peer, score: Score { right, of }, ended } = self;
+        write!(f, "{peer}: guessed correctly {right} out of {of} times")?;
         match ended {
             Ended::Done => Ok(()),
-            ended => write!(f, " Then {ended}"),
+            ended => write!(f, ", then {ended}"),
         }
     }
 }
 
-/// The server's side of the game, for a [`net::Server`].
+/// Service of the game for a [`net::Server`].
 pub struct Service {
     seed: Option<u64>,
 }
 
 impl Service {
-    /// A game with these options.
+    /// Returns a service with these options.
     #[must_use]
     pub const fn new(Options { seed }: Options) -> Self {
         Self { seed }

@@ -1,4 +1,4 @@
-//! Length-prefixed messages that come back without their first ten characters.
+//! Length-prefixed messages that the server returns without their first ten characters.
 
 mod check;
 
@@ -13,35 +13,36 @@ pub use self::check::{Checker, Difference, Excerpt, Filed, Mistake, Wrong, remov
 
 use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Target};
 
-/// What a client reads at a time when nobody says otherwise, in bytes: the largest that is useful.
+/// Default buffer size of a client in bytes. Larger reads bring no advantage.
 pub const BUFFER: usize = 65_536;
 
-/// Why a message or its reply did not get through.
+/// Why a message could not be sent or its reply could not be received.
 pub type Error<const HEADER: usize = 4> = net::Error<client::Error<HEADER>>;
 
-/// A client: sends messages, receives their replies in order.
+/// Client that sends messages and receives their replies in order.
 ///
-/// Many messages may be sent before the first reply is received. Replies that come meanwhile are
-/// kept, so it never deadlocks against a server that stops reading until its replies are read;
-/// they take no more memory than the messages sent, since a reply is never longer.
+/// Many messages may be sent before the first reply is received. The client stores the replies that arrive meanwhile.
+/// So there is no deadlock with a server that stops reading until its replies are read. The stored replies are never
+/// larger than the messages sent.
 ///
 /// `HEADER` is the size of a length on the wire in bytes, 4 or 2.
 pub struct Client<const HEADER: usize = 4> {
     inner: net::Client<client::Client<HEADER>>,
-    whole: VecDeque<Vec<u8>>,
+    /// Replies that are complete and not yet returned, oldest first.
+    complete: VecDeque<Vec<u8>>,
     partial: Vec<u8>,
 }
 
-/// With lengths of another size, another buffer, timeout or observer: as the connection below it was
-/// [dialled](net::Client::dial).
+/// Converts a connection that was [dialled](net::Client::dial) with other options, such as the size of a length, the
+/// buffer size, the timeout or an observer.
 impl<const HEADER: usize> From<net::Client<client::Client<HEADER>>> for Client<HEADER> {
     fn from(inner: net::Client<client::Client<HEADER>>) -> Self {
-        Self { inner, whole: VecDeque::new(), partial: Vec::new() }
+        Self { inner, complete: VecDeque::new(), partial: Vec::new() }
     }
 }
 
 impl Client {
-    /// Connects, waiting 30 s at the most; later it waits for each reply as long.
+    /// Connects to a server. The timeout is [`DEFAULT_TIMEOUT`], for the connect and later for every wait.
     ///
     /// # Errors
     ///
@@ -53,28 +54,28 @@ impl Client {
 }
 
 impl<const HEADER: usize> Client<HEADER> {
-    /// The address that took the connection.
+    /// Returns the peer's address.
     pub const fn peer(&self) -> SocketAddr {
         self.inner.peer()
     }
 
-    /// So many replies have not been received yet.
+    /// Returns the number of replies that [`receive_message`](Self::receive_message) has not returned yet.
     #[must_use]
     pub fn missing(&self) -> usize {
-        self.inner.machine().in_flight() as usize + self.whole.len()
+        self.inner.machine().in_flight() as usize + self.complete.len()
     }
 
-    /// Sends one message. Returns when all of it is on its way.
+    /// Sends one message. Returns when the socket has accepted all of it.
     ///
     /// # Errors
     ///
-    /// [`net::Error::Refused`] when the message is longer than a length can say; otherwise as
+    /// [`net::Error::Refused`] if the message is too long for the length field. Otherwise the errors of
     /// [`receive_message`](Self::receive_message), since replies are read meanwhile.
     pub fn send_message(&mut self, message: &[u8]) -> Result<(), Error<HEADER>> {
         let length = u32::try_from(message.len())
             .map_err(|_| net::Error::Refused(socklab_core::machine::CommandError::Invalid))?;
-        // A connection that has ended says so here, not at the first reply that does not come.
-        self.gather()?;
+        // Reports here that the connection has ended, and not only when the reply is missing.
+        self.poll_event()?;
         self.inner.command(client::Command::Begin(length))?;
         let mut rest = message;
         loop {
@@ -83,25 +84,24 @@ impl<const HEADER: usize> Client<HEADER> {
             if rest.is_empty() && !self.inner.is_sending() {
                 return Ok(());
             }
-            // Blocked: reading the replies may be what lets the server go on.
-            if n == 0 && !self.gather()? {
+            // The socket is full. The server may continue only when its replies are read.
+            if n == 0 && !self.poll_event()? {
                 self.inner.wait()?;
             }
         }
     }
 
-    /// Receives the next reply, waiting for it if need be.
+    /// Receives the next reply. Waits for it if necessary.
     ///
     /// # Errors
     ///
-    /// [`Error`], each ending with its name. Without a message in flight there is nothing to wait
-    /// for: [`net::Error::Refused`].
+    /// [`Error`]. It is [`net::Error::Refused`] if no message is in flight.
     pub fn receive_message(&mut self) -> Result<Vec<u8>, Error<HEADER>> {
         loop {
-            if let Some(reply) = self.whole.pop_front() {
+            if let Some(reply) = self.complete.pop_front() {
                 return Ok(reply);
             }
-            if self.gather()? {
+            if self.poll_event()? {
                 continue;
             }
             if self.inner.machine().in_flight() == 0 {
@@ -115,35 +115,36 @@ impl<const HEADER: usize> Client<HEADER> {
     ///
     /// # Errors
     ///
-    /// None today: the system tells nothing about a close.
+    /// None at present. The `Result` is reserved for errors of the close.
     pub fn shutdown(self) -> Result<(), Error<HEADER>> {
         self.inner.close_sending();
         Ok(())
     }
 
-    /// Takes in what has come. Whether that was anything.
-    fn gather(&mut self) -> Result<bool, Error<HEADER>> {
+    /// Handles the next event, if there is one. Returns whether there was one.
+    fn poll_event(&mut self) -> Result<bool, Error<HEADER>> {
         let Some(next) = self.inner.try_next()? else { return Ok(false) };
         if let Next::Event(client::Event::Reply(piece)) = next {
             self.partial.extend_from_slice(piece.bytes);
             if piece.is_last() {
-                self.whole.push_back(std::mem::take(&mut self.partial));
+                self.complete.push_back(std::mem::take(&mut self.partial));
             }
         }
         Ok(true)
     }
 }
 
-/// One connection of a server, for a log.
+/// Report of a connection of a server.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Report<const HEADER: usize = 4> {
-    /// The client.
+    /// Address of the client.
     pub peer: SocketAddr,
-    /// So many messages went back.
+    /// Number of messages echoed.
     pub messages: u32,
-    /// So many bytes of payload they had.
+    /// Number of payload bytes in these messages.
     pub bytes: u64,
-    /// How it ended.
+    /// How the connection ended.
     pub ended: Ended<server::Error<HEADER>>,
 }
 
@@ -161,7 +162,7 @@ impl<const HEADER: usize> fmt::Display for Report<HEADER> {
 }
 
 impl<const HEADER: usize> Report<HEADER> {
-    /// Why the client failed, if it did, with what it sent last and what to try.
+    /// Returns why the client failed, with the bytes it sent last and advice. Returns `None` if it did not fail.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         let Ended::Failed(e, quote) = &self.ended else { return None };
@@ -169,8 +170,7 @@ impl<const HEADER: usize> Report<HEADER> {
     }
 }
 
-/// What the end of an error says of the program's option when a peer has probably sent this kind of
-/// length.
+/// Returns the suffix of an error message that names the program's option for this kind of length, if there is one.
 pub(crate) fn advice(other: Option<OtherLength>) -> &'static str {
     match other {
         Some(OtherLength { read_bytes: 4, bytes: 2, little_endian: false, .. }) => {
@@ -180,7 +180,7 @@ pub(crate) fn advice(other: Option<OtherLength>) -> &'static str {
     }
 }
 
-/// The server's side of echo, for a [`net::Server`].
+/// Service of the echo protocol for a [`net::Server`].
 ///
 /// `HEADER` is the size of a length on the wire in bytes, 4 or 2.
 #[derive(Clone, Copy, Debug, Default)]
@@ -188,7 +188,7 @@ pub struct Service<const HEADER: usize = 4>(());
 
 impl Service {
     /// Returns a service with lengths of 4 bytes.
-    // For one width only, so that its type need not be written out where it is called.
+    // For one size only, so that callers do not have to write the type parameter.
     #[must_use]
     pub const fn new() -> Self {
         Self::with_header()
@@ -203,7 +203,7 @@ impl<const HEADER: usize> Service<HEADER> {
     }
 }
 
-/// What the service counts for each connection.
+/// State of a connection: the numbers of bytes and messages echoed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     bytes: u64,

@@ -1,4 +1,4 @@
-//! High or low: a client that guesses a number, a server that thinks of one.
+//! The game high or low: the server selects a number, and the client guesses it.
 //!
 //! ```
 //! use socklab::guess::{self, Bisection, Command, Event, Message, Next};
@@ -13,7 +13,7 @@
 //! loop {
 //!     match client.next()? {
 //!         Next::Event(Event::Message(message)) => {
-//!             bisection.hear(message);
+//!             bisection.update(message);
 //!             is_won |= message == Message::Win;
 //!         }
 //!         Next::Command => client.command(Command::Guess(bisection.guess()))?,
@@ -35,13 +35,13 @@ pub use socklab_core::guess::{GUESSES, Message, NUMBERS, client, server};
 use crate::net::{self, Ended};
 use crate::seed::generator;
 
-/// A client: told [`Message::Guess`], it is given a guess.
+/// Client of the game. After each [`Message::Guess`] it needs a [`Command::Guess`].
 pub type Client = net::Client<client::Client>;
 
-/// Why a game ended before its time.
+/// Why a game ended early.
 pub type Error = net::Error<client::Error>;
 
-/// A player that halves what is left. Five guesses find 31 numbers of the hundred.
+/// Player that bisects the possible numbers. Five guesses find 31 of the hundred numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bisection {
     low: i32,
@@ -55,15 +55,16 @@ impl Default for Bisection {
 }
 
 impl Bisection {
-    /// What it guesses: the middle.
+    /// Returns the next guess: the middle of the possible numbers.
     #[must_use]
     pub const fn guess(&self) -> i32 {
         self.low.midpoint(self.high)
     }
 
-    /// What the server said to that. A server that contradicts itself does no harm; a [`Verifier`] reports it.
-    pub fn hear(&mut self, message: Message) {
-        match message {
+    /// Applies the server's answer to the guess. Contradicting answers are accepted here; a [`Verifier`] reports
+    /// them.
+    pub fn update(&mut self, answer: Message) {
+        match answer {
             Message::Low => self.low = (self.guess() + 1).min(self.high),
             Message::High => self.high = (self.guess() - 1).max(self.low),
             _ => {}
@@ -71,18 +72,18 @@ impl Bisection {
     }
 }
 
-/// Verifies what a server says: its answers must not contradict each other, and a game has [`GUESSES`]
-/// guesses.
+/// Verifier for the messages of a server. Its answers must not contradict each other, and a game must have
+/// [`GUESSES`] guesses.
 ///
 /// ```
 /// use socklab::guess::{Message, Verifier};
 /// let mut verifier = Verifier::default();
-/// verifier.hear(Message::Guess)?;
-/// verifier.guessed(Some(50));
-/// verifier.hear(Message::Low)?;
-/// verifier.hear(Message::Guess)?;
-/// verifier.guessed(Some(51));
-/// let violation = verifier.hear(Message::High).unwrap_err();
+/// verifier.check(Message::Guess)?;
+/// verifier.record_guess(Some(50));
+/// verifier.check(Message::Low)?;
+/// verifier.check(Message::Guess)?;
+/// verifier.record_guess(Some(51));
+/// let violation = verifier.check(Message::High).unwrap_err();
 /// assert_eq!(
 ///     violation.to_string(),
 ///     "the server contradicts itself: HIGH for 51, its earlier answers leave 51 to 100"
@@ -91,12 +92,12 @@ impl Bisection {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verifier {
-    /// The lowest number that the answers leave.
+    /// Lowest number that is possible after the answers so far.
     low: i32,
-    /// The highest one.
+    /// Highest number that is possible.
     high: i32,
     guesses: u8,
-    /// The guess that has no answer yet; `Some(None)` is one that is not a number.
+    /// Guess that has no answer yet. `Some(None)` is a guess that is not a number.
     open: Option<Option<i32>>,
 }
 
@@ -106,30 +107,30 @@ impl Default for Verifier {
     }
 }
 
-/// What a server did that is not a game of high or low.
+/// Violation of the rules of the game by a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// It asks for more than [`GUESSES`] guesses.
+    /// The server asked for more than [`GUESSES`] guesses.
     TooMany,
-    /// It ended the game after this number of guesses.
+    /// The server ended the game after this number of guesses.
     TooFew(u8),
-    /// An answer does not fit the earlier ones.
+    /// An answer contradicts the earlier ones.
     Contradiction {
         /// The guess.
         guess: i32,
         /// The answer to it.
         answer: Message,
-        /// The lowest number that the earlier answers leave.
+        /// The lowest number that is possible after the earlier answers.
         low: i32,
-        /// The highest one.
+        /// The highest number that is possible after the earlier answers.
         high: i32,
     },
-    /// It judged a guess that is not a number.
+    /// A guess that is not a number got an answer other than [`Message::Invalid`].
     NoNumber(Message),
-    /// It asks for the next guess without an answer to this one.
-    Internal(Option<i32>),
-    /// It answers without a guess.
+    /// The server asked for the next guess without an answer to this one.
+    Unanswered(Option<i32>),
+    /// The server answered without a guess.
     Unasked(Message),
 }
 
@@ -158,13 +159,13 @@ impl fmt::Display for Violation {
                 let (answer, expected) = (text(answer), text(Message::Invalid));
                 write!(f, "{BROKE}{answer} for what is not a number, expected \"{expected}\"")
             }
-            Self::Internal(Some(guess)) => {
+            Self::Unanswered(Some(guess)) => {
                 write!(
                     f,
                     "{BROKE}no answer to {guess} before the next GUESS, expected LOW, HIGH or WIN"
                 )
             }
-            Self::Internal(None) => write!(f, "{BROKE}no answer before the next GUESS"),
+            Self::Unanswered(None) => write!(f, "{BROKE}no answer before the next GUESS"),
             Self::Unasked(answer) => write!(f, "{BROKE}{} without a guess", text(answer)),
         }
     }
@@ -173,22 +174,22 @@ impl fmt::Display for Violation {
 impl std::error::Error for Violation {}
 
 impl Verifier {
-    /// A guess was sent; `None` is one that is not a number.
-    pub const fn guessed(&mut self, guess: Option<i32>) {
+    /// Records that a guess was sent. `None` is a guess that is not a number.
+    pub const fn record_guess(&mut self, guess: Option<i32>) {
         self.open = Some(guess);
         self.guesses = self.guesses.saturating_add(1);
     }
 
-    /// The server said this.
+    /// Verifies a message of the server.
     ///
     /// # Errors
     ///
-    /// What is wrong with it. Later messages can be verified all the same.
-    pub fn hear(&mut self, message: Message) -> Result<(), Violation> {
+    /// [`Violation`]. Later messages can still be verified.
+    pub fn check(&mut self, message: Message) -> Result<(), Violation> {
         let Self { low, high, guesses, .. } = *self;
         let open = self.open.take();
         match (message, open) {
-            (Message::Guess, Some(guess)) => Err(Violation::Internal(guess)),
+            (Message::Guess, Some(guess)) => Err(Violation::Unanswered(guess)),
             (Message::Guess, None) if guesses >= GUESSES => Err(Violation::TooMany),
             (Message::GameOver, _) if guesses < GUESSES => Err(Violation::TooFew(guesses)),
             (Message::Guess | Message::GameOver, _) | (Message::Invalid, Some(None)) => Ok(()),
@@ -215,27 +216,28 @@ impl Verifier {
     }
 }
 
-/// How a server plays.
+/// Options of a server.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// The number; drawn for each client otherwise.
+    /// Number to be guessed. `None` means a random number for each session.
     pub number: Option<i32>,
-    /// Makes the number repeatable: every session gets the same.
+    /// Seed of the random number. With the same seed, every session has the same number.
     pub seed: Option<u64>,
 }
 
-/// One session of a server, for a log.
+/// Report of a session of a server.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Report {
-    /// The client.
+    /// Address of the client.
     pub peer: SocketAddr,
-    /// The number.
+    /// Number to be guessed.
     pub number: i32,
-    /// So many guesses the client made.
+    /// Number of guesses of the client.
     pub guesses: u8,
-    /// Whether the last one was right.
+    /// Whether the last guess was correct.
     pub is_won: bool,
-    /// How it ended.
+    /// How the session ended.
     pub ended: Ended<server::Error>,
 }
 
@@ -252,20 +254,20 @@ impl fmt::Display for Report {
     }
 }
 
-/// The server's side of the game, for a [`net::Server`].
+/// Service of the game for a [`net::Server`].
 pub struct Service {
     options: Options,
 }
 
 impl Service {
-    /// A game with these options.
+    /// Returns a service with these options.
     #[must_use]
     pub const fn new(options: Options) -> Self {
         Self { options }
     }
 }
 
-/// What the service remembers of a session.
+/// State of a session.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Session {
     guesses: u8,
@@ -309,7 +311,7 @@ impl net::Service for Service {
 mod tests {
     use super::*;
 
-    /// What is wrong with this game, in which guesses are numbers and all else is what the server says.
+    /// Returns the first violation in a game. Its numbers are guesses, and the other symbols are messages of the server.
     fn violation(game: &str) -> Option<Violation> {
         let mut verifier = Verifier::default();
         for word in game.split(' ') {
@@ -321,11 +323,11 @@ mod tests {
                 "=" => Message::Win,
                 "." => Message::GameOver,
                 guess => {
-                    verifier.guessed(guess.parse().ok());
+                    verifier.record_guess(guess.parse().ok());
                     continue;
                 }
             };
-            if let Err(violation) = verifier.hear(message) {
+            if let Err(violation) = verifier.check(message) {
                 return Some(violation);
             }
         }
@@ -333,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_game_by_the_rules_is_no_violation() {
+    fn a_game_that_follows_the_rules_has_no_violation() {
         for game in [
             "? 50 =",
             "? 50 < ? 75 > ? 62 > ? 56 < ? 59 < .",
@@ -347,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_plays_another_game_is_reported() {
+    fn each_violation_of_the_rules_is_reported() {
         let contradiction =
             |guess, answer, low, high| Violation::Contradiction { guess, answer, low, high };
         for (game, wanted) in [
@@ -360,8 +362,8 @@ mod tests {
             ("? 100 <", contradiction(100, Message::Low, 1, 100)),
             ("? 50 !", contradiction(50, Message::Invalid, 1, 100)),
             ("? x <", Violation::NoNumber(Message::Low)),
-            ("? 50 ?", Violation::Internal(Some(50))),
-            ("? x ?", Violation::Internal(None)),
+            ("? 50 ?", Violation::Unanswered(Some(50))),
+            ("? x ?", Violation::Unanswered(None)),
             ("? 50 < <", Violation::Unasked(Message::Low)),
         ] {
             assert_eq!(violation(game), Some(wanted), "{game}");
@@ -375,16 +377,16 @@ mod tests {
             let mut bisection = Bisection::default();
             let guesses = std::iter::repeat_with(|| {
                 let guess = bisection.guess();
-                bisection.hear(if guess < number { Message::Low } else { Message::High });
+                bisection.update(if guess < number { Message::Low } else { Message::High });
                 guess
             });
             assert!(guesses.take(7).any(|guess| guess == number), "{number}");
         }
-        // Whatever it is told, it stays in range.
+        // The guess stays in range also when the answers contradict each other.
         for lie in [Message::Low, Message::High] {
             let mut bisection = Bisection::default();
             for _ in 0..20 {
-                bisection.hear(lie);
+                bisection.update(lie);
                 assert!(NUMBERS.contains(&bisection.guess()));
             }
         }

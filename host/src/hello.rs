@@ -1,4 +1,4 @@
-//! Greetings: the server's, and the client's if both are to greet.
+//! Greetings: the server sends one, and with an option also the client.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,20 +8,20 @@ pub use socklab_core::hello::{CLIENT_GREETING, SERVER_GREETING, client, server};
 
 use crate::net::{self, Ended, ServerControl};
 
-/// Why nobody was greeted.
+/// Why the greeting failed.
 pub type Error = net::Error<client::Error>;
 
-/// A client: takes a greeting, and gives one if its machine is
-/// [`client::Client::both`]; [`dial`](net::Client::dial) takes that one.
+/// Client that receives a greeting. It also sends one if it is [dialled](net::Client::dial) with the machine
+/// [`client::Client::both`].
 pub type Client = net::Client<client::Client>;
 
 impl Client {
-    /// Takes the server's greeting, and gives ours if we are to: call [`finish`](net::Client::finish)
-    /// then, which shows whether the server has read it.
+    /// Receives the server's greeting, and sends the client's greeting if the machine has one. Call
+    /// [`finish`](net::Client::finish) afterwards: it returns whether the server has read it.
     ///
     /// # Errors
     ///
-    /// [`Error`], each way of failing with its name.
+    /// [`Error`].
     pub fn greet(&mut self) -> Result<Vec<u8>, Error> {
         let mut greeting = Vec::new();
         loop {
@@ -34,26 +34,27 @@ impl Client {
     }
 }
 
-/// How a server greets.
+/// Options of a server.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Wait for each client's greeting too.
+    /// Whether the server waits for a greeting of each client.
     pub both: bool,
-    /// The greeting leaves in two parts, the first of so many bytes, with
-    /// [`Limits::pace`](net::Limits::pace) between them. 0: in one.
+    /// Number of bytes of the greeting that are sent first. The rest follows after [`Limits::pace`](net::Limits::pace).
+    /// With 0 the greeting is sent at once.
     pub split: u8,
-    /// Stop after N clients.
+    /// Number of clients after which the server stops. `None` means no limit.
     pub count: Option<u32>,
 }
 
-/// One session of a server, for a log.
+/// Report of a session of a server.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Report {
-    /// The client.
+    /// Address of the client.
     pub peer: SocketAddr,
-    /// What it said, if it was to.
+    /// Greeting of the client, if one was received.
     pub greeting: Option<Vec<u8>>,
-    /// How it ended.
+    /// How the session ended.
     pub ended: Ended<server::Error>,
 }
 
@@ -70,14 +71,14 @@ impl fmt::Display for Report {
     }
 }
 
-/// The server's side of the greetings, for a [`net::Server`].
+/// Service of the greetings for a [`net::Server`].
 pub struct Service {
     options: Options,
     opened: u32,
 }
 
 impl Service {
-    /// Greetings with these options.
+    /// Returns a service with these options.
     #[must_use]
     pub const fn new(options: Options) -> Self {
         Self { options, opened: 0 }
@@ -86,7 +87,7 @@ impl Service {
 
 impl net::Service for Service {
     type Machine = server::Server;
-    /// What the client said.
+    /// Greeting of the client.
     type State = Option<Vec<u8>>;
     type Report = Report;
 

@@ -1,4 +1,4 @@
-//! The math quiz: a client that solves it, a server that asks it.
+//! The math quiz: the server asks additions, and the client solves them.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,15 +14,15 @@ use crate::seed::generator;
 /// Why a quiz was not solved.
 pub type Error = net::Error<client::Error>;
 
-/// A client of the math quiz: answers by itself, and tells each question and the secret.
+/// Client of the math quiz. It answers automatically, and reports each question and the secret as events.
 pub type Client = net::Client<client::Client>;
 
 impl Client {
-    /// Answers everything that is asked, for the secret.
+    /// Answers all questions. Returns the secret.
     ///
     /// # Errors
     ///
-    /// [`Error`], each way of failing with its name.
+    /// [`Error`].
     pub fn solve(mut self) -> Result<Secret, Error> {
         loop {
             match self.next()? {
@@ -36,17 +36,17 @@ impl Client {
     }
 }
 
-/// What a server asks.
+/// Options of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The fewest and the most questions of a session.
+    /// Minimum and maximum number of questions in a session.
     pub rounds: (u16, u16),
-    /// The secret; drawn when the service is made otherwise.
+    /// Secret that is sent after the last correct answer. `None` means a random one.
     pub secret: Option<[u8; 8]>,
-    /// With a seed every session gets the same questions, in whatever order clients arrive.
+    /// Seed of the questions. With the same seed, every session has the same questions.
     pub seed: Option<u64>,
-    /// Operands of all 32 bits. Otherwise their sum fits in 31, so that a client in Python need
-    /// not think of signs.
+    /// Whether operands use all 32 bits. Otherwise their sum fits in 31 bits, so that clients may use signed or
+    /// unsigned integers.
     pub full_range: bool,
 }
 
@@ -56,40 +56,42 @@ impl Default for Options {
     }
 }
 
-/// One session of a server, for a log.
+/// Report of a session of a server.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Report {
-    /// The client.
+    /// Address of the client.
     pub peer: SocketAddr,
-    /// So many questions it was asked.
+    /// Number of questions asked.
     pub asked: u16,
-    /// So many it answered right.
+    /// Number of correct answers.
     pub right: u32,
-    /// How it ended.
+    /// How the session ended.
     pub outcome: Outcome,
 }
 
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
-    /// The client was told the secret.
+    /// All answers were correct, and the secret was sent.
     Solved,
     /// The last answer was wrong.
     Wrong {
-        /// The answer that came.
+        /// Answer of the client.
         answer: u32,
-        /// The answer that was due.
+        /// Correct answer.
         expected: u32,
-        /// The likely reason.
+        /// Likely mistake in the client.
         mistake: Option<Mistake>,
     },
-    /// The client failed; with the likely reason if it sent a part of an answer.
+    /// The client failed. Contains the likely mistake if it sent part of an answer.
     Failed(server::Error, net::Quote, Option<Mistake>),
-    /// The service gave a command that the machine does not take: its own mistake.
+    /// The machine did not accept a command of the service: a mistake of the service.
     Internal(CommandError),
     /// The client left or stopped reading before it had received everything.
     Undelivered,
-    /// The server stopped first.
+    /// The server stopped before the session had ended.
     Stopped,
 }
 
@@ -114,7 +116,7 @@ impl fmt::Display for Report {
 }
 
 impl Outcome {
-    /// The likely reason why the client failed, if one is known.
+    /// Returns the likely mistake in the client, if one was detected.
     #[must_use]
     pub const fn mistake(&self) -> Option<Mistake> {
         match self {
@@ -124,44 +126,45 @@ impl Outcome {
     }
 }
 
-/// The server's side of the quiz, for a [`net::Server`].
+/// Service of the quiz for a [`net::Server`].
 pub struct Service {
     options: Options,
     secret: Secret,
-    /// The wrong answers of sessions that are not reported yet, and the ones that were expected. A table,
-    /// since each takes 8 bytes and few sessions have one.
+    /// Wrong answer and correct answer of each session that has one and is not reported yet. They are in a table
+    /// rather than in [`Session`], since each takes 8 bytes and few sessions have one.
     wrong: Slab<(u32, u32)>,
 }
 
 impl Service {
-    /// A quiz with these options.
+    /// Returns a service with these options.
     #[must_use]
     pub fn new(options: Options) -> Self {
         let mut rng = generator(options.seed, SECRET);
         let secret = options.secret.unwrap_or_else(|| {
-            // Letters and digits, so that it can be read aloud and typed.
+            // Letters and digits, which are easy to read and type.
             std::array::from_fn(|_| u8::try_from(rng.alphanumeric()).unwrap_or(b'0'))
         });
         Self { options, secret: Secret(secret), wrong: Slab::new() }
     }
 
-    /// The secret.
+    /// Returns the secret.
     #[must_use]
     pub const fn secret(&self) -> Secret {
         self.secret
     }
 }
 
-/// The draws of a session: the number of rounds, then a question for each of them. The secret is drawn
-/// once, before all sessions.
+/// Index of the [`generator`] for the secret, which is drawn once, for all sessions.
 const SECRET: u64 = u64::MAX;
+/// Index of the generator for the number of rounds of a session.
 const ROUNDS: u64 = 0;
+/// Index of the generator for the first question of a session. The other questions follow.
 const FIRST_QUESTION: u64 = 1;
 
-/// What the service remembers of a session: 4 bytes.
+/// State of a session in 4 bytes.
 ///
-/// Of a session with a wrong answer it is the answer's key in a table, 15 bits in each half. Then `left`
-/// is more than `rounds`, which it never is otherwise.
+/// After a wrong answer, it contains the key of that answer in `Service::wrong`, 15 bits in each half. `left` is then
+/// greater than `rounds`, which is otherwise impossible.
 #[derive(Clone, Copy, Debug)]
 pub struct Session {
     rounds: u16,
@@ -174,7 +177,7 @@ impl Session {
         Self { rounds: (key >> 15) as u16 & 0x7fff, left: key as u16 | 0x8000 }
     }
 
-    /// The key of its wrong answer, if there is one.
+    /// Returns the key of the wrong answer, if there is one.
     fn key(self) -> Option<usize> {
         let key = usize::from(self.rounds) << 15 | usize::from(self.left & 0x7fff);
         (self.left > self.rounds).then_some(key)
@@ -220,7 +223,7 @@ impl net::Service for Service {
     ) -> Report {
         let right = machine.right();
         if let Some(key) = session.key() {
-            // However it ended then: the client gets nothing more.
+            // Takes precedence over `ended`: the client gets nothing after a wrong answer.
             let (answer, expected) = self.wrong.remove(key);
             let mistake = Mistake::find(&answer.to_be_bytes(), expected);
             let outcome = Outcome::Wrong { answer, expected, mistake };
@@ -250,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_of_a_wrong_answer_takes_no_room() {
+    fn a_session_can_contain_the_key_of_a_wrong_answer() {
         for key in [0, 1, 0x7fff, 0x8000, 0x1_2345, (1 << 30) - 1] {
             assert_eq!(Session::wrong(key).key(), Some(key));
         }
@@ -268,7 +271,7 @@ mod tests {
             quiz.event(&mut session, server::Event::Wrong { answer, expected: 300 });
             (machine, session, answer)
         });
-        // A session is reported when its last bytes have arrived: not in the order of the events.
+        // A session is reported when its last bytes are delivered, which may differ from the order of the events.
         sessions.reverse();
         for (machine, session, answer) in &mut sessions {
             let report = quiz.closed(peer, machine, session, Ended::Done);

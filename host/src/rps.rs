@@ -1,4 +1,4 @@
-//! Scissor, paper, stone: two players, three rounds. The client is player 1.
+//! The game scissor, paper, stone: two players, three rounds. The client is player 1.
 //!
 //! ```
 //! use socklab::net::Server;
@@ -21,7 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A server whose player is a person takes one client at a time: a [`net::Listener`], and
+//! A server whose player is a person has one client at a time. Use a [`net::Listener`], and
 //! [`net::Client::accepted`] with a [`server::Server`].
 
 use std::fmt;
@@ -35,31 +35,31 @@ pub use socklab_core::rps::{Choice, ROUNDS, Round, Verdict, client, server};
 use crate::net::{self, Ended};
 use crate::seed::generator;
 
-/// Player 1: told a prompt, it is given a choice.
+/// Client of the game (player 1). After each prompt it needs a [`Command::Choose`].
 pub type Client = net::Client<client::Client>;
 
-/// Why a game ended before its time.
+/// Why a game ended early.
 pub type Error = net::Error<client::Error>;
 
-/// A choice at random.
+/// Returns a random choice.
 #[must_use]
 pub fn any(rng: &mut Rng) -> Choice {
     rng.choice(Choice::ALL).unwrap_or(Choice::Paper)
 }
 
-/// How the rounds of a game went.
+/// Results of the rounds of a game.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// So many player 1 won.
+    /// Number of rounds that player 1 won.
     pub player1: u8,
-    /// So many player 2 won.
+    /// Number of rounds that player 2 won.
     pub player2: u8,
-    /// So many nobody won.
+    /// Number of rounds that were drawn.
     pub draws: u8,
 }
 
 impl Tally {
-    /// One more round.
+    /// Counts a round.
     pub const fn count(&mut self, round: Round) {
         let number = match round.verdict {
             Verdict::Player1 => &mut self.player1,
@@ -69,21 +69,22 @@ impl Tally {
         *number = number.saturating_add(1);
     }
 
-    /// So many rounds there were.
+    /// Returns the number of rounds.
     #[must_use]
     pub const fn rounds(&self) -> u8 {
         self.player1.saturating_add(self.player2).saturating_add(self.draws)
     }
 }
 
-/// One session of a server, for a log.
+/// Report of a session of a server.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Report {
-    /// The client.
+    /// Address of the client.
     pub peer: SocketAddr,
-    /// How the rounds went.
+    /// Results of the rounds.
     pub tally: Tally,
-    /// How it ended.
+    /// How the session ended.
     pub ended: Ended<server::Error>,
 }
 
@@ -98,20 +99,20 @@ impl fmt::Display for Report {
     }
 }
 
-/// How a server plays that has no person.
+/// Options of a server that plays at random.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Makes the choices repeatable: every session gets the same.
+    /// Seed of the choices. With the same seed, every session has the same choices.
     pub seed: Option<u64>,
 }
 
-/// Player 2 at random, for a [`net::Server`].
+/// Service that plays at random as player 2, for a [`net::Server`].
 pub struct Service {
     seed: Option<u64>,
 }
 
 impl Service {
-    /// A game with these options.
+    /// Returns a service with these options.
     #[must_use]
     pub const fn new(Options { seed }: Options) -> Self {
         Self { seed }
@@ -134,7 +135,7 @@ impl net::Service for Service {
     }
 
     fn command(&mut self, tally: &mut Tally) -> Option<server::Command> {
-        // A round counts when both have chosen, so each has another number here.
+        // The tally counts a round after both choices, so this number differs in each round.
         let mut rng = generator(self.seed, tally.rounds().into());
         Some(server::Command::Choose(any(&mut rng)))
     }

@@ -1,17 +1,17 @@
-//! Random numbers of a session, repeatable with `--seed`.
+//! Random numbers of a session, which can be repeated with `--seed`.
 
 use fastrand::Rng;
 
 /// Returns the generator for the `n`th draw of a session.
 ///
-/// With a seed it depends on the seed and `n` alone, so every session gets the same numbers in whatever
-/// order clients arrive. Without one, each call returns a generator of its own.
+/// With a seed, the generator depends only on the seed and `n`. So every session gets the same numbers, independent of
+/// the order of the clients. Without a seed, each call returns a new generator.
 ///
-/// A session that counts its rounds passes the count as `n` and keeps no generator: that would take
-/// 8 bytes of every connection. One that keeps a generator, or draws once, passes 0.
+/// A session that counts its rounds passes the count as `n` instead of storing a generator, which would take 8 bytes of
+/// every connection. A session that stores a generator, or draws only once, passes 0.
 pub(crate) fn generator(seed: Option<u64>, n: u64) -> Rng {
-    // An odd factor: no two draws share a state. It is not the step of the generator, whose draws
-    // would then overlap.
+    // The factor is odd, so that no two draws share a state. It differs from the step of the generator, since
+    // otherwise the sequences of consecutive draws would overlap.
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
     seed.map_or_else(Rng::new, |seed| Rng::with_seed(seed.wrapping_add(n.wrapping_mul(STEP))))
 }
@@ -25,7 +25,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_with_a_seed_are_alike_and_others_are_not() {
+    fn sessions_with_the_same_seed_have_the_same_numbers() {
         assert_eq!(draws(Some(7)), draws(Some(7)));
         assert_ne!(draws(Some(7)), draws(Some(8)));
         assert_ne!(draws(None), draws(None));
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn the_first_draws_of_many_seeds_are_fair() {
-        // Even among seeds that people type.
+        // Also with small seeds, which users choose most often.
         let heads = (0..1000).filter(|seed| generator(Some(*seed), 0).bool()).count();
         assert!((400..=600).contains(&heads), "{heads} of 1000");
         let heads = (0..1000).filter(|n| generator(Some(1), *n).bool()).count();

@@ -68,7 +68,7 @@ mod add {
         let _ = &mut server;
         let server = server.process.finish();
         assert_eq!(server.code, Some(0), "{server:?}");
-        let why = ": Ada sent 0, which is not in 1 to 100: the server shuts down\n";
+        let why = ": Ada sent 0, which is out of range (1 to 100): shutting down\n";
         assert!(server.stderr.contains(why), "{server:?}");
     }
 

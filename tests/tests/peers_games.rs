@@ -94,15 +94,16 @@ fn coin_server_plays_with_every_kind_of_client() {
         assert!(text.contains("told: Please enter head (H), tail (T) or Q to quit\n"), "{text}");
         assert!(text.contains("told: Thanks for playing the game. Bye!\n"), "{text}");
         // Both ends show the same score.
-        let score = text.lines().last().unwrap();
-        assert!(score.ends_with(" out of 4 times."), "{text}");
-        server.process.wait_for(&format!(": {score}"));
+        let score = text.lines().last().and_then(|line| line.strip_prefix("You have ")).unwrap();
+        let score = score.strip_suffix('.').unwrap();
+        assert!(score.ends_with(" out of 4 times"), "{text}");
+        server.process.wait_for(&format!(": {score}\n"));
     }
     server.process.wait_for_lines(5);
     for (fault, text) in [
-        ("leave", "0 out of 0 times. Then the client closed the connection between messages"),
-        ("reset", "0 out of 0 times. Then the client reset the connection between messages"),
-        ("long", "0 out of 0 times. Then the client broke the protocol: a line is too long"),
+        ("leave", "0 out of 0 times, then the client closed the connection between messages"),
+        ("reset", "0 out of 0 times, then the client reset the connection between messages"),
+        ("long", "0 out of 0 times, then the client broke the protocol: a line is too long"),
     ] {
         let theirs = python_client("coin_client.py", &server, &["--fault", fault]).run();
         assert_eq!(theirs.code, Some(0), "{fault}: {theirs:?}");

@@ -222,13 +222,13 @@ fn a_students_client_shuts_the_add_server_down_or_is_refused() {
         let ours = server.process.finish();
         assert_eq!(ours.code, Some(0), "{ours:?}");
         let value = if number.len() > 9 { "a number of more than 32 bits" } else { number };
-        let line = format!(": Bob sent {value}, which is not in 1 to 100: the server shuts down\n");
+        let line = format!(": Bob sent {value}, which is out of range (1 to 100): shutting down\n");
         assert!(ours.stderr.contains(&line), "{ours:?}");
     }
     let server = Server::start("add", &["--name", "S", "--number", "58", "--keep-running"]);
     let theirs = python_client("add_client.py", &server, &["Bob", "101"]).run();
     assert_eq!((theirs.code, theirs.stderr.as_str()), (Some(1), "closed without an answer\n"));
-    assert_eq!(reported(&server, 1), "Bob sent 101, which is not in 1 to 100: refused");
+    assert_eq!(reported(&server, 1), "Bob sent 101, which is out of range (1 to 100): refused");
     let next = python_client("add_client.py", &server, &["Eve", "1"]).run();
     assert_eq!(next.success(), b"Eve and S\n1 + 58 = 59\n");
 }

@@ -159,7 +159,7 @@ fn an_integer_of_any_size_is_out_of_range_and_shown_as_far_as_it_is_known() {
         stream.write_all(line.as_bytes()).unwrap();
         assert_eq!(read_all(&mut stream), b"");
         let ours = server.process.finish();
-        let said = format!(": Eve sent {shown}, which is not in 1 to 100: the server shuts down\n");
+        let said = format!(": Eve sent {shown}, which is out of range (1 to 100): shutting down\n");
         assert!(ours.code == Some(0) && ours.stderr.contains(&said), "{ours:?}");
     }
 }

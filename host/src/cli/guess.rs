@@ -109,12 +109,12 @@ impl Guesser {
         self.guess = guess;
         self.guesses = self.guesses.saturating_add(1);
         let nearest = guess.map(|guess| guess.clamp(i32::MIN.into(), i32::MAX.into()));
-        self.verifier.guessed(nearest.and_then(|guess| guess.try_into().ok()));
+        self.verifier.record_guess(nearest.and_then(|guess| guess.try_into().ok()));
     }
 
     /// Verifies the message. Without a person a game that is none ends here.
     fn verify(&mut self, message: Message) -> Result<(), Failure> {
-        let Err(violation) = self.verifier.hear(message) else { return Ok(()) };
+        let Err(violation) = self.verifier.check(message) else { return Ok(()) };
         let text = format!("{violation}{}", Quote::new(&self.unknown).suffix());
         if self.auto {
             return Err(Failure::Peer(text));
@@ -139,7 +139,7 @@ impl Player for Guesser {
         };
         let verified = self.verify(message);
         self.unknown.clear();
-        self.bisection.hear(message);
+        self.bisection.update(message);
         let guess = self.guess;
         let text = match (message, guess) {
             (Message::Guess, _) => return verified,

@@ -120,6 +120,7 @@ impl Pause {
 
 /// Why a client failed.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Error<P> {
     /// The connection could not be established.
     Dial(DialError),
@@ -171,6 +172,7 @@ impl<P> From<DialError> for Error<P> {
 
 /// Bytes that a peer sent after the end of the session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Surplus {
     /// Number of bytes. Counting stops after one second or 1 MiB, since the peer may not stop sending.
     pub bytes: usize,
@@ -180,6 +182,7 @@ pub struct Surplus {
 
 /// Why [`Client::wait`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Wake {
     /// The socket may be ready, or a timeout has expired, which the machine will report.
     Socket,

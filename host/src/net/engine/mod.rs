@@ -107,6 +107,7 @@ pub trait Service {
 
 /// Whether a server continues: the result of [`Service::control`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ServerControl {
     /// Continue.
     #[default]
@@ -119,6 +120,7 @@ pub enum ServerControl {
 
 /// When a service is called next: the result of [`Service::work`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Work {
     /// When the peer has sent something.
     Wait,
@@ -131,6 +133,7 @@ pub enum Work {
 
 /// How a session ended, as seen by the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended<E> {
     /// As the protocol specifies. On Linux the client's system has acknowledged everything that was sent. On other
     /// systems everything has been passed to the local socket.
