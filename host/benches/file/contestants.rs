@@ -1,4 +1,4 @@
-//! Who takes part, and how each is started.
+//! The programs that are compared, and how each is started.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::installed;
 
-/// What the plain loop reads and writes at a time.
+/// Size of a read and a write in the plain loop, in bytes.
 const LOOP: usize = 256 << 10;
 
-/// A folder in memory, where there is one: no disk is measured.
+/// Temporary directory. It is in memory if possible, so that no disk is measured.
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
 }
@@ -22,11 +22,11 @@ impl Folder {
         let shm = Path::new("/dev/shm");
         let place = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
         let path = place.join(format!("socklab-bench-{}", std::process::id()));
-        fs::create_dir_all(path.join("out")).expect("a folder");
+        fs::create_dir_all(path.join("out")).expect("cannot create the directory");
         Self { path }
     }
 
-    /// Every fetch writes a new file.
+    /// Removes the fetched file, so that every fetch writes a new one.
     pub(crate) fn empty(&self) {
         let _ = fs::remove_file(self.path.join("out/data"));
     }
@@ -38,15 +38,15 @@ impl Drop for Folder {
     }
 }
 
-/// A server that runs, and a client to be started again and again.
+/// A running server, and the command of its client.
 pub(crate) struct Contestant {
     pub(crate) name: &'static str,
     pub(crate) to: &'static str,
-    /// What it needs that is not there.
+    /// Program that is needed but not installed.
     missing: Option<&'static str>,
     server: Option<Server>,
     client: Box<dyn Fn(u16) -> Command>,
-    /// A server that ends with its client is started for each.
+    /// Command of a server that ends with its client and is started for each fetch.
     each: Option<Box<dyn Fn(u16) -> Command>>,
 }
 
@@ -63,7 +63,7 @@ impl Drop for Server {
 }
 
 impl Contestant {
-    /// Whether it worked.
+    /// Runs the client once. Returns whether it succeeded.
     pub(crate) fn fetch(&self) -> bool {
         if self.missing.is_some() {
             return false;
@@ -72,9 +72,9 @@ impl Contestant {
             (Some(server), _) => server.port,
             (None, Some(each)) => {
                 let port = free_port();
-                let mut process = each(port).spawn().expect("to start");
-                // The time of its start is not its client's: but it takes one client only, so no
-                // connection can ask whether it is there.
+                let mut process = each(port).spawn().expect("cannot start the program");
+                // Waits until the server listens. A trial connection is not possible, since the server accepts only
+                // one client.
                 std::thread::sleep(Duration::from_millis(100));
                 let done = run((self.client)(port));
                 let _ = process.kill();
@@ -89,30 +89,30 @@ impl Contestant {
     pub(crate) fn missing(&self) -> String {
         match self.missing {
             Some(program) => format!("{program} is not installed"),
-            None => "it failed".to_owned(),
+            None => "the client failed".to_owned(),
         }
     }
 }
 
 fn run(mut command: Command) -> bool {
     command.stdin(Stdio::null()).stderr(Stdio::null());
-    command.status().expect("to start").success()
+    command.status().expect("cannot start the program").success()
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port()
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("no port").port()
 }
 
-/// Starts a server that says its address on a line of stderr.
-fn saying(command: &mut Command) -> Server {
-    let mut process = command.stderr(Stdio::piped()).spawn().expect("to start");
-    let mut stderr = BufReader::new(process.stderr.take().expect("a pipe"));
+/// Starts a server that prints its address as a line on stderr.
+fn start_server(command: &mut Command) -> Server {
+    let mut process = command.stderr(Stdio::piped()).spawn().expect("cannot start the program");
+    let mut stderr = BufReader::new(process.stderr.take().expect("no pipe"));
     let mut line = String::new();
-    stderr.read_line(&mut line).expect("its address");
+    stderr.read_line(&mut line).expect("no address");
     let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
-    // Read on, or it could not write.
+    // The pipe must be drained, or the server would block.
     std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-    Server { process, port: port.expect("a port") }
+    Server { process, port: port.expect("no port") }
 }
 
 pub(crate) fn all(folder: &Folder) -> Vec<Contestant> {
@@ -130,10 +130,10 @@ pub(crate) fn all(folder: &Folder) -> Vec<Contestant> {
             client.arg(format!("127.0.0.1:{port}:data")).arg(&local);
             client
         };
-        contestant(name, to, saying(&mut server), client)
+        contestant(name, to, start_server(&mut server), client)
     };
     let looped = |to, local: &Path| {
-        let this = std::env::current_exe().expect("this program");
+        let this = std::env::current_exe().expect("path of this program unknown");
         let mut server = Command::new(&this);
         server.args(["--loop", "serve"]).arg(folder.path.join("data"));
         let local = local.to_owned();
@@ -142,7 +142,7 @@ pub(crate) fn all(folder: &Folder) -> Vec<Contestant> {
             client.args(["--loop", "fetch", &port.to_string()]).arg(&local);
             client
         };
-        contestant("256 KiB loop", to, saying(&mut server), client)
+        contestant("256 KiB loop", to, start_server(&mut server), client)
     };
     let null = Path::new("/dev/null");
     vec![
@@ -179,7 +179,7 @@ fn nginx(folder: &Folder, to: &'static str, local: &Path) -> Contestant {
     let Some(curl) = installed("curl") else { return absent(NAME, to, "curl") };
     let port = free_port();
     let own = folder.path.join(format!("nginx-{port}"));
-    fs::create_dir_all(&own).expect("a folder");
+    fs::create_dir_all(&own).expect("cannot create the directory");
     let (own, root) = (own.display(), folder.path.display());
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {own}/{kind};\n"))
@@ -191,10 +191,10 @@ fn nginx(folder: &Folder, to: &'static str, local: &Path) -> Contestant {
          server {{ listen 127.0.0.1:{port}; root {root}; }} }}\n"
     );
     let path = folder.path.join(format!("nginx-{port}.conf"));
-    fs::write(&path, configuration).expect("its configuration");
+    fs::write(&path, configuration).expect("cannot write the configuration");
     let mut command = Command::new(nginx);
     command.arg("-p").arg(&folder.path).arg("-c").arg(&path);
-    let process = command.stderr(Stdio::null()).spawn().expect("to start");
+    let process = command.stderr(Stdio::null()).spawn().expect("cannot start the program");
     let server = Server { process, port };
     let limit = Instant::now() + Duration::from_secs(10);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -217,13 +217,13 @@ fn netcat(folder: &Folder) -> Contestant {
     let each = move |port: u16| {
         let mut command = Command::new(&server);
         command.args(["-N", "-l", "127.0.0.1", &port.to_string()]);
-        command.stdin(File::open(&data).expect("the file")).stdout(Stdio::null());
+        command.stdin(File::open(&data).expect("cannot open the file")).stdout(Stdio::null());
         command
     };
     let client = move |port: u16| {
         let mut command = Command::new(&nc);
         command.args(["-d", "127.0.0.1", &port.to_string()]);
-        command.stdout(File::create("/dev/null").expect("it is there"));
+        command.stdout(File::create("/dev/null").expect("cannot open /dev/null"));
         command
     };
     Contestant {
@@ -236,35 +236,37 @@ fn netcat(folder: &Folder) -> Contestant {
     }
 }
 
-/// The plain loop, either end.
+/// Runs the plain loop as a server or as a client.
 pub(crate) fn run_loop(args: &[String]) {
     let copy = |from: &mut dyn std::io::Read, to: &mut dyn std::io::Write| {
         let mut block = vec![0; LOOP];
         loop {
             match from.read(&mut block) {
                 Ok(0) => return,
-                Ok(n) => to.write_all(&block[..n]).expect("to write"),
-                Err(e) => panic!("to read: {e}"),
+                Ok(n) => to.write_all(&block[..n]).expect("cannot write"),
+                Err(e) => panic!("cannot read: {e}"),
             }
         }
     };
     match args {
         [what, data] if what == "serve" => {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            eprintln!("{}", listener.local_addr().expect("its address"));
+            let listener = TcpListener::bind("127.0.0.1:0").expect("no port");
+            eprintln!("{}", listener.local_addr().expect("no address"));
             for stream in listener.incoming() {
-                let (mut stream, mut file) =
-                    (stream.expect("a client"), File::open(data).expect("the file"));
+                let (mut stream, mut file) = (
+                    stream.expect("cannot accept"),
+                    File::open(data).expect("cannot open the file"),
+                );
                 copy(&mut file, &mut stream);
             }
         }
         [what, port, local] if what == "fetch" => {
-            let port: u16 = port.parse().expect("a port");
-            let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("to connect");
-            let mut file = File::create(local).expect("a file");
+            let port: u16 = port.parse().expect("no port");
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("cannot connect");
+            let mut file = File::create(local).expect("cannot create the file");
             copy(&mut stream, &mut file);
-            file.flush().expect("to write");
+            file.flush().expect("cannot write");
         }
-        _ => panic!("--loop serve FILE, or --loop fetch PORT FILE"),
+        _ => panic!("usage: --loop serve FILE, or --loop fetch PORT FILE"),
     }
 }

@@ -1,12 +1,12 @@
-//! Fetching a large file from memory: socklab against nginx with curl, nc, and a plain loop that
-//! reads and writes 256 KiB at a time.
+//! Comparison of programs that fetch a large file from memory: socklab, nginx with curl, nc, and a plain loop with
+//! reads and writes of 256 KiB.
 //!
-//! Servers and clients are processes of their own; what is timed is the client's, from its start to
-//! its end. All take turns, so that a machine's changing speed meets all of them, and the ratios
-//! are those of the same turn. A tool that is not installed is "not measured".
+//! Servers and clients are separate processes. The time of the client process is measured, from its start to its end.
+//! The programs run in turn, so that changes of the machine's speed affect all of them. The ratios are those of the
+//! same turn. A program that is not installed is listed as "not measured".
 //!
-//!     cargo bench -p socklab --bench file             some twenty seconds
-//!     cargo bench -p socklab --bench file -- --quick  a small file, for a first look: no verdict
+//!     cargo bench -p socklab --bench file             about twenty seconds
+//!     cargo bench -p socklab --bench file -- --quick  a small file, for a first impression without a verdict
 
 mod contestants;
 
@@ -36,7 +36,7 @@ fn main() {
             let start = Instant::now();
             let done = contestant.fetch();
             let took = start.elapsed().as_secs_f64();
-            // The first turn warms up.
+            // The first turn is not measured.
             if turn > 0 && done {
                 seconds.push(took);
             }
@@ -45,7 +45,7 @@ fn main() {
 
     let what = size >> 20;
     println!("{what} MiB from {}, median of {turns} turns", folder.path.display());
-    println!("{:>22} {:>12} {:>8} {:>8} {:>8}", "", "to", "GB/s", "least", "most");
+    println!("{:>22} {:>12} {:>8} {:>8} {:>8}", "", "to", "GB/s", "min", "max");
     for (contestant, seconds) in &contestants {
         let (name, to) = (contestant.name, contestant.to);
         if seconds.len() < turns {
@@ -70,30 +70,32 @@ fn main() {
         let pairs = find(ours)
             .zip(find(theirs))
             .filter(|(ours, theirs)| ours.len() == turns && theirs.len() == turns);
-        let said = match pairs {
+        let result = match pairs {
             None => "not measured".to_owned(),
             Some((ours, theirs)) => {
                 let ratio = median(theirs.iter().zip(ours).map(|(t, o)| t / o).collect());
                 let verdict = match ratio >= target {
-                    _ if quick => "too small a file for a verdict",
+                    _ if quick => "file too small for a verdict",
                     true => "holds",
                     false => "MISSED",
                 };
                 format!("{ratio:.2} times, target {target:.1}: {verdict}")
             }
         };
-        println!("{} to {} against {}: {said}", ours.0, ours.1, theirs.0);
+        println!("{} to {} against {}: {result}", ours.0, ours.1, theirs.0);
     }
 }
 
-/// Bytes that do not repeat soon.
+/// Fills a file with random blocks of 1 MiB that differ only in their number.
 fn fill(path: &Path, size: usize) {
-    let mut file = File::create(path).expect("room for the file");
+    let mut file = File::create(path).expect("cannot write the file");
     let mut block = vec![0; 1 << 20];
-    File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut block)).expect("random bytes");
+    File::open("/dev/urandom")
+        .and_then(|mut f| f.read_exact(&mut block))
+        .expect("cannot read random bytes");
     for n in 0..size >> 20 {
         block[..8].copy_from_slice(&n.to_be_bytes());
-        file.write_all(&block).expect("room for the file");
+        file.write_all(&block).expect("cannot write the file");
     }
 }
 
@@ -102,7 +104,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// A program, if it is installed.
+/// Returns the path of a program if it is installed.
 fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(["/usr/sbin".into()]);

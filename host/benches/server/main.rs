@@ -1,12 +1,12 @@
-//! The math server against three others that do the same work: a thread for each connection,
-//! tokio, and a bare loop over mio.
+//! Comparison of the math server with three others that do the same work: one with a thread for each connection, one
+//! with tokio, and a minimal loop with mio.
 //!
-//! Each server is a process of its own (this program, told to be it), so its CPU time and memory
-//! are the system's own accounting. All are asked the same rounds by the same client in turn,
-//! again and again; the tables show medians, and ratios to the bare loop from the same turn.
+//! Each server is a process of its own (this program, with an option), so that the system reports its CPU time and
+//! memory. The same client runs the same rounds with each server in turn, several times. The tables show medians, and
+//! ratios to the minimal loop in the same turn.
 //!
-//!     cargo bench -p socklab            a minute or two
-//!     cargo bench -p socklab -- --quick a few seconds, for a first look
+//!     cargo bench -p socklab            one or two minutes
+//!     cargo bench -p socklab -- --quick a few seconds, for a first impression
 
 mod bare;
 mod load;
@@ -19,8 +19,7 @@ use std::io::Read as _;
 use process::Child;
 use socklab::{math, net::Limits, net::Server};
 
-/// So many questions a session has: as many as the option takes, since connecting is not what is
-/// measured.
+/// Number of questions in a session. It is near the maximum, since connecting is not to be measured.
 const ROUNDS: u16 = 60_000;
 
 const PEERS: [&str; 4] = ["bare mio", "socklab", "tokio", "threads"];
@@ -36,25 +35,25 @@ fn main() {
     println!("math server, CPU seconds for 100,000 rounds, median of {turns} turns");
     println!(
         "{:>12} {:>12} {:>10} {:>10} {:>8}",
-        "connections", "server", "CPU s", "to bare", "target"
+        "connections", "server", "CPU s", "ratio", "target"
     );
     for connections in [1, 100] {
         cpu(connections, rounds, turns);
     }
     println!();
-    println!("memory of its own with {idle} idle connections, over the idle process");
+    println!("additional private memory with {idle} idle connections");
     println!("{:>12} {:>18} {:>8}", "server", "bytes/connection", "target");
     for name in PEERS {
-        // A thread for each of ten thousand: what it takes shows with a tenth of them.
+        // Ten thousand threads would be too many. A tenth is enough to measure the memory of each.
         let count = if name == "threads" { idle / 10 } else { idle };
         memory(name, count);
     }
 }
 
-/// Is the server `name` until the parent is gone.
+/// Runs the server `name` until the parent process ends.
 fn serve(name: &str) -> ! {
     std::thread::spawn(|| {
-        // Its end is the parent's end.
+        // The standard input ends when the parent process ends.
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
@@ -66,10 +65,10 @@ fn serve(name: &str) -> ! {
             let options = math::Options { rounds: (ROUNDS, ROUNDS), ..Default::default() };
             let quiz = math::Service::new(options);
             let limits = Limits { idle: None, ..Default::default() };
-            let server = Server::bind("127.0.0.1:0", quiz).expect("a free port");
+            let server = Server::bind("127.0.0.1:0", quiz).expect("no free port");
             let server = server.limits(limits).reporting(|_| {});
-            process::ready(server.local_addr());
-            server.run().expect("to poll");
+            process::report_address(server.local_addr());
+            server.run().expect("cannot poll");
         }
     }
     std::process::exit(1)
@@ -77,13 +76,13 @@ fn serve(name: &str) -> ! {
 
 fn cpu(connections: usize, rounds: usize, turns: usize) {
     let children = PEERS.map(Child::start);
-    // CPU seconds of each server, turn by turn.
+    // CPU seconds of each server in each turn.
     let mut spent = PEERS.map(|_| Vec::new());
     for turn in 0..=turns {
         for (child, spent) in children.iter().zip(&mut spent) {
             let before = child.cpu();
             load::answer(child.addr, connections, rounds);
-            // The first turn warms up.
+            // The first turn is not measured.
             if turn > 0 {
                 spent.push((child.cpu() - before) * 100_000.0 / rounds as f64);
             }
@@ -104,7 +103,7 @@ fn cpu(connections: usize, rounds: usize, turns: usize) {
 
 fn memory(name: &str, count: usize) {
     let child = Child::start(name);
-    // Its buffers are touched by the first client and stay.
+    // The first client makes the server allocate its shared buffers, which are not to be measured.
     load::answer(child.addr, 1, 1000);
     let before = child.memory();
     let connections = load::idle(child.addr, count);

@@ -1,4 +1,4 @@
-//! A server in a process of its own, and what the system says of it.
+//! Server in a process of its own, with its CPU time and memory as reported by the system.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -10,47 +10,51 @@ pub(crate) struct Child {
     pub(crate) addr: SocketAddr,
 }
 
-/// A server says where it listens.
-pub(crate) fn ready(addr: SocketAddr) {
+/// Prints the address on which the server listens.
+pub(crate) fn report_address(addr: SocketAddr) {
     println!("{addr}");
 }
 
 impl Child {
     pub(crate) fn start(name: &str) -> Self {
-        let mut process = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--serve", name])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("to start");
+        let mut process =
+            Command::new(std::env::current_exe().expect("path of this program unknown"))
+                .args(["--serve", name])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("cannot start the program");
         let mut line = String::new();
-        let stdout = process.stdout.take().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("its address");
-        let addr = line.trim().parse().expect("an address");
+        let stdout = process.stdout.take().expect("no pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("no address");
+        let addr = line.trim().parse().expect("invalid address");
         Self { process, addr }
     }
 
-    /// CPU seconds so far, of all threads, those that have ended included.
+    /// Returns the CPU time so far in seconds, of all threads including those that have ended.
     pub(crate) fn cpu(&self) -> f64 {
-        // Nanoseconds, where clock ticks would be too coarse; but only of threads that live.
-        let tasks = fs::read_dir(self.path("task")).expect("its threads");
+        // Nanoseconds, since clock ticks are too coarse, but only of running threads.
+        let tasks = fs::read_dir(self.path("task")).expect("cannot read the threads of the server");
         let nanoseconds: u64 = tasks
             .filter_map(|task| fs::read_to_string(task.ok()?.path().join("schedstat")).ok())
             .filter_map(|stat| stat.split(' ').next()?.parse::<u64>().ok())
             .sum();
-        // Ended threads show in the process's ticks (a hundredth of a second) alone.
-        let stat = fs::read_to_string(self.path("stat")).expect("its figures");
+        // Only the clock ticks of the process (hundredths of a second) include threads that have ended.
+        let stat = fs::read_to_string(self.path("stat"))
+            .expect("cannot read the statistics of the server");
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split(' ').collect();
         let ticks = |at: usize| fields.get(at).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
         (nanoseconds as f64 / 1e9).max((ticks(12) + ticks(13)) / 100.0)
     }
 
-    /// Bytes of memory of its own: anonymous and resident.
+    /// Returns the private memory (anonymous and resident) in bytes.
     pub(crate) fn memory(&self) -> i64 {
-        let status = fs::read_to_string(self.path("status")).expect("its figures");
-        let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("its memory");
+        let status = fs::read_to_string(self.path("status"))
+            .expect("cannot read the statistics of the server");
+        let line =
+            status.lines().find(|line| line.starts_with("RssAnon:")).expect("no RssAnon line");
         let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<i64>().ok());
-        kib.expect("a number") * 1024
+        kib.expect("no number in the RssAnon line") * 1024
     }
 
     fn path(&self, name: &str) -> String {

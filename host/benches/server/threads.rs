@@ -1,4 +1,4 @@
-//! A thread for each connection.
+//! Server with one thread for each connection.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,10 +8,10 @@ use fastrand::Rng;
 use socklab_core::math::{Question, Secret};
 
 pub(crate) fn serve(rounds: u16) -> ! {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    crate::process::ready(listener.local_addr().expect("its address"));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("no free port");
+    crate::process::report_address(listener.local_addr().expect("no address"));
     loop {
-        let (stream, _) = listener.accept().expect("a client");
+        let (stream, _) = listener.accept().expect("cannot accept");
         thread::spawn(move || session(stream, rounds));
     }
 }

@@ -1,4 +1,4 @@
-//! A task for each connection, on tokio's default runtime.
+//! Server with one task for each connection, on the default runtime of tokio.
 
 use std::io;
 
@@ -9,10 +9,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 #[tokio::main]
 pub(crate) async fn serve(rounds: u16) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    crate::process::ready(listener.local_addr().expect("its address"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("no free port");
+    crate::process::report_address(listener.local_addr().expect("no address"));
     loop {
-        let (stream, _) = listener.accept().await.expect("a client");
+        let (stream, _) = listener.accept().await.expect("cannot accept");
         tokio::spawn(session(stream, rounds));
     }
 }
