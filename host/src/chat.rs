@@ -107,7 +107,7 @@ impl Conversation {
         let machine = machine.closing(ClosingWords::default());
         let timeout = Some(DEFAULT_TIMEOUT);
         let inner = net::Client::dial(&target.into(), machine, net::DEFAULT_BUFFER, timeout)?;
-        Ok(inner.patient(None).into())
+        Ok(inner.timeout(None).into())
     }
 
     /// Returns the other side's address.
@@ -177,7 +177,11 @@ impl Conversation {
     /// [`net::Error::Io`] when the system cannot wait.
     pub fn wait(&mut self) -> Result<Wake, Error> {
         // During the caller's turn the other side does not time out.
-        if self.inner.machine().may_speak() { self.inner.wait_for_us() } else { self.inner.wait() }
+        if self.inner.machine().may_speak() {
+            self.inner.wait_without_timeout()
+        } else {
+            self.inner.wait()
+        }
     }
 
     /// Returns a waker that ends a [`wait`](Self::wait) from another thread.
@@ -194,7 +198,7 @@ impl Conversation {
     /// Closes the connection as [`close`](Self::close) does. Returns whether the other side has read the lines sent last,
     /// as far as the system reports that within `limit`.
     pub fn finish(self, limit: Duration) -> Delivery {
-        self.inner.patient(Some(limit)).finish()
+        self.inner.timeout(Some(limit)).finish()
     }
 }
 

@@ -147,8 +147,8 @@ fn echo_server(limits: Limits) -> (Running, Counts, Receiver<String>) {
     let running = Server::bind("127.0.0.1:0", counts.clone())
         .unwrap()
         .limits(limits)
-        .observed(Some(Box::new(counts.clone())))
-        .reporting(move |report| drop(end.send(report)))
+        .observer(Some(Box::new(counts.clone())))
+        .on_report(move |report| drop(end.send(report)))
         .start()
         .unwrap();
     (running, counts, ended)

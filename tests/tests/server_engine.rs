@@ -100,8 +100,8 @@ impl Names {
         let ((see, seen), (end, ended)) = (channel(), channel());
         let running = Server::bind("127.0.0.1:0", service)
             .unwrap()
-            .observed(Some(Box::new(Seen(see))))
-            .reporting(move |report| drop(end.send(report)))
+            .observer(Some(Box::new(Seen(see))))
+            .on_report(move |report| drop(end.send(report)))
             .start()
             .unwrap();
         Self { running, seen, asked, go, ended }
@@ -119,7 +119,7 @@ fn a_reset_that_shows_first_when_writing_is_told_as_one() {
     let (end, ended) = channel();
     let running = Server::bind("127.0.0.1:0", service)
         .unwrap()
-        .reporting(move |report| drop(end.send(report)))
+        .on_report(move |report| drop(end.send(report)))
         .start()
         .unwrap();
     let mut client = connect(&running);

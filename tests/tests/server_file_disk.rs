@@ -26,7 +26,7 @@ fn serve(
     let server = socklab::net::Server::bind("127.0.0.1:0", service.expect("a folder"))
         .expect("a port")
         .limits(limits)
-        .reporting(move |told| drop(report.send(told)));
+        .on_report(move |told| drop(report.send(told)));
     (server.start().expect("a thread"), reports)
 }
 

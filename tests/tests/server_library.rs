@@ -146,7 +146,7 @@ fn math_solve_gets_the_secret_or_the_named_ending() {
     assert_eq!(error.to_string(), "the server closed the connection before it sent any message");
 
     let timeout = Some(Duration::from_millis(200));
-    let client = math::Client::connect(played.addr).unwrap().patient(timeout);
+    let client = math::Client::connect(played.addr).unwrap().timeout(timeout);
     let _silent = played.accept();
     let error = in_time(move || client.solve().unwrap_err().to_string());
     assert_eq!(error, "the server sent nothing in time");
@@ -159,7 +159,7 @@ fn a_server_of_the_library_tells_its_sessions() {
     let service = math::Service::new(options);
     let secret = service.secret();
     let server = Server::bind("127.0.0.1:0", service).unwrap();
-    let running = server.reporting(move |r| report.send(r).unwrap()).start().unwrap();
+    let running = server.on_report(move |r| report.send(r).unwrap()).start().unwrap();
     let client = math::Client::connect(running.local_addr()).unwrap();
     assert_eq!(client.solve().unwrap(), secret);
     let told = reports.recv_timeout(DEADLINE).unwrap();
@@ -180,7 +180,7 @@ fn a_server_that_has_no_valid_answer_says_so_and_closes() {
     let service =
         add::Service::new(add::Options { name: "two\nlines".into(), ..Default::default() });
     let server = Server::bind("127.0.0.1:0", service).unwrap();
-    let running = server.reporting(move |r| report.send(r).unwrap()).start().unwrap();
+    let running = server.on_report(move |r| report.send(r).unwrap()).start().unwrap();
     let addr = running.local_addr();
     in_time(move || {
         let client = add::Client::connect(addr).unwrap();

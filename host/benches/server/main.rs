@@ -66,7 +66,7 @@ fn serve(name: &str) -> ! {
             let quiz = math::Service::new(options);
             let limits = Limits { idle: None, ..Default::default() };
             let server = Server::bind("127.0.0.1:0", quiz).expect("no free port");
-            let server = server.limits(limits).reporting(|_| {});
+            let server = server.limits(limits).on_report(|_| {});
             process::report_address(server.local_addr());
             server.run().expect("cannot poll");
         }

@@ -179,7 +179,7 @@ impl ClientArgs {
         let client =
             common.connect::<ServerBytes, ClientBytes, _>(target, Client::new(), DEFAULT_BUFFER)?;
         connected(&mut output, client.peer())?;
-        let client = client.paced(self.pace.time);
+        let client = client.pace(self.pace.time);
         let answer = client.introduce_in(name.as_bytes(), number, self.form(), self.split);
         let Some(answer) = answer.map_err(failed)? else {
             say("the server closed without an answer: it has shut down, or refused the number");

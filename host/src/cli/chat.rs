@@ -74,7 +74,7 @@ impl Run for ClientArgs {
             let machine = machine.closing(closing.clone());
             let client = common
                 .connect::<ServerBytes, ClientBytes, _>(target, machine, DEFAULT_BUFFER)?
-                .patient(common.person_timeout());
+                .timeout(common.person_timeout());
             let keyboard = keyboard()?;
             let limit = manner.limit(common);
             match talk(client.into(), &closing, limit, &keyboard, &mut output).result? {

@@ -295,13 +295,13 @@ impl Common {
         S: Dissect + Send + 'static,
         M: Machine,
     {
-        self.report_notices(client).observed(self.client_trace::<R, S>())
+        self.report_notices(client).observer(self.client_trace::<R, S>())
     }
 
     /// Makes a client report an incomplete message on stderr and as an event.
     pub(super) fn report_notices<M: Machine>(&self, client: net::Client<M>) -> net::Client<M> {
         let json = self.json;
-        client.noticing(move |notice| {
+        client.on_notice(move |notice| {
             say(&notice);
             // If stdout has failed, writing the next result reports it.
             let _ = Output::new(json, false).event(&unfinished(&notice));

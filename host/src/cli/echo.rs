@@ -274,7 +274,7 @@ impl<const HEADER: usize> Exchange<HEADER> {
                 Ok(None) => {
                     // While no reply is due it is our turn, and a person may take his time.
                     let our_turn = client.machine().in_flight() == 0 && !client.is_sending();
-                    let wake = if our_turn { client.wait_for_us() } else { client.wait() };
+                    let wake = if our_turn { client.wait_without_timeout() } else { client.wait() };
                     wake?;
                 }
                 Err(e) => return Err(self.failed(e)),

@@ -272,7 +272,7 @@ impl ClientArgs {
         let name = self.remote.name.as_bytes();
         let mut output = common.output(false);
         let trace = || Box::new(FileTrace::client(TraceOutput::Stderr, plain)) as Box<dyn Observer>;
-        let client = common.report_notices(client).observed(common.traces().then(trace));
+        let client = common.report_notices(client).observer(common.traces().then(trace));
         let Some(mut destination) = interrupts.start_fetching(client.waker()) else {
             return Err(Failure::INTERRUPTED);
         };

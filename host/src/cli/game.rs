@@ -121,7 +121,7 @@ where
             prompt = Prompt::Turn;
         }
         let Some(typed) = keyboard.next().map_err(|e| Failure::stdin(&e))? else {
-            client.wait_for_us()?;
+            client.wait_without_timeout()?;
             continue;
         };
         prompt = Prompt::None;

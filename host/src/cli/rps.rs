@@ -71,7 +71,7 @@ impl ClientArgs {
         let machine = client::Client::new();
         let mut client = common
             .connect::<ServerBytes, ClientBytes, _>(target, machine, DEFAULT_BUFFER)?
-            .patient(common.person_timeout());
+            .timeout(common.person_timeout());
         let keyboard = (!self.auto).then(keyboard).transpose()?;
         connected(&mut output, client.peer())?;
         let rng = self.auto.then(|| self.seed.map_or_else(Rng::new, Rng::with_seed));
@@ -314,7 +314,7 @@ impl ServerArgs {
             let machine = server::Server::new();
             let mut client = common
                 .accepted::<ClientBytes, ServerBytes, _>(accepted, machine)?
-                .paced(self.pace.time);
+                .pace(self.pace.time);
             connected(&mut output, peer)?;
             if keyboard.is_terminal() {
                 say(format_args!("you play with {peer}; Ctrl-D ends"));

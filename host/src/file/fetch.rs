@@ -259,7 +259,7 @@ impl Client {
                 Some(true) => checksum.set_length(local.length()),
                 Some(false) => match self.inner.wait()? {
                     Wake::Socket => continue,
-                    Wake::Called => {}
+                    Wake::Waker => {}
                 },
                 None => match self.inner.try_next()? {
                     Some(Next::Event(event)) => match event {
@@ -295,7 +295,7 @@ impl Client {
                     }
                     None => match self.inner.wait()? {
                         Wake::Socket => continue,
-                        Wake::Called => {}
+                        Wake::Waker => {}
                     },
                 },
             }

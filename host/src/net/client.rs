@@ -187,7 +187,7 @@ pub enum Wake {
     /// The socket may be ready, or a timeout has expired, which the machine will report.
     Socket,
     /// The [`waker`](Client::waker) was used.
-    Called,
+    Waker,
 }
 
 type Result<M, T> = std::result::Result<T, Error<<M as Machine>::Error>>;
@@ -287,28 +287,28 @@ impl<M: Machine> Client<M> {
 
     /// Passes every byte that is transferred from now on to `observer`.
     #[must_use]
-    pub fn observed(mut self, observer: Option<Box<dyn Observer>>) -> Self {
+    pub fn observer(mut self, observer: Option<Box<dyn Observer>>) -> Self {
         self.stack.observer = observer.map(|o| (self.peer, o));
         self
     }
 
     /// Passes each [`Notice`] to `notice` instead of logging it at level warn.
     #[must_use]
-    pub fn noticing(mut self, notice: impl FnMut(Notice) + Send + 'static) -> Self {
+    pub fn on_notice(mut self, notice: impl FnMut(Notice) + Send + 'static) -> Self {
         self.on_notice = Box::new(notice);
         self
     }
 
     /// Sets the pause at a message boundary. Some peers take one `recv` for one message and need it.
     #[must_use]
-    pub const fn paced(mut self, pace: Duration) -> Self {
+    pub const fn pace(mut self, pace: Duration) -> Self {
         self.pace = pace;
         self
     }
 
     /// Replaces the timeout that was given for the connect. `None` means no limit.
     #[must_use]
-    pub const fn patient(mut self, timeout: Option<Duration>) -> Self {
+    pub const fn timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = timeout;
         self
     }
@@ -600,7 +600,7 @@ impl<M: Machine> Client<M> {
             _ => {}
         }
         let called = self.events.iter().any(|event| event.token() == WAKER);
-        Ok(if called { Wake::Called } else { Wake::Socket })
+        Ok(if called { Wake::Waker } else { Wake::Socket })
     }
 
     /// Sleeps as [`wait`](Self::wait) does, but without a timeout: it is not the peer's turn.
@@ -608,7 +608,7 @@ impl<M: Machine> Client<M> {
     /// # Errors
     ///
     /// As [`wait`](Self::wait).
-    pub fn wait_for_us(&mut self) -> Result<M, Wake> {
+    pub fn wait_without_timeout(&mut self) -> Result<M, Wake> {
         let timeout = self.timeout.take();
         let wake = self.wait();
         self.timeout = timeout;

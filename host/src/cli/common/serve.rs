@@ -79,9 +79,9 @@ impl Common {
         let (for_reports, for_notices) = (reporter.clone(), reporter.clone());
         let server = Server::bind(addrs, service)?
             .limits(limits)
-            .observed(trace)
-            .reporting(move |report| for_reports.report(&report, || report_json(&report)))
-            .noticing(move |notice| for_notices.report(&notice, || unfinished(&notice)));
+            .observer(trace)
+            .on_report(move |report| for_reports.report(&report, || report_json(&report)))
+            .on_notice(move |notice| for_notices.report(&notice, || unfinished(&notice)));
         let stopper = server.stopper();
         let _ = stopper_cell.set(stopper.clone());
         let handle = signals.handle();

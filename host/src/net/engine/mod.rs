@@ -252,21 +252,21 @@ impl<S: Service> Server<S> {
 
     /// Passes every byte that is transferred to `observer`.
     #[must_use]
-    pub fn observed(mut self, observer: Option<Box<dyn Observer>>) -> Self {
+    pub fn observer(mut self, observer: Option<Box<dyn Observer>>) -> Self {
         self.engine.observer = observer;
         self
     }
 
     /// Passes the report of each session to `report` instead of logging it at level info.
     #[must_use]
-    pub fn reporting(mut self, report: impl FnMut(S::Report) + Send + 'static) -> Self {
+    pub fn on_report(mut self, report: impl FnMut(S::Report) + Send + 'static) -> Self {
         self.engine.report = Box::new(report);
         self
     }
 
     /// Passes each [`Notice`] to `notice` instead of logging it at level warn.
     #[must_use]
-    pub fn noticing(mut self, notice: impl FnMut(Notice) + Send + 'static) -> Self {
+    pub fn on_notice(mut self, notice: impl FnMut(Notice) + Send + 'static) -> Self {
         self.engine.notice = Box::new(notice);
         self
     }
