@@ -35,7 +35,7 @@ impl Client {
     /// [`Error`]. It is [`net::Error::Refused`] if the name contains a newline, is too long, or
     /// [looks like](is_message) a name with a number.
     pub fn introduce(self, name: &[u8], number: i32) -> Result<Option<Answer>, Error> {
-        self.introduce_in(name, number, Form::LINES, false)
+        self.introduce_with(name, number, Form::LINES, false)
     }
 
     /// Sends the name and the number as [`introduce`](Self::introduce) does, but in this form. With `split`, each is a
@@ -44,7 +44,7 @@ impl Client {
     /// # Errors
     ///
     /// As [`introduce`](Self::introduce).
-    pub fn introduce_in(
+    pub fn introduce_with(
         mut self,
         name: &[u8],
         number: i32,
@@ -98,7 +98,7 @@ pub struct Report {
     /// Address of the client.
     pub peer: SocketAddr,
     /// Name and number of the client, as far as received.
-    pub client: Introduced,
+    pub client: Introduction,
     /// Name of the server.
     pub name: String,
     /// Number of the server.
@@ -109,7 +109,7 @@ pub struct Report {
 
 /// Name and number that a client has sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Introduced {
+pub struct Introduction {
     /// Name of the client.
     pub name: Option<Vec<u8>>,
     /// Number of the client. `None` also if the number does not fit in 32 bits.
@@ -212,14 +212,14 @@ impl Service {
 
 impl net::Service for Service {
     type Machine = server::Server;
-    type State = Introduced;
+    type State = Introduction;
     type Report = Report;
 
-    fn open(&mut self) -> (server::Server, Introduced) {
-        (server::Server::new(), Introduced::default())
+    fn open(&mut self) -> (server::Server, Introduction) {
+        (server::Server::new(), Introduction::default())
     }
 
-    fn event(&mut self, client: &mut Introduced, event: server::Event<'_>) {
+    fn event(&mut self, client: &mut Introduction, event: server::Event<'_>) {
         match event {
             server::Event::Name(name) => client.name = Some(name.to_vec()),
             server::Event::Number(number) => client.number = Some(number),
@@ -227,7 +227,7 @@ impl net::Service for Service {
         }
     }
 
-    fn command(&mut self, _: &mut Introduced) -> Option<server::Command<'_>> {
+    fn command(&mut self, _: &mut Introduction) -> Option<server::Command<'_>> {
         let name = self.options.name.as_bytes();
         Some(server::Command::Answer { name, number: self.number })
     }
@@ -240,7 +240,7 @@ impl net::Service for Service {
         &mut self,
         peer: SocketAddr,
         _: &server::Server,
-        client: &mut Introduced,
+        client: &mut Introduction,
         ended: Ended<server::Error>,
     ) -> Report {
         let in_range = client.number.is_some_and(|number| RANGE.contains(&number));

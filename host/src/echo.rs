@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use socklab_core::driver::Next;
 pub use socklab_core::echo::{OtherLength, client, server};
 
-pub use self::check::{Checker, Difference, Excerpt, Filed, Mistake, Wrong, removed};
+pub use self::check::{Checker, Difference, Excerpt, FileMessage, Mistake, Wrong, removed};
 
 use crate::net::{self, DEFAULT_TIMEOUT, DialError, Ended, Target};
 

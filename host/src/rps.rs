@@ -43,7 +43,7 @@ pub type Error = net::Error<client::Error>;
 
 /// Returns a random choice.
 #[must_use]
-pub fn any(rng: &mut Rng) -> Choice {
+pub fn random_choice(rng: &mut Rng) -> Choice {
     rng.choice(Choice::ALL).unwrap_or(Choice::Paper)
 }
 
@@ -137,7 +137,7 @@ impl net::Service for Service {
     fn command(&mut self, tally: &mut Tally) -> Option<server::Command> {
         // The tally counts a round after both choices, so this number differs in each round.
         let mut rng = generator(self.seed, tally.rounds().into());
-        Some(server::Command::Choose(any(&mut rng)))
+        Some(server::Command::Choose(random_choice(&mut rng)))
     }
 
     fn closed(

@@ -180,7 +180,7 @@ impl ClientArgs {
             common.connect::<ServerBytes, ClientBytes, _>(target, Client::new(), DEFAULT_BUFFER)?;
         connected(&mut output, client.peer())?;
         let client = client.pace(self.pace.time);
-        let answer = client.introduce_in(name.as_bytes(), number, self.form(), self.split);
+        let answer = client.introduce_with(name.as_bytes(), number, self.form(), self.split);
         let Some(answer) = answer.map_err(failed)? else {
             say("the server closed without an answer: it has shut down, or refused the number");
             return emit(&mut output, || json!({ "event": "closed" }));

@@ -15,7 +15,7 @@ use socklab_core::wire::length_max;
 use self::source::{Fault, Have, Message, Source};
 use super::common::{Common, Failure, Host, Listen, MaxClients, Run, host, port_help};
 use super::events::{connected, emit, outcome, session};
-use crate::echo::{BUFFER, Checker, Filed, Report, Service, Wrong, advice};
+use crate::echo::{BUFFER, Checker, FileMessage, Report, Service, Wrong, advice};
 use crate::net::{self, Target, reason};
 use crate::ui::{Output, put_text, say};
 
@@ -224,7 +224,7 @@ enum Outgoing {
 
 /// A message that is read from its file while it is sent.
 struct FromFile {
-    message: Filed,
+    message: FileMessage,
     /// Number of bytes of it that have been read.
     read: u32,
     /// What has been read and not sent.
@@ -235,7 +235,7 @@ struct FromFile {
 impl FromFile {
     /// What comes next of it; nothing when all of it has left.
     fn next(&mut self) -> Result<&[u8], Failure> {
-        let Filed { file, offset, length, .. } = &self.message;
+        let FileMessage { file, offset, length, .. } = &self.message;
         if self.sent == self.chunk.len() && self.read < *length {
             let count = CHUNK.min(length - self.read);
             self.chunk.resize(count as usize, 0);
@@ -347,7 +347,7 @@ impl<const HEADER: usize> Exchange<HEADER> {
                     Message::Held(bytes) if bytes.len() + HEADER <= SHORT => Command::Send(bytes),
                     // None is longer than its length can say.
                     Message::Held(bytes) => Command::Begin(u32::try_from(bytes.len()).unwrap_or(0)),
-                    Message::Filed(filed) => Command::Begin(filed.length),
+                    Message::File(message) => Command::Begin(message.length),
                 };
                 let is_whole = matches!(command, Command::Send(_));
                 if !self.client.try_command(command).map_err(|e| self.failed(e))? {
@@ -356,14 +356,14 @@ impl<const HEADER: usize> Exchange<HEADER> {
                 }
                 if let Some(checker) = &mut self.checker {
                     match &message {
-                        Message::Held(bytes) => checker.sent(bytes),
-                        Message::Filed(filed) => checker.sent_from(filed),
+                        Message::Held(bytes) => checker.record_sent(bytes),
+                        Message::File(message) => checker.record_sent_file(message),
                     }
                 }
                 match message {
                     Message::Held(_) if is_whole => Outgoing::Nothing,
                     Message::Held(bytes) => Outgoing::Long(bytes, 0),
-                    Message::Filed(message) => {
+                    Message::File(message) => {
                         Outgoing::File(FromFile { message, read: 0, chunk: Vec::new(), sent: 0 })
                     }
                 }

@@ -114,7 +114,7 @@ impl Game {
     }
 
     fn auto(&mut self) -> Option<Choice> {
-        self.rng.as_mut().map(rps::any)
+        self.rng.as_mut().map(rps::random_choice)
     }
 
     /// A round is over; `us` is the verdict when we have won.

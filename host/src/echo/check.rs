@@ -39,9 +39,9 @@ const CHUNK: usize = 1 << 16;
 ///
 /// The memory is bounded, independent of the length and number of the messages:
 ///
-/// - A [sent](Self::sent) message is kept whole while all of them together take at most 16 MiB. A difference is then
+/// - A [sent](Self::record_sent) message is kept whole while all of them together take at most 16 MiB. A difference is then
 ///   reported with its exact offset.
-/// - Of a longer message that is [in a file](Self::sent_from), only the start is kept. The reply is compared with the
+/// - Of a longer message that is [in a file](Self::record_sent_file), only the start is kept. The reply is compared with the
 ///   file while it is received.
 /// - Beyond these limits, only the length, the first bytes (at most 46) and a CRC-32 of the expected reply are kept. A
 ///   wrong reply is detected, but without the exact offset.
@@ -84,7 +84,7 @@ enum Rest {
 
 /// Message that is stored in a file.
 #[derive(Clone, Debug)]
-pub struct Filed {
+pub struct FileMessage {
     /// File that contains the message.
     pub file: Arc<File>,
     /// Offset of the message in the file.
@@ -158,7 +158,7 @@ struct FirstDifference {
 }
 
 impl Checker {
-    /// Minimum length of [`Filed::start`], unless the message is shorter.
+    /// Minimum length of [`FileMessage::start`], unless the message is shorter.
     pub const START_BYTES: usize = START;
 
     /// Returns a checker for lengths of `header` bytes (2 or 4). Nothing has been sent.
@@ -188,7 +188,7 @@ impl Checker {
     }
 
     /// Records that a message was sent. It must have fewer than 2^32 bytes.
-    pub fn sent(&mut self, message: &[u8]) {
+    pub fn record_sent(&mut self, message: &[u8]) {
         let kept = self.kept_part(message, message.len());
         let rest = if kept.len() == message.len() {
             Rest::Nothing
@@ -200,7 +200,7 @@ impl Checker {
     }
 
     /// Records that a message was sent that is stored in a file.
-    pub fn sent_from(&mut self, message: &Filed) {
+    pub fn record_sent_file(&mut self, message: &FileMessage) {
         let rest = if self.files.len() < FILES_MAX {
             self.files.push_back((Arc::clone(&message.file), message.offset));
             Rest::File
@@ -393,7 +393,7 @@ pub(super) mod tests {
     ) -> Result<(), String> {
         let mut checker = Checker::new(4);
         for message in messages {
-            checker.sent(message);
+            checker.record_sent(message);
         }
         replies.iter().try_for_each(|reply| receive(&mut checker, reply, piece))
     }
@@ -437,7 +437,7 @@ pub(super) mod tests {
     fn a_reply_to_a_message_that_is_not_utf8_is_rejected() {
         for message in [&b"abc\xff and some more"[..], b"012345678\xc3"] {
             let mut checker = Checker::new(4);
-            checker.sent(message);
+            checker.record_sent(message);
             assert_eq!(checker.refusable(), Some(1));
             let text = receive(&mut checker, b"", 10).unwrap_err();
             assert!(text.starts_with("reply 1 answers a message whose first ten"), "{text}");
@@ -452,7 +452,7 @@ pub(super) mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"before").unwrap();
         file.write_all(&message).unwrap();
-        let filed = Filed {
+        let stored = FileMessage {
             file: Arc::new(file),
             offset: 6,
             length: u32::try_from(message.len()).unwrap(),
@@ -468,7 +468,7 @@ pub(super) mod tests {
                 // Of the last message, only the checksum is kept.
                 let mut checker = Checker::new(4);
                 for _ in 0..=FILES_MAX {
-                    checker.sent_from(&filed);
+                    checker.record_sent_file(&stored);
                 }
                 let text = receive(&mut checker, &reply, piece);
                 match at {
@@ -487,7 +487,7 @@ pub(super) mod tests {
         }
         let mut checker = Checker::new(4);
         for _ in 0..=FILES_MAX {
-            checker.sent_from(&filed);
+            checker.record_sent_file(&stored);
         }
         for _ in 0..FILES_MAX {
             receive(&mut checker, &message[10..], 65_536).unwrap();
@@ -549,7 +549,7 @@ pub(super) mod tests {
         let mut checker = Checker::new(4);
         let message = vec![b'x'; 60_000];
         for _ in 0..1000 {
-            checker.sent(&message);
+            checker.record_sent(&message);
         }
         // Of further messages only the start is kept.
         let most = KEPT_MAX + 1000 * (10 + AFTER_REMOVED);
@@ -561,7 +561,7 @@ pub(super) mod tests {
         assert!(checker.kept.bytes.capacity() <= 2 * CHUNK);
         // Of a later message only the checksum is kept, which is enough to detect a wrong reply.
         for _ in 0..1000 {
-            checker.sent(&message);
+            checker.record_sent(&message);
         }
         for _ in 0..999 {
             receive(&mut checker, &message[10..], 65_536).unwrap();
@@ -580,7 +580,7 @@ pub(super) mod tests {
             let held = |checker: &Checker| checker.kept.bytes.len() + checker.entries();
             let mut sent = 0;
             while !checker.is_full() {
-                checker.sent(message.as_bytes());
+                checker.record_sent(message.as_bytes());
                 sent += 1;
             }
             assert!(sent > least && held(&checker) < MEMORY_MAX + START, "{sent}");
@@ -591,7 +591,7 @@ pub(super) mod tests {
                 receive(&mut checker, reply, 100_000).unwrap_or_else(|e| panic!("{n}: {e}"));
                 fewest = fewest.min(checker.sent.len());
                 while !checker.is_full() {
-                    checker.sent(message.as_bytes());
+                    checker.record_sent(message.as_bytes());
                 }
             }
             assert!(fewest > 300_000 && held(&checker) < MEMORY_MAX + START, "{fewest}");
@@ -603,10 +603,10 @@ pub(super) mod tests {
     fn a_message_that_is_not_kept_whole_is_still_verified() {
         let mut checker = Checker::new(4);
         while checker.kept_part(&[b'x'; 200], 200).len() == 200 {
-            checker.sent(&[b'x'; 200]);
+            checker.record_sent(&[b'x'; 200]);
         }
         let full = checker.sent.len();
-        checker.sent(&[&b"012345678\xff"[..], &[b'x'; 190]].concat());
+        checker.record_sent(&[&b"012345678\xff"[..], &[b'x'; 190]].concat());
         for _ in 0..full {
             receive(&mut checker, &[b'x'; 190], 1000).unwrap();
         }
@@ -624,9 +624,9 @@ pub(super) mod tests {
         ] {
             let mut checker = Checker::new(4);
             while checker.kept_part(&message, 200).len() == 200 {
-                checker.sent(&message);
+                checker.record_sent(&message);
             }
-            checker.sent(&message);
+            checker.record_sent(&message);
             while checker.sent.len() > 1 {
                 receive(&mut checker, &message[10..], 1000).unwrap();
             }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
 
 use mio::Waker;
 
-use crate::echo::{Checker, Filed, removed};
+use crate::echo::{Checker, FileMessage, removed};
 use crate::ui::streams::check_stdin;
 
 /// Number of lines that are read before they can be sent.
@@ -26,7 +26,7 @@ pub(super) enum Message {
     /// In memory.
     Held(Vec<u8>),
     /// A line that is too long for that.
-    Filed(Filed),
+    File(FileMessage),
 }
 
 /// What a source has now.
@@ -219,7 +219,7 @@ impl<R: Read> Lines<R> {
             (None, Some(file)) => (Arc::clone(file), start),
             (None, None) => return Ok(None),
         };
-        Ok(Some(Message::Filed(Filed { file, offset, length, start: first, crc })))
+        Ok(Some(Message::File(FileMessage { file, offset, length, start: first, crc })))
     }
 
     fn fits(&self, length: u64) -> Result<u32, Stop> {
@@ -312,7 +312,7 @@ mod tests {
             match lines.next() {
                 Ok(None) => return all,
                 Ok(Some(Message::Held(line))) => all.push((line, false)),
-                Ok(Some(Message::Filed(Filed { file, offset, length, start, crc }))) => {
+                Ok(Some(Message::File(FileMessage { file, offset, length, start, crc }))) => {
                     let mut line = vec![0; length as usize];
                     file.read_exact_at(&mut line, offset).unwrap();
                     assert_eq!(*start, line[..Checker::START_BYTES]);
