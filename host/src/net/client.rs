@@ -13,8 +13,8 @@ use socklab_core::machine::{CommandError, Machine};
 
 use super::dial::{DialError, Target, dial, limit, reason};
 use super::listener::Accepted;
+use super::queues::SocketQueues;
 use super::quote::{Notice, Quote};
-use super::reads::Reads;
 use super::stack::{Fault, Observer, Stack, TcpSocket, borrow};
 use super::{DEFAULT_BUFFER, DEFAULT_PACE, DEFAULT_TIMEOUT};
 
@@ -53,7 +53,7 @@ pub struct Client<M: Machine> {
     /// Time at which the peer last acknowledged or read something while no byte was transferred here.
     peer_progress: Instant,
     /// Opened on first use.
-    reads: Option<Reads>,
+    queues: Option<SocketQueues>,
     /// Whether it is the application's turn. Bytes that the peer has sent early are no partial message then.
     is_our_turn: bool,
     /// Number of bytes consumed when the last notice was given. It limits notices to one for each message.
@@ -81,7 +81,7 @@ struct Pause {
     limit: Duration,
     /// The local address, the peer's address and the means to look up what the peer has read. `None` after
     /// a reset: there is nothing to wait for.
-    reads: Option<(SocketAddr, SocketAddr, Reads)>,
+    queues: Option<(SocketAddr, SocketAddr, SocketQueues)>,
 }
 
 /// Returns the local address and the peer's address, or `None` after a reset.
@@ -94,8 +94,8 @@ fn endpoints(socket: &TcpSocket) -> Option<(SocketAddr, SocketAddr)> {
 
 impl Pause {
     fn new(socket: &TcpSocket, pace: Duration, limit: Duration) -> Self {
-        let reads = endpoints(socket).map(|(local, peer)| (local, peer, Reads::new()));
-        Self { start: Instant::now(), pace, limit, reads }
+        let queues = endpoints(socket).map(|(local, peer)| (local, peer, SocketQueues::new()));
+        Self { start: Instant::now(), pace, limit, queues }
     }
 
     fn is_over(&mut self) -> bool {
@@ -104,7 +104,10 @@ impl Pause {
             return false;
         }
         elapsed >= self.pace + self.limit
-            || self.reads.as_mut().is_none_or(|(local, peer, reads)| reads.has_all(*local, *peer))
+            || self
+                .queues
+                .as_mut()
+                .is_none_or(|(local, peer, queues)| queues.has_read_all(*local, *peer))
     }
 
     /// Returns the time until the next check.
@@ -278,7 +281,7 @@ impl<M: Machine> Client<M> {
             pause: None,
             outstanding: None,
             peer_progress: Instant::now(),
-            reads: None,
+            queues: None,
             is_our_turn: false,
             noticed_at: None,
             on_notice: Box::new(|notice| log::warn!("{notice}")),
@@ -570,7 +573,7 @@ impl<M: Machine> Client<M> {
     fn outstanding(&mut self) -> Option<u32> {
         let fd = borrow(self.connection.socket())?;
         let local = socket2::SockRef::from(&fd).local_addr().ok()?.as_socket()?;
-        self.reads.get_or_insert_with(Reads::new).outstanding(local, self.peer)
+        self.queues.get_or_insert_with(SocketQueues::new).outstanding(local, self.peer)
     }
 
     /// Gives a [`Notice`] if part of a message is buffered and `left` is zero. Returns `left`, the time until the

@@ -6,8 +6,8 @@ mod engine;
 mod listen;
 mod listener;
 mod peer;
+mod queues;
 mod quote;
-mod reads;
 mod stack;
 mod tick;
 

@@ -7,8 +7,8 @@ use embedded_nal::TcpClientStack;
 use socklab_core::machine::{Machine, StreamEnd};
 
 use super::super::DEFAULT_TIMEOUT;
+use super::super::queues::SocketQueues;
 use super::super::quote::Quote;
-use super::super::reads::Reads;
 use super::super::stack::{Stack, TcpSocket, borrow};
 use super::{Client, Surplus, endpoints};
 
@@ -79,10 +79,12 @@ impl<M: Machine> Client<M> {
             return (Delivery::Unread(how), surplus.finish());
         }
         let addrs = endpoints(self.connection.socket());
-        let mut reads = Reads::new();
+        let mut queues = SocketQueues::new();
         let mut query = || match addrs {
             // In this order: acknowledged bytes are in the peer's queue or have been read from it.
-            Some((local, peer)) => (reads.is_acknowledged(local, peer), reads.unread(local, peer)),
+            Some((local, peer)) => {
+                (queues.is_acknowledged(local, peer), queues.unread(local, peer))
+            }
             None => (None, None),
         };
         let (local_state, peer_unread) = query();
@@ -177,7 +179,7 @@ impl Discarded {
     }
 }
 
-/// Reads and discards what the peer still sends.
+/// SocketQueues and discards what the peer still sends.
 fn drain(stack: &mut Stack, socket: &mut TcpSocket, surplus: &mut Discarded) -> State {
     /// Number of reads in one call. It is limited so that the caller can check its time limit.
     const READS: usize = 64;

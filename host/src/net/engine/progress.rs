@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::slot::Slot;
-use crate::net::reads::Reads;
+use crate::net::queues::SocketQueues;
 
 /// Number of probes of a peer's progress within one idle limit.
 const PROBES: u64 = 8;
@@ -50,7 +50,7 @@ impl Progress {
         &mut self,
         inactive: Inactive,
         slot: &mut Slot<M, T>,
-        reads: &mut Option<Reads>,
+        queues: &mut Option<SocketQueues>,
     ) -> bool {
         let Inactive { key, now, age, since_sweep, limit } = inactive;
         let (every, is_last) = (limit / PROBES, age >= limit);
@@ -64,7 +64,7 @@ impl Progress {
         if !is_due && !is_last {
             return false;
         }
-        let bytes = slot.outstanding(reads.get_or_insert_with(Reads::new)).unwrap_or(0);
+        let bytes = slot.outstanding(queues.get_or_insert_with(SocketQueues::new)).unwrap_or(0);
         let has_progressed = match known {
             Some(known) if bytes < known.bytes => {
                 let peer = std::net::SocketAddr::from(slot.peer);

@@ -20,8 +20,8 @@ use super::{Ended, Limits, ServerControl, Service};
 use crate::net::dial::{limit, reason};
 use crate::net::listen::{ACCEPT_RETRY, Incoming, accept, starved_message};
 use crate::net::peer::Peer;
+use crate::net::queues::SocketQueues;
 use crate::net::quote::Notice;
-use crate::net::reads::Reads;
 use crate::net::stack::Observer;
 use crate::net::tick::Tick;
 
@@ -82,7 +82,7 @@ pub(super) struct Engine<S: Service> {
     /// Memory in bytes of the buffers of all connections.
     buffered_bytes: usize,
     /// Opened on first use.
-    reads: Option<Reads>,
+    queues: Option<SocketQueues>,
     progress: Progress,
     accepting: Accepting,
     /// Whether the log message that clients have to wait has been written.
@@ -121,7 +121,7 @@ impl<S: Service> Engine<S> {
             input: scratch(),
             output: scratch(),
             buffered_bytes: 0,
-            reads: None,
+            queues: None,
             accepting: Accepting::Waiting,
             full_logged: false,
             progress: Progress::default(),
@@ -353,7 +353,7 @@ impl<S: Service> Engine<S> {
             output: &mut self.output,
             observer: &mut self.observer,
             wakeups: &self.wakeups,
-            reads: &mut self.reads,
+            queues: &mut self.queues,
             report: &mut self.report,
             // Rounded up: only a pace of 0 means no pause.
             pace_ms: millis(self.limits.pace.saturating_add(Duration::from_nanos(999_999))),
@@ -419,9 +419,9 @@ impl<S: Service> Engine<S> {
             slot.reset();
         }
         if !slot.phase.is_reported() {
-            let reads = self.reads.get_or_insert_with(Reads::new);
+            let queues = self.queues.get_or_insert_with(SocketQueues::new);
             let has_arrived =
-                slot.phase == Phase::AwaitingAck && slot.delivery(reads) == Delivery::Done;
+                slot.phase == Phase::AwaitingAck && slot.delivery(queues) == Delivery::Done;
             let ended = if has_arrived { Ended::Done } else { ended };
             let peer = slot.peer.into();
             let report = self.service.closed(peer, &slot.machine, &mut slot.state, ended);
@@ -442,7 +442,9 @@ impl<S: Service> Engine<S> {
             }
             match slot.phase {
                 // The pause lasts until the peer has read what was sent before the boundary.
-                Phase::Paused if !slot.is_read(self.reads.get_or_insert_with(Reads::new)) => {
+                Phase::Paused
+                    if !slot.has_read_all(self.queues.get_or_insert_with(SocketQueues::new)) =>
+                {
                     // At growing intervals, so that thousands of peers that never read cost little.
                     let waited = u64::from(timestamp(self.now).wrapping_sub(slot.last_progress));
                     let due = self.now.saturating_add(waited.div_ceil(4).clamp(2, SWEEP_MS));
@@ -508,7 +510,7 @@ impl<S: Service> Engine<S> {
                     // A finished session is never kept indefinitely.
                     let limit = if phase.is_over() { idle.min(CLOSING_MS) } else { idle };
                     let inactive = Inactive { key, now, age, since_sweep, limit };
-                    self.progress.check(inactive, slot, &mut self.reads) || age < limit
+                    self.progress.check(inactive, slot, &mut self.queues) || age < limit
                 }
             };
             if !is_active {

@@ -13,8 +13,8 @@ use super::payload_writer::{PayloadWriter, Socket};
 use super::wakeups::Wakeups;
 use super::{Ended, Service, Work};
 use crate::net::peer::Peer;
+use crate::net::queues::SocketQueues;
 use crate::net::quote::{Notice, Quote};
-use crate::net::reads::Reads;
 use crate::net::stack::{Direction, Observer};
 
 /// Time in milliseconds until the first check whether the last bytes have been acknowledged.
@@ -219,7 +219,7 @@ pub(super) struct Context<'e, S: Service> {
     pub(super) output: &'e mut [u8],
     pub(super) observer: &'e mut Option<Box<dyn Observer>>,
     pub(super) wakeups: &'e Arc<Wakeups>,
-    pub(super) reads: &'e mut Option<Reads>,
+    pub(super) queues: &'e mut Option<SocketQueues>,
     pub(super) report: &'e mut dyn FnMut(S::Report),
     /// Pause at a message boundary in milliseconds.
     pub(super) pace_ms: u64,
@@ -414,10 +414,10 @@ impl<M: Machine, T> Slot<M, T> {
     }
 
     /// Returns whether the peer has read everything sent, as far as the system reports that.
-    pub(super) fn is_read(&self, reads: &mut Reads) -> bool {
+    pub(super) fn has_read_all(&self, queues: &mut SocketQueues) -> bool {
         // After a reset the socket has no peer address, and there is nothing to wait for.
         match (self.stream.local_addr(), self.stream.peer_addr()) {
-            (Ok(local), Ok(peer)) => reads.has_all(local, peer),
+            (Ok(local), Ok(peer)) => queues.has_read_all(local, peer),
             _ => true,
         }
     }
@@ -431,17 +431,17 @@ impl<M: Machine, T> Slot<M, T> {
 
     /// Returns the number of bytes sent that the peer has not acknowledged or not read, or `None` if the system
     /// does not report it.
-    pub(super) fn outstanding(&self, reads: &mut Reads) -> Option<u32> {
-        reads.outstanding(self.stream.local_addr().ok()?, self.peer.into())
+    pub(super) fn outstanding(&self, queues: &mut SocketQueues) -> Option<u32> {
+        queues.outstanding(self.stream.local_addr().ok()?, self.peer.into())
     }
 
     /// Returns the delivery of the last bytes. The sending side has been closed.
-    pub(super) fn delivery(&mut self, reads: &mut Reads) -> Delivery {
+    pub(super) fn delivery(&mut self, queues: &mut SocketQueues) -> Delivery {
         if self.pending_end >= PendingEnd::WriteClosed || self.end == Some(StreamEnd::Reset) {
             return Delivery::Lost;
         }
         let local = self.stream.local_addr();
-        match local.ok().and_then(|local| reads.unacknowledged(local, self.peer.into())) {
+        match local.ok().and_then(|local| queues.unacknowledged(local, self.peer.into())) {
             // FIN counts as one byte.
             Some(0..=1) => Delivery::Done,
             Some(_) => Delivery::Pending,
@@ -543,7 +543,7 @@ impl<M: Machine, T> Slot<M, T> {
         Unread { have: have + n, fresh: n, drained }
     }
 
-    /// Reads once. Returns `None` if there is nothing to read now. At the end of the stream, sets `end` and
+    /// SocketQueues once. Returns `None` if there is nothing to read now. At the end of the stream, sets `end` and
     /// returns 0.
     fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
         loop {
@@ -709,7 +709,7 @@ impl<M: Machine, T> Slot<M, T> {
         self.linger(context)
     }
 
-    /// Reads and discards what the peer sends until it has acknowledged the last bytes.
+    /// SocketQueues and discards what the peer sends until it has acknowledged the last bytes.
     fn await_ack<S>(&mut self, context: &mut Context<'_, S>) -> Turn
     where
         S: Service<Machine = M, State = T>,
@@ -735,7 +735,7 @@ impl<M: Machine, T> Slot<M, T> {
     where
         S: Service<Machine = M, State = T>,
     {
-        match self.delivery(context.reads.get_or_insert_with(Reads::new)) {
+        match self.delivery(context.queues.get_or_insert_with(SocketQueues::new)) {
             Delivery::Pending => {
                 // At growing intervals, so that thousands of peers that never read cost little.
                 let waited = u64::from(timestamp(context.now).wrapping_sub(self.last_progress));
@@ -753,7 +753,7 @@ impl<M: Machine, T> Slot<M, T> {
         self.linger(context)
     }
 
-    /// Reads and discards what the peer sends, until its end of stream.
+    /// SocketQueues and discards what the peer sends, until its end of stream.
     fn linger<S: Service>(&mut self, context: &mut Context<'_, S>) -> Turn {
         match self.read(context.input) {
             None => Turn::Wait,

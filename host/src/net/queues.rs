@@ -7,9 +7,9 @@
 //! acknowledgements are known.
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::Reads;
+pub(super) use linux::SocketQueues;
 #[cfg(not(target_os = "linux"))]
-pub(super) use other::Reads;
+pub(super) use other::SocketQueues;
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -21,8 +21,8 @@ mod linux {
         socket_with,
     };
 
-    /// Netlink socket for queries about TCP sockets.
-    pub(in crate::net) struct Reads {
+    /// Queries of the queue lengths of TCP sockets on this machine.
+    pub(in crate::net) struct SocketQueues {
         /// `None` if the system does not support the queries, for example in a sandbox.
         netlink: Option<OwnedFd>,
         /// Identifier of the last request.
@@ -30,7 +30,7 @@ mod linux {
     }
 
     /// Queue lengths of a socket in bytes.
-    struct Queues {
+    struct QueueLengths {
         /// Received, but not read by the program.
         unread: u32,
         /// Sent, but not acknowledged by the peer.
@@ -42,7 +42,7 @@ mod linux {
     const NLM_F_REQUEST: u16 = 1;
     const TCP: u8 = 6;
 
-    impl Reads {
+    impl SocketQueues {
         pub(in crate::net) fn new() -> Self {
             let netlink = socket_with(
                 AddressFamily::NETLINK,
@@ -55,7 +55,7 @@ mod linux {
 
         /// Returns whether the peer's program has read everything sent from `local` to `peer`. If that is unknown,
         /// returns whether everything has been acknowledged. If that is unknown too, returns `true`.
-        pub(in crate::net) fn has_all(&mut self, local: SocketAddr, peer: SocketAddr) -> bool {
+        pub(in crate::net) fn has_read_all(&mut self, local: SocketAddr, peer: SocketAddr) -> bool {
             // In this order: acknowledged bytes are in the peer's queue or have been read from it.
             self.is_acknowledged(local, peer).unwrap_or(true)
                 && self.unread(local, peer).is_none_or(|unread| unread == 0)
@@ -78,7 +78,7 @@ mod linux {
             local: SocketAddr,
             peer: SocketAddr,
         ) -> Option<u32> {
-            self.queues(peer, local).map(|theirs| theirs.unread)
+            self.query(peer, local).map(|theirs| theirs.unread)
         }
 
         /// Returns the number of bytes sent from `local` to `peer` that are not acknowledged. FIN counts as one.
@@ -88,7 +88,7 @@ mod linux {
             local: SocketAddr,
             peer: SocketAddr,
         ) -> Option<u32> {
-            self.queues(local, peer).map(|ours| ours.unacknowledged)
+            self.query(local, peer).map(|ours| ours.unacknowledged)
         }
 
         /// Returns the number of unacknowledged bytes plus, if the peer runs on this machine, the number of bytes that
@@ -104,7 +104,7 @@ mod linux {
         }
 
         /// Returns the queue lengths of the socket on this machine that has these addresses, if there is one.
-        fn queues(&mut self, local: SocketAddr, peer: SocketAddr) -> Option<Queues> {
+        fn query(&mut self, local: SocketAddr, peer: SocketAddr) -> Option<QueueLengths> {
             let netlink = self.netlink.as_ref()?;
             self.request_id = self.request_id.wrapping_add(1);
             let id = self.request_id.to_ne_bytes();
@@ -160,7 +160,7 @@ mod linux {
                     let bytes = message.get(at..at + 4)?.try_into().ok()?;
                     Some(u32::from_ne_bytes(bytes))
                 };
-                return Some(Queues { unread: number(56)?, unacknowledged: number(60)? });
+                return Some(QueueLengths { unread: number(56)?, unacknowledged: number(60)? });
             }
         }
     }
@@ -171,14 +171,14 @@ mod other {
     use std::net::SocketAddr;
 
     /// Stand-in for systems that do not report the queues of sockets.
-    pub(in crate::net) struct Reads;
+    pub(in crate::net) struct SocketQueues;
 
-    impl Reads {
+    impl SocketQueues {
         pub(in crate::net) fn new() -> Self {
             Self
         }
 
-        pub(in crate::net) fn has_all(&mut self, _: SocketAddr, _: SocketAddr) -> bool {
+        pub(in crate::net) fn has_read_all(&mut self, _: SocketAddr, _: SocketAddr) -> bool {
             true
         }
 
@@ -240,30 +240,30 @@ mod tests {
         let v4 = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let v6 = |port| SocketAddr::from((Ipv6Addr::LOCALHOST, port));
         let any6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        let mut reads = Reads::new();
+        let mut queues = SocketQueues::new();
         for (ours, mut peer) in [connection(v4(0), v4), connection(v6(0), v6), connection(any6, v4)]
         {
             let (local, other) = (ours.local_addr().unwrap(), ours.peer_addr().unwrap());
-            assert!(eventually(|| reads.has_all(local, other)));
+            assert!(eventually(|| queues.has_read_all(local, other)));
             for round in 0..3 {
                 (&ours).write_all(b"LOW\n").unwrap();
                 // The program has not read, so no query may return `true`.
                 for _ in 0..200 {
-                    assert!(!reads.has_all(local, other), "{local} in round {round}");
+                    assert!(!queues.has_read_all(local, other), "{local} in round {round}");
                 }
                 // The peer's system has acknowledged.
-                assert!(eventually(|| reads.unacknowledged(local, other) == Some(0)));
-                assert_eq!(reads.outstanding(local, other), Some(4));
+                assert!(eventually(|| queues.unacknowledged(local, other) == Some(0)));
+                assert_eq!(queues.outstanding(local, other), Some(4));
                 let mut buffer = [0; 3];
                 peer.read_exact(&mut buffer).unwrap();
-                assert!(!reads.has_all(local, other), "a byte is left");
+                assert!(!queues.has_read_all(local, other), "a byte is left");
                 peer.read_exact(&mut buffer[..1]).unwrap();
-                assert!(eventually(|| reads.has_all(local, other)));
+                assert!(eventually(|| queues.has_read_all(local, other)));
             }
             // A peer that has closed reads nothing more, and must not be waited for.
             (&ours).write_all(b"LOW\n").unwrap();
             drop(peer);
-            assert!(eventually(|| reads.has_all(local, other)));
+            assert!(eventually(|| queues.has_read_all(local, other)));
         }
     }
 
@@ -282,12 +282,12 @@ mod tests {
         let Some(addr) = link_local() else { return };
         let dial = |port| SocketAddrV6::new(*addr.ip(), port, 0, addr.scope_id()).into();
         let (ours, mut peer) = connection(addr.into(), dial);
-        let mut reads = Reads::new();
+        let mut queues = SocketQueues::new();
         let (local, other) = (ours.local_addr().unwrap(), ours.peer_addr().unwrap());
         (&ours).write_all(b"LOW\n").unwrap();
-        assert!(!reads.has_all(local, other));
+        assert!(!queues.has_read_all(local, other));
         peer.read_exact(&mut [0; 4]).unwrap();
-        assert!(eventually(|| reads.has_all(local, other)));
+        assert!(eventually(|| queues.has_read_all(local, other)));
     }
 
     #[test]
@@ -298,6 +298,6 @@ mod tests {
         let _waiting = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         let ours = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
         let theirs = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        assert!(Reads::new().has_all(ours, theirs));
+        assert!(SocketQueues::new().has_read_all(ours, theirs));
     }
 }
