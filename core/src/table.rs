@@ -199,3 +199,36 @@ macro_rules! __dissectors {
         $($each)::+! { $($first)* $($($dissector,)*)* }
     };
 }
+
+/// Calls a macro with the roles in fuzz inputs: `[client] NUMBER module role,` or `[server] NUMBER module role,`. Tokens
+/// behind a comma come first.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_each_role {
+    ($($each:ident)::+ $(, $($first:tt)*)?) => {
+        $crate::for_each_protocol! { $crate::__roles, $($each)::+ [$($($first)*)?] }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __roles {
+    (
+        $($each:ident)::+ [$($first:tt)*]
+        $($module:ident $name:ident {
+            about: $about:tt,
+            machines: $machines:tt,
+            clients: [$($client:ident $client_number:literal),* $(,)?],
+            servers: [$($server:ident $server_number:literal),* $(,)?],
+            $($rest:tt)*
+        })*
+    ) => {
+        $($each)::+! {
+            $($first)*
+            $(
+                $([client] $client_number $module $client,)*
+                $([server] $server_number $module $server,)*
+            )*
+        }
+    };
+}

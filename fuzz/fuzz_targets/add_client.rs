@@ -7,24 +7,24 @@
 //! down that closes.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::add::{Client, Form, RANGE};
 use socklab_core::machine::StreamEnd;
-use socklab_fuzz::{byte, name, plan};
+use socklab_fuzz::{name, plan};
+use socklab_tests::draw::Draw;
 use socklab_tests::oracle::parse_add;
 use socklab_tests::role::{AddClient, AddEvent};
 use socklab_tests::script::{Outcome, Plan, Script, compare_plans_of_script};
 
 fuzz_target!(|data: &[u8]| {
-    let mut u = Unstructured::new(data);
-    let (plan, end, is_large) = plan::<Client>(&mut u);
+    let mut draw = Draw::new(data);
+    let (plan, end, is_large) = plan::<Client>(&mut draw);
     // 1: a newline, 2: a space, 4: apart, 8 and more: the separator.
-    let form = byte(&mut u);
-    let silence = usize::from(byte(&mut u));
-    let number = i32::from(byte(&mut u)) + if is_large { i32::MIN } else { -64 };
-    let name = name(&mut u);
-    let bytes = u.take_rest();
+    let form = draw.byte();
+    let silence = usize::from(draw.byte());
+    let number = i32::from(draw.byte()) + if is_large { i32::MIN } else { -64 };
+    let name = name(&mut draw);
+    let bytes = draw.rest();
     let is_apart = form & 4 != 0;
     let separator = b"\n,:;| \t\n"[usize::from(form >> 3) % 8];
     let form = Form { separator, space: form & 2 != 0, newline: form & 1 != 0 };

@@ -5,19 +5,19 @@
 //! and nothing else, and never otherwise. An integer out of range ends it, what is none fails it.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::add::Server;
-use socklab_fuzz::{byte, plan};
+use socklab_fuzz::plan;
+use socklab_tests::draw::Draw;
 use socklab_tests::oracle::parse_add;
 use socklab_tests::role::{AddEvent, AddServer};
 use socklab_tests::script::{Outcome, Plan, Script, compare_plans_of_script};
 
 fuzz_target!(|data: &[u8]| {
-    let mut u = Unstructured::new(data);
-    let (plan, end, is_long) = plan::<Server>(&mut u);
-    let silence = usize::from(byte(&mut u));
-    let bytes = u.take_rest();
+    let mut draw = Draw::new(data);
+    let (plan, end, is_long) = plan::<Server>(&mut draw);
+    let silence = usize::from(draw.byte());
+    let bytes = draw.rest();
     // The longest there is, or a short one.
     let name = if is_long { &[b'n'; 1024][..] } else { b"A, B: C;|D" };
     let role = AddServer::new(name, 58);

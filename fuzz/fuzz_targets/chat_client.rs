@@ -5,11 +5,11 @@
 //! heard or said after a BYE.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_fuzz::converse;
+use socklab_tests::draw::Draw;
 use socklab_tests::role::ChatSide;
 
 fuzz_target!(|data: &[u8]| {
-    converse(Unstructured::new(data), ChatSide::client, false);
+    converse(Draw::new(data), ChatSide::client, false);
 });

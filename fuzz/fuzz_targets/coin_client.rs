@@ -5,8 +5,8 @@
 //! after a Q is a close the end.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_fuzz::games;
+use socklab_tests::draw::Draw;
 
-fuzz_target!(|data: &[u8]| games::coin_client(Unstructured::new(data)));
+fuzz_target!(|data: &[u8]| games::coin_client(Draw::new(data)));

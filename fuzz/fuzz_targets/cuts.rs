@@ -2,13 +2,16 @@
 //!
 //! Invariant: a read has no meaning. Events, bytes sent, what was consumed when, and the error are
 //! the same under any two plans.
+//!
+//! The first byte is the number of the role in the table of the core, then come the two plans and the choices of
+//! the role.
 #![no_main]
 
-use arbitrary::Unstructured;
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{Corpus, fuzz_target};
 use socklab_core::machine::{Machine, StreamEnd};
-use socklab_fuzz::{byte, client, messages, plan, questions, quiz};
-use socklab_tests::role::{EchoServer, MathClient, Role};
+use socklab_fuzz::plan;
+use socklab_tests::draw::Draw;
+use socklab_tests::role::{Role, RoleVisitor, visit_role};
 use socklab_tests::script::{Plan, compare_plans};
 
 fn check<R: Role>(role: &R, bytes: &[u8], end: Option<StreamEnd>, mut plans: [Plan; 2]) {
@@ -24,6 +27,11 @@ fn check<R: Role>(role: &R, bytes: &[u8], end: Option<StreamEnd>, mut plans: [Pl
     }
     let [reference, plan] = plans;
     if let Err(failure) = compare_plans(role, bytes, end, &reference, &plan) {
+        // The role gives a command that its protocol cannot express, or that is larger than the window:
+        // `drivers` looks at these.
+        if failure.to_string().contains("a command in turn was refused") {
+            return;
+        }
         panic!("{failure}\n  and under {reference:?}");
     }
 }
@@ -56,22 +64,20 @@ impl Machine for Any {
     }
 }
 
-fuzz_target!(|data: &[u8]| {
-    let mut u = Unstructured::new(data);
-    let which = byte(&mut u);
-    let (one, end, flag) = plan::<Any>(&mut u);
-    let (two, ..) = plan::<Any>(&mut u);
-    let plans = [one, two];
-    match which % 4 {
-        0 => check(&MathClient, u.take_rest(), end, plans),
-        1 => {
-            let role = quiz(&questions(&mut u), flag);
-            check(&role, u.take_rest(), end, plans);
-        }
-        2 => {
-            let role = client(messages(&mut u), flag);
-            check(&role, u.take_rest(), end, plans);
-        }
-        _ => check(&EchoServer, u.take_rest(), end, plans),
+/// The plans, and how the peer ends.
+struct Cuts([Plan; 2], Option<StreamEnd>);
+
+impl RoleVisitor for Cuts {
+    fn visit<R: Role>(self, role: &R, bytes: &[u8]) {
+        check(role, bytes, self.1, self.0);
     }
+}
+
+fuzz_target!(|data: &[u8]| -> Corpus {
+    let mut draw = Draw::new(data);
+    let number = draw.byte();
+    let (one, end, flag) = plan::<Any>(&mut draw);
+    let (two, ..) = plan::<Any>(&mut draw);
+    let has_role = visit_role(number, &mut draw, flag, Cuts([one, two], end));
+    if has_role { Corpus::Keep } else { Corpus::Reject }
 });

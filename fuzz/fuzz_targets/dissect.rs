@@ -7,29 +7,30 @@
 
 use std::fmt::Debug;
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::wire::{LineMessages, PromptMessages};
-use socklab_core::{echo, file, math};
-use socklab_fuzz::byte;
+use socklab_core::{file, for_each_dissector};
 use socklab_tests::dissect::{Parts, dissect};
+use socklab_tests::draw::Draw;
 
 fn same<D: Parts + Clone + Debug>(dissector: &D, bytes: &[u8], pieces: [usize; 4]) {
     let cut = dissect(dissector.clone(), bytes, pieces.into_iter().cycle());
     assert_eq!(cut, dissect(dissector.clone(), bytes, []), "{dissector:?}");
 }
 
+/// Those that protocols have of their own.
+macro_rules! of_protocols {
+    ($bytes:ident, $pieces:ident => $($dissector:ty,)*) => {
+        $(same(&<$dissector>::default(), $bytes, $pieces);)*
+    };
+}
+
 fuzz_target!(|data: &[u8]| {
-    let mut u = Unstructured::new(data);
-    let pieces = [(); 4].map(|()| usize::from(byte(&mut u) % 32));
-    let bytes = u.take_rest();
-    same(&math::ClientBytes, bytes, pieces);
-    same(&math::ServerBytes::default(), bytes, pieces);
-    same(&echo::Messages::<4>::default(), bytes, pieces);
-    same(&echo::Messages::<2>::default(), bytes, pieces);
+    let mut draw = Draw::new(data);
+    let pieces = [(); 4].map(|()| usize::from(draw.byte() % 32));
+    let bytes = draw.rest();
     same(&LineMessages::default(), bytes, pieces);
     same(&PromptMessages::default(), bytes, pieces);
-    same(&file::ClientBytes::default(), bytes, pieces);
-    same(&file::ServerBytes::default(), bytes, pieces);
+    for_each_dissector!(of_protocols, bytes, pieces =>);
     same(&file::ServerBytes::to(file::Form::Plain), bytes, pieces);
 });

@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 
 use embedded_io::ErrorKind;
 use embedded_nal::{TcpClientStack, TcpErrorKind};
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{Corpus, fuzz_target};
 use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
 use socklab_core::machine::{Action, CommandError, Machine, Need, StreamEnd};
 use socklab_fuzz::hostile::{Choices, Hand, Means, Said, Setting, Target, Why, buffers, either};
@@ -710,4 +710,4 @@ impl Target for Drivers {
     }
 }
 
-fuzz_target!(|data: &[u8]| either::<Drivers>(data));
+fuzz_target!(|data: &[u8]| -> Corpus { either::<Drivers>(data) });

@@ -5,19 +5,20 @@
 //! bytes.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::echo::Client;
-use socklab_fuzz::{client, messages, plan};
+use socklab_fuzz::plan;
+use socklab_tests::draw::Draw;
+use socklab_tests::role::echo::{messages, scheduled};
 use socklab_tests::script::{Outcome, Script, run};
 
 fuzz_target!(|data: &[u8]| {
-    let mut u = Unstructured::new(data);
-    let (plan, end, splits) = plan::<Client>(&mut u);
-    let messages = messages(&mut u);
-    let bytes = u.take_rest();
+    let mut draw = Draw::new(data);
+    let (plan, end, splits) = plan::<Client>(&mut draw);
+    let messages = messages(&mut draw);
+    let bytes = draw.rest();
     let sent: usize = messages.iter().map(|m| m.payload.len()).sum();
-    let role = client(messages.clone(), splits);
+    let role = scheduled(messages.clone(), splits);
     let transcript = run(&role, &Script::new(bytes, end), &plan).unwrap_or_else(|e| panic!("{e}"));
     let replies = transcript.events();
     assert!(replies.len() <= messages.len());

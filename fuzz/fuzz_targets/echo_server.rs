@@ -5,21 +5,21 @@
 //! one gets the front of that. The text of an error can be written.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::Machine;
 use socklab_core::echo::Server;
 use socklab_core::echo::server::Event;
 use socklab_core::machine::StreamEnd;
 use socklab_fuzz::plan;
+use socklab_tests::draw::Draw;
 use socklab_tests::oracle::echo_reply_bytes;
 use socklab_tests::role::{EchoServer, Role, ShortEchoServer};
 use socklab_tests::script::{Outcome, Plan, Script, run};
 
 fuzz_target!(|data: &[u8]| {
-    let mut u = Unstructured::new(data);
-    let (plan, end, _) = plan::<Server>(&mut u);
-    let bytes = u.take_rest();
+    let mut draw = Draw::new(data);
+    let (plan, end, _) = plan::<Server>(&mut draw);
+    let bytes = draw.rest();
     check::<4, _>(&EchoServer, bytes, end, &plan);
     check::<2, _>(&ShortEchoServer, bytes, end, &plan);
 });

@@ -5,19 +5,19 @@
 //! one is all of the input, and ends well only with an orderly close.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::file::{Client, Form, SIZE_MAX};
 use socklab_core::machine::StreamEnd;
-use socklab_fuzz::{Front, byte, front, plan};
+use socklab_fuzz::{Front, front, plan};
+use socklab_tests::draw::Draw;
 use socklab_tests::role::{FileClient, FileEvent};
 use socklab_tests::script::{Outcome, Plan, compare_plans};
 
 fuzz_target!(|data: &[u8]| {
-    let mut u = Unstructured::new(data);
-    let (plan, end, is_plain) = plan::<Client>(&mut u);
-    let offset = u64::from(byte(&mut u));
-    let bytes = u.take_rest();
+    let mut draw = Draw::new(data);
+    let (plan, end, is_plain) = plan::<Client>(&mut draw);
+    let offset = u64::from(draw.byte());
+    let bytes = draw.rest();
     let form = if is_plain { Form::Plain } else { Form::Checked { offset } };
     let role = FileClient::new(b"notes.txt", form);
     // It is never silent here.

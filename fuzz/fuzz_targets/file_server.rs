@@ -5,21 +5,21 @@
 //! nothing is, and a line that is none ends with a reset.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::file::{Form, Request, Server};
 use socklab_core::machine::StreamEnd;
-use socklab_fuzz::{Front, byte, first, plan, unmarked};
+use socklab_fuzz::{Front, first, plan, unmarked};
+use socklab_tests::draw::Draw;
 use socklab_tests::oracle::file_reply;
 use socklab_tests::role::{FileServer, FileServerEvent};
 use socklab_tests::script::{Outcome, Plan, Script, compare_plans_of_script};
 
 fuzz_target!(|data: &[u8]| {
-    let mut u = Unstructured::new(data);
-    let (plan, end, refuses) = plan::<Server>(&mut u);
-    let file: Vec<u8> = (0..byte(&mut u)).collect();
-    let silence = usize::from(byte(&mut u));
-    let bytes = u.take_rest();
+    let mut draw = Draw::new(data);
+    let (plan, end, refuses) = plan::<Server>(&mut draw);
+    let file: Vec<u8> = (0..draw.byte()).collect();
+    let silence = usize::from(draw.byte());
+    let bytes = draw.rest();
     let role = if refuses { FileServer::refusing(b"no") } else { FileServer::new(&file) };
     // 0: it is never silent.
     let pauses = if silence == 0 { vec![] } else { vec![silence] };

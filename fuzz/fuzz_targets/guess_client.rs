@@ -4,8 +4,8 @@
 //! tells and sends is what a plain loop over whole lines gives.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_fuzz::games;
+use socklab_tests::draw::Draw;
 
-fuzz_target!(|data: &[u8]| games::guess_client(Unstructured::new(data)));
+fuzz_target!(|data: &[u8]| games::guess_client(Draw::new(data)));

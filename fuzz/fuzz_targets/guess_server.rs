@@ -4,8 +4,8 @@
 //! says is what a plain loop over whole lines gives, with a boundary behind every line.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_fuzz::games;
+use socklab_tests::draw::Draw;
 
-fuzz_target!(|data: &[u8]| games::guess_server(Unstructured::new(data)));
+fuzz_target!(|data: &[u8]| games::guess_server(Draw::new(data)));

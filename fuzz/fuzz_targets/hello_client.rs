@@ -5,18 +5,18 @@
 //! back, if it is to.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::hello::Client;
 use socklab_core::machine::StreamEnd;
 use socklab_fuzz::{Front, first, plan};
+use socklab_tests::draw::Draw;
 use socklab_tests::role::HelloClient;
 use socklab_tests::script::{Outcome, Plan, compare_plans};
 
 fuzz_target!(|data: &[u8]| {
-    let mut u = Unstructured::new(data);
-    let (plan, end, both) = plan::<Client>(&mut u);
-    let bytes = u.take_rest();
+    let mut draw = Draw::new(data);
+    let (plan, end, both) = plan::<Client>(&mut draw);
+    let bytes = draw.rest();
     let transcript = compare_plans(&HelloClient { both }, bytes, end, &Plan::whole(), &plan)
         .unwrap_or_else(|e| panic!("{e}"));
 

@@ -6,19 +6,19 @@
 //! nothing if it does not.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::hello::Server;
 use socklab_core::machine::StreamEnd;
-use socklab_fuzz::{Front, byte, first, plan};
+use socklab_fuzz::{Front, first, plan};
+use socklab_tests::draw::Draw;
 use socklab_tests::role::HelloServer;
 use socklab_tests::script::{Outcome, Plan, compare_plans};
 
 fuzz_target!(|data: &[u8]| {
-    let mut u = Unstructured::new(data);
-    let (plan, end, both) = plan::<Server>(&mut u);
-    let split = byte(&mut u);
-    let bytes = u.take_rest();
+    let mut draw = Draw::new(data);
+    let (plan, end, both) = plan::<Server>(&mut draw);
+    let split = draw.byte();
+    let bytes = draw.rest();
     let transcript = compare_plans(&HelloServer { both, split }, bytes, end, &Plan::whole(), &plan)
         .unwrap_or_else(|e| panic!("{e}"));
 

@@ -4,17 +4,17 @@
 //! the sums of the whole questions that come first, and nothing is answered past a wrong tag.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::math::Client;
 use socklab_fuzz::plan;
+use socklab_tests::draw::Draw;
 use socklab_tests::role::MathClient;
 use socklab_tests::script::{Outcome, Script, run};
 
 fuzz_target!(|data: &[u8]| {
-    let mut u = Unstructured::new(data);
-    let (plan, end, _) = plan::<Client>(&mut u);
-    let bytes = u.take_rest();
+    let mut draw = Draw::new(data);
+    let (plan, end, _) = plan::<Client>(&mut draw);
+    let bytes = draw.rest();
     let transcript =
         run(&MathClient, &Script::new(bytes, end), &plan).unwrap_or_else(|e| panic!("{e}"));
     // The plain way: all of it is here, nine bytes a message.

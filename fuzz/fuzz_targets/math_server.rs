@@ -4,19 +4,20 @@
 //! the answers are right, and the secret never leaves before the last of them.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::machine::StreamEnd;
 use socklab_core::math::Server;
 use socklab_core::math::server::Event;
-use socklab_fuzz::{plan, questions, quiz};
+use socklab_fuzz::plan;
+use socklab_tests::draw::Draw;
+use socklab_tests::role::math::{questions, quiz};
 use socklab_tests::script::{Script, run};
 
 fuzz_target!(|data: &[u8]| {
-    let mut u = Unstructured::new(data);
-    let (plan, end, reveals) = plan::<Server>(&mut u);
-    let questions = questions(&mut u);
-    let bytes = u.take_rest();
+    let mut draw = Draw::new(data);
+    let (plan, end, reveals) = plan::<Server>(&mut draw);
+    let questions = questions(&mut draw);
+    let bytes = draw.rest();
     let role = quiz(&questions, reveals);
     let transcript = run(&role, &Script::new(bytes, end), &plan).unwrap_or_else(|e| panic!("{e}"));
     let answers = bytes.chunks_exact(4).map(|a| u32::from_be_bytes([a[0], a[1], a[2], a[3]]));

@@ -4,27 +4,28 @@
 //! well; with one, each knows a front of the whole, and names the reset.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
-use socklab_fuzz::{byte, faults, payload, questions, quiz, seed};
+use socklab_fuzz::{faults, seed};
+use socklab_tests::draw::Draw;
 use socklab_tests::oracle::echo_reply_bytes;
 use socklab_tests::pair::{echo_agrees, math_agrees, run_pair};
+use socklab_tests::role::math::{questions, quiz};
 use socklab_tests::role::{EchoClient, EchoServer, MathClient, Message};
 
 fuzz_target!(|data: &[u8]| {
-    let mut u = Unstructured::new(data);
-    let flags = byte(&mut u);
-    let faults = faults(&mut u, flags);
-    let seed = seed(&mut u);
+    let mut draw = Draw::new(data);
+    let flags = draw.byte();
+    let faults = faults(&mut draw, flags);
+    let seed = seed(&mut draw);
     let agrees = if flags & 8 == 0 {
-        let questions = questions(&mut u);
+        let questions = questions(&mut draw);
         run_pair(&MathClient, &quiz(&questions, true), &faults, seed)
             .and_then(|both| math_agrees(&questions, *b"opensesm", &faults, &both))
     } else {
         let (mut messages, mut after) = (vec![], 0);
-        while !u.is_empty() && messages.len() < 16 {
-            after = usize::from(byte(&mut u) % 4).max(after).min(messages.len());
-            let Ok(payload) = payload(&mut u) else { break };
+        while !draw.is_empty() && messages.len() < 16 {
+            after = usize::from(draw.byte() % 4).max(after).min(messages.len());
+            let payload = draw.text();
             // A payload that is no text ends a session by right; other targets look at that.
             if echo_reply_bytes(&payload).is_some() {
                 messages.push(Message { after, payload });

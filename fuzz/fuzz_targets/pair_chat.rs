@@ -4,21 +4,21 @@
 //! well; with one, each knows a front of the whole, and names the reset.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
-use socklab_fuzz::{byte, faults, name, seed};
+use socklab_fuzz::{faults, name, seed};
+use socklab_tests::draw::Draw;
 use socklab_tests::pair::{Faults, run_pair};
 use socklab_tests::role::{ChatSide, chat_agrees};
 
 fuzz_target!(|data: &[u8]| {
-    let mut u = Unstructured::new(data);
-    let flags = byte(&mut u);
+    let mut draw = Draw::new(data);
+    let flags = draw.byte();
     // A side that closes early has left.
-    let faults = Faults { half_close: false, ..faults(&mut u, flags) };
-    let seed = seed(&mut u);
-    let counts = [byte(&mut u) % 8, byte(&mut u) % 8].map(usize::from);
+    let faults = Faults { half_close: false, ..faults(&mut draw, flags) };
+    let seed = seed(&mut draw);
+    let counts = [draw.byte() % 8, draw.byte() % 8].map(usize::from);
     let [mut client, mut server] =
-        counts.map(|count| (0..count).map(|_| name(&mut u)).collect::<Vec<_>>());
+        counts.map(|count| (0..count).map(|_| name(&mut draw)).collect::<Vec<_>>());
     let agrees = if flags & 8 == 0 {
         // In turns both have something to say until the last word, which is a BYE.
         let turns = counts[0].max(counts[1]) + 1;

@@ -4,23 +4,23 @@
 //! well; with one, each knows a front of the whole, and names the reset.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_core::file::Form;
-use socklab_fuzz::{byte, faults, seed};
+use socklab_fuzz::{faults, seed};
+use socklab_tests::draw::Draw;
 use socklab_tests::pair::run_pair;
 use socklab_tests::role::{FileClient, FileServer, file_agrees};
 
 fuzz_target!(|data: &[u8]| {
-    let mut u = Unstructured::new(data);
-    let flags = byte(&mut u);
-    let faults = faults(&mut u, flags);
-    let seed = seed(&mut u);
+    let mut draw = Draw::new(data);
+    let flags = draw.byte();
+    let faults = faults(&mut draw, flags);
+    let seed = seed(&mut draw);
     let form = match flags & 8 {
-        0 => Form::Checked { offset: byte(&mut u).into() },
+        0 => Form::Checked { offset: draw.byte().into() },
         _ => Form::Plain,
     };
-    let file = u.take_rest();
+    let file = draw.rest();
     let agrees = run_pair(&FileClient::new(b"notes", form), &FileServer::new(file), &faults, seed)
         .and_then(|both| file_agrees((b"notes", form), file, &faults, &both));
     if let Err(what) = agrees {

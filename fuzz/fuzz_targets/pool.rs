@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack};
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{Corpus, fuzz_target};
 use socklab_core::driver::nonblocking::{Ended, Outcome, Server};
 use socklab_core::machine::{Action, CommandError, Machine, Need, StreamEnd};
 use socklab_core::session::Handler;
@@ -532,4 +532,4 @@ fn serve<R: Role, const N: usize>(role: &R, setting: &Rc<Setting>, bytes: &[u8])
     assert!(stack.coming == 0 || pool.clients() == N, "a slot is lost");
 }
 
-fuzz_target!(|data: &[u8]| server::<Pool>(data));
+fuzz_target!(|data: &[u8]| -> Corpus { server::<Pool>(data) });

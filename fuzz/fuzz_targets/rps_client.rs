@@ -4,8 +4,8 @@
 //! rounds with its own choice are told and acknowledged, and three of them are a game.
 #![no_main]
 
-use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use socklab_fuzz::games;
+use socklab_tests::draw::Draw;
 
-fuzz_target!(|data: &[u8]| games::rps_client(Unstructured::new(data)));
+fuzz_target!(|data: &[u8]| games::rps_client(Draw::new(data)));

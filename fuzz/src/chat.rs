@@ -1,29 +1,24 @@
 //! A conversation: what both chat targets do.
 
-use arbitrary::Unstructured;
 use socklab_core::chat::Chat;
 use socklab_core::wire::LINE_MAX;
+use socklab_tests::draw::Draw;
 use socklab_tests::role::{ChatEvent, ChatSide};
 use socklab_tests::script::{Outcome, Plan, Script, compare_plans, run};
 
-use crate::{byte, payload, plan, unmarked};
+use crate::{plan, unmarked};
 
 /// One side says what the fuzzer chooses, and hears anything.
 ///
 /// What the target chooses: a count of lines, then a length and a text for each.
-pub fn converse(
-    mut u: Unstructured<'_>,
-    turns: impl Fn(&[Vec<u8>]) -> ChatSide<false>,
-    begins: bool,
-) {
-    let (plan, end, duplex) = plan::<Chat>(&mut u);
-    let count = byte(&mut u) % 8;
-    let mut ours: Vec<Vec<u8>> = (0..count).filter_map(|_| payload(&mut u).ok()).collect();
+pub fn converse(mut draw: Draw<'_>, turns: impl Fn(&[Vec<u8>]) -> ChatSide<false>, begins: bool) {
+    let (plan, end, duplex) = plan::<Chat>(&mut draw);
+    let mut ours = draw.texts();
     for line in &mut ours {
         // What cannot be said as a line is refused, which other tests look at.
         line.retain(|byte| !matches!(byte, b'\n' | b'\r'));
     }
-    let bytes = u.take_rest();
+    let bytes = draw.rest();
     let heard =
         |events: &[ChatEvent]| events.iter().map(|(text, _)| text.clone()).collect::<Vec<_>>();
     let script = Script::new(bytes, end);

@@ -1,35 +1,36 @@
 //! The games: what the fuzzer chooses for them, and the plain way to see what is right.
 
-use arbitrary::Unstructured;
 use socklab_core::coin::{Answer, PROMPT as TOSS, Reply, Side};
 use socklab_core::guess::{self, Message};
 use socklab_core::machine::StreamEnd;
 use socklab_core::rps::{self, Choice, PROMPT as CHOOSE, Round};
 use socklab_core::wire::LINE_MAX;
+use socklab_tests::draw::Draw;
+use socklab_tests::role::rps::choices;
 use socklab_tests::role::{
     CoinClient, CoinEvent, CoinServer, GuessClient, GuessEvent, GuessServer, Role, RpsClient,
     RpsEvent, RpsServer, coin_replies, guess_game,
 };
 use socklab_tests::script::{Outcome, Plan, Script, Transcript, compare_plans_of_script};
 
-use crate::{byte, plan, unmarked};
+use crate::{plan, unmarked};
 
 /// What came of a script, which is the same under any plan: the bytes, how they ended, and that.
 type Came<'d, E> = (&'d [u8], Option<StreamEnd>, Transcript<E>);
 
 /// Drives the role under a plan and a silence or two of the fuzzer's, and under none.
 fn drive<'d, R: Role>(
-    u: &mut Unstructured<'d>,
-    choose: impl FnOnce(&mut Unstructured<'d>) -> R,
+    draw: &mut Draw<'d>,
+    choose: impl FnOnce(&mut Draw<'d>) -> R,
 ) -> Came<'d, R::Event> {
-    let (plan, end, is_silent) = plan::<R::Machine>(u);
+    let (plan, end, is_silent) = plan::<R::Machine>(draw);
     let mut pauses = vec![];
     if is_silent {
-        pauses.extend([byte(u), byte(u)].map(usize::from));
+        pauses.extend([draw.byte(), draw.byte()].map(usize::from));
         pauses.sort_unstable();
     }
-    let role = choose(u);
-    let bytes = std::mem::replace(u, Unstructured::new(&[])).take_rest();
+    let role = choose(draw);
+    let bytes = draw.rest();
     let script = Script { bytes, pauses: &pauses, end };
     let transcript = compare_plans_of_script(&role, &script, &Plan::whole(), &plan)
         .unwrap_or_else(|e| panic!("{e}"));
@@ -46,15 +47,11 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
         .map(|(at, line)| if at == 0 { unmarked(line) } else { line })
 }
 
-pub(crate) fn choices(u: &mut Unstructured<'_>) -> [Choice; 3] {
-    [(); 3].map(|()| Choice::ALL[usize::from(byte(u) % 3)])
-}
-
 /// `coin_server`: the tosses, a bit each.
-pub fn coin_server(mut u: Unstructured<'_>) {
+pub fn coin_server(mut draw: Draw<'_>) {
     let mut tosses = vec![];
-    let (bytes, _, transcript) = drive(&mut u, |u| {
-        let bits = byte(u);
+    let (bytes, _, transcript) = drive(&mut draw, |draw| {
+        let bits = draw.byte();
         tosses = (0..8).map(|n| if bits >> n & 1 == 0 { Side::Head } else { Side::Tail }).collect();
         CoinServer::new(&tosses)
     });
@@ -76,11 +73,11 @@ pub fn coin_server(mut u: Unstructured<'_>) {
 }
 
 /// `coin_client`: three answers, then a Q if the fuzzer likes.
-pub fn coin_client(mut u: Unstructured<'_>) {
+pub fn coin_client(mut draw: Draw<'_>) {
     let mut answers: Vec<&[u8]> = vec![];
-    let (bytes, end, transcript) = drive(&mut u, |u| {
+    let (bytes, end, transcript) = drive(&mut draw, |draw| {
         const SOME: [&[u8]; 8] = [b"H", b"T", b"h", b"x", b"", b"Q", b"HT", b" t"];
-        let choice = byte(u);
+        let choice = draw.byte();
         answers = (0..3).map(|n| SOME[usize::from(choice >> (2 * n) & 3)]).collect();
         if choice & 64 != 0 {
             answers.push(b"Q");
@@ -120,10 +117,10 @@ pub fn coin_client(mut u: Unstructured<'_>) {
 }
 
 /// `guess_server`: the number.
-pub fn guess_server(mut u: Unstructured<'_>) {
+pub fn guess_server(mut draw: Draw<'_>) {
     let mut number = 0;
-    let (bytes, _, transcript) = drive(&mut u, |u| {
-        number = i32::from(byte(u) % 128);
+    let (bytes, _, transcript) = drive(&mut draw, |draw| {
+        number = i32::from(draw.byte() % 128);
         GuessServer(number)
     });
     let guess = |line: &[u8]| {
@@ -143,10 +140,10 @@ pub fn guess_server(mut u: Unstructured<'_>) {
 }
 
 /// `guess_client`: five guesses.
-pub fn guess_client(mut u: Unstructured<'_>) {
+pub fn guess_client(mut draw: Draw<'_>) {
     let mut guesses = [0; 5];
-    let (bytes, end, transcript) = drive(&mut u, |u| {
-        guesses = [(); 5].map(|()| i32::from(byte(u)) - 20);
+    let (bytes, end, transcript) = drive(&mut draw, |draw| {
+        guesses = [(); 5].map(|()| i32::from(draw.byte()) - 20);
         GuessClient::new(&guesses)
     });
     let (mut told, mut asked, mut is_over) = (vec![], 0, false);
@@ -174,10 +171,10 @@ pub fn guess_client(mut u: Unstructured<'_>) {
 }
 
 /// `rps_server`: three choices.
-pub fn rps_server(mut u: Unstructured<'_>) {
+pub fn rps_server(mut draw: Draw<'_>) {
     let mut ours = [Choice::Paper; 3];
-    let (bytes, end, transcript) = drive(&mut u, |u| {
-        ours = choices(u);
+    let (bytes, end, transcript) = drive(&mut draw, |draw| {
+        ours = choices(draw);
         RpsServer::new(&ours)
     });
     let (mut lines, mut sent, mut told) = (lines(bytes), CHOOSE.to_vec(), vec![]);
@@ -206,10 +203,10 @@ pub fn rps_server(mut u: Unstructured<'_>) {
 }
 
 /// `rps_client`: three choices.
-pub fn rps_client(mut u: Unstructured<'_>) {
+pub fn rps_client(mut draw: Draw<'_>) {
     let mut ours = [Choice::Paper; 3];
-    let (_, _, transcript) = drive(&mut u, |u| {
-        ours = choices(u);
+    let (_, _, transcript) = drive(&mut draw, |draw| {
+        ours = choices(draw);
         RpsClient::new(&ours)
     });
     // What is sent: a choice for each prompt, and its line back for each round.

@@ -6,9 +6,10 @@
 //! sends, whether there is something to read, which events came before.
 //!
 //! ```text
-//!   which  flags  room  most  count  choice...      choices of the role   what each peer sends
-//!   1      1      1     1     1      0 to 255       see fuzz/src/lib.rs   the rest
+//!   role   flags  room  most  count  choice...      choices of the role          what each peer sends
+//!   1      1      1     1     1      0 to 255       see `socklab_tests::role`    the rest
 //!
+//!   role    its number in the table of the core
 //!   flags   1, 2 how a peer ends: closed, never, reset, timed out   the others are the target's
 //!   room    what input and output have beyond what the machine needs: 4 bits each
 //!   most    the most that a call moves; 0: all there is
@@ -17,21 +18,14 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::rc::Rc;
 
-use arbitrary::Unstructured;
-use socklab_core::coin::Side;
-use socklab_core::file::Form;
+use libfuzzer_sys::Corpus;
 use socklab_core::machine::{Action, CommandError, Machine, Need, StreamEnd};
 use socklab_core::session::Session;
-use socklab_tests::role::{
-    AddClient, AddServer, ChatSide, CoinClient, CoinServer, Command, EchoServer, FileClient,
-    FileServer, GuessClient, GuessServer, HelloClient, HelloServer, MathClient, Role, RpsClient,
-    RpsServer,
-};
-
-use crate::games::choices;
-use crate::{byte, client, messages, payload, questions, quiz};
+use socklab_tests::draw::Draw;
+use socklab_tests::role::{Command, ROLES, Role, RoleNumber, RoleVisitor, visit_role};
 
 /// What the fuzzer chose, in the order in which it is asked for.
 #[derive(Clone, Debug)]
@@ -62,9 +56,9 @@ pub struct Setting {
 }
 
 impl Setting {
-    fn new(u: &mut Unstructured<'_>) -> Self {
-        let [flags, room, most, count] = [(); 4].map(|()| byte(u));
-        let choices = (0..count).map(|_| byte(u)).collect();
+    fn new(draw: &mut Draw<'_>) -> Self {
+        let [flags, room, most, count] = [(); 4].map(|()| draw.byte());
+        let choices = (0..count).map(|_| draw.byte()).collect();
         Self {
             flags,
             room: [room & 15, room >> 4].map(usize::from),
@@ -85,119 +79,39 @@ pub trait Target {
     fn run<R: Role>(role: &R, setting: &Rc<Setting>, bytes: &[u8]);
 }
 
-/// Runs the target with the server that the input chooses.
-pub fn server<T: Target>(data: &[u8]) {
-    let mut u = Unstructured::new(data);
-    let which = byte(&mut u) % 10;
-    let setting = Rc::new(Setting::new(&mut u));
-    serve::<T>(which, &setting, u);
+/// Runs the target with the server that the input chooses. An input that chooses none is of no use.
+pub fn server<T: Target>(data: &[u8]) -> Corpus {
+    let is_server = |role: &RoleNumber| role.is_server;
+    run::<T>(data, is_server)
 }
 
-/// Runs the target with the server or client that the input chooses.
-pub fn either<T: Target>(data: &[u8]) {
-    let mut u = Unstructured::new(data);
-    let which = byte(&mut u) % 19;
-    let s = &Rc::new(Setting::new(&mut u));
-    match which {
-        10 => {
-            let role = AddClient::new(&text(&mut u), i32::from(byte(&mut u)));
-            T::run(&role, s, u.take_rest());
-        }
-        11 => {
-            let lines = lines(&mut u);
-            T::run(&ChatSide::client(&lines), s, u.take_rest());
-        }
-        12 => {
-            let lines = lines(&mut u);
-            T::run(&CoinClient::new(&lines), s, u.take_rest());
-        }
-        13 => {
-            let role = client(messages(&mut u), s.flags & 128 != 0);
-            T::run(&role, s, u.take_rest());
-        }
-        14 => {
-            let offset = byte(&mut u);
-            let form = match offset.checked_sub(1) {
-                None => Form::Plain,
-                Some(offset) => Form::Checked { offset: offset.into() },
-            };
-            let role = FileClient::new(&text(&mut u), form);
-            T::run(&role, s, u.take_rest());
-        }
-        15 => {
-            let guesses = [(); 5].map(|()| i32::from(byte(&mut u)) - 20);
-            T::run(&GuessClient::new(&guesses), s, u.take_rest());
-        }
-        16 => {
-            let both = s.flags & 128 != 0;
-            T::run(&HelloClient { both }, s, u.take_rest());
-        }
-        17 => T::run(&MathClient, s, u.take_rest()),
-        18 => {
-            let role = RpsClient::new(&choices(&mut u));
-            T::run(&role, s, u.take_rest());
-        }
-        which => serve::<T>(which, s, u),
+/// Runs the target with the server or client that the input chooses. An input that chooses none is of no use.
+pub fn either<T: Target>(data: &[u8]) -> Corpus {
+    run::<T>(data, |_| true)
+}
+
+/// The target, and all that it is given beside the role.
+struct Run<T> {
+    setting: Rc<Setting>,
+    target: PhantomData<T>,
+}
+
+impl<T: Target> RoleVisitor for Run<T> {
+    fn visit<R: Role>(self, role: &R, bytes: &[u8]) {
+        T::run(role, &self.setting, bytes);
     }
 }
 
-fn serve<T: Target>(which: u8, s: &Rc<Setting>, mut u: Unstructured<'_>) {
-    match which {
-        0 => {
-            let role = AddServer::new(&text(&mut u), i32::from(byte(&mut u)));
-            T::run(&role, s, u.take_rest());
-        }
-        1 => {
-            let lines = lines(&mut u);
-            T::run(&ChatSide::server(&lines), s, u.take_rest());
-        }
-        2 => {
-            let bits = byte(&mut u);
-            let side = |n: u8| if bits >> n & 1 == 0 { Side::Head } else { Side::Tail };
-            T::run(&CoinServer::new(&[0, 1, 2, 3].map(side)), s, u.take_rest());
-        }
-        3 => T::run(&EchoServer, s, u.take_rest()),
-        4 => {
-            let [length, shrinks] = [byte(&mut u), byte(&mut u)];
-            let role = if shrinks == 255 {
-                FileServer::refusing(&text(&mut u))
-            } else {
-                let file: Vec<u8> = (0..length).collect();
-                FileServer::new(&file).shrinking(shrinks.into())
-            };
-            T::run(&role, s, u.take_rest());
-        }
-        5 => {
-            let number = i32::from(byte(&mut u) % 128);
-            T::run(&GuessServer(number), s, u.take_rest());
-        }
-        6 => {
-            let role = HelloServer { both: s.flags & 128 != 0, split: byte(&mut u) };
-            T::run(&role, s, u.take_rest());
-        }
-        7 => {
-            let role = quiz(&questions(&mut u), s.flags & 128 == 0);
-            T::run(&role, s, u.take_rest());
-        }
-        8 => {
-            let role = RpsServer::new(&choices(&mut u));
-            T::run(&role, s, u.take_rest());
-        }
-        _ => {
-            let lines = lines(&mut u);
-            T::run(&ChatSide::duplex(&lines), s, u.take_rest());
-        }
+fn run<T: Target>(data: &[u8], is_meant: impl Fn(&RoleNumber) -> bool) -> Corpus {
+    let mut draw = Draw::new(data);
+    let number = draw.byte();
+    if !ROLES.iter().any(|role| role.number == number && is_meant(role)) {
+        return Corpus::Reject;
     }
-}
-
-/// A text that may be none that can be said.
-fn text(u: &mut Unstructured<'_>) -> Vec<u8> {
-    payload(u).unwrap_or_default()
-}
-
-/// A count, then a length and a text for each.
-fn lines(u: &mut Unstructured<'_>) -> Vec<Vec<u8>> {
-    (0..byte(u) % 8).map(|_| text(u)).collect()
+    let setting = Rc::new(Setting::new(&mut draw));
+    let flag = setting.flags & 128 != 0;
+    visit_role(number, &mut draw, flag, Run::<T> { setting, target: PhantomData });
+    Corpus::Keep
 }
 
 /// What a call of the transport says.

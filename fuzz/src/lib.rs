@@ -17,24 +17,18 @@ pub mod hostile;
 
 pub use chat::converse;
 
-use arbitrary::{Result, Unstructured};
 use socklab_core::machine::{Machine, StreamEnd};
+use socklab_tests::draw::Draw;
 use socklab_tests::pair::Faults;
-use socklab_tests::role::{EchoClient, MathServer, Message};
 use socklab_tests::script::Plan;
 
-/// A byte, or 0 when there are none left.
-pub fn byte(u: &mut Unstructured<'_>) -> u8 {
-    u.arbitrary().unwrap_or_default()
-}
-
 /// A plan, how the stream ends, and the target's own flag.
-pub fn plan<M: Machine>(u: &mut Unstructured<'_>) -> (Plan, Option<StreamEnd>, bool) {
-    let [flags, window, cap, cuts] = [(); 4].map(|()| byte(u));
+pub fn plan<M: Machine>(draw: &mut Draw<'_>) -> (Plan, Option<StreamEnd>, bool) {
+    let [flags, window, cap, cuts] = [(); 4].map(|()| draw.byte());
     let mut at = 0;
     let cuts = (0..cuts % 8)
         .map(|_| {
-            at += 1 + usize::from(byte(u) % 64);
+            at += 1 + usize::from(draw.byte() % 64);
             at
         })
         .collect();
@@ -51,64 +45,27 @@ pub fn plan<M: Machine>(u: &mut Unstructured<'_>) -> (Plan, Option<StreamEnd>, b
     (plan, end[usize::from(flags >> 5 & 3)], flags & 128 != 0)
 }
 
-/// A server's questions: their count, then a byte each for `a` and `b`.
-pub fn questions(u: &mut Unstructured<'_>) -> Vec<(u32, u32)> {
-    let count = byte(u) % 8;
-    // The top bit of `b` makes the sum wrap.
-    let spread = |b: u8| if b & 128 == 0 { u32::from(b) } else { u32::MAX - u32::from(b) };
-    (0..count).map(|_| (u32::from(byte(u)), spread(byte(u)))).collect()
-}
-
-/// A server that asks these and then tells the secret, if `reveals`.
-pub fn quiz(questions: &[(u32, u32)], reveals: bool) -> MathServer {
-    MathServer::new(questions, reveals.then_some(b"opensesm"))
-}
-
-/// A client's messages: their count, then for each its length and after how many replies.
-pub fn messages(u: &mut Unstructured<'_>) -> Vec<Message> {
-    let (mut after, count) = (0, byte(u) % 8);
-    (0..count)
-        .map(|index| {
-            let [length, pause] = [byte(u), byte(u)];
-            after = usize::from(pause % 4).max(after).min(usize::from(index));
-            Message { after, payload: vec![b'x'; usize::from(length)] }
-        })
-        .collect()
-}
-
-/// A client that sends these, announcing each if `splits`.
-pub fn client(messages: Vec<Message>, splits: bool) -> EchoClient {
-    let client = EchoClient::scheduled(messages, true);
-    if splits { client.splitting() } else { client }
-}
-
-/// The message as the fuzzer has it, or as much as there is.
-pub fn payload(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
-    let length = usize::from(byte(u)).min(u.len());
-    Ok(u.bytes(length)?.to_vec())
-}
-
 /// What the link does, from the target's flags and some bytes of its own.
-pub fn faults(u: &mut Unstructured<'_>, flags: u8) -> Faults {
+pub fn faults(draw: &mut Draw<'_>, flags: u8) -> Faults {
     Faults {
-        reset_after: (flags & 1 != 0).then(|| usize::from(byte(u))),
-        link: 1 + usize::from(byte(u)),
-        spare: usize::from(byte(u)),
-        delay: u64::from(byte(u) % 32),
+        reset_after: (flags & 1 != 0).then(|| usize::from(draw.byte())),
+        link: 1 + usize::from(draw.byte()),
+        spare: usize::from(draw.byte()),
+        delay: u64::from(draw.byte() % 32),
         half_close: flags & 2 != 0,
         strict_server: flags & 4 != 0,
     }
 }
 
 /// The seed of a link.
-pub fn seed(u: &mut Unstructured<'_>) -> u64 {
-    u64::from_be_bytes([(); 8].map(|()| byte(u)))
+pub fn seed(draw: &mut Draw<'_>) -> u64 {
+    u64::from_be_bytes([(); 8].map(|()| draw.byte()))
 }
 
 /// A name that can be sent: what the fuzzer has, made a line. Without a byte order mark in front, which
 /// the peer would skip where a stream starts with it.
-pub fn name(u: &mut Unstructured<'_>) -> Vec<u8> {
-    let mut name = payload(u).unwrap_or_default();
+pub fn name(draw: &mut Draw<'_>) -> Vec<u8> {
+    let mut name = draw.text();
     while let Some(rest) = name.strip_prefix(b"\xef\xbb\xbf") {
         name = rest.to_vec();
     }

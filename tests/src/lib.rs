@@ -17,6 +17,7 @@
 #[cfg(unix)]
 pub mod board;
 pub mod dissect;
+pub mod draw;
 #[cfg(unix)]
 pub mod files;
 pub mod generated;

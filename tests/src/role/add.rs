@@ -1,8 +1,11 @@
+//! Roles of `add`.
+
 use socklab_core::add;
 use socklab_core::machine::StreamEnd;
 use socklab_core::wire::{LineError, Truncated};
 
 use super::Role;
+use crate::draw::Draw;
 use crate::oracle::{AddParsed, add_message, add_split, parse_add};
 use crate::pair::{Faults, PairResult};
 use crate::script::Script;
@@ -204,4 +207,14 @@ pub fn add_agrees(
         (Some(_), Err(add::client::Error::Line(e)), _) if is_reset(LineError::cut(&e)) => Ok(()),
         (Some(_), Err(_), _) => fail("a reset was reported as another error"),
     }
+}
+
+/// Draws a client: its name and number.
+pub fn client(draw: &mut Draw<'_>, _: bool) -> AddClient {
+    AddClient::new(&draw.text(), i32::from(draw.byte()))
+}
+
+/// Draws a server: its name and number.
+pub fn server(draw: &mut Draw<'_>, _: bool) -> AddServer {
+    AddServer::new(&draw.text(), i32::from(draw.byte()))
 }

@@ -1,7 +1,10 @@
+//! Roles of `chat`.
+
 use socklab_core::chat::{Chat, Command, Error, Event, says_bye};
 use socklab_core::machine::StreamEnd;
 
 use super::Role;
+use crate::draw::Draw;
 use crate::pair::{Faults, PairResult};
 
 /// A line received by one side, and whether it was the last.
@@ -126,4 +129,19 @@ pub fn chat_agrees<const DUPLEX: bool>(
             }
         }
     }
+}
+
+/// Draws a client that takes turns: its lines.
+pub fn client(draw: &mut Draw<'_>, _: bool) -> ChatSide<false> {
+    ChatSide::client(&draw.texts())
+}
+
+/// Draws a server that takes turns: its lines.
+pub fn server(draw: &mut Draw<'_>, _: bool) -> ChatSide<false> {
+    ChatSide::server(&draw.texts())
+}
+
+/// Draws either side of a conversation without turns: its lines.
+pub fn duplex(draw: &mut Draw<'_>, _: bool) -> ChatSide<true> {
+    ChatSide::duplex(&draw.texts())
 }

@@ -1,8 +1,11 @@
+//! Roles of `coin`.
+
 use socklab_core::coin::{self, Answer, PROMPT, Reply, Side};
 use socklab_core::machine::StreamEnd;
 use socklab_core::wire::LineError;
 
 use super::Role;
+use crate::draw::Draw;
 use crate::pair::{Faults, PairResult};
 
 /// An event of a coin client.
@@ -175,4 +178,16 @@ pub fn coin_agrees<A: AsRef<[u8]>>(
         (Some(_), Err(e), _) if is_reset(e.0) => Ok(()),
         (Some(_), Err(_), _) => fail("a reset was reported as another error"),
     }
+}
+
+/// Draws a client: its answers.
+pub fn client(draw: &mut Draw<'_>, _: bool) -> CoinClient {
+    CoinClient::new(&draw.texts())
+}
+
+/// Draws a server: four tosses, a bit each.
+pub fn server(draw: &mut Draw<'_>, _: bool) -> CoinServer {
+    let bits = draw.byte();
+    let side = |n: u8| if bits >> n & 1 == 0 { Side::Head } else { Side::Tail };
+    CoinServer::new(&[0, 1, 2, 3].map(side))
 }

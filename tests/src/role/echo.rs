@@ -1,6 +1,9 @@
+//! Roles of `echo`.
+
 use socklab_core::echo;
 
 use super::Role;
+use crate::draw::Draw;
 
 /// An echo client's event, with its pieces joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,4 +190,33 @@ impl Role for ShortEchoServer {
     fn probe() -> Option<echo::server::Command> {
         Some(echo::server::Command::Finish)
     }
+}
+
+/// Draws a client: its messages. It announces each if `splits`.
+pub fn client(draw: &mut Draw<'_>, splits: bool) -> EchoClient {
+    scheduled(messages(draw), splits)
+}
+
+/// Draws a server.
+pub fn server(_: &mut Draw<'_>, _: bool) -> EchoServer {
+    EchoServer
+}
+
+/// Draws a client's messages: their count, then for each its length and after how many replies it is sent.
+pub fn messages(draw: &mut Draw<'_>) -> Vec<Message> {
+    let (mut after, count) = (0, draw.byte() % 8);
+    (0..count)
+        .map(|index| {
+            let [length, pause] = [draw.byte(), draw.byte()];
+            after = usize::from(pause % 4).max(after).min(usize::from(index));
+            Message { after, payload: vec![b'x'; usize::from(length)] }
+        })
+        .collect()
+}
+
+/// Returns a client that sends these, announcing each if `splits`.
+#[must_use]
+pub fn scheduled(messages: Vec<Message>, splits: bool) -> EchoClient {
+    let client = EchoClient::scheduled(messages, true);
+    if splits { client.splitting() } else { client }
 }

@@ -1,7 +1,10 @@
+//! Roles of `file`.
+
 use socklab_core::file::{self, Form, Malformed, Request, client, server};
 use socklab_core::machine::StreamEnd;
 
 use super::Role;
+use crate::draw::Draw;
 use crate::oracle::crc32;
 use crate::pair::{Faults, PairResult};
 
@@ -255,4 +258,23 @@ pub fn file_agrees(
             _ => fail("a reset was reported as another error"),
         },
     }
+}
+
+/// Draws a client: 0 for the plain form or 1 more than the offset, and the name.
+pub fn client(draw: &mut Draw<'_>, _: bool) -> FileClient {
+    let form = match draw.byte().checked_sub(1) {
+        None => Form::Plain,
+        Some(offset) => Form::Checked { offset: offset.into() },
+    };
+    FileClient::new(&draw.text(), form)
+}
+
+/// Draws a server: the length of its file, and by how much the file shrinks or 255 for a server that refuses.
+pub fn server(draw: &mut Draw<'_>, _: bool) -> FileServer {
+    let [length, shrinks] = [draw.byte(), draw.byte()];
+    if shrinks == 255 {
+        return FileServer::refusing(&draw.text());
+    }
+    let file: Vec<u8> = (0..length).collect();
+    FileServer::new(&file).shrinking(shrinks.into())
 }

@@ -1,3 +1,5 @@
+//! Roles of `guess`.
+
 use std::convert::Infallible;
 
 use socklab_core::guess::{self, GUESSES, Message};
@@ -5,6 +7,7 @@ use socklab_core::machine::StreamEnd;
 use socklab_core::wire::LineError;
 
 use super::Role;
+use crate::draw::Draw;
 use crate::pair::{Faults, PairResult};
 
 /// An event of a guess client.
@@ -140,4 +143,14 @@ pub fn guess_agrees(
         (Some(_), Err(e), _) if is_reset(e.0) => Ok(()),
         (Some(_), Err(_), _) => fail("a reset was reported as another error"),
     }
+}
+
+/// Draws a client: five guesses.
+pub fn client(draw: &mut Draw<'_>, _: bool) -> GuessClient {
+    GuessClient::new(&[(); 5].map(|()| i32::from(draw.byte()) - 20))
+}
+
+/// Draws a server: its number.
+pub fn server(draw: &mut Draw<'_>, _: bool) -> GuessServer {
+    GuessServer(i32::from(draw.byte() % 128))
 }

@@ -1,7 +1,10 @@
+//! Roles of `hello`.
+
 use socklab_core::hello;
 use socklab_core::machine::StreamEnd;
 
 use super::Role;
+use crate::draw::Draw;
 use crate::pair::{Faults, PairResult};
 
 /// Client that waits for a greeting and may greet back.
@@ -85,4 +88,14 @@ pub fn hello_agrees(
         (Some(_), Ok(()), _) => Ok(()),
         (Some(_), Err(_), _) => fail("a reset was reported as another error"),
     }
+}
+
+/// Draws a client. It greets back if `both`.
+pub fn client(_: &mut Draw<'_>, both: bool) -> HelloClient {
+    HelloClient { both }
+}
+
+/// Draws a server: the length of its first write. It waits for a greeting if `both`.
+pub fn server(draw: &mut Draw<'_>, both: bool) -> HelloServer {
+    HelloServer { both, split: draw.byte() }
 }

@@ -1,6 +1,9 @@
+//! Roles of `math`.
+
 use socklab_core::math::{self, Question, Secret};
 
 use super::Role;
+use crate::draw::Draw;
 
 /// Math client. Its application decides nothing.
 #[derive(Clone, Debug, Default)]
@@ -60,4 +63,28 @@ impl Role for MathServer {
     fn probe() -> Option<math::server::Command> {
         Some(math::server::Command::Ask(Question { a: 1, b: 2 }))
     }
+}
+
+/// Draws a client.
+pub fn client(_: &mut Draw<'_>, _: bool) -> MathClient {
+    MathClient
+}
+
+/// Draws a server: its questions. It does not reveal its secret if `is_secretive`.
+pub fn server(draw: &mut Draw<'_>, is_secretive: bool) -> MathServer {
+    quiz(&questions(draw), !is_secretive)
+}
+
+/// Draws a server's questions: their count, then a byte each for `a` and `b`.
+pub fn questions(draw: &mut Draw<'_>) -> Vec<(u32, u32)> {
+    let count = draw.byte() % 8;
+    // The top bit of `b` makes the sum wrap.
+    let spread = |b: u8| if b & 128 == 0 { u32::from(b) } else { u32::MAX - u32::from(b) };
+    (0..count).map(|_| (u32::from(draw.byte()), spread(draw.byte()))).collect()
+}
+
+/// Returns a server that asks these and then sends the secret, if `reveals`.
+#[must_use]
+pub fn quiz(questions: &[(u32, u32)], reveals: bool) -> MathServer {
+    MathServer::new(questions, reveals.then_some(b"opensesm"))
 }

@@ -1,7 +1,10 @@
+//! Roles of `rps`.
+
 use socklab_core::machine::StreamEnd;
 use socklab_core::rps::{self, Choice, PROMPT, Round};
 
 use super::Role;
+use crate::draw::Draw;
 use crate::pair::{Faults, PairResult};
 
 /// An event of a rock, paper, scissors client.
@@ -149,4 +152,19 @@ pub fn rps_agrees(
         }
         (Some(_), Err(_), _) => fail("a reset was reported as another error"),
     }
+}
+
+/// Draws a client: its choices.
+pub fn client(draw: &mut Draw<'_>, _: bool) -> RpsClient {
+    RpsClient::new(&choices(draw))
+}
+
+/// Draws a server: its choices.
+pub fn server(draw: &mut Draw<'_>, _: bool) -> RpsServer {
+    RpsServer::new(&choices(draw))
+}
+
+/// Draws the choices of a game.
+pub fn choices(draw: &mut Draw<'_>) -> [Choice; 3] {
+    [(); 3].map(|()| Choice::ALL[usize::from(draw.byte() % 3)])
 }
