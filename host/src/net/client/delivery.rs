@@ -179,7 +179,7 @@ impl Discarded {
     }
 }
 
-/// SocketQueues and discards what the peer still sends.
+/// Reads and discards what the peer still sends.
 fn drain(stack: &mut Stack, socket: &mut TcpSocket, surplus: &mut Discarded) -> State {
     /// Number of reads in one call. It is limited so that the caller can check its time limit.
     const READS: usize = 64;

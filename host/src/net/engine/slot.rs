@@ -543,7 +543,7 @@ impl<M: Machine, T> Slot<M, T> {
         Unread { have: have + n, fresh: n, drained }
     }
 
-    /// SocketQueues once. Returns `None` if there is nothing to read now. At the end of the stream, sets `end` and
+    /// Reads once. Returns `None` if there is nothing to read now. At the end of the stream, sets `end` and
     /// returns 0.
     fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
         loop {
@@ -709,7 +709,7 @@ impl<M: Machine, T> Slot<M, T> {
         self.linger(context)
     }
 
-    /// SocketQueues and discards what the peer sends until it has acknowledged the last bytes.
+    /// Reads and discards what the peer sends until it has acknowledged the last bytes.
     fn await_ack<S>(&mut self, context: &mut Context<'_, S>) -> Turn
     where
         S: Service<Machine = M, State = T>,
@@ -753,7 +753,7 @@ impl<M: Machine, T> Slot<M, T> {
         self.linger(context)
     }
 
-    /// SocketQueues and discards what the peer sends, until its end of stream.
+    /// Reads and discards what the peer sends, until its end of stream.
     fn linger<S: Service>(&mut self, context: &mut Context<'_, S>) -> Turn {
         match self.read(context.input) {
             None => Turn::Wait,
