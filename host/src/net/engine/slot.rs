@@ -1,7 +1,9 @@
 //! One connection and its turns.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+mod closing;
+mod state;
+mod transfer;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,97 +11,16 @@ use mio::net::TcpStream;
 use socklab_core::machine::{Input, Machine, Need, StreamEnd, StreamState};
 use socklab_core::session::{Handler, Pumped, Stop, pump};
 
+pub(super) use self::state::{Delivery, Flag, Flags, PendingEnd, Phase, Turn, Wakeup};
+pub(super) use self::transfer::Buffered;
+use self::transfer::Unread;
 use super::payload_writer::{PayloadWriter, Socket};
 use super::wakeups::Wakeups;
 use super::{Ended, Service, Work};
 use crate::net::peer::Peer;
 use crate::net::queues::SocketQueues;
 use crate::net::quote::{Notice, Quote};
-use crate::net::stack::{Direction, Observer};
-
-/// Time in milliseconds until the first check whether the last bytes have been acknowledged.
-const ACK_CHECK_MS: u64 = 2;
-
-/// Bytes of a connection that have to be stored between two turns.
-#[derive(Default)]
-pub(super) struct Buffered {
-    /// Received bytes that the machine has not consumed.
-    input: Vec<u8>,
-    /// Bytes to be sent.
-    pub(super) output: Vec<u8>,
-    /// Number of bytes of `output` that have been sent.
-    pub(super) sent: usize,
-}
-
-impl Buffered {
-    /// Returns the memory used in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.input.capacity() + self.output.capacity()
-    }
-}
-
-/// State of a connection.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// The session is in progress.
-    Open,
-    /// At a message boundary. The bytes before it are not sent yet.
-    Boundary,
-    /// At a message boundary. The machine is stepped again when the timer expires.
-    Paused,
-    /// As `Open`, with a timer that expires when the peer has sent nothing for as long as the machine asked for.
-    IdleTimer,
-    /// As `Open`, and outbound payload remains. Whatever ends the connection now, also the end of this
-    /// process, resets it: the peer could mistake an orderly close for the end of the payload.
-    Payload,
-    /// The machine has finished successfully. Buffered output is sent, then the sending side closes. The
-    /// session is not reported yet.
-    Finishing,
-    /// The kernel has accepted the last bytes, but the peer may not have acknowledged all of them. The session is
-    /// reported when it has.
-    AwaitingAck,
-    /// As `Finishing`, but the session has failed and is already reported.
-    Flushing,
-    /// The session is reported. The peer may read the last bytes and close.
-    Lingering,
-}
-
-impl Phase {
-    /// Returns whether the machine has finished.
-    pub(super) const fn is_over(self) -> bool {
-        matches!(self, Self::Finishing | Self::AwaitingAck | Self::Flushing | Self::Lingering)
-    }
-
-    /// Returns whether the session has been reported.
-    pub(super) const fn is_reported(self) -> bool {
-        matches!(self, Self::Flushing | Self::Lingering)
-    }
-}
-
-/// Delivery of a connection's last bytes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Delivery {
-    /// The peer's system has acknowledged them, or the state cannot be determined.
-    Done,
-    /// Some are not acknowledged yet.
-    Pending,
-    /// The peer closed or reset the connection without them.
-    Lost,
-}
-
-/// End of stream that the OS has reported but that has not been read yet.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum PendingEnd {
-    /// No end has been reported.
-    Unknown,
-    /// An end has been reported. Reading continues until it is reached.
-    End,
-    /// As `End`, and the peer has closed its receiving side: a write had no effect.
-    WriteClosed,
-    /// The end is a reset. The OS has reported it to a write, and reports it only once: reads return the bytes
-    /// received before, and then an end that looks like an orderly one.
-    Reset,
-}
+use crate::net::stack::Observer;
 
 /// State of one connection. It must be small, since a server may have ten thousand.
 pub(super) struct Slot<M, T> {
@@ -119,72 +40,6 @@ pub(super) struct Slot<M, T> {
     pub(super) end: Option<StreamEnd>,
     pub(super) pending_end: PendingEnd,
     pub(super) flags: Flags,
-}
-
-/// Set of [`Flag`]s in one byte.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Flags(u8);
-
-/// Flag of a connection.
-#[derive(Clone, Copy)]
-#[repr(u8)]
-pub(super) enum Flag {
-    /// The connection is in the `again` queue. It must not be there twice, or a peer that floods would get
-    /// extra turns by its events.
-    Queued = 1,
-    /// Another thread works for this session and will wake it. Meanwhile the session is not idle.
-    Busy = 2,
-    /// Part of a message is buffered, and the slot's timer is set for its [`Notice`].
-    NoticeTimer = 4,
-    /// The notice for this message has been given.
-    Noticed = 8,
-}
-
-impl Flags {
-    pub(super) const fn has(self, flag: Flag) -> bool {
-        self.0 & flag as u8 != 0
-    }
-
-    /// Sets or clears a flag. Returns whether it was set before.
-    pub(super) const fn set(&mut self, flag: Flag, on: bool) -> bool {
-        let before = self.has(flag);
-        self.0 = if on { self.0 | flag as u8 } else { self.0 & !(flag as u8) };
-        before
-    }
-}
-
-/// Reason for a connection's turn.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wakeup {
-    /// The connection may be able to make progress. Events are hints only.
-    Event,
-    /// The timer of [`Phase::IdleTimer`] has expired.
-    Idle,
-    /// The server stops.
-    Stop,
-    /// The last bytes may have been acknowledged.
-    CheckAck,
-}
-
-/// What to do with a connection after its turn.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// Wait for an event or a timer.
-    Wait,
-    /// Give it another turn after the other connections.
-    Again,
-    /// Close it.
-    Close,
-}
-
-/// Result of a read.
-struct Unread {
-    /// Number of unconsumed bytes, including those buffered before.
-    have: usize,
-    /// Number of bytes read now.
-    fresh: usize,
-    /// Whether the socket has no more bytes to read.
-    drained: bool,
 }
 
 /// Passes the events of a machine to the service, and its commands to the machine.
@@ -229,15 +84,6 @@ pub(super) struct Context<'e, S: Service> {
     pub(super) is_incomplete: bool,
     /// Whether the last bytes were written in this turn, so that they cannot have been acknowledged yet.
     pub(super) is_last_written: bool,
-}
-
-impl<S: Service> Context<'_, S> {
-    fn observe_received(&mut self, peer: Peer, at: usize, n: usize) {
-        if let Some(observer) = self.observer {
-            let bytes = &self.input[at..at + n];
-            observer.moved(self.key, peer.into(), Direction::Received, bytes);
-        }
-    }
 }
 
 impl<M: Machine, T> Slot<M, T> {
@@ -435,30 +281,6 @@ impl<M: Machine, T> Slot<M, T> {
         queues.outstanding(self.stream.local_addr().ok()?, self.peer.into())
     }
 
-    /// Returns the delivery of the last bytes. The sending side has been closed.
-    pub(super) fn delivery(&mut self, queues: &mut SocketQueues) -> Delivery {
-        if self.pending_end >= PendingEnd::WriteClosed || self.end == Some(StreamEnd::Reset) {
-            return Delivery::Lost;
-        }
-        let local = self.stream.local_addr();
-        match local.ok().and_then(|local| queues.unacknowledged(local, self.peer.into())) {
-            // FIN counts as one byte.
-            Some(0..=1) => Delivery::Done,
-            Some(_) => Delivery::Pending,
-            // Not reported, or the connection has ended: only an error shows that it was a reset.
-            None if matches!(self.stream.take_error(), Ok(Some(_))) => {
-                self.pending_end = PendingEnd::Reset;
-                Delivery::Lost
-            }
-            None => Delivery::Done,
-        }
-    }
-
-    /// Makes the close of the socket send RST.
-    pub(super) fn reset(&self) {
-        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
-    }
-
     /// Lets the service do its own [`work`](Service::work). Returns `None` if the turn continues as usual.
     fn work<S>(&mut self, context: &mut Context<'_, S>) -> Option<Turn>
     where
@@ -516,135 +338,6 @@ impl<M: Machine, T> Slot<M, T> {
         }
     }
 
-    /// Copies the buffered input to the scratch buffer, and reads once after it.
-    fn read_input<S: Service>(&mut self, context: &mut Context<'_, S>) -> Unread {
-        let mut have = 0;
-        if let Some(buffered) = &self.buffered {
-            have = buffered.input.len();
-            context.input[..have].copy_from_slice(&buffered.input);
-        }
-        let room = (context.input.len() - have).min(context.read_max);
-        if self.end.is_some() || room == 0 {
-            return Unread { have, fresh: 0, drained: self.end.is_some() };
-        }
-        let Some(n) = self.read(&mut context.input[have..have + room]) else {
-            return Unread { have, fresh: 0, drained: true };
-        };
-        context.observe_received(self.peer, have, n);
-        if n > 0 {
-            self.last_progress = timestamp(context.now);
-            if self.phase == Phase::IdleTimer {
-                self.phase = Phase::Open;
-            }
-        }
-        // A short read has emptied the socket, except for an end that is still to be read. This saves a read
-        // that would return `WouldBlock`.
-        let drained = self.end.is_some() || (n < room && self.pending_end == PendingEnd::Unknown);
-        Unread { have: have + n, fresh: n, drained }
-    }
-
-    /// Reads once. Returns `None` if there is nothing to read now. At the end of the stream, sets `end` and
-    /// returns 0.
-    fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        loop {
-            match self.stream.read(buffer) {
-                Ok(0) if self.pending_end == PendingEnd::Reset => self.end = Some(StreamEnd::Reset),
-                Ok(0) => self.end = Some(StreamEnd::Closed),
-                Ok(n) => return Some(n),
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return None,
-                Err(_) => self.end = Some(StreamEnd::Reset),
-            }
-            return Some(0);
-        }
-    }
-
-    /// Sends the buffered output. Returns whether all of it has been sent.
-    fn send_buffered<S: Service>(&mut self, context: &mut Context<'_, S>) -> bool {
-        let Some(mut buffered) = self.buffered.take() else { return true };
-        let waiting = &buffered.output[buffered.sent..];
-        buffered.sent += self.send(waiting, context.now, context.observer, context.key);
-        let all = buffered.sent == buffered.output.len();
-        if all {
-            buffered.output.clear();
-            buffered.sent = 0;
-        }
-        self.buffered = Some(buffered);
-        self.release_buffers();
-        all
-    }
-
-    /// Sends what the machine has just written, and buffers what the socket does not accept. Returns whether
-    /// all of it has been sent.
-    fn send_new<S: Service>(&mut self, written: usize, context: &mut Context<'_, S>) -> bool {
-        let fresh = &context.output[..written];
-        let n = self.send(fresh, context.now, context.observer, context.key);
-        if n < written {
-            let buffered = self.buffered.get_or_insert_default();
-            buffered.output.extend_from_slice(&fresh[n..]);
-        }
-        n == written
-    }
-
-    /// Sends bytes. Returns the number that the socket has accepted. When the peer has closed its receiving side
-    /// or reset the connection, all of them count as accepted: the next reads return how the stream ended.
-    fn send(
-        &mut self,
-        bytes: &[u8],
-        now: u64,
-        observer: &mut Option<Box<dyn Observer>>,
-        key: usize,
-    ) -> usize {
-        let mut sent = 0;
-        while sent < bytes.len() {
-            match self.stream.write(&bytes[sent..]) {
-                Ok(n) if n > 0 => {
-                    self.last_progress = timestamp(now);
-                    if let Some(observer) = observer {
-                        let bytes = &bytes[sent..sent + n];
-                        observer.moved(key, self.peer.into(), Direction::Sent, bytes);
-                    }
-                    sent += n;
-                }
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return sent,
-                // The peer has closed in order or by a reset. Only a read shows which.
-                Err(e) if e.kind() == ErrorKind::BrokenPipe => {
-                    self.pending_end = self.pending_end.max(PendingEnd::WriteClosed);
-                    return bytes.len();
-                }
-                Err(_) => {
-                    self.pending_end = PendingEnd::Reset;
-                    return bytes.len();
-                }
-                Ok(_) => return bytes.len(),
-            }
-        }
-        sent
-    }
-
-    /// Stores the unconsumed input until the next turn.
-    fn store_input(&mut self, rest: &[u8]) {
-        match &mut self.buffered {
-            None if rest.is_empty() => {}
-            None => {
-                self.buffered =
-                    Some(Box::new(Buffered { input: rest.to_vec(), ..Buffered::default() }));
-            }
-            Some(buffered) => {
-                buffered.input.clear();
-                buffered.input.extend_from_slice(rest);
-            }
-        }
-    }
-
-    /// Frees the buffers if they are empty.
-    fn release_buffers(&mut self) {
-        if self.buffered.as_ref().is_some_and(|p| p.input.is_empty() && p.output.is_empty()) {
-            self.buffered = None;
-        }
-    }
-
     /// Reports the session. Afterwards the connection only sends its buffered output.
     fn report<S>(&mut self, ended: Ended<M::Error>, context: &mut Context<'_, S>)
     where
@@ -667,98 +360,17 @@ impl<M: Machine, T> Slot<M, T> {
         S: Service<Machine = M, State = T>,
     {
         let is_done = matches!(ended, Ended::Done);
-        let has_payload = self.machine.outbound_remaining() > 0 || (S::RESETS && !is_done);
-        self.set_payload_phase(has_payload, S::RESETS);
-        if is_done && !has_payload {
+        let must_reset = self.machine.outbound_remaining() > 0 || (S::RESETS && !is_done);
+        self.set_payload_phase(must_reset, S::RESETS);
+        if is_done && !must_reset {
             self.phase = Phase::Finishing;
         } else {
             self.report(ended, context);
         }
-        match (has_payload, blocked) {
+        match (must_reset, blocked) {
             (true, _) => Turn::Close,
             (false, true) => Turn::Wait,
             (false, false) => self.close_sending(context),
-        }
-    }
-
-    /// Closes the sending side after all output has been sent, and waits for the peer to close.
-    ///
-    /// Closing the socket at once would send RST if there is unread input, and the peer could then lose the last
-    /// bytes.
-    fn close_sending<S>(&mut self, context: &mut Context<'_, S>) -> Turn
-    where
-        S: Service<Machine = M, State = T>,
-    {
-        if S::RESETS {
-            let _ = socket2::SockRef::from(&self.stream).set_linger(None);
-        }
-        let is_lost = self.stream.shutdown(Shutdown::Write).is_err();
-        if is_lost {
-            self.pending_end = self.pending_end.max(PendingEnd::WriteClosed);
-        }
-        self.buffered = None;
-        self.last_progress = timestamp(context.now);
-        if self.phase == Phase::Finishing {
-            self.phase = Phase::AwaitingAck;
-            return self.await_ack(context);
-        }
-        if is_lost || self.end.is_some() {
-            return Turn::Close;
-        }
-        self.phase = Phase::Lingering;
-        self.linger(context)
-    }
-
-    /// Reads and discards what the peer sends until it has acknowledged the last bytes.
-    fn await_ack<S>(&mut self, context: &mut Context<'_, S>) -> Turn
-    where
-        S: Service<Machine = M, State = T>,
-    {
-        if self.end.is_none() && self.pending_end < PendingEnd::WriteClosed {
-            match self.read(context.input) {
-                // The peer's close usually arrives within this time, and confirms the delivery without a query.
-                None if context.is_last_written => context.timer_ms = Some(ACK_CHECK_MS),
-                // Written in an earlier turn, so usually acknowledged by now.
-                None => return self.check_ack(context),
-                Some(0) => {}
-                Some(_) => return Turn::Again,
-            }
-            if self.end.is_none() {
-                return Turn::Wait;
-            }
-        }
-        self.check_ack(context)
-    }
-
-    /// Reports the session if the delivery of its last bytes is known. Otherwise sets a timer for the next check.
-    fn check_ack<S>(&mut self, context: &mut Context<'_, S>) -> Turn
-    where
-        S: Service<Machine = M, State = T>,
-    {
-        match self.delivery(context.queues.get_or_insert_with(SocketQueues::new)) {
-            Delivery::Pending => {
-                // At growing intervals, so that thousands of peers that never read cost little.
-                let waited = u64::from(timestamp(context.now).wrapping_sub(self.last_progress));
-                context.timer_ms = Some(waited.div_ceil(4).clamp(ACK_CHECK_MS, 1000));
-                return Turn::Wait;
-            }
-            Delivery::Done => self.report(Ended::Done, context),
-            Delivery::Lost => self.report(Ended::Undelivered, context),
-        }
-        if self.end.is_some() || self.pending_end >= PendingEnd::WriteClosed {
-            return Turn::Close;
-        }
-        self.phase = Phase::Lingering;
-        self.last_progress = timestamp(context.now);
-        self.linger(context)
-    }
-
-    /// Reads and discards what the peer sends, until its end of stream.
-    fn linger<S: Service>(&mut self, context: &mut Context<'_, S>) -> Turn {
-        match self.read(context.input) {
-            None => Turn::Wait,
-            Some(0) => Turn::Close,
-            Some(_) => Turn::Again,
         }
     }
 }

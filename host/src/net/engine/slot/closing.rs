@@ -1,0 +1,120 @@
+//! The end of a connection: delivery of the last bytes, then an orderly close.
+
+use std::net::Shutdown;
+use std::time::Duration;
+
+use socklab_core::machine::{Machine, StreamEnd};
+
+use super::{Context, Delivery, PendingEnd, Phase, Slot, Turn, timestamp};
+use crate::net::engine::{Ended, Service};
+use crate::net::queues::SocketQueues;
+
+/// Time in milliseconds until the first check whether the last bytes have been acknowledged.
+const ACK_CHECK_MS: u64 = 2;
+
+impl<M: Machine, T> Slot<M, T> {
+    /// Returns the delivery of the last bytes. The sending side has been closed.
+    pub(in crate::net::engine) fn delivery(&mut self, queues: &mut SocketQueues) -> Delivery {
+        if self.pending_end >= PendingEnd::WriteClosed || self.end == Some(StreamEnd::Reset) {
+            return Delivery::Lost;
+        }
+        let local = self.stream.local_addr();
+        match local.ok().and_then(|local| queues.unacknowledged(local, self.peer.into())) {
+            // FIN counts as one byte.
+            Some(0..=1) => Delivery::Done,
+            Some(_) => Delivery::Pending,
+            // Not reported, or the connection has ended: only an error shows that it was a reset.
+            None if matches!(self.stream.take_error(), Ok(Some(_))) => {
+                self.pending_end = PendingEnd::Reset;
+                Delivery::Lost
+            }
+            None => Delivery::Done,
+        }
+    }
+
+    /// Makes the close of the socket send RST.
+    pub(in crate::net::engine) fn reset(&self) {
+        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Closes the sending side after all output has been sent, and waits for the peer to close.
+    ///
+    /// Closing the socket at once would send RST if there is unread input, and the peer could then lose the last
+    /// bytes.
+    pub(super) fn close_sending<S>(&mut self, context: &mut Context<'_, S>) -> Turn
+    where
+        S: Service<Machine = M, State = T>,
+    {
+        if S::RESETS {
+            let _ = socket2::SockRef::from(&self.stream).set_linger(None);
+        }
+        let is_lost = self.stream.shutdown(Shutdown::Write).is_err();
+        if is_lost {
+            self.pending_end = self.pending_end.max(PendingEnd::WriteClosed);
+        }
+        self.buffered = None;
+        self.last_progress = timestamp(context.now);
+        if self.phase == Phase::Finishing {
+            self.phase = Phase::AwaitingAck;
+            return self.await_ack(context);
+        }
+        if is_lost || self.end.is_some() {
+            return Turn::Close;
+        }
+        self.phase = Phase::Lingering;
+        self.linger(context)
+    }
+
+    /// Reads and discards what the peer sends until it has acknowledged the last bytes.
+    pub(super) fn await_ack<S>(&mut self, context: &mut Context<'_, S>) -> Turn
+    where
+        S: Service<Machine = M, State = T>,
+    {
+        if self.end.is_none() && self.pending_end < PendingEnd::WriteClosed {
+            match self.read(context.input) {
+                // The peer's close usually arrives within this time, and confirms the delivery without a query.
+                None if context.is_last_written => context.timer_ms = Some(ACK_CHECK_MS),
+                // Written in an earlier turn, so usually acknowledged by now.
+                None => return self.check_ack(context),
+                Some(0) => {}
+                Some(_) => return Turn::Again,
+            }
+            if self.end.is_none() {
+                return Turn::Wait;
+            }
+        }
+        self.check_ack(context)
+    }
+
+    /// Reports the session if the delivery of its last bytes is known. Otherwise sets a timer for the next check.
+    pub(super) fn check_ack<S>(&mut self, context: &mut Context<'_, S>) -> Turn
+    where
+        S: Service<Machine = M, State = T>,
+    {
+        match self.delivery(context.queues.get_or_insert_with(SocketQueues::new)) {
+            Delivery::Pending => {
+                // At growing intervals, so that thousands of peers that never read cost little.
+                let waited = u64::from(timestamp(context.now).wrapping_sub(self.last_progress));
+                context.timer_ms = Some(waited.div_ceil(4).clamp(ACK_CHECK_MS, 1000));
+                return Turn::Wait;
+            }
+            Delivery::Done => self.report(Ended::Done, context),
+            Delivery::Lost => self.report(Ended::Undelivered, context),
+        }
+        if self.end.is_some() || self.pending_end >= PendingEnd::WriteClosed {
+            return Turn::Close;
+        }
+        self.phase = Phase::Lingering;
+        self.last_progress = timestamp(context.now);
+        self.linger(context)
+    }
+
+    /// Reads and discards what the peer sends, until its end of stream.
+    pub(super) fn linger<S: Service>(&mut self, context: &mut Context<'_, S>) -> Turn {
+        match self.read(context.input) {
+            None => Turn::Wait,
+            Some(0) => Turn::Close,
+            Some(_) => Turn::Again,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Reads and writes of a connection, and the bytes it has to store between two turns.
+
+use std::io::{ErrorKind, Read, Write};
+
+use socklab_core::machine::{Machine, StreamEnd};
+
+use super::{Context, PendingEnd, Phase, Slot, timestamp};
+use crate::net::engine::Service;
+use crate::net::peer::Peer;
+use crate::net::stack::{Direction, Observer};
+
+/// Bytes of a connection that have to be stored between two turns.
+#[derive(Default)]
+pub(in crate::net::engine) struct Buffered {
+    /// Received bytes that the machine has not consumed.
+    pub(super) input: Vec<u8>,
+    /// Bytes to be sent.
+    pub(in crate::net::engine) output: Vec<u8>,
+    /// Number of bytes of `output` that have been sent.
+    pub(in crate::net::engine) sent: usize,
+}
+
+impl Buffered {
+    /// Returns the memory used in bytes.
+    pub(in crate::net::engine) fn bytes(&self) -> usize {
+        self.input.capacity() + self.output.capacity()
+    }
+}
+
+/// Result of a read.
+pub(super) struct Unread {
+    /// Number of unconsumed bytes, including those buffered before.
+    pub(super) have: usize,
+    /// Number of bytes read now.
+    pub(super) fresh: usize,
+    /// Whether the socket has no more bytes to read.
+    pub(super) drained: bool,
+}
+
+impl<S: Service> Context<'_, S> {
+    fn observe_received(&mut self, peer: Peer, at: usize, n: usize) {
+        if let Some(observer) = self.observer {
+            let bytes = &self.input[at..at + n];
+            observer.moved(self.key, peer.into(), Direction::Received, bytes);
+        }
+    }
+}
+
+impl<M: Machine, T> Slot<M, T> {
+    /// Copies the buffered input to the scratch buffer, and reads once after it.
+    pub(super) fn read_input<S: Service>(&mut self, context: &mut Context<'_, S>) -> Unread {
+        let mut have = 0;
+        if let Some(buffered) = &self.buffered {
+            have = buffered.input.len();
+            context.input[..have].copy_from_slice(&buffered.input);
+        }
+        let room = (context.input.len() - have).min(context.read_max);
+        if self.end.is_some() || room == 0 {
+            return Unread { have, fresh: 0, drained: self.end.is_some() };
+        }
+        let Some(n) = self.read(&mut context.input[have..have + room]) else {
+            return Unread { have, fresh: 0, drained: true };
+        };
+        context.observe_received(self.peer, have, n);
+        if n > 0 {
+            self.last_progress = timestamp(context.now);
+            if self.phase == Phase::IdleTimer {
+                self.phase = Phase::Open;
+            }
+        }
+        // A short read has emptied the socket, except for an end that is still to be read. This saves a read
+        // that would return `WouldBlock`.
+        let drained = self.end.is_some() || (n < room && self.pending_end == PendingEnd::Unknown);
+        Unread { have: have + n, fresh: n, drained }
+    }
+
+    /// Reads once. Returns `None` if there is nothing to read now. At the end of the stream, sets `end` and
+    /// returns 0.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        loop {
+            match self.stream.read(buffer) {
+                Ok(0) if self.pending_end == PendingEnd::Reset => self.end = Some(StreamEnd::Reset),
+                Ok(0) => self.end = Some(StreamEnd::Closed),
+                Ok(n) => return Some(n),
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return None,
+                Err(_) => self.end = Some(StreamEnd::Reset),
+            }
+            return Some(0);
+        }
+    }
+
+    /// Sends the buffered output. Returns whether all of it has been sent.
+    pub(super) fn send_buffered<S: Service>(&mut self, context: &mut Context<'_, S>) -> bool {
+        let Some(mut buffered) = self.buffered.take() else { return true };
+        let waiting = &buffered.output[buffered.sent..];
+        buffered.sent += self.send(waiting, context.now, context.observer, context.key);
+        let all = buffered.sent == buffered.output.len();
+        if all {
+            buffered.output.clear();
+            buffered.sent = 0;
+        }
+        self.buffered = Some(buffered);
+        self.release_buffers();
+        all
+    }
+
+    /// Sends what the machine has just written, and buffers what the socket does not accept. Returns whether
+    /// all of it has been sent.
+    pub(super) fn send_new<S: Service>(
+        &mut self,
+        written: usize,
+        context: &mut Context<'_, S>,
+    ) -> bool {
+        let fresh = &context.output[..written];
+        let n = self.send(fresh, context.now, context.observer, context.key);
+        if n < written {
+            let buffered = self.buffered.get_or_insert_default();
+            buffered.output.extend_from_slice(&fresh[n..]);
+        }
+        n == written
+    }
+
+    /// Sends bytes. Returns the number that the socket has accepted. When the peer has closed its receiving side
+    /// or reset the connection, all of them count as accepted: the next reads return how the stream ended.
+    fn send(
+        &mut self,
+        bytes: &[u8],
+        now: u64,
+        observer: &mut Option<Box<dyn Observer>>,
+        key: usize,
+    ) -> usize {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.stream.write(&bytes[sent..]) {
+                Ok(n) if n > 0 => {
+                    self.last_progress = timestamp(now);
+                    if let Some(observer) = observer {
+                        let bytes = &bytes[sent..sent + n];
+                        observer.moved(key, self.peer.into(), Direction::Sent, bytes);
+                    }
+                    sent += n;
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return sent,
+                // The peer has closed in order or by a reset. Only a read shows which.
+                Err(e) if e.kind() == ErrorKind::BrokenPipe => {
+                    self.pending_end = self.pending_end.max(PendingEnd::WriteClosed);
+                    return bytes.len();
+                }
+                Err(_) => {
+                    self.pending_end = PendingEnd::Reset;
+                    return bytes.len();
+                }
+                Ok(_) => return bytes.len(),
+            }
+        }
+        sent
+    }
+
+    /// Stores the unconsumed input until the next turn.
+    pub(super) fn store_input(&mut self, rest: &[u8]) {
+        match &mut self.buffered {
+            None if rest.is_empty() => {}
+            None => {
+                self.buffered =
+                    Some(Box::new(Buffered { input: rest.to_vec(), ..Buffered::default() }));
+            }
+            Some(buffered) => {
+                buffered.input.clear();
+                buffered.input.extend_from_slice(rest);
+            }
+        }
+    }
+
+    /// Frees the buffers if they are empty.
+    pub(super) fn release_buffers(&mut self) {
+        if self.buffered.as_ref().is_some_and(|p| p.input.is_empty() && p.output.is_empty()) {
+            self.buffered = None;
+        }
+    }
+}
