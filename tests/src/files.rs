@@ -121,8 +121,8 @@ pub fn fetch(addr: SocketAddr, name: &[u8], local: &Path, options: &[&str]) -> P
 ///
 /// Panics if the client sends no request.
 #[must_use]
-pub fn answer(played: &FakeServer, reply: &[u8]) -> (Vec<u8>, TcpStream) {
-    let mut stream = played.accept();
+pub fn answer(fake: &FakeServer, reply: &[u8]) -> (Vec<u8>, TcpStream) {
+    let mut stream = fake.accept();
     let mut request = Vec::new();
     while !request.ends_with(b"\n") {
         let mut byte = [0];

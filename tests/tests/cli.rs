@@ -1,5 +1,5 @@
-//! The program as a person meets it: every exit code, every named ending, what stands on stdout
-//! and what on stderr. The peer is the test itself, so each case is exact.
+//! The program as a user meets it: every exit code, every reported ending, and what is written to
+//! stdout and to stderr. The test plays the peer, so each case is exact.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,7 +12,7 @@ mod usage {
     use super::*;
 
     #[test]
-    fn what_is_typed_wrong_is_said_in_a_line_with_code_2() {
+    fn wrong_arguments_are_reported_in_one_line_with_code_2() {
         for (args, text) in [
             (
                 &["math", "client", "localhost", "0"][..],
@@ -67,7 +67,7 @@ mod usage {
     }
 
     #[test]
-    fn an_argument_that_is_no_text_is_said_in_a_line() {
+    fn an_argument_that_is_not_utf_8_is_reported_in_one_line() {
         use std::os::unix::ffi::OsStrExt as _;
         let args = ["echo", "client", "localhost", "1"].map(std::ffi::OsStr::new);
         let args = [&args[..], &[std::ffi::OsStr::from_bytes(b"\xff")]].concat();
@@ -76,7 +76,7 @@ mod usage {
     }
 
     #[test]
-    fn an_argument_with_a_line_break_makes_no_second_line() {
+    fn a_line_break_in_an_argument_does_not_break_the_error_line() {
         let host = "two\nlines\u{1b}[31m";
         let finished = Program::socklab(&["math", "client", host, "1"]).run();
         assert!(!finished.failure(3).contains('\u{1b}'), "{finished:?}");
@@ -85,7 +85,7 @@ mod usage {
     }
 
     #[test]
-    fn without_a_command_it_shows_what_there_is_with_code_2() {
+    fn without_a_command_the_usage_is_shown_with_code_2() {
         for args in [&[][..], &["math"], &["echo"]] {
             let finished = Program::socklab(args).run();
             assert_eq!(finished.code, Some(2), "{finished:?}");
@@ -95,7 +95,7 @@ mod usage {
     }
 
     #[test]
-    fn help_version_completions_and_manual_go_to_stdout() {
+    fn help_version_completions_and_manual_are_written_to_stdout() {
         for args in [
             &["--help"][..],
             &["--version"],
@@ -152,7 +152,7 @@ mod connecting {
     use super::*;
 
     #[test]
-    fn a_host_that_has_no_address() {
+    fn a_host_that_cannot_be_resolved_is_reported() {
         for host in ["no-such-host.invalid", "a..b", "256.1.1.1"] {
             let args = ["math", "client", host, "8000", "--timeout", "15s"];
             let line = Program::socklab(&args).run();
@@ -163,8 +163,8 @@ mod connecting {
     }
 
     #[test]
-    fn a_port_where_nobody_listens() {
-        // Bound and not listening: nobody else can take it meanwhile.
+    fn a_port_without_a_listener_is_reported() {
+        // Bound but not listening, so that no other program can take the port.
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let socket = socket.unwrap();
         socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
@@ -180,29 +180,29 @@ mod connecting {
     }
 
     #[test]
-    fn localhost_is_found_on_ipv4_and_on_ipv6() {
+    fn localhost_connects_over_ipv4_and_over_ipv6() {
         for bind in ["127.0.0.1:0", "[::1]:0"] {
-            let played = FakeServer::on(bind);
-            let port = played.addr.port().to_string();
+            let fake = FakeServer::on(bind);
+            let port = fake.addr.port().to_string();
             let process = Program::socklab(&["math", "client", "localhost", &port]).start();
-            played.accept().write_all(b"Sopensesm").unwrap();
+            fake.accept().write_all(b"Sopensesm").unwrap();
             assert_eq!(process.finish().success(), b"opensesm\n", "{bind}");
         }
     }
 
     #[test]
-    fn an_ipv6_address_may_stand_in_brackets() {
+    fn an_ipv6_address_may_be_in_brackets() {
         for host in ["::1", "[::1]"] {
-            let played = FakeServer::on("[::1]:0");
-            let port = played.addr.port().to_string();
+            let fake = FakeServer::on("[::1]:0");
+            let port = fake.addr.port().to_string();
             let process = Program::socklab(&["math", "client", host, &port]).start();
-            played.accept().write_all(b"Sopensesm").unwrap();
+            fake.accept().write_all(b"Sopensesm").unwrap();
             assert_eq!(process.finish().success(), b"opensesm\n", "{host}");
         }
     }
 
     #[test]
-    fn a_server_of_all_addresses_takes_both_families() {
+    fn a_server_on_all_addresses_accepts_ipv4_and_ipv6() {
         let server = Server::start("math", &[]);
         drop(server);
         for bind in ["[::]:0", "[::1]:0", "0.0.0.0:0", "localhost:0"] {
@@ -219,15 +219,15 @@ mod connecting {
     }
 
     #[test]
-    fn the_timeout_bounds_the_connect() {
-        // A backlog that is full: further connects are left without an answer.
+    fn the_timeout_limits_the_connect() {
+        // The backlog is full, so further connects get no answer.
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let listener = socket.unwrap();
         listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
         listener.listen(0).unwrap();
         let addr = listener.local_addr().unwrap().as_socket().unwrap();
         let mut fillers = Vec::new();
-        // A system may take some more than it was told.
+        // The OS may accept a few more than the backlog.
         let full = wait_until(2 * DEADLINE, || {
             match TcpStream::connect_timeout(&addr, Duration::from_millis(300)) {
                 Ok(stream) => fillers.push(stream),
@@ -239,12 +239,12 @@ mod connecting {
         let finished = client("math", addr, &["--timeout", "400ms"]).run();
         let expected = format!("cannot connect to {addr}: no answer within 400ms");
         assert_eq!(finished.failure(3), expected);
-        // The default would be 30 s, more than a test waits for a program's end.
+        // The default of 30 s would exceed the deadline of the test.
         assert!(finished.took >= Duration::from_millis(400), "{finished:?}");
     }
 
     #[test]
-    fn a_port_in_use() {
+    fn a_port_in_use_is_reported() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = taken.local_addr().unwrap();
         for protocol in ["math", "echo"] {
@@ -255,7 +255,7 @@ mod connecting {
             );
             assert_eq!(finished.failure(3), expected);
         }
-        // Of our own making, too.
+        // Also if the port is used by another of our servers.
         let server = Server::start("math", &[]);
         let port = server.addr.port().to_string();
         let finished = Program::socklab(&["math", "server", &port]).run();
@@ -264,9 +264,9 @@ mod connecting {
     }
 
     #[test]
-    fn an_address_that_is_not_ours() {
+    fn an_address_of_another_machine_is_reported() {
         for (bind, text) in [
-            // TEST-NET-1: never an address of a machine.
+            // TEST-NET-1 is never an address of a machine.
             ("192.0.2.1:0", "give an address of this machine"),
             ("no-such-host.invalid:0", "cannot listen on no-such-host.invalid:0: "),
         ] {

@@ -1,12 +1,12 @@
-//! What is typed: addresses in one word or two, times with and without a unit, options where they mean
-//! something, and errors of usage as events.
+//! Arguments: addresses in one word or two, times with and without a unit, options where they have
+//! a meaning, and usage errors as events.
 
 use std::io::{Read as _, Write as _};
 
 use serde_json::{Value, json};
 use socklab_tests::program::{FakeServer, Program, Server, message};
 
-/// The line of usage of a command that is refused.
+/// Runs a command that must be refused and returns its error line.
 #[track_caller]
 fn refused(args: &[&str]) -> String {
     let finished = Program::socklab(args).run();
@@ -15,13 +15,13 @@ fn refused(args: &[&str]) -> String {
 }
 
 #[test]
-fn a_client_takes_host_and_port_in_one_word_or_in_two() {
+fn a_client_accepts_host_and_port_in_one_word_or_in_two() {
     for bind in ["127.0.0.1:0", "[::1]:0"] {
-        let played = FakeServer::on(bind);
-        let port = played.addr.port().to_string();
-        let ip = played.addr.ip().to_string();
+        let fake = FakeServer::on(bind);
+        let port = fake.addr.port().to_string();
+        let ip = fake.addr.ip().to_string();
         let bracketed = format!("[{ip}]");
-        let one_word = played.addr.to_string();
+        let one_word = fake.addr.to_string();
         let mut all = vec![vec![one_word.as_str()], vec![&ip, &port]];
         if bind.starts_with('[') {
             all.push(vec![&bracketed, &port]);
@@ -31,23 +31,23 @@ fn a_client_takes_host_and_port_in_one_word_or_in_two() {
         for address in all {
             let args = [&["math", "client"][..], &address].concat();
             let process = Program::socklab(&args).start();
-            played.accept().write_all(b"Sopensesm").unwrap();
+            fake.accept().write_all(b"Sopensesm").unwrap();
             assert_eq!(process.finish().success(), b"opensesm\n", "{address:?}");
         }
     }
 }
 
 #[test]
-fn every_client_takes_host_and_port_in_one_word() {
+fn every_client_accepts_host_and_port_in_one_word() {
     for protocol in ["add", "hello", "chat", "coin", "guess", "rps"] {
-        let played = FakeServer::new();
-        let addr = played.addr.to_string();
+        let fake = FakeServer::new();
+        let addr = fake.addr.to_string();
         let mut args = vec![protocol, "client", &addr];
         if protocol == "add" {
             args.extend(["--name", "Ada", "--number", "7"]);
         }
         let process = Program::socklab(&args).with_stdin().start();
-        drop(played.accept());
+        drop(fake.accept());
         let finished = process.finish_with_stdin_open();
         assert!(finished.code.is_some_and(|code| code < 2), "{finished:?}");
     }
@@ -62,7 +62,7 @@ fn the_first_message_of_echo_may_follow_an_address_in_one_word() {
         let args = [&["echo", "client"], address, &["0123456789one", "0123456789two"]].concat();
         assert_eq!(Program::socklab(&args).run().success(), b"one\ntwo\n", "{address:?}");
     }
-    // A number behind an address that has its port is a message.
+    // A number after an address with a port is a message.
     let finished = Program::socklab(&["echo", "client", &addr, "12345678901"]).run();
     assert_eq!(finished.success(), b"1\n");
     let finished = Program::socklab(&["echo", "client", &addr]).run_with("0123456789line\n");
@@ -70,7 +70,7 @@ fn the_first_message_of_echo_may_follow_an_address_in_one_word() {
 }
 
 #[test]
-fn a_server_takes_address_and_port_in_one_word_or_in_two() {
+fn a_server_accepts_address_and_port_in_one_word_or_in_two() {
     for listen in [
         &["0"][..],
         &["127.0.0.1:0"],
@@ -90,7 +90,7 @@ fn a_server_takes_address_and_port_in_one_word_or_in_two() {
 }
 
 #[test]
-fn what_is_no_address_is_said_with_one_that_is() {
+fn an_invalid_address_is_reported_with_a_valid_example() {
     for (args, text) in [
         (&["math", "client", "http://localhost:8000/quiz"][..], "not a URL; try localhost:8000"),
         (&["echo", "client", "tcp://localhost:4567", "message"], "not a URL; try localhost:4567"),
@@ -120,7 +120,7 @@ fn what_is_no_address_is_said_with_one_that_is() {
 }
 
 #[test]
-fn a_pause_needs_a_unit_and_a_limit_is_in_seconds_without_one() {
+fn a_pause_needs_a_unit_and_a_timeout_without_one_is_in_seconds() {
     for (args, text) in [
         (&["coin", "server", "--pace", "30"][..], "30ms or 30s?"),
         (&["guess", "server", "--pace", "1.5"], "1.5ms or 1.5s?"),
@@ -136,16 +136,16 @@ fn a_pause_needs_a_unit_and_a_limit_is_in_seconds_without_one() {
     {
         Server::from_program(Program::socklab(args));
     }
-    // As with curl.
-    let played = FakeServer::new();
-    let addr = played.addr.to_string();
+    // Without a unit in seconds, as with curl.
+    let fake = FakeServer::new();
+    let addr = fake.addr.to_string();
     let process = Program::socklab(&["math", "client", &addr, "--timeout", "0.2"]).start();
-    let _stream = played.accept();
+    let _stream = fake.accept();
     assert!(process.finish().failure(1).contains("(200ms; "));
 }
 
 #[test]
-fn options_of_clients_and_servers_are_refused_where_they_mean_nothing() {
+fn options_of_clients_and_servers_are_refused_where_they_have_no_meaning() {
     for args in [
         &["completions", "bash", "--trace"][..],
         &["completions", "bash", "--timeout", "1s"],
@@ -159,13 +159,13 @@ fn options_of_clients_and_servers_are_refused_where_they_mean_nothing() {
         assert!(line.contains(&format!("socklab math client {option}")), "{args:?}: {line}");
         assert!(line.ends_with("; see --help"), "{line}");
     }
-    // Before and behind the address.
+    // Before and after the address.
     for args in [&["math", "client", "--trace", "ADDR"], &["math", "client", "ADDR", "--trace"]] {
-        let played = FakeServer::new();
-        let addr = played.addr.to_string();
+        let fake = FakeServer::new();
+        let addr = fake.addr.to_string();
         let args = args.map(|arg| if arg == "ADDR" { &addr } else { arg });
         let process = Program::socklab(&args).start();
-        played.accept().write_all(b"Sopensesm").unwrap();
+        fake.accept().write_all(b"Sopensesm").unwrap();
         let finished = process.finish();
         assert_eq!(finished.success(), b"opensesm\n");
         assert!(finished.stderr.contains("S secret"), "{finished:?}");
@@ -173,7 +173,7 @@ fn options_of_clients_and_servers_are_refused_where_they_mean_nothing() {
 }
 
 #[test]
-fn an_error_of_usage_is_an_event_too() {
+fn a_usage_error_is_an_event_too() {
     for args in [
         &["math", "client", "--json", "http://x"][..],
         &["math", "client", "localhost:1", "2", "--json"],
@@ -193,19 +193,19 @@ fn an_error_of_usage_is_an_event_too() {
         });
         assert_eq!(event, json!({ "event": "error", "message": line, "code": 2 }), "{args:?}");
     }
-    // Behind -- it is a message.
+    // After -- it is a message.
     let finished = Program::socklab(&["echo", "client", "localhost", "0", "--", "--json"]).run();
     finished.failure(2);
     assert_eq!(finished.stdout, b"");
 }
 
 #[test]
-fn an_interrupt_is_an_event_with_the_code_of_the_exit() {
-    let played = FakeServer::new();
-    let addr = played.addr.to_string();
+fn an_interrupt_is_an_event_with_the_exit_code() {
+    let fake = FakeServer::new();
+    let addr = fake.addr.to_string();
     let args = ["chat", "client", &addr, "--json"];
     let process = Program::socklab(&args).with_stdin().start();
-    let mut stream = played.accept();
+    let mut stream = fake.accept();
     process.wait_for_stdout("connected");
     process.signal("INT");
     stream.read_to_end(&mut Vec::new()).unwrap();
@@ -217,17 +217,17 @@ fn an_interrupt_is_an_event_with_the_code_of_the_exit() {
 }
 
 #[test]
-fn the_log_says_as_much_as_rust_log_or_v_ask_for() {
+fn the_log_level_follows_v_and_rust_log() {
     let run = |args: &[&str], level: Option<&str>| {
-        let played = FakeServer::new();
-        let addr = played.addr.to_string();
+        let fake = FakeServer::new();
+        let addr = fake.addr.to_string();
         let args = [&["echo", "client", &addr, "0123456789x"], args].concat();
         let mut program = Program::socklab(&args);
         if let Some(level) = level {
             program = program.env("RUST_LOG", level);
         }
         let process = program.start();
-        let mut stream = played.accept();
+        let mut stream = fake.accept();
         let mut sent = [0; 15];
         stream.read_exact(&mut sent).unwrap();
         stream.write_all(&message(b"x")).unwrap();
@@ -241,9 +241,9 @@ fn the_log_says_as_much_as_rust_log_or_v_ask_for() {
     assert!(run(&[], Some("socklab=debug")).contains("socklab: debug: "));
     assert!(
         run(&["-v"], Some("off")).contains("socklab: debug: "),
-        "an option is nearer than a variable"
+        "an option takes precedence over a variable"
     );
     assert_eq!(run(&[], Some("off")), "");
-    // Other crates say which they are.
+    // Other crates are named in their log lines.
     assert!(run(&[], Some("trace")).contains("socklab: trace: mio::"));
 }

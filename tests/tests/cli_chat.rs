@@ -1,5 +1,5 @@
-//! `socklab chat` as a person meets it: in a terminal, key by key, and from a pipe. The other side
-//! is the test itself, or ours.
+//! `socklab chat` as a user meets it: in a terminal, key by key, and with a pipe. The test plays
+//! the other side, or our program does.
 
 mod screen;
 
@@ -13,67 +13,65 @@ use socklab_tests::program::{
     without_quote,
 };
 
-/// What is dangerous on a terminal, and harmless in a pipe.
+/// Text that would control a terminal. It is harmless in a pipe.
 const NASTY: &str = "\u{1b}[31m\u{202e}evil\u{9b}2J\u{7}";
 const SAFE: &str = "\\x1b[31m\\u{202e}evil\\u{9b}2J\\x07";
 
-/// The next line from the other side.
-fn hears(stream: &TcpStream) -> String {
+/// Reads the next line from the other side.
+fn read_line(stream: &TcpStream) -> String {
     let mut line = Vec::new();
-    // A byte at a time: nothing is to be kept in a buffer that is dropped.
+    // One byte at a time, because bytes in the dropped buffer would be lost.
     BufReader::with_capacity(1, stream).read_until(b'\n', &mut line).expect("a line");
     String::from_utf8_lossy(&line).into_owned()
 }
 
-fn says(mut stream: &TcpStream, line: &str) {
+fn send_line(mut stream: &TcpStream, line: &str) {
     stream.write_all(format!("{line}\n").as_bytes()).expect("the other side listens");
 }
 
 mod at_a_terminal {
     use super::*;
 
-    /// A client in a terminal, and its server in the hands of the test.
-    struct Talk {
+    /// A client in a terminal. The test plays its server.
+    struct Conversation {
         screen: Screen,
         process: Process,
         stream: TcpStream,
         intro: String,
     }
 
-    impl Talk {
+    impl Conversation {
         fn start(args: &[&str]) -> Self {
             Self::start_with(args, |program| program)
         }
 
         fn start_with(args: &[&str], with: impl FnOnce(Program) -> Program) -> Self {
-            let (screen, played) = (Screen::new(80), FakeServer::new());
-            let port = played.addr.port().to_string();
+            let (screen, fake) = (Screen::new(80), FakeServer::new());
+            let port = fake.addr.port().to_string();
             let program = screen.program(&[&["chat", "client", "127.0.0.1", &port], args].concat());
             let process = with(program).start();
-            let stream = played.accept();
-            // From here on keys are its own.
+            let stream = fake.accept();
+            // From here on the client handles keys itself.
             screen.line(if args.contains(&"--duplex") {
                 "you: "
             } else {
                 "(waiting for the other"
             });
-            let intro = format!(
-                "connected to {}; the word BYE or Ctrl-D ends the conversation",
-                played.addr
-            );
+            let intro =
+                format!("connected to {}; the word BYE or Ctrl-D ends the conversation", fake.addr);
             Self { screen, process, stream, intro }
         }
 
-        /// Waits until this stands below the introduction.
+        /// Waits until these lines are shown below the introduction.
         #[track_caller]
         fn shows(&self, lines: &[&str]) {
             self.screen.shows(&[&[self.intro.as_str()], lines].concat());
         }
 
-        /// Waits until it has ended, and the terminal is as it was.
+        /// Waits for the end and checks that the terminal is restored.
         #[track_caller]
         fn ends(self, code: Option<i32>, lines: &[&str]) {
-            // It closes when we do.
+            // The client closes when the server does.
             drop(self.stream);
             let finished = self.process.finish_with_stdin_open();
             assert_eq!(finished.code, code, "{finished:?}");
@@ -83,147 +81,147 @@ mod at_a_terminal {
     }
 
     #[test]
-    fn a_line_that_comes_does_not_mix_with_one_that_is_typed() {
-        let talk = Talk::start(&["--duplex"]);
-        talk.shows(&["you: "]);
-        talk.screen.types("half a l");
-        talk.shows(&["you: half a l"]);
-        says(&talk.stream, "an interruption");
-        says(&talk.stream, NASTY);
-        talk.shows(&["an interruption", SAFE, "you: half a l"]);
-        talk.screen.types("ine\r");
-        talk.shows(&["an interruption", SAFE, "you: half a line", "you: "]);
-        assert_eq!(hears(&talk.stream), "half a line\n");
-        says(&talk.stream, "bye");
-        let bye = format!("{} said BYE", talk.stream.local_addr().unwrap());
-        talk.ends(Some(0), &["an interruption", SAFE, "you: half a line", "bye", &bye]);
+    fn a_received_line_does_not_mix_with_a_typed_one() {
+        let chat = Conversation::start(&["--duplex"]);
+        chat.shows(&["you: "]);
+        chat.screen.types("half a l");
+        chat.shows(&["you: half a l"]);
+        send_line(&chat.stream, "an interruption");
+        send_line(&chat.stream, NASTY);
+        chat.shows(&["an interruption", SAFE, "you: half a l"]);
+        chat.screen.types("ine\r");
+        chat.shows(&["an interruption", SAFE, "you: half a line", "you: "]);
+        assert_eq!(read_line(&chat.stream), "half a line\n");
+        send_line(&chat.stream, "bye");
+        let bye = format!("{} said BYE", chat.stream.local_addr().unwrap());
+        chat.ends(Some(0), &["an interruption", SAFE, "you: half a line", "bye", &bye]);
     }
 
     #[test]
-    fn keys_edit_the_line_and_print_nothing() {
-        let talk = Talk::start(&[]);
-        says(&talk.stream, "hello");
-        talk.shows(&["hello", "you: "]);
-        talk.screen.types("\x1b[A\x1bOPwrld\x1b[D\x1b[D\x1b[Do");
-        let (intro, line) = (talk.intro.clone(), "you: world");
-        talk.screen.shows_with_cursor(&[&intro, "hello", line], 3);
-        talk.screen.types("\x01hello \x05!\x1b[5~\r");
-        assert_eq!(hears(&talk.stream), "hello world!\n");
-        says(&talk.stream, "and?");
-        talk.shows(&["hello", "you: hello world!", "and?", "you: "]);
-        // The history.
-        talk.screen.types("\x1b[A\x7f?\r");
-        assert_eq!(hears(&talk.stream), "hello world?\n");
-        talk.shows(&[
+    fn editing_keys_change_the_line_and_are_not_printed() {
+        let chat = Conversation::start(&[]);
+        send_line(&chat.stream, "hello");
+        chat.shows(&["hello", "you: "]);
+        chat.screen.types("\x1b[A\x1bOPwrld\x1b[D\x1b[D\x1b[Do");
+        let (intro, line) = (chat.intro.clone(), "you: world");
+        chat.screen.shows_with_cursor(&[&intro, "hello", line], 3);
+        chat.screen.types("\x01hello \x05!\x1b[5~\r");
+        assert_eq!(read_line(&chat.stream), "hello world!\n");
+        send_line(&chat.stream, "and?");
+        chat.shows(&["hello", "you: hello world!", "and?", "you: "]);
+        // The previous line from the history.
+        chat.screen.types("\x1b[A\x7f?\r");
+        assert_eq!(read_line(&chat.stream), "hello world?\n");
+        chat.shows(&[
             "hello",
             "you: hello world!",
             "and?",
             "you: hello world?",
             "(waiting for the other side) ",
         ]);
-        drop(talk.stream);
-        assert_eq!(talk.process.finish_with_stdin_open().code, Some(1));
+        drop(chat.stream);
+        assert_eq!(chat.process.finish_with_stdin_open().code, Some(1));
     }
 
     #[test]
-    fn what_is_typed_ahead_waits_and_is_shown_when_it_is_said() {
-        let talk = Talk::start(&[]);
-        talk.shows(&["(waiting for the other side) "]);
-        // Pasted, with keys in it that are none there.
-        talk.screen.types("\x1b[200~one\x04\x15\rtwo\r\x1b[201~thr\u{e9}");
-        talk.shows(&["(waiting for the other side, 2 lines typed ahead) thr\u{e9}"]);
-        says(&talk.stream, "first");
-        assert_eq!(hears(&talk.stream), "one\n");
+    fn lines_typed_ahead_wait_and_are_shown_when_they_are_sent() {
+        let chat = Conversation::start(&[]);
+        chat.shows(&["(waiting for the other side) "]);
+        // A paste that contains keys. They must not act as keys.
+        chat.screen.types("\x1b[200~one\x04\x15\rtwo\r\x1b[201~thr\u{e9}");
+        chat.shows(&["(waiting for the other side, 2 lines typed ahead) thr\u{e9}"]);
+        send_line(&chat.stream, "first");
+        assert_eq!(read_line(&chat.stream), "one\n");
         let row = "(waiting for the other side, 1 line typed ahead) thr\u{e9}";
-        talk.shows(&["first", "you: one", row]);
-        says(&talk.stream, "second");
-        assert_eq!(hears(&talk.stream), "two\n");
-        says(&talk.stream, "third");
+        chat.shows(&["first", "you: one", row]);
+        send_line(&chat.stream, "second");
+        assert_eq!(read_line(&chat.stream), "two\n");
+        send_line(&chat.stream, "third");
         let lines = ["first", "you: one", "second", "you: two", "third", "you: thr\u{e9}"];
-        talk.shows(&lines);
-        talk.screen.types("e\r");
-        assert_eq!(hears(&talk.stream), "thr\u{e9}e\n");
-        talk.screen.types("never said\r");
+        chat.shows(&lines);
+        chat.screen.types("e\r");
+        assert_eq!(read_line(&chat.stream), "thr\u{e9}e\n");
+        chat.screen.types("never said\r");
         let lines = [
             &lines[..5],
             &["you: thr\u{e9}e", "(waiting for the other side, 1 line typed ahead) "],
         ]
         .concat();
-        talk.shows(&lines);
-        says(&talk.stream, "bye");
-        let bye = format!("{} said BYE", talk.stream.local_addr().unwrap());
+        chat.shows(&lines);
+        send_line(&chat.stream, "bye");
+        let bye = format!("{} said BYE", chat.stream.local_addr().unwrap());
         let lines = [&lines[..6], &["bye", &bye, "1 line typed ahead was not sent"]].concat();
-        talk.ends(Some(0), &lines);
+        chat.ends(Some(0), &lines);
     }
 
     #[test]
-    fn ctrl_d_and_ctrl_c_say_bye_in_our_turn() {
-        // Ctrl-D deletes while there is something; Ctrl-C does not look at it.
+    fn ctrl_d_and_ctrl_c_send_bye_in_our_turn() {
+        // Ctrl-D deletes a character if there is one. Ctrl-C always interrupts.
         for keys in ["\x04", "ab\x01\x04\x04\x04", "half a li\x03", "\x03"] {
-            let talk = Talk::start(&[]);
-            says(&talk.stream, "hello");
-            talk.shows(&["hello", "you: "]);
-            talk.screen.types(keys);
-            assert_eq!(hears(&talk.stream), "BYE\n", "{keys:?}");
-            let said = format!("you said BYE to {}", talk.stream.local_addr().unwrap());
+            let chat = Conversation::start(&[]);
+            send_line(&chat.stream, "hello");
+            chat.shows(&["hello", "you: "]);
+            chat.screen.types(keys);
+            assert_eq!(read_line(&chat.stream), "BYE\n", "{keys:?}");
+            let sent_bye = format!("you said BYE to {}", chat.stream.local_addr().unwrap());
             if keys.ends_with('\x03') {
-                talk.ends(Some(130), &["hello", &said, "socklab: interrupted"]);
+                chat.ends(Some(130), &["hello", &sent_bye, "socklab: interrupted"]);
             } else {
-                talk.ends(Some(0), &["hello", &said]);
+                chat.ends(Some(0), &["hello", &sent_bye]);
             }
         }
     }
 
     #[test]
     fn ctrl_d_waits_for_our_turn_and_ctrl_c_does_not() {
-        let talk = Talk::start(&[]);
-        talk.screen.types("last words\r\x04");
-        talk.shows(&["(waiting for the other side, 1 line typed ahead) "]);
-        says(&talk.stream, "hello");
-        assert_eq!(hears(&talk.stream), "last words\n");
-        says(&talk.stream, "what?");
-        assert_eq!(hears(&talk.stream), "BYE\n");
-        let said = format!("you said BYE to {}", talk.stream.local_addr().unwrap());
-        talk.ends(Some(0), &["hello", "you: last words", "what?", &said]);
+        let chat = Conversation::start(&[]);
+        chat.screen.types("last words\r\x04");
+        chat.shows(&["(waiting for the other side, 1 line typed ahead) "]);
+        send_line(&chat.stream, "hello");
+        assert_eq!(read_line(&chat.stream), "last words\n");
+        send_line(&chat.stream, "what?");
+        assert_eq!(read_line(&chat.stream), "BYE\n");
+        let sent_bye = format!("you said BYE to {}", chat.stream.local_addr().unwrap());
+        chat.ends(Some(0), &["hello", "you: last words", "what?", &sent_bye]);
 
-        let talk = Talk::start(&[]);
-        talk.shows(&["(waiting for the other side) "]);
-        talk.screen.types("half\x03");
-        assert_eq!(hears(&talk.stream), "", "it closes, and says nothing out of turn");
-        talk.ends(Some(130), &["socklab: interrupted"]);
+        let chat = Conversation::start(&[]);
+        chat.shows(&["(waiting for the other side) "]);
+        chat.screen.types("half\x03");
+        assert_eq!(read_line(&chat.stream), "", "it must close and send nothing out of turn");
+        chat.ends(Some(130), &["socklab: interrupted"]);
     }
 
     #[test]
-    fn a_terminal_is_given_back_whatever_ends_the_program() {
-        // In our turn and with a line half typed.
+    fn the_terminal_is_restored_however_the_program_ends() {
+        // In our turn, with a line half typed.
         let typing = || {
-            let talk = Talk::start(&[]);
-            says(&talk.stream, "hello");
-            talk.screen.types("half");
-            talk.shows(&["hello", "you: half"]);
-            talk
+            let chat = Conversation::start(&[]);
+            send_line(&chat.stream, "hello");
+            chat.screen.types("half");
+            chat.shows(&["hello", "you: half"]);
+            chat
         };
-        let talk = typing();
-        talk.process.signal("TERM");
-        assert_eq!(hears(&talk.stream), "BYE\n");
-        let said = format!("you said BYE to {}", talk.stream.local_addr().unwrap());
-        talk.ends(Some(130), &["hello", &said, "socklab: interrupted"]);
-        // These end it at once.
+        let chat = typing();
+        chat.process.signal("TERM");
+        assert_eq!(read_line(&chat.stream), "BYE\n");
+        let sent_bye = format!("you said BYE to {}", chat.stream.local_addr().unwrap());
+        chat.ends(Some(130), &["hello", &sent_bye, "socklab: interrupted"]);
+        // These signals end it at once.
         for signal in ["HUP", "QUIT"] {
-            let talk = typing();
-            talk.process.signal(signal);
-            let finished = talk.process.finish_with_stdin_open();
+            let chat = typing();
+            chat.process.signal(signal);
+            let finished = chat.process.finish_with_stdin_open();
             assert_eq!(finished.code, None, "{finished:?}");
-            talk.screen.is_restored();
-            talk.screen.shows(&[&talk.intro, "hello", ""]);
+            chat.screen.is_restored();
+            chat.screen.shows(&[&chat.intro, "hello", ""]);
         }
-        let talk = typing();
-        reset(talk.stream);
-        let finished = talk.process.finish_with_stdin_open();
+        let chat = typing();
+        reset(chat.stream);
+        let finished = chat.process.finish_with_stdin_open();
         assert_eq!(finished.code, Some(1));
-        talk.screen.is_restored();
-        talk.screen.shows(&[
-            &talk.intro,
+        chat.screen.is_restored();
+        chat.screen.shows(&[
+            &chat.intro,
             "hello",
             "socklab: the other side reset the connection before the end of the conversation; its program was stopped, \
              or the network failed",
@@ -232,12 +230,12 @@ mod at_a_terminal {
     }
 
     #[test]
-    fn one_who_leaves_in_our_turn_is_noticed_at_once() {
-        let talk = Talk::start(&[]);
-        says(&talk.stream, "hello");
-        talk.shows(&["hello", "you: "]);
-        talk.stream.shutdown(Shutdown::Write).unwrap();
-        talk.ends(
+    fn a_close_in_our_turn_is_noticed_at_once() {
+        let chat = Conversation::start(&[]);
+        send_line(&chat.stream, "hello");
+        chat.shows(&["hello", "you: "]);
+        chat.stream.shutdown(Shutdown::Write).unwrap();
+        chat.ends(
             Some(1),
             &[
                 "hello",
@@ -247,71 +245,71 @@ mod at_a_terminal {
     }
 
     #[test]
-    fn a_stop_gives_the_terminal_back_and_a_continue_takes_it_again() {
-        let talk = Talk::start(&["--duplex"]);
-        talk.screen.types("half");
-        talk.shows(&["you: half"]);
-        talk.screen.types("\x1a");
-        talk.shows(&[""]);
-        talk.screen.is_restored();
-        // One that comes before the stop does nothing.
-        let goes_on = || {
-            talk.process.signal("CONT");
-            talk.screen.has("you: half").then_some(())
+    fn a_stop_restores_the_terminal_and_a_continue_takes_it_again() {
+        let chat = Conversation::start(&["--duplex"]);
+        chat.screen.types("half");
+        chat.shows(&["you: half"]);
+        chat.screen.types("\x1a");
+        chat.shows(&[""]);
+        chat.screen.is_restored();
+        // A continue that arrives before the stop has no effect.
+        let continues = || {
+            chat.process.signal("CONT");
+            chat.screen.has("you: half").then_some(())
         };
-        assert_eq!(wait_until(DEADLINE, goes_on), Some(()));
-        talk.shows(&["you: half"]);
-        talk.screen.types("\r");
-        assert_eq!(hears(&talk.stream), "half\n");
+        assert_eq!(wait_until(DEADLINE, continues), Some(()));
+        chat.shows(&["you: half"]);
+        chat.screen.types("\r");
+        assert_eq!(read_line(&chat.stream), "half\n");
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_told_and_not_sent() {
-        let talk = Talk::start(&["--duplex"]);
-        talk.shows(&["you: "]);
-        talk.screen.types("x".repeat(1025) + "\r");
+    fn a_line_that_is_too_long_is_reported_and_not_sent() {
+        let chat = Conversation::start(&["--duplex"]);
+        chat.shows(&["you: "]);
+        chat.screen.types("x".repeat(1025) + "\r");
         let told = "not sent: the line has 1025 bytes, at most 1024 are allowed; press arrow up to edit it";
-        talk.shows(&[told, "you: "]);
-        talk.screen.types("\x1b[A\x7f\r");
-        assert_eq!(hears(&talk.stream), "x".repeat(1024) + "\n");
+        chat.shows(&[told, "you: "]);
+        chat.screen.types("\x1b[A\x7f\r");
+        assert_eq!(read_line(&chat.stream), "x".repeat(1024) + "\n");
     }
 
     #[test]
-    fn a_long_line_scrolls_in_its_row_and_a_resize_draws_it_anew() {
-        let talk = Talk::start(&["--duplex"]);
-        talk.shows(&["you: "]);
+    fn a_long_line_scrolls_in_its_row_and_a_resize_redraws_it() {
+        let chat = Conversation::start(&["--duplex"]);
+        chat.shows(&["you: "]);
         let digits = "0123456789".repeat(9);
-        talk.screen.types(&digits);
-        // 79 columns, five of them the prompt's.
-        talk.shows(&[&format!("you: {}", &digits[16..])]);
-        talk.screen.types("\x01");
+        chat.screen.types(&digits);
+        // 79 columns, five of them for the prompt.
+        chat.shows(&[&format!("you: {}", &digits[16..])]);
+        chat.screen.types("\x01");
         let row = format!("you: {}", &digits[..74]);
-        talk.screen.shows_with_cursor(&[&talk.intro, &row], 74);
-        talk.screen.resize(100);
+        chat.screen.shows_with_cursor(&[&chat.intro, &row], 74);
+        chat.screen.resize(100);
         let row = format!("you: {digits}");
-        talk.screen.shows_with_cursor(&[&talk.intro, &row], 90);
-        says(&talk.stream, "hello");
-        talk.screen.shows_with_cursor(&[&talk.intro, "hello", &row], 90);
+        chat.screen.shows_with_cursor(&[&chat.intro, &row], 90);
+        send_line(&chat.stream, "hello");
+        chat.screen.shows_with_cursor(&[&chat.intro, "hello", &row], 90);
     }
 
     #[test]
-    fn results_go_to_stdout_and_the_rest_to_the_terminal() {
+    fn results_are_written_to_stdout_and_the_rest_to_the_terminal() {
         for args in [&[][..], &["--json"]] {
             let mut stdout = None;
-            let talk = Talk::start_with(args, |program| {
+            let chat = Conversation::start_with(args, |program| {
                 let (reader, writer) = std::io::pipe().unwrap();
                 stdout = Some(reader);
                 program.stdout(writer)
             });
-            says(&talk.stream, "hello");
-            talk.screen.types("half");
-            talk.shows(&["you: half"]);
-            talk.screen.types("\r");
-            assert_eq!(hears(&talk.stream), "half\n");
-            says(&talk.stream, "bye");
-            let bye = format!("{} said BYE", talk.stream.local_addr().unwrap());
-            let peer = talk.stream.local_addr().unwrap();
-            talk.ends(Some(0), &["you: half", &bye]);
+            send_line(&chat.stream, "hello");
+            chat.screen.types("half");
+            chat.shows(&["you: half"]);
+            chat.screen.types("\r");
+            assert_eq!(read_line(&chat.stream), "half\n");
+            send_line(&chat.stream, "bye");
+            let bye = format!("{} said BYE", chat.stream.local_addr().unwrap());
+            let peer = chat.stream.local_addr().unwrap();
+            chat.ends(Some(0), &["you: half", &bye]);
             let mut text = String::new();
             stdout.unwrap().read_to_string(&mut text).unwrap();
             if args.is_empty() {
@@ -319,9 +317,9 @@ mod at_a_terminal {
             } else {
                 let events = [
                     format!(r#"{{"event":"connected","peer":"{peer}"}}"#),
-                    r#"{"event":"heard","text":"hello","bye":false}"#.into(),
-                    r#"{"event":"said","text":"half","bye":false}"#.into(),
-                    r#"{"event":"heard","text":"bye","bye":true}"#.into(),
+                    r#"{"event":"received","text":"hello","bye":false}"#.into(),
+                    r#"{"event":"sent_bye","text":"half","bye":false}"#.into(),
+                    r#"{"event":"received","text":"bye","bye":true}"#.into(),
                 ];
                 assert_eq!(text, events.join("\n") + "\n");
             }
@@ -329,18 +327,18 @@ mod at_a_terminal {
     }
 
     #[test]
-    fn with_stderr_in_a_file_the_terminal_is_still_drawn_on() {
+    fn the_terminal_is_used_even_if_stderr_is_redirected() {
         let (_reader, writer) = std::io::pipe().unwrap();
-        let talk = Talk::start_with(&[], |program| program.stderr(writer));
-        says(&talk.stream, "hello");
-        talk.screen.types("half");
-        talk.screen.shows(&["hello", "you: half"]);
-        talk.screen.types("\r");
-        assert_eq!(hears(&talk.stream), "half\n");
+        let chat = Conversation::start_with(&[], |program| program.stderr(writer));
+        send_line(&chat.stream, "hello");
+        chat.screen.types("half");
+        chat.screen.shows(&["hello", "you: half"]);
+        chat.screen.types("\r");
+        assert_eq!(read_line(&chat.stream), "half\n");
     }
 
     #[test]
-    fn a_server_waits_for_clients_and_talks_to_one_at_a_time() {
+    fn a_server_talks_to_one_client_at_a_time() {
         let screen = Screen::new(80);
         let process = screen.program(&["chat", "server", "0", "--forever"]).start();
         let listening = || {
@@ -356,22 +354,26 @@ mod at_a_terminal {
         };
         let (one, two) = (connect(), connect());
         screen.types("hello one\r");
-        assert_eq!(hears(&one), "hello one\n");
-        // Not what was typed before.
+        assert_eq!(read_line(&one), "hello one\n");
+        // Lines typed for the first client must not be sent to the second.
         screen.line("(waiting for the other side)");
         screen.types("for one\r");
         screen.line("1 line typed ahead");
-        says(&one, "bye");
-        assert_eq!(hears(&one), "");
+        send_line(&one, "bye");
+        assert_eq!(read_line(&one), "");
         drop(one);
         screen.line(&format!("connected to {}", two.local_addr().unwrap()));
         screen.types("hello two\r");
-        assert_eq!(hears(&two), "hello two\n", "what was typed for one is not for two");
-        says(&two, "well");
+        assert_eq!(
+            read_line(&two),
+            "hello two\n",
+            "lines typed for the first client must not be sent to the second"
+        );
+        send_line(&two, "well");
         screen.types("\x04");
-        assert_eq!(hears(&two), "BYE\n");
+        assert_eq!(read_line(&two), "BYE\n");
         drop(two);
-        assert_eq!(process.finish_with_stdin_open().code, Some(0), "nothing more is to be said");
+        assert_eq!(process.finish_with_stdin_open().code, Some(0), "the input has ended");
         screen.is_restored();
     }
 
@@ -392,7 +394,7 @@ mod from_a_pipe {
     use super::*;
 
     #[test]
-    fn without_an_address_there_is_a_bot() {
+    fn without_an_address_the_client_talks_to_a_bot() {
         let finished = Program::socklab(&["chat", "client"]).run_with("hello\nwho are you?\nbye\n");
         assert_eq!(
             String::from_utf8_lossy(finished.success()),
@@ -406,7 +408,7 @@ mod from_a_pipe {
     }
 
     #[test]
-    fn each_line_is_said_in_its_turn_and_the_end_is_a_bye() {
+    fn each_line_is_sent_in_its_turn_and_the_end_of_input_sends_bye() {
         let server = Program::socklab(&["chat", "server", "0"]).with_stdin().start();
         let line = server.wait_for("listening on ");
         let addr = line.rsplit(' ').next().unwrap().parse().unwrap();
@@ -421,34 +423,34 @@ mod from_a_pipe {
     }
 
     #[test]
-    fn in_duplex_all_of_it_is_said_at_once() {
-        let played = FakeServer::new();
-        let mut process = client("chat", played.addr, &["--duplex"]).with_stdin().start();
-        let stream = played.accept();
+    fn in_duplex_mode_all_lines_are_sent_at_once() {
+        let fake = FakeServer::new();
+        let mut process = client("chat", fake.addr, &["--duplex"]).with_stdin().start();
+        let stream = fake.accept();
         let lines: String = (0..5000).map(|n| format!("line {n} {}\n", "x".repeat(900))).collect();
-        // More than all the buffers hold: it has to be read by one who does not listen, so that it
-        // goes on hearing while it cannot say any more.
+        // More than all buffers hold. The peer reads nothing until later, so the client must keep
+        // receiving while it cannot send.
         process.feed(lines.clone());
         for n in 0..2000 {
-            says(&stream, &format!("{n}"));
+            send_line(&stream, &format!("{n}"));
         }
         process.wait_for_stdout("1999");
-        let mut heard = vec![0; lines.len()];
-        (&stream).read_exact(&mut heard).unwrap();
-        assert!(heard == lines.as_bytes());
-        assert_eq!(hears(&stream), "BYE\n");
+        let mut received = vec![0; lines.len()];
+        (&stream).read_exact(&mut received).unwrap();
+        assert!(received == lines.as_bytes());
+        assert_eq!(read_line(&stream), "BYE\n");
         drop(stream);
         let finished = process.finish();
         assert_eq!(finished.success().iter().filter(|b| **b == b'\n').count(), 2000);
     }
 
     #[test]
-    fn the_last_words_arrive_although_more_was_said_than_is_heard() {
+    fn the_last_lines_arrive_although_the_peer_sent_more_than_was_read() {
         let mut server =
             Server::from_program(Program::socklab(&["chat", "server", "0"]).with_stdin());
         let mut stream = server.connect();
-        // More than fits where nobody reads: a close that leaves it there would be a reset, and this
-        // would fail before the last words are read.
+        // More than fits into the buffers of a peer that reads nothing. Closing without reading it
+        // would cause a reset, and the read below would fail before the last lines.
         SockRef::from(&stream).set_send_buffer_size(4096).unwrap();
         server.process.feed("one\n");
         stream.write_all(&b"said early\n".repeat(40_000)).unwrap();
@@ -458,21 +460,21 @@ mod from_a_pipe {
     }
 
     #[test]
-    fn nasty_text_goes_into_a_pipe_as_it_is() {
-        let played = FakeServer::new();
-        let process = client("chat", played.addr, &[]).start();
-        let stream = played.accept();
-        says(&stream, &format!("{NASTY} bye"));
+    fn control_characters_are_written_to_a_pipe_unchanged() {
+        let fake = FakeServer::new();
+        let process = client("chat", fake.addr, &[]).start();
+        let stream = fake.accept();
+        send_line(&stream, &format!("{NASTY} bye"));
         drop(stream);
         assert_eq!(process.finish().success(), format!("{NASTY} bye\n").as_bytes());
     }
 
     #[test]
-    fn every_ending_has_its_code_and_sentence() {
+    fn every_ending_has_its_exit_code_and_error_text() {
         let ended = |by: fn(TcpStream), args: &[&str]| -> Finished {
-            let played = FakeServer::new();
-            let process = client("chat", played.addr, args).with_stdin().start();
-            by(played.accept());
+            let fake = FakeServer::new();
+            let process = client("chat", fake.addr, args).with_stdin().start();
+            by(fake.accept());
             process.finish_with_stdin_open()
         };
         assert_eq!(
@@ -486,7 +488,7 @@ mod from_a_pipe {
             "the other side closed the connection in the middle of a message, after 3 bytes; \
              last received: \"hal\" without a newline"
         );
-        // A line without end: as much as takes no memory is read.
+        // A line without an end is read only up to the limit, which takes little memory.
         let endless = ended(
             |mut stream| {
                 let _ = stream.write_all(&vec![b'x'; 1 << 20]);
@@ -510,7 +512,7 @@ mod from_a_pipe {
     }
 
     #[test]
-    fn what_cannot_be_said_is_an_error() {
+    fn a_line_that_cannot_be_sent_is_an_error() {
         for (input, code, text) in [
             (
                 [b"one\n", vec![b'x'; 1025].as_slice()].concat(),
@@ -526,16 +528,16 @@ mod from_a_pipe {
     }
 
     #[test]
-    fn signals_end_it_with_the_right_message() {
-        // In our turn BYE is said, in the other one's nothing.
+    fn a_signal_sends_bye_in_our_turn_and_ends_the_program() {
+        // In our turn BYE is sent. In the peer's turn nothing is.
         for signal in ["INT", "TERM"] {
-            let played = FakeServer::new();
-            let process = client("chat", played.addr, &[]).with_stdin().start();
-            let stream = played.accept();
-            says(&stream, "hello");
+            let fake = FakeServer::new();
+            let process = client("chat", fake.addr, &[]).with_stdin().start();
+            let stream = fake.accept();
+            send_line(&stream, "hello");
             process.wait_for_stdout("hello");
             process.signal(signal);
-            assert_eq!(hears(&stream), "BYE\n");
+            assert_eq!(read_line(&stream), "BYE\n");
             drop(stream);
             let finished = process.finish_with_stdin_open();
             assert_eq!(
@@ -552,11 +554,12 @@ mod from_a_pipe {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_peer_that_reads_nothing_does_not_hold_who_is_interrupted() {
-        // Once the client sleeps, with so much to say, there is no room, and no BYE can be said either.
-        let played = FakeServer::new();
-        let mut process = client("chat", played.addr, &["--duplex"]).with_stdin().start();
-        let stream = played.accept();
+    fn a_peer_that_reads_nothing_does_not_delay_an_interrupt() {
+        // Once the client sleeps with so much to send, there is no space, so BYE cannot be sent
+        // either.
+        let fake = FakeServer::new();
+        let mut process = client("chat", fake.addr, &["--duplex"]).with_stdin().start();
+        let stream = fake.accept();
         process.feed(b"a line of some length that nobody reads\n".repeat(1 << 19));
         let mut last = (process.cpu(), std::time::Instant::now());
         wait_until(DEADLINE, || {
@@ -566,14 +569,14 @@ mod from_a_pipe {
             }
             (last.1.elapsed() > std::time::Duration::from_millis(500)).then_some(())
         })
-        .expect("it goes on for ever");
+        .expect("the client does not come to rest");
         process.signal("TERM");
         assert_eq!(process.finish_with_stdin_open().failure(130), "interrupted");
         drop(stream);
     }
 
     #[test]
-    fn a_server_goes_on_with_forever_and_says_what_went_wrong() {
+    fn a_server_with_forever_continues_after_an_error_and_reports_it() {
         let mut server = Server::from_program(
             Program::socklab(&["chat", "server", "0", "--forever"]).with_stdin(),
         );
@@ -590,9 +593,9 @@ mod from_a_pipe {
         );
         let stream = server.connect();
         server.process.stdin().write_all(b"still here\n").unwrap();
-        assert_eq!(hears(&stream), "still here\n");
+        assert_eq!(read_line(&stream), "still here\n");
         server.process.signal("INT");
-        assert_eq!(hears(&stream), "", "it is not its turn");
+        assert_eq!(read_line(&stream), "", "nothing is sent out of turn");
         drop(stream);
         let finished = server.process.finish_with_stdin_open();
         assert_eq!(finished.success(), b"");

@@ -1,4 +1,4 @@
-//! `socklab echo` as a person meets it. The peer is the test itself, so each case is exact.
+//! `socklab echo` as a user meets it. The test plays the peer, so each case is exact.
 
 use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
@@ -9,11 +9,11 @@ use socklab_tests::program::{
     FakeServer, Process, Program, Server, client, message, read, read_all, reset, without_quote,
 };
 
-/// An echo client of ours, and its connection in the hands of the test.
+/// Starts our echo client and returns it with its connection.
 fn echo_client(args: &[&str]) -> (Process, TcpStream) {
-    let played = FakeServer::new();
-    let process = client("echo", played.addr, args).with_stdin().start();
-    let stream = played.accept();
+    let fake = FakeServer::new();
+    let process = client("echo", fake.addr, args).with_stdin().start();
+    let stream = fake.accept();
     (process, stream)
 }
 
@@ -28,7 +28,7 @@ fn each_line_of_stdin_is_a_message_and_each_reply_a_line() {
         (b"0123456789abc\r\n0123456789\r\n", b"abc\n\n"),
         (b"0123456789a\r", b"a\r\n"),
         (b"\n\n0123456789\t\x1b[m\n", b"\n\n\t\x1b[m\n"),
-        // Ten characters, not bytes; and what comes behind them need not be text.
+        // Ten characters, not bytes. The bytes after them need not be UTF-8.
         ("日本語日本語日本語日rest\n".as_bytes(), b"rest\n"),
         (b"0123456789\xff\xc3\n", b"\xff\xc3\n"),
     ] {
@@ -40,7 +40,7 @@ fn each_line_of_stdin_is_a_message_and_each_reply_a_line() {
 }
 
 #[test]
-fn bytes_that_are_no_text_in_the_first_ten_characters_are_refused_by_the_server() {
+fn invalid_utf_8_in_the_first_ten_characters_is_refused_by_the_server() {
     let server = Server::start("echo", &[]);
     for (stdin, text) in [
         (&b"abc\xffdefghijkl\n"[..], "byte 3 of a payload is 0xff, expected UTF-8"),
@@ -57,7 +57,7 @@ fn bytes_that_are_no_text_in_the_first_ten_characters_are_refused_by_the_server(
 }
 
 #[test]
-fn every_ending_has_its_name() {
+fn every_ending_is_reported() {
     #[derive(Clone, Copy, Debug)]
     enum End {
         Close,
@@ -102,9 +102,9 @@ fn every_ending_has_its_name() {
 }
 
 #[test]
-fn a_person_who_takes_his_time_is_not_a_silent_server() {
+fn the_timeout_does_not_apply_while_the_user_types() {
     let (mut process, mut stream) = echo_client(&["--timeout", "200ms"]);
-    // No condition to wait for: that nothing happens is the point.
+    // A fixed pause, because the test checks that nothing happens.
     thread::sleep(Duration::from_millis(700));
     process.stdin().write_all(b"0123456789 late\n").unwrap();
     read::<19>(&mut stream);
@@ -116,7 +116,7 @@ fn a_person_who_takes_his_time_is_not_a_silent_server() {
 }
 
 #[test]
-fn lengths_of_all_sizes_over_one_connection_and_any_read_size() {
+fn messages_of_all_sizes_pass_with_every_read_size() {
     let server = Server::start("echo", &[]);
     for buffer in ["1", "4096", "65536"] {
         let (mut stdin, mut stdout) = (Vec::new(), Vec::new());
@@ -133,7 +133,7 @@ fn lengths_of_all_sizes_over_one_connection_and_any_read_size() {
 }
 
 #[test]
-fn the_server_names_every_ending_in_one_line_and_loses_no_reply_before_it() {
+fn the_server_reports_every_ending_in_one_line_and_loses_no_reply_before_it() {
     let server = Server::start("echo", &["--timeout", "1s"]);
     let good = message(b"0123456789good");
     let huge = [&u32::MAX.to_be_bytes()[..], b"0123456789ab"].concat();
@@ -165,11 +165,11 @@ fn the_server_names_every_ending_in_one_line_and_loses_no_reply_before_it() {
         let line = server.process.wait_for(&format!("{peer}: "));
         assert!(line.contains(text), "{text}: {line}");
     }
-    // Behind a good message in one write: its reply comes first.
+    // The reply to a valid message is sent before an error in the same write.
     let mut stream = server.connect();
     stream.write_all(&[&good, &message(b"\xff")[..]].concat()).unwrap();
     assert_eq!(read_all(&mut stream), message(b"good"));
-    // A reset; the reply shows that the message was read before it.
+    // The reply shows that the message was read before the reset.
     let mut stream = server.connect();
     stream.write_all(&[&good[..], b"\0\0"].concat()).unwrap();
     assert_eq!(read(&mut stream), *b"\0\0\0\x04good");
@@ -181,7 +181,7 @@ fn the_server_names_every_ending_in_one_line_and_loses_no_reply_before_it() {
 }
 
 #[test]
-fn stdin_that_cannot_be_read() {
+fn stdin_that_cannot_be_read_is_reported() {
     let server = Server::start("echo", &[]);
     let folder = std::fs::File::open("/").unwrap();
     let finished = server.client("echo", &[]).stdin(folder).run();
@@ -190,7 +190,7 @@ fn stdin_that_cannot_be_read() {
 }
 
 #[test]
-fn stdin_that_is_a_file_or_closed() {
+fn stdin_may_be_a_file_but_not_closed() {
     let server = Server::start("echo", &[]);
     let (host, port) = (server.addr.ip().to_string(), server.addr.port().to_string());
     let file = std::fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap();

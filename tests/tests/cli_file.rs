@@ -1,4 +1,4 @@
-//! `socklab file`, both roles, and every fault a fetch can meet.
+//! `socklab file`, both roles, and every fault that a fetch can meet.
 #![cfg(unix)]
 
 use std::ffi::OsStr;
@@ -16,7 +16,7 @@ use socklab_tests::program::{
     DEADLINE, FakeServer, Program, Server, read_all, wait_until, without_quote,
 };
 
-/// What a client of the test's own gets for these bytes.
+/// Sends a request and returns the reply.
 fn ask(server: &Server, request: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut stream = server.connect();
     stream.write_all(request)?;
@@ -25,7 +25,7 @@ fn ask(server: &Server, request: &[u8]) -> std::io::Result<Vec<u8>> {
 }
 
 #[test]
-fn a_file_comes_over_whole_in_either_form() {
+fn a_file_is_transferred_completely_in_either_form() {
     let (root, here) = (Folder::new(), Folder::new());
     let server = root.server();
     for length in [0, 1, 1023, 1024, 1025, 300_000, 3_000_001] {
@@ -42,7 +42,7 @@ fn a_file_comes_over_whole_in_either_form() {
 }
 
 #[test]
-fn what_was_done_is_said_on_a_line() {
+fn the_result_is_reported_in_one_line() {
     let (root, here) = (Folder::new(), Folder::new());
     root.write("notes.txt", "123456789");
     let server = root.server();
@@ -63,7 +63,7 @@ fn what_was_done_is_said_on_a_line() {
 }
 
 #[test]
-fn without_an_address_this_folder_is_served() {
+fn without_an_address_the_current_folder_is_served() {
     let here = Folder::new();
     here.write("a.txt", "four score");
     let line = format!("cd '{}' && exec \"$@\"", here.0.display());
@@ -72,7 +72,7 @@ fn without_an_address_this_folder_is_served() {
     assert_eq!(done.success(), b"");
     assert!(done.stderr.starts_with("no address given: a built-in file server runs on 127.0.0.1:"));
     assert_eq!(here.read("b.txt"), b"four score");
-    // Its own name, in this folder.
+    // The file keeps its own name, in this folder.
     let server = here.server();
     let sub = Folder::new();
     let line = format!("cd '{}' && exec \"$@\"", sub.0.display());
@@ -82,7 +82,7 @@ fn without_an_address_this_folder_is_served() {
 }
 
 #[test]
-fn a_trace_shows_every_message_and_the_same_bytes() {
+fn a_trace_shows_every_message_and_does_not_change_the_file() {
     let (root, here) = (Folder::new(), Folder::new());
     let file = noise(200_000);
     root.write("data", &file);
@@ -96,29 +96,29 @@ fn a_trace_shows_every_message_and_the_same_bytes() {
         server.process.wait_for(text);
     }
     assert!(here.read("d") == file);
-    // A reply is traced as what was asked for, also from some byte on.
+    // With --resume the trace shows the offset that was requested.
     here.write(".d.part", &file[..150_000]);
     let done = fetch(server.addr, b"data", &here.path("d"), &["--trace", "--resume"]).run();
     done.success();
     assert!(done.stderr.contains("checked, from byte 150000 on"), "{}", done.stderr);
     assert!(!done.stderr.contains("not a message"), "{}", done.stderr);
-    // A plain file may look like anything.
+    // A plain file may start like a message of the checked form.
     root.write("plus", "+12345678 is no size");
     let done = fetch(server.addr, b"plus", &here.path("p"), &["--trace", "--plain"]).run();
     assert!(done.stderr.contains("20 bytes of the file"), "{}", done.stderr);
 }
 
 #[test]
-fn naive_clients_get_their_file() {
+fn simple_clients_get_their_file() {
     let root = Folder::new();
     let file = noise(100_000);
     root.write("data", &file);
     let server = root.server();
     assert!(ask(&server, b"data\n").unwrap() == file);
     assert!(ask(&server, b"data\r\n").unwrap() == file);
-    // Bare, and then silent.
+    // Without a newline, then idle.
     assert!(ask(&server, b"data").unwrap() == file);
-    // Bare, and then half closed.
+    // Without a newline, then a half-close.
     let mut stream = server.connect();
     stream.write_all(b"data").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
@@ -129,14 +129,14 @@ fn naive_clients_get_their_file() {
         stream.write_all(&[*byte]).unwrap();
     }
     assert!(read_all(&mut stream) == file_reply(&file, 99_990));
-    // What comes behind the request is nobody's business, and destroys nothing.
+    // Bytes after the request are ignored and do no harm.
     let mut stream = server.connect();
     stream.write_all(&[b"data\n".to_vec(), vec![b'x'; 100_000]].concat()).unwrap();
     assert!(read_all(&mut stream) == file);
 }
 
 #[test]
-fn names_lead_nowhere_but_to_regular_files_under_the_root() {
+fn only_regular_files_under_the_root_are_served() {
     let (outside, root, here) = (Folder::new(), Folder::new(), Folder::new());
     outside.write("secret", "secret");
     root.write("data", "data");
@@ -173,7 +173,7 @@ fn names_lead_nowhere_but_to_regular_files_under_the_root() {
         let failed = fetch(server.addr, name, &here.path("x"), &[]).run();
         let expected = format!("the server refused: {why}");
         assert!(failed.failure(1).starts_with(&expected), "{failed:?}");
-        // The plain form has only a reset to say it.
+        // The plain form can only report it with a reset.
         let reset = ask(&server, &[name, b"\n"].concat());
         assert!(reset.is_err(), "{}: {reset:?}", name.escape_ascii());
         assert_eq!(here.list(), [""; 0]);
@@ -182,16 +182,16 @@ fn names_lead_nowhere_but_to_regular_files_under_the_root() {
         fetch(server.addr, name.as_bytes(), &here.path("x"), &[]).run().success();
         assert_eq!(here.read("x"), b"data");
     }
-    // The log shows names safely.
+    // The log shows names without control characters.
     server.process.wait_for(r#""\x1b[31m\u{202e}" checked, refused: no such file"#);
 }
 
 #[test]
-fn a_name_that_is_not_utf8_is_fetched_by_its_bytes() {
+fn a_name_that_is_not_utf_8_is_requested_unchanged() {
     let (root, here) = (Folder::new(), Folder::new());
     let name = b"caf\xe9 \x01";
     if fs::write(root.0.join(OsStr::from_bytes(name)), "latin").is_err() {
-        // A file system that has only Unicode names has none to serve.
+        // A file system that allows only Unicode names has no such file.
         return;
     }
     let server = root.server();
@@ -200,17 +200,17 @@ fn a_name_that_is_not_utf8_is_fetched_by_its_bytes() {
 }
 
 #[test]
-fn names_no_line_can_say_are_wrong_usage() {
+fn names_that_do_not_fit_in_a_line_are_usage_errors() {
     let here = Folder::new();
-    let played = FakeServer::new();
+    let fake = FakeServer::new();
     for name in [vec![b'x'; 5000], b"two\nlines".to_vec(), vec![b'x'; 1020]] {
-        let failed = fetch(played.addr, &name, &here.path("x"), &[]).run();
+        let failed = fetch(fake.addr, &name, &here.path("x"), &[]).run();
         assert!(failed.failure(2).contains("REMOTE cannot be requested"), "{failed:?}");
     }
 }
 
 #[test]
-fn what_is_no_request_is_reset_and_the_server_goes_on() {
+fn an_invalid_request_is_reset_and_the_server_continues() {
     let root = Folder::new();
     root.write("data", "data");
     let server = root.server();
@@ -218,7 +218,7 @@ fn what_is_no_request_is_reset_and_the_server_goes_on() {
         [&b"\n"[..], &[b'x'; 5000], &vec![b'x'; 1 << 20], b"data\0v2\x000\n", b"\0v1\x000\n"]
     {
         let mut stream = server.connect();
-        // A reset is told once: to the write, if it comes before all has left.
+        // The OS reports a reset once. If it arrives before everything was sent, the write gets it.
         let reset = stream.write_all(request).and_then(|()| stream.read(&mut [0; 64]));
         assert!(reset.is_err(), "{}: {reset:?}", request.len());
     }
@@ -227,15 +227,15 @@ fn what_is_no_request_is_reset_and_the_server_goes_on() {
 }
 
 #[test]
-fn targets_that_cannot_be_written_are_told_before_anything_is_asked() {
+fn a_target_that_cannot_be_written_is_reported_before_the_request() {
     let here = Folder::new();
     fs::create_dir(here.path("sub")).unwrap();
     here.write("fixed", "old");
     fs::set_permissions(here.path("fixed"), fs::Permissions::from_mode(0o444)).unwrap();
     symlink("nowhere", here.path("dangling")).unwrap();
     let before = here.list();
-    // Nobody accepts: it is not asked.
-    let played = FakeServer::new();
+    // Nothing accepts connections here, so the client must fail before it connects.
+    let fake = FakeServer::new();
     for (local, why) in [
         ("sub", "is a directory"),
         ("sub/..", "is a directory"),
@@ -244,18 +244,18 @@ fn targets_that_cannot_be_written_are_told_before_anything_is_asked() {
         ("none/x", "no such file or directory"),
         ("dangling", "no such file or directory"),
     ] {
-        let failed = fetch(played.addr, b"data", &here.path(local), &[]).run();
+        let failed = fetch(fake.addr, b"data", &here.path(local), &[]).run();
         let line = failed.failure(3);
         assert!(line.starts_with("cannot write ") && line.ends_with(why), "{local}: {line}");
     }
-    // A folder nobody may write to, the superuser neither.
-    let failed = fetch(played.addr, b"data", Path::new("/proc/x"), &[]).run();
+    // No user may create files in this folder, not even root.
+    let failed = fetch(fake.addr, b"data", Path::new("/proc/x"), &[]).run();
     assert!(failed.failure(3).starts_with("cannot write /proc/.x.part: "), "{failed:?}");
     assert_eq!(here.list(), before);
 }
 
 #[test]
-fn a_read_only_folder_is_told() {
+fn a_read_only_folder_is_reported() {
     let here = Folder::new();
     fs::set_permissions(&here.0, fs::Permissions::from_mode(0o555)).unwrap();
     let is_superuser = fs::write(here.path("probe"), "").is_ok();
@@ -263,7 +263,7 @@ fn a_read_only_folder_is_told() {
     let gone = FakeServer::new().addr;
     let failed = fetch(gone, b"data", &here.path("x"), &[]).run();
     if is_superuser {
-        // To whom no folder is read-only; and there it is refused.
+        // For root no folder is read-only, so the client connects and is refused.
         assert!(failed.failure(3).contains("connection refused"), "{failed:?}");
     } else {
         assert!(failed.failure(3).ends_with("permission denied"), "{failed:?}");
@@ -272,7 +272,7 @@ fn a_read_only_folder_is_told() {
 }
 
 #[test]
-fn a_full_disk_is_one_line_and_leaves_the_old_file() {
+fn a_full_disk_is_reported_in_one_line_and_the_old_file_is_kept() {
     let (root, here) = (Folder::new(), Folder::new());
     root.write("data", noise(1 << 20));
     here.write("copy", "old");
@@ -280,14 +280,14 @@ fn a_full_disk_is_one_line_and_leaves_the_old_file() {
     let remote = format!("{}:data", server.addr);
     let local = here.path("copy");
     for form in [&[][..], &["--plain"]] {
-        // As far as a program can see, a disk with 128 KiB of room.
+        // To the program this looks like a disk with 128 KiB of free space.
         let args = [&["file", "client", &remote, local.to_str().unwrap()], form].concat();
         let line = "trap '' XFSZ; ulimit -f 256; exec \"$@\"";
         let failed = Program::in_shell(line, &args).run();
         assert!(failed.failure(3).contains("cannot write "), "{failed:?}");
         assert!(failed.stderr.contains("file too large"), "{failed:?}");
         assert_eq!(here.read("copy"), b"old");
-        // Kept to go on from, where that can be.
+        // The partial file is kept if the form allows a resume.
         let part = fs::metadata(here.path(".copy.part")).ok();
         assert_eq!(part.is_some(), form.is_empty(), "{:?}", here.list());
         let failed = fetch(server.addr, b"data", Path::new("/dev/full"), form).run();
@@ -299,14 +299,14 @@ fn a_full_disk_is_one_line_and_leaves_the_old_file() {
 }
 
 #[test]
-fn an_interrupted_fetch_is_gone_on_with() {
+fn an_interrupted_fetch_can_be_resumed() {
     let (root, here) = (Folder::new(), Folder::new());
     let file = noise(500_000);
     root.write("data", &file);
     here.write("copy", "old");
-    let played = FakeServer::new();
-    let client = fetch(played.addr, b"data", &here.path("copy"), &[]).start();
-    let (request, stream) = answer(&played, &file_reply(&file, 0)[..200_009]);
+    let fake = FakeServer::new();
+    let client = fetch(fake.addr, b"data", &here.path("copy"), &[]).start();
+    let (request, stream) = answer(&fake, &file_reply(&file, 0)[..200_009]);
     assert_eq!(request, b"data\0v1\x000\n");
     drop(stream);
     let failed = client.finish();
@@ -319,7 +319,7 @@ fn an_interrupted_fetch_is_gone_on_with() {
     );
     assert_eq!(here.list(), [".copy.part", "copy"]);
     assert_eq!(here.read("copy"), b"old");
-    // No other server is needed to go on; and only what is missing is sent.
+    // Any server can be used to resume, and only the missing bytes are sent.
     let server = root.server();
     let done = fetch(server.addr, b"data", &here.path("copy"), &["--resume"]).run();
     done.success();
@@ -330,54 +330,54 @@ fn an_interrupted_fetch_is_gone_on_with() {
 }
 
 #[test]
-fn a_resume_that_does_not_fit_is_caught() {
+fn a_resume_with_the_wrong_partial_file_is_detected() {
     let (root, here) = (Folder::new(), Folder::new());
     let file = noise(50_000);
     root.write("data", &file);
     here.write("copy", "old");
     let server = root.server();
-    // The start of another file.
+    // The partial file is the start of another file.
     here.write(".copy.part", vec![7; 20_000]);
     let failed = fetch(server.addr, b"data", &here.path("copy"), &["--resume"]).run();
     let line = failed.failure(1);
     assert!(line.contains("the kept part is not the start of this file"), "{line}");
     assert!(line.contains("all of it was discarded"), "{line}");
     assert_eq!((here.list(), here.read("copy")), (vec!["copy".to_owned()], b"old".to_vec()));
-    // Longer than the file.
+    // The partial file is longer than the file.
     here.write(".copy.part", vec![7; 50_001]);
     let failed = fetch(server.addr, b"data", &here.path("copy"), &["--resume"]).run();
     assert!(
         failed.failure(1).contains("if they belong to another file, fetch it without --resume"),
         "{failed:?}"
     );
-    // All of it, but for the name.
+    // The partial file is complete and only has to be renamed.
     here.write(".copy.part", &file);
     fetch(server.addr, b"data", &here.path("copy"), &["--resume"]).run().success();
     assert!(here.read("copy") == file);
-    // Without --resume what is left is dropped.
+    // Without --resume the partial file is discarded.
     here.write(".copy.part", vec![7; 60_000]);
     fetch(server.addr, b"data", &here.path("copy"), &[]).run().success();
     assert_eq!(here.list(), ["copy"]);
 }
 
 #[test]
-fn ctrl_c_keeps_what_has_come() {
+fn ctrl_c_keeps_the_bytes_received() {
     let here = Folder::new();
     let file = noise(300_000);
     for (form, left) in [(&[][..], 1), (&["--plain"], 0)] {
-        let played = FakeServer::new();
-        let client = fetch(played.addr, b"data", &here.path("copy"), form).start();
+        let fake = FakeServer::new();
+        let client = fetch(fake.addr, b"data", &here.path("copy"), form).start();
         let reply = if left == 0 {
             file[..100_000].to_vec()
         } else {
             file_reply(&file, 0)[..100_009].to_vec()
         };
-        let (_, _stream) = answer(&played, &reply);
+        let (_, _stream) = answer(&fake, &reply);
         let part = here.path(".copy.part");
-        let come = wait_until(DEADLINE, || {
+        let arrived = wait_until(DEADLINE, || {
             fs::metadata(&part).ok().filter(|found| found.len() == 100_000)
         });
-        assert!(come.is_some(), "it does not come");
+        assert!(arrived.is_some(), "the bytes do not arrive");
         client.signal("INT");
         let failed = client.finish();
         assert!(failed.failure(130).starts_with("interrupted"), "{failed:?}");
@@ -387,13 +387,13 @@ fn ctrl_c_keeps_what_has_come() {
 }
 
 #[test]
-fn a_byte_that_changes_on_the_way_is_caught() {
+fn a_byte_that_changes_in_transit_is_detected() {
     let (root, here) = (Folder::new(), Folder::new());
     let file = noise(400_000);
     root.write("data", &file);
     here.write("copy", "old");
     let server = root.server();
-    // Between the two: one bit, somewhere in the body, or in the checksum.
+    // A proxy flips one bit in the size, in the body or in the checksum.
     for at in [9, 200_000, 400_008, 400_012] {
         let proxy = FakeServer::new();
         let client = fetch(proxy.addr, b"data", &here.path("copy"), &[]).start();
@@ -414,14 +414,15 @@ fn a_byte_that_changes_on_the_way_is_caught() {
 }
 
 #[test]
-fn a_killed_server_leaves_no_half_file_in_either_form() {
+fn a_killed_server_causes_an_error_in_either_form() {
     let (root, here) = (Folder::new(), Folder::new());
     let big = fs::File::create(root.path("big")).unwrap();
-    // It takes no room on the disk, and far more than sockets hold.
+    // A sparse file: far larger than the socket buffers, without using the disk.
     big.set_len(1 << 32).unwrap();
     for form in [&[][..], &["--plain"]] {
         let server = root.server();
-        // It does not read on: the server is in the middle for as long as it lives.
+        // The client stops reading, so the server is in the middle of the file for as long as it
+        // runs.
         let mut stream = server.connect();
         let request: &[u8] = if form.is_empty() { b"big\0v1\x000\n" } else { b"big\n" };
         stream.write_all(request).unwrap();
@@ -429,14 +430,14 @@ fn a_killed_server_leaves_no_half_file_in_either_form() {
         drop(server);
         let mut sink = std::io::sink();
         let ended = std::io::copy(&mut stream, &mut sink);
-        assert!(ended.is_err(), "an orderly end in the middle: {ended:?}");
+        assert!(ended.is_err(), "an orderly close in the middle: {ended:?}");
 
         let server = root.server();
         let client = fetch(server.addr, b"big", &here.path("copy"), form).start();
         let part = here.path(".copy.part");
-        let some =
+        let arrived =
             wait_until(DEADLINE, || fs::metadata(&part).ok().filter(|found| found.len() > 0));
-        assert!(some.is_some(), "nothing comes");
+        assert!(arrived.is_some(), "nothing arrives");
         drop(server);
         let failed = client.finish();
         assert!(
@@ -449,7 +450,7 @@ fn a_killed_server_leaves_no_half_file_in_either_form() {
 }
 
 #[test]
-fn a_stopped_server_resets_what_it_cannot_finish() {
+fn a_stopped_server_resets_unfinished_transfers() {
     let root = Folder::new();
     fs::File::create(root.path("big")).unwrap().set_len(1 << 32).unwrap();
     let server = root.server();
@@ -457,7 +458,7 @@ fn a_stopped_server_resets_what_it_cannot_finish() {
     stream.write_all(b"big\n").unwrap();
     stream.read_exact(&mut [0; 5000]).unwrap();
     server.process.signal("TERM");
-    // Twice: without grace.
+    // The second signal ends it without a grace period.
     server.process.signal("TERM");
     assert!(std::io::copy(&mut stream, &mut std::io::sink()).is_err());
     let stopped = server.process.finish();
@@ -466,7 +467,7 @@ fn a_stopped_server_resets_what_it_cannot_finish() {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_sent() {
+fn a_file_that_changes_while_it_is_sent_is_sent_unchanged_or_reset() {
     let root = Folder::new();
     let length = 64 << 20;
     for form in ["checked", "plain"] {
@@ -479,19 +480,19 @@ fn a_file_that_changes_while_it_is_sent() {
             stream
         };
         let server = root.server();
-        // Shorter: a reset, since no more can be said.
+        // Shortened: the server can only reset.
         let mut stream = begin(&server);
         fs::OpenOptions::new().write(true).open(root.path("data")).unwrap().set_len(1000).unwrap();
         assert!(std::io::copy(&mut stream, &mut std::io::sink()).is_err());
         server.process.wait_for("reset: the file became shorter while it was sent");
-        // Longer: as long as it was.
+        // Extended: the file is sent with its original length.
         let mut stream = begin(&server);
         let mut file = fs::OpenOptions::new().append(true).open(root.path("data")).unwrap();
         file.write_all(b"more").unwrap();
         let rest = read_all(&mut stream);
         let crc = if form == "plain" { 0 } else { 4 + 9 };
         assert_eq!(rest.len() as u64 + 9, length + crc);
-        // Replaced: the old one to its end.
+        // Replaced: the original file is sent to its end.
         let mut stream = begin(&server);
         root.write("new", b"another file");
         fs::rename(root.path("new"), root.path("data")).unwrap();
@@ -500,7 +501,7 @@ fn a_file_that_changes_while_it_is_sent() {
 }
 
 #[test]
-fn servers_of_the_plain_form_are_told_apart_by_a_hint() {
+fn a_reply_in_the_plain_form_gets_a_hint() {
     let here = Folder::new();
     let hint = "; if the server uses the plain protocol, try --plain";
     for (reply, sentence) in [
@@ -510,16 +511,16 @@ fn servers_of_the_plain_form_are_told_apart_by_a_hint() {
             "the server broke the protocol: its reply starts with the byte 0x66 ('f'), expected '+' or '-'",
         ),
     ] {
-        let played = FakeServer::new();
-        let client = fetch(played.addr, b"data", &here.path("x"), &["--checked"]).start();
-        drop(answer(&played, reply));
+        let fake = FakeServer::new();
+        let client = fetch(fake.addr, b"data", &here.path("x"), &["--checked"]).start();
+        drop(answer(&fake, reply));
         let failed = client.finish();
         assert_eq!(without_quote(failed.failure(1)), format!("{sentence}{hint}"));
     }
-    let played = FakeServer::new();
+    let fake = FakeServer::new();
     let client =
-        fetch(played.addr, b"data", &here.path("x"), &["--checked", "--timeout", "300ms"]).start();
-    let (_, _stream) = answer(&played, b"");
+        fetch(fake.addr, b"data", &here.path("x"), &["--checked", "--timeout", "300ms"]).start();
+    let (_, _stream) = answer(&fake, b"");
     let failed = client.finish();
     let sentence = "the server sent nothing in time (300ms; --timeout changes that)";
     assert_eq!(without_quote(failed.failure(1)), format!("{sentence}{hint}"));
@@ -527,18 +528,18 @@ fn servers_of_the_plain_form_are_told_apart_by_a_hint() {
 }
 
 #[test]
-fn what_a_server_says_does_nothing_to_a_terminal() {
+fn text_of_a_server_is_escaped_on_a_terminal() {
     let here = Folder::new();
-    let played = FakeServer::new();
-    let client = fetch(played.addr, b"data", &here.path("x"), &[]).start();
-    drop(answer(&played, b"-\x1b]0;x\x07\xe2\x80\xae\xff\n"));
+    let fake = FakeServer::new();
+    let client = fetch(fake.addr, b"data", &here.path("x"), &[]).start();
+    drop(answer(&fake, b"-\x1b]0;x\x07\xe2\x80\xae\xff\n"));
     let failed = client.finish();
     assert_eq!(failed.failure(1), r"the server refused: \x1b]0;x\x07\u{202e}\xff");
-    // A mebibyte without an end.
-    let played = FakeServer::new();
-    let client = fetch(played.addr, b"data", &here.path("x"), &[]).start();
+    // One MiB without a newline.
+    let fake = FakeServer::new();
+    let client = fetch(fake.addr, b"data", &here.path("x"), &[]).start();
     let writer = thread::spawn(move || {
-        let mut stream = played.accept();
+        let mut stream = fake.accept();
         let _ = stream.write_all(b"-");
         let _ = stream.write_all(&vec![b'x'; 1 << 20]);
     });
@@ -548,12 +549,12 @@ fn what_a_server_says_does_nothing_to_a_terminal() {
 }
 
 #[test]
-fn two_fetches_to_one_place_do_not_mix() {
+fn two_fetches_to_one_file_do_not_mix() {
     let here = Folder::new();
-    let played = FakeServer::new();
-    let first = fetch(played.addr, b"data", &here.path("copy"), &["-q"]).start();
-    let (_, mut stream) = answer(&played, b"");
-    let second = fetch(played.addr, b"data", &here.path("copy"), &[]).run();
+    let fake = FakeServer::new();
+    let first = fetch(fake.addr, b"data", &here.path("copy"), &["-q"]).start();
+    let (_, mut stream) = answer(&fake, b"");
+    let second = fetch(fake.addr, b"data", &here.path("copy"), &[]).run();
     assert!(second.failure(3).ends_with("another transfer is writing it"), "{second:?}");
     stream.write_all(&file_reply(b"four score", 0)).unwrap();
     drop(stream);
@@ -562,7 +563,7 @@ fn two_fetches_to_one_place_do_not_mix() {
 }
 
 #[test]
-fn the_new_file_has_the_old_ones_mode_and_a_link_stays_one() {
+fn the_new_file_keeps_the_mode_of_the_old_one_and_symbolic_links_are_followed() {
     let (root, here) = (Folder::new(), Folder::new());
     root.write("data", "new");
     here.write("real", "old");
@@ -577,12 +578,12 @@ fn the_new_file_has_the_old_ones_mode_and_a_link_stays_one() {
 }
 
 #[test]
-fn a_slow_client_delays_nobody_and_memory_does_not_grow() {
+fn slow_clients_delay_no_other_client_and_memory_does_not_grow() {
     let root = Folder::new();
     fs::File::create(root.path("big")).unwrap().set_len(8 << 30).unwrap();
     root.write("small", "small");
     let server = root.server();
-    // These ask for a lot and read nothing.
+    // These clients request a large file and read nothing.
     let slow: Vec<TcpStream> = (0..20)
         .map(|_| {
             let mut stream = server.connect();
@@ -590,7 +591,7 @@ fn a_slow_client_delays_nobody_and_memory_does_not_grow() {
             stream
         })
         .collect();
-    // And this one reads as fast as it can.
+    // This client reads as fast as it can.
     let mut fast = server.connect();
     fast.write_all(b"big\n").unwrap();
     let reader = thread::spawn(move || {
@@ -608,7 +609,7 @@ fn a_slow_client_delays_nobody_and_memory_does_not_grow() {
 }
 
 #[test]
-fn a_root_that_cannot_be_served_is_told() {
+fn a_root_that_cannot_be_served_is_reported() {
     let here = Folder::new();
     here.write("file", "");
     for (root, why) in [("none", "no such file or directory"), ("file", "not a directory")] {

@@ -1,5 +1,5 @@
-//! What `socklab file client` never damages: LOCAL, what stands behind open descriptors, and files of
-//! others.
+//! What `socklab file client` must never damage: LOCAL, the files behind open descriptors, and
+//! files of others.
 #![cfg(unix)]
 
 use std::fs;
@@ -12,13 +12,13 @@ use socklab_tests::oracle::file_reply;
 use socklab_tests::program::{FakeServer, Program, Server, reset};
 
 #[test]
-fn a_plain_transfer_without_a_byte_leaves_local_as_it_was() {
+fn a_plain_transfer_without_a_byte_does_not_change_local() {
     let here = Folder::new();
     here.write("have", "old");
     let ask = |local: &Path, options: &[&str]| {
-        let played = FakeServer::new();
-        let client = fetch(played.addr, b"y.txt", local, options).start();
-        drop(answer(&played, b""));
+        let fake = FakeServer::new();
+        let client = fetch(fake.addr, b"y.txt", local, options).start();
+        drop(answer(&fake, b""));
         client.finish()
     };
     for local in [here.path("have"), here.path("new"), "-".into(), "/dev/stdout".into()] {
@@ -32,23 +32,23 @@ fn a_plain_transfer_without_a_byte_leaves_local_as_it_was() {
     }
     ask(&here.path("have"), &["--plain", "--allow-empty"]).success();
     assert_eq!((here.list(), here.read("have")), (vec!["have".to_owned()], vec![]));
-    // Of a checked file it is known that it is empty.
+    // In the checked form an empty file is known to be empty.
     here.write("have", "old");
-    let played = FakeServer::new();
-    let client = fetch(played.addr, b"y.txt", &here.path("have"), &["-q"]).start();
-    drop(answer(&played, &file_reply(b"", 0)));
+    let fake = FakeServer::new();
+    let client = fetch(fake.addr, b"y.txt", &here.path("have"), &["-q"]).start();
+    drop(answer(&fake, &file_reply(b"", 0)));
     client.finish().success();
     assert_eq!(here.read("have"), b"");
 }
 
 #[test]
-fn a_plain_transfer_that_is_reset_leaves_local_as_it_was() {
+fn a_plain_transfer_that_is_reset_does_not_change_local() {
     let here = Folder::new();
     here.write("have", "old");
     for bytes in [&b""[..], b"x", &noise(100_000)] {
-        let played = FakeServer::new();
-        let client = fetch(played.addr, b"y.txt", &here.path("have"), &["--plain"]).start();
-        let (_, stream) = answer(&played, bytes);
+        let fake = FakeServer::new();
+        let client = fetch(fake.addr, b"y.txt", &here.path("have"), &["--plain"]).start();
+        let (_, stream) = answer(&fake, bytes);
         reset(stream);
         let failed = client.finish();
         assert!(failed.failure(1).starts_with("the server reset the connection"), "{failed:?}");
@@ -57,7 +57,7 @@ fn a_plain_transfer_that_is_reset_leaves_local_as_it_was() {
 }
 
 #[test]
-fn a_temporary_file_that_may_be_of_others_is_not_used() {
+fn a_partial_file_that_others_may_control_is_not_used() {
     let here = Folder::new();
     here.write("have", "old");
     let part = here.path(".have.part");
@@ -98,7 +98,7 @@ fn a_temporary_file_that_may_be_of_others_is_not_used() {
 
 #[test]
 #[cfg_attr(not(superuser), ignore = "needs the superuser, to give a file to another user")]
-fn a_temporary_file_of_another_user_is_not_used() {
+fn a_partial_file_of_another_user_is_not_used() {
     let here = Folder::new();
     here.write("have", "old");
     here.write(".have.part", "planted");
@@ -115,7 +115,7 @@ fn a_temporary_file_of_another_user_is_not_used() {
 }
 
 #[test]
-fn who_has_an_old_temporary_file_open_gets_nothing_of_the_new_one() {
+fn a_process_with_an_old_partial_file_open_cannot_read_the_new_one() {
     let (root, here) = (Folder::new(), Folder::new());
     root.write("data", "secret");
     let server = root.server();
@@ -129,7 +129,7 @@ fn who_has_an_old_temporary_file_open_gets_nothing_of_the_new_one() {
     assert_eq!(fs::metadata(here.path("have")).unwrap().permissions().mode() & 0o022, 0);
 }
 
-/// Runs a line of shell in which `"$@"` fetches `data` to this place.
+/// Runs a line of shell in which `"$@"` fetches `data` to `local`.
 fn shell(server: &Server, line: &str, local: &str, form: &[&str]) -> Program {
     let remote = format!("{}:data", server.addr);
     let mut args = vec!["file", "client", "-q"];
@@ -140,7 +140,7 @@ fn shell(server: &Server, line: &str, local: &str, form: &[&str]) -> Program {
 }
 
 #[test]
-fn every_name_of_an_open_descriptor_is_written_to_and_never_replaced() {
+fn every_name_of_an_open_descriptor_is_written_to_and_not_replaced() {
     let (root, here) = (Folder::new(), Folder::new());
     let file = noise(200_000);
     root.write("data", &file);
@@ -178,7 +178,7 @@ fn every_name_of_an_open_descriptor_is_written_to_and_never_replaced() {
             }
         }
     }
-    // One of another process: what is there is kept, and it is not replaced.
+    // A descriptor of another process: its content is kept, and the file is not replaced.
     #[cfg(target_os = "linux")]
     {
         let line = format!("exec 7>'{out}'; printf before >&7; \"$@\" /proc/$$/fd/7");
@@ -190,11 +190,11 @@ fn every_name_of_an_open_descriptor_is_written_to_and_never_replaced() {
 }
 
 #[test]
-fn a_descriptor_that_cannot_be_written_to_is_told_before_anything_is_asked() {
+fn a_descriptor_that_cannot_be_written_is_reported_before_the_request() {
     let here = Folder::new();
     here.write("in", "input");
-    let played = FakeServer::new();
-    let remote = format!("{}:data", played.addr);
+    let fake = FakeServer::new();
+    let remote = format!("{}:data", fake.addr);
     let input = here.path("in");
     for (line, local, why) in [
         ("exec \"$@\" 7<\"$IN\"", "/dev/fd/7", "open for reading only"),
@@ -265,7 +265,7 @@ fn a_file_with_two_names_is_replaced_under_one() {
 }
 
 #[test]
-fn names_of_up_to_255_bytes_are_fetched_and_gone_on_with() {
+fn names_of_up_to_255_bytes_can_be_fetched_and_resumed() {
     let (root, here) = (Folder::new(), Folder::new());
     let file = noise(100_000);
     let server = root.server();
@@ -277,10 +277,10 @@ fn names_of_up_to_255_bytes_are_fetched_and_gone_on_with() {
         assert!(here.read(&name) == file, "{length}");
         assert_eq!(here.list(), [name.as_str()]);
         fs::remove_file(&local).unwrap();
-        // Interrupted, and gone on with.
-        let played = FakeServer::new();
-        let client = fetch(played.addr, name.as_bytes(), &local, &["-q"]).start();
-        drop(answer(&played, &file_reply(&file, 0)[..60_009]));
+        // Interrupted, then resumed.
+        let fake = FakeServer::new();
+        let client = fetch(fake.addr, name.as_bytes(), &local, &["-q"]).start();
+        drop(answer(&fake, &file_reply(&file, 0)[..60_009]));
         client.finish().failure(1);
         let done = fetch(server.addr, name.as_bytes(), &local, &["--resume"]).run();
         done.success();
@@ -295,7 +295,7 @@ fn names_of_up_to_255_bytes_are_fetched_and_gone_on_with() {
 
 #[test]
 #[cfg_attr(not(unshare), ignore = "needs unshare with the right to mount")]
-fn a_bound_file_is_told_before_anything_is_asked() {
+fn a_bind_mounted_file_is_reported_before_the_request() {
     let here = Folder::new();
     here.write("bound", "old");
     here.write("other", "other");
@@ -311,8 +311,8 @@ fn a_bound_file_is_told_before_anything_is_asked() {
         let local = local.to_str().unwrap();
         let args = ["-rm", "sh", "-c", &line, "sh", socklab, "file", "client", form, &gone, local];
         let failed = Program::new("unshare", &args).run();
-        let said = failed.failure(3);
-        assert!(said.contains("a mount point") && said.contains("copy it"), "{said}");
+        let line = failed.failure(3);
+        assert!(line.contains("a mount point") && line.contains("copy it"), "{line}");
         assert_eq!(here.list(), ["bound", "other"]);
     }
 }

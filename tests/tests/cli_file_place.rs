@@ -1,5 +1,5 @@
-//! Where `socklab file client` puts what it fetches: who may read it, what is left of it, and
-//! places that are no files.
+//! Where `socklab file client` writes a file: who may read it, what remains of an interrupted
+//! fetch, and targets that are not regular files.
 #![cfg(unix)]
 
 use std::fs;
@@ -26,7 +26,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn what_has_come_is_no_more_open_than_the_file_it_replaces() {
+fn a_partial_file_has_no_wider_permissions_than_the_file_it_replaces() {
     let here = Folder::new();
     let (local, part) = (here.path("copy"), here.path(".copy.part"));
     let file = noise(20_000);
@@ -34,30 +34,30 @@ fn what_has_come_is_no_more_open_than_the_file_it_replaces() {
     for (old, partial, new) in [
         (0o600, 0o600, 0o600),
         (0o640, 0o640, 0o640),
-        // What comes from a network gets no special rights.
+        // A file from a network gets no set-user-ID bits.
         (0o6755, 0o755, 0o755),
-        // To go on from it, it has to be read.
+        // The partial file must be readable for a resume.
         (0o220, 0o620, 0o220),
     ] {
         here.write("copy", "old");
         set_mode(&local, old);
-        let start = |played: &FakeServer, options: &[&str]| {
-            let remote = format!("{}:data", played.addr);
+        let start = |fake: &FakeServer, options: &[&str]| {
+            let remote = format!("{}:data", fake.addr);
             let args = [&["file", "client", "-q", &remote, local.to_str().unwrap()], options];
             Program::in_shell("umask 022; exec \"$@\"", &args.concat()).start()
         };
-        let played = FakeServer::new();
-        let client = start(&played, &[]);
-        let (_, mut stream) = answer(&played, b"");
+        let fake = FakeServer::new();
+        let client = start(&fake, &[]);
+        let (_, mut stream) = answer(&fake, b"");
         assert_eq!((mode(&part), here.read(".copy.part")), (partial, vec![]), "{old:o}");
         stream.write_all(&reply[..10_009]).unwrap();
         drop(stream);
         client.finish().failure(1);
         assert_eq!((mode(&part), here.read(".copy.part").len()), (partial, 10_000), "{old:o}");
-        // Of a partial file that is there already.
+        // The mode of an existing partial file is reduced too.
         set_mode(&part, 0o666);
-        let client = start(&played, &["--resume"]);
-        let (_, mut stream) = answer(&played, b"");
+        let client = start(&fake, &["--resume"]);
+        let (_, mut stream) = answer(&fake, b"");
         assert_eq!(mode(&part), partial, "{old:o}");
         stream.write_all(&file_reply(&file, 10_000)).unwrap();
         drop(stream);
@@ -68,7 +68,7 @@ fn what_has_come_is_no_more_open_than_the_file_it_replaces() {
 }
 
 #[test]
-fn a_new_file_has_the_mode_that_new_files_have() {
+fn a_new_file_has_the_mode_of_the_umask() {
     let (root, here) = (Folder::new(), Folder::new());
     root.write("data", "new");
     let server = root.server();
@@ -82,7 +82,7 @@ fn a_new_file_has_the_mode_that_new_files_have() {
     }
 }
 
-/// A listener that nobody gets through to: its queue is full.
+/// A listener with a full queue. Further connects get no answer.
 #[cfg(target_os = "linux")]
 struct Full {
     _listener: socket2::Socket,
@@ -96,7 +96,7 @@ impl Full {
         let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let listener = listener.expect("a socket");
         listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
-        // Room for one.
+        // Space for one connection.
         listener.listen(0).expect("to listen");
         let addr = listener.local_addr().ok().and_then(|addr| addr.as_socket()).expect("IPv4");
         let queued = TcpStream::connect(addr).expect("the one");
@@ -107,22 +107,22 @@ impl Full {
         full
     }
 
-    /// Waits until somebody dials it.
+    /// Waits until a client tries to connect.
     fn wait_for_client(&self) {
         self.wait_for(|[_, there, state, _]| there.ends_with(&self.port()) && state == "02");
     }
 
-    /// As the system's table of sockets has it.
+    /// Returns the port as in the system's table of sockets.
     fn port(&self) -> String {
         format!(":{:04X}", self.addr.port())
     }
 
-    /// Waits until there is such a socket: its addresses here and there, its state, its queues.
-    fn wait_for(&self, is: impl Fn([&str; 4]) -> bool) {
+    /// Waits for a socket that matches: local and remote address, state, queues.
+    fn wait_for(&self, matches: impl Fn([&str; 4]) -> bool) {
         let found = wait_until(DEADLINE, || {
             let table = fs::read_to_string("/proc/net/tcp").expect("the table");
             let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-            lines.any(|fields| is([fields[1], fields[2], fields[3], fields[4]])).then_some(())
+            lines.any(|fields| matches([fields[1], fields[2], fields[3], fields[4]])).then_some(())
         });
         assert!(found.is_some(), "no such socket at {}", self.addr);
     }
@@ -130,7 +130,7 @@ impl Full {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn an_interrupt_while_dialling_leaves_only_what_had_come_before() {
+fn an_interrupt_during_connect_keeps_only_earlier_partial_files() {
     let here = Folder::new();
     here.write(".old.part", "four score");
     for signal in ["INT", "TERM"] {
@@ -145,7 +145,7 @@ fn an_interrupt_while_dialling_leaves_only_what_had_come_before() {
             full.wait_for_client();
             client.signal(signal);
             let ended = client.finish();
-            // The signal ended it, and nothing was to be said.
+            // The signal ended it without output.
             assert_eq!((ended.code, ended.stderr.as_str()), (None, ""), "{ended:?}");
             assert_eq!(here.list(), [".old.part"], "{ended:?}");
             assert_eq!(here.read(".old.part"), b"four score");
@@ -154,7 +154,7 @@ fn an_interrupt_while_dialling_leaves_only_what_had_come_before() {
 }
 
 #[test]
-fn without_a_server_nothing_is_left() {
+fn without_a_server_no_file_is_created() {
     let here = Folder::new();
     let gone = FakeServer::new().addr;
     for form in [&[][..], &["--plain"], &["--resume"]] {
@@ -165,15 +165,15 @@ fn without_a_server_nothing_is_left() {
 }
 
 #[test]
-fn a_fetch_that_is_not_even_asked_for_keeps_what_had_come_before() {
+fn a_fetch_that_fails_before_its_request_keeps_the_partial_file() {
     use socklab::file::{Client, Error, Failure, Local, Options};
 
     let here = Folder::new();
     here.write(".copy.part", "four score");
     let mut local = Local::open(&here.path("copy"), true).unwrap();
-    let played = FakeServer::new();
-    let client = Client::connect(played.addr).unwrap();
-    // In the plain form nobody can go on.
+    let fake = FakeServer::new();
+    let client = Client::connect(fake.addr).unwrap();
+    // The plain form cannot be resumed.
     let plain = Options { plain: true, ..Options::default() };
     let failed = client.fetch(b"data", &mut local, plain, |_| ControlFlow::Continue(()));
     let Err(Error { cause: Failure::Net(socklab::net::Error::Refused(_)), kept }) = failed else {
@@ -185,13 +185,13 @@ fn a_fetch_that_is_not_even_asked_for_keeps_what_had_come_before() {
         (here.list(), here.read(".copy.part")),
         (vec![".copy.part".into()], b"four score".to_vec())
     );
-    // And nothing was asked for.
-    let mut stream = played.accept();
+    // No request was sent.
+    let mut stream = fake.accept();
     assert_eq!(read_all(&mut stream), b"");
 }
 
 #[test]
-fn a_pipe_is_written_as_the_bytes_come() {
+fn a_pipe_is_written_while_bytes_arrive() {
     let (root, here) = (Folder::new(), Folder::new());
     // Far more than a pipe holds.
     let file = noise(1 << 20);
@@ -209,7 +209,7 @@ fn a_pipe_is_written_as_the_bytes_come() {
             assert!(done.success() == file, "{line}: {}", done.stderr);
             assert_eq!(done.stderr, "", "{line}");
         }
-        // One with a name, and a link to it.
+        // A named pipe, and a link to it.
         let made = std::process::Command::new("mkfifo").arg(here.path("fifo")).status();
         assert!(made.is_ok_and(|status| status.success()));
         symlink("fifo", here.path("link")).unwrap();
@@ -225,10 +225,11 @@ fn a_pipe_is_written_as_the_bytes_come() {
     }
 }
 
-/// A file system that assigns owners, such as vfat, gives a new file another one than its creator.
+/// A file system that assigns owners, such as vfat, may give a new file another owner than its
+/// creator.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_new_temporary_file_may_have_an_owner_that_the_file_system_has_chosen() {
+fn a_new_partial_file_may_have_an_owner_chosen_by_the_file_system() {
     unsafe extern "C" {
         fn setfsuid(uid: u32) -> i32;
     }
@@ -240,12 +241,13 @@ fn a_new_temporary_file_may_have_an_owner_that_the_file_system_has_chosen() {
     set_mode(&here.0, 0o777);
     let (path, part) = (here.path("copy"), here.path(".copy.part"));
     let opened = thread::spawn(move || {
-        // SAFETY: it takes a number, and changes only who owns what this thread creates.
+        // SAFETY: the argument is a number, and only the owner of files that this thread creates
+        // changes.
         unsafe { setfsuid(1000) };
         socklab::file::Local::open(&path, false).map(drop)
     });
     opened.join().unwrap().expect("a new file");
-    // What was there before is refused as ever.
+    // An existing partial file of another user is refused as before.
     here.write(".copy.part", "four");
     std::os::unix::fs::chown(&part, Some(1000), None).unwrap();
     let refused = socklab::file::Local::open(&here.path("copy"), true).unwrap_err().to_string();

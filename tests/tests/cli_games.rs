@@ -1,4 +1,4 @@
-//! The games as a person or a script meets them.
+//! The games as a user or a script meets them.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// What can be read now, without reading it.
+/// Returns the bytes that can be read now, without reading them.
 fn waiting(stream: &TcpStream) -> String {
     let mut room = [0; 256];
     stream.set_nonblocking(true).unwrap();
@@ -26,7 +26,7 @@ fn wait_for(what: impl Fn() -> bool) {
 }
 
 #[test]
-fn every_game_can_be_tried_with_one_command() {
+fn every_game_can_be_played_with_one_command() {
     for (game, args, last) in [
         ("coin", &["--auto", "5"][..], " out of 5 times.\n"),
         ("guess", &["--auto"], "\n"),
@@ -34,8 +34,8 @@ fn every_game_can_be_tried_with_one_command() {
     ] {
         let finished = Program::socklab(&[&[game, "client"], args].concat()).run();
         assert!(text(finished.success()).ends_with(last), "{finished:?}");
-        let said = format!("no address given: a built-in {game} server runs on 127.0.0.1:");
-        assert!(finished.stderr.starts_with(&said), "{finished:?}");
+        let line = format!("no address given: a built-in {game} server runs on 127.0.0.1:");
+        assert!(finished.stderr.starts_with(&line), "{finished:?}");
     }
 }
 
@@ -68,13 +68,13 @@ fn events_are_json_lines() {
     let server = Server::start("rps", &["--auto", "--json"]);
     let finished = server.client("rps", &["--json", "--auto"]).run();
     assert!(text(finished.success()).contains(r#"{"event":"round","round":3,"player1":""#));
-    server.process.wait_for_stdout(r#""outcome":"played"}"#);
+    server.process.wait_for_stdout(r#""outcome":"fake"}"#);
     let server = Server::start("coin", &["--json"]);
     let finished = server.client("coin", &["--json"]).run_with("H\n");
-    let said = text(finished.success());
-    assert!(said.contains(r#"{"event":"prompt","text":"I will toss a coin"#), "{said}");
-    assert!(said.contains(r#"{"event":"reply","reply":"bye"}"#), "{said}");
-    assert!(said.contains(r#","of":1}"#), "{said}");
+    let line = text(finished.success());
+    assert!(line.contains(r#"{"event":"prompt","text":"I will toss a coin"#), "{line}");
+    assert!(line.contains(r#"{"event":"reply","reply":"bye"}"#), "{line}");
+    assert!(line.contains(r#","of":1}"#), "{line}");
     server.process.wait_for_stdout(r#""of":1,"outcome":"quit"}"#);
 }
 
@@ -92,7 +92,7 @@ fn a_trace_shows_prompts_and_lines() {
     let _ = server.process.wait_for(" prompt \"Enter (1) Scissor (2) Paper or (3) Stone:\"");
 }
 
-/// The document's client takes everything that one `recv` gives for one line.
+/// The client in the protocol document takes everything that one `recv` returns for one line.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_line_is_not_sent_before_the_peer_has_read_the_one_before() {
@@ -105,7 +105,7 @@ fn a_line_is_not_sent_before_the_peer_has_read_the_one_before() {
         assert_eq!(waiting(&stream), "LOW\n");
         std::thread::sleep(Duration::from_millis(1));
     }
-    // Also not when a part of it has been read.
+    // Also if only a part of the line has been read.
     assert_eq!(read::<3>(&mut stream), *b"LOW");
     for _ in 0..100 {
         assert_eq!(waiting(&stream), "\n");
@@ -113,7 +113,7 @@ fn a_line_is_not_sent_before_the_peer_has_read_the_one_before() {
     }
     assert_eq!(read::<1>(&mut stream), *b"\n");
     assert_eq!(read::<6>(&mut stream), *b"GUESS\n");
-    // A reader who leaves instead is served as far as that goes, and the next one too.
+    // A client that leaves is handled normally, and the next one is served.
     stream.write_all(b"1\n").unwrap();
     drop(stream);
     server.process.wait_for("did not find 50 with ");
@@ -121,7 +121,7 @@ fn a_line_is_not_sent_before_the_peer_has_read_the_one_before() {
 }
 
 #[test]
-fn without_a_pace_nobody_is_waited_for() {
+fn without_a_pace_the_server_does_not_wait_for_its_clients() {
     for (game, args, answer, all) in [
         ("guess", &["--number", "50"][..], "1\n", "LOW\nGUESS\n"),
         (
@@ -142,7 +142,7 @@ fn without_a_pace_nobody_is_waited_for() {
 }
 
 #[test]
-fn a_peer_that_never_reads_is_given_up_and_others_are_served() {
+fn a_client_that_never_reads_times_out_and_others_are_served() {
     let server = Server::start("guess", &["--timeout", "1s", "--number", "50"]);
     let mut stream = server.connect();
     stream.write_all(b"1\n2\n3\n").unwrap();
@@ -152,26 +152,26 @@ fn a_peer_that_never_reads_is_given_up_and_others_are_served() {
             "50 is right: you win\n"
         );
     }
-    // It has not even read GUESS.
+    // The client has not even read GUESS.
     server.process.wait_for("then the client sent nothing more in time");
 }
 
 #[test]
-fn a_line_without_end_is_refused_by_either_end() {
+fn a_line_without_a_newline_is_refused_by_either_end() {
     for (game, args) in [("coin", &[][..]), ("guess", &[]), ("rps", &["--auto"])] {
         let server = Server::start(game, args);
         let mut stream = server.connect();
-        // Who reads nothing is not read from either.
+        // The server reads nothing from a client that has not read its prompt.
         wait_for(|| waiting(&stream).ends_with(['\n', ' ']));
         let first = waiting(&stream).len();
         stream.read_exact(&mut vec![0; first]).unwrap();
-        // It may be closed before all of it is taken.
+        // The server may close before it has read everything.
         let _ = stream.write_all(&vec![b'x'; 1 << 20]);
         server.process.wait_for("the client broke the protocol: a line is too long");
 
-        let played = FakeServer::new();
-        let client = client(game, played.addr, &[]).with_stdin().start();
-        let mut stream = played.accept();
+        let fake = FakeServer::new();
+        let client = client(game, fake.addr, &[]).with_stdin().start();
+        let mut stream = fake.accept();
         let _ = stream.write_all(&vec![b'x'; 1 << 20]);
         let finished = client.finish();
         assert!(finished.failure(1).contains("a line is too long"), "{finished:?}");
@@ -180,41 +180,41 @@ fn a_line_without_end_is_refused_by_either_end() {
 }
 
 #[test]
-fn a_server_that_closes_while_a_person_thinks_is_told_at_once() {
+fn a_server_that_closes_while_the_user_thinks_is_reported_at_once() {
     for (game, first) in [("coin", "Pick: "), ("guess", "GUESS\n"), ("rps", "Pick: ")] {
-        let played = FakeServer::new();
-        let client = client(game, played.addr, &[]).with_stdin().start();
-        let mut stream = played.accept();
+        let fake = FakeServer::new();
+        let client = client(game, fake.addr, &[]).with_stdin().start();
+        let mut stream = fake.accept();
         stream.write_all(first.as_bytes()).unwrap();
         drop(stream);
         let finished = client.finish_with_stdin_open();
-        let said = "the server closed the connection between messages";
-        assert_eq!(finished.last_failure(1), said, "{game}");
+        let line = "the server closed the connection between messages";
+        assert_eq!(finished.last_failure(1), line, "{game}");
     }
 }
 
-// ---------------------------------------------------------------- rps with a person on the server
+// ---------------------------------------------------------------- rps with a person at the server
 
 const CHOOSE: &[u8; 42] = b"Enter (1) Scissor (2) Paper or (3) Stone: ";
 
-fn person(args: &[&str]) -> Server {
+fn server_with_user(args: &[&str]) -> Server {
     Server::from_program(Program::socklab(&[&["rps", "server", "0"], args].concat()).with_stdin())
 }
 
-/// All that a server's person has seen.
+/// Returns everything that the user of the server has seen.
 fn seen(server: &Server) -> String {
     server.process.stderr()
 }
 
 #[test]
-fn neither_player_learns_the_others_choice_before_both_have_chosen() {
-    let mut server = person(&[]);
+fn no_player_learns_the_others_choice_before_both_have_chosen() {
+    let mut server = server_with_user(&[]);
     let mut stream = server.connect();
     assert_eq!(read(&mut stream), *CHOOSE);
     stream.write_all(b"Paper\n").unwrap();
     server.process.wait_for("player 1 has chosen");
     assert!(!seen(&server).contains("Paper"), "{}", seen(&server));
-    assert_eq!(waiting(&stream), "", "player 2 has not chosen");
+    assert_eq!(waiting(&stream), "", "player 2 has not chosen yet");
     server.process.stdin().write_all(b"rock\nstone\n").unwrap();
     let line = *b"Player1 wins!,Paper,Stone\n";
     assert_eq!(read(&mut stream), line);
@@ -231,22 +231,22 @@ fn neither_player_learns_the_others_choice_before_both_have_chosen() {
     }
     assert_eq!(read_all(&mut stream), b"");
     drop(stream);
-    // Its session is over, and so is the program.
+    // The server ends after its one session.
     let finished = server.process.finish();
     assert!(text(finished.success()).ends_with("2 won, 1 lost, 0 drawn\n"), "{finished:?}");
     assert!(finished.stderr.contains("enter 1, 2 or 3, or the word"), "{finished:?}");
 }
 
 #[test]
-fn two_people_play_and_the_next_waits_for_its_turn() {
-    let mut server = person(&["--forever"]);
+fn two_players_play_and_the_next_waits_for_its_turn() {
+    let mut server = server_with_user(&["--forever"]);
     server.process.stdin().write_all(&b"2\n".repeat(9)).unwrap();
     for _ in 0..3 {
         let finished = server.client("rps", &[]).run_with("1\n2\n3\n");
         let lines = text(finished.success());
         assert!(lines.ends_with("1 won, 1 lost, 1 drawn\n"), "{lines}");
     }
-    // The first holds the table, the second is not spoken to.
+    // The first client plays, and the second has to wait.
     let (mut first, second) = (server.connect(), server.connect());
     assert_eq!(read(&mut first), *CHOOSE);
     assert_eq!(waiting(&second), "");
@@ -256,32 +256,32 @@ fn two_people_play_and_the_next_waits_for_its_turn() {
 }
 
 #[test]
-fn a_person_who_has_had_enough_closes_cleanly() {
-    let mut server = person(&[]);
+fn the_end_of_input_closes_the_connection_orderly() {
+    let mut server = server_with_user(&[]);
     let mut stream = server.connect();
     assert_eq!(read(&mut stream), *CHOOSE);
     stream.write_all(b"Paper\n").unwrap();
     server.process.wait_for("player 1 has chosen");
     server.process.close_stdin();
-    assert_eq!(read_all(&mut stream), b"", "an end, and no reset");
+    assert_eq!(read_all(&mut stream), b"", "an orderly close, not a reset");
     let finished = server.process.finish();
     assert!(finished.last_failure(2).contains("standard input ended before the game was over"));
 }
 
-/// A server that is stopped has done what it was asked, also in the middle of a game.
+/// A server that is stopped exits with success, even in the middle of a game.
 #[test]
-fn a_persons_server_can_be_stopped_at_any_time() {
+fn a_server_with_a_user_can_be_stopped_at_any_time() {
     for signal in ["INT", "TERM"] {
-        // In the other's turn.
-        let server = person(&[]);
+        // In the client's turn.
+        let server = server_with_user(&[]);
         let mut stream = server.connect();
         assert_eq!(read(&mut stream), *CHOOSE);
         server.process.signal(signal);
         assert_eq!(read_all(&mut stream), b"");
         assert_eq!(server.process.finish_with_stdin_open().success(), b"");
 
-        // In its person's turn.
-        let server = person(&[]);
+        // In the turn of the server's user.
+        let server = server_with_user(&[]);
         let mut stream = server.connect();
         assert_eq!(read(&mut stream), *CHOOSE);
         stream.write_all(b"Paper\n").unwrap();
@@ -290,8 +290,8 @@ fn a_persons_server_can_be_stopped_at_any_time() {
         assert_eq!(read_all(&mut stream), b"");
         assert_eq!(server.process.finish_with_stdin_open().success(), b"");
 
-        // While it waits until the client has read the verdict, which this one never does.
-        let mut server = person(&["--trace"]);
+        // While it waits until the client has read the result, which this client never does.
+        let mut server = server_with_user(&["--trace"]);
         let mut stream = server.connect();
         assert_eq!(read(&mut stream), *CHOOSE);
         stream.write_all(b"Paper\n").unwrap();
@@ -309,8 +309,8 @@ fn a_persons_server_can_be_stopped_at_any_time() {
 }
 
 #[test]
-fn wrong_usage_is_named() {
-    for (args, said) in [
+fn usage_errors_are_reported() {
+    for (args, line) in [
         (&["guess", "server", "--number", "101"][..], "101"),
         (&["rps", "client", "--seed", "1"], "--auto"),
         (&["rps", "server", "--auto", "--forever"], "--forever"),
@@ -318,6 +318,6 @@ fn wrong_usage_is_named() {
         (&["coin", "server", "--pace", "soon"], "expected a time"),
     ] {
         let finished = Program::socklab(args).run();
-        assert!(finished.failure(2).contains(said), "{finished:?}");
+        assert!(finished.failure(2).contains(line), "{finished:?}");
     }
 }

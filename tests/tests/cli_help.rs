@@ -1,7 +1,7 @@
-//! Every help text, word for word, so that a change of it is seen in review; and the words that no text
-//! of the program uses.
+//! Every help text, word for word, so that a change is seen in review, and the words that no text
+//! of the program may use.
 //!
-//! The texts stand in `tests/snapshots`. After a change that is meant, write them anew and look at the
+//! The texts are in `tests/snapshots`. After an intended change, write them again and review the
 //! difference:
 //!
 //! ```text
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use socklab_tests::program::Program;
 use socklab_tests::protocols::PROTOCOLS;
 
-/// The words after `socklab` of every command that has a help text.
+/// Returns the words after `socklab` of every command that has a help text.
 fn commands() -> Vec<Vec<&'static str>> {
     let mut commands = vec![vec![], vec!["completions"], vec!["man"]];
     for name in PROTOCOLS.iter().map(|protocol| protocol.name) {
@@ -35,7 +35,7 @@ fn snapshots() -> PathBuf {
 }
 
 #[test]
-fn every_help_text_is_the_reviewed_one() {
+fn every_help_text_equals_its_snapshot() {
     let update = std::env::var_os("UPDATE_SNAPSHOTS").is_some();
     let (mut changed, mut names) = (Vec::new(), BTreeSet::new());
     for command in commands() {
@@ -53,31 +53,32 @@ fn every_help_text_is_the_reviewed_one() {
         }
         names.insert(name);
     }
-    let there = fs::read_dir(snapshots()).unwrap();
-    let there: BTreeSet<_> =
-        there.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let present = fs::read_dir(snapshots()).unwrap();
+    let present: BTreeSet<_> =
+        present.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert!(
-        changed.is_empty() && there == names,
+        changed.is_empty() && present == names,
         "help texts differ from tests/snapshots (now, and as reviewed): {changed:#?}\nfiles too \
          many or missing: {:?}\nIf that is meant, run UPDATE_SNAPSHOTS=1 cargo test -p \
          socklab-tests --test cli_help, review git diff tests/snapshots, and commit it.",
-        there.symmetric_difference(&names).collect::<Vec<_>>()
+        present.symmetric_difference(&names).collect::<Vec<_>>()
     );
 }
 
 #[test]
-fn a_client_and_a_server_say_their_default_port() {
+fn every_help_text_states_the_default_port() {
     for protocol in PROTOCOLS {
         let (name, port) = (protocol.name, protocol.port);
         assert!(help(&[name, "server"]).contains(&format!("127.0.0.1:{port}]")), "{name}");
-        // The address of a file has its port in any case.
+        // The address of a file always contains the port.
         if name != "file" {
             assert!(help(&[name, "client"]).contains(&format!("[default: {port}]")), "{name}");
         }
     }
 }
 
-/// What `STYLE.md` has better words for: not standard terms, or hard to read for who learns English.
+/// Words for which `STYLE.md` has better ones: not standard terms, or hard to read for someone who
+/// learns English.
 const AVOIDED: [&str; 12] = [
     "at the most",
     "for ever",
@@ -93,14 +94,14 @@ const AVOIDED: [&str; 12] = [
     "is deaf",
 ];
 
-/// Whether it has these words: not only the start of others.
+/// Returns whether the text contains these words, and not only the start of others.
 fn has(text: &str, words: &str) -> bool {
     let mut found = text.match_indices(words).map(|(at, _)| &text[at + words.len()..]);
     found.any(|rest| !rest.starts_with(char::is_alphabetic) || words.ends_with(' '))
 }
 
 #[test]
-fn no_text_of_the_program_uses_words_that_have_better_ones() {
+fn no_text_of_the_program_uses_avoided_words() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut folders = vec![root.join("host/src"), root.join("core/src")];
     let mut found = Vec::new();
@@ -123,7 +124,7 @@ fn no_text_of_the_program_uses_words_that_have_better_ones() {
             let source = fs::read_to_string(&path).unwrap();
             let source = source.split("#[cfg(test)]\nmod tests").next().unwrap();
             for (number, line) in source.lines().enumerate() {
-                // Comments are for those who read the source.
+                // Comments are not shown to users.
                 let Some((_, text)) = line.split_once('"') else { continue };
                 if !line.trim_start().starts_with("//") {
                     check(format!("{}:{}", path.display(), number + 1), text);

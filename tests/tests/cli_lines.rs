@@ -1,5 +1,5 @@
-//! `socklab add` and `socklab hello` as a person meets them. The peer is the test itself, or the
-//! other end of ours.
+//! `socklab add` and `socklab hello` as a user meets them. The test plays the peer, or our program
+//! does.
 
 use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
@@ -8,14 +8,14 @@ use socklab_tests::program::{
     FakeServer, Process, Program, Server, client, read, read_all, reset, without_quote,
 };
 
-/// What is dangerous on a terminal, and harmless in a pipe.
+/// Text that would control a terminal. It is harmless in a pipe.
 const NASTY: &str = "\u{1b}[31m\u{202e}evil\u{9b}2J\u{7}";
 
-/// A client of ours, and its connection in the hands of the test.
-fn played(protocol: &str, args: &[&str]) -> (Process, TcpStream) {
-    let played = FakeServer::new();
-    let process = client(protocol, played.addr, args).start();
-    let stream = played.accept();
+/// Starts our client and returns it with its connection.
+fn start_client(protocol: &str, args: &[&str]) -> (Process, TcpStream) {
+    let fake = FakeServer::new();
+    let process = client(protocol, fake.addr, args).start();
+    let stream = fake.accept();
     (process, stream)
 }
 
@@ -37,14 +37,14 @@ mod add {
     }
 
     #[test]
-    fn name_and_number_are_asked_for_until_they_are_right() {
+    fn name_and_number_are_asked_for_until_they_are_valid() {
         let server = Server::start("add", &["--name", "Serveur", "--number", "7"]);
         let finished = server.client("add", &[]).run_with("\n  Ada L. \nforty\n0\n101\n42\nrest\n");
         assert_eq!(finished.stdout, b"Ada L.: 42\nServeur: 7\nsum: 49\n");
         assert_eq!(finished.code, Some(0), "{finished:?}");
-        let said =
+        let expected =
             "a name is not empty\n".to_owned() + &"expected a number from 1 to 100\n".repeat(3);
-        assert_eq!(finished.stderr, said);
+        assert_eq!(finished.stderr, expected);
         let ended = server.client("add", &["--name", "x"]).run_with("");
         assert!(ended.failure(2).contains("--number"), "{ended:?}");
         let server = server.process;
@@ -55,14 +55,15 @@ mod add {
     }
 
     #[test]
-    fn out_of_range_it_closes_every_connection_answers_nothing_and_exits_0() {
+    fn a_number_out_of_range_shuts_the_server_down_with_code_0() {
         let mut server = Server::start("add", &[]);
         let mut other = server.connect();
         other.write_all(b"Waiting\n").unwrap();
         let finished = server.client("add", &["--name", "Ada", "--shutdown"]).run();
         assert_eq!(finished.success(), b"");
-        let said = "the server closed without an answer: it has shut down, or refused the number\n";
-        assert_eq!(finished.stderr, said);
+        let expected =
+            "the server closed without an answer: it has shut down, or refused the number\n";
+        assert_eq!(finished.stderr, expected);
         assert_eq!(read_all(&mut other), b"");
         assert!(TcpStream::connect(server.addr).is_err());
         let _ = &mut server;
@@ -73,19 +74,19 @@ mod add {
     }
 
     #[test]
-    fn a_server_that_answers_has_not_been_shut_down() {
-        let played = FakeServer::new();
-        let client = client("add", played.addr, &["--name", "Ada", "--shutdown"]).start();
-        let mut stream = played.accept();
+    fn an_answer_to_a_shutdown_is_an_error() {
+        let fake = FakeServer::new();
+        let client = client("add", fake.addr, &["--name", "Ada", "--shutdown"]).start();
+        let mut stream = fake.accept();
         stream.write_all(b"Bob\n7\n").unwrap();
         drop(stream);
         let finished = client.finish();
-        let said = "the server answered instead of shutting down: 0 is not out of its range";
-        assert_eq!((finished.failure(1), &finished.stdout[..]), (said, &b""[..]));
+        let expected = "the server answered instead of shutting down: 0 is not out of its range";
+        assert_eq!((finished.failure(1), &finished.stdout[..]), (expected, &b""[..]));
     }
 
     #[test]
-    fn with_keep_running_it_refuses_and_stays() {
+    fn with_keep_running_the_server_refuses_and_continues() {
         let server = Server::start("add", &["--keep-running", "--number", "1"]);
         let mut stream = server.connect();
         stream.write_all(b"Eve\n99999999999\n").unwrap();
@@ -96,7 +97,7 @@ mod add {
     }
 
     #[test]
-    fn what_is_no_integer_is_refused_and_the_server_stays() {
+    fn an_invalid_integer_is_refused_and_the_server_continues() {
         let server = Server::start("add", &["--number", "1"]);
         for (line, what) in [
             ("forty", "byte 0 of a line is 0x66 ('f'), expected a decimal integer"),
@@ -111,9 +112,9 @@ mod add {
     }
 
     #[test]
-    fn every_ending_of_the_server_has_its_line() {
-        type Play = fn(TcpStream);
-        let play: [(Play, &str); 6] = [
+    fn every_ending_of_the_server_is_reported() {
+        type PlayServer = fn(TcpStream);
+        let play: [(PlayServer, &str); 6] = [
             (
                 |mut s| {
                     let _: [u8; 7] = read(&mut s);
@@ -144,20 +145,20 @@ mod add {
                 "the server broke the protocol: the integer does not fit in 32 bits",
             ),
             (
-                // More than either end's buffers hold: it stops listening long before.
+                // More than the buffers of both ends hold. The client stops reading long before.
                 |mut s| while s.write_all(&[b'x'; 1 << 16]).is_ok() {},
                 "the server broke the protocol: a line is too long, its first 1025 bytes have no newline",
             ),
         ];
         for (play, sentence) in play {
-            let (process, stream) = played("add", &ADA);
+            let (process, stream) = start_client("add", &ADA);
             play(stream);
             let finished = process.finish();
             assert_eq!(without_quote(finished.failure(1)), sentence);
             assert_eq!(finished.stdout, b"");
         }
         let (process, stream) =
-            played("add", &["--name", "Ada", "--number", "42", "--timeout", "300ms"]);
+            start_client("add", &["--name", "Ada", "--number", "42", "--timeout", "300ms"]);
         assert_eq!(
             process.finish().failure(1),
             "the server did not answer in time (300ms; --timeout changes that)"
@@ -166,8 +167,8 @@ mod add {
     }
 
     #[test]
-    fn a_servers_name_is_shown_as_it_is_in_a_pipe_and_a_clients_never_in_a_log() {
-        let (process, mut stream) = played("add", &ADA);
+    fn names_are_written_to_a_pipe_unchanged_and_escaped_in_a_log() {
+        let (process, mut stream) = start_client("add", &ADA);
         write!(stream, "{NASTY}\n1\n").unwrap();
         let finished = process.finish();
         assert_eq!(finished.success(), format!("Ada: 42\n{NASTY}: 1\nsum: 43\n").as_bytes());
@@ -181,8 +182,9 @@ mod add {
     }
 
     #[test]
-    fn json_has_every_result_as_an_event() {
-        let (process, mut stream) = played("add", &["--name", "Ada", "--number", "42", "--json"]);
+    fn every_result_is_a_json_event() {
+        let (process, mut stream) =
+            start_client("add", &["--name", "Ada", "--number", "42", "--json"]);
         stream.write_all(b"B\xff\n58\n").unwrap();
         let stdout = String::from_utf8(process.finish().success().to_vec()).unwrap();
         let mut lines = stdout.lines();
@@ -195,7 +197,7 @@ mod add {
     }
 
     #[test]
-    fn what_is_typed_wrong_is_said_with_code_2() {
+    fn wrong_arguments_are_reported_with_code_2() {
         for (args, text) in [
             (&["--number", "0"][..], "expected a number from 1 to 100"),
             (&["--number", "-5"], "expected a number from 1 to 100"),
@@ -214,7 +216,7 @@ mod hello {
     use super::*;
 
     #[test]
-    fn greets_and_is_greeted() {
+    fn both_ends_greet() {
         let finished = Program::socklab(&["hello", "client"]).run();
         assert_eq!(finished.success(), b"Hello from server\n");
         let server = Server::start("hello", &["--both", "--count", "2"]);
@@ -225,12 +227,12 @@ mod hello {
         }
         let server = server.process.finish();
         assert_eq!(server.code, Some(0));
-        let told = ": greeted, and received \"Hello from client\"\n";
-        assert_eq!(server.stderr.matches(told).count(), 2, "{server:?}");
+        let expected = ": greeted, and received \"Hello from client\"\n";
+        assert_eq!(server.stderr.matches(expected).count(), 2, "{server:?}");
     }
 
     #[test]
-    fn after_its_count_a_server_takes_nobody_more() {
+    fn after_its_count_a_server_accepts_no_more_clients() {
         let server = Server::start("hello", &["--count", "1", "--both"]);
         let mut one = server.connect();
         assert_eq!(read::<18>(&mut one), *b"Hello from server\n");
@@ -242,7 +244,7 @@ mod hello {
     }
 
     #[test]
-    fn a_split_greeting_comes_in_two_reads() {
+    fn a_split_greeting_arrives_in_two_reads() {
         let server = Server::start("hello", &["--split", "8", "--gap", "200ms"]);
         let finished = server.client("hello", &["--trace"]).run();
         assert_eq!(finished.success(), b"Hello from server\n");
@@ -252,16 +254,16 @@ mod hello {
 
     #[test]
     fn a_greeting_may_lack_its_newline() {
-        let (process, mut stream) = played("hello", &[]);
+        let (process, mut stream) = start_client("hello", &[]);
         stream.write_all(b"Good day").unwrap();
         drop(stream);
         assert_eq!(process.finish().success(), b"Good day\n");
     }
 
     #[test]
-    fn every_ending_of_the_server_has_its_line() {
-        type Play = fn(TcpStream);
-        let plays: [(Play, &str); 3] = [
+    fn every_ending_of_the_server_is_reported() {
+        type PlayServer = fn(TcpStream);
+        let plays: [(PlayServer, &str); 3] = [
             (drop, "the server closed the connection between messages, without a greeting"),
             (reset, "the server reset the connection between messages, without a greeting"),
             (
@@ -270,11 +272,11 @@ mod hello {
             ),
         ];
         for (play, sentence) in plays {
-            let (process, stream) = played("hello", &[]);
+            let (process, stream) = start_client("hello", &[]);
             play(stream);
             assert_eq!(without_quote(process.finish().failure(1)), sentence);
         }
-        let (process, stream) = played("hello", &["--timeout", "200ms"]);
+        let (process, stream) = start_client("hello", &["--timeout", "200ms"]);
         assert_eq!(
             process.finish().failure(1),
             "the server sent nothing more in time, without a greeting (200ms; --timeout changes that)"
@@ -283,7 +285,7 @@ mod hello {
     }
 
     #[test]
-    fn a_client_that_does_not_greet_back_is_named_and_the_others_are_served() {
+    fn a_client_that_does_not_greet_back_is_reported_and_others_are_served() {
         let server = Server::start("hello", &["--both"]);
         let mut stream = server.connect();
         assert_eq!(read::<18>(&mut stream), *b"Hello from server\n");

@@ -1,4 +1,4 @@
-//! `socklab math` as a person meets it. The peer is the test itself, so each case is exact.
+//! `socklab math` as a user meets it. The test plays the peer, so each case is exact.
 
 use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
@@ -12,16 +12,16 @@ use socklab_tests::program::{
 const QUESTION: [u8; 9] = *b"Q\0\0\0\x0c\0\0\0\x1e";
 const SECRET: [u8; 9] = *b"Sopensesm";
 
-/// A math client of ours, and its connection in the hands of the test.
+/// Starts our math client and returns it with its connection.
 fn math_client(args: &[&str]) -> (Process, TcpStream) {
-    let played = FakeServer::new();
-    let process = client("math", played.addr, args).start();
-    let stream = played.accept();
+    let fake = FakeServer::new();
+    let process = client("math", fake.addr, args).start();
+    let stream = fake.accept();
     (process, stream)
 }
 
 #[test]
-fn the_secret_and_a_newline_are_all_of_stdout() {
+fn stdout_contains_only_the_secret_and_a_newline() {
     let (process, mut stream) = math_client(&[]);
     for _ in 0..3 {
         stream.write_all(&QUESTION).unwrap();
@@ -34,7 +34,7 @@ fn the_secret_and_a_newline_are_all_of_stdout() {
 }
 
 #[test]
-fn the_client_is_done_with_the_secret_and_does_not_wait_for_the_close() {
+fn the_client_ends_with_the_secret_without_waiting_for_the_close() {
     let (process, mut stream) = math_client(&["--timeout", "none"]);
     stream.write_all(&SECRET).unwrap();
     assert_eq!(process.finish().success(), b"opensesm\n");
@@ -42,14 +42,14 @@ fn the_client_is_done_with_the_secret_and_does_not_wait_for_the_close() {
 }
 
 #[test]
-fn every_first_byte_but_two_is_named() {
+fn an_unknown_tag_is_reported_at_once() {
     for (byte, name) in
         [(b'R', "0x52 ('R')"), (0, "0x00"), (b'q', "0x71 ('q')"), (b' ', "0x20"), (0xff, "0xff")]
     {
         let (process, mut stream) = math_client(&[]);
         stream.write_all(&QUESTION).unwrap();
         read::<4>(&mut stream);
-        // The byte alone: nothing else is waited for.
+        // The client must report the byte at once, without waiting for more.
         stream.write_all(&[byte]).unwrap();
         let expected = format!(
             "the server broke the protocol: message 2 starts with the byte {name}, expected \
@@ -60,9 +60,9 @@ fn every_first_byte_but_two_is_named() {
     }
 }
 
-/// What a server sends, how it ends, and what the client says then.
+/// What a server sends, how it ends, and what the client reports.
 #[test]
-fn every_ending_has_its_name() {
+fn every_ending_is_reported() {
     #[derive(Clone, Copy, Debug)]
     enum End {
         Close,
@@ -115,7 +115,7 @@ fn every_ending_has_its_name() {
             "the server sent nothing more in time in the middle of a message, after 8 of 9 bytes, with 1 answered",
         ),
     ] {
-        // With a trace it can be seen that what was sent is read, before the reset.
+        // The trace shows when the bytes have been read, which must happen before the reset.
         let (process, mut stream) = math_client(&["--timeout", "300ms", "--trace"]);
         for _ in 0..questions {
             stream.write_all(&QUESTION).unwrap();
@@ -138,9 +138,10 @@ fn every_ending_has_its_name() {
 }
 
 #[test]
-fn silence_is_measured_from_the_last_byte() {
+fn the_timeout_starts_at_the_last_byte() {
     let (process, mut stream) = math_client(&["--timeout", "1500ms"]);
-    // Longer altogether, and each pause a small part of it: on a busy machine pauses last longer.
+    // Longer than the timeout in total, with each pause far shorter than it, because pauses last
+    // longer on a busy machine.
     let start = Instant::now();
     for byte in [QUESTION, SECRET].as_flattened() {
         thread::sleep(Duration::from_millis(100));
@@ -151,7 +152,7 @@ fn silence_is_measured_from_the_last_byte() {
 }
 
 #[test]
-fn a_client_without_an_address_says_where_its_server_is() {
+fn a_client_without_an_address_reports_where_its_server_runs() {
     for args in [&["math", "client"][..], &["math", "client", "--timeout", "none"]] {
         let finished = Program::socklab(args).run();
         assert_eq!(finished.success().len(), 9, "{finished:?}");
@@ -161,7 +162,7 @@ fn a_client_without_an_address_says_where_its_server_is() {
     }
 }
 
-/// The questions of a session, the secret behind them.
+/// Plays a session and returns its questions and the secret.
 fn play(server: &Server) -> Vec<u8> {
     let mut stream = server.connect();
     let mut all = Vec::new();
@@ -181,7 +182,7 @@ fn play(server: &Server) -> Vec<u8> {
 fn a_seed_gives_every_session_the_same_questions() {
     let runs = ["7", "7", "8"].map(|seed| {
         let server = Server::start("math", &["--seed", seed, "--full-range"]);
-        // One that has come before, and is in the middle of its questions, changes nothing.
+        // A session that started before, and is still running, has no influence.
         let mut other = server.connect();
         read::<9>(&mut other);
         let all = [play(&server), play(&server)];
@@ -190,19 +191,19 @@ fn a_seed_gives_every_session_the_same_questions() {
     });
     assert_eq!(runs[0], runs[1]);
     assert_ne!(runs[0], runs[2]);
-    // Its questions differ among themselves.
+    // The questions of a session differ.
     let questions: std::collections::HashSet<&[u8]> = runs[0][0].chunks(9).collect();
     assert_eq!(questions.len(), runs[0][0].len() / 9);
-    // The secret is none of the draws of a session, and without a seed sessions differ.
+    // Without a seed, sessions differ.
     let server = Server::start("math", &["--rounds", "20"]);
     assert_ne!(play(&server), play(&server));
-    // Without a seed no two runs are alike.
+    // Without a seed, runs differ.
     let runs = [(); 2].map(|()| play(&Server::start("math", &["--rounds", "20"])));
     assert_ne!(runs[0], runs[1]);
 }
 
 #[test]
-fn rounds_and_secret_are_as_told() {
+fn rounds_and_secret_follow_the_options() {
     let server = Server::start("math", &["--rounds", "3", "--secret", "12345678"]);
     for _ in 0..5 {
         let all = play(&server);
@@ -220,7 +221,7 @@ fn rounds_and_secret_are_as_told() {
 }
 
 #[test]
-fn default_operands_have_a_sum_of_31_bits_and_rounds_are_5_to_20() {
+fn default_sums_have_31_bits_and_rounds_are_5_to_20() {
     let server = Server::start("math", &[]);
     let (mut fewest, mut most, mut largest) = (usize::MAX, 0, 0);
     for _ in 0..400 {
@@ -238,7 +239,7 @@ fn default_operands_have_a_sum_of_31_bits_and_rounds_are_5_to_20() {
 }
 
 #[test]
-fn a_wrong_answer_ends_it_at_once_without_a_secret() {
+fn a_wrong_answer_ends_the_session_at_once_without_the_secret() {
     let server = Server::start("math", &["--rounds", "5", "--secret", "12345678"]);
     let mut stream = server.connect();
     read::<9>(&mut stream);
@@ -251,7 +252,7 @@ fn a_wrong_answer_ends_it_at_once_without_a_secret() {
 }
 
 #[test]
-fn answers_sent_early_are_a_stream_like_any() {
+fn answers_sent_early_are_accepted() {
     let args = ["--rounds", "9", "--seed", "5", "--full-range"];
     let questions = play(&Server::start("math", &args));
     let server = Server::start("math", &args);
@@ -261,7 +262,7 @@ fn answers_sent_early_are_a_stream_like_any() {
         let [a, b] = [1, 5].map(|at| u32::from_be_bytes(*question[at..].first_chunk().unwrap()));
         answers.extend_from_slice(&a.wrapping_add(b).to_be_bytes());
     }
-    // All before any question is read; and no more will come.
+    // All answers are sent before any question is read, followed by the end.
     stream.write_all(&answers).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_all(&mut stream), questions);
@@ -269,7 +270,7 @@ fn answers_sent_early_are_a_stream_like_any() {
 }
 
 #[test]
-fn the_server_names_every_ending_in_one_line() {
+fn the_server_reports_every_ending_in_one_line() {
     let server = Server::start("math", &["--timeout", "1s"]);
     let mut count = 1;
     for (bytes, how, text) in [

@@ -120,9 +120,9 @@ fn a_server_that_stops_is_named_and_an_error_repeats() {
 
 #[test]
 fn shutdown_is_the_end_for_the_server() {
-    let played = FakeServer::new();
-    let mut client = echo::Client::connect(played.addr).unwrap();
-    let mut stream = played.accept();
+    let fake = FakeServer::new();
+    let mut client = echo::Client::connect(fake.addr).unwrap();
+    let mut stream = fake.accept();
     client.send_message(b"0123456789").unwrap();
     client.shutdown().unwrap();
     let mut all = Vec::new();
@@ -139,15 +139,15 @@ fn math_solve_gets_the_secret_or_the_named_ending() {
     }
     running.stop().unwrap();
 
-    let played = FakeServer::new();
-    let client = math::Client::connect(played.addr).unwrap();
-    drop(played.accept());
+    let fake = FakeServer::new();
+    let client = math::Client::connect(fake.addr).unwrap();
+    drop(fake.accept());
     let error = client.solve().unwrap_err();
     assert_eq!(error.to_string(), "the server closed the connection before it sent any message");
 
     let timeout = Some(Duration::from_millis(200));
-    let client = math::Client::connect(played.addr).unwrap().timeout(timeout);
-    let _silent = played.accept();
+    let client = math::Client::connect(fake.addr).unwrap().timeout(timeout);
+    let _silent = fake.accept();
     let error = in_time(move || client.solve().unwrap_err().to_string());
     assert_eq!(error, "the server sent nothing in time");
 }

@@ -53,12 +53,12 @@ fn a_person_s_server_and_a_client_do_so_too() {
     let server = Server::from_program(in_background(&["chat", "server", "0"]).with_stdin());
     heeds_the_parent(&server.process);
 
-    let played = FakeServer::new();
-    let port = played.addr.port().to_string();
+    let fake = FakeServer::new();
+    let port = fake.addr.port().to_string();
     let place = std::env::temp_dir().join(format!("socklab-signals-{}", std::process::id()));
     let remote = format!("127.0.0.1:{port}:name");
     let client = in_background(&["file", "client", &remote, place.to_str().unwrap()]).start();
-    let mut stream = played.accept();
+    let mut stream = fake.accept();
     // The system accepts before the client knows: only its request shows that it fetches.
     assert_ne!(stream.read(&mut [0]).unwrap(), 0);
     heeds_the_parent(&client);
@@ -88,9 +88,9 @@ fn a_client_that_is_interrupted_says_so_and_exits_130() {
         ("guess", &["--json", "--auto"]),
     ] {
         for signal in ["INT", "TERM"] {
-            let played = FakeServer::new();
-            let process = client(protocol, played.addr, args).with_stdin().start();
-            let _stream = played.accept();
+            let fake = FakeServer::new();
+            let process = client(protocol, fake.addr, args).with_stdin().start();
+            let _stream = fake.accept();
             process.wait_for_stdout("connected");
             process.signal(signal);
             let finished = process.finish_with_stdin_open();

@@ -75,9 +75,9 @@ fn a_last_line_of_one_word_is_named_as_a_closing_word() {
         "the other side closed the connection before the end of the conversation; its last line was \
          \"quit\": --bye quit makes it the closing word"
     );
-    let played = FakeServer::new();
-    let client = client("chat", played.addr, &[]).with_stdin().start();
-    let mut stream = played.accept();
+    let fake = FakeServer::new();
+    let client = client("chat", fake.addr, &[]).with_stdin().start();
+    let mut stream = fake.accept();
     stream.write_all(b"exit\n").unwrap();
     drop(stream);
     let finished = client.finish_with_stdin_open();
@@ -96,10 +96,10 @@ fn other_words_end_a_conversation() {
     drop(stream);
     assert_eq!(server.process.finish_with_stdin_open().success(), b"I QUIT!\n");
 
-    let played = FakeServer::new();
+    let fake = FakeServer::new();
     let mut client =
-        client("chat", played.addr, &["--bye", "quit", "--bye", "/exit"]).with_stdin().start();
-    let mut stream = played.accept();
+        client("chat", fake.addr, &["--bye", "quit", "--bye", "/exit"]).with_stdin().start();
+    let mut stream = fake.accept();
     stream.write_all(b"bye\n").unwrap();
     client.stdin().write_all(b"/Exit\n").unwrap();
     assert_eq!(read_all(&mut stream), b"/Exit\n");
@@ -109,9 +109,9 @@ fn other_words_end_a_conversation() {
 
 #[test]
 fn one_who_has_nothing_more_to_say_says_the_first_closing_word() {
-    let played = FakeServer::new();
-    let client = client("chat", played.addr, &["--bye", "quit", "--bye", "exit"]).start();
-    let mut stream = played.accept();
+    let fake = FakeServer::new();
+    let client = client("chat", fake.addr, &["--bye", "quit", "--bye", "exit"]).start();
+    let mut stream = fake.accept();
     stream.write_all(b"hello\n").unwrap();
     assert_eq!(read_all(&mut stream), b"quit\n");
     drop(stream);
@@ -132,12 +132,11 @@ fn a_closing_word_is_a_word() {
 
 #[test]
 fn a_line_without_its_newline_is_shown_after_one_second() {
-    let played = FakeServer::new();
-    let client = client("chat", played.addr, &["--json"]).with_stdin().start();
-    let mut stream = played.accept();
+    let fake = FakeServer::new();
+    let client = client("chat", fake.addr, &["--json"]).with_stdin().start();
+    let mut stream = fake.accept();
     stream.write_all(b"How are").unwrap();
-    let notice =
-        format!("{} sent \"How are\" without a newline; waiting for the rest", played.addr);
+    let notice = format!("{} sent \"How are\" without a newline; waiting for the rest", fake.addr);
     assert_eq!(client.wait_for("without a newline"), notice);
     client.wait_for_stdout("{\"event\":\"unfinished\"");
     stream.write_all(b" you?\n").unwrap();

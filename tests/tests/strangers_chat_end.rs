@@ -16,18 +16,18 @@ fn receives(stream: &TcpStream) {
 }
 
 /// A client that says bye in its turn.
-fn leaves(played: &FakeServer) -> (Process, TcpStream) {
+fn leaves(fake: &FakeServer) -> (Process, TcpStream) {
     let args = ["--timeout", "20s"];
-    let mut process = client("chat", played.addr, &args).with_stdin().start();
+    let mut process = client("chat", fake.addr, &args).with_stdin().start();
     process.feed("bye\n");
-    (process, played.accept())
+    (process, fake.accept())
 }
 
 #[test]
 fn a_last_line_that_the_other_side_has_not_read_is_a_failure() {
-    let played = FakeServer::new();
+    let fake = FakeServer::new();
     for end in [drop as fn(TcpStream), reset] {
-        let (process, mut stream) = leaves(&played);
+        let (process, mut stream) = leaves(&fake);
         stream.write_all(b"hello\n").unwrap();
         receives(&stream);
         end(stream);
@@ -38,7 +38,7 @@ fn a_last_line_that_the_other_side_has_not_read_is_a_failure() {
     }
     // Gone before the last line comes: one of these, and never a success.
     for _ in 0..10 {
-        let (process, mut stream) = leaves(&played);
+        let (process, mut stream) = leaves(&fake);
         stream.write_all(b"hello\n").unwrap();
         drop(stream);
         assert_eq!(process.finish().code, Some(1));
@@ -47,9 +47,9 @@ fn a_last_line_that_the_other_side_has_not_read_is_a_failure() {
 
 #[test]
 fn a_last_line_that_was_read_is_a_success_whether_the_other_side_closes_or_not() {
-    let played = FakeServer::new();
+    let fake = FakeServer::new();
     for closes in [true, false] {
-        let (process, mut stream) = leaves(&played);
+        let (process, mut stream) = leaves(&fake);
         stream.write_all(b"hello\n").unwrap();
         assert_eq!(read::<4>(&mut stream), *b"bye\n");
         let stream = (!closes).then_some(stream);

@@ -17,9 +17,9 @@ fn short_message(payload: &[u8]) -> Vec<u8> {
 
 /// A client of ours with these arguments, and its connection in the hands of the test.
 fn echo_client(args: &[&str]) -> (Process, TcpStream) {
-    let played = FakeServer::new();
-    let process = client("echo", played.addr, args).with_stdin().start();
-    let stream = played.accept();
+    let fake = FakeServer::new();
+    let process = client("echo", fake.addr, args).with_stdin().start();
+    let stream = fake.accept();
     (process, stream)
 }
 
@@ -186,10 +186,10 @@ fn two_byte_lengths_on_both_ends() {
 
 #[test]
 fn a_message_that_is_too_long_for_2_bytes_is_a_usage_error_before_it_is_sent() {
-    let played = FakeServer::new();
+    let fake = FakeServer::new();
     let long = "x".repeat(65_536);
     let args = ["--header", "2", "0123456789abc", &long];
-    let finished = client("echo", played.addr, &args).run();
+    let finished = client("echo", fake.addr, &args).run();
     assert_eq!(
         finished.failure(2),
         "message 2 has 65536 bytes, more than the 65535 bytes that a 2-byte length can say"
@@ -327,9 +327,8 @@ fn write_long_line(out: &mut impl std::io::Write) {
 fn a_line_of_300_mb_takes_constant_memory_from_a_pipe_and_from_a_file() {
     let length = (PIECES >> 12 << 12) * PIECE.len();
     for from_file in [false, true] {
-        let played = FakeServer::new();
-        let program =
-            client("echo", played.addr, &[]).deadline(std::time::Duration::from_secs(300));
+        let fake = FakeServer::new();
+        let program = client("echo", fake.addr, &[]).deadline(std::time::Duration::from_secs(300));
         let mut process = if from_file {
             let mut file = tempfile::tempfile().unwrap();
             write_long_line(&mut file);
@@ -338,7 +337,7 @@ fn a_line_of_300_mb_takes_constant_memory_from_a_pipe_and_from_a_file() {
         } else {
             program.with_stdin().stdout(File::create("/dev/null").unwrap()).start()
         };
-        let mut stream = played.accept();
+        let mut stream = fake.accept();
         let writer = (!from_file).then(|| {
             let mut stdin = process.take_stdin();
             thread::spawn(move || write_long_line(&mut stdin))
@@ -391,13 +390,13 @@ fn write_lines(to: &mut impl std::io::Write, count: usize) -> std::io::Result<()
 fn a_server_that_reads_and_never_replies_takes_no_memory() {
     const LINES: usize = 1_400_000;
     const MESSAGE: usize = 4 + 100;
-    let played = FakeServer::new();
-    let mut process = client("echo", played.addr, &["--timeout", "none"])
+    let fake = FakeServer::new();
+    let mut process = client("echo", fake.addr, &["--timeout", "none"])
         .deadline(std::time::Duration::from_secs(300))
         .with_stdin()
         .stdout(File::create("/dev/null").unwrap())
         .start();
-    let mut stream = played.accept();
+    let mut stream = fake.accept();
     let mut stdin = process.take_stdin();
     let writer = thread::spawn(move || write_lines(&mut stdin, LINES).unwrap());
     // Until no more come. A busy machine that makes this end early makes the test weaker, not fail.
@@ -441,12 +440,12 @@ fn a_server_that_reads_and_never_replies_takes_no_memory() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_client_that_waits_since_no_more_can_be_verified_says_so() {
-    let played = FakeServer::new();
-    let mut process = client("echo", played.addr, &["--timeout", "10"])
+    let fake = FakeServer::new();
+    let mut process = client("echo", fake.addr, &["--timeout", "10"])
         .deadline(std::time::Duration::from_secs(300))
         .with_stdin()
         .start();
-    let mut stream = played.accept();
+    let mut stream = fake.accept();
     let mut stdin = process.take_stdin();
     // Until the client has gone.
     thread::spawn(move || write_lines(&mut stdin, usize::MAX));

@@ -18,10 +18,10 @@ fn against(
     stdin: &str,
     play: impl FnOnce(TcpStream) + Send + 'static,
 ) -> Finished {
-    let played = FakeServer::new();
-    let mut ours = program::client(protocol, played.addr, args).with_stdin().start();
+    let fake = FakeServer::new();
+    let mut ours = program::client(protocol, fake.addr, args).with_stdin().start();
     ours.feed(stdin);
-    let stream = played.accept();
+    let stream = fake.accept();
     let server = thread::spawn(move || play(stream));
     let finished = ours.finish();
     server.join().unwrap();

@@ -113,27 +113,27 @@ fn what_cannot_be_asked_again_safely_is_not() {
     here.write("copy", "old");
     // Words of its own may be all that it says to a name, in either form.
     for words in [&b"File not found"[..], b"four score", b"ERROR\n", b"\0"] {
-        let played = FakeServer::new();
-        let client = fetch(played.addr, b"x.txt", &here.path("copy"), &[]).start();
-        drop(answer(&played, words));
+        let fake = FakeServer::new();
+        let client = fetch(fake.addr, b"x.txt", &here.path("copy"), &[]).start();
+        drop(answer(&fake, words));
         let failed = client.finish();
         let line = failed.failure(1);
         assert!(line.contains("its reply starts with") && line.contains("try --plain"), "{line}");
     }
     // An answer has begun.
     for part in [&b"+\0"[..], b"-no such"] {
-        let played = FakeServer::new();
-        let client = fetch(played.addr, b"x.txt", &here.path("copy"), &[]).start();
-        drop(answer(&played, part));
+        let fake = FakeServer::new();
+        let client = fetch(fake.addr, b"x.txt", &here.path("copy"), &[]).start();
+        drop(answer(&fake, part));
         assert!(client.finish().failure(1).contains("in the middle of a message"));
     }
     assert_eq!((here.list(), here.read("copy")), (vec!["copy".into()], b"old".to_vec()));
     // What there is already is of no use to the plain form, and stays.
     here.write(".copy.part", "four");
     for end in [drop::<TcpStream>, reset] {
-        let played = FakeServer::new();
-        let client = fetch(played.addr, b"x.txt", &here.path("copy"), &["--resume"]).start();
-        end(answer(&played, b"").1);
+        let fake = FakeServer::new();
+        let client = fetch(fake.addr, b"x.txt", &here.path("copy"), &["--resume"]).start();
+        end(answer(&fake, b"").1);
         let failed = client.finish();
         assert!(failed.failure(1).contains("the connection without a reply"), "{failed:?}");
     }
@@ -143,10 +143,10 @@ fn what_cannot_be_asked_again_safely_is_not() {
 #[test]
 fn a_server_that_is_gone_after_one_client_is_named() {
     let here = Folder::new();
-    let played = FakeServer::new();
-    let client = fetch(played.addr, b"x.txt", &here.path("copy"), &[]).start();
-    let (_, stream) = answer(&played, b"");
-    drop(played);
+    let fake = FakeServer::new();
+    let client = fetch(fake.addr, b"x.txt", &here.path("copy"), &[]).start();
+    let (_, stream) = answer(&fake, b"");
+    drop(fake);
     drop(stream);
     let failed = client.finish();
     let line = failed.last_failure(1);
@@ -160,17 +160,17 @@ fn a_server_that_is_gone_after_one_client_is_named() {
 #[test]
 fn a_closed_stdout_after_the_plain_request_is_no_fault_of_the_server() {
     let here = Folder::new();
-    let played = FakeServer::new();
+    let fake = FakeServer::new();
     let (reader, writer) = std::io::pipe().expect("a pipe");
-    let client = fetch(played.addr, b"x.txt", &here.path("copy"), &["--json"]);
+    let client = fetch(fake.addr, b"x.txt", &here.path("copy"), &["--json"]);
     let client = client.stdout(writer).start();
-    drop(answer(&played, b""));
+    drop(answer(&fake, b""));
     let mut events = BufReader::new(reader).lines().map(|line| line.expect("a line"));
     // The second connection is the plain one.
     let plain = events.by_ref().filter(|line| line.contains(r#""connected""#)).nth(1);
     assert!(plain.is_some());
     drop(events);
-    let mut stream = played.accept();
+    let mut stream = fake.accept();
     stream.read_exact(&mut [0; 5]).expect("a request");
     stream.write_all(b"all of it").expect("to send");
     drop(stream);
@@ -285,9 +285,9 @@ fn a_request_that_is_not_finished_is_never_answered_with_an_empty_file() {
 fn a_size_that_is_text_is_named_and_not_to_be_resumed() {
     let here = Folder::new();
     here.write("copy", "old");
-    let played = FakeServer::new();
-    let client = fetch(played.addr, b"x.txt", &here.path("copy"), &[]).start();
-    drop(answer(&played, b"+OK sending the file"));
+    let fake = FakeServer::new();
+    let client = fetch(fake.addr, b"x.txt", &here.path("copy"), &[]).start();
+    drop(answer(&fake, b"+OK sending the file"));
     let finished = client.finish();
     let line = finished.failure(1);
     assert!(

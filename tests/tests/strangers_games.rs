@@ -17,10 +17,10 @@ fn text(bytes: &[u8]) -> String {
 /// A server that says the first text at once and each other one after a line from the client, and closes.
 /// With what the client sent, and what became of our client with these arguments and this on stdin.
 fn against(game: &str, args: &[&str], stdin: &str, says: &[&str]) -> (Finished, Vec<String>) {
-    let played = FakeServer::new();
-    let mut ours = client(game, played.addr, args).with_stdin().start();
+    let fake = FakeServer::new();
+    let mut ours = client(game, fake.addr, args).with_stdin().start();
     ours.feed(stdin);
-    let mut stream = played.accept();
+    let mut stream = fake.accept();
     let says: Vec<String> = says.iter().map(|text| (*text).to_owned()).collect();
     let server = thread::spawn(move || {
         let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
@@ -191,9 +191,9 @@ fn a_trace_shows_the_end_once() {
         ("guess", "GUESS\nWIN\n", "50\n"),
         ("coin", "H: Thanks for playing the game. Bye!\n", "Q\n"),
     ] {
-        let played = FakeServer::new();
-        let mut ours = client(game, played.addr, &["--trace"]).with_stdin().start();
-        let mut stream = played.accept();
+        let fake = FakeServer::new();
+        let mut ours = client(game, fake.addr, &["--trace"]).with_stdin().start();
+        let mut stream = fake.accept();
         stream.write_all(says.as_bytes()).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         ours.wait_for(" closed");
@@ -205,9 +205,9 @@ fn a_trace_shows_the_end_once() {
         assert_eq!(finished.stderr.matches(" closed").count(), 1, "{finished:?}");
     }
     // A reset is not an orderly end behind it.
-    let played = FakeServer::new();
-    let ours = client("guess", played.addr, &["--trace", "--auto"]).start();
-    let stream = played.accept();
+    let fake = FakeServer::new();
+    let ours = client("guess", fake.addr, &["--trace", "--auto"]).start();
+    let stream = fake.accept();
     reset(stream);
     let finished = ours.finish();
     finished.last_failure(1);
@@ -324,9 +324,9 @@ fn every_ending_quotes_what_was_not_understood() {
         assert!(error(&ours).ends_with(&quote), "{ours:?}");
     }
     // Also where the server waits, for an acknowledgement perhaps.
-    let played = FakeServer::new();
-    let ours = client("rps", played.addr, rps).start();
-    let mut stream = played.accept();
+    let fake = FakeServer::new();
+    let ours = client("rps", fake.addr, rps).start();
+    let mut stream = fake.accept();
     stream.write_all(b"Pick: Player2 wins!\n").unwrap();
     let finished = ours.finish();
     assert_eq!(

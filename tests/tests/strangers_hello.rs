@@ -57,9 +57,9 @@ const OURS: &[u8] = b"Hello from client\n";
 
 /// `socklab hello client --both` against a server that is the test, and has accepted it.
 fn client(args: &[&str]) -> (Process, TcpStream) {
-    let played = FakeServer::new();
-    let process = program::client("hello", played.addr, &[&["--both"], args].concat()).start();
-    (process, played.accept())
+    let fake = FakeServer::new();
+    let process = program::client("hello", fake.addr, &[&["--both"], args].concat()).start();
+    (process, fake.accept())
 }
 
 #[test]

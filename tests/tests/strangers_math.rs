@@ -93,10 +93,10 @@ fn bytes_behind_the_secret_are_counted_in_a_warning() {
         (b"ame", r#"3 bytes behind the secret, which has 8: "ame""#),
     ] {
         for (json, pieces) in [(false, 1), (true, 1), (false, 2)] {
-            let played = FakeServer::new();
+            let fake = FakeServer::new();
             let args = if json { &["--json"][..] } else { &[] };
-            let process = client("math", played.addr, args).start();
-            let mut stream = played.accept();
+            let process = client("math", fake.addr, args).start();
+            let mut stream = fake.accept();
             if pieces == 1 {
                 stream.write_all(&[b"Sopensesm", behind].concat()).unwrap();
             } else {
@@ -120,9 +120,9 @@ fn bytes_behind_the_secret_are_counted_in_a_warning() {
 
 #[test]
 fn a_server_that_forgets_to_close_is_not_waited_for() {
-    let played = FakeServer::new();
-    let process = client("math", played.addr, &["--timeout", "none"]).start();
-    let mut stream = played.accept();
+    let fake = FakeServer::new();
+    let process = client("math", fake.addr, &["--timeout", "none"]).start();
+    let mut stream = fake.accept();
     stream.write_all(b"Sopensesm").unwrap();
     let finished = process.finish();
     assert_eq!(finished.success(), b"opensesm\n");
@@ -132,9 +132,9 @@ fn a_server_that_forgets_to_close_is_not_waited_for() {
 #[test]
 fn questions_in_little_endian_order_are_named_when_the_answer_is_rejected() {
     for (a, b, is_little) in [(12_u32, 30_u32, true), (1 << 20, 1 << 21, false)] {
-        let played = FakeServer::new();
-        let process = client("math", played.addr, &[]).start();
-        let mut stream = played.accept();
+        let fake = FakeServer::new();
+        let process = client("math", fake.addr, &[]).start();
+        let mut stream = fake.accept();
         stream.write_all(&[&b"Q"[..], &a.to_le_bytes(), &b.to_le_bytes()].concat()).unwrap();
         read::<4>(&mut stream);
         drop(stream);
@@ -232,9 +232,9 @@ fn questions_in_decimal_text_are_named() {
         (&[&question[..], b"7"].concat(), false),
         (b"", false),
     ] {
-        let played = FakeServer::new();
-        let process = client("math", played.addr, &[]).start();
-        let mut stream = played.accept();
+        let fake = FakeServer::new();
+        let process = client("math", fake.addr, &[]).start();
+        let mut stream = fake.accept();
         stream.write_all(sent).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let finished = process.finish();

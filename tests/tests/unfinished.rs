@@ -90,9 +90,9 @@ const TO_CLIENTS: [(&str, &[&str], &[u8]); 4] = [
 #[test]
 fn a_client_reports_a_line_without_newline_and_quotes_it_at_the_end() {
     for (protocol, options, part) in TO_CLIENTS {
-        let played = FakeServer::new();
-        let process = client(protocol, played.addr, options).with_stdin().start();
-        let mut stream = played.accept();
+        let fake = FakeServer::new();
+        let process = client(protocol, fake.addr, options).with_stdin().start();
+        let mut stream = fake.accept();
         stream.write_all(part).unwrap();
         let part = if protocol == "coin" {
             // The prompt is complete; the reply to the guess is not.
@@ -103,7 +103,7 @@ fn a_client_reports_a_line_without_newline_and_quotes_it_at_the_end() {
         };
         let line = process.wait_for("waiting for the rest");
         let notice =
-            format!("{} sent \"{part}\" without a newline; waiting for the rest", played.addr);
+            format!("{} sent \"{part}\" without a newline; waiting for the rest", fake.addr);
         assert_eq!(line, notice, "{protocol}");
         reset(stream);
         let finished = process.finish();
@@ -114,9 +114,9 @@ fn a_client_reports_a_line_without_newline_and_quotes_it_at_the_end() {
 
 #[test]
 fn an_error_quotes_what_no_one_understood() {
-    let played = FakeServer::new();
-    let process = client("math", played.addr, &["--json"]).start();
-    let mut stream = played.accept();
+    let fake = FakeServer::new();
+    let process = client("math", fake.addr, &["--json"]).start();
+    let mut stream = fake.accept();
     stream.write_all(b"Hello, what is 1 + 1?\n").unwrap();
     let finished = process.finish();
     let quote = "; last received: \"Hello, what is 1 + 1?\\n\"";
