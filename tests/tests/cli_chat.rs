@@ -317,9 +317,9 @@ mod at_a_terminal {
             } else {
                 let events = [
                     format!(r#"{{"event":"connected","peer":"{peer}"}}"#),
-                    r#"{"event":"received","text":"hello","bye":false}"#.into(),
-                    r#"{"event":"sent_bye","text":"half","bye":false}"#.into(),
-                    r#"{"event":"received","text":"bye","bye":true}"#.into(),
+                    r#"{"event":"heard","text":"hello","bye":false}"#.into(),
+                    r#"{"event":"said","text":"half","bye":false}"#.into(),
+                    r#"{"event":"heard","text":"bye","bye":true}"#.into(),
                 ];
                 assert_eq!(text, events.join("\n") + "\n");
             }

@@ -68,7 +68,7 @@ fn events_are_json_lines() {
     let server = Server::start("rps", &["--auto", "--json"]);
     let finished = server.client("rps", &["--json", "--auto"]).run();
     assert!(text(finished.success()).contains(r#"{"event":"round","round":3,"player1":""#));
-    server.process.wait_for_stdout(r#""outcome":"fake"}"#);
+    server.process.wait_for_stdout(r#""outcome":"played"}"#);
     let server = Server::start("coin", &["--json"]);
     let finished = server.client("coin", &["--json"]).run_with("H\n");
     let line = text(finished.success());

@@ -1,5 +1,6 @@
-//! Standard streams that are closed at the start, discarded, full, or files with a size limit: what cannot
-//! be written is one line and code 3, and what the caller discards on purpose is not a failure.
+//! Standard streams that are closed at the start, discarded, full, or files with a size limit. A
+//! failed write is reported in one line with code 3. Output that the caller discards on purpose is
+//! no failure.
 
 use std::fs::File;
 use std::process::Command;
@@ -11,7 +12,7 @@ use socklab_tests::program::{Program, Server, client};
 const CLOSED: &str = "standard output was closed before everything was written";
 
 #[test]
-fn a_stdout_that_is_closed_at_the_start_is_one_line_and_code_3() {
+fn a_stdout_closed_at_the_start_is_reported_in_one_line_with_code_3() {
     let math = Server::start("math", &[]);
     let echo = Server::start("echo", &[]);
     let hello = Server::start("hello", &[]);
@@ -34,14 +35,14 @@ fn a_stdout_that_is_closed_at_the_start_is_one_line_and_code_3() {
             assert_eq!(finished.last_failure(3), CLOSED, "{args:?} {closed}");
             assert_eq!(finished.stdout, b"");
         }
-        // Then no one can be told, but by the code.
+        // Without any stream only the exit code reports the failure.
         let finished = Program::in_shell(r#"exec "$@" >&- 2>&- <&-"#, args).run();
         assert_eq!((finished.code, finished.stderr.as_str()), (Some(3), ""), "{args:?}");
     }
 }
 
 #[test]
-fn a_stdout_that_no_one_writes_to_may_be_closed() {
+fn an_unused_stdout_may_be_closed() {
     let server =
         Server::from_program(Program::in_shell(r#"exec "$@" >&- <&-"#, &["echo", "server", "0"]));
     let finished = server.client("echo", &["0123456789text"]).run();
@@ -51,11 +52,11 @@ fn a_stdout_that_no_one_writes_to_may_be_closed() {
 }
 
 #[test]
-fn results_that_are_discarded_on_purpose_are_no_failure() {
+fn discarding_results_on_purpose_is_no_failure() {
     let server = Server::start("math", &[]);
     let addr = server.addr.to_string();
-    // As a shell does it, and as the libraries of Python and Node do it, which std does too for
-    // descriptors that are closed.
+    // As a shell does it, and as the libraries of Python and Node do it. std does it too for closed
+    // descriptors.
     for how in [">/dev/null", "1<>/dev/null", "1<>/dev/null 2<>/dev/null <>/dev/null"] {
         let line = format!(r#"exec "$@" {how}"#);
         Program::in_shell(&line, &["math", "client", &addr]).run().success();
@@ -64,7 +65,7 @@ fn results_that_are_discarded_on_purpose_are_no_failure() {
 }
 
 #[test]
-fn a_stdin_that_is_closed_is_no_end_of_what_was_to_be_sent() {
+fn a_closed_stdin_is_an_error_and_not_the_end_of_input() {
     for args in
         [&["echo", "client"][..], &["chat", "client"], &["coin", "client"], &["add", "client"]]
     {
@@ -74,16 +75,17 @@ fn a_stdin_that_is_closed_is_no_end_of_what_was_to_be_sent() {
             assert_eq!(line, "cannot read standard input: it is closed", "{args:?} {closed}");
         }
     }
-    // Who does not read it does not miss it.
+    // A program that reads no input does not need it.
     let finished = Program::in_shell(r#"exec "$@" <&-"#, &["coin", "client", "--auto", "1"]).run();
     finished.success();
 }
 
-/// `ulimit -f`, in blocks of 512 bytes or of 1024: the program would be killed by SIGXFSZ without a word.
+/// `ulimit -f`, in blocks of 512 or 1024 bytes. By default SIGXFSZ would kill the program without a
+/// message.
 const LIMITED: &str = r#"ulimit -f 1 && exec "$@""#;
 
 #[test]
-fn results_that_hit_a_limit_of_file_size_are_one_line_and_code_3() {
+fn results_that_exceed_a_file_size_limit_are_reported_in_one_line_with_code_3() {
     let folder = Folder::new();
     let server = Server::start("echo", &[]);
     let addr = server.addr.to_string();
@@ -103,7 +105,7 @@ fn results_that_hit_a_limit_of_file_size_are_one_line_and_code_3() {
 }
 
 #[test]
-fn a_file_that_hits_a_limit_of_file_size_is_one_line_and_code_3() {
+fn a_fetched_file_that_exceeds_a_size_limit_is_reported_in_one_line_with_code_3() {
     let folder = Folder::new();
     folder.write("there", vec![b'x'; 9000]);
     let server = folder.server();
@@ -117,7 +119,7 @@ fn a_file_that_hits_a_limit_of_file_size_is_one_line_and_code_3() {
 }
 
 #[test]
-fn a_log_that_hits_a_limit_does_not_stop_the_server_and_is_said_at_its_end() {
+fn a_log_that_exceeds_a_limit_does_not_stop_the_server_and_is_reported_at_its_end() {
     let folder = Folder::new();
     let log = File::create(folder.path("log")).unwrap();
     let args = ["math", "server", "0", "--json", "--trace", "--rounds", "20"];
@@ -139,7 +141,7 @@ fn a_log_that_hits_a_limit_does_not_stop_the_server_and_is_said_at_its_end() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_trace_that_cannot_be_written_is_seen_in_the_code_and_takes_no_result_away() {
+fn a_trace_that_cannot_be_written_changes_the_code_but_no_result() {
     let server = Server::start("math", &["--secret", "12345678"]);
     let full = || File::options().write(true).open("/dev/full").unwrap();
     for option in ["--trace", "-v"] {
@@ -150,14 +152,14 @@ fn a_trace_that_cannot_be_written_is_seen_in_the_code_and_takes_no_result_away()
             "{option}"
         );
     }
-    // There was nothing to say.
+    // There was nothing to write.
     let finished = server.client("math", &[]).stderr(full()).run();
     assert_eq!(finished.success(), b"12345678\n");
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn whatever_a_server_or_client_writes_to_a_full_stdout_is_code_3() {
+fn every_write_to_a_full_stdout_is_reported_with_code_3() {
     let full = || File::options().write(true).open("/dev/full").unwrap();
     for protocol in ["math", "add", "file", "echo", "hello", "coin", "guess"] {
         let args = [protocol, "server", "0", "--json"];
@@ -180,9 +182,9 @@ fn whatever_a_server_or_client_writes_to_a_full_stdout_is_code_3() {
     }
 }
 
-/// The control of these tests: the shell does close, and does limit.
+/// Checks the assumptions of these tests: the shell does close streams and does limit files.
 #[test]
-fn the_shell_closes_and_limits() {
+fn the_shell_closes_streams_and_limits_files() {
     let status = Command::new("sh").args(["-c", "echo text >&- 2>/dev/null"]).status().unwrap();
     assert!(!status.success());
     let folder = Folder::new();

@@ -1,4 +1,4 @@
-//! Every dissector under every cut: what a trace says of some bytes does not depend on how they came.
+//! Every dissector under every cut: the messages of a trace do not depend on how the bytes arrived.
 
 use std::fmt::Debug;
 
@@ -6,11 +6,11 @@ use socklab_core::wire::{LINE_BYTES, LINE_MAX, LineMessages, PromptMessages};
 use socklab_core::{echo, file, math};
 use socklab_tests::dissect::{Parts, dissect};
 
-/// These bytes are the same messages in one piece, in pieces of every size, and under every cut: of up to
-/// 12 bytes all of them, of more every one in two, and those in three next to the start and to the longest
-/// line's end.
+/// Checks that these bytes give the same messages in one piece, in pieces of every size, and under
+/// cuts. Up to 12 bytes all cuts are tried. For more, every split in two is tried, and splits in
+/// three near the start and near the limit of a line.
 #[track_caller]
-fn same<D: Parts + Clone + Debug>(dissector: &D, bytes: &[u8]) -> Vec<(String, usize)> {
+fn check_cuts<D: Parts + Clone + Debug>(dissector: &D, bytes: &[u8]) -> Vec<(String, usize)> {
     let whole = dissect(dissector.clone(), bytes, []);
     let check = |pieces: &[usize]| {
         let cut = dissect(dissector.clone(), bytes, pieces.iter().copied());
@@ -48,7 +48,8 @@ fn long(n: usize, rest: &[u8]) -> Vec<u8> {
     [vec![b'x'; n].as_slice(), rest].concat()
 }
 
-/// What streams of text may hold: ends of lines, marks, spaces, and lines around the longest.
+/// Returns text streams with line ends, byte order marks, spaces, and lines around the longest
+/// length.
 fn texts() -> Vec<Vec<u8>> {
     let mut texts: Vec<Vec<u8>> = [
         &b""[..],
@@ -77,21 +78,28 @@ fn texts() -> Vec<Vec<u8>> {
 #[test]
 fn lines_are_the_same_under_every_cut() {
     for text in texts() {
-        same(&LineMessages::default(), &text);
+        check_cuts(&LineMessages::default(), &text);
     }
     let one = |n| vec![("too long".to_owned(), n), ("\"next\"".to_owned(), 5)];
-    let shown = same(&LineMessages::default(), &long(LINE_BYTES, b"tail\nnext\n"));
-    assert_eq!(shown, one(LINE_BYTES + 5), "one message up to its newline");
-    assert_eq!(same(&LineMessages::default(), &long(LINE_BYTES, b"\nnext\n")), one(LINE_BYTES + 1));
+    let shown = check_cuts(&LineMessages::default(), &long(LINE_BYTES, b"tail\nnext\n"));
+    assert_eq!(
+        shown,
+        one(LINE_BYTES + 5),
+        "a line that is too long is one message up to its newline"
+    );
+    assert_eq!(
+        check_cuts(&LineMessages::default(), &long(LINE_BYTES, b"\nnext\n")),
+        one(LINE_BYTES + 1)
+    );
 }
 
 #[test]
 fn prompts_are_the_same_under_every_cut() {
     for text in texts() {
-        same(&PromptMessages::default(), &text);
+        check_cuts(&PromptMessages::default(), &text);
     }
     assert_eq!(
-        same(&PromptMessages::default(), &long(LINE_BYTES, b"tail: \nnext: ")),
+        check_cuts(&PromptMessages::default(), &long(LINE_BYTES, b"tail: \nnext: ")),
         [("too long".to_owned(), LINE_BYTES + 7), ("prompt \"next:\"".to_owned(), 6)]
     );
 }
@@ -99,10 +107,10 @@ fn prompts_are_the_same_under_every_cut() {
 #[test]
 fn requests_for_files_are_the_same_under_every_cut() {
     for text in texts() {
-        same(&file::ClientBytes::default(), &text);
+        check_cuts(&file::ClientBytes::default(), &text);
     }
-    same(&file::ClientBytes::default(), b"a\0v1\x007\nb\n");
-    same(&file::ClientBytes::default(), b"a\0no\nb\n\n");
+    check_cuts(&file::ClientBytes::default(), b"a\0v1\x007\nb\n");
+    check_cuts(&file::ClientBytes::default(), b"a\0no\nb\n\n");
 }
 
 #[test]
@@ -119,9 +127,9 @@ fn replies_with_files_are_the_same_under_every_cut() {
         [b"-", long(LINE_BYTES, b"tail\nrest").as_slice()].concat(),
         [b"-", long(LINE_MAX, b"\nrest").as_slice()].concat(),
     ] {
-        same(&file::ServerBytes::default(), &reply);
-        same(&file::ServerBytes::to(file::Form::Plain), &reply);
-        same(&file::ServerBytes::to(file::Form::Checked { offset: 2 }), &reply);
+        check_cuts(&file::ServerBytes::default(), &reply);
+        check_cuts(&file::ServerBytes::to(file::Form::Plain), &reply);
+        check_cuts(&file::ServerBytes::to(file::Form::Checked { offset: 2 }), &reply);
     }
 }
 
@@ -136,13 +144,13 @@ fn questions_and_answers_are_the_same_under_every_cut() {
         b"X".to_vec(),
         b"SQ".to_vec(),
     ] {
-        same(&math::ServerBytes::default(), &bytes);
-        same(&math::ClientBytes, &bytes);
+        check_cuts(&math::ServerBytes::default(), &bytes);
+        check_cuts(&math::ClientBytes, &bytes);
     }
     assert_eq!(
-        same(&math::ServerBytes::default(), &[b"Hello", &question[..]].concat()),
+        check_cuts(&math::ServerBytes::default(), &[b"Hello", &question[..]].concat()),
         [("not a message: it starts with 0x48 ('H')".to_owned(), 14)],
-        "a question behind what is none may be a part of it"
+        "bytes after an invalid message belong to it"
     );
 }
 
@@ -155,7 +163,7 @@ fn messages_of_echo_are_the_same_under_every_cut() {
         b"\0\0\0\x05hel",
         b"\0\x02hi\0\0\0\x01x\0",
     ] {
-        same(&echo::Messages::<4>::default(), bytes);
-        same(&echo::Messages::<2>::default(), bytes);
+        check_cuts(&echo::Messages::<4>::default(), bytes);
+        check_cuts(&echo::Messages::<2>::default(), bytes);
     }
 }

@@ -1,4 +1,4 @@
-//! Limits of clients and what `-v` logs, as a person sees them.
+//! The limit of clients, and what `-v` logs.
 
 #![cfg(target_os = "linux")]
 
@@ -9,7 +9,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use socklab_tests::program::{DEADLINE, Program, Server, message, read, wait_until};
 
 #[test]
-fn a_client_above_the_limit_waits_and_the_log_says_so() {
+fn a_client_above_the_limit_waits_and_this_is_logged() {
     let server = Server::start("echo", &["--max-clients", "1"]);
     let mut first = server.connect();
     first.write_all(&message(b"0123456789one")).unwrap();
@@ -26,7 +26,7 @@ fn a_client_above_the_limit_waits_and_the_log_says_so() {
 }
 
 #[test]
-fn a_person_s_server_that_runs_out_of_descriptors_goes_on_when_there_are_some() {
+fn a_chat_server_out_of_descriptors_continues_when_some_are_free() {
     let mut server = Server::from_program(Program::socklab(&["chat", "server", "0"]).with_stdin());
     let pid = server.process.id();
     let is_open = |fd: &u64| std::fs::exists(format!("/proc/{pid}/fd/{fd}")).unwrap();
@@ -36,23 +36,23 @@ fn a_person_s_server_that_runs_out_of_descriptors_goes_on_when_there_are_some() 
         let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
         prlimit(process, Resource::Nofile, Rlimit { current, maximum }).expect("prlimit")
     };
-    // Every number below is taken.
+    // All descriptor numbers below this one are in use.
     let before = limit(Some(free));
     let mut stream = server.connect();
     let line = server.process.wait_for("cannot accept connections for now: ");
     assert!(line.ends_with("; new clients have to wait"), "{line}");
     limit(before.current);
     server.process.feed("BYE\n");
-    let mut heard = [0; 4];
-    stream.read_exact(&mut heard).unwrap();
-    assert_eq!(heard, *b"BYE\n");
+    let mut received = [0; 4];
+    stream.read_exact(&mut received).unwrap();
+    assert_eq!(received, *b"BYE\n");
     drop(stream);
     server.process.finish().success();
 }
 
 #[test]
-fn the_log_of_a_client_names_every_address_that_was_tried() {
-    // Only IPv4, whatever the name's first address is.
+fn the_log_of_a_client_contains_every_address_that_was_tried() {
+    // An IPv4 address only, although the first address of the name may be an IPv6 one.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let client = Program::socklab(&["hello", "client", "localhost", &port, "-v"]).start();
@@ -77,8 +77,8 @@ fn the_log_of_a_client_names_every_address_that_was_tried() {
 }
 
 #[test]
-fn a_link_local_client_is_named_with_its_interface() {
-    // IPv6 may be off, and there may be no interface but the loopback.
+fn a_link_local_client_is_logged_with_its_interface() {
+    // IPv6 may be off, and there may be no interface except the loopback.
     let all = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
     let Some(line) = all.lines().find(|line| line.starts_with("fe80")) else { return };
     let mut words = line.split_whitespace();
@@ -92,7 +92,7 @@ fn a_link_local_client_is_named_with_its_interface() {
     assert!(ours.to_string().contains(&format!("%{interface}]")), "{ours}");
     client.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
-    let is_named = || server.process.stderr().contains(&format!("{ours}: ")).then_some(());
-    wait_until(DEADLINE, is_named)
+    let is_logged = || server.process.stderr().contains(&format!("{ours}: ")).then_some(());
+    wait_until(DEADLINE, is_logged)
         .unwrap_or_else(|| panic!("no {ours} in {}", server.process.stderr()));
 }

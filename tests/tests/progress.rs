@@ -1,5 +1,5 @@
-//! Peers that read slowly, and peers that do not read: whose progress counts, and when a session is
-//! over.
+//! Peers that read slowly, and peers that do not read: what counts as progress, and when a session
+//! is over.
 
 #![cfg(target_os = "linux")]
 
@@ -17,16 +17,16 @@ use socklab::{echo, net};
 use socklab_core::echo::server;
 use socklab_tests::program::{self, DEADLINE, message, read, read_all, reset, wait_until};
 
-/// The idle limit here: far more than a reader takes that is not scheduled for a while.
+/// Idle limit: far longer than a reader may not be scheduled.
 const IDLE: Duration = Duration::from_secs(4);
-/// Far longer than that.
+/// Duration of a slow read, far longer than the idle limit.
 const SLOWLY: Duration = Duration::from_secs(10);
 
-/// A receive buffer that leaves most with the sender, but is larger than a segment of the loopback: with
-/// a smaller one all is slow.
+/// Size of the receive buffer. It leaves most bytes with the sender, but is larger than a segment
+/// of the loopback: a smaller one makes every transfer slow.
 const SMALL: usize = 128 << 10;
 
-/// A connection with that receive buffer.
+/// Connects with that receive buffer.
 fn connect(addr: SocketAddr) -> TcpStream {
     connect_with(addr, SMALL)
 }
@@ -41,8 +41,8 @@ fn connect_with(addr: SocketAddr, buffer: usize) -> TcpStream {
     stream
 }
 
-/// Reads a kilobyte every tenth of a second, for far longer than the idle limit: too little for
-/// the sender's system to take anything more. Then the rest.
+/// Reads 1 KiB every 100 ms for far longer than the idle limit, which is too slow for the sender's
+/// system to accept more bytes. Then reads the rest.
 fn read_slowly(stream: &mut TcpStream) -> usize {
     let (start, mut room, mut length) = (Instant::now(), [0; 1 << 10], 0);
     while start.elapsed() < SLOWLY {
@@ -56,7 +56,7 @@ fn read_slowly(stream: &mut TcpStream) -> usize {
     length + read_all(stream).len()
 }
 
-/// A file server with a file that no system buffers whole.
+/// Starts a file server with a file that no system buffers completely.
 fn file_server(test: &str, size: u64, idle: &str) -> (program::Server, std::path::PathBuf) {
     let root = std::env::temp_dir().join(format!("socklab-{test}-{}", std::process::id()));
     std::fs::create_dir_all(&root).unwrap();
@@ -66,7 +66,7 @@ fn file_server(test: &str, size: u64, idle: &str) -> (program::Server, std::path
 }
 
 #[test]
-fn who_reads_a_file_slowly_but_steadily_gets_all_of_it() {
+fn a_slow_but_steady_reader_gets_the_whole_file() {
     const SIZE: u64 = 12 << 20;
     let (server, root) = file_server("slow-file", SIZE, "4s");
     let mut stream = connect(server.addr);
@@ -77,20 +77,20 @@ fn who_reads_a_file_slowly_but_steadily_gets_all_of_it() {
 }
 
 #[test]
-fn who_reads_nothing_is_ended_in_time() {
+fn a_client_that_reads_nothing_times_out() {
     let (server, root) = file_server("no-reader", 12 << 20, "2s");
     let mut stream = connect(server.addr);
     let start = Instant::now();
     stream.write_all(b"big\n").unwrap();
-    // Its system answers window probes meanwhile.
+    // The client's system answers window probes meanwhile.
     let line = server.process.wait_for("\"big\" plain");
     assert!(start.elapsed() >= Duration::from_secs(2) - Duration::from_millis(20), "{line}");
     assert!(!line.ends_with("complete"), "{line}");
-    // A reset, and so no end that could be taken for the file's.
+    // A reset, because an orderly close could be taken for the end of the file.
     let mut room = vec![0; 1 << 20];
     let end = loop {
         match stream.read(&mut room) {
-            Ok(0) => panic!("an orderly end"),
+            Ok(0) => panic!("an orderly close"),
             Ok(_) => {}
             Err(e) => break e.kind(),
         }
@@ -99,7 +99,7 @@ fn who_reads_nothing_is_ended_in_time() {
     let _ = std::fs::remove_dir_all(root);
 }
 
-/// Answers as `echo` does, and counts.
+/// An echo service that counts its sessions and the bytes it sent.
 #[derive(Clone, Default)]
 struct Counts {
     opened: Arc<AtomicUsize>,
@@ -141,7 +141,7 @@ impl Observer for Counts {
     }
 }
 
-/// An echo server with these limits, its counts and its reports.
+/// Starts an echo server with these limits and returns it with its counts and its reports.
 fn echo_server(limits: Limits) -> (Running, Counts, Receiver<String>) {
     let (counts, (end, ended)) = (Counts::default(), channel());
     let running = Server::bind("127.0.0.1:0", counts.clone())
@@ -154,17 +154,18 @@ fn echo_server(limits: Limits) -> (Running, Counts, Receiver<String>) {
     (running, counts, ended)
 }
 
-/// A reply that the server's system takes whole, and the client's does not.
+/// Size of a reply that the server's system buffers completely, but the client's does not.
 const REPLY: usize = 600 << 10;
 
-/// A client that has asked for it and said that this is all, once the server's system has it.
+/// Connects, requests a reply of this size and returns when the server's system has accepted all of
+/// it.
 fn ask(running: &Running, counts: &Counts) -> TcpStream {
     let mut stream = connect_with(running.local_addr(), 32 << 10);
     let mut payload = vec![b'x'; REPLY - 4 + 10];
     payload[..10].copy_from_slice(b"0123456789");
     stream.write_all(&message(&payload)).unwrap();
     let is_sent = || (counts.sent.load(Ordering::SeqCst) >= REPLY as u64).then_some(());
-    wait_until(DEADLINE, is_sent).expect("the system takes all of the reply");
+    wait_until(DEADLINE, is_sent).expect("the server's system accepts all of the reply");
     stream
 }
 
@@ -173,7 +174,7 @@ fn a_session_is_reported_once_its_last_bytes_have_arrived() {
     let (running, counts, ended) = echo_server(Limits::default());
     let mut stream = ask(&running, &counts);
     stream.shutdown(std::net::Shutdown::Write).unwrap();
-    // As long as it does not read it cannot have them.
+    // The client has not received everything, because it has not read anything.
     let early = ended.recv_timeout(Duration::from_millis(500));
     assert_eq!(early, Err(RecvTimeoutError::Timeout));
     assert_eq!(read_all(&mut stream).len(), REPLY);
@@ -182,7 +183,7 @@ fn a_session_is_reported_once_its_last_bytes_have_arrived() {
 }
 
 #[test]
-fn a_client_that_leaves_before_it_has_everything_is_not_done() {
+fn a_client_that_leaves_early_is_reported_as_undelivered() {
     let (running, counts, ended) = echo_server(Limits::default());
     let stream = ask(&running, &counts);
     stream.shutdown(std::net::Shutdown::Write).unwrap();
@@ -190,7 +191,7 @@ fn a_client_that_leaves_before_it_has_everything_is_not_done() {
     reset(stream);
     assert_eq!(ended.recv_timeout(DEADLINE).unwrap(), "Undelivered");
 
-    // So is one that stays and never reads.
+    // The same holds for a client that stays and never reads.
     let limits = Limits { idle: Some(Duration::from_secs(2)), ..Limits::default() };
     let (running, counts, ended) = echo_server(limits);
     let stream = ask(&running, &counts);
@@ -200,17 +201,17 @@ fn a_client_that_leaves_before_it_has_everything_is_not_done() {
 }
 
 #[test]
-fn who_reads_slowly_what_the_system_has_already_is_not_idle() {
+fn a_client_that_slowly_reads_buffered_bytes_is_not_idle() {
     let limits = Limits { idle: Some(IDLE), ..Limits::default() };
     let (running, counts, ended) = echo_server(limits);
     let mut stream = ask(&running, &counts);
     let (start, mut room, mut length) = (Instant::now(), [0; 4 << 10], 0);
     while start.elapsed() < SLOWLY {
-        length += stream.read(&mut room).expect("it is not cut off");
+        length += stream.read(&mut room).expect("the session continues");
         thread::sleep(Duration::from_millis(100));
     }
-    assert!(length < REPLY, "not slow enough to show anything");
-    // It is still there, and answers.
+    assert!(length < REPLY, "the read is too fast for this test");
+    // The session still answers.
     stream.write_all(&message(b"0123456789again")).unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     length += read_all(&mut stream).len();
@@ -224,7 +225,7 @@ fn a_client_waits_for_a_server_that_reads_slowly_but_not_for_one_that_does_not()
     let small = socket2::SockRef::from(&listener);
     small.set_recv_buffer_size(SMALL).unwrap();
     let addr = listener.local_addr().unwrap();
-    // Larger than the systems buffer, so that it has to be waited for.
+    // Larger than the systems buffer, so that the client has to wait.
     const SIZE: usize = 12 << 20;
     let upload = move |idle| {
         let machine = socklab_core::echo::client::Client::new();
@@ -264,7 +265,7 @@ fn a_client_waits_for_a_server_that_reads_slowly_but_not_for_one_that_does_not()
         }
     }
     assert_eq!(length, SIZE + 4);
-    slow.join().unwrap().1.expect("it is waited for");
+    slow.join().unwrap().1.expect("the client waits");
 
     let idle = Duration::from_secs(2);
     let never = thread::spawn(move || upload(idle));
@@ -284,7 +285,7 @@ fn clients_above_the_limit_wait_until_another_has_left() {
         stream.write_all(&message(b"0123456789two")).unwrap();
         assert_eq!(read(stream), *b"\0\0\0\x03two");
     };
-    // Every answer is a round of the server in which it could accept.
+    // With each answer the server could have accepted another client.
     for _ in 0..20 {
         hello(&mut two);
     }
@@ -294,7 +295,7 @@ fn clients_above_the_limit_wait_until_another_has_left() {
     assert_eq!(read(&mut three), *b"\0\0\0\x05three");
     hello(&mut two);
 
-    // However many wait: each of them gets its turn.
+    // Each of many waiting clients is served in its turn.
     let barrier = Barrier::new(20);
     thread::scope(|scope| {
         drop((two, three));
@@ -311,8 +312,8 @@ fn clients_above_the_limit_wait_until_another_has_left() {
 }
 
 #[test]
-fn a_client_whose_message_has_left_waits_for_a_server_that_still_reads_it() {
-    /// Fits in what the two systems hold, so that the client has nothing left to write.
+fn a_client_that_has_sent_everything_waits_for_a_server_that_still_reads() {
+    /// Fits in the buffers of the two systems, so that the client has nothing left to write.
     const SIZE: usize = 600 << 10;
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -329,7 +330,7 @@ fn a_client_whose_message_has_left_waits_for_a_server_that_still_reads_it() {
     });
     let (mut stream, _) = listener.accept().unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    has_left.recv_timeout(DEADLINE).expect("the systems hold all of it");
+    has_left.recv_timeout(DEADLINE).expect("the systems buffer the whole message");
     let (start, mut room, mut length) = (Instant::now(), [0; 1 << 10], 0);
     while start.elapsed() < SLOWLY {
         length += stream.read(&mut room).unwrap();
@@ -338,5 +339,5 @@ fn a_client_whose_message_has_left_waits_for_a_server_that_still_reads_it() {
     let mut rest = vec![0; SIZE + 4 - length];
     stream.read_exact(&mut rest).unwrap();
     stream.write_all(&message(b"done")).unwrap();
-    assert_eq!(client.join().unwrap().expect("it is waited for"), 4);
+    assert_eq!(client.join().unwrap().expect("the client waits"), 4);
 }

@@ -1,5 +1,5 @@
-//! What must hold of the repository's files, and no compiler sees: packages, lock files, the fuzz targets' folders,
-//! the workflow.
+//! Properties of the repository's files that no compiler checks: packages, lock files, the folders
+//! of the fuzz targets, the workflow.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,7 +18,7 @@ fn text(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-/// The names in a folder, in order.
+/// Returns the names in a folder, sorted.
 #[track_caller]
 fn names(folder: &str) -> Vec<String> {
     let entries = fs::read_dir(root().join(folder)).unwrap_or_else(|e| panic!("{folder}: {e}"));
@@ -28,7 +28,7 @@ fn names(folder: &str) -> Vec<String> {
     names
 }
 
-/// The value of the first line `KEY = "VALUE"`.
+/// Returns the value of the first line `KEY = "VALUE"`.
 #[track_caller]
 fn value(toml: &str, key: &str) -> String {
     let start = format!("{key} = \"");
@@ -38,7 +38,7 @@ fn value(toml: &str, key: &str) -> String {
 }
 
 #[test]
-fn both_packages_have_an_address_a_changelog_and_their_licences() {
+fn both_packages_have_a_repository_a_changelog_and_licences() {
     assert!(value(&text("Cargo.toml"), "repository").starts_with("https://"));
     for package in ["core", "host"] {
         let manifest = text(&format!("{package}/Cargo.toml"));
@@ -47,7 +47,7 @@ fn both_packages_have_an_address_a_changelog_and_their_licences() {
         }
         assert!(
             !manifest.contains("\ninclude ="),
-            "a list that can leave out what is asked for here"
+            "a list of included files may leave out a required file"
         );
         assert!(text(&format!("{package}/CHANGELOG.md")).contains("\n## [Unreleased]\n"));
         for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
@@ -58,8 +58,8 @@ fn both_packages_have_an_address_a_changelog_and_their_licences() {
     }
 }
 
-/// The program's own dependencies that other workspaces of the repository use too: what is tested on a computer is
-/// to be what runs on the board, is proved and is fuzzed.
+/// Dependencies that several workspaces of the repository use must have one version, so that what
+/// is tested on a computer is what runs on the board, is proved and is fuzzed.
 #[test]
 fn the_lock_files_agree_on_versions() {
     let shared = ["defmt", "embedded-io", "embedded-io-async", "embedded-nal", "nb", "smoltcp"];
@@ -75,25 +75,26 @@ fn the_lock_files_agree_on_versions() {
         }
     }
     assert_eq!(versions.len(), shared.len(), "{versions:?}");
-    // The board's support package needs an old one beside ours.
+    // The support package of the board needs an old one as well.
     versions.get_mut("nb").unwrap().remove("0.1.3");
     for (name, versions) in &versions {
         assert_eq!(versions.len(), 1, "{name}: {versions:?}");
     }
 }
 
-/// The numbers of a version of Rust, `1.88` or `1.88.0`.
+/// Returns the numbers of a Rust version, `1.88` or `1.88.0`.
 fn numbers(version: &str) -> Vec<u32> {
     version.split('.').take(2).map(|number| number.parse().unwrap()).collect()
 }
 
-/// `.ci/msrv` builds with the stated minimum, where that version is to be had; this asks what the dependencies state.
+/// `.ci/msrv` builds with the stated minimum where that version is available. This test checks what
+/// the dependencies state.
 #[test]
-fn no_dependency_of_the_packages_needs_a_newer_rust_than_is_stated() {
+fn no_dependency_needs_a_newer_rust_than_the_stated_minimum() {
     let stated = value(&text("Cargo.toml"), "rust-version");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let mut command = std::process::Command::new(cargo);
-    // Of this platform: these are there, since the tests are built of them.
+    // For this platform only: these packages are present, because the tests are built from them.
     let host = std::env::consts::ARCH.to_owned() + "-unknown-linux-gnu";
     command.args(["metadata", "--locked", "--format-version=1", "--filter-platform", &host]);
     let output = command.current_dir(root()).output().unwrap();
@@ -121,7 +122,7 @@ fn no_dependency_of_the_packages_needs_a_newer_rust_than_is_stated() {
             assert!(numbers(needed) <= numbers(&stated), "{id} needs {needed}, {stated} is stated");
         }
         for dependency in list(&nodes[&id]["deps"]) {
-            // What only the tests need is a dependency of kind "dev".
+            // A dependency of kind "dev" is needed by the tests only.
             if list(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"] != "dev") {
                 left.push(dependency["pkg"].as_str().unwrap().to_owned());
             }
@@ -150,7 +151,7 @@ fn every_machine_has_a_fuzz_target() {
 }
 
 #[test]
-fn every_fuzz_target_starts_from_seeds_and_is_declared_and_documented() {
+fn every_fuzz_target_has_seeds_and_is_declared_and_documented() {
     let readme = text("fuzz/README.md");
     let targets: Vec<String> = names("fuzz/fuzz_targets")
         .iter()
@@ -176,10 +177,11 @@ fn every_fuzz_target_starts_from_seeds_and_is_declared_and_documented() {
     for target in &targets {
         let is_documented = is_of_a_role(target) || readme.contains(&format!("`{target}`"));
         assert!(is_documented, "fuzz/README.md: no {target}");
-        // What a run adds has 40 hexadecimal digits for a name, and is not in the repository.
-        let is_find = |name: &str| name.len() == 40 && name.bytes().all(|b| b.is_ascii_hexdigit());
+        // Files found by a run are named with 40 hexadecimal digits and are not in the repository.
+        let is_found_by_a_run =
+            |name: &str| name.len() == 40 && name.bytes().all(|b| b.is_ascii_hexdigit());
         let corpus = names(&format!("fuzz/corpus/{target}"));
-        assert!(corpus.iter().any(|name| !is_find(name)), "no seeds for {target}");
+        assert!(corpus.iter().any(|name| !is_found_by_a_run(name)), "no seeds for {target}");
     }
     let corpora = names("fuzz/corpus");
     assert_eq!(corpora, targets, "a corpus without a target");
@@ -188,19 +190,19 @@ fn every_fuzz_target_starts_from_seeds_and_is_declared_and_documented() {
         let target = dictionary.strip_suffix(".dict").unwrap().to_owned();
         assert!(targets.contains(&target), "{dictionary} is for no target");
     }
-    // git keeps the seeds out of what it ignores.
+    // git must not ignore the seeds.
     let ignored = text(".gitignore");
     assert!(!ignored.lines().any(|line| line.trim_end_matches('/') == "fuzz/corpus"), "{ignored}");
     assert!(ignored.contains(&format!("\nfuzz/corpus/*/{}\n", "[0-9a-f]".repeat(40))), "{ignored}");
 }
 
 #[test]
-fn the_workflow_has_a_job_with_the_stated_minimum_rust_and_reads_only() {
+fn the_workflow_builds_with_the_minimum_rust_and_has_read_permission_only() {
     let workflow = text(".github/workflows/ci.yml");
     let stated = value(&text("Cargo.toml"), "rust-version");
     assert!(workflow.contains(&format!("container: rust:{stated}.0-")), "no job with {stated}");
     assert!(workflow.contains("\npermissions:\n  contents: read\n"), "{workflow}");
-    // A version for whatever is taken from elsewhere.
+    // Everything taken from elsewhere must have a version.
     for line in workflow.lines().filter(|line| line.contains("uses:") || line.contains("image:")) {
         let (_, version) = line.trim().rsplit_once(['@', ':']).unwrap();
         assert!(
@@ -215,9 +217,9 @@ fn the_workflow_has_a_job_with_the_stated_minimum_rust_and_reads_only() {
     );
 }
 
-/// Runs `line` with `text` before it, and with an `apt-get` that only says that it was called.
+/// Runs `line` with fake `apt-get` and `sudo` that only report that they were called.
 #[cfg(unix)]
-fn with_a_false_apt(shell: &[&str], line: &str, ci: Option<&str>) -> (Option<i32>, String) {
+fn run_with_fake_apt(shell: &[&str], line: &str, ci: Option<&str>) -> (Option<i32>, String) {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = std::env::temp_dir().join(format!("socklab-apt-{}-{:?}", std::process::id(), ci));
     let folder = PathBuf::from(format!("{}-{}", folder.display(), shell[0]));
@@ -239,7 +241,7 @@ fn with_a_false_apt(shell: &[&str], line: &str, ci: Option<&str>) -> (Option<i32
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// A function of a script: its first line to the next one that is not indented.
+/// Returns a function of a script: from its first line to the next line that is not indented.
 fn function(script: &str, first: &str) -> String {
     let text = text(script);
     let start = text.find(&format!("\n{first}")).unwrap_or_else(|| panic!("{script}: no {first}"));
@@ -252,38 +254,38 @@ fn function(script: &str, first: &str) -> String {
 
 #[test]
 #[cfg(unix)]
-fn the_gate_installs_system_packages_on_a_ci_machine_only() {
+fn the_gate_installs_system_packages_only_on_a_ci_machine() {
     let line = format!(
         "set -eu\n{}\nif debian some-package; then exit 0; else exit 7; fi",
         function(".ci/run", "debian() {")
     );
     for ci in [None, Some(""), Some("false")] {
         assert_eq!(
-            with_a_false_apt(&["bash", "-c"], &line, ci),
+            run_with_fake_apt(&["bash", "-c"], &line, ci),
             (Some(7), String::new()),
             "{ci:?}"
         );
     }
-    let (code, said) = with_a_false_apt(&["bash", "-c"], &line, Some("true"));
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("install") && said.contains("some-package"), "{said}");
+    let (code, stderr) = run_with_fake_apt(&["bash", "-c"], &line, Some("true"));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("install") && stderr.contains("some-package"), "{stderr}");
 }
 
 #[test]
 #[cfg(unix)]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn the_proofs_install_system_packages_on_a_ci_machine_only() {
+fn the_proofs_install_system_packages_only_on_a_ci_machine() {
     let line = format!(
         "import os, shutil, subprocess, sys\n{}\ndebian('some-package')",
         function("tests/proofs/run", "def debian(")
     );
     for ci in [None, Some("false")] {
-        let (code, said) = with_a_false_apt(&["python3", "-c"], &line, ci);
-        assert_eq!(code, Some(3), "{said}");
-        assert!(said.starts_with("NOT RUN: ") && said.contains("apt-get install"), "{said}");
-        assert!(!said.contains("called"), "{said}");
+        let (code, stderr) = run_with_fake_apt(&["python3", "-c"], &line, ci);
+        assert_eq!(code, Some(3), "{stderr}");
+        assert!(stderr.starts_with("NOT RUN: ") && stderr.contains("apt-get install"), "{stderr}");
+        assert!(!stderr.contains("called"), "{stderr}");
     }
-    let (code, said) = with_a_false_apt(&["python3", "-c"], &line, Some("true"));
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("called") && said.contains("some-package"), "{said}");
+    let (code, stderr) = run_with_fake_apt(&["python3", "-c"], &line, Some("true"));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("called") && stderr.contains("some-package"), "{stderr}");
 }

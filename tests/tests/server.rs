@@ -1,9 +1,8 @@
-//! Clients that behave badly, thousands of them; and meanwhile one that does not, which must not
-//! notice.
+//! Thousands of clients that behave badly, and one well-behaved client that must not notice them.
 //!
-//! `cargo test` runs these beside one another, on a machine that may be busy: then an honest client must be
-//! served at all. That it is served promptly is measured by the same tests in [`times`], which are ignored here:
-//! `.ci/run` runs them one at a time.
+//! `cargo test` runs these tests in parallel on a machine that may be busy, so they only check that
+//! the well-behaved client is served at all. The tests in [`times`] measure that it is served
+//! promptly. They are ignored by default, and `.ci/run` runs them one at a time.
 
 #![cfg(target_os = "linux")]
 
@@ -20,13 +19,13 @@ use socklab_tests::program::{
     DEADLINE, Program, Server, message, read, read_all, reset, wait_until,
 };
 
-/// Those tests that take most of the machine, or measure it, run one at a time.
+/// Lock for tests that use most of the machine or measure it: they run one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Raises this process's limit of descriptors, so that it can have `connections` and some more.
+/// Raises this process's limit of descriptors for `connections` and some more.
 ///
-/// Panics where the system does not allow as many: with fewer connections the test would show less than its
-/// name says.
+/// Panics if the system does not allow that many, because the test would check less than its name
+/// says.
 fn descriptors(connections: u64) {
     let (limit, wanted) = (getrlimit(Resource::Nofile), connections + 500);
     if limit.current.is_none_or(|soft| soft >= wanted) {
@@ -38,7 +37,7 @@ fn descriptors(connections: u64) {
         .expect("up to the hard limit");
 }
 
-/// A quiz from the first byte to the last. The secret.
+/// Solves a quiz completely and returns the secret.
 fn solve(mut stream: TcpStream) -> [u8; 8] {
     loop {
         let message: [u8; 9] = read(&mut stream);
@@ -50,20 +49,20 @@ fn solve(mut stream: TcpStream) -> [u8; 8] {
     }
 }
 
-/// Solves quizzes, each within `limit`, and gives the longest time one took.
+/// Solves quizzes, each within `limit`, and returns the longest duration.
 #[track_caller]
-fn solves(server: &Server, times: u32, limit: Duration) -> Duration {
+fn check_quizzes(server: &Server, times: u32, limit: Duration) -> Duration {
     let mut worst = Duration::ZERO;
     for _ in 0..times {
         let start = Instant::now();
         solve(server.connect());
         worst = worst.max(start.elapsed());
     }
-    assert!(worst < limit, "an honest client took {worst:?}");
+    assert!(worst < limit, "a well-behaved client took {worst:?}");
     worst
 }
 
-/// Sends a message on a connection, and gives the time until its reply.
+/// Sends a message on a connection and returns the time until its reply.
 fn ping(stream: &mut TcpStream) -> Duration {
     let start = Instant::now();
     stream.write_all(&message(b"0123456789ping")).expect("write");
@@ -72,99 +71,100 @@ fn ping(stream: &mut TcpStream) -> Duration {
 }
 
 #[track_caller]
-fn pings(server: &Server, times: u32, limit: Duration) -> Duration {
+fn check_pings(server: &Server, times: u32, limit: Duration) -> Duration {
     let mut stream = server.connect();
     let worst = (0..times).map(|_| ping(&mut stream)).max().unwrap_or_default();
     assert!(worst < limit, "a ping took {worst:?}");
     worst
 }
 
-/// The CPU time the server uses while nothing happens for so long.
+/// Returns the CPU time that the server uses in `time` while nothing happens.
 fn idle_cpu(server: &Server, time: Duration) -> Duration {
     let before = server.process.cpu();
-    // No condition: that nothing is done is the point.
+    // A fixed pause, because the test checks that nothing happens.
     thread::sleep(time);
     server.process.cpu() - before
 }
 
-/// Clients that are served, and then idle; and honest ones beside them.
+/// Keeps `count` clients idle after their first question, while others are served.
 fn idle_connections(count: u32, limit: Duration) {
     let _alone = ALONE.lock();
     descriptors(count.into());
     let server = Server::start("math", &["--timeout", "none"]);
-    solves(&server, 5, limit);
+    check_quizzes(&server, 5, limit);
     let before = server.process.memory("VmRSS");
     let start = Instant::now();
     let mut idle: Vec<TcpStream> = (0..count).map(|_| server.connect()).collect();
-    // Each is served: it has its question.
+    // Each client has been served: it has its question.
     for stream in &mut idle {
         assert_eq!(read::<9>(stream)[0], b'Q');
     }
     let took = start.elapsed();
     let each = (server.process.memory("VmRSS").saturating_sub(before)) / u64::from(count);
-    let worst = solves(&server, 20, limit);
+    let worst = check_quizzes(&server, 20, limit);
     let cpu = idle_cpu(&server, Duration::from_secs(1));
     println!(
         "{count} connections in {took:?}, {each} bytes each, a quiz among them {worst:?}, idle CPU {cpu:?} a second"
     );
     assert!(each < 1024, "{each} bytes a connection");
     assert!(cpu < Duration::from_millis(200), "{cpu:?} of CPU a second for idle connections");
-    // All leave at once, half of them rudely.
+    // All leave at once, half of them with a reset.
     for (n, stream) in idle.into_iter().enumerate() {
         if n % 2 == 0 { reset(stream) } else { drop(stream) }
     }
-    solves(&server, 20, limit);
+    check_quizzes(&server, 20, limit);
     server.process.signal("TERM");
     server.process.finish().success();
 }
 
 #[test]
-fn a_thousand_idle_connections() {
+fn a_thousand_idle_connections_do_not_affect_other_clients() {
     idle_connections(1000, DEADLINE);
 }
 
-/// A server that may have so many descriptors.
-fn starved(protocol: &str, descriptors: u32, args: &[&str]) -> Program {
+/// Creates a server with a limit of descriptors.
+fn with_descriptor_limit(protocol: &str, descriptors: u32, args: &[&str]) -> Program {
     let line = format!(r#"ulimit -n {descriptors}; exec "$@""#);
     Program::in_shell(&line, &[&[protocol, "server", "0", "--timeout", "none"], args].concat())
 }
 
 fn out_of_descriptors(limit: Duration) {
     let _alone = ALONE.lock();
-    let mut server = Server::from_program(starved("echo", 64, &[]));
+    let mut server = Server::from_program(with_descriptor_limit("echo", 64, &[]));
     let mut inside: Vec<TcpStream> = (0..100).map(|_| server.connect()).collect();
     server.process.wait_for("cannot accept ");
-    // Those who are in are served, also now.
+    // Connected clients are still served.
     assert!(ping(&mut inside[0]) < limit);
     let cpu = idle_cpu(&server, Duration::from_secs(1));
     println!("CPU of a starved server: {cpu:?} a second");
     assert!(cpu < Duration::from_millis(150), "{cpu:?} of CPU a second");
     assert!(server.process.is_running());
 
-    // Who waits is served when others leave, without anybody new.
+    // A waiting client is served when others leave, without any new connection.
     let mut waiting = inside.pop().unwrap();
     waiting.write_all(&message(b"0123456789ping")).unwrap();
     waiting.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    assert!(waiting.read(&mut [0; 1]).is_err(), "was not starved");
+    assert!(waiting.read(&mut [0; 1]).is_err(), "the client was not made to wait");
     waiting.set_read_timeout(Some(limit)).unwrap();
     inside.drain(..90);
     assert_eq!(read(&mut waiting), *b"\0\0\0\x04ping");
-    pings(&server, 20, limit);
-    // It says that it happened, not once for every try.
+    check_pings(&server, 20, limit);
+    // The problem is logged, but not once for each attempt.
     let log = server.process.stderr();
     assert!(log.matches("cannot accept").count() <= 2, "{log}");
 }
 
 #[test]
-fn out_of_descriptors_it_neither_spins_nor_ends_and_goes_on_when_clients_leave() {
+fn a_server_out_of_descriptors_neither_spins_nor_ends_and_continues_when_clients_leave() {
     out_of_descriptors(DEADLINE);
 }
 
 #[test]
-fn out_of_descriptors_for_ever_and_nobody_reads_its_stderr() {
-    let (mut process, mut stderr) = starved("echo", 64, &["-v"]).start_unread();
+fn a_server_out_of_descriptors_continues_with_an_unread_stderr() {
+    let (mut process, mut stderr) = with_descriptor_limit("echo", 64, &["-v"]).start_unread();
     let addr = listening(&mut stderr);
-    // From here on nobody reads; connections come and go until the pipe is full, and then more.
+    // From here on nothing reads stderr. Connections come and go until the pipe is full, and then
+    // some more.
     let connect = || {
         let stream = TcpStream::connect_timeout(&addr, DEADLINE).expect("connect");
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -179,7 +179,7 @@ fn out_of_descriptors_for_ever_and_nobody_reads_its_stderr() {
     assert!(process.is_running());
 }
 
-/// Reads the first line of a server's stderr, and no more.
+/// Reads only the first line of a server's stderr and returns the address in it.
 fn listening(stderr: &mut impl std::io::Read) -> SocketAddr {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
@@ -193,12 +193,12 @@ fn listening(stderr: &mut impl std::io::Read) -> SocketAddr {
 }
 
 #[test]
-fn a_server_whose_stderr_nobody_reads_goes_on() {
+fn a_server_with_an_unread_stderr_continues() {
     for args in [&["--rounds", "1"][..], &["--rounds", "1", "--trace"], &["--rounds", "1", "-vv"]] {
         let args = [&["math", "server", "0"], args].concat();
         let (process, mut stderr) = Program::socklab(&args).start_unread();
         let addr = listening(&mut stderr);
-        // A line is some 50 bytes, a pipe holds 64 KiB.
+        // A line has some 50 bytes, and a pipe holds 64 KiB.
         let start = Instant::now();
         for n in 0..3000 {
             let stream = TcpStream::connect_timeout(&addr, DEADLINE).expect("connect");
@@ -206,7 +206,7 @@ fn a_server_whose_stderr_nobody_reads_goes_on() {
             assert_eq!(solve(stream).len(), 8, "session {n} of {args:?}");
         }
         println!("{args:?}: 3000 sessions in {:?}", start.elapsed());
-        // Whoever reads at last is told that lines are missing, and it can be stopped.
+        // The server can be stopped, and its log can still be read.
         process.signal("TERM");
         let finished = process.finish();
         assert_eq!(finished.code, Some(0), "{args:?}");
@@ -217,13 +217,13 @@ fn a_server_whose_stderr_nobody_reads_goes_on() {
 }
 
 #[test]
-fn a_server_nobody_reads_anything_from_ends_when_its_events_have_no_reader() {
+fn a_server_with_unread_output_ends_when_the_reader_of_its_events_closes() {
     let (reader, writer) = std::io::pipe().unwrap();
     let args = ["math", "server", "0", "--rounds", "1", "--trace", "--json"];
     let (process, mut stderr) = Program::socklab(&args).stdout(writer).start_unread();
     let addr = listening(&mut stderr);
     let mut solved = 0;
-    // Both pipes fill; then there is nobody left who could ever read the events.
+    // Both pipes fill up. Then the only reader of the events is closed.
     for _ in 0..1500 {
         let stream = TcpStream::connect_timeout(&addr, DEADLINE).expect("connect");
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -235,7 +235,7 @@ fn a_server_nobody_reads_anything_from_ends_when_its_events_have_no_reader() {
 }
 
 #[test]
-fn a_server_whose_stderr_is_closed_goes_on() {
+fn a_server_with_a_closed_stderr_continues() {
     let (process, mut stderr) = Program::socklab(&["math", "server", "0"]).start_unread();
     let addr = listening(&mut stderr);
     drop(stderr);
@@ -248,7 +248,7 @@ fn a_server_whose_stderr_is_closed_goes_on() {
     assert_eq!(process.finish().code, Some(0));
 }
 
-fn clients_of_every_bad_kind(limit: Duration) {
+fn beside_badly_behaved_clients(limit: Duration) {
     let server = Server::start("math", &["--timeout", "none"]);
     let stop = AtomicBool::new(false);
     let silent: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
@@ -257,7 +257,7 @@ fn clients_of_every_bad_kind(limit: Duration) {
         stream.shutdown(Shutdown::Write).unwrap();
     }
     thread::scope(|scope| {
-        // One byte now and then.
+        // Slow clients that send single bytes.
         scope.spawn(|| {
             let mut slow: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
             for byte in 0..3 {
@@ -270,7 +270,7 @@ fn clients_of_every_bad_kind(limit: Duration) {
                 thread::sleep(Duration::from_millis(5));
             }
         });
-        // Reset on, and garbage.
+        // Resets and invalid data, repeatedly.
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 reset(server.connect());
@@ -280,20 +280,20 @@ fn clients_of_every_bad_kind(limit: Duration) {
                 reset(stream);
             }
         });
-        let worst = solves(&server, 200, limit);
+        let worst = check_quizzes(&server, 200, limit);
         println!("the slowest of 200 quizzes beside them: {worst:?}");
         stop.store(true, Ordering::Relaxed);
     });
     for stream in &mut half_closed {
-        // Asked once, it cannot answer: the end.
+        // The server has sent its question and sees the end.
         assert_eq!(read_all(stream).len(), 9);
     }
     drop(silent);
 }
 
 #[test]
-fn clients_of_every_bad_kind_at_once() {
-    clients_of_every_bad_kind(DEADLINE);
+fn badly_behaved_clients_do_not_prevent_a_quiz() {
+    beside_badly_behaved_clients(DEADLINE);
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn a_half_closed_echo_client_gets_all_its_replies() {
         }
         stream.shutdown(Shutdown::Write).unwrap();
     });
-    // Nothing is read before all is sent, or no more can be.
+    // Nothing is read until everything is sent or the sender blocks.
     wait_until(Duration::from_millis(500), || writer.is_finished().then_some(()));
     let all = read_all(&mut reader);
     writer.join().unwrap();
@@ -319,17 +319,17 @@ fn a_half_closed_echo_client_gets_all_its_replies() {
     server.process.wait_for(&format!("{count} messages with "));
 }
 
-fn who_never_reads(limit: Duration) {
+fn clients_that_never_read(limit: Duration) {
     let _alone = ALONE.lock();
     let server = Server::start("echo", &["--timeout", "none"]);
-    pings(&server, 5, limit);
+    check_pings(&server, 5, limit);
     let before = server.process.memory("VmHWM");
     let block = message(&[b'x'; 100_000]);
-    let mut greedy: Vec<TcpStream> = (0..12).map(|_| server.connect()).collect();
+    let mut senders: Vec<TcpStream> = (0..12).map(|_| server.connect()).collect();
     let mut sent = 0;
-    for stream in &mut greedy {
+    for stream in &mut senders {
         stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
-        // Each as much as it can; it has to be stopped before it has sent for ever.
+        // Sends as much as it can. The server must stop reading before it is without limit.
         let mut own = 0_usize;
         loop {
             match stream.write(&block) {
@@ -337,31 +337,31 @@ fn who_never_reads(limit: Duration) {
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
                 Err(e) => panic!("{e}"),
             }
-            assert!(own < 200 << 20, "the server goes on reading");
+            assert!(own < 200 << 20, "the server does not stop reading");
         }
         sent += own;
-        pings(&server, 2, limit);
+        check_pings(&server, 2, limit);
     }
     let grown = server.process.memory("VmHWM") - before;
     let cpu = idle_cpu(&server, Duration::from_millis(500));
     println!("{} MB sent by 12 who never read: {grown} bytes more, idle CPU {cpu:?}", sent >> 20);
     assert!(grown < 12 * (256 << 10), "{grown} bytes for 12 clients");
     assert!(cpu < Duration::from_millis(100), "{cpu:?}");
-    drop(greedy);
-    pings(&server, 20, limit);
+    drop(senders);
+    check_pings(&server, 20, limit);
 }
 
 #[test]
-fn who_never_reads_costs_little_memory_and_nobodys_time() {
-    who_never_reads(DEADLINE);
+fn clients_that_never_read_cost_little_memory() {
+    clients_that_never_read(DEADLINE);
 }
 
-fn a_storm(limit: Duration) {
+fn many_connects_at_once(limit: Duration) {
     let _alone = ALONE.lock();
     descriptors(3000);
     let server = Server::start("math", &["--rounds", "2"]);
     let start = Instant::now();
-    // Non-blocking: all connects are on their way before the first is accepted.
+    // Non-blocking, so that all connects are started before the first is accepted.
     let storm: Vec<Socket> = (0..1000)
         .map(|_| {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
@@ -379,17 +379,18 @@ fn a_storm(limit: Duration) {
     let took = start.elapsed();
     println!("1,000 connects within {connecting:?}, all served after {took:?}");
     assert!(took < 10 * limit, "{took:?}");
-    solves(&server, 10, limit);
+    check_quizzes(&server, 10, limit);
     let log = server.process.wait_for_lines(1011);
     assert_eq!(log.matches("2/2 correct, secret sent").count(), 1010);
 }
 
 #[test]
-fn a_storm_of_a_thousand_connects_is_served() {
-    a_storm(DEADLINE);
+fn a_thousand_simultaneous_connects_are_served() {
+    many_connects_at_once(DEADLINE);
 }
 
-/// Pings beside a flood, half of them within `half`, all but one in a hundred within `most`.
+/// Measures pings beside a flood. The median must be less than `half`, and the 99th percentile less
+/// than `most`.
 fn pings_beside_a_flood(half: Duration, most: Duration) {
     let _alone = ALONE.lock();
     let server = Server::start("echo", &[]);
@@ -415,7 +416,7 @@ fn pings_beside_a_flood(half: Duration, most: Duration) {
         });
         let mut stream = server.connect();
         wait_until(DEADLINE, || (flooded.load(Ordering::Relaxed) > 10 << 20).then_some(()))
-            .expect("there is no flood");
+            .expect("the flood does not start");
         let mut times: Vec<Duration> = (0..300).map(|_| ping(&mut stream)).collect();
         stop.store(true, Ordering::Relaxed);
         times.sort_unstable();
@@ -428,18 +429,18 @@ fn pings_beside_a_flood(half: Duration, most: Duration) {
 }
 
 #[test]
-fn a_flood_does_not_stop_a_ping() {
+fn a_flood_does_not_prevent_a_ping() {
     pings_beside_a_flood(DEADLINE, DEADLINE);
 }
 
-fn a_flood_without_pauses(limit: Duration) {
+fn flood_without_a_pace(limit: Duration) {
     let _alone = ALONE.lock();
     let server = Server::start("coin", &["--pace", "0"]);
     let flooded = &AtomicU64::new(0);
     thread::scope(|scope| {
         let mut flood = server.connect();
         let mut back = flood.try_clone().unwrap();
-        // Both go on until the server ends the connection.
+        // Both run until the server ends the connection.
         scope.spawn(move || {
             let guesses = b"H\n".repeat(2000);
             while flood.write_all(&guesses).is_ok() {}
@@ -451,14 +452,14 @@ fn a_flood_without_pauses(limit: Duration) {
             }
         });
         wait_until(DEADLINE, || (flooded.load(Ordering::Relaxed) > 100_000).then_some(()))
-            .expect("there is no flood");
+            .expect("the flood does not start");
         let start = Instant::now();
         let mut stream = server.connect();
         let prompt: [u8; 14] = read(&mut stream);
         let took = start.elapsed();
         let text = String::from_utf8_lossy(&prompt);
         assert!(took < limit, "{text} after {took:?}");
-        // One more makes it not wait for those who are there.
+        // The second signal makes the server stop without waiting for its clients.
         server.process.signal("TERM");
         server.process.signal("TERM");
         server.process.finish().success();
@@ -466,46 +467,46 @@ fn a_flood_without_pauses(limit: Duration) {
 }
 
 #[test]
-fn a_flood_at_a_server_without_pauses_holds_up_nobody_and_no_stop() {
-    a_flood_without_pauses(DEADLINE);
+fn a_flood_of_a_server_without_a_pace_prevents_no_session_and_no_stop() {
+    flood_without_a_pace(DEADLINE);
 }
 
 #[test]
-fn the_last_reply_is_not_lost_when_more_was_sent_than_is_read() {
+fn the_last_reply_is_not_lost_if_more_was_sent_than_is_read() {
     let echo = Server::start("echo", &[]);
     let math = Server::start("math", &["--rounds", "0", "--secret", "12345678"]);
     let more = vec![0xff; 1 << 20];
     for _ in 0..50 {
-        // The second message is none; behind it comes what nobody reads.
+        // The second message is invalid, and more bytes follow that are never read.
         let mut stream = echo.connect();
         let messages = [message(b"0123456789last"), message(b"\xff"), more.clone()].concat();
         let mut writer = stream.try_clone().unwrap();
         let writer = thread::spawn(move || writer.write_all(&messages));
         assert_eq!(read(&mut stream), *b"\0\0\0\x04last");
-        assert_eq!(stream.read(&mut [0; 1]).ok(), Some(0), "an end, no reset");
+        assert_eq!(stream.read(&mut [0; 1]).ok(), Some(0), "an orderly close, not a reset");
         drop(stream);
-        // It may or may not have got rid of all.
+        // The writer may or may not have sent everything.
         let _ = writer.join().unwrap();
 
         let mut stream = math.connect();
         let _ = stream.write_all(&more[..200_000]);
         assert_eq!(read(&mut stream), *b"S12345678");
-        assert_eq!(stream.read(&mut [0; 1]).ok(), Some(0), "an end, no reset");
+        assert_eq!(stream.read(&mut [0; 1]).ok(), Some(0), "an orderly close, not a reset");
     }
 }
 
 #[test]
-fn three_hundred_megabytes_stream_through_little_memory() {
+fn three_hundred_megabytes_are_streamed_with_little_memory() {
     let _alone = ALONE.lock();
     const LENGTH: u32 = 300_000_000;
     let server = Server::start("echo", &[]);
-    pings(&server, 5, DEADLINE);
+    check_pings(&server, 5, DEADLINE);
     let mut stream = server.connect();
     let mut back = stream.try_clone().unwrap();
     let start = Instant::now();
     let writer = thread::spawn(move || {
         stream.write_all(&LENGTH.to_be_bytes()).unwrap();
-        // A period that no buffer's size is a multiple of.
+        // A period of which no buffer size is a multiple.
         let block: Vec<u8> = (0..99_991_u32).map(|n| b'a' + (n % 23) as u8).collect();
         let mut left = LENGTH as usize;
         while left > 0 {
@@ -519,7 +520,8 @@ fn three_hundred_megabytes_stream_through_little_memory() {
     while at < LENGTH as usize {
         let n = back.read(&mut room).unwrap();
         assert!(n > 0, "ended at {at}");
-        // The first and last byte of each read: what is lost or doubled shows in all that follow.
+        // Checks the first and the last byte of each read: a lost or doubled byte shifts all that
+        // follow.
         for (place, byte) in [(at, room[0]), (at + n - 1, room[n - 1])] {
             assert_eq!(byte, b'a' + (place % 99_991 % 23) as u8, "at {place}");
         }
@@ -532,12 +534,13 @@ fn three_hundred_megabytes_stream_through_little_memory() {
 }
 
 #[test]
-fn the_idle_timeout_needs_nobody_else_to_wake_the_server() {
+fn the_idle_timeout_works_without_other_clients() {
     let closed_in_time = |server: &Server, bytes: usize| {
         let start = Instant::now();
         let mut stream = server.connect();
         assert_eq!(read_all(&mut stream).len(), bytes);
-        // Reading has a limit of its own; sooner than it should is what else could be wrong.
+        // The read has a timeout of its own, so only a close that is too early has to be checked
+        // here.
         let took = start.elapsed();
         assert!(took >= Duration::from_millis(1400), "closed after {took:?}");
     };
@@ -554,7 +557,7 @@ fn the_idle_timeout_needs_nobody_else_to_wake_the_server() {
 }
 
 #[test]
-fn the_idle_timeout_closes_the_idle_only() {
+fn the_idle_timeout_closes_only_idle_connections() {
     let server = Server::start("echo", &["--timeout", "4s"]);
     let start = Instant::now();
     let (mut idle, mut busy, mut slow) = (server.connect(), server.connect(), server.connect());
@@ -567,8 +570,8 @@ fn the_idle_timeout_closes_the_idle_only() {
         assert_eq!(read_all(&mut half), b"");
         took
     });
-    // One byte of a message now and then is not idle. Pauses of a small part of the time-out: on a busy machine
-    // they last longer.
+    // A byte of a message now and then counts as activity. The pauses are far shorter than the
+    // timeout, because they last longer on a busy machine.
     for _ in 0..20 {
         thread::sleep(Duration::from_millis(250));
         slow.write_all(b"x").unwrap();
@@ -576,21 +579,22 @@ fn the_idle_timeout_closes_the_idle_only() {
     }
     let took = watcher.join().unwrap();
     assert!(took >= Duration::from_millis(3900), "closed after {took:?}");
-    // The end of the slow one: its reply so far has come.
+    // The message of the slow client ends, and its reply has arrived so far.
     slow.write_all(&[b'x'; 80]).unwrap();
     assert_eq!(read::<94>(&mut slow)[..4], [0, 0, 0, 90]);
 }
 
-/// How long an honest client waits. On a busy machine it waits for the machine: `.ci/run` runs these one at a time.
+/// How long a well-behaved client waits. On a busy machine it waits for the machine, so `.ci/run`
+/// runs these tests one at a time.
 mod times {
     use super::*;
 
-    /// Far more than a client needs that is served at once.
+    /// Far longer than a client needs that is served at once.
     const PROMPT: Duration = Duration::from_secs(1);
 
     #[test]
     #[ignore = "needs 10,500 descriptors and measures times: .ci/run runs it alone"]
-    fn ten_thousand_idle_connections() {
+    fn ten_thousand_idle_connections_do_not_delay_a_quiz() {
         idle_connections(10_000, PROMPT);
     }
 
@@ -602,20 +606,20 @@ mod times {
 
     #[test]
     #[ignore = "measures times: .ci/run runs it alone"]
-    fn clients_of_every_bad_kind_do_not_delay_a_quiz() {
-        clients_of_every_bad_kind(PROMPT);
+    fn badly_behaved_clients_do_not_delay_a_quiz() {
+        beside_badly_behaved_clients(PROMPT);
     }
 
     #[test]
     #[ignore = "measures times: .ci/run runs it alone"]
-    fn who_never_reads_does_not_delay_a_ping() {
-        who_never_reads(PROMPT);
+    fn clients_that_never_read_do_not_delay_a_ping() {
+        clients_that_never_read(PROMPT);
     }
 
     #[test]
     #[ignore = "measures times: .ci/run runs it alone"]
-    fn a_storm_of_a_thousand_connects_is_served_at_once() {
-        a_storm(PROMPT);
+    fn a_thousand_simultaneous_connects_are_served_promptly() {
+        many_connects_at_once(PROMPT);
     }
 
     #[test]
@@ -626,7 +630,7 @@ mod times {
 
     #[test]
     #[ignore = "measures times: .ci/run runs it alone"]
-    fn a_flood_without_pauses_does_not_delay_a_prompt() {
-        a_flood_without_pauses(PROMPT);
+    fn a_flood_of_a_server_without_a_pace_does_not_delay_a_prompt() {
+        flood_without_a_pace(PROMPT);
     }
 }

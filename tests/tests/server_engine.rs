@@ -1,7 +1,7 @@
-//! The server engine between two calls of the system: what must hold whatever comes just then.
+//! The server engine at exact moments between two system calls.
 //!
-//! A service that stops in the middle of a turn stops the whole server, so a test can do something
-//! at exactly that moment.
+//! A service that blocks in a callback blocks the whole server, so a test can act at exactly that
+//! moment.
 
 #![cfg(target_os = "linux")]
 
@@ -17,16 +17,16 @@ use socklab_core::machine::Machine;
 use socklab_core::{echo, file};
 use socklab_tests::program::{DEADLINE, message, read_all, reset, wait_until};
 
-/// So long a client of `file` has to be silent for its name to be complete.
-const SILENCE: Duration = Duration::from_millis(300);
+/// How long a client of `file` must be idle for its name to be complete.
+const IDLE: Duration = Duration::from_millis(300);
 
-/// Has a function hear what its machines say, and says nothing itself.
-struct Ears<M, F> {
+/// A service that passes its events to a function and gives no commands.
+struct EventService<M, F> {
     machine: M,
-    hear: F,
+    on_event: F,
 }
 
-impl<M: Machine + 'static, F: FnMut(M::Event<'_>)> Service for Ears<M, F> {
+impl<M: Machine + 'static, F: FnMut(M::Event<'_>)> Service for EventService<M, F> {
     type Machine = M;
     type State = ();
     type Report = String;
@@ -36,7 +36,7 @@ impl<M: Machine + 'static, F: FnMut(M::Event<'_>)> Service for Ears<M, F> {
     }
 
     fn event(&mut self, (): &mut (), event: M::Event<'_>) {
-        (self.hear)(event);
+        (self.on_event)(event);
     }
 
     fn command(&mut self, (): &mut ()) -> Option<M::Command<'_>> {
@@ -51,13 +51,13 @@ impl<M: Machine + 'static, F: FnMut(M::Event<'_>)> Service for Ears<M, F> {
     }
 }
 
-/// Tells what a server has received.
-struct Seen(Sender<Vec<u8>>);
+/// An observer that reports what a server has received.
+struct ReceivedObserver(Sender<Vec<u8>>);
 
-impl Observer for Seen {
+impl Observer for ReceivedObserver {
     fn moved(&mut self, _: usize, _: SocketAddr, direction: Direction, bytes: &[u8]) {
         if direction == Direction::Received && !bytes.is_empty() {
-            // At the end of a test nobody listens any more.
+            // At the end of a test there is no receiver any more.
             let _ = self.0.send(bytes.to_vec());
         }
     }
@@ -73,34 +73,34 @@ fn connect(running: &Running) -> TcpStream {
     stream
 }
 
-/// A server of names that are never served.
-struct Names {
+/// A file server. Its names are never answered.
+struct FileServer {
     running: Running,
-    /// What it has read.
+    /// Bytes it has received.
     seen: Receiver<Vec<u8>>,
-    /// The names it was asked for.
+    /// Names of its requests.
     asked: Receiver<Vec<u8>>,
-    /// Having been asked for "hold" it does nothing until it is told to go on.
+    /// After a request for "hold" the server blocks until this is sent.
     go: Sender<()>,
     /// How its sessions ended.
     ended: Receiver<String>,
 }
 
-impl Names {
+impl FileServer {
     fn start() -> Self {
         let ((ask, asked), (go, held)) = (channel(), channel());
-        let hear = move |event: file::server::Event<'_>| {
+        let on_event = move |event: file::server::Event<'_>| {
             let file::server::Event::Request(request) = event else { return };
             let _ = ask.send(request.name.to_vec());
             if request.name == b"hold" {
                 let _ = held.recv_timeout(DEADLINE);
             }
         };
-        let service = Ears { machine: file::server::Server::new(), hear };
+        let service = EventService { machine: file::server::Server::new(), on_event };
         let ((see, seen), (end, ended)) = (channel(), channel());
         let running = Server::bind("127.0.0.1:0", service)
             .unwrap()
-            .observer(Some(Box::new(Seen(see))))
+            .observer(Some(Box::new(ReceivedObserver(see))))
             .on_report(move |report| drop(end.send(report)))
             .start()
             .unwrap();
@@ -109,13 +109,13 @@ impl Names {
 }
 
 #[test]
-fn a_reset_that_shows_first_when_writing_is_told_as_one() {
-    let ((tell, told), (go, held)) = (channel(), channel::<()>());
-    let hear = move |_| {
+fn a_reset_that_is_first_noticed_by_a_write_is_reported_as_a_reset() {
+    let ((tell, emitted), (go, held)) = (channel(), channel::<()>());
+    let on_event = move |_| {
         let _ = tell.send(());
         let _ = held.recv_timeout(DEADLINE);
     };
-    let service = Ears { machine: echo::server::Server::new(), hear };
+    let service = EventService { machine: echo::server::Server::new(), on_event };
     let (end, ended) = channel();
     let running = Server::bind("127.0.0.1:0", service)
         .unwrap()
@@ -124,73 +124,74 @@ fn a_reset_that_shows_first_when_writing_is_told_as_one() {
         .unwrap();
     let mut client = connect(&running);
     client.write_all(&message(b"0123456789first")).unwrap();
-    next(&told);
-    // The first message is read and its reply not sent. What has come until the reset counts.
+    next(&emitted);
+    // The first message has been read, and its reply is not sent yet. Bytes that arrive before the
+    // reset count.
     client.write_all(&message(b"0123456789second")).unwrap();
     reset(client);
     go.send(()).unwrap();
-    next(&told);
+    next(&emitted);
     go.send(()).unwrap();
     let report = next(&ended);
     assert!(report.contains("reset the connection"), "{report}");
 }
 
 #[test]
-fn the_silence_of_one_who_has_gone_is_not_the_next_ones() {
-    let names = Names::start();
-    let mut first = connect(&names.running);
+fn the_idle_time_of_a_closed_connection_is_not_used_for_the_next() {
+    let server = FileServer::start();
+    let mut first = connect(&server.running);
     first.write_all(b"na").unwrap();
-    assert_eq!(next(&names.seen), b"na");
-    // Well before its own silence the next one's would be over.
-    thread::sleep(SILENCE / 2);
+    assert_eq!(next(&server.seen), b"na");
+    // The idle time of the second client would end before that of the first.
+    thread::sleep(IDLE / 2);
     first.write_all(b"me\n").unwrap();
-    assert_eq!(next(&names.asked), b"name");
+    assert_eq!(next(&server.asked), b"name");
     reset(first);
-    next(&names.ended);
+    next(&server.ended);
 
-    let mut second = connect(&names.running);
+    let mut second = connect(&server.running);
     let start = Instant::now();
     second.write_all(b"fi").unwrap();
-    assert_eq!(next(&names.asked), b"fi");
+    assert_eq!(next(&server.asked), b"fi");
     let took = start.elapsed();
-    assert!(took >= SILENCE - Duration::from_millis(2), "complete after {took:?}");
+    assert!(took >= IDLE - Duration::from_millis(2), "complete after {took:?}");
 }
 
 #[test]
-fn bytes_that_come_as_the_silence_ends_end_it() {
-    let names = Names::start();
-    // The last of them is accepted last: when it is read from, all are there. Each piece takes a
-    // round of its own, so what the system has to tell of newcomers has been told by the third.
-    let [mut one, mut other, mut slow] = [(); 3].map(|()| connect(&names.running));
+fn bytes_that_arrive_as_the_idle_time_ends_restart_it() {
+    let server = FileServer::start();
+    // The slow connection is accepted last, so when it is read from, all are accepted. Each piece
+    // needs a round of its own, so by the third all new connections have been reported.
+    let [mut one, mut other, mut slow] = [(); 3].map(|()| connect(&server.running));
     for piece in [b"n", b"a", b"m"] {
         slow.write_all(piece).unwrap();
-        assert_eq!(next(&names.seen), piece);
+        assert_eq!(next(&server.seen), piece);
     }
-    // Held while the silence passes, and again in the round that finds it over.
+    // The server is held while the idle time passes, and again in the round that finds it over.
     one.write_all(b"hold\n").unwrap();
-    assert_eq!(next(&names.asked), b"hold");
-    thread::sleep(SILENCE + Duration::from_millis(20));
+    assert_eq!(next(&server.asked), b"hold");
+    thread::sleep(IDLE + Duration::from_millis(20));
     other.write_all(b"hold\n").unwrap();
     let start = Instant::now();
-    names.go.send(()).unwrap();
-    assert_eq!(next(&names.asked), b"hold");
+    server.go.send(()).unwrap();
+    assert_eq!(next(&server.asked), b"hold");
     slow.write_all(b"e").unwrap();
-    names.go.send(()).unwrap();
-    // The silence begins anew.
-    assert_eq!(next(&names.asked), b"name");
+    server.go.send(()).unwrap();
+    // The idle time starts again.
+    assert_eq!(next(&server.asked), b"name");
     let took = start.elapsed();
-    assert!(took >= SILENCE - Duration::from_millis(2), "complete after {took:?}");
+    assert!(took >= IDLE - Duration::from_millis(2), "complete after {took:?}");
 }
 
-/// A bot that would wait for its talks for ever, nearly.
+/// Starts a bot whose grace period exceeds the deadline of a test.
 fn bot(duplex: bool) -> Running {
     let limits = Limits { grace: 2 * DEADLINE, ..Limits::default() };
     let server = Server::bind("127.0.0.1:0", chat::Service::new(duplex)).unwrap();
     server.limits(limits).start().unwrap()
 }
 
-/// One line.
-fn hear(stream: &mut TcpStream) -> String {
+/// Reads one line.
+fn read_line(stream: &mut TcpStream) -> String {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
         let mut byte = [0];
@@ -200,20 +201,20 @@ fn hear(stream: &mut TcpStream) -> String {
     String::from_utf8(line).unwrap()
 }
 
-/// Stops a server whose clients do `meanwhile`.
+/// Stops a server while its clients do `meanwhile`.
 fn stop(running: Running, meanwhile: impl FnOnce()) {
     let stopping = thread::spawn(move || running.stop().unwrap());
     meanwhile();
     let stopped = wait_until(DEADLINE, || stopping.is_finished().then_some(()));
-    stopped.expect("it waits, and everybody has gone");
+    stopped.expect("the server waits without clients");
     stopping.join().unwrap();
 }
 
 #[test]
-fn a_bot_that_is_stopped_says_bye_at_once_in_duplex() {
+fn a_stopped_bot_sends_bye_at_once_in_duplex_mode() {
     let running = bot(true);
     let mut client = connect(&running);
-    hear(&mut client);
+    read_line(&mut client);
     stop(running, move || {
         let last = String::from_utf8(read_all(&mut client)).unwrap();
         assert_eq!(last, "I have to go. BYE\n");
@@ -221,15 +222,15 @@ fn a_bot_that_is_stopped_says_bye_at_once_in_duplex() {
 }
 
 #[test]
-fn a_bot_that_is_stopped_says_bye_in_its_turn() {
+fn a_stopped_bot_sends_bye_in_its_turn() {
     let running = bot(false);
     let mut client = connect(&running);
-    hear(&mut client);
+    read_line(&mut client);
     let addr = running.local_addr();
     stop(running, move || {
-        // It takes no more clients, so it knows that it is stopped.
+        // The server accepts no more clients, so it knows that it is being stopped.
         let closed = wait_until(DEADLINE, || TcpStream::connect(addr).is_err().then_some(()));
-        closed.expect("it takes clients");
+        closed.expect("the server still accepts clients");
         client.write_all(b"Are you there?\n").unwrap();
         let last = String::from_utf8(read_all(&mut client)).unwrap();
         assert_eq!(last, "I have to go. BYE\n");
@@ -237,11 +238,11 @@ fn a_bot_that_is_stopped_says_bye_in_its_turn() {
 }
 
 #[test]
-fn the_bye_of_a_bot_that_is_stopped_comes_behind_all_it_has_not_got_rid_of() {
+fn the_bye_of_a_stopped_bot_follows_its_unsent_lines() {
     let running = bot(true);
     let mut client = connect(&running);
     client.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
-    // Until nothing is taken any more, since what it answers is not read.
+    // Sends until nothing is accepted any more, because the answers are not read.
     let lines = b"a\n".repeat(10_000);
     loop {
         match client.write(&lines) {

@@ -1,5 +1,5 @@
-//! The file server and slow disks: nothing that one client asks for delays another, and one that goes
-//! on from a large part is served at the default time-out.
+//! The file server and slow disks: a request of one client delays no other, and a resume with a
+//! large partial file succeeds within the default timeout.
 #![cfg(unix)]
 
 use std::fs::{self, File};
@@ -15,7 +15,8 @@ use socklab_tests::files::{Folder, fetch, noise};
 use socklab_tests::oracle::file_reply;
 use socklab_tests::program::{DEADLINE, read_all, reset, wait_until};
 
-/// A server of a folder whose disk does this first, and its reports.
+/// Starts a server of a folder and returns its reports. `hook` is called before each access to the
+/// disk.
 fn serve(
     root: &Folder,
     limits: Limits,
@@ -37,7 +38,7 @@ fn connect(addr: SocketAddr, request: &[u8]) -> TcpStream {
     stream
 }
 
-/// Holds threads up until it is opened.
+/// Blocks threads until it is opened.
 #[derive(Clone, Default)]
 struct Gate(Arc<(Mutex<(bool, u32)>, Condvar)>);
 
@@ -51,11 +52,11 @@ impl Gate {
         }
     }
 
-    /// Waits until this many stand before it.
+    /// Waits until `count` threads are blocked.
     fn wait_for(&self, count: u32) {
         let state = self.0.0.lock().expect("no panic");
         let waited = self.0.1.wait_timeout_while(state, DEADLINE, |state| state.1 < count);
-        assert!(waited.expect("no panic").0.1 >= count, "no one comes");
+        assert!(waited.expect("no panic").0.1 >= count, "no thread arrives");
     }
 
     fn open(&self) {
@@ -64,7 +65,7 @@ impl Gate {
     }
 }
 
-/// Opens it in any case, so that a failed test ends.
+/// Opens the gate when dropped, so that a failed test ends too.
 struct Opened(Gate);
 
 impl Drop for Opened {
@@ -74,7 +75,7 @@ impl Drop for Opened {
 }
 
 #[test]
-fn a_disk_that_hangs_delays_only_the_client_that_asked() {
+fn a_blocked_disk_delays_only_the_client_that_needs_it() {
     let root = Folder::new();
     let small = noise(100_000);
     root.write("small", &small);
@@ -90,7 +91,7 @@ fn a_disk_that_hangs_delays_only_the_client_that_asked() {
     });
     let opened = Opened(gate.clone());
     let addr = server.local_addr();
-    // A name that is not found, a file that is sent, and one that is summed up: 30 bytes of request.
+    // A name that is looked up, a file that is sent, and a file whose checksum is computed.
     let mut slow = connect(addr, b"slow\n");
     let mut body = connect(addr, b"big\n");
     let mut sum = connect(addr, format!("big\0v1\0{}\n", big.len()).as_bytes());
@@ -99,7 +100,7 @@ fn a_disk_that_hangs_delays_only_the_client_that_asked() {
         assert!(read_all(&mut connect(addr, b"small\n")) == small);
         assert!(read_all(&mut connect(addr, b"small\0v1\x000\n")) == file_reply(&small, 0));
     }
-    // What has been read comes at once, and the head of a reply.
+    // What was read before arrives at once, and so does the head of a reply.
     let mut front = vec![0; 1 << 20];
     body.read_exact(&mut front).unwrap();
     assert!(front == big[..1 << 20]);
@@ -114,7 +115,7 @@ fn a_disk_that_hangs_delays_only_the_client_that_asked() {
 }
 
 #[test]
-fn a_server_stops_although_its_disk_hangs() {
+fn a_server_can_be_stopped_while_its_disk_is_blocked() {
     let root = Folder::new();
     root.write("slow", "slow");
     let gate = Gate::default();
@@ -126,21 +127,21 @@ fn a_server_stops_although_its_disk_hangs() {
     gate.wait_for(1);
     server.stop().unwrap();
     assert_eq!(reports.recv().unwrap().outcome, Outcome::Stopped);
-    // In the plain form an orderly end is an empty file.
+    // In the plain form an orderly close would mean an empty file.
     let ended = slow.read(&mut [0; 9]);
     assert!(ended.is_err(), "{ended:?}");
 }
 
 #[test]
-fn a_long_part_is_gone_on_with_within_a_short_time_out() {
+fn a_large_partial_file_can_be_resumed_within_a_short_timeout() {
     let (root, here) = (Folder::new(), Folder::new());
-    // It takes no room on the disk.
+    // A sparse file, which uses no space on the disk.
     let length = 64 << 20;
     let mut file = File::create(root.path("data")).unwrap();
     file.set_len(length - 4).unwrap();
     std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).unwrap();
     file.write_all(b"last").unwrap();
-    // All of it takes some three seconds, and neither side waits for more than one.
+    // Reading all of it takes about three seconds, and neither side waits for longer than one.
     let limits = Limits { idle: Some(Duration::from_secs(1)), ..Limits::default() };
     let slow = |access: Access<'_>| {
         if let Access::Read { .. } = access {
@@ -170,7 +171,7 @@ fn a_long_part_is_gone_on_with_within_a_short_time_out() {
 }
 
 #[test]
-fn a_client_that_leaves_is_not_logged_as_complete_and_nothing_is_read_for_it() {
+fn a_client_that_leaves_is_not_logged_as_complete_and_causes_no_more_reads() {
     let root = Folder::new();
     File::create(root.path("data")).unwrap().set_len(64 << 20).unwrap();
     let reads = Arc::new(AtomicU64::new(0));
@@ -192,13 +193,13 @@ fn a_client_that_leaves_is_not_logged_as_complete_and_nothing_is_read_for_it() {
     assert!(matches!(report.outcome, Outcome::Failed(..)), "{report}");
     assert!(!report.to_string().contains("complete"), "{report}");
     drop(opened);
-    // The slice in hand, and no more.
+    // Only the slice being read is read, no more.
     server.stop().unwrap();
     assert!(reads.load(Ordering::Relaxed) <= 8, "{reads:?}");
 }
 
 #[test]
-fn a_client_that_does_not_take_everything_is_not_logged_as_complete() {
+fn a_client_that_does_not_receive_everything_is_not_logged_as_complete() {
     let root = Folder::new();
     let file = noise(100_000);
     root.write("data", &file);
@@ -206,7 +207,7 @@ fn a_client_that_does_not_take_everything_is_not_logged_as_complete() {
     let held = gate.clone();
     let (server, reports) = serve(&root, Limits::default(), move |_| held.pass());
     let addr = server.local_addr();
-    // It closes in order, before anything is sent, as one does whose time is up.
+    // The client closes orderly before anything is sent, as one does that times out.
     for request in [&b"data\n"[..], b"data\0v1\x000\n"] {
         drop(connect(addr, request));
         gate.wait_for(1);
@@ -215,7 +216,7 @@ fn a_client_that_does_not_take_everything_is_not_logged_as_complete() {
         assert_ne!(report.outcome, Outcome::Sent, "{report}");
         assert!(!report.to_string().contains("complete"), "{report}");
     }
-    // And one that has taken it is.
+    // A client that received everything is logged as complete.
     assert!(read_all(&mut connect(addr, b"data\n")) == file);
     assert_eq!(reports.recv_timeout(DEADLINE).unwrap().outcome, Outcome::Sent);
     server.stop().unwrap();
@@ -239,17 +240,17 @@ fn a_checksum_is_computed_once_and_again_after_a_change() {
         assert_eq!(reply, file_reply(file, file.len()));
         reads.swap(0, Ordering::Relaxed)
     };
-    // Just written, it could change again within the same tick of the clock.
+    // A file that was just written could change again within the same tick of the clock.
     assert_eq!((ask(&file), ask(&file)), (8, 8));
-    // In time it is remembered.
+    // After some time the checksum is remembered.
     let is_remembered = wait_until(DEADLINE, || (ask(&file) == 0).then_some(()));
-    assert!(is_remembered.is_some(), "it is read again and again");
+    assert!(is_remembered.is_some(), "the file is read every time");
     assert_eq!(ask(&file), 0);
-    // Also for other parts of the file: what is sent is read, what is not is not.
+    // Also for other parts of the file: only what is sent is read.
     let reply = read_all(&mut connect(server.local_addr(), b"data\0v1\x00524288\n"));
     assert!(reply == file_reply(&file, 524_288));
     assert_eq!(reads.swap(0, Ordering::Relaxed), 4);
-    // The same size, and the old time of its change.
+    // The same size, and the old modification time.
     let modified = fs::metadata(root.path("data")).unwrap().modified().unwrap();
     file[5] ^= 1;
     root.write("data", &file);
@@ -258,7 +259,7 @@ fn a_checksum_is_computed_once_and_again_after_a_change() {
     server.stop().unwrap();
 }
 
-/// A settled file: its checksum may be remembered.
+/// Writes a file and waits until its checksum may be remembered.
 fn settled(root: &Folder, name: &str, file: &[u8]) {
     root.write(name, file);
     let reads = Arc::new(AtomicU64::new(0));
@@ -273,12 +274,12 @@ fn settled(root: &Folder, name: &str, file: &[u8]) {
         read_all(&mut connect(server.local_addr(), request.as_bytes()));
         (reads.swap(0, Ordering::Relaxed) == 0).then_some(())
     });
-    assert!(is_remembered.is_some(), "it is read again and again");
+    assert!(is_remembered.is_some(), "the file is read every time");
     server.stop().unwrap();
 }
 
 #[test]
-fn clients_that_resume_a_file_at_once_share_one_read_of_it() {
+fn simultaneous_resumes_of_a_file_share_one_read() {
     const HALF: usize = 1 << 20;
     let root = Folder::new();
     let file = noise(2 * HALF);
@@ -305,12 +306,12 @@ fn clients_that_resume_a_file_at_once_share_one_read_of_it() {
             .map(|n| {
                 let request = format!("data\0v1\0{}\n", offset(n));
                 let mut stream = connect(server.local_addr(), request.as_bytes());
-                // It is open.
+                // The head shows that the file is open.
                 stream.read_exact(&mut [0; 9]).unwrap();
                 stream
             })
             .collect();
-        // They wait for one worker, and leave the other ones to others. So do those that leave.
+        // All wait for one worker, so the other workers serve other clients. A reset changes nothing.
         gate.wait_for(1);
         assert_eq!(read_all(&mut connect(server.local_addr(), b"small\n")), b"small");
         reset(streams.pop().unwrap());
@@ -319,7 +320,7 @@ fn clients_that_resume_a_file_at_once_share_one_read_of_it() {
             assert!(read_all(stream) == [&file[offset(n)..], &check].concat(), "{n}");
         }
         assert_eq!(bytes_read.load(Ordering::Relaxed), HALF as u64);
-        // One with a smaller offset than what is read by now.
+        // A resume from an offset smaller than what was read so far.
         let reply = read_all(&mut connect(server.local_addr(), b"data\0v1\x0077\n"));
         assert!(reply[9..] == [&file[77..], &check].concat());
         server.stop().unwrap();
@@ -327,7 +328,7 @@ fn clients_that_resume_a_file_at_once_share_one_read_of_it() {
 }
 
 #[test]
-fn many_clients_at_once_all_get_their_file() {
+fn many_simultaneous_clients_get_their_files() {
     let root = Folder::new();
     let file = noise(300_000);
     for n in 0..10 {
@@ -348,7 +349,7 @@ fn many_clients_at_once_all_get_their_file() {
     server.stop().unwrap();
 }
 
-/// Whether this byte is in the page cache; `None` if the file system cannot tell.
+/// Returns whether this byte is in the page cache, or `None` if the file system cannot report it.
 #[cfg(target_os = "linux")]
 fn is_cached(file: &File, at: u64) -> Option<bool> {
     use rustix::io::{Errno, ReadWriteFlags, preadv2};
@@ -362,7 +363,7 @@ fn is_cached(file: &File, at: u64) -> Option<bool> {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn what_the_system_has_dropped_from_the_page_cache_is_read_again_by_a_worker() {
+fn pages_dropped_from_the_cache_are_read_again_by_a_worker() {
     let root = Folder::new();
     let file = noise(24 << 20);
     root.write("data", &file);
@@ -381,25 +382,25 @@ fn what_the_system_has_dropped_from_the_page_cache_is_read_again_by_a_worker() {
         furthest.store(0, Ordering::Relaxed);
         again.store(0, Ordering::Relaxed);
         let mut stream = connect(server.local_addr(), request);
-        // It takes nothing: the server sends what the socket buffers take, and reads a window more.
+        // The client reads nothing: the server fills the socket buffers and reads one window more.
         let mut before = 0;
         let is_full = wait_until(DEADLINE, || {
             std::thread::sleep(Duration::from_millis(200));
             let now = furthest.load(Ordering::Relaxed);
             (now > 4 << 20 && std::mem::replace(&mut before, now) == now).then_some(())
         });
-        assert!(is_full.is_some(), "it reads on and on");
+        assert!(is_full.is_some(), "the server does not stop reading");
         rustix::fs::fadvise(&on_disk, 0, None, rustix::fs::Advice::DontNeed).unwrap();
         let last = before - 1;
         if is_cached(&on_disk, last) != Some(false) {
-            eprintln!("skipped: the file system does not drop it, or cannot tell");
+            eprintln!("skipped: the file system does not drop the pages, or does not report it");
             return;
         }
         let reply = read_all(&mut stream);
-        // The checksum is of each byte once.
+        // The checksum covers each byte once.
         let expected = if request == b"data\n" { file.clone() } else { file_reply(&file, 0) };
         assert!(reply == expected, "{}", reply.len());
-        assert!(again.load(Ordering::Relaxed) > 0, "the engine has read it from the disk");
+        assert!(again.load(Ordering::Relaxed) > 0, "the engine read from the disk itself");
     }
     server.stop().unwrap();
 }

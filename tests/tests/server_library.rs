@@ -1,4 +1,4 @@
-//! The library beside the program: clients and servers in this process, on real sockets.
+//! The library without the program: clients and servers in this process, on real sockets.
 
 use std::io::Read as _;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use socklab::{add, echo, math};
 use socklab_core::machine::CommandError;
 use socklab_tests::program::{DEADLINE, FakeServer, Server as Program, message, read, wait_until};
 
-/// Runs it in a thread: what hangs fails instead of stopping the test run.
+/// Runs a function in a thread. If it hangs, the test fails instead of blocking the test run.
 #[track_caller]
 fn in_time<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
     let (report, reports) = mpsc::channel();
@@ -38,12 +38,12 @@ fn connect_fails(addr: SocketAddr) -> bool {
     TcpStream::connect(addr).is_err()
 }
 
-/// Ten thousand messages of 1 KB before the first reply is received: 10 MB each way, which no
-/// socket holds.
+/// Sends 10,000 messages of 1 KB before the first reply is received: 10 MB in each direction, more
+/// than any socket holds.
 #[test]
 fn ten_thousand_messages_are_sent_before_the_first_reply_is_received() {
-    // Both in this process, and the program as the server: it stops reading while its replies are
-    // not read.
+    // Against a server in this process, and against the program: a server stops reading while its
+    // replies are not read.
     let program = Program::start("echo", &[]);
     let running = echo_server();
     for addr in [program.addr, running.local_addr()] {
@@ -65,7 +65,7 @@ fn ten_thousand_messages_are_sent_before_the_first_reply_is_received() {
 }
 
 #[test]
-fn one_message_larger_than_all_buffers_and_small_reads() {
+fn a_message_larger_than_all_buffers_is_received_with_small_reads() {
     let running = echo_server();
     let addr = running.local_addr();
     in_time(move || {
@@ -84,34 +84,34 @@ fn one_message_larger_than_all_buffers_and_small_reads() {
 }
 
 #[test]
-fn to_receive_without_a_message_in_flight_is_refused_not_waited_for() {
+fn a_receive_without_a_message_in_flight_is_refused() {
     let running = echo_server();
     let addr = running.local_addr();
     in_time(move || {
         let mut client = echo::Client::connect(addr).unwrap();
         assert!(matches!(client.receive_message(), Err(socklab::net::Error::Refused(_))));
-        // And it goes on working.
+        // The client still works afterwards.
         client.send_message(b"0123456789x").unwrap();
         assert_eq!(client.receive_message().unwrap(), b"x");
         assert!(matches!(client.receive_message(), Err(socklab::net::Error::Refused(_))));
     });
 }
 
-/// The document's test of a server that shuts down while a client goes on sending.
+/// The test of the protocol document: a server shuts down while its client keeps sending.
 #[test]
-fn a_server_that_stops_is_named_and_an_error_repeats() {
+fn a_server_that_stops_is_reported_and_the_error_repeats() {
     let running = echo_server();
     let mut client = echo::Client::connect(running.local_addr()).unwrap();
     client.send_message(b"0123456789before").unwrap();
     assert_eq!(client.receive_message().unwrap(), b"before");
     running.stop().unwrap();
     in_time(move || {
-        // The first may still be taken by the system.
+        // The OS may still accept the first message.
         let sent: Vec<bool> = (0..5).map(|_| client.send_message(b"after").is_ok()).collect();
         let error = client.receive_message().unwrap_err().to_string();
         assert!(error.starts_with("the server "), "{error} after {sent:?}");
         assert_eq!(client.receive_message().unwrap_err().to_string(), error);
-        // Whether sending notices is the system's to say; receiving does, and does not wait.
+        // Whether a send notices the end depends on the OS. A receive does, and does not wait.
         let _ = client.send_message(b"more");
         let error = client.receive_message().unwrap_err().to_string();
         assert!(error.starts_with("the server "), "{error}");
@@ -119,7 +119,7 @@ fn a_server_that_stops_is_named_and_an_error_repeats() {
 }
 
 #[test]
-fn shutdown_is_the_end_for_the_server() {
+fn shutdown_closes_the_sending_side() {
     let fake = FakeServer::new();
     let mut client = echo::Client::connect(fake.addr).unwrap();
     let mut stream = fake.accept();
@@ -131,7 +131,7 @@ fn shutdown_is_the_end_for_the_server() {
 }
 
 #[test]
-fn math_solve_gets_the_secret_or_the_named_ending() {
+fn math_solve_returns_the_secret_or_reports_the_ending() {
     let running = quiz(math::Options { secret: Some(*b"opensesm"), ..Default::default() });
     for _ in 0..20 {
         let client = math::Client::connect(running.local_addr()).unwrap();
@@ -153,7 +153,7 @@ fn math_solve_gets_the_secret_or_the_named_ending() {
 }
 
 #[test]
-fn a_server_of_the_library_tells_its_sessions() {
+fn a_server_of_the_library_reports_its_sessions() {
     let (report, reports) = mpsc::channel();
     let options = math::Options { rounds: (3, 3), ..Default::default() };
     let service = math::Service::new(options);
@@ -173,9 +173,10 @@ fn a_server_of_the_library_tells_its_sessions() {
     assert_eq!((told.asked, told.right, told.peer), (1, 0, stream.local_addr().unwrap()));
 }
 
-/// The name comes from whoever uses the library. A client is not to wait for an answer that never comes.
+/// The name comes from the user of the library. A client must not wait for an answer that never
+/// comes.
 #[test]
-fn a_server_that_has_no_valid_answer_says_so_and_closes() {
+fn a_server_without_a_valid_answer_reports_it_and_closes() {
     let (report, reports) = mpsc::channel();
     let service =
         add::Service::new(add::Options { name: "two\nlines".into(), ..Default::default() });
@@ -194,13 +195,13 @@ fn a_server_that_has_no_valid_answer_says_so_and_closes() {
 }
 
 #[test]
-fn a_stopped_server_has_given_its_address_back() {
+fn a_stopped_server_has_released_its_address() {
     let running = echo_server();
     let addr = running.local_addr();
     assert!(!connect_fails(addr));
     in_time(move || running.stop().unwrap());
     assert!(connect_fails(addr));
-    // No one else has it, so it can be had, and served at.
+    // The address is free and can be used again.
     let again = Server::bind(addr, echo::Service::new()).unwrap().start().unwrap();
     assert_eq!(again.local_addr(), addr);
     in_time(move || {
@@ -213,41 +214,41 @@ fn a_stopped_server_has_given_its_address_back() {
 
 #[test]
 fn a_dropped_server_does_not_wait_for_its_clients() {
-    // To wait for a client would take longer than this test may.
+    // Waiting for a client would exceed the deadline of this test.
     let limits = Limits { grace: 2 * DEADLINE, ..Limits::default() };
     let service = math::Service::new(math::Options::default());
     let running = Server::bind("127.0.0.1:0", service).unwrap().limits(limits).start().unwrap();
     let addr = running.local_addr();
-    let mut silent = TcpStream::connect(addr).unwrap();
-    silent.set_read_timeout(Some(DEADLINE)).unwrap();
-    read::<9>(&mut silent);
+    let mut idle = TcpStream::connect(addr).unwrap();
+    idle.set_read_timeout(Some(DEADLINE)).unwrap();
+    read::<9>(&mut idle);
     in_time(move || drop(running));
     assert!(connect_fails(addr));
-    assert!(matches!(silent.read(&mut [0; 1]), Ok(0) | Err(_)));
+    assert!(matches!(idle.read(&mut [0; 1]), Ok(0) | Err(_)));
 }
 
 #[test]
-fn a_stop_waits_for_a_session_as_long_as_the_grace_says() {
+fn a_stop_waits_for_sessions_during_the_grace_period() {
     let limits = Limits { grace: Duration::from_millis(700), ..Limits::default() };
     let service = math::Service::new(math::Options::default());
     let running = Server::bind("127.0.0.1:0", service).unwrap().limits(limits).start().unwrap();
-    let mut silent = TcpStream::connect(running.local_addr()).unwrap();
-    silent.set_read_timeout(Some(DEADLINE)).unwrap();
-    read::<9>(&mut silent);
+    let mut idle = TcpStream::connect(running.local_addr()).unwrap();
+    idle.set_read_timeout(Some(DEADLINE)).unwrap();
+    read::<9>(&mut idle);
     let start = Instant::now();
     in_time(move || running.stop().unwrap());
-    // Without the limit it would be that of `in_time`, and the client's of 30 s.
+    // Without the limit, the deadline of `in_time` or the client's timeout of 30 s would apply.
     let took = start.elapsed();
     assert!(took >= Duration::from_millis(650), "{took:?}");
 }
 
 #[test]
-fn a_stopper_stops_a_server_that_runs_in_our_own_thread() {
+fn a_control_stops_a_server_that_runs_in_the_calling_thread() {
     let server = Server::bind("127.0.0.1:0", echo::Service::new()).unwrap();
     let (stopper, addr) = (server.stopper(), server.local_addr());
     in_time(move || {
         let stopping = thread::spawn(move || {
-            // Served: so it runs.
+            // The server answers, so it runs.
             let mut client = echo::Client::connect(addr).unwrap();
             client.send_message(b"0123456789").unwrap();
             assert_eq!(client.receive_message().unwrap(), b"");
@@ -256,29 +257,29 @@ fn a_stopper_stops_a_server_that_runs_in_our_own_thread() {
             stopper
         });
         server.run().unwrap();
-        // A server that is gone can be stopped again.
+        // A server that has ended can be stopped again.
         stopping.join().unwrap().stop();
     });
 }
 
 #[test]
-fn an_address_in_use_is_an_error_with_a_name() {
+fn an_address_in_use_is_reported() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
-    let error = Server::bind(addr, echo::Service::new()).err().expect("it is taken");
+    let error = Server::bind(addr, echo::Service::new()).err().expect("the address is in use");
     assert!(error.to_string().contains("address already in use"), "{error}");
     assert!(std::error::Error::source(&error).is_some());
 }
 
 #[test]
-fn many_clients_of_one_library_server_at_once() {
+fn a_library_server_serves_many_clients_at_once() {
     let running = quiz(math::Options { rounds: (50, 50), ..Default::default() });
     let addr = running.local_addr();
     let clients: Vec<_> = (0..16)
         .map(|_| thread::spawn(move || math::Client::connect(addr).unwrap().solve().unwrap()))
         .collect();
     let done = wait_until(DEADLINE, || clients.iter().all(|c| c.is_finished()).then_some(()));
-    done.expect("they hang");
+    done.expect("the clients hang");
     let secrets: Vec<_> = clients.into_iter().map(|client| client.join().unwrap().0).collect();
     assert!(secrets.iter().all(|secret| *secret == secrets[0]));
 }

@@ -1,4 +1,4 @@
-//! Signals that a parent ignores: `nohup`, and what a script runs in the background.
+//! Signals that the parent ignores, as with `nohup` and background jobs of a script.
 
 #![cfg(target_os = "linux")]
 
@@ -11,12 +11,12 @@ use socklab_tests::program::{
 const INT: u32 = 2;
 const TERM: u32 = 15;
 
-/// A program whose parent ignores SIGINT, as a shell has it for background jobs of a script.
+/// Creates a program whose parent ignores SIGINT, as a shell does for background jobs of a script.
 fn in_background(args: &[&str]) -> Program {
     Program::in_shell("trap '' INT; exec \"$@\"", args)
 }
 
-/// Whether the signal is in this mask of the process's status: `SigIgn`, `SigCgt`.
+/// Returns whether a signal is in this mask of the process's status: `SigIgn` or `SigCgt`.
 fn is_in(process: &Process, mask: &str, signal: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(mask)).unwrap();
@@ -24,19 +24,19 @@ fn is_in(process: &Process, mask: &str, signal: u32) -> bool {
     mask >> (signal - 1) & 1 == 1
 }
 
-/// SIGTERM is caught, and SIGINT still ignored.
+/// Checks that SIGTERM is caught and SIGINT is still ignored.
 #[track_caller]
-fn heeds_the_parent(process: &Process) {
+fn check_ignored_signals_stay_ignored(process: &Process) {
     wait_until(DEADLINE, || is_in(process, "SigCgt", TERM).then_some(()))
-        .expect("it catches SIGTERM");
+        .expect("the process catches SIGTERM");
     assert!(is_in(process, "SigIgn", INT));
     assert!(!is_in(process, "SigCgt", INT));
 }
 
 #[test]
-fn a_server_in_the_background_of_a_script_survives_ctrl_c() {
+fn a_background_server_ignores_ctrl_c() {
     let mut server = Server::from_program(in_background(&["echo", "server", "0"]));
-    heeds_the_parent(&server.process);
+    check_ignored_signals_stay_ignored(&server.process);
     server.process.signal("INT");
     server.process.signal("INT");
     let mut client = server.connect();
@@ -49,28 +49,29 @@ fn a_server_in_the_background_of_a_script_survives_ctrl_c() {
 }
 
 #[test]
-fn a_person_s_server_and_a_client_do_so_too() {
+fn a_background_chat_server_and_a_background_client_ignore_ctrl_c() {
     let server = Server::from_program(in_background(&["chat", "server", "0"]).with_stdin());
-    heeds_the_parent(&server.process);
+    check_ignored_signals_stay_ignored(&server.process);
 
     let fake = FakeServer::new();
     let port = fake.addr.port().to_string();
-    let place = std::env::temp_dir().join(format!("socklab-signals-{}", std::process::id()));
+    let local = std::env::temp_dir().join(format!("socklab-signals-{}", std::process::id()));
     let remote = format!("127.0.0.1:{port}:name");
-    let client = in_background(&["file", "client", &remote, place.to_str().unwrap()]).start();
+    let client = in_background(&["file", "client", &remote, local.to_str().unwrap()]).start();
     let mut stream = fake.accept();
-    // The system accepts before the client knows: only its request shows that it fetches.
+    // The OS accepts the connection before the client knows. Only a request shows that the client
+    // runs.
     assert_ne!(stream.read(&mut [0]).unwrap(), 0);
-    heeds_the_parent(&client);
+    check_ignored_signals_stay_ignored(&client);
     client.signal("TERM");
     assert!(!client.finish().stderr.is_empty());
 }
 
 #[test]
-fn who_is_not_told_to_ignore_a_signal_does_not() {
+fn a_signal_that_the_parent_does_not_ignore_ends_the_server() {
     let server = Server::from_program(Program::socklab(&["echo", "server", "0"]));
     if is_in(&server.process, "SigIgn", INT) {
-        // These tests run in the background of a script themselves.
+        // The tests themselves run in the background of a script.
         return;
     }
     assert!(is_in(&server.process, "SigCgt", INT));
@@ -79,7 +80,7 @@ fn who_is_not_told_to_ignore_a_signal_does_not() {
 }
 
 #[test]
-fn a_client_that_is_interrupted_says_so_and_exits_130() {
+fn an_interrupted_client_reports_it_and_exits_with_130() {
     for (protocol, args) in [
         ("math", &["--json"][..]),
         ("hello", &["--json"]),

@@ -1,5 +1,5 @@
-//! A peer that sends a part of a message and stops: both ends say so after one second and go on, and every
-//! ending quotes what was not understood or not complete.
+//! A peer that sends a part of a message and stops. Both ends report it after one second and
+//! continue, and every ending quotes the bytes that were not understood or not complete.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use serde_json::Value;
 use socklab_tests::program::{FakeServer, Server, client, read_all, reset};
 
-/// Protocol, role options, and a part of a message that its server may get.
+/// Protocol, options of the server, a part of a message for it, and the notice.
 const TO_SERVERS: [(&str, &[&str], &[u8], &str); 5] = [
     ("coin", &[], b"H", "sent \"H\" without a newline; waiting for the rest"),
     ("guess", &[], b"50", "sent \"50\" without a newline; waiting for the rest"),
@@ -21,14 +21,15 @@ const TO_SERVERS: [(&str, &[&str], &[u8], &str); 5] = [
     ),
 ];
 
-/// Reads what has come. A server waits at a boundary until its peer has read what stands before it.
+/// Reads what has arrived. At a boundary a server waits until its peer has read everything before
+/// it.
 fn read_some(stream: &mut TcpStream) {
     let mut room = [0; 1024];
     assert!(stream.read(&mut room).unwrap() > 0);
 }
 
 #[test]
-fn a_server_reports_a_message_without_its_end_after_one_second_and_once() {
+fn a_server_reports_an_unfinished_message_once_after_one_second() {
     for (protocol, options, part, notice) in TO_SERVERS {
         let server = Server::start(protocol, options);
         let mut stream = server.connect();
@@ -39,7 +40,8 @@ fn a_server_reports_a_message_without_its_end_after_one_second_and_once() {
         let peer = stream.local_addr().unwrap();
         let line = server.process.wait_for("waiting for the rest");
         assert_eq!(line, format!("{peer} {notice}"), "{protocol}");
-        // When another connection has been reported, the first one has not been reported again.
+        // When the second connection has been reported, the first must not have been reported
+        // again.
         let mut other = server.connect();
         if protocol != "echo" {
             read_some(&mut other);
@@ -55,7 +57,7 @@ fn a_server_reports_a_message_without_its_end_after_one_second_and_once() {
 }
 
 #[test]
-fn the_rest_of_the_message_is_taken_and_the_next_one_is_reported_again() {
+fn the_rest_of_a_message_is_accepted_and_the_next_one_is_reported_again() {
     let server = Server::start("coin", &["--json"]);
     let mut stream = server.connect();
     for part in ["H", "T"] {
@@ -63,7 +65,7 @@ fn the_rest_of_the_message_is_taken_and_the_next_one_is_reported_again() {
         stream.write_all(part.as_bytes()).unwrap();
         server.process.wait_for(&format!("sent \"{part}\""));
         stream.write_all(b"\n").unwrap();
-        // The reply, and the prompt behind its boundary.
+        // The reply, and the prompt after the boundary.
         read_some(&mut stream);
     }
     stream.write_all(b"x").unwrap();
@@ -79,7 +81,7 @@ fn the_rest_of_the_message_is_taken_and_the_next_one_is_reported_again() {
     assert_eq!((&unfinished[0]["text"], &unfinished[0]["bytes"]), (&"H".into(), &1.into()));
 }
 
-/// What a server may send to a client and stop, as text.
+/// Protocol, options of the client, and a part of a message for it, as text.
 const TO_CLIENTS: [(&str, &[&str], &[u8]); 4] = [
     ("hello", &[], b"Hello"),
     ("guess", &["--auto"], b"GUESS"),
@@ -88,14 +90,14 @@ const TO_CLIENTS: [(&str, &[&str], &[u8]); 4] = [
 ];
 
 #[test]
-fn a_client_reports_a_line_without_newline_and_quotes_it_at_the_end() {
+fn a_line_without_newline_is_reported_by_a_client_and_quoted_at_the_end() {
     for (protocol, options, part) in TO_CLIENTS {
         let fake = FakeServer::new();
         let process = client(protocol, fake.addr, options).with_stdin().start();
         let mut stream = fake.accept();
         stream.write_all(part).unwrap();
         let part = if protocol == "coin" {
-            // The prompt is complete; the reply to the guess is not.
+            // The prompt is complete, but the reply to the guess is not.
             stream.write_all(b"You are").unwrap();
             "You are"
         } else {
@@ -113,7 +115,7 @@ fn a_client_reports_a_line_without_newline_and_quotes_it_at_the_end() {
 }
 
 #[test]
-fn an_error_quotes_what_no_one_understood() {
+fn an_error_quotes_the_bytes_that_were_not_understood() {
     let fake = FakeServer::new();
     let process = client("math", fake.addr, &["--json"]).start();
     let mut stream = fake.accept();

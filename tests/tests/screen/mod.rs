@@ -1,4 +1,4 @@
-//! A terminal that a program runs in: what is typed there, and what stands on its screen.
+//! A terminal that a program runs in: keys can be typed, and its screen can be checked.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -22,7 +22,7 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// A terminal of so many columns.
+    /// Creates a terminal with this number of columns.
     pub(crate) fn new(columns: u16) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pty");
         grantpt(&master).expect("grantpt");
@@ -38,7 +38,7 @@ impl Screen {
         let screen = Arc::clone(&shown);
         thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // Linux tells the end of a terminal as an error.
+            // Linux reports the end of a terminal as an error.
             while let Ok(n @ 1..) = reader.read(&mut bytes) {
                 screen.0.lock().unwrap_or_else(PoisonError::into_inner).process(&bytes[..n]);
                 screen.1.notify_all();
@@ -49,7 +49,7 @@ impl Screen {
         this
     }
 
-    /// `socklab` with these arguments, in this terminal.
+    /// Creates `socklab` with these arguments in this terminal.
     pub(crate) fn program(&self, args: &[&str]) -> Program {
         let end = || self.slave.try_clone().expect("clone");
         let program = socklab().to_str().expect("a path");
@@ -59,12 +59,12 @@ impl Screen {
             .stderr(end())
     }
 
-    /// Types this.
+    /// Types these keys.
     pub(crate) fn types(&self, keys: impl AsRef<[u8]>) {
         (&self.keys).write_all(keys.as_ref()).expect("the terminal takes keys");
     }
 
-    /// Gives it so many columns.
+    /// Changes the number of columns.
     pub(crate) fn resize(&self, columns: u16) {
         let (rows, columns) = size(columns);
         self.shown.0.lock().expect("a screen").set_size(rows, columns);
@@ -73,8 +73,8 @@ impl Screen {
         tcsetwinsize(&self.keys, size).expect("a size");
     }
 
-    /// Waits until this is what stands on the screen, and the cursor behind the last of it or so
-    /// many columns before.
+    /// Waits until exactly these lines are on the screen, and the cursor is `before` columns before
+    /// the end of the last.
     #[track_caller]
     pub(crate) fn shows_with_cursor(&self, lines: &[&str], before: u16) {
         let deadline = Instant::now() + DEADLINE;
@@ -85,7 +85,7 @@ impl Screen {
             let (row, column) = screen.screen().cursor_position();
             let columns = usize::from(screen.screen().size().1.get());
             let width = |line: &&str| line.chars().count();
-            // What is longer than a row goes on in the next, and is one line all the same.
+            // A line longer than a row continues in the next row and still counts as one line.
             let rows: usize = lines.iter().map(|l| width(l).saturating_sub(1) / columns + 1).sum();
             let end = (rows - 1, lines.last().map_or(0, width) - usize::from(before));
             let expected: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
@@ -103,12 +103,12 @@ impl Screen {
         }
     }
 
-    /// Whether this stands on the screen now.
+    /// Returns whether this text is on the screen now.
     pub(crate) fn has(&self, text: &str) -> bool {
         self.shown.0.lock().expect("a screen").screen().contents().contains(text)
     }
 
-    /// Waits until a row of the screen has this in it, and gives that row.
+    /// Waits until a row of the screen contains this text and returns the row.
     #[track_caller]
     pub(crate) fn line(&self, text: &str) -> String {
         let deadline = Instant::now() + DEADLINE;
@@ -124,14 +124,14 @@ impl Screen {
         }
     }
 
-    /// Waits until this is what stands on the screen, with the cursor behind it: so an empty last
-    /// line says that a new one has begun.
+    /// Waits until exactly these lines are on the screen, with the cursor after the last. An empty
+    /// last line means that a new line has started.
     #[track_caller]
     pub(crate) fn shows(&self, lines: &[&str]) {
         self.shows_with_cursor(lines, 0);
     }
 
-    /// The terminal is as it was: its mode, and nothing that it was asked for is left on.
+    /// Checks that the terminal is as before: its mode, and no option that was switched on.
     #[track_caller]
     pub(crate) fn is_restored(&self) {
         let is_same = || (mode(&self.slave) == self.mode).then_some(());
@@ -145,7 +145,7 @@ impl Screen {
         let mut screen = self.shown.0.lock().expect("a screen");
         while screen.screen().bracketed_paste() || screen.screen().hide_cursor() {
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "something is left on");
+            assert!(!left.is_zero(), "an option is still switched on");
             screen = self.shown.1.wait_timeout(screen, left).expect("a screen").0;
         }
     }
