@@ -24,10 +24,8 @@
 //! | module | content |
 //! |---|---|
 //! | [`net`] | the generic client, the listener, the server engine with one thread |
-//! | [`math`], [`add`], [`file`], [`echo`], [`hello`], [`chat`], [`coin`], [`guess`], [`rps`] | `Client` and `Service` of a protocol |
+//! | [`math`] and so on, one module for each protocol | `Client` and `Service` of a protocol |
 //! | `cli` | the program, with the feature `cli` |
-//!
-//! [`file`]: mod@file
 //!
 //! The crate supports Unix only, since it waits for file descriptors.
 

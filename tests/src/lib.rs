@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`script`] | runs one machine against a script under every cut, and checks the laws |
 //! | [`role`] | a deterministic application for each machine |
+//! | [`samples`] | sessions and scripts of every protocol |
+//! | [`draw`] | bytes of a fuzz input as choices |
 //! | [`pair`] | a client and a server over a simulated, faulty link, from a seed |
 //! | [`transport`] | in-memory transports for the three drivers, with every fault a real one has |
 //! | [`dissect`] | dissectors under cuts |
@@ -27,5 +29,6 @@ pub mod program;
 pub mod protocols;
 pub mod rng;
 pub mod role;
+pub mod samples;
 pub mod script;
 pub mod transport;

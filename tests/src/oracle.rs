@@ -173,3 +173,9 @@ pub fn file_reply(file: &[u8], offset: usize) -> Vec<u8> {
     let size = (file.len() as u64).to_be_bytes();
     [&b"+"[..], &size, &file[offset..], &crc32(file).to_be_bytes()].concat()
 }
+
+/// Returns a line of the greatest length that a peer may send, which starts with `text`.
+#[must_use]
+pub fn long_line(text: &[u8]) -> Vec<u8> {
+    [text, &vec![b'x'; 1024 - text.len()], b"\n"].concat()
+}

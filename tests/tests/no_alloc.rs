@@ -16,7 +16,9 @@ use socklab_core::driver::{Next, asynch, blocking, nonblocking};
 use socklab_core::machine::{Input, Machine, StreamEnd};
 use socklab_core::session::{Handler, Pumped, Stop, pump};
 use socklab_core::wire::{Dissect, Dissected};
-use socklab_core::{add, chat, coin, echo, file, guess, hello, math, rps};
+use socklab_core::{echo, math};
+use socklab_tests::role;
+use socklab_tests::samples::{CommandAt, Sessions};
 use socklab_tests::transport::{Failed, NetError};
 
 thread_local! {
@@ -146,10 +148,6 @@ const BUFFER: usize = 2048;
 
 const QUIZ: &[u8] = b"Q\0\0\0\x01\0\0\0\x02Q\0\0\0\x03\0\0\0\x04Sopensesm";
 const ECHO: &[u8] = b"\0\0\0\x0f0123456789abcde\0\0\0\x01x\0\0\0\x0c\xc3\xa90123456789";
-const WRONG: &[u8] = b"\0\0\0\x02\xff\xff";
-
-/// Returns the application's n-th command, counted from 1.
-type CommandAt<M> = fn(&usize) -> Option<<M as Machine>::Command<'_>>;
 
 /// An application that gives its commands in order and counts the events.
 struct CommandsHandler<M: Machine> {
@@ -303,135 +301,51 @@ fn an_allocation_aborts() {
     }
 }
 
-#[test]
-fn no_machine_pump_or_driver_allocates() {
-    use echo::client::Command::{Begin, Finish, Send};
-    use math::server::Command::{Ask, Reveal};
-    let math_client =
-        TestSession { machine: math::Client::new, input: QUIZ, command_at: |_| None, eager: false };
-    assert_eq!(without_allocating(|| run_session(&math_client)), [3; 4]);
-    let echo_server =
-        TestSession { machine: echo::Server::new, input: ECHO, command_at: |_| None, eager: false };
-    assert_eq!(without_allocating(|| run_session(&echo_server)), [3; 4]);
-    let wrong = TestSession {
-        machine: echo::Server::new,
-        input: WRONG,
-        command_at: |_| None,
-        eager: false,
-    };
-    assert_eq!(without_allocating(|| run_session(&wrong)), [0; 4]);
-    let math_server = TestSession {
-        machine: math::Server::new,
-        input: &[0, 0, 0, 3, 0, 0, 0, 4],
-        command_at: |at| match at {
-            1 | 2 => Some(Ask(math::Question { a: u32::try_from(*at).ok()?, b: 2 })),
-            3 => Some(Reveal(math::Secret(*b"opensesm"))),
-            _ => None,
-        },
-        eager: false,
-    };
-    assert_eq!(without_allocating(|| run_session(&math_server)), [2; 4]);
-    let echo_client = TestSession {
-        machine: echo::Client::new,
-        input: b"\0\0\0\0\0\0\0\0\0\0\0\0",
-        command_at: |at| [Send(b"abc"), Begin(0), Send(b""), Finish].get(*at - 1).copied(),
-        eager: true,
-    };
-    let [_, drivers @ ..] = without_allocating(|| run_session(&echo_client));
-    assert_eq!(drivers, [3; 3]);
+/// Runs each session of a protocol with the allocator armed.
+struct WithoutAllocating;
+
+impl Sessions for WithoutAllocating {
+    fn session<M: Machine>(
+        &mut self,
+        machine: fn() -> M,
+        input: &'static [u8],
+        command_at: CommandAt<M>,
+        events: usize,
+    ) {
+        let session = TestSession { machine, input, command_at, eager: false };
+        let counted = without_allocating(|| run_session(&session));
+        assert_eq!(counted, [events; 4], "events of the pump and of each driver");
+    }
+
+    fn eager_session<M: Machine>(
+        &mut self,
+        machine: fn() -> M,
+        input: &'static [u8],
+        command_at: CommandAt<M>,
+        events: usize,
+    ) {
+        let session = TestSession { machine, input, command_at, eager: true };
+        // A pump asks for each command.
+        let [_, drivers @ ..] = without_allocating(|| run_session(&session));
+        assert_eq!(drivers, [events; 3], "events of each driver");
+    }
 }
 
-/// Runs a session with the allocator armed, and checks the number of events of the pump and of each
-/// driver.
-#[track_caller]
-fn check<M: Machine>(
-    machine: fn() -> M,
-    input: &'static [u8],
-    command_at: CommandAt<M>,
-    events: usize,
-) {
-    let counted = without_allocating(|| {
-        run_session(&TestSession { machine, input, command_at, eager: false })
-    });
-    assert_eq!(counted, [events; 4]);
-}
-
-#[test]
-fn no_machine_of_a_line_protocol_allocates() {
-    use coin::Side;
-    use rps::Choice;
-    check(
-        add::Client::new,
-        b"Server\n7\n",
-        |at| {
-            let form = add::Form::message(b',');
-            match at {
-                1 => Some(add::client::Command::Name { name: b"Ada", form }),
-                2 => Some(add::client::Command::Number { number: 42, form }),
-                _ => None,
+macro_rules! protocols {
+    ($($module:ident $name:ident { $($rest:tt)* })*) => {
+        $(
+            #[test]
+            fn $module() {
+                role::$module::sessions(&mut WithoutAllocating);
             }
-        },
-        2,
-    );
-    check(
-        add::Server::new,
-        b"Ada\n42\n",
-        |_| Some(add::server::Command::Answer { name: b"Server", number: 7 }),
-        2,
-    );
-    check(hello::Client::both, b"Hello from server\n", |_| None, 1);
-    check(|| hello::Server::both().split(8), b"Hello from client\n", |_| None, 1);
-    check(chat::Chat::server, b"hello\nbye\n", |_| Some(chat::Command::Say(b"hi")), 2);
-    check(chat::Chat::client, b"hello\nbye\n", |_| Some(chat::Command::Say(b"hi")), 2);
-    check(
-        coin::Client::new,
-        b"Toss (H/T) : You are right!\nToss (H/T) : Thanks for playing the game. Bye!\n",
-        |at| [b"H", b"Q"].get(*at - 1).map(|text| coin::client::Command::Answer(*text)),
-        4,
-    );
-    check(
-        coin::Server::new,
-        b"H\n t \nwhat\nQ\n",
-        |_| Some(coin::server::Command::Toss(Side::Head)),
-        4,
-    );
-    check(
-        guess::Client::new,
-        b"GUESS\nLOW\nGUESS\nWIN\n",
-        |at| [50, 75].get(*at - 1).map(|number| guess::client::Command::Guess(*number)),
-        4,
-    );
-    check(|| guess::Server::new(42), b"50\nx\n42\n", |_| None, 3);
-    check(
-        rps::Client::new,
-        b"Choose: Draw,Paper,Paper\nChoose: Player1 wins!,Paper,Stone\nChoose: Draw,Paper,Paper\n",
-        |_| Some(rps::client::Command::Choose(Choice::Paper)),
-        6,
-    );
-    check(
-        rps::Server::new,
-        b"Paper\nDraw,Paper,Paper\nStone\nPlayer2 wins!,Stone,Paper\nPaper\nDraw,Paper,Paper\n",
-        |_| Some(rps::server::Command::Choose(Choice::Paper)),
-        6,
-    );
-    check(
-        file::Client::new,
-        b"+\0\0\0\0\0\0\0\x03abc\x01\x02\x03\x04",
-        |_| {
-            let form = file::Form::Checked { offset: 0 };
-            Some(file::client::Command::Fetch(file::Request { name: b"notes.txt", form }))
-        },
-        3,
-    );
-    check(
-        file::Server::new,
-        b"notes.txt\0v1\x000\n",
-        |at| {
-            use file::server::Command::{Check, Send};
-            [Send(0), Check(0)].get(*at - 1).copied()
-        },
-        1,
-    );
+        )*
+    };
+}
+
+mod no_machine_pump_or_driver_allocates {
+    use super::*;
+
+    socklab_core::for_each_protocol!(protocols);
 }
 
 /// A stack that accepts one client.

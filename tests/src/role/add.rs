@@ -6,8 +6,9 @@ use socklab_core::wire::{LineError, Truncated};
 
 use super::Role;
 use crate::draw::Draw;
-use crate::oracle::{AddParsed, add_message, add_split, parse_add};
+use crate::oracle::{AddParsed, add_message, add_split, long_line, parse_add};
 use crate::pair::{Faults, PairResult};
+use crate::samples::{Scripts, Sessions};
 use crate::script::Script;
 
 /// Client that introduces itself once.
@@ -217,4 +218,39 @@ pub fn client(draw: &mut Draw<'_>, _: bool) -> AddClient {
 /// Draws a server: its name and number.
 pub fn server(draw: &mut Draw<'_>, _: bool) -> AddServer {
     AddServer::new(&draw.text(), i32::from(draw.byte()))
+}
+
+/// Lists sessions of both ends.
+pub fn sessions(each: &mut impl Sessions) {
+    each.session(
+        add::Client::new,
+        b"Server\n7\n",
+        |at| {
+            let form = add::Form::message(b',');
+            match at {
+                1 => Some(add::client::Command::Name { name: b"Ada", form }),
+                2 => Some(add::client::Command::Number { number: 42, form }),
+                _ => None,
+            }
+        },
+        2,
+    );
+    each.session(
+        add::Server::new,
+        b"Ada\n42\n",
+        |_| Some(add::server::Command::Answer { name: b"Server", number: 7 }),
+        2,
+    );
+}
+
+/// Lists scripts for both ends.
+pub fn scripts(each: &mut impl Scripts) {
+    let all = [long_line(b"Ada"), b" 12\r\n".to_vec()].concat();
+    for length in [0, 7, 1024, 1025, 1027, all.len()] {
+        each.script(&AddClient::new(b"Grace", 99), &all[..length], [1038, 1200]);
+        each.script(&AddServer::new(b"Grace", 99), &all[..length], [1038, 1200]);
+    }
+    each.script(&AddClient::new(b"Grace", 0), b"", [1038, 1200]);
+    each.script(&AddServer::new(b"Grace", 99), b"Ada\n101\n", [1038, 1200]);
+    each.script(&AddServer::new(b"Grace", 99), b"Ada\ntwelve\n", [1038, 1200]);
 }

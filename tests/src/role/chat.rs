@@ -6,6 +6,7 @@ use socklab_core::machine::StreamEnd;
 use super::Role;
 use crate::draw::Draw;
 use crate::pair::{Faults, PairResult};
+use crate::samples::{Scripts, Sessions};
 
 /// A line received by one side, and whether it was the last.
 pub type ChatEvent = (Vec<u8>, bool);
@@ -144,4 +145,24 @@ pub fn server(draw: &mut Draw<'_>, _: bool) -> ChatSide<false> {
 /// Draws either side of a conversation without turns: its lines.
 pub fn duplex(draw: &mut Draw<'_>, _: bool) -> ChatSide<true> {
     ChatSide::duplex(&draw.texts())
+}
+
+/// Lists sessions of both ends.
+pub fn sessions(each: &mut impl Sessions) {
+    each.session(Chat::server, b"hello\nbye\n", |_| Some(Command::Say(b"hi")), 2);
+    each.session(Chat::client, b"hello\nbye\n", |_| Some(Command::Say(b"hi")), 2);
+}
+
+/// Lists scripts for both ends.
+pub fn scripts(each: &mut impl Scripts) {
+    let (ours, theirs) = (["one", "two", "three"], b"eins\nzwei\r\nund BYE\nnever");
+    for length in [0, 2, 5, 11, 19, theirs.len()] {
+        each.script(&ChatSide::duplex(&ours), &theirs[..length], [1025, 1100]);
+    }
+    // With turns, the application must always have a line to send.
+    let ours = ["one", "two", "three", "four", "bye"];
+    for theirs in [&b"eins\nzwei\nbye\n"[..], b"1\n2\n3\n4\n5\n", b"ei", b"eins\nzw"] {
+        each.script(&ChatSide::client(&ours), theirs, [1025, 1100]);
+        each.script(&ChatSide::server(&ours), theirs, [1025, 1100]);
+    }
 }

@@ -7,6 +7,7 @@ use socklab_core::wire::LineError;
 use super::Role;
 use crate::draw::Draw;
 use crate::pair::{Faults, PairResult};
+use crate::samples::{Scripts, Sessions};
 
 /// An event of a coin client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,4 +191,33 @@ pub fn server(draw: &mut Draw<'_>, _: bool) -> CoinServer {
     let bits = draw.byte();
     let side = |n: u8| if bits >> n & 1 == 0 { Side::Head } else { Side::Tail };
     CoinServer::new(&[0, 1, 2, 3].map(side))
+}
+
+/// Lists sessions of both ends.
+pub fn sessions(each: &mut impl Sessions) {
+    each.session(
+        coin::Client::new,
+        b"Toss (H/T) : You are right!\nToss (H/T) : Thanks for playing the game. Bye!\n",
+        |at| [b"H", b"Q"].get(*at - 1).map(|text| coin::client::Command::Answer(*text)),
+        4,
+    );
+    each.session(
+        coin::Server::new,
+        b"H\n t \nwhat\nQ\n",
+        |_| Some(coin::server::Command::Toss(Side::Head)),
+        4,
+    );
+}
+
+/// Lists scripts for both ends.
+pub fn scripts(each: &mut impl Scripts) {
+    let toss = [PROMPT, b"You are right!\n", PROMPT, b"Sorry, you are wrong.\n"].concat();
+    let game = [&toss, PROMPT, b"Thanks for playing the game. Bye!\n"].concat();
+    let answers = ["H", "T", "Q", "H"];
+    for length in [0, 5, PROMPT.len() + 3, toss.len(), game.len()] {
+        each.script(&CoinClient::new(&answers), &game[..length], [32, 64]);
+    }
+    for answers in [&b"H\nt\n x\nQ\n"[..], b"H\nt", b"", b"Q\nQ\n"] {
+        each.script(&CoinServer::new(&[Side::Head, Side::Head]), answers, [110, 200]);
+    }
 }

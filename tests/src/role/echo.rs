@@ -4,6 +4,8 @@ use socklab_core::echo;
 
 use super::Role;
 use crate::draw::Draw;
+use crate::oracle::{echo_message, echo_reply_bytes};
+use crate::samples::{Scripts, Sessions};
 
 /// An echo client's event, with its pieces joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,4 +221,43 @@ pub fn messages(draw: &mut Draw<'_>) -> Vec<Message> {
 pub fn scheduled(messages: Vec<Message>, splits: bool) -> EchoClient {
     let client = EchoClient::scheduled(messages, true);
     if splits { client.splitting() } else { client }
+}
+
+/// Lists sessions of both ends.
+pub fn sessions(each: &mut impl Sessions) {
+    use echo::client::Command::{Begin, Finish, Send};
+    each.session(
+        echo::Server::new,
+        b"\0\0\0\x0f0123456789abcde\0\0\0\x01x\0\0\0\x0c\xc3\xa90123456789",
+        |_| None,
+        3,
+    );
+    each.session(echo::Server::new, b"\0\0\0\x02\xff\xff", |_| None, 0);
+    each.eager_session(
+        echo::Client::new,
+        b"\0\0\0\0\0\0\0\0\0\0\0\0",
+        |at| [Send(b"abc"), Begin(0), Send(b""), Finish].get(*at - 1).copied(),
+        3,
+    );
+}
+
+/// Lists scripts for both ends.
+pub fn scripts(each: &mut impl Scripts) {
+    let messages = ["", "short", "0123456789 and more than that", "äöü🦀äöü🦀äö+ß"];
+    let all: Vec<u8> = messages.iter().flat_map(|m| echo_message(m.as_bytes())).collect();
+    for length in [0, 2, 4, 20, 40, all.len()] {
+        each.script(&EchoServer, &all[..length], [4, 64]);
+    }
+    each.script(&EchoServer, &[&all[..], b"\0\0\0\x02\xff\xff"].concat(), [4, 64]);
+    let messages = ["", "short", "0123456789 and more than that", "äöü🦀äöü🦀äö+ß"];
+    let replies: Vec<u8> = messages
+        .iter()
+        .flat_map(|m| echo_message(&echo_reply_bytes(m.as_bytes()).unwrap()))
+        .collect();
+    // The application of a pump cannot split a command that does not fit, so its output is large.
+    let role = EchoClient::new(&messages, true);
+    for length in [0, 3, 8, 12, 20, replies.len()] {
+        each.script(&role, &replies[..length], [128, 512]);
+    }
+    each.script(&role, &[&replies[..8], b"\xff\xff\xff\xff"].concat(), [128, 512]);
 }

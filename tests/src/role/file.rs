@@ -5,8 +5,9 @@ use socklab_core::machine::StreamEnd;
 
 use super::Role;
 use crate::draw::Draw;
-use crate::oracle::crc32;
+use crate::oracle::{crc32, file_reply};
 use crate::pair::{Faults, PairResult};
+use crate::samples::{Scripts, Sessions};
 
 /// An event of a file client, with the pieces of the body joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -277,4 +278,49 @@ pub fn server(draw: &mut Draw<'_>, _: bool) -> FileServer {
     }
     let file: Vec<u8> = (0..length).collect();
     FileServer::new(&file).shrinking(shrinks.into())
+}
+
+/// Lists sessions of both ends.
+pub fn sessions(each: &mut impl Sessions) {
+    each.session(
+        file::Client::new,
+        b"+\0\0\0\0\0\0\0\x03abc\x01\x02\x03\x04",
+        |_| {
+            let form = Form::Checked { offset: 0 };
+            Some(file::client::Command::Fetch(file::Request { name: b"notes.txt", form }))
+        },
+        3,
+    );
+    each.session(
+        file::Server::new,
+        b"notes.txt\0v1\x000\n",
+        |at| {
+            use file::server::Command::{Check, Send};
+            [Send(0), Check(0)].get(*at - 1).copied()
+        },
+        1,
+    );
+}
+
+/// Lists scripts for both ends.
+pub fn scripts(each: &mut impl Scripts) {
+    let file = b"some bytes of a file";
+    let whole = file_reply(file, 0);
+    let checked = FileClient::new(b"notes", Form::Checked { offset: 0 });
+    for length in [0, 1, 5, 9, 12, whole.len() - 1, whole.len()] {
+        each.script(&checked, &whole[..length], [1050, 1200]);
+    }
+    each.script(&checked, b"-no such file\n", [1050, 1200]);
+    each.script(&FileClient::new(b"notes", Form::Plain), file, [1050, 1200]);
+    let rest = FileClient::new(b"notes", Form::Checked { offset: 7 });
+    each.script(&rest, &file_reply(file, 7), [1050, 1200]);
+    let file = b"some bytes of a file, more of them than an output buffer holds";
+    let (server, none) = (FileServer::new(file), FileServer::refusing(b"no such file"));
+    for request in [&b"notes\n"[..], b"!0 notes\n", b"!7 notes\n", b"!99 notes\n", b"!x\n", b"not"]
+    {
+        each.script(&server, request, [1050, 1200]);
+        each.script(&none, request, [1050, 1200]);
+        each.script(&server.clone().shrinking(3), request, [1050, 1200]);
+        each.script(&FileServer::new(b""), request, [1050, 1200]);
+    }
 }

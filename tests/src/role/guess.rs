@@ -9,6 +9,7 @@ use socklab_core::wire::LineError;
 use super::Role;
 use crate::draw::Draw;
 use crate::pair::{Faults, PairResult};
+use crate::samples::{Scripts, Sessions};
 
 /// An event of a guess client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,4 +154,26 @@ pub fn client(draw: &mut Draw<'_>, _: bool) -> GuessClient {
 /// Draws a server: its number.
 pub fn server(draw: &mut Draw<'_>, _: bool) -> GuessServer {
     GuessServer(i32::from(draw.byte() % 128))
+}
+
+/// Lists sessions of both ends.
+pub fn sessions(each: &mut impl Sessions) {
+    each.session(
+        guess::Client::new,
+        b"GUESS\nLOW\nGUESS\nWIN\n",
+        |at| [50, 75].get(*at - 1).map(|number| guess::client::Command::Guess(*number)),
+        4,
+    );
+    each.session(|| guess::Server::new(42), b"50\nx\n42\n", |_| None, 3);
+}
+
+/// Lists scripts for both ends.
+pub fn scripts(each: &mut impl Scripts) {
+    let game = b"GUESS\nLOW\nGUESS\nnonsense\nHIGH\nGUESS\nWIN\n";
+    for length in [0, 3, 6, 10, 16, game.len()] {
+        each.script(&GuessClient::new(&[50, 75, 62, 1, 2]), &game[..length], [12, 64]);
+    }
+    for guesses in [&b"50\n75\n62\n"[..], b"1\n2\nx\n4\n5\n", b"5", b""] {
+        each.script(&GuessServer(62), guesses, [29, 64]);
+    }
 }

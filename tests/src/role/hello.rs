@@ -5,7 +5,9 @@ use socklab_core::machine::StreamEnd;
 
 use super::Role;
 use crate::draw::Draw;
+use crate::oracle::long_line;
 use crate::pair::{Faults, PairResult};
+use crate::samples::{Scripts, Sessions};
 
 /// Client that waits for a greeting and may greet back.
 #[derive(Clone, Debug, Default)]
@@ -98,4 +100,20 @@ pub fn client(_: &mut Draw<'_>, both: bool) -> HelloClient {
 /// Draws a server: the length of its first write. It waits for a greeting if `both`.
 pub fn server(draw: &mut Draw<'_>, both: bool) -> HelloServer {
     HelloServer { both, split: draw.byte() }
+}
+
+/// Lists sessions of both ends.
+pub fn sessions(each: &mut impl Sessions) {
+    each.session(hello::Client::both, b"Hello from server\n", |_| None, 1);
+    each.session(|| hello::Server::both().split(8), b"Hello from client\n", |_| None, 1);
+}
+
+/// Lists scripts for both ends.
+pub fn scripts(each: &mut impl Scripts) {
+    for both in [false, true] {
+        for bytes in [&b"Hello from server\n"[..], b"Hello from s", b"", &long_line(b"Hello")] {
+            each.script(&HelloClient { both }, bytes, [18, 64]);
+            each.script(&HelloServer { both, split: 8 }, bytes, [18, 64]);
+        }
+    }
 }

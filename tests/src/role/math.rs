@@ -4,6 +4,8 @@ use socklab_core::math::{self, Question, Secret};
 
 use super::Role;
 use crate::draw::Draw;
+use crate::oracle::question;
+use crate::samples::{Scripts, Sessions};
 
 /// Math client. Its application decides nothing.
 #[derive(Clone, Debug, Default)]
@@ -87,4 +89,40 @@ pub fn questions(draw: &mut Draw<'_>) -> Vec<(u32, u32)> {
 #[must_use]
 pub fn quiz(questions: &[(u32, u32)], reveals: bool) -> MathServer {
     MathServer::new(questions, reveals.then_some(b"opensesm"))
+}
+
+/// Lists sessions of both ends.
+pub fn sessions(each: &mut impl Sessions) {
+    use math::server::Command::{Ask, Reveal};
+    each.session(
+        math::Client::new,
+        b"Q\0\0\0\x01\0\0\0\x02Q\0\0\0\x03\0\0\0\x04Sopensesm",
+        |_| None,
+        3,
+    );
+    each.session(
+        math::Server::new,
+        &[0, 0, 0, 3, 0, 0, 0, 4],
+        |at| match at {
+            1 | 2 => Some(Ask(Question { a: u32::try_from(*at).ok()?, b: 2 })),
+            3 => Some(Reveal(Secret(*b"opensesm"))),
+            _ => None,
+        },
+        2,
+    );
+}
+
+/// Lists scripts for both ends.
+pub fn scripts(each: &mut impl Scripts) {
+    let all = [question(1, 2).repeat(3), b"Sopensesm".to_vec()].concat();
+    for length in [0, 5, 9, 18, 27, 30, 36] {
+        each.script(&MathClient, &all[..length], [4, 64]);
+    }
+    each.script(&MathClient, b"Q\0\0\0\x01\0\0\0\x02X", [4, 64]);
+    let role = MathServer::new(&[(1, 2), (3, 4), (u32::MAX, 9)], Some(b"opensesm"));
+    let all = [3_u32, 7, 8].map(u32::to_be_bytes).concat();
+    for length in [0, 3, 4, 6, 12] {
+        each.script(&role, &all[..length], [9, 64]);
+    }
+    each.script(&role, &[3_u32, 6].map(u32::to_be_bytes).concat(), [9, 64]);
 }

@@ -1,11 +1,12 @@
 //! Roles of `rps`.
 
-use socklab_core::machine::StreamEnd;
+use socklab_core::machine::{Machine, StreamEnd};
 use socklab_core::rps::{self, Choice, PROMPT, Round};
 
 use super::Role;
 use crate::draw::Draw;
 use crate::pair::{Faults, PairResult};
+use crate::samples::{Scripts, Sessions};
 
 /// An event of a rock, paper, scissors client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,4 +168,41 @@ pub fn server(draw: &mut Draw<'_>, _: bool) -> RpsServer {
 /// Draws the choices of a game.
 pub fn choices(draw: &mut Draw<'_>) -> [Choice; 3] {
     [(); 3].map(|()| Choice::ALL[usize::from(draw.byte() % 3)])
+}
+
+/// Lists sessions of both ends.
+pub fn sessions(each: &mut impl Sessions) {
+    each.session(
+        rps::Client::new,
+        b"Choose: Draw,Paper,Paper\nChoose: Player1 wins!,Paper,Stone\nChoose: Draw,Paper,Paper\n",
+        |_| Some(rps::client::Command::Choose(Choice::Paper)),
+        6,
+    );
+    each.session(
+        rps::Server::new,
+        b"Paper\nDraw,Paper,Paper\nStone\nPlayer2 wins!,Stone,Paper\nPaper\nDraw,Paper,Paper\n",
+        |_| Some(rps::server::Command::Choose(Choice::Paper)),
+        6,
+    );
+}
+
+/// Lists scripts for both ends.
+pub fn scripts(each: &mut impl Scripts) {
+    let choices = [Choice::Paper, Choice::Stone, Choice::Scissor];
+    let round = |line: &[u8]| [PROMPT, line, b"\n"].concat();
+    let game = [
+        round(b"Draw,Paper,Paper"),
+        round(b"Player1 win!,Stone,Scissor"),
+        round(b"Player2 wins!,Scissor,Stone"),
+    ]
+    .concat();
+    for length in [0, 20, round(b"Draw,Paper,Paper").len(), game.len()] {
+        each.script(&RpsClient::new(&choices), &game[..length], [rps::Client::MIN_OUTPUT, 64]);
+    }
+    let game = b"Paper\nDraw,Paper,Paper\nPaper\nPlayer1 wins!,Paper,Stone\nStone\n\
+                 Player1 wins!,Stone,Scissor\n";
+    for length in [0, 3, 6, 23, game.len()] {
+        each.script(&RpsServer::new(&choices), &game[..length], [80, 128]);
+    }
+    each.script(&RpsServer::new(&choices), b"Rock\n", [80, 128]);
 }

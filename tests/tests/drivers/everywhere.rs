@@ -2,16 +2,9 @@
 
 use embedded_io::ErrorKind;
 use embedded_nal::TcpErrorKind;
-use socklab_core::coin::{PROMPT, Side};
-use socklab_core::file::Form;
 use socklab_core::machine::{Machine, StreamEnd};
-use socklab_core::rps::{self, Choice, PROMPT as CHOOSE};
-use socklab_tests::oracle::{echo_message, echo_reply_bytes, file_reply, question};
-use socklab_tests::role::{
-    AddClient, AddServer, ChatSide, CoinClient, CoinServer, EchoClient, EchoServer, FileClient,
-    FileServer, GuessClient, GuessServer, HelloClient, HelloServer, MathClient, MathServer, Role,
-    RpsClient, RpsServer,
-};
+use socklab_tests::role::{self, Role};
+use socklab_tests::samples::Scripts;
 use socklab_tests::transport::{NetEnd, NetError, Stream};
 
 use crate::ways::{
@@ -86,159 +79,28 @@ fn everywhere<R: Role>(role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
     }
 }
 
-#[test]
-fn math_client_is_the_same_everywhere() {
-    let all = [question(1, 2).repeat(3), b"Sopensesm".to_vec()].concat();
-    for length in [0, 5, 9, 18, 27, 30, 36] {
-        everywhere(&MathClient, &all[..length], [4, 64]);
-    }
-    everywhere(&MathClient, b"Q\0\0\0\x01\0\0\0\x02X", [4, 64]);
-}
+/// Runs each script of a protocol.
+struct Everywhere;
 
-#[test]
-fn math_server_is_the_same_everywhere() {
-    let role = MathServer::new(&[(1, 2), (3, 4), (u32::MAX, 9)], Some(b"opensesm"));
-    let all = [3_u32, 7, 8].map(u32::to_be_bytes).concat();
-    for length in [0, 3, 4, 6, 12] {
-        everywhere(&role, &all[..length], [9, 64]);
-    }
-    everywhere(&role, &[3_u32, 6].map(u32::to_be_bytes).concat(), [9, 64]);
-}
-
-#[test]
-fn echo_server_is_the_same_everywhere() {
-    let messages = ["", "short", "0123456789 and more than that", "äöü🦀äöü🦀äö+ß"];
-    let all: Vec<u8> = messages.iter().flat_map(|m| echo_message(m.as_bytes())).collect();
-    for length in [0, 2, 4, 20, 40, all.len()] {
-        everywhere(&EchoServer, &all[..length], [4, 64]);
-    }
-    everywhere(&EchoServer, &[&all[..], b"\0\0\0\x02\xff\xff"].concat(), [4, 64]);
-}
-
-#[test]
-fn echo_client_is_the_same_everywhere() {
-    let messages = ["", "short", "0123456789 and more than that", "äöü🦀äöü🦀äö+ß"];
-    let replies: Vec<u8> = messages
-        .iter()
-        .flat_map(|m| echo_message(&echo_reply_bytes(m.as_bytes()).unwrap()))
-        .collect();
-    // The application of a pump cannot split a command that does not fit, so its output is large.
-    let role = EchoClient::new(&messages, true);
-    for length in [0, 3, 8, 12, 20, replies.len()] {
-        everywhere(&role, &replies[..length], [128, 512]);
-    }
-    everywhere(&role, &[&replies[..8], b"\xff\xff\xff\xff"].concat(), [128, 512]);
-}
-
-/// Returns a line of the greatest length that a peer may send.
-fn long(text: &[u8]) -> Vec<u8> {
-    [text, &vec![b'x'; 1024 - text.len()], b"\n"].concat()
-}
-
-#[test]
-fn add_is_the_same_everywhere() {
-    let all = [long(b"Ada"), b" 12\r\n".to_vec()].concat();
-    for length in [0, 7, 1024, 1025, 1027, all.len()] {
-        everywhere(&AddClient::new(b"Grace", 99), &all[..length], [1038, 1200]);
-        everywhere(&AddServer::new(b"Grace", 99), &all[..length], [1038, 1200]);
-    }
-    everywhere(&AddClient::new(b"Grace", 0), b"", [1038, 1200]);
-    everywhere(&AddServer::new(b"Grace", 99), b"Ada\n101\n", [1038, 1200]);
-    everywhere(&AddServer::new(b"Grace", 99), b"Ada\ntwelve\n", [1038, 1200]);
-}
-
-#[test]
-fn hello_is_the_same_everywhere() {
-    for both in [false, true] {
-        for bytes in [&b"Hello from server\n"[..], b"Hello from s", b"", &long(b"Hello")] {
-            everywhere(&HelloClient { both }, bytes, [18, 64]);
-            everywhere(&HelloServer { both, split: 8 }, bytes, [18, 64]);
-        }
+impl Scripts for Everywhere {
+    fn script<R: Role>(&mut self, role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
+        everywhere(role, bytes, pump_outputs);
     }
 }
 
-#[test]
-fn chat_is_the_same_everywhere() {
-    let (ours, theirs) = (["one", "two", "three"], b"eins\nzwei\r\nund BYE\nnever");
-    for length in [0, 2, 5, 11, 19, theirs.len()] {
-        everywhere(&ChatSide::duplex(&ours), &theirs[..length], [1025, 1100]);
-    }
-    // With turns, the application must always have a line to send.
-    let ours = ["one", "two", "three", "four", "bye"];
-    for theirs in [&b"eins\nzwei\nbye\n"[..], b"1\n2\n3\n4\n5\n", b"ei", b"eins\nzw"] {
-        everywhere(&ChatSide::client(&ours), theirs, [1025, 1100]);
-        everywhere(&ChatSide::server(&ours), theirs, [1025, 1100]);
-    }
+macro_rules! protocols {
+    ($($module:ident $name:ident { $($rest:tt)* })*) => {
+        $(
+            #[test]
+            fn $module() {
+                role::$module::scripts(&mut Everywhere);
+            }
+        )*
+    };
 }
 
-#[test]
-fn coin_is_the_same_everywhere() {
-    let toss = [PROMPT, b"You are right!\n", PROMPT, b"Sorry, you are wrong.\n"].concat();
-    let game = [&toss, PROMPT, b"Thanks for playing the game. Bye!\n"].concat();
-    let answers = ["H", "T", "Q", "H"];
-    for length in [0, 5, PROMPT.len() + 3, toss.len(), game.len()] {
-        everywhere(&CoinClient::new(&answers), &game[..length], [32, 64]);
-    }
-    for answers in [&b"H\nt\n x\nQ\n"[..], b"H\nt", b"", b"Q\nQ\n"] {
-        everywhere(&CoinServer::new(&[Side::Head, Side::Head]), answers, [110, 200]);
-    }
-}
+mod is_the_same_everywhere {
+    use super::*;
 
-#[test]
-fn guess_is_the_same_everywhere() {
-    let game = b"GUESS\nLOW\nGUESS\nnonsense\nHIGH\nGUESS\nWIN\n";
-    for length in [0, 3, 6, 10, 16, game.len()] {
-        everywhere(&GuessClient::new(&[50, 75, 62, 1, 2]), &game[..length], [12, 64]);
-    }
-    for guesses in [&b"50\n75\n62\n"[..], b"1\n2\nx\n4\n5\n", b"5", b""] {
-        everywhere(&GuessServer(62), guesses, [29, 64]);
-    }
-}
-
-#[test]
-fn rps_is_the_same_everywhere() {
-    let choices = [Choice::Paper, Choice::Stone, Choice::Scissor];
-    let round = |line: &[u8]| [CHOOSE, line, b"\n"].concat();
-    let game = [
-        round(b"Draw,Paper,Paper"),
-        round(b"Player1 win!,Stone,Scissor"),
-        round(b"Player2 wins!,Scissor,Stone"),
-    ]
-    .concat();
-    for length in [0, 20, round(b"Draw,Paper,Paper").len(), game.len()] {
-        everywhere(&RpsClient::new(&choices), &game[..length], [rps::Client::MIN_OUTPUT, 64]);
-    }
-    let game = b"Paper\nDraw,Paper,Paper\nPaper\nPlayer1 wins!,Paper,Stone\nStone\n\
-                 Player1 wins!,Stone,Scissor\n";
-    for length in [0, 3, 6, 23, game.len()] {
-        everywhere(&RpsServer::new(&choices), &game[..length], [80, 128]);
-    }
-    everywhere(&RpsServer::new(&choices), b"Rock\n", [80, 128]);
-}
-
-#[test]
-fn file_client_is_the_same_everywhere() {
-    let file = b"some bytes of a file";
-    let whole = file_reply(file, 0);
-    let checked = FileClient::new(b"notes", Form::Checked { offset: 0 });
-    for length in [0, 1, 5, 9, 12, whole.len() - 1, whole.len()] {
-        everywhere(&checked, &whole[..length], [1050, 1200]);
-    }
-    everywhere(&checked, b"-no such file\n", [1050, 1200]);
-    everywhere(&FileClient::new(b"notes", Form::Plain), file, [1050, 1200]);
-    let rest = FileClient::new(b"notes", Form::Checked { offset: 7 });
-    everywhere(&rest, &file_reply(file, 7), [1050, 1200]);
-}
-
-#[test]
-fn file_server_is_the_same_everywhere() {
-    let file = b"some bytes of a file, more of them than an output buffer holds";
-    let (server, none) = (FileServer::new(file), FileServer::refusing(b"no such file"));
-    for request in [&b"notes\n"[..], b"!0 notes\n", b"!7 notes\n", b"!99 notes\n", b"!x\n", b"not"]
-    {
-        everywhere(&server, request, [1050, 1200]);
-        everywhere(&none, request, [1050, 1200]);
-        everywhere(&server.clone().shrinking(3), request, [1050, 1200]);
-        everywhere(&FileServer::new(b""), request, [1050, 1200]);
-    }
+    socklab_core::for_each_protocol!(protocols);
 }
