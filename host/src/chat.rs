@@ -97,7 +97,7 @@ impl From<net::Client<Chat<ClosingWords>>> for Conversation {
 }
 
 impl Conversation {
-    /// Connects to a server. The timeout is [`DEFAULT_TIMEOUT`] for the connect, and unlimited for the conversation.
+    /// Connects to a server. The timeout is [`DEFAULT_TIMEOUT`] (30 s) for the connect, and unlimited for the conversation.
     ///
     /// # Errors
     ///

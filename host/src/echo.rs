@@ -42,7 +42,7 @@ impl<const HEADER: usize> From<net::Client<client::Client<HEADER>>> for Client<H
 }
 
 impl Client {
-    /// Connects to a server. The timeout is [`DEFAULT_TIMEOUT`], for the connect and later for every wait.
+    /// Connects to a server. The timeout is [`DEFAULT_TIMEOUT`] (30 s), for the connect and later for every wait.
     ///
     /// # Errors
     ///

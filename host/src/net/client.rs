@@ -54,7 +54,7 @@ pub struct Client<M: Machine> {
     peer_progress: Instant,
     /// Opened on first use.
     queues: Option<SocketQueues>,
-    /// Whether it is the application's turn. Bytes that the peer has sent early are no partial message then.
+    /// Whether it is the application's turn. Bytes that the peer has sent early do not count as a partial message then.
     is_our_turn: bool,
     /// Number of bytes consumed when the last notice was given. It limits notices to one for each message.
     noticed_at: Option<u64>,
@@ -197,7 +197,7 @@ type Result<M, T> = std::result::Result<T, Error<<M as Machine>::Error>>;
 
 impl<M: Machine> Client<M> {
     /// Connects a new machine to the first of the target's addresses that accepts. The timeout is
-    /// [`DEFAULT_TIMEOUT`], for the connect and later for every wait.
+    /// [`DEFAULT_TIMEOUT`] (30 s), for the connect and later for every wait.
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ struct Outstanding {
     at: u32,
 }
 
-/// Connection on which no bytes are transferred, as found by a sweep.
+/// Connection on which no bytes are transferred, as found by the check for idle connections.
 #[derive(Clone, Copy)]
 pub(super) struct Inactive {
     pub(super) key: usize,
@@ -36,8 +36,8 @@ pub(super) struct Inactive {
     pub(super) now: u32,
     /// Milliseconds since the last progress.
     pub(super) age: u64,
-    /// Milliseconds since the previous sweep.
-    pub(super) since_sweep: u64,
+    /// Milliseconds since the previous check.
+    pub(super) since_check: u64,
     /// Age in milliseconds at which the connection is idle.
     pub(super) limit: u64,
 }
@@ -52,14 +52,14 @@ impl Progress {
         slot: &mut Slot<M, T>,
         queues: &mut Option<SocketQueues>,
     ) -> bool {
-        let Inactive { key, now, age, since_sweep, limit } = inactive;
+        let Inactive { key, now, age, since_check, limit } = inactive;
         let (every, is_last) = (limit / PROBES, age >= limit);
         let known =
             self.outstanding.get(&key).filter(|known| known.last_progress == slot.last_progress);
         let is_due = match known {
             Some(known) => u64::from(now.wrapping_sub(known.at)) >= every,
             // If the first probe finds nothing outstanding, no later one will: nothing has been sent since.
-            None => age >= every && age.saturating_sub(since_sweep) < every,
+            None => age >= every && age.saturating_sub(since_check) < every,
         };
         if !is_due && !is_last {
             return false;

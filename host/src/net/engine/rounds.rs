@@ -38,7 +38,7 @@ const SLOTS: usize = 4096;
 /// Time in milliseconds that the peer has to read the last bytes and close.
 const LINGER_MS: u64 = 2000;
 /// Interval in milliseconds between checks for idle connections.
-const SWEEP_MS: u64 = 1000;
+const IDLE_CHECK_MS: u64 = 1000;
 /// Idle limit in milliseconds for a client that has not received the last bytes, unless [`Limits::idle`] is shorter.
 const CLOSING_MS: u64 = 30_000;
 /// Number of buffered bytes of all connections above which reads become small. One client may have 128 KiB
@@ -139,7 +139,7 @@ impl<S: Service> Engine<S> {
     /// Serves until a stop is requested and the last session has ended. `stops` is the number of stop requests.
     pub(super) fn run(&mut self, stops: &AtomicU32) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
-        let mut swept_at = 0;
+        let mut idle_checked_at = 0;
         let Limits { idle, clients, grace, pace } = self.limits;
         log::debug!(
             "idle connections: {}; at most {clients} clients; pause between messages {pace:?}; grace period {grace:?}",
@@ -147,7 +147,7 @@ impl<S: Service> Engine<S> {
         );
         let mut stopped_at = None;
         loop {
-            let pause = self.poll_timeout(swept_at, stopped_at);
+            let pause = self.poll_timeout(idle_checked_at, stopped_at);
             match self.poll.poll(&mut events, pause) {
                 Err(e) if e.kind() != ErrorKind::Interrupted => return Err(e),
                 _ => {}
@@ -195,10 +195,10 @@ impl<S: Service> Engine<S> {
                 }
             }
             self.fire_timers();
-            if ticked || self.now - swept_at >= SWEEP_MS {
-                let since = self.now - swept_at;
-                swept_at = self.now;
-                self.sweep(since);
+            if ticked || self.now - idle_checked_at >= IDLE_CHECK_MS {
+                let since = self.now - idle_checked_at;
+                idle_checked_at = self.now;
+                self.close_idle(since);
             }
             match self.service.control() {
                 ServerControl::Serve => {}
@@ -234,7 +234,7 @@ impl<S: Service> Engine<S> {
     }
 
     /// Returns the timeout for the poll.
-    fn poll_timeout(&mut self, swept_at: u64, stopped_at: Option<u64>) -> Option<Duration> {
+    fn poll_timeout(&mut self, idle_checked_at: u64, stopped_at: Option<u64>) -> Option<Duration> {
         if !self.again.is_empty() || matches!(self.accepting, Accepting::Ready) {
             return Some(Duration::ZERO);
         }
@@ -246,7 +246,7 @@ impl<S: Service> Engine<S> {
             pauses[0] = Some(until(at));
         }
         pauses[1] = self.timers.peek().map(|Reverse(timer)| until(timer.due));
-        pauses[2] = (!ticks).then(|| until(swept_at.saturating_add(SWEEP_MS)));
+        pauses[2] = (!ticks).then(|| until(idle_checked_at.saturating_add(IDLE_CHECK_MS)));
         pauses[3] = stopped_at.map(|at| until(at.saturating_add(millis(self.limits.grace))));
         // Rounded up: waking slightly too early would poll repeatedly with a timeout of 0.
         pauses.into_iter().flatten().min().map(|ms| Duration::from_millis(ms + 1))
@@ -447,7 +447,7 @@ impl<S: Service> Engine<S> {
                 {
                     // At growing intervals, so that thousands of peers that never read cost little.
                     let waited = u64::from(timestamp(self.now).wrapping_sub(slot.last_progress));
-                    let due = self.now.saturating_add(waited.div_ceil(4).clamp(2, SWEEP_MS));
+                    let due = self.now.saturating_add(waited.div_ceil(4).clamp(2, IDLE_CHECK_MS));
                     self.timers.push(Reverse(Timer { due, key, number }));
                 }
                 Phase::Paused => {
@@ -493,9 +493,9 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Closes the connections on which neither side makes progress. `since_sweep` is the time in milliseconds since
+    /// Closes the connections on which neither side makes progress. `since_check` is the time in milliseconds since
     /// the previous call.
-    fn sweep(&mut self, since_sweep: u64) {
+    fn close_idle(&mut self, since_check: u64) {
         let idle = self.limits.idle.map_or(u64::MAX, millis);
         let now = timestamp(self.now);
         let mut expired = Vec::new();
@@ -509,7 +509,7 @@ impl<S: Service> Engine<S> {
                 phase => {
                     // A finished session is never kept indefinitely.
                     let limit = if phase.is_over() { idle.min(CLOSING_MS) } else { idle };
-                    let inactive = Inactive { key, now, age, since_sweep, limit };
+                    let inactive = Inactive { key, now, age, since_check, limit };
                     self.progress.check(inactive, slot, &mut self.queues) || age < limit
                 }
             };
