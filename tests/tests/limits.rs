@@ -67,7 +67,7 @@ fn the_log_of_a_client_contains_every_address_that_was_tried() {
         "localhost is ".to_owned(),
         format!("trying {}", if log.contains("trying [::1]") { "[::1]" } else { "127.0.0.1" }),
         format!("connected to 127.0.0.1:{port} from {peer} after "),
-        format!("127.0.0.1:{port}: idle connection, limit 30s"),
+        format!("127.0.0.1:{port}: idle connection, timeout 30s"),
     ] {
         assert!(log.contains(&line), "no {line:?} in {log}");
     }

@@ -56,8 +56,8 @@ fn a_wrong_reply_is_exit_1_with_its_place_and_the_likely_mistake() {
         ),
         (
             b"",
-            "reply 1 is wrong at byte 0: got its end, expected \"äbcdef\" (0 bytes, expected 7); \
-             probably an empty reply stands for an error",
+            "reply 1 is wrong at byte 0: got end of reply, expected \"äbcdef\" (0 bytes, expected 7); \
+             probably an empty reply was sent for an error",
         ),
         ("äbcdeg".as_bytes(), "reply 1 is wrong at byte 6: got \"g\", expected \"f\""),
     ] {
@@ -136,7 +136,7 @@ fn a_reply_to_a_message_that_is_no_text_is_a_failure() {
     let finished = process.finish_with_stdin_open();
     assert_eq!(
         finished.failure(1),
-        "reply 1 answers a message whose first ten characters are not UTF-8, which a server has to \
+        "reply 1 answers a message whose first ten characters are not UTF-8, which a server must \
          refuse"
     );
 }
@@ -535,7 +535,7 @@ fn students_servers_that_answer_something_else() {
         ("eleven", "; probably 11 characters were removed, not ten"),
         ("upper-case", "; probably it was changed to upper case"),
         ("upper-case-only", "; probably it was changed to upper case"),
-        ("empty", "; probably an empty reply stands for an error"),
+        ("empty", "; probably an empty reply was sent for an error"),
         ("newline", "; probably a newline was added"),
         ("chars-counted", "; probably its length counts characters, not bytes"),
         ("short-header", ": try --header 2"),

@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use socklab_core::driver::{self, Next, nonblocking::Connection};
 use socklab_core::machine::{CommandError, Machine};
 
-use super::dial::{DialError, Target, dial, limit, reason};
+use super::dial::{DialError, Target, dial, reason, timeout_text};
 use super::listener::Accepted;
 use super::queues::SocketQueues;
 use super::quote::{Notice, Quote};
@@ -254,7 +254,7 @@ impl<M: Machine> Client<M> {
         buffer: usize,
         timeout: Option<Duration>,
     ) -> io::Result<Self> {
-        log::debug!("{peer}: idle connection, {}", limit(timeout));
+        log::debug!("{peer}: idle connection, {}", timeout_text(timeout));
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         if let Some(fd) = borrow(&socket) {
@@ -516,7 +516,7 @@ impl<M: Machine> Client<M> {
         let idle = self.idle_ms.map(|ms| left(Duration::from_millis(ms.into())));
         let timeout = self.timeout.map(|limit| limit.saturating_sub(self.idle_time(now)));
         if timeout == Some(Duration::ZERO) {
-            log::debug!("{}: no progress for {:?}, giving up", self.peer, self.idle_time(now));
+            log::debug!("{}: timed out, no progress for {:?}", self.peer, self.idle_time(now));
             self.connection.time_out();
             self.timed_out = self.timeout;
             return Ok(Wake::Socket);

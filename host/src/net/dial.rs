@@ -88,7 +88,7 @@ impl fmt::Display for DialError {
             Self::TimedOut(target, after) => {
                 write!(f, "cannot connect to {target}: no answer within {after:?}")
             }
-            Self::System(e) => write!(f, "cannot make a connection: {}", reason(e)),
+            Self::System(e) => write!(f, "cannot connect: {}", reason(e)),
         }
     }
 }
@@ -132,7 +132,7 @@ pub(super) fn dial(
             } else if first_error.is_some() {
                 log::debug!("trying the next address, {addr}");
             } else {
-                log::debug!("trying {addr}, {}", limit(timeout));
+                log::debug!("trying {addr}, {}", timeout_text(timeout));
             }
             let sender = sender.clone();
             let attempt = move || {
@@ -174,9 +174,9 @@ pub(super) fn dial(
     }
 }
 
-/// Returns the log text for a time limit.
-pub(super) fn limit(timeout: Option<Duration>) -> String {
-    timeout.map_or_else(|| "without a limit".into(), |timeout| format!("limit {timeout:?}"))
+/// Returns the log text for a timeout.
+pub(super) fn timeout_text(timeout: Option<Duration>) -> String {
+    timeout.map_or_else(|| "no timeout".into(), |timeout| format!("timeout {timeout:?}"))
 }
 
 /// Receives with a timeout of at most a day, since `recv_timeout` overflows on `Duration::MAX`.

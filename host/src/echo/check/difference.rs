@@ -107,7 +107,7 @@ impl Excerpt {
 impl fmt::Display for Excerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.bytes.is_empty() {
-            return f.write_str(if self.is_cut { "more" } else { "its end" });
+            return f.write_str(if self.is_cut { "more" } else { "end of reply" });
         }
         let more = if self.is_cut { "..." } else { "" };
         write!(f, "{}{more}", Quote::new(&self.bytes))

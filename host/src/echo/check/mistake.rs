@@ -44,7 +44,7 @@ impl fmt::Display for Mistake {
             Self::BytesRemoved(n) => {
                 return write!(f, "{n} bytes were removed, not ten characters");
             }
-            Self::Empty => "an empty reply stands for an error",
+            Self::Empty => "an empty reply was sent for an error",
             Self::UpperCase => "it was changed to upper case",
             Self::LowerCase => "it was changed to lower case",
             Self::Added(b'\n') => "a newline was added",
@@ -240,29 +240,29 @@ mod tests {
             (
                 one,
                 b"",
-                r#"at byte 0: got its end, expected "abcdef and the rest" (0 bytes, expected 19); probably an empty reply stands for an error"#,
+                r#"at byte 0: got end of reply, expected "abcdef and the rest" (0 bytes, expected 19); probably an empty reply was sent for an error"#,
             ),
             (
                 one,
                 b"abcdef and the rest\n",
-                r#"at byte 19: got "\n", expected its end (20 bytes, expected 19); probably a newline was added"#,
+                r#"at byte 19: got "\n", expected end of reply (20 bytes, expected 19); probably a newline was added"#,
             ),
             (one, b"abcdef and the rest\0", "probably a NUL byte was added"),
             (
                 umlauts,
                 &umlauts[20..umlauts.len() - 1],
-                r#"at byte 12: got its end, expected "\x9f" (12 bytes, expected 13); probably its length counts characters, not bytes"#,
+                r#"at byte 12: got end of reply, expected "\x9f" (12 bytes, expected 13); probably its length counts characters, not bytes"#,
             ),
             (
                 one,
                 b"abcdef",
-                r#"at byte 6: got its end, expected " and the rest" (6 bytes, expected 19); probably only the first 16 bytes of the message were read"#,
+                r#"at byte 6: got end of reply, expected " and the rest" (6 bytes, expected 19); probably only the first 16 bytes of the message were read"#,
             ),
             (one, b"abcdef and the best", r#"at byte 15: got "best", expected "rest""#),
             (
                 b"short",
                 b"short",
-                r#"at byte 0: got "short", expected its end (5 bytes, expected 0); probably nothing was removed"#,
+                r#"at byte 0: got "short", expected end of reply (5 bytes, expected 0); probably nothing was removed"#,
             ),
         ] {
             for piece in [1, 5, 1000] {

@@ -17,7 +17,7 @@ use super::progress::{Inactive, Progress};
 use super::slot::{Context, Delivery, Flag, PendingEnd, Phase, Slot, Turn, Wakeup, timestamp};
 use super::wakeups::Wakeups;
 use super::{Ended, Limits, ServerControl, Service};
-use crate::net::dial::{limit, reason};
+use crate::net::dial::{reason, timeout_text};
 use crate::net::listen::{ACCEPT_RETRY, Incoming, accept, starved_message};
 use crate::net::peer::Peer;
 use crate::net::queues::SocketQueues;
@@ -143,7 +143,7 @@ impl<S: Service> Engine<S> {
         let Limits { idle, clients, grace, pace } = self.limits;
         log::debug!(
             "idle connections: {}; at most {clients} clients; pause between messages {pace:?}; grace period {grace:?}",
-            limit(idle)
+            timeout_text(idle)
         );
         let mut stopped_at = None;
         loop {
@@ -529,7 +529,7 @@ impl<S: Service> Engine<S> {
             if slot.last_progress != before {
                 continue;
             }
-            log::debug!("{}: idle, closing", SocketAddr::from(slot.peer));
+            log::debug!("{}: timed out, closing", SocketAddr::from(slot.peer));
             match slot.phase {
                 Phase::Finishing | Phase::AwaitingAck | Phase::Flushing | Phase::Lingering => {
                     self.remove(key, Ended::Undelivered);
