@@ -57,8 +57,7 @@ mod at_a_terminal {
             } else {
                 "(waiting for the other"
             });
-            let intro =
-                format!("connected to {}; the word BYE or Ctrl-D ends the conversation", fake.addr);
+            let intro = format!("connected to {}; BYE or Ctrl-D ends the conversation", fake.addr);
             Self { screen, process, stream, intro }
         }
 

@@ -49,8 +49,8 @@ fn invalid_utf_8_in_the_first_ten_characters_is_refused_by_the_server() {
         let finished = server.client("echo", &[]).run_with(stdin);
         let line = finished.failure(1);
         assert!(line.starts_with("the server closed the connection"), "{line}");
-        let reason = ", with 1 reply missing; the first ten characters of message 1 are not UTF-8, which \
-                      it has to refuse";
+        let reason = ", with 1 reply missing; the first ten characters of message 1 are not UTF-8, so the \
+                      server has to refuse it";
         assert!(line.ends_with(reason), "{line}");
         server.process.wait_for(text);
     }

@@ -234,7 +234,7 @@ fn no_player_learns_the_others_choice_before_both_have_chosen() {
     // The server ends after its one session.
     let finished = server.process.finish();
     assert!(text(finished.success()).ends_with("2 won, 1 lost, 0 drawn\n"), "{finished:?}");
-    assert!(finished.stderr.contains("enter 1, 2 or 3, or the word"), "{finished:?}");
+    assert!(finished.stderr.contains("expected 1, 2 or 3, or the word"), "{finished:?}");
 }
 
 #[test]

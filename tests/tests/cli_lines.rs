@@ -43,7 +43,7 @@ mod add {
         assert_eq!(finished.stdout, b"Ada L.: 42\nServeur: 7\nsum: 49\n");
         assert_eq!(finished.code, Some(0), "{finished:?}");
         let expected =
-            "a name is not empty\n".to_owned() + &"expected a number from 1 to 100\n".repeat(3);
+            "the name is empty\n".to_owned() + &"expected a number from 1 to 100\n".repeat(3);
         assert_eq!(finished.stderr, expected);
         let ended = server.client("add", &["--name", "x"]).run_with("");
         assert!(ended.failure(2).contains("--number"), "{ended:?}");
@@ -202,8 +202,8 @@ mod add {
             (&["--number", "0"][..], "expected a number from 1 to 100"),
             (&["--number", "-5"], "expected a number from 1 to 100"),
             (&["--number", "ten"], "expected a number from 1 to 100"),
-            (&["--name", " "], "a name is not empty"),
-            (&["--name", "a\nb"], "a name is one line"),
+            (&["--name", " "], "the name is empty"),
+            (&["--name", "a\nb"], "a name must not contain a line break"),
             (&["--shutdown", "--number", "5"], "cannot be used with"),
         ] {
             let finished = Program::socklab(&[&["add", "client"], args].concat()).run();

@@ -30,7 +30,7 @@ fn coin_client_plays_with_every_kind_of_server() {
         // Input that is no answer is not sent.
         let finished = client("coin", server.addr, &[]).run_with("H\nhm\nt\n h \nq\n");
         assert_eq!(stdout(&finished), COIN, "{fault}");
-        assert_eq!(finished.stderr, "H is head, T is tail, Q quits\n");
+        assert_eq!(finished.stderr, "expected H for head, T for tail, or Q to quit\n");
         assert_eq!(server.process.finish().code, Some(0), "{fault}");
     }
     // The end of standard input sends a Q, and the server must answer that.
@@ -40,7 +40,7 @@ fn coin_client_plays_with_every_kind_of_server() {
         "You are right!\nSorry, you are wrong.\nYou have guessed correctly 1 out of 2 times.\n";
     let failure = finished.failure(1);
     assert!(
-        failure.starts_with("the server closed the connection without a word to Q"),
+        failure.starts_with("the server closed the connection without a reply to Q"),
         "{failure}"
     );
     assert_eq!(String::from_utf8_lossy(&finished.stdout), score);
@@ -129,7 +129,7 @@ fn guess_client_plays_with_every_kind_of_server() {
         assert_eq!(finished.stderr, "expected a number from 1 to 100\n".repeat(4));
         // A lost game is a success too.
         let finished = client("guess", server.addr, &[]).run_with("1\n2\n3\n4\n5\n");
-        let lost = "1 is too low\n2 is too low\n3 is too low\n4 is too low\n5 is too low\nno guesses are left: the game is over\n";
+        let lost = "1 is too low\n2 is too low\n3 is too low\n4 is too low\n5 is too low\nno guesses left: the game is over\n";
         assert_eq!(stdout(&finished), [rules, lost].concat(), "{fault}");
     }
 }
@@ -191,7 +191,7 @@ fn rps_client_plays_with_every_kind_of_server() {
         let finished = client("rps", server.addr, &[]).run_with("1\nrock\npaper\n 3 \n");
         let text = stdout(&finished).replace("Player 2 is thinking\n", "");
         assert_eq!(text, [before, won].concat(), "{fault}");
-        let asked = "enter 1, 2 or 3, or the word: Scissor, Paper, Stone\n";
+        let asked = "expected 1, 2 or 3, or the word: Scissor, Paper, Stone\n";
         assert_eq!(finished.stderr, asked, "{fault}");
         let server = server.process.finish();
         assert!(server.stderr.ends_with("all acknowledged\n"), "{fault}: {server:?}");

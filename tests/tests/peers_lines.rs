@@ -71,7 +71,7 @@ fn add_client_shows_an_out_of_range_number_and_fails_and_accepts_any_name() {
         let numbers = format!(": {number}\nsum: {}\n", 42 + number);
         assert_eq!(ours.stdout, [b"Ada: 42\n", name, numbers.as_bytes()].concat(), "{fault}");
         if number > 100 {
-            assert_eq!(ours.failure(1), "the server's number 1000 is not in 1 to 100");
+            assert_eq!(ours.failure(1), "the server's number 1000 is out of range (1 to 100)");
         } else {
             ours.success();
             assert_eq!(ours.stderr, "");
@@ -242,7 +242,7 @@ fn hello_client_works_with_a_students_server() {
             let ours = client("hello", server.addr, &[]).run();
             assert_eq!(ours.success(), b"Hello from a student\n", "{fault}");
             let more =
-                "socklab: 15 bytes behind the greeting, which is one line: \"and more of it\\n\"\n";
+                "socklab: 15 bytes after the greeting, which is one line: \"and more of it\\n\"\n";
             assert_eq!(ours.stderr, if fault == "extra-bytes" { more } else { "" });
         }
         assert_eq!(server.process.finish().code, Some(0));

@@ -140,7 +140,7 @@ fn the_ends_of_32_bits_are_integers() {
         // They are understood, and shown; the exercise has no such number.
         assert_eq!(
             ours.last_failure(1),
-            format!("the server's number {number} is not in 1 to 100")
+            format!("the server's number {number} is out of range (1 to 100)")
         );
         assert_eq!(ours.stdout, format!("Ada: 42\nBob: {number}\nsum: {sum}\n").as_bytes());
     }
@@ -226,9 +226,9 @@ fn a_client_that_never_gets_there_is_told_of_with_its_words_and_a_hint() {
 #[test]
 fn a_name_that_would_be_taken_for_name_and_number_is_refused_before_it_is_sent() {
     let ours = Program::socklab(&["add", "client", "--name", "Agent 7", "--number", "1"]).run();
-    assert!(ours.failure(2).contains("would be taken for name and number in one line"), "{ours:?}");
+    assert!(ours.failure(2).contains("would be read as name and number in one line"), "{ours:?}");
     let ours = Program::socklab(&["add", "server", "0", "--name", "Agent 7"]).run();
-    assert!(ours.failure(2).contains("would be taken for name and number in one line"), "{ours:?}");
+    assert!(ours.failure(2).contains("would be read as name and number in one line"), "{ours:?}");
     let server = Server::start("add", &["--name", "Bob", "--number", "7"]);
     let ours =
         server.client("add", &["--name", "Agent 7", "--number", "1", "--separator", ","]).run();

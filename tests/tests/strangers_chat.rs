@@ -73,7 +73,7 @@ fn a_last_line_of_one_word_is_named_as_a_closing_word() {
     assert_eq!(
         finished.last_failure(1),
         "the other side closed the connection before the end of the conversation; its last line was \
-         \"quit\": --bye quit makes it the closing word"
+         \"quit\": use --bye quit to make it the closing word"
     );
     let fake = FakeServer::new();
     let client = client("chat", fake.addr, &[]).with_stdin().start();
@@ -81,7 +81,7 @@ fn a_last_line_of_one_word_is_named_as_a_closing_word() {
     stream.write_all(b"exit\n").unwrap();
     drop(stream);
     let finished = client.finish_with_stdin_open();
-    assert!(finished.last_failure(1).ends_with("--bye exit makes it the closing word"));
+    assert!(finished.last_failure(1).ends_with("use --bye exit to make it the closing word"));
 }
 
 #[test]

@@ -99,9 +99,9 @@ fn the_number_of_the_wrong_reply_is_named_and_the_right_ones_before_it_are_shown
 #[test]
 fn bytes_behind_the_last_reply_are_a_failure() {
     for (behind, expected) in [
-        (&b"\n"[..], "the server sent a byte behind the last reply: \"\\n\""),
-        (b"and more", "the server sent 8 bytes behind the last reply: \"and more\""),
-        (&[0, 0, 0, 0], "the server sent 4 bytes behind the last reply: \"\\x00\\x00\\x00\\x00\""),
+        (&b"\n"[..], "the server sent a byte after the last reply: \"\\n\""),
+        (b"and more", "the server sent 8 bytes after the last reply: \"and more\""),
+        (&[0, 0, 0, 0], "the server sent 4 bytes after the last reply: \"\\x00\\x00\\x00\\x00\""),
     ] {
         let reply = [&message(b"abc"), behind].concat();
         assert_eq!(failure(&["0123456789abc"], 17, &reply), expected);
@@ -192,7 +192,7 @@ fn a_message_that_is_too_long_for_2_bytes_is_a_usage_error_before_it_is_sent() {
     let finished = client("echo", fake.addr, &args).run();
     assert_eq!(
         finished.failure(2),
-        "message 2 has 65536 bytes, more than the 65535 bytes that a 2-byte length can say"
+        "message 2 has 65536 bytes, more than the maximum of 65535 bytes for a 2-byte length"
     );
     // Of stdin what comes before it is sent, and its reply shown.
     let server = Server::start("echo", &["--header", "2"]);
@@ -200,7 +200,7 @@ fn a_message_that_is_too_long_for_2_bytes_is_a_usage_error_before_it_is_sent() {
     let finished = server.client("echo", &["--header", "2"]).run_with(lines);
     assert_eq!(
         finished.failure(2),
-        "line 3 of standard input has more than the 65535 bytes that a 2-byte length can say"
+        "line 3 of standard input has more than the maximum of 65535 bytes for a 2-byte length"
     );
     assert_eq!(finished.stdout, b"one\ntwo\n");
     server.process.wait_for("2 messages with 26 bytes echoed, closed");
@@ -453,7 +453,7 @@ fn a_client_that_waits_since_no_more_can_be_verified_says_so() {
     while stream.read(&mut chunk).is_ok_and(|n| n > 0) {}
     let finished = process.finish_with_stdin_open();
     let line = finished.failure(1);
-    assert!(line.contains(" messages can be verified, see --no-verify"), "{line}");
+    assert!(line.contains(" messages, see --no-verify"), "{line}");
 }
 
 #[test]
@@ -495,7 +495,7 @@ fn a_long_line_that_cannot_be_spooled_is_one_line_and_exit_3() {
     let finished = program.run_with([&b"0123456789first\n"[..], &[b'x'; 100_000], b"\n"].concat());
     let line = finished.failure(3);
     assert!(line.starts_with("cannot write a long line to a temporary file: "), "{line}");
-    assert!(line.ends_with("; TMPDIR names the folder"), "{line}");
+    assert!(line.ends_with("; set TMPDIR to use another folder"), "{line}");
     assert_eq!(finished.stdout, b"first\n");
 }
 
@@ -540,8 +540,8 @@ fn students_servers_that_answer_something_else() {
         ("chars-counted", "; probably its length counts characters, not bytes"),
         ("short-header", ": try --header 2"),
         ("little-endian", "in little-endian order it would be"),
-        ("one-byte", "behind the last reply"),
-        ("junk", "behind the last reply"),
+        ("one-byte", "after the last reply"),
+        ("junk", "after the last reply"),
     ] {
         let server = python_server(&["--fault", fault]);
         let finished = client("echo", server.addr, &["naïve café, or naïve?"]).run();

@@ -93,7 +93,7 @@ fn rps_fails_when_the_server_goes_on_behind_the_third_round() {
         let (events, message) = events(&ours);
         assert_eq!(
             message,
-            "the server continues after 3 rounds: 6 bytes behind the end, \"Pick: \""
+            "the server continues after 3 rounds: 6 bytes after the end, \"Pick: \""
         );
         assert_eq!(events[events.len() - 2]["event"], "surplus");
         assert_eq!(events[events.len() - 3]["drawn"], 3);
@@ -121,10 +121,10 @@ fn add_fails_when_the_answer_is_out_of_range_or_has_two_numbers() {
         )
     };
     for (answer, name, number, failure) in [
-        ("Bob\n500\n", "Bob", 500, "the server's number 500 is not in 1 to 100".to_owned()),
-        ("Bob,0", "Bob", 0, "the server's number 0 is not in 1 to 100".into()),
-        ("Bob\n101\n", "Bob", 101, "the server's number 101 is not in 1 to 100".into()),
-        ("Bob -3\n", "Bob", -3, "the server's number -3 is not in 1 to 100".into()),
+        ("Bob\n500\n", "Bob", 500, "the server's number 500 is out of range (1 to 100)".to_owned()),
+        ("Bob,0", "Bob", 0, "the server's number 0 is out of range (1 to 100)".into()),
+        ("Bob\n101\n", "Bob", 101, "the server's number 101 is out of range (1 to 100)".into()),
+        ("Bob -3\n", "Bob", -3, "the server's number -3 is out of range (1 to 100)".into()),
         ("Bob,7,49\n", "Bob,7", 49, two("Bob,7")),
         ("Bob 7 49", "Bob 7", 49, two("Bob 7")),
         ("Bob: 7, 149\n", "Bob: 7", 149, two("Bob: 7")),
@@ -158,8 +158,8 @@ fn add_fails_when_the_answer_is_out_of_range_or_has_two_numbers() {
 fn coin_fails_when_the_server_says_no_farewell() {
     let bye = "expected a farewell such as \"Thanks for playing the game. Bye!\"";
     let invalid = "Please enter head (H), tail (T) or Q to quit";
-    let other = |text: &str| format!("the server's last word to Q is {text:?}, {bye}");
-    let silent = format!("the server closed the connection without a word to Q, {bye}");
+    let other = |text: &str| format!("the server replied to Q with {text:?}, {bye}");
+    let silent = format!("the server closed the connection without a reply to Q, {bye}");
     for (farewell, failure) in [
         (String::new(), silent.clone()),
         ("\n".into(), silent),
@@ -240,7 +240,7 @@ fn hello_fails_when_the_greeting_is_empty_or_no_text() {
 
 #[test]
 fn hello_counts_what_comes_behind_the_greeting() {
-    let warning = "12 bytes behind the greeting, which is one line: \"How are you\\n\"";
+    let warning = "12 bytes after the greeting, which is one line: \"How are you\\n\"";
     for args in [&[][..], &["--both"], &["--json"], &["--both", "--json"]] {
         let both = args.contains(&"--both");
         let ours = against("hello", args, "", move |mut stream| {

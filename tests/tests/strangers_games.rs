@@ -168,8 +168,7 @@ fn guess_plays_twelve_guesses_with_a_person_and_reports_them() {
 fn guess_sends_what_is_unchecked_as_it_is() {
     let says = ["GUESS\n", "Please enter number 1 to 100\nGUESS\n", "HIGH\nGUESS\n", "WIN\n"];
     let (ours, heard) = against("guess", &["--unchecked"], "fifty fifty\n99999999999\n 7\n", &says);
-    let shown =
-        "the server takes numbers from 1 to 100\n99999999999 is too high\n7 is right: you win\n";
+    let shown = "the server accepts numbers from 1 to 100 only\n99999999999 is too high\n7 is right: you win\n";
     assert_eq!(text(ours.success()), shown);
     assert_eq!(heard, ["fifty fifty", "99999999999", " 7"]);
 }
@@ -241,8 +240,8 @@ fn rps_names_the_mistake_in_a_verdict_and_goes_on() {
     let line = ours.stderr.lines().next().unwrap();
     assert_eq!(
         line,
-        "this verdict is not understood: byte 13 of a line is 0x52 ('R'), expected a verdict and two \
-         choices, with commas between them"
+        "cannot parse this verdict: byte 13 of a line is 0x52 ('R'), expected a verdict and two \
+         choices, separated by commas"
     );
     assert!(text(&ours.stdout).starts_with("Draw, Paper, Rock\nround 1: "), "{ours:?}");
     assert_eq!(heard, ["Paper", "Draw,Paper,Paper"]);

@@ -89,8 +89,8 @@ fn two_wrong_answers_at_the_same_time_are_each_reported_with_its_own() {
 #[test]
 fn bytes_behind_the_secret_are_counted_in_a_warning() {
     for (behind, text) in [
-        (&b"\n"[..], r#"1 byte behind the secret, which has 8: "\n""#),
-        (b"ame", r#"3 bytes behind the secret, which has 8: "ame""#),
+        (&b"\n"[..], r#"1 byte after the secret, which has 8: "\n""#),
+        (b"ame", r#"3 bytes after the secret, which has 8: "ame""#),
     ] {
         for (json, pieces) in [(false, 1), (true, 1), (false, 2)] {
             let fake = FakeServer::new();
@@ -138,7 +138,7 @@ fn questions_in_little_endian_order_are_named_when_the_answer_is_rejected() {
         stream.write_all(&[&b"Q"[..], &a.to_le_bytes(), &b.to_le_bytes()].concat()).unwrap();
         read::<4>(&mut stream);
         drop(stream);
-        let little = "; its numbers would be 12 and 30 in little-endian order";
+        let little = "; in little-endian order its numbers would be 12 and 30";
         let text = format!(
             "answer 1 rejected: the server closed the connection right after it{}",
             if is_little { little } else { "" }
@@ -202,8 +202,8 @@ fn students_clients_with_the_wrong_representation() {
 #[cfg_attr(not(python3), ignore = "needs python3")]
 fn students_servers_with_more_than_a_secret() {
     for (fault, stderr) in [
-        ("newline", "socklab: 1 byte behind the secret, which has 8: \"\\n\"\n"),
-        ("extra-bytes", "socklab: 16 bytes behind the secret, which has 8: \"Q and more of it\"\n"),
+        ("newline", "socklab: 1 byte after the secret, which has 8: \"\\n\"\n"),
+        ("extra-bytes", "socklab: 16 bytes after the secret, which has 8: \"Q and more of it\"\n"),
         ("stays", ""),
     ] {
         let server = Server::from_program(Program::peer("math_server.py", &["--fault", fault]));
@@ -215,13 +215,13 @@ fn students_servers_with_more_than_a_secret() {
         Server::from_program(Program::peer("math_server.py", &["--fault", "little-endian"]));
     let finished = client("math", server.addr, &[]).run();
     let line = finished.failure(1);
-    assert!(line.ends_with(" in little-endian order"), "{line}");
+    assert!(line.contains("; in little-endian order its numbers would be "), "{line}");
 }
 
 #[test]
 fn questions_in_decimal_text_are_named() {
     const HINT: &str =
-        "; this is decimal text: a question is 'Q' and two integers of 4 bytes, big-endian";
+        "; this is decimal text: expected 'Q' and two big-endian integers of 4 bytes each";
     let question = [&b"Q"[..], &7_u32.to_be_bytes(), &8_u32.to_be_bytes()].concat();
     for (sent, is_text) in [
         (&b"Q 224284675 225742819\n"[..], true),

@@ -21,17 +21,17 @@ const PORT: u16 = 12000;
 pub(super) struct ClientArgs {
     #[command(flatten)]
     address: Address<PORT>,
-    /// Your name [default: asks for it]
+    /// Your name [default: ask for it]
     #[arg(long, value_parser = name)]
     name: Option<String>,
-    /// Your number, 1 to 100 [default: asks for it]
+    /// Your number, 1 to 100 [default: ask for it]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = in_range)]
     number: Option<i32>,
     /// Shut the server down: send a number that is out of range
     #[arg(long, conflicts_with = "number")]
     shutdown: bool,
-    /// Send name and number in one line, with this between them: one of , : ; | (also with a space
-    /// after it), a space, or \t [default: send two lines]
+    /// Send name and number in one line, separated by SEP: one of , : ; | (optionally followed by a
+    /// space), a space, or \t [default: send two lines]
     #[arg(long, value_name = "SEP", value_parser = separator)]
     separator: Option<Separator>,
     /// Send no newline after the number
@@ -55,7 +55,7 @@ pub(super) struct ServerArgs {
     /// The server's name
     #[arg(long, value_parser = line_name, default_value = "Server of socklab")]
     name: String,
-    /// The server's number, 1 to 100 [default: drawn at startup]
+    /// The server's number, 1 to 100 [default: random, chosen at startup]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = in_range)]
     number: Option<i32>,
     /// Refuse a client whose number is out of range, instead of shutting down
@@ -65,7 +65,7 @@ pub(super) struct ServerArgs {
     clients: MaxClients,
 }
 
-/// What stands between a name and a number in one line.
+/// Separator between name and number in one line.
 #[derive(Clone, Copy, Debug)]
 struct Separator {
     byte: u8,
@@ -81,13 +81,13 @@ fn separator(text: &str) -> Result<Separator, String> {
     }
 }
 
-/// A name that is sent in a line of its own.
+/// Parses a name that is sent in a line of its own.
 fn line_name(text: &str) -> Result<String, String> {
     let name = name(text)?;
     if is_message(name.as_bytes()) {
         return Err(format!(
-            "a name does not end in a number behind a separator: {name:?} would be taken for name and \
-             number in one line"
+            "a name must not end in a separator and a number: {name:?} would be read as name and number in \
+             one line"
         ));
     }
     Ok(name)
@@ -96,9 +96,9 @@ fn line_name(text: &str) -> Result<String, String> {
 fn name(text: &str) -> Result<String, String> {
     let text = text.trim();
     match text {
-        "" => Err("a name is not empty".into()),
-        _ if text.len() > LINE_MAX => Err(format!("a name has at most {LINE_MAX} bytes")),
-        _ if text.contains(['\n', '\r']) => Err("a name is one line".into()),
+        "" => Err("the name is empty".into()),
+        _ if text.len() > LINE_MAX => Err(format!("a name may have at most {LINE_MAX} bytes")),
+        _ if text.contains(['\n', '\r']) => Err("a name must not contain a line break".into()),
         _ => Ok(text.into()),
     }
 }
@@ -121,7 +121,6 @@ impl Run for ClientArgs {
         };
         let number = match self.number {
             Some(number) => number,
-            // The nearest that is out of range.
             None if self.shutdown => RANGE.start() - 1,
             None => ask(&mut keyboard, "your number, 1 to 100: ", "--number", in_range)?,
         };
@@ -133,7 +132,7 @@ impl Run for ClientArgs {
     }
 }
 
-/// Asks until there is an answer that can be parsed.
+/// Repeats a question until the answer is valid.
 fn ask<T>(
     opened: &mut Option<Keyboard>,
     prompt: &str,
@@ -153,7 +152,7 @@ fn ask<T>(
             },
             Typed::End => {
                 return Err(Failure::Usage(format!(
-                    "standard input ended before everything was answered; use {option}"
+                    "standard input ended before all questions were answered; use {option}"
                 )));
             }
             Typed::Interrupted => return Err(Failure::INTERRUPTED),
@@ -207,12 +206,12 @@ impl ClientArgs {
             output.end()
         };
         write().map_err(Failure::stdout)?;
-        sound(&answer)
+        check_answer(&answer)
     }
 }
 
-/// Whether the answer is one name, and a number that this exercise has.
-fn sound(Answer { name, number }: &Answer) -> Result<(), Failure> {
+/// Checks that the answer is a single name, and a number in the range of the exercise.
+fn check_answer(Answer { name, number }: &Answer) -> Result<(), Failure> {
     if is_message(name) {
         let name = Quote::new(name);
         return Err(Failure::Peer(format!(
@@ -223,16 +222,16 @@ fn sound(Answer { name, number }: &Answer) -> Result<(), Failure> {
     if !RANGE.contains(number) {
         let (first, last) = (RANGE.start(), RANGE.end());
         return Err(Failure::Peer(format!(
-            "the server's number {number} is not in {first} to {last}"
+            "the server's number {number} is out of range ({first} to {last})"
         )));
     }
     Ok(())
 }
 
-/// The failure, with the likely mistake of the server.
+/// Returns the failure, with a hint at the likely mistake of the server.
 fn failed(e: Error) -> Failure {
     let hint = match &e {
-        // What is not a number was to be one alone.
+        // The server sends two lines, so the hint about one line does not apply.
         net::Error::Protocol(client::Error::NotInteger(_), _) => None,
         net::Error::Protocol(_, quote) | net::Error::TimedOut(_, _, quote) => hint(quote.bytes()),
         _ => None,
@@ -257,7 +256,7 @@ impl Run for ServerArgs {
     }
 }
 
-/// What is told of a session.
+/// Returns the event of a session.
 fn report_json(report: &Report) -> Value {
     let outcome = match &report.outcome {
         Outcome::Answered => ("answered", None),
@@ -286,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_in_range_and_a_name_is_a_line() {
+    fn numbers_out_of_range_and_names_that_are_not_one_line_are_refused() {
         assert_eq!((in_range(" 1 "), in_range("100")), (Ok(1), Ok(100)));
         for text in ["0", "101", "-5", "", "ten", "99999999999"] {
             assert_eq!(in_range(text), Err("expected a number from 1 to 100".into()), "{text}");

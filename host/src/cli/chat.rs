@@ -22,7 +22,7 @@ pub(super) struct ClientArgs {
     #[command(flatten)]
     address: Address<PORT>,
     #[command(flatten)]
-    manner: Manner,
+    options: TalkOptions,
 }
 
 /// Chat with one client at a time; you write first
@@ -34,16 +34,16 @@ pub(super) struct ServerArgs {
     #[arg(long)]
     forever: bool,
     #[command(flatten)]
-    manner: Manner,
+    options: TalkOptions,
 }
 
 #[derive(Clone, Debug, Args)]
-struct Manner {
-    /// End the conversation with this word instead of BYE; may be given more than once. Both sides need
-    /// the same
+struct TalkOptions {
+    /// End the conversation with this word instead of BYE; may be repeated. Both sides need the same
+    /// words
     #[arg(long, value_name = "WORD")]
     bye: Vec<String>,
-    /// Let both sides write at any time instead of in turns; both need this option
+    /// Let both sides write at any time instead of in turns; both sides need this option
     #[arg(long)]
     duplex: bool,
     /// Write what the other side says to a terminal without escaping control characters
@@ -51,34 +51,35 @@ struct Manner {
     raw: bool,
 }
 
-impl Manner {
+impl TalkOptions {
     fn closing(&self) -> Result<ClosingWords, Failure> {
         ClosingWords::new(&self.bye).map_err(|e| Failure::Usage(format!("--bye: {e}")))
     }
 
-    /// How long the other side may take to read the last line. With turns it waits for that line; without,
-    /// it may have said its own last line at the same time, and is not asked.
-    fn limit(&self, common: &Common) -> Option<Duration> {
+    /// Returns how long to wait until the other side has read the last line.
+    ///
+    /// `None` in duplex mode: the other side may have sent its own last line at the same time, and closed.
+    fn delivery_timeout(&self, common: &Common) -> Option<Duration> {
         (!self.duplex).then(|| common.person_timeout().unwrap_or(Duration::from_secs(1)))
     }
 }
 
 impl Run for ClientArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        let Self { address, manner } = self;
-        let closing = manner.closing()?;
-        let service = || Service::closing(manner.duplex, closing.clone());
+        let Self { address, options } = self;
+        let closing = options.closing()?;
+        let service = || Service::closing(options.duplex, closing.clone());
         common.dial(&address, "chat", service, |target| {
-            let mut output = common.output(manner.raw);
-            let machine = if manner.duplex { Chat::duplex() } else { Chat::client() };
+            let mut output = common.output(options.raw);
+            let machine = if options.duplex { Chat::duplex() } else { Chat::client() };
             let machine = machine.closing(closing.clone());
             let client = common
                 .connect::<ServerBytes, ClientBytes, _>(target, machine, DEFAULT_BUFFER)?
                 .timeout(common.person_timeout());
             let keyboard = keyboard()?;
-            let limit = manner.limit(common);
-            match talk(client.into(), &closing, limit, &keyboard, &mut output).result? {
-                Ending::Bye | Ending::Enough => Ok(()),
+            let timeout = options.delivery_timeout(common);
+            match talk(client.into(), &closing, timeout, &keyboard, &mut output).result? {
+                Ending::Bye | Ending::EndOfInput => Ok(()),
                 Ending::Interrupted => Err(Failure::INTERRUPTED),
             }
         })
@@ -87,11 +88,11 @@ impl Run for ClientArgs {
 
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        let Self { listen, forever, manner } = self;
-        let closing = manner.closing()?;
-        // Before the address is printed: a program that reads it may send a signal at once.
+        let Self { listen, forever, options } = self;
+        let closing = options.closing()?;
+        // Before the address is printed: a program that reads the address may send a signal at once.
         let keyboard = keyboard()?;
-        let mut output = common.output(manner.raw);
+        let mut output = common.output(options.raw);
         let mut listener = Listener::bind(listen.addrs()?)?;
         let addr = listener.local_addr();
         say(format_args!("listening on {addr}"));
@@ -101,16 +102,17 @@ impl Run for ServerArgs {
                 return stopped(&mut output);
             };
             let peer = accepted.peer();
-            let machine = if manner.duplex { Chat::duplex() } else { Chat::server() };
+            let machine = if options.duplex { Chat::duplex() } else { Chat::server() };
             let machine = machine.closing(closing.clone());
             let client = common.accepted::<ClientBytes, ServerBytes, _>(accepted, machine)?;
-            let Talked { result, counts } =
-                talk(client.into(), &closing, manner.limit(common), &keyboard, &mut output);
+            let timeout = options.delivery_timeout(common);
+            let TalkResult { result, is_conversation } =
+                talk(client.into(), &closing, timeout, &keyboard, &mut output);
             match result {
                 Ok(Ending::Bye) if forever => {}
-                // A server that is stopped has done what it was asked.
+                // Stopping a server is not a failure.
                 Ok(_) | Err(Failure::Interrupted(_)) => return stopped(&mut output),
-                Err(Failure::Peer(text)) if forever || !counts => {
+                Err(Failure::Peer(text)) if forever || !is_conversation => {
                     say(format_args!("{peer}: {text}"));
                     let peer = peer.to_string();
                     let failed = || json!({ "event": "failed", "peer": peer, "message": text });
@@ -118,13 +120,13 @@ impl Run for ServerArgs {
                 }
                 Err(e) => return Err(e),
             }
-            // What was typed for one is not for the next.
+            // Lines typed for this client are not meant for the next one.
             keyboard.discard_typed_ahead();
         }
     }
 }
 
-/// Waits for a client; `None` when the person does not want to.
+/// Waits for a client. Returns `None` if the user ends the program.
 pub(super) fn accept(
     listener: &mut Listener,
     keyboard: &Keyboard,
@@ -134,7 +136,7 @@ pub(super) fn accept(
     loop {
         match keyboard.urgent() {
             Some(Typed::Interrupted) => return Ok(None),
-            // A file that ends has something to say until then, if only a closing word.
+            // The end of a file is not a reason to stop: at least the closing word must still be sent.
             Some(Typed::End) if keyboard.is_terminal() => return Ok(None),
             _ => {}
         }
@@ -146,116 +148,114 @@ pub(super) fn accept(
     }
 }
 
-/// How a talk ended that did not fail.
+/// How a conversation ended, if it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
-    /// A side said a closing word.
+    /// One side sent a closing word.
     Bye,
-    /// The person did, by Ctrl-D, and wants no other talk.
-    Enough,
-    /// The same by Ctrl-C.
+    /// The user ended the input, and wants no further conversation.
+    EndOfInput,
+    /// The user interrupted the program.
     Interrupted,
 }
 
-/// What came of a talk.
-struct Talked {
+/// Result of a conversation.
+struct TalkResult {
     result: Result<Ending, Failure>,
-    /// Whether it was one: a connection that closes before anything was said on it, a port scanner's for
-    /// example, is none.
-    counts: bool,
+    /// Not set for a connection that closes before a line is exchanged, such as one of a port scanner.
+    is_conversation: bool,
 }
 
-/// Talks until a side says a closing word. If that was ours, waits for `limit` for the other side to read
-/// it.
+/// Runs a conversation until one side sends a closing word. If the user sent it, waits at most `timeout` until the other
+/// side has read it.
 fn talk(
     mut conversation: Conversation,
     closing: &ClosingWords,
-    limit: Option<Duration>,
+    timeout: Option<Duration>,
     keyboard: &Keyboard,
     output: &mut Output,
-) -> Talked {
+) -> TalkResult {
     let peer = conversation.peer();
     keyboard.set_waker(conversation.waker());
     if let Err(e) = connected(output, peer) {
-        return Talked { result: Err(e), counts: true };
+        return TalkResult { result: Err(e), is_conversation: true };
     }
     if keyboard.is_terminal() {
         let words = closing.words().collect::<Vec<_>>().join(" or ");
-        say(format_args!("connected to {peer}; the word {words} or Ctrl-D ends the conversation"));
+        say(format_args!("connected to {peer}; {words} or Ctrl-D ends the conversation"));
     }
     let mut talker = Talker {
         keyboard,
         output,
         peer,
         closing,
-        said: Vec::new(),
-        heard: None,
+        unanswered: Vec::new(),
+        last_received: None,
         unsent: None,
         ending: Ending::Bye,
-        counts: true,
+        is_conversation: true,
     };
     let mut result = talker.talk(&mut conversation);
-    let Talker { ending, mut counts, said, unsent, heard, .. } = talker;
-    let is_ours = heard.as_deref().is_none_or(|text| closing.find(text).is_none());
+    let Talker { ending, mut is_conversation, unanswered, unsent, last_received, .. } = talker;
+    let is_ours = last_received.as_deref().is_none_or(|text| closing.find(text).is_none());
     if result.is_ok()
         && is_ours
         && ending != Ending::Interrupted
-        && let Some(limit) = limit
+        && let Some(timeout) = timeout
     {
-        let delivery = conversation.finish(limit);
+        let delivery = conversation.finish(timeout);
         if matches!(delivery, Delivery::Unread(StreamEnd::Closed | StreamEnd::Reset))
             && let Some(failure) = delivery.failure("the other side", "the last line")
         {
             result = Err(Failure::Peer(failure));
-            counts = heard.is_some() || said.len() > SAID;
+            is_conversation = last_received.is_some() || unanswered.len() > UNANSWERED_MAX;
         }
     } else {
-        // Also when it failed: what was said last is still to arrive.
+        // Also after a failure: the last line that was sent must still arrive.
         conversation.close();
     }
-    if !counts && !keyboard.is_terminal() {
-        // No one got them.
-        said.into_iter().chain(unsent).rev().for_each(|line| keyboard.put_back(line));
+    if !is_conversation && !keyboard.is_terminal() {
+        // These lines of the script are for the next client.
+        unanswered.into_iter().chain(unsent).rev().for_each(|line| keyboard.put_back(line));
     }
     let left = keyboard.lines_left();
     if left > 0 && keyboard.is_terminal() {
         let (s, were) = if left == 1 { ("", "was") } else { ("s", "were") };
         say(format_args!("{left} line{s} typed ahead {were} not sent"));
     }
-    Talked { result: result.map(|()| ending), counts }
+    TalkResult { result: result.map(|()| ending), is_conversation }
 }
 
-/// Words with which published programs end a conversation.
-const OFTEN: [&str; 12] = [
+/// Words that end a conversation in published programs.
+const COMMON_CLOSING_WORDS: [&str; 12] = [
     "quit", "exit", "q", "end", "stop", "close", "done", "leave", "goodbye", "/quit", "/exit", ":q",
 ];
 
-/// Number of lines that are kept until something is heard. One who listens to more is not a port scanner.
-const SAID: usize = 64;
+/// Number of sent lines that are kept until the first line is received. A peer that accepts more is not a port scanner.
+const UNANSWERED_MAX: usize = 64;
 
 struct Talker<'t> {
     keyboard: &'t Keyboard,
     output: &'t mut Output,
     peer: SocketAddr,
     closing: &'t ClosingWords,
-    /// What was said before anything was heard.
-    said: Vec<Vec<u8>>,
-    /// The last line that was heard.
-    heard: Option<Vec<u8>>,
-    /// A line that has no room yet.
+    /// Lines that were sent before any line was received.
+    unanswered: Vec<Vec<u8>>,
+    last_received: Option<Vec<u8>>,
+    /// A line for which the output buffer had no space yet.
     unsent: Option<Vec<u8>>,
     ending: Ending,
-    counts: bool,
+    is_conversation: bool,
 }
 
-/// What stands in front of the line that is typed.
+/// Prompt or status that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Prompt {
     None,
     You,
     Waiting,
-    /// Waiting, and it is known that a closing word comes next.
-    Leaving,
+    /// Waiting, and a closing word will be sent next.
+    Closing,
 }
 
 impl Talker<'_> {
@@ -276,21 +276,21 @@ impl Talker<'_> {
                 Some(Some(Heard::YourTurn)) | None => {}
             }
             if !conversation.may_speak() {
-                // An end is reported in its turn: it is a closing word.
-                let now = match self.keyboard.urgent() {
+                // The end of the input becomes a closing word, which is sent in the user's turn.
+                let new = match self.keyboard.urgent() {
                     Some(Typed::Interrupted) => return Err(Failure::INTERRUPTED),
-                    Some(_) => Prompt::Leaving,
+                    Some(_) => Prompt::Closing,
                     None => Prompt::Waiting,
                 };
-                if prompt != now {
-                    match now {
-                        Prompt::Leaving => {
-                            let last = self.last();
-                            self.keyboard.wait(&format!("{last} will be sent in your turn"));
+                if prompt != new {
+                    match new {
+                        Prompt::Closing => {
+                            let word = self.closing_word();
+                            self.keyboard.wait(&format!("{word} will be sent in your turn"));
                         }
                         _ => self.keyboard.wait("waiting for the other side"),
                     }
-                    prompt = now;
+                    prompt = new;
                 }
                 conversation.wait()?;
                 continue;
@@ -299,7 +299,7 @@ impl Talker<'_> {
                 self.keyboard.ask("you: ");
                 prompt = Prompt::You;
             }
-            if self.speak(conversation)? {
+            if self.send_next(conversation)? {
                 prompt = Prompt::None;
             } else {
                 conversation.wait()?;
@@ -307,33 +307,34 @@ impl Talker<'_> {
         }
     }
 
-    /// What is said for a person who has nothing more to say.
-    fn last(&self) -> &str {
+    /// Returns the word that is sent at the end of the input.
+    fn closing_word(&self) -> &str {
         self.closing.words().next().unwrap_or_default()
     }
 
-    /// Why the talk failed, and whether it was one at all.
+    /// Returns the failure of the conversation, and sets `is_conversation`.
     fn failed(&mut self, e: chat::Error) -> Failure {
         let is_close = matches!(
             &e,
             net::Error::Protocol(ChatError::Left(StreamEnd::Closed | StreamEnd::Reset), quote) if quote.is_empty()
         );
-        let Some(heard) = &self.heard else {
-            self.counts = !is_close || self.said.len() > SAID;
+        let Some(last) = &self.last_received else {
+            self.is_conversation = !is_close || self.unanswered.len() > UNANSWERED_MAX;
             return e.into();
         };
-        let last = heard.trim_ascii();
-        let word = OFTEN.iter().find(|word| last.eq_ignore_ascii_case(word.as_bytes()));
+        let last = last.trim_ascii();
+        let is_last = |word: &&&str| last.eq_ignore_ascii_case(word.as_bytes());
+        let word = COMMON_CLOSING_WORDS.iter().find(is_last);
         match (Failure::from(e), word) {
             (Failure::Peer(text), Some(word)) if is_close => Failure::Peer(format!(
-                "{text}; its last line was \"{word}\": --bye {word} makes it the closing word"
+                "{text}; its last line was \"{word}\": use --bye {word} to make it the closing word"
             )),
             (e, _) => e,
         }
     }
 
-    /// Says the next thing that was typed, if there is one and room for it.
-    fn speak(&mut self, conversation: &mut Conversation) -> Result<bool, Failure> {
+    /// Sends the next typed line. Returns `false` if there is none, or no space for it.
+    fn send_next(&mut self, conversation: &mut Conversation) -> Result<bool, Failure> {
         let line = match self.unsent.take() {
             Some(line) => line,
             None => match self.keyboard.next().map_err(|e| Failure::stdin(&e))? {
@@ -342,9 +343,9 @@ impl Talker<'_> {
                 Some(typed @ (Typed::End | Typed::Interrupted)) => {
                     self.ending = match typed {
                         Typed::Interrupted => Ending::Interrupted,
-                        _ => Ending::Enough,
+                        _ => Ending::EndOfInput,
                     };
-                    self.last().into()
+                    self.closing_word().into()
                 }
             },
         };
@@ -352,7 +353,7 @@ impl Talker<'_> {
             Ok(true) => {}
             Ok(false) => {
                 self.unsent = Some(line);
-                // What waits before it may wait for ever.
+                // The peer may never read, so an interrupt must not wait for this line.
                 return match self.keyboard.urgent() {
                     Some(Typed::Interrupted) => Err(Failure::INTERRUPTED),
                     _ => Ok(false),
@@ -360,7 +361,7 @@ impl Talker<'_> {
             }
             Err(net::Error::Refused(CommandError::Invalid)) => {
                 let text = "a line of standard input ends with a carriage return, which the other \
-                            side would not see; leave it out";
+                            side would remove; remove it";
                 return Err(Failure::Usage(text.into()));
             }
             Err(e) => return Err(self.failed(e)),
@@ -371,16 +372,16 @@ impl Talker<'_> {
         if let Some(word) = word.filter(|_| self.keyboard.is_terminal()) {
             say(format_args!("you said {word} to {peer}"));
         }
-        if self.heard.is_none() && self.said.len() <= SAID {
-            self.said.push(line);
+        if self.last_received.is_none() && self.unanswered.len() <= UNANSWERED_MAX {
+            self.unanswered.push(line);
         }
         Ok(true)
     }
 
-    /// Shows what the other side said.
+    /// Shows a line from the other side.
     fn show(&mut self, text: &[u8]) -> Result<(), Failure> {
-        self.heard = Some(text.to_vec());
-        self.said.clear();
+        self.last_received = Some(text.to_vec());
+        self.unanswered.clear();
         let word = self.closing.find(text);
         emit(self.output, || spoken("heard", text, word.is_some()))?;
         self.output.line(text).map_err(Failure::stdout)?;

@@ -22,10 +22,10 @@ pub(super) struct ClientArgs {
     /// Guess N times at random, then quit
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     auto: Option<u32>,
-    /// Guess the same in every run with this seed
+    /// Make the same guesses in every run with this seed
     #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "auto")]
     seed: Option<u64>,
-    /// Send what you type as it is, so that the server's own checks can be tried
+    /// Send what you type without checking it, to test the checks of the server
     #[arg(long, conflicts_with = "auto")]
     unchecked: bool,
     /// Write what the server says to a terminal without escaping control characters
@@ -38,7 +38,7 @@ pub(super) struct ClientArgs {
 pub(super) struct ServerArgs {
     #[command(flatten)]
     listen: Listen<PORT>,
-    /// Toss the same for every client, in every run with this seed
+    /// Make the same tosses for every client and in every run with this seed
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
     #[command(flatten)]
@@ -66,13 +66,13 @@ impl ClientArgs {
         connected(&mut output, client.peer())?;
         let mut guesser = Guesser {
             prompt: None,
-            asked: Vec::new(),
-            unknown: Vec::new(),
-            reply: Vec::new(),
-            quits: false,
+            received_prompt: Vec::new(),
+            not_understood: Vec::new(),
+            unknown_reply: Vec::new(),
+            has_quit: false,
             farewell: Farewell::None,
             unchecked: self.unchecked,
-            left: self.auto.unwrap_or(0),
+            guesses_left: self.auto.unwrap_or(0),
             rng: self.seed.map_or_else(Rng::new, Rng::with_seed),
         };
         let result = game::play(&mut client, &mut guesser, keyboard.as_ref(), &mut output);
@@ -80,7 +80,7 @@ impl ClientArgs {
         client.close();
         let missing = guesses.saturating_sub(score.of);
         let s = if guesses == 1 { "" } else { "es" };
-        // Also of a game that failed, if there was one.
+        // After a failure too, if the game had started.
         if guesser.prompt.is_some() {
             emit(&mut output, || {
                 let Score { right, of } = score;
@@ -92,101 +92,102 @@ impl ClientArgs {
         } else if missing > 0 && result.is_err() {
             say(format_args!("no reply to {guesses} guess{s} was understood"));
         }
-        if missing > 0 && matches!(result, Ok(Ending::Over | Ending::Left)) {
-            let last = Quote::new(&guesser.reply);
-            let none = if score.of == 0 { "no reply" } else { "not every reply" };
+        if missing > 0 && matches!(result, Ok(Ending::Over | Ending::Quit)) {
+            let last = Quote::new(&guesser.unknown_reply);
+            let subject = if score.of == 0 { "no reply" } else { "not every reply" };
             return Err(Failure::Peer(format!(
-                "{none} to {guesses} guess{s} was understood{}",
+                "{subject} to {guesses} guess{s} was understood{}",
                 last.suffix()
             )));
         }
         match result? {
-            Ending::Over | Ending::Left => guesser.farewell.sound(),
+            Ending::Over | Ending::Quit => guesser.farewell.check(),
             Ending::Interrupted => Err(Failure::INTERRUPTED),
         }
     }
 }
 
-/// What a server says to Q.
+/// Reply of a server to Q.
 enum Farewell {
-    /// Nothing.
+    /// No reply.
     None,
-    /// What is none: it continues, or has not understood Q.
-    Other(Vec<u8>),
-    /// Some words: they may be any.
-    Said,
+    /// A text that shows that the server continues or has not understood Q.
+    Invalid(Vec<u8>),
+    /// Any other text.
+    Received,
 }
 
 impl Farewell {
-    fn sound(&self) -> Result<(), Failure> {
-        let said = match self {
-            Self::Said => return Ok(()),
-            Self::None => "the server closed the connection without a word to Q".into(),
-            Self::Other(text) => format!("the server's last word to Q is {}", Quote::new(text)),
+    fn check(&self) -> Result<(), Failure> {
+        let problem = match self {
+            Self::Received => return Ok(()),
+            Self::None => "the server closed the connection without a reply to Q".into(),
+            Self::Invalid(text) => format!("the server replied to Q with {}", Quote::new(text)),
         };
         let bye = Quote::new(Reply::Bye.text());
-        Err(Failure::Peer(format!("{said}, expected a farewell such as {bye}")))
+        Err(Failure::Peer(format!("{problem}, expected a farewell such as {bye}")))
     }
 }
 
-/// Who guesses.
+/// The client's player.
 struct Guesser {
-    /// What the server asks, once it has.
+    /// Prompt of the server, once it has been received.
     prompt: Option<String>,
-    /// The same as it came.
-    asked: Vec<u8>,
-    /// The last text that was not understood; empty when what came later was.
-    unknown: Vec<u8>,
-    /// The last text before Q that was not understood as a reply.
-    reply: Vec<u8>,
-    /// Q is sent.
-    quits: bool,
-    /// What the server said to Q.
+    /// The prompt as received.
+    received_prompt: Vec<u8>,
+    /// Last text that was not understood; empty if a later text was understood.
+    not_understood: Vec<u8>,
+    /// Last text before Q that was not understood as a reply.
+    unknown_reply: Vec<u8>,
+    /// Q has been sent.
+    has_quit: bool,
+    /// Reply to Q.
     farewell: Farewell,
     unchecked: bool,
-    /// So many guesses are left to be made by itself.
-    left: u32,
+    /// Number of random guesses that are still to be made.
+    guesses_left: u32,
     rng: Rng,
 }
 
 impl Player for Guesser {
     type Machine = client::Client;
 
-    fn hear(&mut self, event: Event<'_>, output: &mut Output) -> Result<(), Failure> {
+    fn event(&mut self, event: Event<'_>, output: &mut Output) -> Result<(), Failure> {
         match event {
             Event::Prompt(text) => {
                 self.prompt = Some(format!("{} [Q quits] ", String::from_utf8_lossy(text)));
-                self.asked = text.trim_ascii().to_vec();
-                // One that silence ended may have been meant as something else.
+                self.received_prompt = text.trim_ascii().to_vec();
+                // Without a colon, the text counts as a prompt only because nothing followed it. It may be something
+                // else.
                 if !text.ends_with(b":") {
-                    self.unknown = text.to_vec();
+                    self.not_understood = text.to_vec();
                 }
-                game::prompted(output, text)
+                game::report_prompt(output, text)
             }
             Event::Line(text) => {
-                self.unknown = text.to_vec();
-                if !self.quits {
-                    self.reply = text.to_vec();
-                } else if self.asked == text.trim_ascii() {
-                    self.farewell = Farewell::Other(text.to_vec());
+                self.not_understood = text.to_vec();
+                if !self.has_quit {
+                    self.unknown_reply = text.to_vec();
+                } else if self.received_prompt == text.trim_ascii() {
+                    self.farewell = Farewell::Invalid(text.to_vec());
                 } else if !text.trim_ascii().is_empty() {
-                    self.farewell = Farewell::Said;
+                    self.farewell = Farewell::Received;
                 }
                 game::show(output, text)
             }
             Event::Reply(reply) => {
-                if self.quits {
+                if self.has_quit {
                     self.farewell = match reply {
-                        Reply::Bye => Farewell::Said,
-                        other => Farewell::Other(other.text().to_vec()),
+                        Reply::Bye => Farewell::Received,
+                        other => Farewell::Invalid(other.text().to_vec()),
                     };
                 }
-                // Unless it is not a reply to what was sent.
+                // "Invalid" is an unexpected reply: without --unchecked the client sends valid guesses only.
                 if reply != Reply::Invalid || self.unchecked {
-                    self.unknown.clear();
+                    self.not_understood.clear();
                 } else {
-                    self.unknown = reply.text().to_vec();
-                    self.reply.clone_from(&self.unknown);
+                    self.not_understood = reply.text().to_vec();
+                    self.unknown_reply.clone_from(&self.not_understood);
                 }
                 emit(output, || json!({ "event": "reply", "reply": name(reply) }))?;
                 output.line(reply.text()).map_err(Failure::stdout)
@@ -195,12 +196,12 @@ impl Player for Guesser {
     }
 
     fn failed(&mut self, e: net::Error<client::Error>) -> Failure {
-        e.or_quote(&self.unknown).into()
+        e.or_quote(&self.not_understood).into()
     }
 
     fn auto(&mut self) -> Option<Command<'_>> {
-        let Some(left) = self.left.checked_sub(1) else { return self.quit() };
-        self.left = left;
+        let Some(left) = self.guesses_left.checked_sub(1) else { return self.quit() };
+        self.guesses_left = left;
         Some(Command::Answer(if self.rng.bool() { b"H" } else { b"T" }))
     }
 
@@ -210,21 +211,21 @@ impl Player for Guesser {
 
     fn parse<'c>(&mut self, line: &'c [u8]) -> Result<Command<'c>, &'static str> {
         let answer = Answer::parse(line);
-        self.quits |= answer == Answer::Quit;
+        self.has_quit |= answer == Answer::Quit;
         if self.unchecked {
             return Ok(Command::Answer(line));
         }
-        // Capitals: people's servers may know nothing else.
+        // Capital letters, because some servers accept no others.
         Ok(Command::Answer(match answer {
             Answer::Guess(coin::Side::Head) => b"H",
             Answer::Guess(coin::Side::Tail) => b"T",
             Answer::Quit => b"Q",
-            Answer::Invalid => return Err("H is head, T is tail, Q quits"),
+            Answer::Invalid => return Err("expected H for head, T for tail, or Q to quit"),
         }))
     }
 
     fn quit(&mut self) -> Option<Command<'static>> {
-        self.quits = true;
+        self.has_quit = true;
         Some(Command::Answer(b"Q"))
     }
 
@@ -251,7 +252,7 @@ impl Run for ServerArgs {
     }
 }
 
-/// What is told of a session.
+/// Returns the event of a session.
 fn report_json(report: &Report) -> Value {
     let details = json!({ "right": report.score.right, "of": report.score.of });
     session(report.peer, details, outcome(&report.ended, "quit"))

@@ -12,7 +12,7 @@ use socklab_core::echo::Messages;
 use socklab_core::echo::client::{self, Client, Command, Event, Piece};
 use socklab_core::wire::length_max;
 
-use self::source::{Fault, Have, Message, Source};
+use self::source::{Message, Next as NextMessage, Source, SourceError};
 use super::common::{Common, Failure, Host, Listen, MaxClients, Run, host, port_help};
 use super::events::{connected, emit, outcome, session};
 use crate::echo::{BUFFER, Checker, FileMessage, Report, Service, Wrong, advice};
@@ -21,37 +21,38 @@ use crate::ui::{Output, put_text, say};
 
 const PORT: u16 = 4567;
 
-/// A message that fits the smallest output buffer goes as one command, many of them in one write.
+/// Largest size of a message that is sent with one command, in bytes. It fits the smallest output buffer, so that many
+/// short messages leave in one write.
 const SHORT: usize = 4096;
 
-/// Number of bytes that are read at a time of a longer one that stands in a file.
+/// Number of bytes that are read at a time from a message in a file.
 const CHUNK: u32 = 1 << 16;
 
-/// Number of bytes after which a reply in JSON is cut: it has to be held in memory, a plain one does not.
+/// Number of bytes after which a reply is truncated in JSON. Unlike plain output, JSON needs the whole text in memory.
 const JSON_MAX: usize = 1 << 16;
 
-/// Send messages, print their replies in order, one a line
+/// Send messages and print their replies in order, one per line
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     /// The server's name or IP address [default: a built-in server]
     #[arg(value_name = "HOST[:PORT]", value_parser = host)]
     host: Option<Host>,
-    // It is the first message when the host has the port.
+    // With a port in `host`, this is the first message.
     #[arg(help = port_help::<PORT>())]
     port: Option<String>,
     /// The messages [default: each line of stdin is one]
     messages: Vec<String>,
-    /// Size of a length on the wire in bytes
+    /// Size of the length field on the wire in bytes
     #[arg(long, value_name = "2|4", default_value = "4", value_parser = header)]
     header: u8,
-    /// Largest number of messages without a reply; 1 waits for each reply [default: as many as
-    /// 64 MiB of memory can verify; no limit with --no-verify]
+    /// Largest number of messages without a reply; 1 waits for each reply [default: limited by 64 MiB
+    /// of memory for verifying; no limit with --no-verify]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     in_flight: Option<u32>,
-    /// Accept every reply, also one that is not its message without the first ten characters
+    /// Accept every reply, even one that differs from its message without the first ten characters
     #[arg(long)]
     no_verify: bool,
-    /// How many bytes to read at a time
+    /// Number of bytes to read at a time
     #[arg(long, value_name = "BYTES", default_value_t = BUFFER as u32,
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
     buffer: u32,
@@ -65,7 +66,7 @@ pub(super) struct ClientArgs {
 pub(super) struct ServerArgs {
     #[command(flatten)]
     listen: Listen<PORT>,
-    /// Size of a length on the wire in bytes
+    /// Size of the length field on the wire in bytes
     #[arg(long, value_name = "2|4", default_value = "4", value_parser = header)]
     header: u8,
     #[command(flatten)]
@@ -101,7 +102,7 @@ impl ServerArgs {
     }
 }
 
-/// What is reported of a connection.
+/// Returns the event of a session.
 fn report_json<const HEADER: usize>(report: &Report<HEADER>) -> Value {
     let details = json!({ "messages": report.messages, "bytes": report.bytes });
     let outcome = match report.failure() {
@@ -112,7 +113,7 @@ fn report_json<const HEADER: usize>(report: &Report<HEADER>) -> Value {
 }
 
 impl ClientArgs {
-    /// Where to connect, and the messages.
+    /// Returns the target, or `None` for a built-in server, and the messages.
     fn target(&self) -> Result<(Option<Target>, Vec<String>), Failure> {
         let mut messages = self.messages.clone();
         let Some(host) = &self.host else { return Ok((None, messages)) };
@@ -142,10 +143,10 @@ impl Run for ClientArgs {
     }
 }
 
-/// Of a message that is too long for its length's size.
+/// Returns the end of an error message about a message that is too long for its length field.
 fn limit<const HEADER: usize>() -> String {
-    let most = length_max::<HEADER>();
-    format!("more than the {most} bytes that a {HEADER}-byte length can say")
+    let max = length_max::<HEADER>();
+    format!("more than the maximum of {max} bytes for a {HEADER}-byte length")
 }
 
 impl ClientArgs {
@@ -155,9 +156,9 @@ impl ClientArgs {
         messages: Vec<String>,
         common: &Common,
     ) -> Result<(), Failure> {
-        // Before anything is sent.
-        let most = length_max::<HEADER>();
-        let is_long = |text: &String| u32::try_from(text.len()).map_or(true, |n| n > most);
+        // Checked for all messages before the first one is sent.
+        let max = length_max::<HEADER>();
+        let is_long = |text: &String| u32::try_from(text.len()).map_or(true, |n| n > max);
         if let Some(at) = messages.iter().position(is_long) {
             let limit = limit::<HEADER>();
             let length = messages[at].len();
@@ -177,7 +178,7 @@ impl ClientArgs {
                 if io::IsTerminal::is_terminal(&io::stdin()) {
                     say("each line you type is a message; Ctrl-D ends");
                 }
-                Source::stdin(client.waker(), most).map_err(|e| Failure::stdin(&e))?
+                Source::stdin(client.waker(), max).map_err(|e| Failure::stdin(&e))?
             } else {
                 Source::Arguments(messages.into_iter())
             };
@@ -185,9 +186,9 @@ impl ClientArgs {
                 client,
                 source,
                 outgoing: Outgoing::Nothing,
-                most: self.in_flight.unwrap_or(u32::MAX),
+                in_flight_max: self.in_flight.unwrap_or(u32::MAX),
                 checker: (!self.no_verify).then(|| Checker::new(HEADER)),
-                replies: Replies { output, held: Vec::new(), length: 0 },
+                replies: Replies { output, text: Vec::new(), length: 0 },
                 failure: None,
             }
             .run()
@@ -195,51 +196,53 @@ impl ClientArgs {
     }
 }
 
-/// Messages out, replies in.
+/// The exchange of messages and replies with a server.
 struct Exchange<const HEADER: usize> {
     client: net::Client<Client<HEADER>>,
     source: Source,
     outgoing: Outgoing,
     /// Largest number of messages in flight.
-    most: u32,
+    in_flight_max: u32,
     checker: Option<Checker>,
     replies: Replies,
-    /// Why there are no more messages, if that is a failure: replies to those sent are awaited first.
+    /// Failure of the source. It is reported after the replies to the messages that were sent.
     failure: Option<Failure>,
 }
 
-/// What is on its way to the server.
+/// State of the message that is being sent.
 enum Outgoing {
-    /// Nothing: the source may be asked.
+    /// There is none: the next one may be taken from the source.
     Nothing,
-    /// A message that had no room yet.
+    /// A message that did not fit the output buffer yet.
     Message(Message),
-    /// A message that is longer than the buffer, and how much of it has left.
+    /// A message in memory that is sent in parts, and the number of bytes sent.
     Long(Vec<u8>, usize),
-    /// The same for one that stands in a file.
-    File(FromFile),
+    /// A message in a file that is sent in parts.
+    File(FileSender),
     /// The source has ended.
     Finished,
 }
 
 /// A message that is read from its file while it is sent.
-struct FromFile {
+struct FileSender {
     message: FileMessage,
-    /// Number of bytes of it that have been read.
+    /// Number of bytes that have been read.
     read: u32,
-    /// What has been read and not sent.
+    /// Bytes of the last read.
     chunk: Vec<u8>,
+    /// Number of bytes of `chunk` that have been sent.
     sent: usize,
 }
 
-impl FromFile {
-    /// What comes next of it; nothing when all of it has left.
+impl FileSender {
+    /// Returns the bytes to send next; empty at the end of the message.
     fn next(&mut self) -> Result<&[u8], Failure> {
         let FileMessage { file, offset, length, .. } = &self.message;
         if self.sent == self.chunk.len() && self.read < *length {
             let count = CHUNK.min(length - self.read);
             self.chunk.resize(count as usize, 0);
-            file.read_exact_at(&mut self.chunk, offset + u64::from(self.read)).map_err(changed)?;
+            file.read_exact_at(&mut self.chunk, offset + u64::from(self.read))
+                .map_err(reread_failure)?;
             self.read += count;
             self.sent = 0;
         }
@@ -247,8 +250,8 @@ impl FromFile {
     }
 }
 
-/// A line could not be read a second time.
-fn changed(e: io::Error) -> Failure {
+/// Returns the failure of reading a line for the second time.
+fn reread_failure(e: io::Error) -> Failure {
     Failure::System(match e.kind() {
         io::ErrorKind::UnexpectedEof => "standard input became shorter while it was read".into(),
         _ => format!("cannot read a long line again: {}", reason(&e)),
@@ -256,7 +259,7 @@ fn changed(e: io::Error) -> Failure {
 }
 
 impl<const HEADER: usize> Exchange<HEADER> {
-    /// Sends what there is to send and shows what comes, whichever is possible, until both are done.
+    /// Sends messages and shows replies at the same time, until all replies have been received.
     fn run(mut self) -> Result<(), Failure> {
         loop {
             let sent = self.send()?;
@@ -265,14 +268,14 @@ impl<const HEADER: usize> Exchange<HEADER> {
                 Ok(Some(Next::Event(Event::Reply(piece)))) => {
                     replies.show(piece).map_err(Failure::stdout)?;
                     if let Some(checker) = checker {
-                        checker.check(piece).map_err(|e| replies.wrong(e))?;
+                        checker.check(piece).map_err(|e| replies.report_wrong(e))?;
                     }
                 }
                 Ok(Some(Next::Close | Next::Abort)) => return self.finish(),
                 Ok(Some(Next::Command | Next::Boundary)) => {}
                 Ok(None) if sent => {}
                 Ok(None) => {
-                    // While no reply is due it is our turn, and a person may take his time.
+                    // While no reply is expected it is the user's turn, which has no timeout.
                     let our_turn = client.machine().in_flight() == 0 && !client.is_sending();
                     let wake = if our_turn { client.wait_without_timeout() } else { client.wait() };
                     wake?;
@@ -282,7 +285,7 @@ impl<const HEADER: usize> Exchange<HEADER> {
         }
     }
 
-    /// All replies have come.
+    /// Checks the end of the exchange, after the last reply.
     fn finish(self) -> Result<(), Failure> {
         if let Some(failure) = self.failure {
             return Err(failure);
@@ -294,35 +297,35 @@ impl<const HEADER: usize> Exchange<HEADER> {
         match bytes {
             0 => Ok(()),
             1 => {
-                Err(Failure::Peer(format!("the server sent a byte behind the last reply: {start}")))
+                Err(Failure::Peer(format!("the server sent a byte after the last reply: {start}")))
             }
             n => Err(Failure::Peer(format!(
-                "the server sent {n} bytes behind the last reply: {start}"
+                "the server sent {n} bytes after the last reply: {start}"
             ))),
         }
     }
 
-    /// Whether no more messages may be sent because no more can be verified.
+    /// Returns whether the memory for verifying replies is used up, so that no further message may be sent.
     fn is_full(&self) -> bool {
         self.checker.as_ref().is_some_and(Checker::is_full)
     }
 
-    /// The client's error, with what the program knows of it.
+    /// Converts an error of the client, and adds the probable cause.
     fn failed(&self, e: net::Error<client::Error<HEADER>>) -> Failure {
         let refusable = self.checker.as_ref().and_then(Checker::refusable);
         let full = self.is_full().then(|| self.client.machine().in_flight());
         match e {
             net::Error::Protocol(error, quote) => {
-                net::Error::Protocol(Shown { error, refusable, full: None }, quote).into()
+                net::Error::Protocol(Explained { error, refusable, full: None }, quote).into()
             }
             net::Error::TimedOut(error, time, quote) => {
-                net::Error::TimedOut(Shown { error, refusable, full }, time, quote).into()
+                net::Error::TimedOut(Explained { error, refusable, full }, time, quote).into()
             }
             e => e.into(),
         }
     }
 
-    /// Sends as much as there is room for. Whether that was anything.
+    /// Sends as much as the buffers accept. Returns whether anything was sent.
     fn send(&mut self) -> Result<bool, Failure> {
         let mut moved = false;
         while self.advance()? {
@@ -331,22 +334,24 @@ impl<const HEADER: usize> Exchange<HEADER> {
         Ok(moved)
     }
 
-    /// Does the next thing there is to send, if there is room. Whether it did.
+    /// Takes one step of sending, if possible. Returns whether there was progress.
     fn advance(&mut self) -> Result<bool, Failure> {
         self.outgoing = match std::mem::replace(&mut self.outgoing, Outgoing::Nothing) {
-            Outgoing::Nothing => match self.take() {
-                Have::Message(message) => Outgoing::Message(message),
-                Have::Nothing => return Ok(false),
-                Have::End => {
+            Outgoing::Nothing => match self.next_message() {
+                NextMessage::Message(message) => Outgoing::Message(message),
+                NextMessage::Pending => return Ok(false),
+                NextMessage::End => {
                     self.client.command(Command::Finish).map_err(|e| self.failed(e))?;
                     Outgoing::Finished
                 }
             },
             Outgoing::Message(message) => {
                 let command = match &message {
-                    Message::Held(bytes) if bytes.len() + HEADER <= SHORT => Command::Send(bytes),
-                    // None is longer than its length can say.
-                    Message::Held(bytes) => Command::Begin(u32::try_from(bytes.len()).unwrap_or(0)),
+                    Message::Memory(bytes) if bytes.len() + HEADER <= SHORT => Command::Send(bytes),
+                    // The conversion cannot fail: the source checks the maximum length.
+                    Message::Memory(bytes) => {
+                        Command::Begin(u32::try_from(bytes.len()).unwrap_or(0))
+                    }
                     Message::File(message) => Command::Begin(message.length),
                 };
                 let is_whole = matches!(command, Command::Send(_));
@@ -356,15 +361,15 @@ impl<const HEADER: usize> Exchange<HEADER> {
                 }
                 if let Some(checker) = &mut self.checker {
                     match &message {
-                        Message::Held(bytes) => checker.record_sent(bytes),
+                        Message::Memory(bytes) => checker.record_sent(bytes),
                         Message::File(message) => checker.record_sent_file(message),
                     }
                 }
                 match message {
-                    Message::Held(_) if is_whole => Outgoing::Nothing,
-                    Message::Held(bytes) => Outgoing::Long(bytes, 0),
+                    Message::Memory(_) if is_whole => Outgoing::Nothing,
+                    Message::Memory(bytes) => Outgoing::Long(bytes, 0),
                     Message::File(message) => {
-                        Outgoing::File(FromFile { message, read: 0, chunk: Vec::new(), sent: 0 })
+                        Outgoing::File(FileSender { message, read: 0, chunk: Vec::new(), sent: 0 })
                     }
                 }
             }
@@ -379,7 +384,7 @@ impl<const HEADER: usize> Exchange<HEADER> {
             Outgoing::File(mut from) => {
                 let bytes = from.next()?;
                 if bytes.is_empty() {
-                    self.source.sent();
+                    self.source.release_file();
                 } else {
                     let n = self.client.write_payload(bytes).map_err(|e| self.failed(e))?;
                     from.sent += n;
@@ -396,56 +401,61 @@ impl<const HEADER: usize> Exchange<HEADER> {
         Ok(true)
     }
 
-    /// The next message, if one may be sent.
-    fn take(&mut self) -> Have {
-        if self.is_full() || self.client.machine().in_flight() >= self.most {
-            return Have::Nothing;
+    /// Returns the next message, if one may be sent.
+    fn next_message(&mut self) -> NextMessage {
+        if self.is_full() || self.client.machine().in_flight() >= self.in_flight_max {
+            return NextMessage::Pending;
         }
-        self.source.take().unwrap_or_else(|fault| {
-            self.failure = Some(match fault {
-                Fault::TooLong(n) => {
+        self.source.next().unwrap_or_else(|e| {
+            self.failure = Some(match e {
+                SourceError::TooLong(n) => {
                     let limit = limit::<HEADER>();
                     Failure::Usage(format!("line {n} of standard input has {limit}"))
                 }
-                Fault::Read(e) => Failure::stdin(&e),
-                Fault::Spool(e) => Failure::System(format!(
-                    "cannot write a long line to a temporary file: {}; TMPDIR names the folder",
+                SourceError::Read(e) => Failure::stdin(&e),
+                SourceError::Spool(e) => Failure::System(format!(
+                    "cannot write a long line to a temporary file: {}; set TMPDIR to use another folder",
                     reason(&e)
                 )),
             });
-            Have::End
+            NextMessage::End
         })
     }
 }
 
-/// An error of the machine for a person at the command line.
-struct Shown<const HEADER: usize> {
+/// Error of the machine with its probable cause.
+struct Explained<const HEADER: usize> {
     error: client::Error<HEADER>,
-    /// The message that a server has to refuse.
+    /// Number of a message in flight that a server has to refuse.
     refusable: Option<u64>,
-    /// The number of messages in flight, if no more could be verified.
+    /// Number of messages in flight, if the memory for verifying is used up.
     full: Option<u32>,
 }
 
-impl<const HEADER: usize> std::fmt::Display for Shown<HEADER> {
+impl<const HEADER: usize> std::fmt::Display for Explained<HEADER> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", self.error, advice(self.error.other_length()))?;
         if let Some(n) = self.refusable {
             write!(
                 f,
-                "; the first ten characters of message {n} are not UTF-8, which it has to refuse"
+                "; the first ten characters of message {n} are not UTF-8, so the server has to refuse it"
             )?;
         }
         self.full.map_or(Ok(()), |n| {
-            write!(f, "; no more than these {n} messages can be verified, see --no-verify")
+            write!(
+                f,
+                "; the memory for verifying is used up by these {n} messages, see --no-verify"
+            )
         })
     }
 }
 
-/// Replies on stdout, one a line.
+/// Writer of replies to stdout, one per line.
 struct Replies {
     output: Output,
-    held: Vec<u8>,
+    /// Start of the current reply, for JSON.
+    text: Vec<u8>,
+    /// Number of bytes of the current reply so far.
     length: u64,
 }
 
@@ -456,32 +466,32 @@ impl Replies {
             return if piece.is_last() { self.output.end() } else { Ok(()) };
         }
         self.length += piece.bytes.len() as u64;
-        let room = JSON_MAX.saturating_sub(self.held.len()).min(piece.bytes.len());
-        self.held.extend_from_slice(&piece.bytes[..room]);
+        let space = JSON_MAX.saturating_sub(self.text.len()).min(piece.bytes.len());
+        self.text.extend_from_slice(&piece.bytes[..space]);
         if !piece.is_last() {
             return Ok(());
         }
-        let mut held = self.held.as_slice();
-        let is_cut = self.length > held.len() as u64;
-        // A character that was cut here is not a fault of the server's.
-        if is_cut
-            && let Err(e) = std::str::from_utf8(held)
+        let mut text = self.text.as_slice();
+        let is_truncated = self.length > text.len() as u64;
+        // A character that the truncation has split would be reported as invalid UTF-8 of the server.
+        if is_truncated
+            && let Err(e) = std::str::from_utf8(text)
             && e.error_len().is_none()
         {
-            held = &held[..e.valid_up_to()];
+            text = &text[..e.valid_up_to()];
         }
         let mut event = json!({ "event": "reply", "bytes": self.length });
-        put_text(&mut event, "reply", held);
-        if is_cut {
+        put_text(&mut event, "reply", text);
+        if is_truncated {
             event["truncated"] = true.into();
         }
-        self.held.clear();
+        self.text.clear();
         self.length = 0;
         self.output.event(&event)
     }
 
-    /// A reply is not what it should be.
-    fn wrong(&mut self, wrong: Wrong) -> Failure {
+    /// Reports a wrong reply as an event, and returns the failure.
+    fn report_wrong(&mut self, wrong: Wrong) -> Failure {
         if let Wrong::Reply(difference) = &wrong {
             let emitted = emit(&mut self.output, || {
                 let mut event = json!({
@@ -489,7 +499,7 @@ impl Replies {
                     "exact": difference.is_exact, "bytes": difference.length,
                     "expected_bytes": difference.expected_length,
                 });
-                // Each may have its own hex.
+                // Objects of their own, because `put_text` may add `hex` to each.
                 for (key, excerpt) in [("got", &difference.got), ("expected", &difference.expected)]
                 {
                     let mut text = json!({});
@@ -506,7 +516,7 @@ impl Replies {
             }
         }
         match wrong {
-            Wrong::Unreadable(e) => changed(e),
+            Wrong::Unreadable(e) => reread_failure(e),
             wrong => Failure::Peer(wrong.to_string()),
         }
     }

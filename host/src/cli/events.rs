@@ -1,4 +1,4 @@
-//! What the commands tell a program that reads their events.
+//! Events for programs: the JSON lines of `--json`.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,29 +9,29 @@ use super::common::Failure;
 use crate::net::{Ended, Notice, Surplus};
 use crate::ui::{Output, put_text};
 
-/// An event, when events are wanted.
+/// Writes an event, if `--json` is given.
 pub(super) fn emit(output: &mut Output, event: impl FnOnce() -> Value) -> Result<(), Failure> {
     if output.is_json() { output.event(&event()).map_err(Failure::stdout) } else { Ok(()) }
 }
 
-/// The event that there is a connection.
+/// Reports that a connection is established.
 pub(super) fn connected(output: &mut Output, peer: SocketAddr) -> Result<(), Failure> {
     emit(output, || json!({ "event": "connected", "peer": peer.to_string() }))
 }
 
-/// The event that a server has ended as it was asked to.
+/// Reports that a server has stopped on request.
 pub(super) fn stopped(output: &mut Output) -> Result<(), Failure> {
     emit(output, || json!({ "event": "stopped" }))
 }
 
-/// An event that is something that was said.
+/// Returns an event with a text.
 pub(super) fn text_event(name: &str, text: &[u8]) -> Value {
     let mut event = json!({ "event": name });
     put_text(&mut event, "text", text);
     event
 }
 
-/// The event that the server sent something behind the end of the session.
+/// Reports that the server sent bytes after the end of the session.
 pub(super) fn surplus(output: &mut Output, surplus: &Surplus) -> Result<(), Failure> {
     emit(output, || {
         let mut event = json!({ "event": "surplus", "bytes": surplus.bytes });
@@ -40,8 +40,8 @@ pub(super) fn surplus(output: &mut Output, surplus: &Surplus) -> Result<(), Fail
     })
 }
 
-/// How a server's session ended, in a word, and why if it failed. `done` is the word for an end that
-/// is the protocol's.
+/// Returns the outcome of a server's session as a word, and the reason if it failed. `done` is the word for a regular
+/// end.
 pub(super) fn outcome<E: fmt::Display>(
     ended: &Ended<E>,
     done: &'static str,
@@ -55,12 +55,12 @@ pub(super) fn outcome<E: fmt::Display>(
     }
 }
 
-/// Why a session failed whose client did not get everything.
+/// Returns the failure of a session whose client did not receive all data.
 pub(super) fn undelivered() -> String {
     Ended::<std::convert::Infallible>::Undelivered.to_string()
 }
 
-/// The event that a server's session is over, with what the protocol has to tell of it.
+/// Returns the event of a server's session, with the `details` of the protocol.
 pub(super) fn session(
     peer: SocketAddr,
     details: Value,
@@ -79,7 +79,7 @@ pub(super) fn session(
     event
 }
 
-/// The event that a part of a message waits for its rest.
+/// Returns the event of an incomplete message.
 pub(super) fn unfinished(notice: &Notice) -> Value {
     let mut event = json!({ "event": "unfinished", "peer": notice.peer.to_string() });
     put_text(&mut event, "text", notice.part.bytes());

@@ -1,4 +1,4 @@
-//! What the games share: a person, or a program in their place, who takes turns with a peer.
+//! Code that the games share: a person or a program takes turns with a peer.
 
 use std::fmt;
 
@@ -10,58 +10,58 @@ use super::events::{emit, text_event};
 use crate::net;
 use crate::ui::{Keyboard, Output, Typed, say};
 
-/// Why a connection of this machine failed.
+/// Error of a connection with the machine `M`.
 type Error<M> = net::Error<<M as Machine>::Error>;
 
-/// One side of a game.
+/// The local side of a game.
 pub(super) trait Player {
     type Machine: Machine;
 
-    /// The machine says this.
-    fn hear(
+    /// Handles an event of the machine.
+    fn event(
         &mut self,
         event: <Self::Machine as Machine>::Event<'_>,
         output: &mut Output,
     ) -> Result<(), Failure>;
 
-    /// Why the game failed. A player that has heard what it did not understand quotes it.
+    /// Converts the error of the connection. A player that has received a text it did not understand quotes it.
     fn failed(&mut self, e: Error<Self::Machine>) -> Failure {
         e.into()
     }
 
-    /// What it does in its turn, if it plays by itself.
+    /// Returns the next command if the player plays automatically.
     fn auto(&mut self) -> Option<<Self::Machine as Machine>::Command<'_>>;
 
-    /// What the person is asked for in their turn.
+    /// Returns the prompt for the person's turn.
     fn prompt(&self) -> &str;
 
-    /// What the person's line means, or what it should have been.
+    /// Converts the person's line to a command, or returns what was expected.
     fn parse<'c>(
         &mut self,
         line: &'c [u8],
     ) -> Result<<Self::Machine as Machine>::Command<'c>, &'static str>;
 
-    /// How the person says that they have had enough, if the game has a word for it.
+    /// Returns the command to quit, if the game has one.
     fn quit(&mut self) -> Option<<Self::Machine as Machine>::Command<'static>> {
         None
     }
 
-    /// What the person waits for in the other's turn.
+    /// Returns the status that is shown during the peer's turn.
     fn waiting(&self) -> &str;
 }
 
-/// How a game ended that did not fail.
+/// How a game ended, if it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// As games do.
+    /// The game was played to its end.
     Over,
-    /// The person had enough.
-    Left,
-    /// The same by Ctrl-C.
+    /// The person quit.
+    Quit,
+    /// The person interrupted the program.
     Interrupted,
 }
 
-/// What stands in front of the line that is typed.
+/// Prompt or status that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Prompt {
     None,
@@ -69,7 +69,7 @@ enum Prompt {
     Waiting,
 }
 
-/// Plays to the end. Without a keyboard the player has to play by itself.
+/// Plays a game to its end. Without a keyboard the player must play automatically.
 pub(super) fn play<P: Player>(
     client: &mut net::Client<P::Machine>,
     player: &mut P,
@@ -86,7 +86,7 @@ where
     loop {
         let is_our_turn = match client.try_next().map_err(|e| player.failed(e))? {
             Some(Next::Event(event)) => {
-                player.hear(event, output)?;
+                player.event(event, output)?;
                 prompt = Prompt::None;
                 continue;
             }
@@ -100,7 +100,7 @@ where
                 client.wait()?;
                 continue;
             }
-            let Some(command) = player.auto() else { return Ok(Ending::Left) };
+            let Some(command) = player.auto() else { return Ok(Ending::Quit) };
             client.command(command)?;
             continue;
         };
@@ -109,7 +109,7 @@ where
                 keyboard.wait(player.waiting());
                 prompt = Prompt::Waiting;
             }
-            // An end is told in its turn.
+            // The end of the input is handled in the player's turn.
             if keyboard.urgent() == Some(Typed::Interrupted) {
                 return Err(Failure::INTERRUPTED);
             }
@@ -128,60 +128,61 @@ where
         match typed {
             Typed::Line(line) => match player.parse(&line) {
                 Ok(command) => match client.command(command) {
-                    Err(net::Error::Refused(CommandError::Invalid)) => return Err(no_line()),
+                    Err(net::Error::Refused(CommandError::Invalid)) => {
+                        return Err(trailing_carriage_return());
+                    }
                     result => result?,
                 },
-                Err(what) => say(what),
+                Err(expected) => say(expected),
             },
             Typed::End | Typed::Interrupted => {
-                let Some(command) = player.quit() else { return leave(keyboard, &typed) };
+                let Some(command) = player.quit() else { return quit_early(keyboard, &typed) };
                 client.command(command)?;
                 ending = match typed {
                     Typed::Interrupted => Ending::Interrupted,
-                    _ => Ending::Left,
+                    _ => Ending::Quit,
                 };
             }
         }
     }
 }
 
-/// What is typed can be no line only in this way: from a script with `--unchecked`.
-fn no_line() -> Failure {
+/// Returns the failure for a typed line that the machine refuses. The only such lines come from a script with
+/// `--unchecked`.
+fn trailing_carriage_return() -> Failure {
     Failure::Usage(
-        "a line of standard input ends with a carriage return, which the server would not see; leave \
-         it out"
+        "a line of standard input ends with a carriage return, which the server would remove; remove it"
             .into(),
     )
 }
 
-/// The person has had enough before the game was over. A script that ends too early has not done
-/// what it was to do.
-fn leave(keyboard: &Keyboard, typed: &Typed) -> Result<Ending, Failure> {
+/// Ends a game that has no command to quit. For a script it is a usage error: it should have played to the end.
+fn quit_early(keyboard: &Keyboard, typed: &Typed) -> Result<Ending, Failure> {
     match typed {
         Typed::Interrupted => Ok(Ending::Interrupted),
         _ if !keyboard.is_terminal() => Err(Failure::Usage(
             "standard input ended before the game was over; use --auto to play without it".into(),
         )),
-        _ => Ok(Ending::Left),
+        _ => Ok(Ending::Quit),
     }
 }
 
-/// What a client's exit says: a game that was left has not been played.
+/// Converts the result of a game to that of the program. A game that was quit is a failure.
 pub(super) fn finished(result: Result<Ending, Failure>) -> Result<(), Failure> {
     match result? {
         Ending::Over => Ok(()),
-        Ending::Left => Err(Failure::Left),
+        Ending::Quit => Err(Failure::Quit),
         Ending::Interrupted => Err(Failure::INTERRUPTED),
     }
 }
 
-/// Something that the other side says to the person.
+/// Shows a line from the peer.
 pub(super) fn show(output: &mut Output, text: &[u8]) -> Result<(), Failure> {
     emit(output, || text_event("line", text))?;
     output.line(text).map_err(Failure::stdout)
 }
 
-/// The other side's prompt: a program wants to know it, a person sees it where they type.
-pub(super) fn prompted(output: &mut Output, text: &[u8]) -> Result<(), Failure> {
+/// Reports the peer's prompt as an event. A person sees it as the prompt of the keyboard.
+pub(super) fn report_prompt(output: &mut Output, text: &[u8]) -> Result<(), Failure> {
     emit(output, || text_event("prompt", text))
 }

@@ -23,7 +23,7 @@ pub(super) struct ClientArgs {
     /// Play automatically, by bisection
     #[arg(long)]
     auto: bool,
-    /// Send what you type as it is, so that the server's own checks can be tried
+    /// Send what you type without checking it, to test the checks of the server
     #[arg(long, conflicts_with = "auto")]
     unchecked: bool,
     /// Write what the server says to a terminal without escaping control characters
@@ -31,15 +31,15 @@ pub(super) struct ClientArgs {
     raw: bool,
 }
 
-/// Draw a number for each client to guess
+/// Choose a random number for each client to guess
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
     #[command(flatten)]
     listen: Listen<PORT>,
-    /// The number to guess, 1 to 100 [default: drawn for each client]
+    /// The number to guess, 1 to 100 [default: random for each client]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(1..=100))]
     number: Option<i32>,
-    /// Draw the same number for every client, in every run with this seed
+    /// Choose the same number for every client and in every run with this seed
     #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "number")]
     seed: Option<u64>,
     #[command(flatten)]
@@ -71,51 +71,51 @@ impl ClientArgs {
             bisection: Bisection::default(),
             verifier: Verifier::default(),
             violation: None,
-            unknown: Vec::new(),
+            not_understood: Vec::new(),
             auto: self.auto,
             unchecked: self.unchecked,
         };
         let result = game::play(&mut client, &mut guesser, keyboard.as_ref(), &mut output);
         client.close();
         match (result, guesser.violation) {
-            (Ok(Ending::Over | Ending::Left), Some(text)) => Err(Failure::Peer(text)),
+            (Ok(Ending::Over | Ending::Quit), Some(text)) => Err(Failure::Peer(text)),
             (result, _) => game::finished(result),
         }
     }
 }
 
-/// Who guesses.
+/// The client's player.
 struct Guesser {
-    /// The last guess.
+    /// Last guess; `None` if it was not a number.
     guess: Option<i64>,
     guesses: u32,
     bisection: Bisection,
     verifier: Verifier,
-    /// What the server did first that is not a game. A person may play on.
+    /// First violation of the rules by the server. A person may continue to play.
     violation: Option<String>,
-    /// The last line that was not understood; empty when what came later was.
-    unknown: Vec<u8>,
+    /// Last line that was not understood; empty if a later message was understood.
+    not_understood: Vec<u8>,
     auto: bool,
     unchecked: bool,
 }
 
 impl Guesser {
     fn guess(&mut self, guess: i32) -> Command<'static> {
-        self.guessed(Some(guess.into()));
+        self.record(Some(guess.into()));
         Command::Guess(guess)
     }
 
-    fn guessed(&mut self, guess: Option<i64>) {
+    fn record(&mut self, guess: Option<i64>) {
         self.guess = guess;
         self.guesses = self.guesses.saturating_add(1);
         let nearest = guess.map(|guess| guess.clamp(i32::MIN.into(), i32::MAX.into()));
         self.verifier.record_guess(nearest.and_then(|guess| guess.try_into().ok()));
     }
 
-    /// Verifies the message. Without a person a game that is none ends here.
+    /// Checks that a message follows the rules. A violation ends the game if no person plays.
     fn verify(&mut self, message: Message) -> Result<(), Failure> {
         let Err(violation) = self.verifier.check(message) else { return Ok(()) };
-        let text = format!("{violation}{}", Quote::new(&self.unknown).suffix());
+        let text = format!("{violation}{}", Quote::new(&self.not_understood).suffix());
         if self.auto {
             return Err(Failure::Peer(text));
         }
@@ -127,18 +127,18 @@ impl Guesser {
 impl Player for Guesser {
     type Machine = client::Client;
 
-    fn hear(&mut self, event: Event<'_>, output: &mut Output) -> Result<(), Failure> {
+    fn event(&mut self, event: Event<'_>, output: &mut Output) -> Result<(), Failure> {
         let message = match event {
             Event::Message(message) => message,
-            // As in the other games white space alone is nothing.
+            // Lines of white space are ignored, as in the other games.
             Event::Line(text) if text.trim_ascii().is_empty() => return Ok(()),
             Event::Line(text) => {
-                self.unknown = text.to_vec();
+                self.not_understood = text.to_vec();
                 return game::show(output, text);
             }
         };
         let verified = self.verify(message);
-        self.unknown.clear();
+        self.not_understood.clear();
         self.bisection.update(message);
         let guess = self.guess;
         let text = match (message, guess) {
@@ -147,10 +147,10 @@ impl Player for Guesser {
             (Message::Low, None) => "too low".into(),
             (Message::High, Some(guess)) => format!("{guess} is too high"),
             (Message::High, None) => "too high".into(),
-            (Message::Invalid, _) => "the server takes numbers from 1 to 100".into(),
+            (Message::Invalid, _) => "the server accepts numbers from 1 to 100 only".into(),
             (Message::Win, Some(guess)) => format!("{guess} is right: you win"),
             (Message::Win, None) => "you win".into(),
-            (Message::GameOver, _) => "no guesses are left: the game is over".into(),
+            (Message::GameOver, _) => "no guesses left: the game is over".into(),
         };
         emit(output, || {
             let guesses = self.guesses;
@@ -161,7 +161,7 @@ impl Player for Guesser {
     }
 
     fn failed(&mut self, e: net::Error<client::Error>) -> Failure {
-        e.or_quote(&self.unknown).into()
+        e.or_quote(&self.not_understood).into()
     }
 
     fn auto(&mut self) -> Option<Command<'_>> {
@@ -176,8 +176,8 @@ impl Player for Guesser {
     fn parse<'c>(&mut self, line: &'c [u8]) -> Result<Command<'c>, &'static str> {
         let text = str::from_utf8(line).unwrap_or_default().trim();
         if self.unchecked {
-            // A number as servers take one, however large.
-            self.guessed(text.parse().ok());
+            // A number of any size: the server decides whether it is valid.
+            self.record(text.parse().ok());
             return Ok(Command::Unchecked(line));
         }
         let guess: Option<i32> = text.parse().ok();
@@ -210,7 +210,7 @@ impl Run for ServerArgs {
     }
 }
 
-/// What is told of a session.
+/// Returns the event of a session.
 fn report_json(report: &Report) -> Value {
     let details = json!({ "number": report.number, "guesses": report.guesses });
     let done = if report.is_won { "won" } else { "lost" };

@@ -20,7 +20,7 @@ const PORT: u16 = 12345;
 pub(super) struct ClientArgs {
     #[command(flatten)]
     address: Address<PORT>,
-    /// Send a greeting too; the server needs --both as well
+    /// Also send a greeting; the server needs --both too
     #[arg(long)]
     both: bool,
     /// Write the greeting to a terminal without escaping control characters
@@ -33,7 +33,7 @@ pub(super) struct ClientArgs {
 pub(super) struct ServerArgs {
     #[command(flatten)]
     listen: Listen<PORT>,
-    /// Wait for each client's greeting too
+    /// Also wait for each client's greeting
     #[arg(long)]
     both: bool,
     /// Stop after N clients
@@ -42,7 +42,7 @@ pub(super) struct ServerArgs {
     /// Send the first BYTES bytes of the greeting separately
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = clap::value_parser!(u8).range(1..=17))]
     split: Option<u8>,
-    /// Pause between the two parts; 0 for none
+    /// Pause between the two parts of the greeting; 0 for none
     #[arg(long, value_name = "TIME", allow_negative_numbers = true, default_value = "100ms", value_parser = pause)]
     gap: Duration,
     #[command(flatten)]
@@ -75,7 +75,7 @@ impl Run for ClientArgs {
             let Surplus { bytes, start } = &surplus;
             if *bytes > 0 {
                 let s = if *bytes == 1 { "" } else { "s" };
-                log::warn!("{bytes} byte{s} behind the greeting, which is one line: {start}");
+                log::warn!("{bytes} byte{s} after the greeting, which is one line: {start}");
                 events::surplus(&mut output, &surplus)?;
             }
             if let Some(delivery) = delivery {
@@ -88,23 +88,23 @@ impl Run for ClientArgs {
                     json!({ "event": "answered", "read": read })
                 })?;
             }
-            sound(&greeting)?;
+            check_greeting(&greeting)?;
             delivery
                 .map_or(Ok(()), |delivery| common.delivered(delivery, "the server", "our greeting"))
         })
     }
 }
 
-/// Whether that is a greeting: some text.
-fn sound(greeting: &[u8]) -> Result<(), Failure> {
-    let what = match str::from_utf8(greeting) {
+/// Checks that a greeting is UTF-8 and not empty.
+fn check_greeting(greeting: &[u8]) -> Result<(), Failure> {
+    let problem = match str::from_utf8(greeting) {
         Ok(text) if text.trim().is_empty() => "empty, expected some text",
         Ok(_) => return Ok(()),
         Err(_) => "not UTF-8",
     };
     let quote =
         if greeting.is_empty() { String::new() } else { format!(": {}", Quote::new(greeting)) };
-    Err(Failure::Peer(format!("the server's greeting is {what}{quote}")))
+    Err(Failure::Peer(format!("the server's greeting is {problem}{quote}")))
 }
 
 impl Run for ServerArgs {
@@ -121,7 +121,7 @@ impl Run for ServerArgs {
     }
 }
 
-/// What is told of a session.
+/// Returns the event of a session.
 fn report_json(report: &Report) -> Value {
     let mut details = json!({});
     if let Some(greeting) = &report.greeting {

@@ -1,4 +1,4 @@
-//! The manual, from the same definition as the command line.
+//! The man page, generated from the definition of the command line.
 
 use std::io::Write;
 
@@ -9,20 +9,20 @@ use clap_mangen::roff::{Roff, bold, roman};
 use super::common::{Common, Failure};
 use super::{EXAMPLES, EXIT_CODES};
 
-/// The page of the program with all its commands, or of the command with this path.
+/// Returns the man page of the program with all its commands, or of the command with this path.
 pub(super) fn page(mut program: clap::Command, path: &[String]) -> Result<Vec<u8>, Failure> {
     program = program.disable_help_subcommand(true);
     program.build();
     let mut page = Vec::new();
     let source = concat!("socklab ", env!("CARGO_PKG_VERSION"));
     if path.is_empty() {
-        whole(program, source, &mut page).map_err(Failure::stdout)?;
+        write_program(program, source, &mut page).map_err(Failure::stdout)?;
         return Ok(page);
     }
     let mut command = program;
     for name in path {
         let Some(found) = command.find_subcommand(name).cloned() else {
-            let text = format!("there is no command '{}'; see --help", path.join(" "));
+            let text = format!("unknown command '{}'; see --help", path.join(" "));
             return Err(Failure::Usage(text));
         };
         command = found;
@@ -31,7 +31,11 @@ pub(super) fn page(mut program: clap::Command, path: &[String]) -> Result<Vec<u8
     Ok(page)
 }
 
-fn whole(program: clap::Command, source: &str, page: &mut dyn Write) -> std::io::Result<()> {
+fn write_program(
+    program: clap::Command,
+    source: &str,
+    page: &mut dyn Write,
+) -> std::io::Result<()> {
     let man = Man::new(program.clone()).source(source);
     man.render_title(page)?;
     man.render_name_section(page)?;
@@ -42,7 +46,7 @@ fn whole(program: clap::Command, source: &str, page: &mut dyn Write) -> std::io:
     synopsis.text([bold("socklab"), roman(" PROTOCOL server [[BIND:]PORT | BIND PORT] [OPTIONS]")]);
     synopsis.to_writer(page)?;
     man.render_description_section(page)?;
-    // What all clients and servers have stands here, and not at each of them.
+    // The options of all clients and servers are listed once here, and not for each command.
     let shared = Common::augment_args(clap::Command::new("socklab").disable_help_flag(true));
     Man::new(shared).render_options_section(page)?;
 
@@ -50,7 +54,7 @@ fn whole(program: clap::Command, source: &str, page: &mut dyn Write) -> std::io:
     head.control("SH", ["COMMANDS"]);
     head.to_writer(page)?;
     for command in program.get_subcommands() {
-        leaves(command, page)?;
+        write_command(command, page)?;
     }
 
     let mut tail = Roff::new();
@@ -70,10 +74,10 @@ fn whole(program: clap::Command, source: &str, page: &mut dyn Write) -> std::io:
     tail.to_writer(page)
 }
 
-/// A command's own part of the page, or those of the commands below it.
-fn leaves(command: &clap::Command, page: &mut dyn Write) -> std::io::Result<()> {
+/// Writes the section of a command, or the sections of its subcommands.
+fn write_command(command: &clap::Command, page: &mut dyn Write) -> std::io::Result<()> {
     if command.has_subcommands() {
-        return command.get_subcommands().try_for_each(|command| leaves(command, page));
+        return command.get_subcommands().try_for_each(|command| write_command(command, page));
     }
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");

@@ -24,22 +24,22 @@ pub(super) struct ClientArgs {
     raw: bool,
 }
 
-/// Send sums, and the secret to every client that answers them all
+/// Send sums; send the secret to every client that answers all of them
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
     #[command(flatten)]
     listen: Listen<PORT>,
-    /// Number of questions in a session: a number, or a range to draw from, both ends included
+    /// Number of questions in a session: a number, or an inclusive range to choose from at random
     #[arg(long, value_name = "N|A-B", allow_hyphen_values = true, default_value = "5-20",
           value_parser = rounds)]
     rounds: (u16, u16),
-    /// The secret, 8 bytes [default: drawn at startup]
+    /// The secret, 8 bytes [default: random, chosen at startup]
     #[arg(long, value_parser = secret)]
     secret: Option<[u8; 8]>,
-    /// Send every session the same questions, the same ones in every run with this seed
+    /// Send the same questions in every session and in every run with this seed
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
-    /// Use all 32 bits in operands, so that sums wrap
+    /// Use operands of all 32 bits, so that sums wrap around
     #[arg(long)]
     full_range: bool,
     #[command(flatten)]
@@ -49,11 +49,11 @@ pub(super) struct ServerArgs {
 fn rounds(text: &str) -> Result<(u16, u16), String> {
     const FORM: &str = "expected a number from 0 to 65535, or a range such as 5-20";
     let number = |text: &str| match text.trim() {
-        // `parse` takes a sign.
+        // Checked because `parse` accepts a sign.
         digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse::<u16>().ok(),
         _ => None,
     };
-    // Whether such a range has its end differs from language to language: it is not guessed at.
+    // `5..6` excludes its end in some languages and includes it in others, so it is refused below.
     let dots = text.split_once("..").map(|(a, b)| (a, b.trim_start_matches(['=', '.'])));
     let (fewest, most) = dots.or_else(|| text.split_once('-')).unwrap_or((text, text));
     let (Some(fewest), Some(most)) = (number(fewest), number(most)) else {
@@ -114,12 +114,12 @@ impl ClientArgs {
             return Ok(());
         }
         let s = if *bytes == 1 { "" } else { "s" };
-        log::warn!("{bytes} byte{s} behind the secret, which has 8: {start}");
+        log::warn!("{bytes} byte{s} after the secret, which has 8: {start}");
         events::surplus(&mut output, &surplus)
     }
 }
 
-/// Why there is no secret, and the server's likely mistake.
+/// Returns the failure, with the likely mistake of the server.
 fn failed(e: Error, last: Option<Question>) -> Failure {
     let is_rejected = matches!(e, Error::Protocol(client::Error::Rejected(_), _));
     let unread = match &e {
@@ -128,7 +128,7 @@ fn failed(e: Error, last: Option<Question>) -> Failure {
     };
     let mistake = if is_decimal(last, unread) {
         Some(
-            "; this is decimal text: a question is 'Q' and two integers of 4 bytes, big-endian"
+            "; this is decimal text: expected 'Q' and two big-endian integers of 4 bytes each"
                 .into(),
         )
     } else {
@@ -140,8 +140,8 @@ fn failed(e: Error, last: Option<Question>) -> Failure {
     }
 }
 
-/// Whether the server seems to have written its numbers as text: in the last question, and in what
-/// follows it.
+/// Returns whether the server seems to send its numbers as decimal text, both in the last question and in the unread
+/// bytes after it.
 fn is_decimal(last: Option<Question>, unread: &[u8]) -> bool {
     let is_text = |bytes: &[u8]| {
         let is_one = |byte: &u8| byte.is_ascii_digit() || b" \n\r+,".contains(byte);
@@ -152,14 +152,14 @@ fn is_decimal(last: Option<Question>, unread: &[u8]) -> bool {
     asked != Some(false) && (is_text(unread) || unread.is_empty() && asked == Some(true))
 }
 
-/// An answer may be wrong because the server's numbers were not big-endian.
+/// Returns a hint if the numbers of the question were probably sent in little-endian order.
 fn little_endian(Question { a, b }: Question) -> Option<String> {
-    /// Numbers that people choose are smaller, in the order in which they were meant.
+    /// Numbers that people choose are usually smaller than this.
     const SMALL: u32 = 1 << 16;
     let (little_a, little_b) = (a.swap_bytes(), b.swap_bytes());
     let is_likely = a.min(b) >= SMALL && little_a.max(little_b) < SMALL;
     is_likely
-        .then(|| format!("; its numbers would be {little_a} and {little_b} in little-endian order"))
+        .then(|| format!("; in little-endian order its numbers would be {little_a} and {little_b}"))
 }
 
 impl Run for ServerArgs {
@@ -180,7 +180,7 @@ impl Run for ServerArgs {
     }
 }
 
-/// What is told of a session.
+/// Returns the event of a session.
 fn report_json(report: &Report) -> Value {
     let Report { peer, asked, right, outcome } = report;
     let mut details = json!({ "asked": asked, "right": right });

@@ -23,14 +23,15 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use serde_json::json;
 
-use crate::ui::{Output, one_line, say_last, streams};
+use crate::text::one_line;
+use crate::ui::{Output, say_last, streams};
 use common::{Failure, Role};
 
-/// Commands to try, and what they do.
+/// Example commands with descriptions, for the help and the man page.
 const EXAMPLES: [(&str, &str); 6] = [
     ("socklab math client", "solve the quiz of a built-in server"),
     ("socklab math client mathserver 8000", "solve the quiz of that server"),
-    ("socklab math server 8000 --trace", "be that server, and show every message"),
+    ("socklab math server 8000 --trace", "run such a server, and show every message"),
     ("socklab guess client", "play against a built-in server"),
     ("socklab chat server 0.0.0.0:12345", "chat with the first client that connects"),
     ("socklab file client host:12001:notes.txt notes.txt", "fetch a file"),
@@ -64,7 +65,7 @@ pub struct Cli {
     command: Command,
 }
 
-/// Makes the commands of the protocols, and what runs each.
+/// Defines the commands of the protocols, and runs them.
 macro_rules! protocols {
     ($($module:ident $name:ident { about: $about:literal, $($rest:tt)* })*) => {
         #[derive(Debug, Subcommand)]
@@ -92,14 +93,14 @@ socklab_core::for_each_protocol!(protocols);
 enum Command {
     #[command(flatten)]
     Protocol(Protocol),
-    /// Print completions for a shell, to be sourced by it
+    /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual, for man: socklab man | man -l -
+    /// Print the man page; to read it: socklab man | man -l -
     Man {
-        /// The command to print the page of, such as math client [default: all of them]
+        /// The command to describe, such as math client [default: all commands]
         command: Vec<String>,
     },
 }
@@ -109,7 +110,7 @@ enum Command {
 pub fn main() -> ExitCode {
     streams::prepare();
     let args: Vec<OsString> = std::env::args_os().collect();
-    // Here and not from what was parsed: what cannot be parsed is an event too.
+    // Searched before parsing, because a usage error must be reported as an event too.
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     let command = match Cli::try_parse_from(args) {
         Ok(Cli { command }) => command,
@@ -126,7 +127,7 @@ pub fn main() -> ExitCode {
             manual::page(Cli::command(), &command).and_then(|page| print(&page))
         }
     };
-    let result = result.and_then(|()| match streams::lost() {
+    let result = result.and_then(|()| match streams::stderr_error() {
         Some(e) => Err(Failure::stderr(e)),
         None => Ok(()),
     });
@@ -136,10 +137,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Says why the program fails: a line, and with `--json` an event.
+/// Reports a failure as a line on stderr, and with `--json` as an event. Returns the exit code.
 fn fail(failure: &Failure, json: bool) -> ExitCode {
     let text = failure.to_string();
-    // When stdout itself is what failed, stderr still says it.
+    // If stdout has failed, this fails too. The line on stderr remains.
     let event = json!({ "event": "error", "message": text, "code": failure.code() });
     let _ = Output::new(json, false).event(&event);
     say_last(format!("socklab: {}", one_line(&text)));
@@ -151,7 +152,7 @@ fn print(bytes: &[u8]) -> Result<(), Failure> {
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(Failure::stdout)
 }
 
-/// Help and version as clap has them; an error in one line.
+/// Handles a result of clap other than a command: prints help or version, or reports an error in one line.
 fn usage(e: &clap::Error, json: bool) -> ExitCode {
     match e.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match e.print() {
@@ -168,7 +169,7 @@ fn usage(e: &clap::Error, json: bool) -> ExitCode {
         ErrorKind::UnknownArgument if misplaced(e).is_some() => {
             let option = misplaced(e).unwrap_or_default();
             let text = format!(
-                "'{option}' is an option of clients and servers, and follows them, such as in \
+                "'{option}' is an option of clients and servers and must follow them, such as in \
                  socklab math client {option}; see --help"
             );
             fail(&Failure::Usage(text), json)
@@ -185,7 +186,7 @@ fn usage(e: &clap::Error, json: bool) -> ExitCode {
     }
 }
 
-/// Words an error about a number for people: clap passes on what the parsers of std say.
+/// Rewords an error about a number: clap shows the messages of the parsers of std, which are for programmers.
 fn plain(line: &str) -> String {
     const NUMBERS: [&str; 3] = [
         "invalid digit found in string",
@@ -208,7 +209,7 @@ fn plain(line: &str) -> String {
     }
 }
 
-/// An option that all clients and servers have, where none of them is.
+/// Returns the option of the error, if it is one of all clients and servers that stands before them.
 fn misplaced(e: &clap::Error) -> Option<&str> {
     let Some(ContextValue::String(option)) = e.get(ContextKind::InvalidArg) else { return None };
     ["--timeout", "--trace", "--json", "--verbose", "-v"].into_iter().find(|known| option == known)
@@ -219,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_holds_together() {
+    fn the_definition_of_the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
 }

@@ -24,13 +24,13 @@ const PORT: u16 = 12345;
 pub(super) struct ClientArgs {
     #[command(flatten)]
     address: Address<PORT>,
-    /// Play at random, without a person
+    /// Choose at random, without a person
     #[arg(long)]
     auto: bool,
-    /// Choose the same in every game, in every run with this seed
+    /// Make the same choices in every game and in every run with this seed
     #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "auto")]
     seed: Option<u64>,
-    /// Send what you type as it is, so that the server's own checks can be tried
+    /// Send what you type without checking it, to test the checks of the server
     #[arg(long, conflicts_with = "auto")]
     unchecked: bool,
     /// Write what the server says to a terminal without escaping control characters
@@ -43,10 +43,10 @@ pub(super) struct ClientArgs {
 pub(super) struct ServerArgs {
     #[command(flatten)]
     listen: Listen<PORT>,
-    /// Play at random, without a person, with many clients at once, until stopped
+    /// Choose at random, without a person; serve many clients at once, until stopped
     #[arg(long)]
     auto: bool,
-    /// Choose the same in every game, in every run with this seed
+    /// Make the same choices in every game and in every run with this seed
     #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "auto")]
     seed: Option<u64>,
     /// After a game, wait for the next client
@@ -76,7 +76,7 @@ impl ClientArgs {
         connected(&mut output, client.peer())?;
         let rng = self.auto.then(|| self.seed.map_or_else(Rng::new, Rng::with_seed));
         let game = Game::new(rng);
-        let mut player = Player1 { game, unknown: Vec::new(), unchecked: self.unchecked };
+        let mut player = Player1 { game, not_understood: Vec::new(), unchecked: self.unchecked };
         let result = game::play(&mut client, &mut player, keyboard.as_ref(), &mut output);
         player.game.end(&mut output, |tally| (tally.player1, tally.player2))?;
         if !matches!(result, Ok(Ending::Over)) {
@@ -84,7 +84,7 @@ impl ClientArgs {
             return game::finished(result);
         }
         let (delivery, surplus) = client.finish_and_close();
-        // A verdict is known before its newline comes.
+        // The last verdict is complete without its newline, so a newline and white space may still follow.
         let text = surplus.start.bytes().trim_ascii_start();
         let bytes = surplus.bytes - (surplus.start.bytes().len() - text.len());
         if !text.is_empty() {
@@ -92,7 +92,7 @@ impl ClientArgs {
             events::surplus(&mut output, &surplus)?;
             let s = if bytes == 1 { "" } else { "s" };
             return Err(Failure::Peer(format!(
-                "the server continues after {ROUNDS} rounds: {bytes} byte{s} behind the end, {}",
+                "the server continues after {ROUNDS} rounds: {bytes} byte{s} after the end, {}",
                 surplus.start
             )));
         }
@@ -100,8 +100,9 @@ impl ClientArgs {
     }
 }
 
-/// What both players have.
+/// State that both kinds of players share.
 struct Game {
+    /// Set if the player chooses at random.
     rng: Option<Rng>,
     tally: Tally,
     prompt: String,
@@ -117,7 +118,7 @@ impl Game {
         self.rng.as_mut().map(rps::random_choice)
     }
 
-    /// A round is over; `us` is the verdict when we have won.
+    /// Records and shows a round. `us` is the verdict if the local player has won.
     fn round(&mut self, round: Round, us: Verdict, output: &mut Output) -> Result<(), Failure> {
         self.tally.count(round);
         let number = self.tally.rounds();
@@ -139,7 +140,7 @@ impl Game {
         output.line(line.as_bytes()).map_err(Failure::stdout)
     }
 
-    /// The game is over: so many rounds won and lost.
+    /// Shows the result of the game. `ours` returns the numbers of rounds won and lost by the local player.
     fn end(
         &self,
         output: &mut Output,
@@ -155,58 +156,58 @@ impl Game {
     }
 }
 
-/// 1, 2, 3 or the word.
+/// Parses a choice: 1, 2, 3 or the word.
 fn choice(line: &[u8]) -> Result<Choice, &'static str> {
     match line.trim_ascii() {
         b"1" => Ok(Choice::Scissor),
         b"2" => Ok(Choice::Paper),
         b"3" => Ok(Choice::Stone),
-        word => {
-            Choice::parse(word).map_err(|_| "enter 1, 2 or 3, or the word: Scissor, Paper, Stone")
-        }
+        word => Choice::parse(word)
+            .map_err(|_| "expected 1, 2 or 3, or the word: Scissor, Paper, Stone"),
     }
 }
 
 struct Player1 {
     game: Game,
-    /// The last text that was not understood; empty when what came later was.
-    unknown: Vec<u8>,
+    /// Last text that was not understood; empty if a later text was understood.
+    not_understood: Vec<u8>,
     unchecked: bool,
 }
 
 impl Player for Player1 {
     type Machine = client::Client;
 
-    fn hear(&mut self, event: Event<'_>, output: &mut Output) -> Result<(), Failure> {
+    fn event(&mut self, event: Event<'_>, output: &mut Output) -> Result<(), Failure> {
         match event {
             Event::Prompt(text) => {
                 self.game.prompt = format!("{} ", String::from_utf8_lossy(text));
-                // One that silence ended may have been meant as something else.
+                // Without a colon, the text counts as a prompt only because nothing followed it. It may be something
+                // else.
                 if !text.ends_with(b":") {
-                    self.unknown = text.to_vec();
+                    self.not_understood = text.to_vec();
                 }
-                game::prompted(output, text)
+                game::report_prompt(output, text)
             }
             Event::Line(text) => {
-                self.unknown = text.to_vec();
+                self.not_understood = text.to_vec();
                 game::show(output, text)?;
                 if let Some(at) = Round::mistake_in(text) {
                     say(format_args!(
-                        "this verdict is not understood: {at}, expected a verdict and two choices, \
-                         with commas between them"
+                        "cannot parse this verdict: {at}, expected a verdict and two choices, separated by \
+                         commas"
                     ));
                 }
                 Ok(())
             }
             Event::Round(round) => {
-                self.unknown.clear();
+                self.not_understood.clear();
                 self.game.round(round, Verdict::Player1, output)
             }
         }
     }
 
     fn failed(&mut self, e: net::Error<client::Error>) -> Failure {
-        e.or_quote(&self.unknown).into()
+        e.or_quote(&self.not_understood).into()
     }
 
     fn auto(&mut self) -> Option<client::Command<'_>> {
@@ -231,19 +232,18 @@ impl Player for Player1 {
 
 struct Player2 {
     game: Game,
-    /// The client has said something, or has not closed the connection before it did: a connection that
-    /// does, a port scanner's for example, does not count.
-    counts: bool,
-    heard: bool,
+    /// Not set for a connection that the client closes without a choice, such as one of a port scanner.
+    is_game: bool,
+    has_chosen: bool,
 }
 
 impl Player for Player2 {
     type Machine = server::Server;
 
-    fn hear(&mut self, event: server::Event, output: &mut Output) -> Result<(), Failure> {
+    fn event(&mut self, event: server::Event, output: &mut Output) -> Result<(), Failure> {
         match event {
             server::Event::Chosen => {
-                self.heard = true;
+                self.has_chosen = true;
                 say("player 1 has chosen");
                 emit(output, || json!({ "event": "chosen" }))
             }
@@ -259,7 +259,7 @@ impl Player for Player2 {
                 quote,
             ) if quote.is_empty()
         );
-        self.counts = self.heard || !is_close;
+        self.is_game = self.has_chosen || !is_close;
         e.into()
     }
 
@@ -297,9 +297,9 @@ impl Run for ServerArgs {
 }
 
 impl ServerArgs {
-    /// The server's player is a person: one client at a time.
+    /// Runs a server with a person as its player, for one client at a time.
     fn play(&self, common: &Common) -> Result<(), Failure> {
-        // Before the address is printed: a program that reads it may send a signal at once.
+        // Before the address is printed: a program that reads the address may send a signal at once.
         let keyboard = keyboard()?;
         let mut output = common.output(false);
         let mut listener = Listener::bind(self.listen.addrs()?)?;
@@ -317,21 +317,21 @@ impl ServerArgs {
                 .pace(self.pace.time);
             connected(&mut output, peer)?;
             if keyboard.is_terminal() {
-                say(format_args!("you play with {peer}; Ctrl-D ends"));
+                say(format_args!("playing against {peer}; Ctrl-D ends the game"));
             }
-            let mut player = Player2 { game: Game::new(None), counts: true, heard: false };
+            let mut player = Player2 { game: Game::new(None), is_game: true, has_chosen: false };
             let result = game::play(&mut client, &mut player, Some(&keyboard), &mut output);
             client.close();
             player.game.end(&mut output, |tally| (tally.player2, tally.player1))?;
             match result {
                 Ok(Ending::Over) if self.forever => {}
-                Ok(Ending::Left) => {
-                    say(Failure::Left);
+                Ok(Ending::Quit) => {
+                    say(Failure::Quit);
                     return stopped(&mut output);
                 }
-                // A server that is stopped has done what it was asked.
+                // Stopping a server is not a failure.
                 Ok(_) | Err(Failure::Interrupted(_)) => return stopped(&mut output),
-                Err(Failure::Peer(text)) if self.forever || !player.counts => {
+                Err(Failure::Peer(text)) if self.forever || !player.is_game => {
                     say(format_args!("{peer}: {text}"));
                     let peer = peer.to_string();
                     let failed = || json!({ "event": "failed", "peer": peer, "message": text });
@@ -339,13 +339,13 @@ impl ServerArgs {
                 }
                 Err(e) => return Err(e),
             }
-            // What was typed for one is not for the next.
+            // Lines typed for this client are not meant for the next one.
             keyboard.discard_typed_ahead();
         }
     }
 }
 
-/// What is told of a session.
+/// Returns the event of a session.
 fn report_json(report: &Report) -> Value {
     let Tally { player1, player2, draws } = report.tally;
     let details = json!({ "player1": player1, "player2": player2, "drawn": draws });

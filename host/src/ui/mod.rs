@@ -13,5 +13,3 @@ pub(crate) use keyboard::{Keyboard, Typed};
 pub(crate) use lines::{Lines, LogWriter};
 pub(crate) use output::{Output, json_line, put_text, say, say_last};
 pub(crate) use trace::{Trace, TraceOutput};
-
-pub(crate) use crate::text::one_line;

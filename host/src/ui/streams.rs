@@ -67,6 +67,6 @@ pub(crate) fn record_result(result: io::Result<()>) {
 }
 
 /// Returns the first failure of writing to stderr.
-pub(crate) fn lost() -> Option<&'static io::Error> {
+pub(crate) fn stderr_error() -> Option<&'static io::Error> {
     STDERR_ERROR.get()
 }

@@ -18,7 +18,7 @@ pub(in crate::cli) enum Failure {
     /// ended. The text is appended to the message.
     Interrupted(String),
     /// The user quit a game before it was over: exit code 1.
-    Left,
+    Quit,
 }
 
 impl Failure {
@@ -26,7 +26,7 @@ impl Failure {
 
     pub(in crate::cli) const fn code(&self) -> u8 {
         match self {
-            Self::Peer(_) | Self::Left => 1,
+            Self::Peer(_) | Self::Quit => 1,
             Self::Interrupted(_) => 130,
             Self::Usage(_) => 2,
             Self::System(_) => 3,
@@ -60,7 +60,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Peer(text) | Self::Usage(text) | Self::System(text) => f.write_str(text),
             Self::Interrupted(details) => write!(f, "interrupted{details}"),
-            Self::Left => f.write_str("you quit before the game was over"),
+            Self::Quit => f.write_str("you quit before the game was over"),
         }
     }
 }

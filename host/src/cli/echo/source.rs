@@ -1,4 +1,4 @@
-//! Where the messages of an echo client come from: its arguments, or lines of stdin of any length.
+//! Source of the messages of an echo client: the arguments, or lines of stdin of any length.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
@@ -11,116 +11,122 @@ use mio::Waker;
 use crate::echo::{Checker, FileMessage, removed};
 use crate::ui::streams::check_stdin;
 
-/// Number of lines that are read before they can be sent.
-const WAITING: usize = 64;
+/// Number of lines that are read ahead.
+const QUEUE: usize = 64;
 
-/// A longer line is not held in memory. Its length goes before it, so it has to be looked at twice: a
-/// file is read twice, anything else is copied to a temporary file.
+/// Largest number of bytes of a line that is kept in memory.
+///
+/// The length of a message is sent before its bytes, so a longer line must be read twice. If stdin is a file, it is
+/// read again. Otherwise the line is copied to a temporary file.
 const MEMORY: usize = 1 << 16;
 
-/// Number of temporary files with lines that have not been sent.
-const SPOOLED: usize = 2;
+/// Largest number of temporary files with lines that have not been sent.
+const SPOOL_FILES: usize = 2;
 
-/// A message.
+/// A message to send.
 pub(super) enum Message {
-    /// In memory.
-    Held(Vec<u8>),
-    /// A line that is too long for that.
+    /// A message in memory.
+    Memory(Vec<u8>),
+    /// A long line in a file.
     File(FileMessage),
 }
 
-/// What a source has now.
-pub(super) enum Have {
+/// Result of asking a source for a message.
+pub(super) enum Next {
     Message(Message),
-    /// Nothing yet; the client's waker will tell.
-    Nothing,
-    /// It is at its end.
+    /// There is no message yet. The client's waker is called when there is one.
+    Pending,
+    /// The source has ended.
     End,
 }
 
-/// Why there is no line.
+/// Error of a source. There are no further messages.
 #[derive(Debug)]
-pub(super) enum Fault {
-    /// It is longer than a message may be: its number, the first being 1.
+pub(super) enum SourceError {
+    /// The line with this number is longer than a message may be. The first line is 1.
     TooLong(u64),
     /// Standard input cannot be read.
     Read(io::Error),
-    /// A line cannot be kept in a temporary file.
+    /// A line cannot be written to a temporary file.
     Spool(io::Error),
 }
 
 pub(super) enum Source {
     Arguments(std::vec::IntoIter<String>),
     Stdin {
-        lines: Receiver<Result<Message, Fault>>,
-        /// An entry for each temporary file that has not been sent.
-        spools: Receiver<()>,
+        lines: Receiver<Result<Message, SourceError>>,
+        /// Contains an entry for each temporary file whose line has not been sent. The reading thread waits while it is
+        /// full.
+        spool_slots: Receiver<()>,
     },
 }
 
 impl Source {
-    pub(super) fn take(&mut self) -> Result<Have, Fault> {
+    /// Returns the next message without waiting.
+    pub(super) fn next(&mut self) -> Result<Next, SourceError> {
         match self {
             Self::Arguments(messages) => Ok(messages
                 .next()
-                .map_or(Have::End, |text| Have::Message(Message::Held(text.into_bytes())))),
+                .map_or(Next::End, |text| Next::Message(Message::Memory(text.into_bytes())))),
             Self::Stdin { lines, .. } => match lines.try_recv() {
-                Ok(line) => line.map(Have::Message),
-                Err(TryRecvError::Empty) => Ok(Have::Nothing),
-                Err(TryRecvError::Disconnected) => Ok(Have::End),
+                Ok(line) => line.map(Next::Message),
+                Err(TryRecvError::Empty) => Ok(Next::Pending),
+                Err(TryRecvError::Disconnected) => Ok(Next::End),
             },
         }
     }
 
-    /// A message from a file has been sent.
-    pub(super) fn sent(&self) {
-        if let Self::Stdin { spools, .. } = self {
-            // None for a line that needed no temporary file.
-            let _ = spools.try_recv();
+    /// Releases the slot of a temporary file after its message has been sent.
+    pub(super) fn release_file(&self) {
+        if let Self::Stdin { spool_slots, .. } = self {
+            // Empty if stdin is a file, which needs no temporary files.
+            let _ = spool_slots.try_recv();
         }
     }
 
-    /// Reads stdin in a thread: readiness of a terminal, a pipe and a file are three different things
-    /// to a system, blocking reads are one. No line may have more than `most` bytes.
-    pub(super) fn stdin(waker: Arc<Waker>, most: u32) -> io::Result<Self> {
+    /// Starts a thread that reads stdin. No line may have more than `max` bytes.
+    ///
+    /// A thread, because systems report readiness differently for terminals, pipes and files. Blocking reads work for
+    /// all of them.
+    pub(super) fn stdin(waker: Arc<Waker>, max: u32) -> io::Result<Self> {
         check_stdin()?;
-        let (sender, lines) = mpsc::sync_channel(WAITING);
-        let (spooling, spools) = mpsc::sync_channel(SPOOLED);
+        let (sender, lines) = mpsc::sync_channel(QUEUE);
+        let (slots, spool_slots) = mpsc::sync_channel(SPOOL_FILES);
         std::thread::Builder::new().name("stdin".into()).spawn(move || {
-            let _ = read_stdin(&sender, spooling, &waker, most);
-            // Disconnected first, so that the client sees the end when it wakes.
+            let _ = read_stdin(&sender, slots, &waker, max);
+            // Disconnected before waking, so that the client sees the end.
             drop(sender);
             let _ = waker.wake();
         })?;
-        Ok(Self::Stdin { lines, spools })
+        Ok(Self::Stdin { lines, spool_slots })
     }
 }
 
-/// The client takes no more lines.
-struct Gone;
+/// The client has dropped the source.
+struct Disconnected;
 
 fn read_stdin(
-    lines: &SyncSender<Result<Message, Fault>>,
-    spooling: SyncSender<()>,
+    lines: &SyncSender<Result<Message, SourceError>>,
+    slots: SyncSender<()>,
     waker: &Waker,
-    most: u32,
-) -> Result<(), Gone> {
+    max: u32,
+) -> Result<(), Disconnected> {
     let stdin = io::stdin();
-    // A descriptor of its own is read, past the buffer of `Stdin`: where a line begins is known then.
+    // A duplicate of the descriptor, because the buffer of `Stdin` would hide the file offset of a line.
     let file = stdin.as_fd().try_clone_to_owned().map(File::from);
-    let mut reader = match file.and_then(|file| Lines::new(file, spooling, most)) {
+    let mut reader = match file.and_then(|file| Lines::new(file, slots, max)) {
         Ok(reader) => reader,
-        Err(e) => return lines.send(Err(Fault::Read(e))).map_err(|_| Gone),
+        Err(e) => return lines.send(Err(SourceError::Read(e))).map_err(|_| Disconnected),
     };
     loop {
         let line = match reader.next() {
             Ok(Some(line)) => Ok(line),
             Ok(None) => return Ok(()),
-            Err(Stop::Gone) => return Err(Gone),
-            Err(Stop::Fault(fault)) => Err(fault),
+            Err(LineError::Disconnected) => return Err(Disconnected),
+            Err(LineError::Source(e)) => Err(e),
         };
         let failed = line.is_err();
-        lines.send(line).map_err(|_| Gone)?;
+        lines.send(line).map_err(|_| Disconnected)?;
         let _ = waker.wake();
         if failed {
             return Ok(());
@@ -128,66 +134,68 @@ fn read_stdin(
     }
 }
 
-/// Why no line is read.
-enum Stop {
-    Fault(Fault),
-    Gone,
+/// Reason why no line was read.
+enum LineError {
+    Source(SourceError),
+    Disconnected,
 }
 
-/// Lines of a file.
+/// Reader of lines.
 struct Lines<R> {
     reader: BufReader<R>,
-    /// The same, if it can be read twice.
+    /// The input, if it is a regular file that can be read a second time.
     file: Option<Arc<File>>,
-    /// Offset in it of what is read next.
+    /// Offset of the next byte of `reader` in `file`.
     at: u64,
-    spooling: SyncSender<()>,
-    most: u32,
+    slots: SyncSender<()>,
+    /// Largest number of bytes of a line.
+    max: u32,
+    /// Number of the current line. The first one is 1.
     number: u64,
 }
 
 impl Lines<File> {
-    fn new(mut file: File, spooling: SyncSender<()>, most: u32) -> io::Result<Self> {
-        let (twice, at) = if file.metadata()?.is_file() {
+    fn new(mut file: File, slots: SyncSender<()>, max: u32) -> io::Result<Self> {
+        let (seekable, at) = if file.metadata()?.is_file() {
             (Some(Arc::new(file.try_clone()?)), file.stream_position()?)
         } else {
             (None, 0)
         };
         let reader = BufReader::with_capacity(MEMORY, file);
-        Ok(Self { reader, file: twice, at, spooling, most, number: 0 })
+        Ok(Self { reader, file: seekable, at, slots, max, number: 0 })
     }
 }
 
 impl<R: Read> Lines<R> {
-    /// The next line, without its end.
-    fn next(&mut self) -> Result<Option<Message>, Stop> {
+    /// Reads the next line and removes its end. Returns `None` at the end of the input.
+    fn next(&mut self) -> Result<Option<Message>, LineError> {
         self.number += 1;
         let start = self.at;
-        let (mut line, mut long, mut is_ended) = (Vec::new(), None::<Long>, false);
+        let (mut line, mut long, mut is_ended) = (Vec::new(), None::<LongLine>, false);
         while !is_ended {
             let mut piece = Vec::new();
             let read = self.reader.by_ref().take(MEMORY as u64).read_until(b'\n', &mut piece);
-            match read.map_err(|e| Stop::Fault(Fault::Read(e)))? {
+            match read.map_err(|e| LineError::Source(SourceError::Read(e)))? {
                 0 => break,
                 n => self.at += n as u64,
             }
             is_ended = piece.pop_if(|last| *last == b'\n').is_some();
             if long.is_none() && line.len() + piece.len() > MEMORY {
-                // What cannot be read again is written down.
+                // Input that cannot be read again is copied to a temporary file.
                 let spool = match &self.file {
                     Some(_) => None,
                     None => {
-                        self.spooling.send(()).map_err(|_| Stop::Gone)?;
-                        Some(tempfile::tempfile().map_err(spool_fault)?)
+                        self.slots.send(()).map_err(|_| LineError::Disconnected)?;
+                        Some(tempfile::tempfile().map_err(spool_error)?)
                     }
                 };
-                let mut new = Long::new(spool);
-                new.add(&line).map_err(spool_fault)?;
+                let mut new = LongLine::new(spool);
+                new.add(&line).map_err(spool_error)?;
                 line = Vec::new();
                 long = Some(new);
             }
             let length = if let Some(long) = &mut long {
-                long.add(&piece).map_err(spool_fault)?;
+                long.add(&piece).map_err(spool_error)?;
                 long.length
             } else {
                 if line.is_empty() {
@@ -197,9 +205,10 @@ impl<R: Read> Lines<R> {
                 }
                 line.len() as u64
             };
-            // Not at the end of a line that continues for long; with a carriage return it may still be right.
-            if length > u64::from(self.most) + 1 {
-                return Err(Stop::Fault(Fault::TooLong(self.number)));
+            // Checked before the end of the line, so that an endless line is refused. One byte more is allowed, because
+            // it may be a carriage return of the line end.
+            if length > u64::from(self.max) + 1 {
+                return Err(LineError::Source(SourceError::TooLong(self.number)));
             }
         }
         if self.at == start {
@@ -209,11 +218,11 @@ impl<R: Read> Lines<R> {
             if is_ended {
                 line.pop_if(|last| *last == b'\r');
             }
-            return self.fits(line.len() as u64).map(|_| Some(Message::Held(line)));
+            return self.check_length(line.len() as u64).map(|_| Some(Message::Memory(line)));
         };
-        let (spool, filed) = long.finish(is_ended);
-        let length = self.fits(filed.length)?;
-        let Spooled { start: first, crc, .. } = filed;
+        let (spool, summary) = long.finish(is_ended);
+        let length = self.check_length(summary.length)?;
+        let Summary { start: first, crc, .. } = summary;
         let (file, offset) = match (spool, &self.file) {
             (Some(spool), _) => (Arc::new(spool), 0),
             (None, Some(file)) => (Arc::clone(file), start),
@@ -222,30 +231,30 @@ impl<R: Read> Lines<R> {
         Ok(Some(Message::File(FileMessage { file, offset, length, start: first, crc })))
     }
 
-    fn fits(&self, length: u64) -> Result<u32, Stop> {
+    fn check_length(&self, length: u64) -> Result<u32, LineError> {
         match u32::try_from(length) {
-            Ok(length) if length <= self.most => Ok(length),
-            _ => Err(Stop::Fault(Fault::TooLong(self.number))),
+            Ok(length) if length <= self.max => Ok(length),
+            _ => Err(LineError::Source(SourceError::TooLong(self.number))),
         }
     }
 }
 
-fn spool_fault(e: io::Error) -> Stop {
-    Stop::Fault(Fault::Spool(e))
+fn spool_error(e: io::Error) -> LineError {
+    LineError::Source(SourceError::Spool(e))
 }
 
-/// A line that is too long for memory, as far as it has been read.
-struct Long {
+/// The part of a long line that has been read.
+struct LongLine {
     spool: Option<File>,
     length: u64,
     start: Vec<u8>,
-    /// The checksum of the reply; until the start is known there is none.
+    /// Checksum of the expected reply. It starts once `start` is complete.
     crc: crc32fast::Hasher,
-    /// The last byte was a carriage return: it may be a part of the line's end.
+    /// The last byte was a carriage return, which may belong to the line end. It is not counted yet.
     cr: bool,
 }
 
-impl Long {
+impl LongLine {
     fn new(spool: Option<File>) -> Self {
         Self { spool, length: 0, start: Vec::new(), crc: crc32fast::Hasher::new(), cr: false }
     }
@@ -276,24 +285,24 @@ impl Long {
         let (start, rest) = piece.split_at(piece.len().min(missing));
         self.start.extend_from_slice(start);
         if missing > 0 && start.len() == missing {
-            // It is longer than that in any case.
+            // `start` suffices: ten characters have at most 40 bytes.
             self.crc.update(&self.start[removed(&self.start).unwrap_or(0)..]);
         }
         self.crc.update(rest);
     }
 
-    /// All of it has been read; with the end of the line, or that of the input.
-    fn finish(mut self, is_ended: bool) -> (Option<File>, Spooled) {
+    /// Completes the line. `is_ended` is set if a newline follows it, and not the end of the input.
+    fn finish(mut self, is_ended: bool) -> (Option<File>, Summary) {
         if self.cr && !is_ended {
             self.count(b"\r");
         }
         let Self { spool, length, start, crc, .. } = self;
-        (spool, Spooled { length, start: start.into(), crc: crc.finalize() })
+        (spool, Summary { length, start: start.into(), crc: crc.finalize() })
     }
 }
 
-/// What is known of a long line.
-struct Spooled {
+/// Length, start and checksum of a complete long line.
+struct Summary {
     length: u64,
     start: Box<[u8]>,
     crc: u32,
@@ -305,13 +314,13 @@ mod tests {
 
     use super::*;
 
-    /// All lines of an input, as bytes, and which of them are in files.
-    fn all<R: Read>(mut lines: Lines<R>, spools: &Receiver<()>) -> Vec<(Vec<u8>, bool)> {
+    /// Returns all lines of an input as bytes, each with whether it is in a file.
+    fn all<R: Read>(mut lines: Lines<R>, spool_slots: &Receiver<()>) -> Vec<(Vec<u8>, bool)> {
         let mut all = Vec::new();
         loop {
             match lines.next() {
                 Ok(None) => return all,
-                Ok(Some(Message::Held(line))) => all.push((line, false)),
+                Ok(Some(Message::Memory(line))) => all.push((line, false)),
                 Ok(Some(Message::File(FileMessage { file, offset, length, start, crc }))) => {
                     let mut line = vec![0; length as usize];
                     file.read_exact_at(&mut line, offset).unwrap();
@@ -319,16 +328,16 @@ mod tests {
                     let removed = removed(&line).unwrap_or(0);
                     assert_eq!(crc, crc32fast::hash(&line[removed..]));
                     all.push((line, true));
-                    let _ = spools.try_recv();
+                    let _ = spool_slots.try_recv();
                 }
-                Err(Stop::Fault(fault)) => panic!("{fault:?}"),
-                Err(Stop::Gone) => panic!("gone"),
+                Err(LineError::Source(e)) => panic!("{e:?}"),
+                Err(LineError::Disconnected) => panic!("disconnected"),
             }
         }
     }
 
     #[test]
-    fn lines_of_any_length_come_as_they_are_from_a_pipe_and_from_a_file() {
+    fn lines_of_any_length_are_read_from_a_pipe_and_from_a_file() {
         let long = |n: usize| (0..n).map(|i| b'a' + (i % 26) as u8).collect::<Vec<_>>();
         let umlauts = "ä".repeat(50_000).into_bytes();
         let lines: [&[u8]; 12] = [
@@ -353,19 +362,19 @@ mod tests {
             })
             .collect();
         let mut file = tempfile::tempfile().unwrap();
-        // Not from its beginning.
+        // The lines do not start at offset 0.
         file.write_all(b"before\n").unwrap();
         file.write_all(&bytes).unwrap();
         file.seek(io::SeekFrom::Start(7)).unwrap();
-        let (spooling, spools) = mpsc::sync_channel(SPOOLED);
-        let of_file = all(Lines::new(file, spooling.clone(), u32::MAX).unwrap(), &spools);
+        let (slots, spool_slots) = mpsc::sync_channel(SPOOL_FILES);
+        let from_file = all(Lines::new(file, slots.clone(), u32::MAX).unwrap(), &spool_slots);
         let reader = BufReader::with_capacity(1000, &bytes[..]);
-        let of_pipe =
-            all(Lines { reader, file: None, at: 0, spooling, most: u32::MAX, number: 0 }, &spools);
-        for all in [of_file, of_pipe] {
-            for ((line, is_filed), expected) in all.iter().zip(&expected) {
+        let lines = Lines { reader, file: None, at: 0, slots, max: u32::MAX, number: 0 };
+        let from_pipe = all(lines, &spool_slots);
+        for all in [from_file, from_pipe] {
+            for ((line, is_in_file), expected) in all.iter().zip(&expected) {
                 assert!(line == expected, "{} bytes, expected {}", line.len(), expected.len());
-                assert!(line.len() <= MEMORY || *is_filed, "{} bytes", line.len());
+                assert!(line.len() <= MEMORY || *is_in_file, "{} bytes", line.len());
             }
             assert_eq!(all.len(), expected.len());
         }
@@ -383,20 +392,19 @@ mod tests {
             (70_000, b"\n", false),
         ] {
             let bytes = [b"first\n", &vec![b'x'; length][..], end].concat();
-            let (spooling, _spools) = mpsc::sync_channel(SPOOLED);
+            let (slots, _spool_slots) = mpsc::sync_channel(SPOOL_FILES);
             let reader = BufReader::with_capacity(5000, &bytes[..]);
-            let mut lines = Lines { reader, file: None, at: 0, spooling, most: 65_535, number: 0 };
-            assert!(matches!(lines.next(), Ok(Some(Message::Held(_)))));
+            let mut lines = Lines { reader, file: None, at: 0, slots, max: 65_535, number: 0 };
+            assert!(matches!(lines.next(), Ok(Some(Message::Memory(_)))));
             match lines.next() {
                 Ok(Some(_)) => assert!(fits, "{length}"),
-                Err(Stop::Fault(Fault::TooLong(2))) => assert!(!fits, "{length}"),
+                Err(LineError::Source(SourceError::TooLong(2))) => assert!(!fits, "{length}"),
                 _ => panic!("{length}"),
             }
         }
         let endless = BufReader::new(io::repeat(b'x'));
-        let (spooling, _spools) = mpsc::sync_channel(SPOOLED);
-        let mut lines =
-            Lines { reader: endless, file: None, at: 0, spooling, most: 65_535, number: 0 };
-        assert!(matches!(lines.next(), Err(Stop::Fault(Fault::TooLong(1)))));
+        let (slots, _spool_slots) = mpsc::sync_channel(SPOOL_FILES);
+        let mut lines = Lines { reader: endless, file: None, at: 0, slots, max: 65_535, number: 0 };
+        assert!(matches!(lines.next(), Err(LineError::Source(SourceError::TooLong(1)))));
     }
 }
