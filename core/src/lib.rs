@@ -65,3 +65,151 @@ mod table;
 pub mod wire;
 
 pub use machine::Machine;
+
+// From these rows follows all that exists once for each protocol: the commands of the program, the tests of sizes and
+// allocations, the proofs, the roles of the fuzz targets, the tables of the READMEs. A new protocol is a module above
+// and a row here. A macro, since its users need the types. Hidden, since it changes with every protocol: the program
+// depends on exactly the version of this crate that it was built with.
+/// Calls a macro with the row of each protocol, in the order of the help. Tokens behind a comma come first.
+///
+/// | field | what it is |
+/// |---|---|
+/// | name and `Name` | module in `core`, `host`, `host::cli` and `socklab_tests::role`, and command; variant of the command |
+/// | `about` | line of the help |
+/// | `machines` | image of the proofs and type, the client's first. A machine may be both ends |
+/// | `clients`, `servers` | functions of the role module that draw a role from fuzzer bytes, with its **number in the seeds** |
+/// | `dissectors` | dissectors of its own, beside those in `wire` |
+/// | `functions`, `sentences` | what else is proved not to panic: functions, and types that are shown |
+/// | `port` | default port |
+/// | `exercise`, `commands` | row of the first table in the README: what it is, client and server |
+/// | `summary` | what the README of the core says it is |
+///
+/// The number of a role is the first byte of a fuzz input. A number is never changed and never used again, since the
+/// inputs that exist would mean something else: a new role gets the number after the greatest.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_each_protocol {
+    ($($each:ident)::+ $(, $($first:tt)*)?) => {
+        $($each)::+! { $($($first)*)?
+            math Math {
+                about: "The math quiz: answer sums, get a secret",
+                machines: [math_client: $crate::math::Client, math_server: $crate::math::Server],
+                clients: [client 17],
+                servers: [server 7],
+                dissectors: [$crate::math::ServerBytes, $crate::math::ClientBytes],
+                functions: [],
+                sentences: [$crate::math::Mistake],
+                port: 8000,
+                exercise: "answer sums, get the secret (documents 000, 001)",
+                commands: ["socklab math client mathserver 8000", "socklab math server 8000"],
+                summary: "a quiz of sums with a secret at its end",
+            }
+            add Add {
+                about: "Two names, two numbers: both ends add them up",
+                machines: [add_client: $crate::add::Client, add_server: $crate::add::Server],
+                clients: [client 10],
+                servers: [server 0],
+                dissectors: [],
+                functions: [],
+                sentences: [],
+                port: 12000,
+                exercise: "two names, two numbers (002)",
+                commands: ["socklab add client HOST 12000", "socklab add server"],
+                summary: "two names, two numbers, their sum",
+            }
+            file File {
+                about: "File transfer: fetch a file, or serve a folder",
+                machines: [file_client: $crate::file::Client, file_server: $crate::file::Server],
+                clients: [client 14],
+                servers: [server 4],
+                dissectors: [$crate::file::ClientBytes, $crate::file::ServerBytes],
+                functions: [$crate::file::Request::parse, $crate::file::Request::emit],
+                sentences: [$crate::file::Malformed],
+                port: 12001,
+                exercise: "fetch a file (002)",
+                commands: ["socklab file client HOST:12001:REMOTE LOCAL", "socklab file server --root DIR"],
+                summary: "fetch a file, checked and resumable or plain",
+            }
+            echo Echo {
+                about: "Length-prefixed messages that come back without their first ten characters",
+                machines: [echo_client: $crate::echo::Client, echo_server: $crate::echo::Server],
+                clients: [client 13],
+                servers: [server 3],
+                dissectors: [$crate::echo::Messages<4>, $crate::echo::Messages<2>],
+                functions: [],
+                sentences: [
+                    $crate::echo::OtherLength, $crate::echo::client::Error<2>, $crate::echo::server::Error<2>,
+                ],
+                port: 4567,
+                exercise: "length-prefixed messages (003)",
+                commands: ["socklab echo client HOST 4567 \"Four score and seven\"", "socklab echo server"],
+                summary: "length-prefixed messages, returned without their first ten characters",
+            }
+            hello Hello {
+                about: "Greetings: the server says hello, and the client may too",
+                machines: [hello_client: $crate::hello::Client, hello_server: $crate::hello::Server],
+                clients: [client 16],
+                servers: [server 6],
+                dissectors: [],
+                functions: [],
+                sentences: [],
+                port: 12345,
+                exercise: "greetings (004)",
+                commands: ["socklab hello client HOST 12345", "socklab hello server"],
+                summary: "greetings",
+            }
+            chat Chat {
+                about: "A conversation, a line at a time",
+                machines: [chat: $crate::chat::Chat],
+                clients: [client 11],
+                servers: [server 1, duplex 9],
+                dissectors: [],
+                functions: [$crate::chat::says_bye],
+                sentences: [],
+                port: 12345,
+                exercise: "chat, in turns until one side says BYE (004)",
+                commands: ["socklab chat client HOST", "socklab chat server"],
+                summary: "a conversation in turns, or without",
+            }
+            coin Coin {
+                about: "Head or tail: the server tosses a coin, the client guesses",
+                machines: [coin_client: $crate::coin::Client, coin_server: $crate::coin::Server],
+                clients: [client 12],
+                servers: [server 2],
+                dissectors: [],
+                functions: [],
+                sentences: [],
+                port: 12345,
+                exercise: "head or tail (004)",
+                commands: ["socklab coin client HOST", "socklab coin server"],
+                summary: "head or tail",
+            }
+            guess Guess {
+                about: "High or low: guess the server's number",
+                machines: [guess_client: $crate::guess::Client, guess_server: $crate::guess::Server],
+                clients: [client 15],
+                servers: [server 5],
+                dissectors: [],
+                functions: [],
+                sentences: [],
+                port: 12345,
+                exercise: "high or low (004)",
+                commands: ["socklab guess client HOST", "socklab guess server"],
+                summary: "a number from 1 to 100 in five guesses",
+            }
+            rps Rps {
+                about: "Scissor, paper, stone: two players, three rounds",
+                machines: [rps_client: $crate::rps::Client, rps_server: $crate::rps::Server],
+                clients: [client 18],
+                servers: [server 8],
+                dissectors: [],
+                functions: [],
+                sentences: [],
+                port: 12345,
+                exercise: "scissor, paper, stone (004)",
+                commands: ["socklab rps client HOST", "socklab rps server"],
+                summary: "scissor, paper, stone: three rounds of two players",
+            }
+        }
+    };
+}
