@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mio::Waker;
 pub use socklab_core::chat::{Chat, Closing, Error as ChatError, has_word, says_bye};
-use socklab_core::chat::{Command, Event};
+use socklab_core::chat::{Command, Event as MachineEvent};
 use socklab_core::driver::Next;
 use socklab_core::wire::LINE_MAX;
 
@@ -61,13 +61,13 @@ impl Closing for ClosingWords {
 /// One side of a conversation.
 ///
 /// ```no_run
-/// use socklab::chat::{Conversation, Heard};
+/// use socklab::chat::{Conversation, Event};
 ///
 /// let mut conversation = Conversation::connect(("localhost", 12345), false)?;
-/// while let Some(heard) = conversation.next()? {
-///     match heard {
-///         Heard::Line(text) | Heard::Bye(text) => println!("{}", text.escape_ascii()),
-///         Heard::YourTurn => conversation.say(b"Bye!")?,
+/// while let Some(event) = conversation.next()? {
+///     match event {
+///         Event::Line(text) | Event::Bye(text) => println!("{}", text.escape_ascii()),
+///         Event::YourTurn => conversation.say(b"Bye!")?,
 ///     }
 /// }
 /// conversation.close();
@@ -79,7 +79,7 @@ pub struct Conversation {
 
 /// Event of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum Event {
     /// The other side sent this line.
     Line(Vec<u8>),
     /// The other side sent this line, which contains a closing word. It is the last one.
@@ -126,11 +126,11 @@ impl Conversation {
     ///
     /// [`Error`]. Later calls return the same error.
     #[expect(clippy::should_implement_trait, reason = "it returns a `Result`, and errors repeat")]
-    pub fn next(&mut self) -> Result<Option<Heard>, Error> {
+    pub fn next(&mut self) -> Result<Option<Event>, Error> {
         loop {
             let next = self.inner.next()?;
-            if let Some(heard) = convert(next) {
-                return Ok(heard);
+            if let Some(event) = convert(next) {
+                return Ok(event);
             }
         }
     }
@@ -141,11 +141,11 @@ impl Conversation {
     /// # Errors
     ///
     /// As [`next`](Self::next).
-    pub fn try_next(&mut self) -> Result<Option<Option<Heard>>, Error> {
+    pub fn try_next(&mut self) -> Result<Option<Option<Event>>, Error> {
         loop {
             let Some(next) = self.inner.try_next()? else { return Ok(None) };
-            if let Some(heard) = convert(next) {
-                return Ok(Some(heard));
+            if let Some(event) = convert(next) {
+                return Ok(Some(event));
             }
         }
     }
@@ -203,11 +203,11 @@ impl Conversation {
 }
 
 /// Converts the driver's event. Returns `None` if it has no meaning here, and `Some(None)` at the end.
-fn convert(next: Next<Event<'_>>) -> Option<Option<Heard>> {
+fn convert(next: Next<MachineEvent<'_>>) -> Option<Option<Event>> {
     match next {
-        Next::Event(Event::Line(text)) => Some(Some(Heard::Line(text.to_vec()))),
-        Next::Event(Event::Bye(text)) => Some(Some(Heard::Bye(text.to_vec()))),
-        Next::Command => Some(Some(Heard::YourTurn)),
+        Next::Event(MachineEvent::Line(text)) => Some(Some(Event::Line(text.to_vec()))),
+        Next::Event(MachineEvent::Bye(text)) => Some(Some(Event::Bye(text.to_vec()))),
+        Next::Command => Some(Some(Event::YourTurn)),
         Next::Close | Next::Abort => Some(None),
         Next::Boundary => None,
     }
@@ -301,8 +301,8 @@ impl net::Service for Service {
         (machine.closing(self.closing.clone()), Talk { received: 0, sent: 0, is_question: false })
     }
 
-    fn event(&mut self, talk: &mut Talk, event: Event<'_>) {
-        let (Event::Line(text) | Event::Bye(text)) = event;
+    fn event(&mut self, talk: &mut Talk, event: MachineEvent<'_>) {
+        let (MachineEvent::Line(text) | MachineEvent::Bye(text)) = event;
         talk.received = talk.received.saturating_add(1);
         talk.is_question = text.trim_ascii_end().ends_with(b"?");
     }

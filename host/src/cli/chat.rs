@@ -10,7 +10,7 @@ use socklab_core::machine::{CommandError, StreamEnd};
 
 use super::common::{Address, Common, Failure, Listen, Run, keyboard};
 use super::events::{connected, emit, stopped, text_event};
-use crate::chat::{self, Chat, ChatError, ClosingWords, Conversation, Heard, Service};
+use crate::chat::{self, Chat, ChatError, ClosingWords, Conversation, Event, Service};
 use crate::net::{self, DEFAULT_BUFFER, Delivery, Listener};
 use crate::ui::{Keyboard, Output, Typed, say};
 
@@ -263,17 +263,17 @@ impl Talker<'_> {
         let mut prompt = Prompt::None;
         loop {
             match conversation.try_next().map_err(|e| self.failed(e))? {
-                Some(Some(Heard::Line(text))) => {
+                Some(Some(Event::Line(text))) => {
                     self.show(&text)?;
                     prompt = Prompt::None;
                     continue;
                 }
-                Some(Some(Heard::Bye(text))) => {
+                Some(Some(Event::Bye(text))) => {
                     self.show(&text)?;
                     continue;
                 }
                 Some(None) => return Ok(()),
-                Some(Some(Heard::YourTurn)) | None => {}
+                Some(Some(Event::YourTurn)) | None => {}
             }
             if !conversation.may_speak() {
                 // The end of the input becomes a closing word, which is sent in the user's turn.
