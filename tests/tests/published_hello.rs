@@ -1,4 +1,4 @@
-//! Hello with the programs that people write: greetings without a newline, and ends that read nothing.
+//! Hello with programs that people write: greetings without a newline, and ends that read nothing.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -12,18 +12,18 @@ use socklab_tests::script::{
 };
 
 #[test]
-fn a_greeting_without_newline_is_taken_after_a_silence_where_the_server_waits() {
+fn a_greeting_without_newline_is_accepted_after_a_pause_if_the_server_waits() {
     let script = Script { pauses: &[2, 5], ..Script::new(b"Hello\nmore", None) };
     let transcript =
         assert_lawful(every_truncation_of_script(&HelloClient { both: true }, &script));
     assert_eq!(transcript.events(), [b"He"]);
     assert_eq!((transcript.consumed, transcript.outcome), (2, Outcome::Done));
     assert_eq!(transcript.sent, b"Hello from client\n");
-    // A client that has nothing to say waits for the rest.
+    // A client that does not greet back waits for the rest.
     let transcript =
         assert_lawful(every_truncation_of_script(&HelloClient { both: false }, &script));
     assert_eq!((transcript.events(), transcript.consumed), (vec![b"Hello".to_vec()], 6));
-    // Silence before the first byte is only slow.
+    // A pause before the first byte only means that the server is slow.
     let script = Script { pauses: &[0], ..Script::new(b"Hello\n", None) };
     let transcript =
         assert_lawful(every_truncation_of_script(&HelloClient { both: true }, &script));
@@ -34,7 +34,7 @@ fn a_greeting_without_newline_is_taken_after_a_silence_where_the_server_waits() 
 }
 
 #[test]
-fn a_clients_greeting_without_newline_is_taken_after_a_silence_and_at_the_close() {
+fn a_clients_greeting_without_newline_is_accepted_after_a_pause_and_at_the_close() {
     let role = HelloServer { both: true, split: 8 };
     let silent = Script { pauses: &[2], ..Script::new(b"Hi", None) };
     for transcript in [
@@ -55,7 +55,7 @@ fn a_clients_greeting_without_newline_is_taken_after_a_silence_and_at_the_close(
 
 const OURS: &[u8] = b"Hello from client\n";
 
-/// `socklab hello client --both` against a server that is the test, and has accepted it.
+/// Starts `socklab hello client --both` and returns it with its connection.
 fn client(args: &[&str]) -> (Process, TcpStream) {
     let fake = FakeServer::new();
     let process = program::client("hello", fake.addr, &[&["--both"], args].concat()).start();
@@ -64,15 +64,15 @@ fn client(args: &[&str]) -> (Process, TcpStream) {
 
 #[test]
 fn a_server_that_never_reads_the_answer_is_a_failure() {
-    type Play = fn(TcpStream, &Process);
+    type PlayServer = fn(TcpStream, &Process);
     let closed = "the server closed the connection without reading our greeting";
     let gone = "the server reset the connection without reading our greeting";
-    let plays: [(&str, Play, &[&str]); 6] = [
-        // Which of the two comes first is a race that the answer may lose.
+    let plays: [(&str, PlayServer, &[&str]); 6] = [
+        // The close and the answer race, and the answer may lose.
         ("closes at once", |s, _| drop(s), &[closed, gone]),
         ("shuts down both ways", |s, _| s.shutdown(Shutdown::Both).unwrap(), &[closed, gone]),
         ("resets at once", |s, _| reset(s), &[gone, "the server reset the connection"]),
-        // The greeting is shown when the answer has been sent.
+        // The client shows the greeting when it has sent its answer.
         (
             "closes later",
             |s, process| {
@@ -108,7 +108,7 @@ fn a_server_that_never_reads_the_answer_is_a_failure() {
             assert_eq!(finished.code, Some(1), "{name}: {finished:?}");
             let failure = finished.failure(1);
             assert!(sentences.iter().any(|s| failure.starts_with(s)), "{name}: {finished:?}");
-            // What was received is shown all the same, unless the reset took it.
+            // What was received is still shown, unless the reset destroyed it.
             let shown: &[&[u8]] =
                 if name == "resets at once" { &[b"Hi\n", b""] } else { &[b"Hi\n"] };
             assert!(shown.contains(&&finished.stdout[..]), "{name}: {finished:?}");
@@ -117,7 +117,7 @@ fn a_server_that_never_reads_the_answer_is_a_failure() {
 }
 
 #[test]
-fn a_server_that_stays_and_never_reads_is_given_up() {
+fn a_server_that_stays_and_never_reads_times_out() {
     let (process, mut stream) = client(&["--timeout", "500ms"]);
     stream.write_all(b"Hi\n").unwrap();
     let finished = process.finish();
@@ -130,8 +130,8 @@ fn a_server_that_stays_and_never_reads_is_given_up() {
 }
 
 #[test]
-fn a_server_that_reads_is_a_success_whether_it_closes_or_not() {
-    // Only Linux reports what a program of this machine has read.
+fn a_server_that_reads_is_a_success_even_without_a_close() {
+    // Only Linux reports what a program on this machine has read.
     for closes in [true, cfg!(not(target_os = "linux"))] {
         let (process, mut stream) = client(&[]);
         stream.write_all(b"Hi\n").unwrap();
@@ -147,7 +147,7 @@ fn a_server_that_reads_is_a_success_whether_it_closes_or_not() {
         assert_eq!((finished.success(), finished.stderr.as_str()), (&b"Hi\n"[..], ""));
         drop(stays);
     }
-    // One that reads to the end, with a half-close of its own before.
+    // A server that half-closes first and reads to the end.
     let (process, mut stream) = client(&[]);
     stream.write_all(b"Hi\n").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
@@ -156,7 +156,7 @@ fn a_server_that_reads_is_a_success_whether_it_closes_or_not() {
 }
 
 #[test]
-fn a_server_without_newline_that_then_reads_is_greeted() {
+fn a_server_that_sends_no_newline_and_then_reads_is_greeted() {
     let (process, mut stream) = client(&[]);
     stream.write_all(b"Good day").unwrap();
     assert_eq!(read::<18>(&mut stream), OURS);
@@ -166,7 +166,7 @@ fn a_server_without_newline_that_then_reads_is_greeted() {
 }
 
 #[test]
-fn what_became_of_the_answer_is_an_event() {
+fn the_fate_of_the_answer_is_an_event() {
     for (reads, event) in [
         (true, r#"{"event":"answered","read":true}"#),
         (false, r#"{"event":"answered","read":false}"#),
@@ -186,11 +186,11 @@ fn what_became_of_the_answer_is_an_event() {
 }
 
 #[test]
-fn clients_that_never_answer_are_named_and_the_others_are_served() {
+fn clients_that_never_answer_are_reported_and_others_are_served() {
     let server = Server::start("hello", &["--both", "--timeout", "700ms"]);
     let mut silent = server.connect();
     assert_eq!(read::<18>(&mut silent), *b"Hello from server\n");
-    // Without a newline, and with a half-close or patience.
+    // Without a newline, and with a half-close or a long timeout.
     let mut bare = server.connect();
     assert_eq!(read::<18>(&mut bare), *b"Hello from server\n");
     bare.write_all(b"Hi").unwrap();

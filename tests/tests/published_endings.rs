@@ -1,4 +1,5 @@
-//! Servers that do not end as their protocol asks: clients say so and exit 1, behind what they have to show.
+//! Servers that do not end as their protocol requires. Clients report it and exit with 1, after
+//! their output.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -11,7 +12,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A client with these arguments, and this on stdin, against a server that is `play`.
+/// Runs a client with these arguments and this stdin against a server that the function plays.
 fn against(
     protocol: &str,
     args: &[&str],
@@ -28,7 +29,7 @@ fn against(
     finished
 }
 
-/// The events, and the message of the last, which is an error.
+/// Returns the events, and the message of the last, which must be an error.
 fn events(finished: &Finished) -> (Vec<Value>, String) {
     let events: Vec<Value> =
         text(&finished.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -40,7 +41,7 @@ fn events(finished: &Finished) -> (Vec<Value>, String) {
 
 // ---------------------------------------------------------------- rps
 
-/// Three draws; the last acknowledgement is not read.
+/// Plays three draws without reading the last acknowledgement.
 fn three_rounds(stream: &mut TcpStream, behind: &[u8]) {
     for n in 0..3 {
         stream.write_all(b"Pick: ").unwrap();
@@ -56,14 +57,14 @@ fn three_rounds(stream: &mut TcpStream, behind: &[u8]) {
 const DRAWN: &str = "\n0 won, 0 lost, 3 drawn\n";
 
 #[test]
-fn rps_fails_when_the_last_acknowledgement_is_not_read() {
+fn rps_fails_if_the_last_acknowledgement_is_not_read() {
     let sentence = |how: &str| {
         format!("the server {how} the connection without reading our last acknowledgement")
     };
     for args in [&[][..], &["--json"]] {
         let ours = against("rps", args, "2\n2\n2\n", |mut stream| {
             three_rounds(&mut stream, b"");
-            // When the system has it, and the server has not.
+            // When the OS has received it, but the server has not read it.
             while stream.peek(&mut [0; 17]).unwrap() < 17 {}
         });
         let failures = [sentence("closed"), sentence("reset")];
@@ -79,8 +80,8 @@ fn rps_fails_when_the_last_acknowledgement_is_not_read() {
 }
 
 #[test]
-fn rps_fails_when_the_server_goes_on_behind_the_third_round() {
-    // Glued to the verdict, or once it has the acknowledgement.
+fn rps_fails_if_the_server_continues_after_the_third_round() {
+    // In the same segment as the result, or after the acknowledgement.
     for glued in [true, false] {
         let ours = against("rps", &["--json"], "2\n2\n2\n", move |mut stream| {
             three_rounds(&mut stream, if glued { b"Pick: " } else { b"" });
@@ -101,7 +102,7 @@ fn rps_fails_when_the_server_goes_on_behind_the_third_round() {
 }
 
 #[test]
-fn rps_is_done_when_the_server_reads_the_last_acknowledgement() {
+fn rps_succeeds_once_the_server_has_read_the_last_acknowledgement() {
     let ours = against("rps", &[], "2\n2\n2\n", |mut stream| {
         three_rounds(&mut stream, b"");
         assert_eq!(read::<17>(&mut stream), *b"Draw,Paper,Paper\n");
@@ -112,7 +113,7 @@ fn rps_is_done_when_the_server_reads_the_last_acknowledgement() {
 // ---------------------------------------------------------------- add
 
 #[test]
-fn add_fails_when_the_answer_is_out_of_range_or_has_two_numbers() {
+fn add_fails_if_the_answer_is_out_of_range_or_has_two_numbers() {
     let ada = &["--name", "Ada", "--number", "42"][..];
     let two = |name: &str| {
         format!(
@@ -142,7 +143,7 @@ fn add_fails_when_the_answer_is_out_of_range_or_has_two_numbers() {
         let event = &events[events.len() - 2];
         assert_eq!((&event["event"], &event["server_number"]), (&"answer".into(), &number.into()));
     }
-    // The ends of the range, and a number in a name.
+    // The limits of the range, and a number in a name.
     for answer in ["Bob\n1\n", "Bob,100", "Agent7,49\n"] {
         let ours = against("add", ada, "", move |mut stream| {
             assert_eq!(read::<7>(&mut stream), *b"Ada\n42\n");
@@ -155,7 +156,7 @@ fn add_fails_when_the_answer_is_out_of_range_or_has_two_numbers() {
 // ---------------------------------------------------------------- coin
 
 #[test]
-fn coin_fails_when_the_server_says_no_farewell() {
+fn coin_fails_if_the_server_sends_no_farewell() {
     let bye = "expected a farewell such as \"Thanks for playing the game. Bye!\"";
     let invalid = "Please enter head (H), tail (T) or Q to quit";
     let other = |text: &str| format!("the server replied to Q with {text:?}, {bye}");
@@ -164,7 +165,7 @@ fn coin_fails_when_the_server_says_no_farewell() {
         (String::new(), silent.clone()),
         ("\n".into(), silent),
         (format!("{invalid}\n"), other(invalid)),
-        // It continues.
+        // The server continues.
         ("Pick: ".into(), other("Pick: ")),
         (format!("{invalid}\nPick: "), other("Pick: ")),
         ("Sorry, you are wrong.\nPick: ".into(), other("Pick: ")),
@@ -203,7 +204,7 @@ fn coin_fails_when_the_server_says_no_farewell() {
 // ---------------------------------------------------------------- hello
 
 #[test]
-fn hello_fails_when_the_greeting_is_empty_or_no_text() {
+fn hello_fails_if_the_greeting_is_empty_or_not_utf_8() {
     const EMPTY: &str = "the server's greeting is empty, expected some text";
     for (greeting, failure) in [
         (&b"\n"[..], EMPTY.to_owned()),
@@ -239,7 +240,7 @@ fn hello_fails_when_the_greeting_is_empty_or_no_text() {
 }
 
 #[test]
-fn hello_counts_what_comes_behind_the_greeting() {
+fn hello_counts_bytes_after_the_greeting() {
     let warning = "12 bytes after the greeting, which is one line: \"How are you\\n\"";
     for args in [&[][..], &["--both"], &["--json"], &["--both", "--json"]] {
         let both = args.contains(&"--both");
@@ -264,7 +265,7 @@ fn hello_counts_what_comes_behind_the_greeting() {
 // ---------------------------------------------------------------- events
 
 #[test]
-fn a_server_with_a_person_names_the_peer_that_failed_and_says_when_it_stops() {
+fn a_server_with_a_user_reports_failed_peers_and_its_stop() {
     for game in ["chat", "rps"] {
         for signal in ["INT", "TERM"] {
             let args = [game, "server", "0", "--forever", "--json"];

@@ -1,4 +1,4 @@
-"""File servers as published ones are: file_strangers.py DIR KIND [--sessions N].
+"""File servers as published ones are: file_published_server.py DIR KIND [--sessions N].
 
 None has heard of the checked form. Says where it listens on stderr, serves so many clients one after
 the other, then exits. The first line on stdout of each session is the request as it came.

@@ -1,5 +1,5 @@
-//! The programs that people publish for add, in Python, against the real binary. None of nine that were
-//! looked at sends two lines.
+//! The real binary against programs that people published for add, rewritten in Python. None of the
+//! nine programs that were examined sends two lines.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -9,22 +9,22 @@ use socklab_tests::program::{Finished, Program, Server, client, read_all};
 
 const AS_ADA: [&str; 4] = ["--name", "Ada", "--number", "42"];
 
-fn stranger_client(server: &Server, style: &str) -> Program {
+fn published_client(server: &Server, style: &str) -> Program {
     let port = server.addr.port().to_string();
-    Program::peer("add_stranger_client.py", &["127.0.0.1", &port, style])
+    Program::peer("add_published_client.py", &["127.0.0.1", &port, style])
 }
 
-/// What our client says to a stranger's server, and what that says.
+/// Runs our client against a published server. Returns our result and the server's stderr.
 fn with_server(style: &str, options: &[&str]) -> (Finished, String) {
-    let server = Server::from_program(Program::peer("add_stranger_server.py", &[style]));
+    let server = Server::from_program(Program::peer("add_published_server.py", &[style]));
     let ours = client("add", server.addr, &[&AS_ADA[..], options].concat()).run();
     (ours, server.process.finish().stderr)
 }
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_server_answers_each_stranger_in_its_own_form() {
-    // A name that every form could split in the wrong place.
+fn the_server_answers_each_published_client_in_its_form() {
+    // A name that every form could split at the wrong place.
     let server = Server::start("add", &["--name", "A,B:C|D E", "--number", "58"]);
     let mut running = vec![];
     for (style, name) in [
@@ -44,7 +44,7 @@ fn our_server_answers_each_stranger_in_its_own_form() {
         ("marked", "A,B:C|D E"),
         ("marked-comma", "A_B:C|D E"),
     ] {
-        running.push((style, name, stranger_client(&server, style).start()));
+        running.push((style, name, published_client(&server, style).start()));
     }
     let count = running.len();
     for (style, name, process) in running {
@@ -56,12 +56,12 @@ fn our_server_answers_each_stranger_in_its_own_form() {
     assert_eq!(log.matches(": Ada and A,B:C|D E: 42 + 58 = 100\n").count(), count, "{log}");
 
     let server = Server::start("add", &["--name", "Bob", "--number", "58"]);
-    assert_eq!(stranger_client(&server, "tab").run().success(), b"Bob and 58: 100\n");
+    assert_eq!(published_client(&server, "tab").run().success(), b"Bob and 58: 100\n");
 }
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn our_client_speaks_each_strangers_form_and_takes_each_answer() {
+fn the_client_can_use_the_form_of_each_published_server() {
     for (style, options) in [
         ("comma", &["--separator", ",", "--no-newline"][..]),
         ("comma", &["--separator", ","]),
@@ -86,9 +86,10 @@ fn our_client_speaks_each_strangers_form_and_takes_each_answer() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn what_a_strangers_server_says_instead_reaches_the_user_with_a_hint() {
-    const SAID: &str = r#"; last received: "Error: bad format""#;
-    const BARE: &str = r#"; last received: "Error: bad format" without a newline"#;
+fn an_unexpected_answer_of_a_published_server_is_quoted_with_a_hint() {
+    const QUOTED: &str = r#"; last received: "Error: bad format""#;
+    const QUOTED_WITHOUT_NEWLINE: &str =
+        r#"; last received: "Error: bad format" without a newline"#;
     const JSON: &str = r#"last received: "{"name": "Bob", "number": 7}""#;
     let quick: &[&str] = &["--timeout", "600ms"];
     let closed_in = |bytes| {
@@ -96,10 +97,10 @@ fn what_a_strangers_server_says_instead_reaches_the_user_with_a_hint() {
     };
     let closed_after = "the server closed the connection after its name, without an integer";
     for (style, options, starts, ends) in [
-        ("error", &[][..], closed_in(17), BARE),
-        ("error-line", &[], closed_after.into(), SAID),
-        ("error-line-stays", quick, "the server sent no integer after its name in time".into(), SAID),
-        ("error-stays", quick, "the server sent nothing more in time".into(), BARE),
+        ("error", &[][..], closed_in(17), QUOTED_WITHOUT_NEWLINE),
+        ("error-line", &[], closed_after.into(), QUOTED),
+        ("error-line-stays", quick, "the server sent no integer after its name in time".into(), QUOTED),
+        ("error-stays", quick, "the server sent nothing more in time".into(), QUOTED_WITHOUT_NEWLINE),
         ("json", &[], closed_after.into(), "(this looks like JSON, expected two lines or NAME,NUMBER)"),
         ("json-stays", quick, "the server sent nothing more in time".into(), "or NAME,NUMBER)"),
         (
@@ -124,20 +125,20 @@ fn what_a_strangers_server_says_instead_reaches_the_user_with_a_hint() {
         ),
     ] {
         let (ours, _) = with_server(style, options);
-        let said = ours.last_failure(1);
-        assert!(said.starts_with(&starts) && said.ends_with(ends), "{style}: {said}");
-        assert!(!style.starts_with("json") || said.contains(JSON), "{said}");
+        let expected = ours.last_failure(1);
+        assert!(expected.starts_with(&starts) && expected.ends_with(ends), "{style}: {expected}");
+        assert!(!style.starts_with("json") || expected.contains(JSON), "{expected}");
         assert_eq!(ours.stdout, b"", "{style}");
     }
 }
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn the_ends_of_32_bits_are_integers() {
+fn the_limits_of_32_bits_are_valid_integers() {
     for (style, number) in [("largest", i32::MAX), ("smallest", i32::MIN)] {
         let (ours, _) = with_server(style, &[]);
         let sum = i64::from(number) + 42;
-        // They are understood, and shown; the exercise has no such number.
+        // Both are valid integers and are shown, although the protocol allows only 1 to 100.
         assert_eq!(
             ours.last_failure(1),
             format!("the server's number {number} is out of range (1 to 100)")
@@ -147,7 +148,7 @@ fn the_ends_of_32_bits_are_integers() {
 }
 
 #[test]
-fn an_integer_of_any_size_is_out_of_range_and_shown_as_far_as_it_is_known() {
+fn an_integer_of_any_size_is_reported_as_out_of_range() {
     for (line, shown) in [
         ("Eve,2147483647", "2147483647"),
         ("Eve -2147483648\n", "-2147483648"),
@@ -159,13 +160,14 @@ fn an_integer_of_any_size_is_out_of_range_and_shown_as_far_as_it_is_known() {
         stream.write_all(line.as_bytes()).unwrap();
         assert_eq!(read_all(&mut stream), b"");
         let ours = server.process.finish();
-        let said = format!(": Eve sent {shown}, which is out of range (1 to 100): shutting down\n");
-        assert!(ours.code == Some(0) && ours.stderr.contains(&said), "{ours:?}");
+        let expected =
+            format!(": Eve sent {shown}, which is out of range (1 to 100): shutting down\n");
+        assert!(ours.code == Some(0) && ours.stderr.contains(&expected), "{ours:?}");
     }
 }
 
 #[test]
-fn a_client_that_never_gets_there_is_told_of_with_its_words_and_a_hint() {
+fn an_incomplete_message_of_a_client_is_quoted_with_a_hint() {
     let server = Server::start("add", &["--timeout", "1500ms", "--json"]);
     let play = |bytes: &[u8], closes: bool| {
         let mut stream = server.connect();
@@ -175,7 +177,7 @@ fn a_client_that_never_gets_there_is_told_of_with_its_words_and_a_hint() {
         }
         assert_eq!(read_all(&mut stream), b"");
     };
-    for (bytes, closes, said) in [
+    for (bytes, closes, expected) in [
         (
             &b"Ada42"[..],
             true,
@@ -208,9 +210,10 @@ fn a_client_that_never_gets_there_is_told_of_with_its_words_and_a_hint() {
         ),
     ] {
         play(bytes, closes);
-        server.process.wait_for(said);
+        server.process.wait_for(expected);
     }
-    // Without a newline and without an end: said after a second, long before it is given up.
+    // Without a newline and without an end: the notice appears after one second, long before the
+    // timeout.
     play(b"Ada42", false);
     server.process.wait_for("in time in the middle of a message, after 5 bytes");
     let log = server.process.stderr();
@@ -224,7 +227,7 @@ fn a_client_that_never_gets_there_is_told_of_with_its_words_and_a_hint() {
 }
 
 #[test]
-fn a_name_that_would_be_taken_for_name_and_number_is_refused_before_it_is_sent() {
+fn a_name_that_parses_as_name_and_number_is_refused_before_it_is_sent() {
     let ours = Program::socklab(&["add", "client", "--name", "Agent 7", "--number", "1"]).run();
     assert!(ours.failure(2).contains("would be read as name and number in one line"), "{ours:?}");
     let ours = Program::socklab(&["add", "server", "0", "--name", "Agent 7"]).run();

@@ -1,5 +1,5 @@
-//! `socklab file` with the programs that people publish: servers that call `recv` once, that know
-//! nothing of the checked form, clients that send their whole buffer.
+//! `socklab file` with programs that people published: servers that call `recv` once and know
+//! nothing about the checked form, and clients that send their whole buffer.
 #![cfg(unix)]
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
@@ -10,13 +10,13 @@ use socklab_tests::program::{FakeServer, Finished, Program, Server, read_all, re
 
 const WARNING: &str = "requesting the file again with the plain protocol, which cannot verify it";
 
-/// What becomes of our client against a stranger's server that takes this many clients, and what that
-/// was asked for.
+/// Runs our client against a published server. Returns our result and the requests that the server
+/// received.
 fn against(kind: &str, options: &[&str], root: &Folder, here: &Folder) -> (Finished, Vec<String>) {
-    let is_asked_twice = !options.iter().any(|option| ["--plain", "--checked"].contains(option));
-    let sessions = if is_asked_twice { "2" } else { "1" };
+    let requests_twice = !options.iter().any(|option| ["--plain", "--checked"].contains(option));
+    let sessions = if requests_twice { "2" } else { "1" };
     let args = [root.0.to_str().unwrap(), kind, "--sessions", sessions];
-    let server = Server::from_program(Program::peer("file_strangers.py", &args));
+    let server = Server::from_program(Program::peer("file_published_server.py", &args));
     let ours = fetch(server.addr, b"x.txt", &here.path("copy"), options).run();
     let theirs = server.process.finish();
     assert_eq!(theirs.code, Some(0), "{theirs:?}");
@@ -26,7 +26,7 @@ fn against(kind: &str, options: &[&str], root: &Folder, here: &Folder) -> (Finis
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn a_server_that_calls_recv_once_gets_the_bare_name() {
+fn a_server_that_calls_recv_once_receives_the_bare_name() {
     let (root, here) = (Folder::new(), Folder::new());
     for length in [1, 1023, 1024, 1025, 300_000] {
         let file = noise(length);
@@ -35,7 +35,7 @@ fn a_server_that_calls_recv_once_gets_the_bare_name() {
             ("once", &["-q", "--plain"][..], "b'x.txt'"),
             ("text", &["-q", "--plain"], "b'x.txt'"),
             ("c", &["-q", "--plain"], "b'x.txt'"),
-            // After 300 ms, or at once.
+            // The newline follows after 300 ms, or at once.
             ("lines", &["-q", "--plain"], r"b'x.txt\n'"),
             ("lines", &["-q", "--plain", "--newline"], r"b'x.txt\n'"),
         ] {
@@ -49,7 +49,7 @@ fn a_server_that_calls_recv_once_gets_the_bare_name() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn a_server_that_does_not_answer_is_asked_again_in_the_plain_form() {
+fn a_request_without_reply_is_repeated_in_the_plain_form() {
     let (root, here) = (Folder::new(), Folder::new());
     let file = noise(20_000);
     root.write("x.txt", &file);
@@ -69,7 +69,7 @@ fn a_server_that_does_not_answer_is_asked_again_in_the_plain_form() {
     let (ours, _) = against("once", &["--json", "-q"], &root, &here);
     let events = String::from_utf8_lossy(ours.success()).into_owned();
     assert!(events.contains(r#""event":"fallback""#) && events.contains(WARNING), "{events}");
-    // It never has the file: nothing is damaged.
+    // This server has no such file, and nothing must be damaged.
     here.write("copy", "old");
     for (kind, why) in [
         (
@@ -91,7 +91,7 @@ fn a_server_that_does_not_answer_is_asked_again_in_the_plain_form() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn the_option_checked_forbids_it() {
+fn the_option_checked_prevents_the_plain_form() {
     let (root, here) = (Folder::new(), Folder::new());
     root.write("x.txt", "four score");
     here.write("copy", "old");
@@ -108,10 +108,10 @@ fn the_option_checked_forbids_it() {
 }
 
 #[test]
-fn what_cannot_be_asked_again_safely_is_not() {
+fn a_request_that_cannot_be_repeated_safely_is_not_repeated() {
     let here = Folder::new();
     here.write("copy", "old");
-    // Words of its own may be all that it says to a name, in either form.
+    // The server may send a text of its own in either form.
     for words in [&b"File not found"[..], b"four score", b"ERROR\n", b"\0"] {
         let fake = FakeServer::new();
         let client = fetch(fake.addr, b"x.txt", &here.path("copy"), &[]).start();
@@ -120,7 +120,7 @@ fn what_cannot_be_asked_again_safely_is_not() {
         let line = failed.failure(1);
         assert!(line.contains("its reply starts with") && line.contains("try --plain"), "{line}");
     }
-    // An answer has begun.
+    // A reply has started.
     for part in [&b"+\0"[..], b"-no such"] {
         let fake = FakeServer::new();
         let client = fetch(fake.addr, b"x.txt", &here.path("copy"), &[]).start();
@@ -128,7 +128,7 @@ fn what_cannot_be_asked_again_safely_is_not() {
         assert!(client.finish().failure(1).contains("in the middle of a message"));
     }
     assert_eq!((here.list(), here.read("copy")), (vec!["copy".into()], b"old".to_vec()));
-    // What there is already is of no use to the plain form, and stays.
+    // A partial file is of no use in the plain form and is kept.
     here.write(".copy.part", "four");
     for end in [drop::<TcpStream>, reset] {
         let fake = FakeServer::new();
@@ -141,7 +141,7 @@ fn what_cannot_be_asked_again_safely_is_not() {
 }
 
 #[test]
-fn a_server_that_is_gone_after_one_client_is_named() {
+fn a_server_that_ends_after_one_client_is_reported() {
     let here = Folder::new();
     let fake = FakeServer::new();
     let client = fetch(fake.addr, b"x.txt", &here.path("copy"), &[]).start();
@@ -158,7 +158,7 @@ fn a_server_that_is_gone_after_one_client_is_named() {
 }
 
 #[test]
-fn a_closed_stdout_after_the_plain_request_is_no_fault_of_the_server() {
+fn a_closed_stdout_after_the_plain_request_is_not_blamed_on_the_server() {
     let here = Folder::new();
     let fake = FakeServer::new();
     let (reader, writer) = std::io::pipe().expect("a pipe");
@@ -166,7 +166,7 @@ fn a_closed_stdout_after_the_plain_request_is_no_fault_of_the_server() {
     let client = client.stdout(writer).start();
     drop(answer(&fake, b""));
     let mut events = BufReader::new(reader).lines().map(|line| line.expect("a line"));
-    // The second connection is the plain one.
+    // The second connection uses the plain form.
     let plain = events.by_ref().filter(|line| line.contains(r#""connected""#)).nth(1);
     assert!(plain.is_some());
     drop(events);
@@ -180,7 +180,7 @@ fn a_closed_stdout_after_the_plain_request_is_no_fault_of_the_server() {
 }
 
 #[test]
-fn clients_in_c_get_their_file() {
+fn clients_written_in_c_get_their_file() {
     let root = Folder::new();
     let file = noise(50_000);
     root.write("x.txt", &file);
@@ -191,7 +191,8 @@ fn clients_in_c_get_their_file() {
         name
     };
     for request in [
-        // strlen, strlen + 1, the whole buffer; with what `fgets` leaves in it.
+        // Requests of strlen bytes, of strlen + 1 bytes, and of the whole buffer with what `fgets`
+        // leaves in it.
         b"x.txt".to_vec(),
         padded(6),
         padded(100),
@@ -207,13 +208,13 @@ fn clients_in_c_get_their_file() {
         let mut stream = server.connect();
         stream.write_all(&request).unwrap();
         assert!(read_all(&mut stream) == file, "a request of {length} bytes");
-        // And with the sending side closed.
+        // The same with a half-close.
         let mut stream = server.connect();
         stream.write_all(&request).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         assert!(read_all(&mut stream) == file, "a request of {length} bytes");
     }
-    // What comes late is read and dropped, however much.
+    // Bytes that arrive late are read and dropped, however many.
     let mut stream = server.connect();
     stream.write_all(b"x.txt").unwrap();
     let mut first = [0; 1];
@@ -222,7 +223,7 @@ fn clients_in_c_get_their_file() {
     assert!([first.to_vec(), read_all(&mut stream)].concat() == file);
 }
 
-/// How a connection ends: with a reset, or in order.
+/// Returns whether a connection ends with a reset. Otherwise it must end orderly.
 fn is_reset(stream: &mut TcpStream) -> bool {
     match stream.read(&mut [0; 64]) {
         Ok(0) => false,
@@ -235,12 +236,12 @@ fn is_reset(stream: &mut TcpStream) -> bool {
 }
 
 #[test]
-fn a_request_that_is_not_finished_is_never_answered_with_an_empty_file() {
+fn an_unfinished_request_is_never_answered_with_an_empty_file() {
     let root = Folder::new();
     root.write("x.txt", "four score");
     let server = Server::start("file", &["--root", root.0.to_str().unwrap(), "--timeout", "1s"]);
     for request in [&b""[..], b"\0", b"x.txt\0v1", b"x.txt\0v1\x001", &[0; 256]] {
-        // At its idle time-out.
+        // At the idle timeout.
         let mut stream = server.connect();
         stream.write_all(request).unwrap();
         assert!(is_reset(&mut stream), "{}", request.escape_ascii());
@@ -252,7 +253,7 @@ fn a_request_that_is_not_finished_is_never_answered_with_an_empty_file() {
             assert!(is_reset(&mut stream), "{}", request.escape_ascii());
         }
     }
-    // When the server stops, in order or at once.
+    // When the server stops, either with or without a grace period.
     for signal in ["TERM", "KILL"] {
         let server = root.server();
         let mut streams: Vec<TcpStream> = [&b""[..], b"x.txt\0v1"]
@@ -262,17 +263,17 @@ fn a_request_that_is_not_finished_is_never_answered_with_an_empty_file() {
                 stream
             })
             .into();
-        // They are all known to it when a later one has been served.
+        // When a later client has been served, the server has read all requests.
         let mut later = server.connect();
         later.write_all(b"x.txt\n").unwrap();
         assert_eq!(read_all(&mut later), b"four score");
         if signal == "TERM" {
             server.process.signal(signal);
-            // Twice: without grace.
+            // The second signal ends it without a grace period.
             server.process.signal(signal);
             assert_eq!(server.process.finish().code, Some(0));
         } else {
-            // It is killed.
+            // The server is killed.
             drop(server);
         }
         for stream in &mut streams {
@@ -282,7 +283,7 @@ fn a_request_that_is_not_finished_is_never_answered_with_an_empty_file() {
 }
 
 #[test]
-fn a_size_that_is_text_is_named_and_not_to_be_resumed() {
+fn a_size_sent_as_text_is_reported_and_cannot_be_resumed() {
     let here = Folder::new();
     here.write("copy", "old");
     let fake = FakeServer::new();

@@ -1,11 +1,11 @@
-//! Math with programs that are nearly right: what they do wrong is named.
+//! Math with programs that are nearly right: their mistakes are reported.
 
 use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
 
 use socklab_tests::program::{FakeServer, Program, Server, client, read, read_all};
 
-/// A math server with questions and a secret that are known, and its addends' sum.
+/// Starts a math server with known questions.
 fn server(rounds: &str) -> Server {
     Server::start("math", &["--rounds", rounds, "--seed", "1", "--timeout", "2s", "--json"])
 }
@@ -15,7 +15,7 @@ fn sum_of(question: [u8; 9]) -> u32 {
     a.wrapping_add(b)
 }
 
-/// A connection to which the first question has come, and the right answer.
+/// Connects and returns the connection and the right answer to the first question.
 fn asked(server: &Server) -> (TcpStream, u32) {
     let mut stream = server.connect();
     let sum = sum_of(read(&mut stream));
@@ -23,7 +23,7 @@ fn asked(server: &Server) -> (TcpStream, u32) {
 }
 
 #[test]
-fn an_answer_in_little_endian_order_is_named() {
+fn an_answer_in_little_endian_order_is_reported() {
     let server = server("3");
     let (mut stream, sum) = asked(&server);
     stream.write_all(&sum.to_le_bytes()).unwrap();
@@ -36,7 +36,7 @@ fn an_answer_in_little_endian_order_is_named() {
 }
 
 #[test]
-fn an_answer_in_decimal_text_is_named() {
+fn an_answer_in_decimal_text_is_reported() {
     for text in ["", "\n", "\r\n", "\0"] {
         let server = server("3");
         let (mut stream, sum) = asked(&server);
@@ -50,7 +50,7 @@ fn an_answer_in_decimal_text_is_named() {
 }
 
 #[test]
-fn a_decimal_answer_of_less_than_four_bytes_is_named_when_the_session_ends() {
+fn a_decimal_answer_of_less_than_four_bytes_is_reported_when_the_session_ends() {
     for (text, close) in [("42", true), ("42\n", true), ("7", false)] {
         let server = server("3");
         let (mut stream, _) = asked(&server);
@@ -67,7 +67,7 @@ fn a_decimal_answer_of_less_than_four_bytes_is_named_when_the_session_ends() {
 }
 
 #[test]
-fn a_wrong_answer_that_looks_like_nothing_known_gets_no_reason() {
+fn a_wrong_answer_without_a_likely_mistake_gets_no_hint() {
     let server = server("3");
     let (mut stream, sum) = asked(&server);
     stream.write_all(&(sum + 1).to_be_bytes()).unwrap();
@@ -76,7 +76,7 @@ fn a_wrong_answer_that_looks_like_nothing_known_gets_no_reason() {
 }
 
 #[test]
-fn two_wrong_answers_at_the_same_time_are_each_reported_with_its_own() {
+fn simultaneous_wrong_answers_get_their_own_hints() {
     let server = server("3");
     let (mut one, sum) = asked(&server);
     let (mut two, _) = asked(&server);
@@ -87,7 +87,7 @@ fn two_wrong_answers_at_the_same_time_are_each_reported_with_its_own() {
 }
 
 #[test]
-fn bytes_behind_the_secret_are_counted_in_a_warning() {
+fn bytes_after_the_secret_are_counted_in_a_warning() {
     for (behind, text) in [
         (&b"\n"[..], r#"1 byte after the secret, which has 8: "\n""#),
         (b"ame", r#"3 bytes after the secret, which has 8: "ame""#),
@@ -119,7 +119,7 @@ fn bytes_behind_the_secret_are_counted_in_a_warning() {
 }
 
 #[test]
-fn a_server_that_forgets_to_close_is_not_waited_for() {
+fn the_client_does_not_wait_for_a_server_that_forgets_to_close() {
     let fake = FakeServer::new();
     let process = client("math", fake.addr, &["--timeout", "none"]).start();
     let mut stream = fake.accept();
@@ -130,7 +130,7 @@ fn a_server_that_forgets_to_close_is_not_waited_for() {
 }
 
 #[test]
-fn questions_in_little_endian_order_are_named_when_the_answer_is_rejected() {
+fn questions_in_little_endian_order_are_reported_when_the_answer_is_rejected() {
     for (a, b, is_little) in [(12_u32, 30_u32, true), (1 << 20, 1 << 21, false)] {
         let fake = FakeServer::new();
         let process = client("math", fake.addr, &[]).start();
@@ -148,7 +148,7 @@ fn questions_in_little_endian_order_are_named_when_the_answer_is_rejected() {
 }
 
 #[test]
-fn a_range_of_rounds_that_leaves_an_end_out_is_refused() {
+fn a_half_open_range_of_rounds_is_refused() {
     for (rounds, text) in [
         ("5..6", "a range includes both ends: write 5-6"),
         ("5..=6", "a range includes both ends: write 5-6"),
@@ -183,7 +183,7 @@ fn a_range_of_rounds_that_leaves_an_end_out_is_refused() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn students_clients_with_the_wrong_representation() {
+fn wrong_encodings_of_students_clients_are_reported() {
     let server = server("3");
     let port = server.addr.port().to_string();
     for (fault, text) in [
@@ -200,7 +200,7 @@ fn students_clients_with_the_wrong_representation() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn students_servers_with_more_than_a_secret() {
+fn bytes_after_the_secret_of_a_students_server_are_reported() {
     for (fault, stderr) in [
         ("newline", "socklab: 1 byte after the secret, which has 8: \"\\n\"\n"),
         ("extra-bytes", "socklab: 16 bytes after the secret, which has 8: \"Q and more of it\"\n"),
@@ -219,7 +219,7 @@ fn students_servers_with_more_than_a_secret() {
 }
 
 #[test]
-fn questions_in_decimal_text_are_named() {
+fn questions_in_decimal_text_are_reported() {
     const HINT: &str =
         "; this is decimal text: expected 'Q' and two big-endian integers of 4 bytes each";
     let question = [&b"Q"[..], &7_u32.to_be_bytes(), &8_u32.to_be_bytes()].concat();

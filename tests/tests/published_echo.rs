@@ -1,5 +1,5 @@
-//! Echo with programs that are nearly right: what they do wrong is named. And what the client takes from
-//! its own user: lines of any length in constant memory.
+//! Echo with programs that are nearly right: their mistakes are reported. Also lines of any length
+//! from the user, in constant memory.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -15,7 +15,7 @@ fn short_message(payload: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[..], payload].concat()
 }
 
-/// A client of ours with these arguments, and its connection in the hands of the test.
+/// Starts our client with these arguments and returns it with its connection.
 fn echo_client(args: &[&str]) -> (Process, TcpStream) {
     let fake = FakeServer::new();
     let process = client("echo", fake.addr, args).with_stdin().start();
@@ -23,7 +23,8 @@ fn echo_client(args: &[&str]) -> (Process, TcpStream) {
     (process, stream)
 }
 
-/// The line with which a client fails that sent this and got that, and then the end.
+/// Runs a client against a server that reads `sent` bytes, sends `reply` and closes. Returns the
+/// client's error.
 fn failure(args: &[&str], sent: usize, reply: &[u8]) -> String {
     let (process, mut stream) = echo_client(args);
     let mut bytes = vec![0; sent];
@@ -33,10 +34,10 @@ fn failure(args: &[&str], sent: usize, reply: &[u8]) -> String {
     process.finish().failure(1).to_owned()
 }
 
-// ---------------------------------------------------------------- replies that are wrong
+// ---------------------------------------------------------------- wrong replies
 
 #[test]
-fn a_wrong_reply_is_exit_1_with_its_place_and_the_likely_mistake() {
+fn a_wrong_reply_is_reported_with_its_place_and_the_likely_mistake() {
     let text = "0123456789äbcdef";
     for (reply, expected) in [
         (
@@ -66,7 +67,7 @@ fn a_wrong_reply_is_exit_1_with_its_place_and_the_likely_mistake() {
 }
 
 #[test]
-fn what_is_verified_does_not_depend_on_how_a_reply_is_cut() {
+fn the_verification_does_not_depend_on_how_a_reply_is_cut() {
     let (process, mut stream) = echo_client(&["0123456789abcdef"]);
     read::<20>(&mut stream);
     for byte in message(b"bcdef") {
@@ -79,11 +80,11 @@ fn what_is_verified_does_not_depend_on_how_a_reply_is_cut() {
         "reply 1 is wrong at byte 0: got \"bcdef\", expected \"abcdef\" (5 bytes, expected 6); \
          probably 11 characters were removed, not ten"
     );
-    assert_eq!(line.stdout, b"bcdef\n", "what came is shown");
+    assert_eq!(line.stdout, b"bcdef\n", "the bytes received are shown");
 }
 
 #[test]
-fn the_number_of_the_wrong_reply_is_named_and_the_right_ones_before_it_are_shown() {
+fn the_number_of_the_wrong_reply_is_reported_and_correct_ones_before_it_are_shown() {
     let (process, mut stream) = echo_client(&["0123456789one", "short", "0123456789three"]);
     read::<45>(&mut stream);
     stream.write_all(&[message(b"one"), message(b""), message(b"3")].concat()).unwrap();
@@ -97,7 +98,7 @@ fn the_number_of_the_wrong_reply_is_named_and_the_right_ones_before_it_are_shown
 }
 
 #[test]
-fn bytes_behind_the_last_reply_are_a_failure() {
+fn bytes_after_the_last_reply_are_a_failure() {
     for (behind, expected) in [
         (&b"\n"[..], "the server sent a byte after the last reply: \"\\n\""),
         (b"and more", "the server sent 8 bytes after the last reply: \"and more\""),
@@ -105,11 +106,11 @@ fn bytes_behind_the_last_reply_are_a_failure() {
     ] {
         let reply = [&message(b"abc"), behind].concat();
         assert_eq!(failure(&["0123456789abc"], 17, &reply), expected);
-        // Also when they come later.
+        // Also if they arrive later.
         let (process, mut stream) = echo_client(&["0123456789abc"]);
         read::<17>(&mut stream);
         stream.write_all(&message(b"abc")).unwrap();
-        assert_eq!(read_all(&mut stream), b"", "the client has all it wants");
+        assert_eq!(read_all(&mut stream), b"", "the client has all its replies");
         stream.write_all(behind).unwrap();
         drop(stream);
         let finished = process.finish();
@@ -128,7 +129,7 @@ fn no_verify_accepts_anything() {
 }
 
 #[test]
-fn a_reply_to_a_message_that_is_no_text_is_a_failure() {
+fn a_reply_to_a_message_that_is_not_utf_8_is_a_failure() {
     let (mut process, mut stream) = echo_client(&[]);
     process.stdin().write_all(b"abc\xffdefghijkl\n").unwrap();
     read::<17>(&mut stream);
@@ -154,21 +155,21 @@ fn a_wrong_reply_is_an_event() {
     assert_eq!(event, expected);
 }
 
-// ---------------------------------------------------------------- lengths of another kind
+// ---------------------------------------------------------------- lengths in another encoding
 
 #[test]
-fn two_byte_lengths_on_both_ends() {
+fn two_byte_lengths_work_on_both_ends() {
     let server = Server::start("echo", &["--header", "2"]);
     let long = ["0123456789", &"x".repeat(65_525)].concat();
     let args = ["--header", "2", "0123456789abc", "", "naïve café, or naive?", &long];
     let finished = server.client("echo", &args).run();
     let expected = format!("abc\n\n, or naive?\n{}\n", &long[10..]);
     assert!(finished.success() == expected.as_bytes(), "{finished:?}");
-    // And the embedded server.
+    // Also with the built-in server.
     let finished =
         Program::socklab(&["echo", "client", "--header", "2"]).run_with("0123456789abc\n");
     assert_eq!(finished.success(), b"abc\n");
-    // What is on the wire.
+    // The bytes as sent.
     let mut stream = server.connect();
     stream.write_all(&short_message(b"0123456789abc")).unwrap();
     assert_eq!(read(&mut stream), *b"\0\x03abc");
@@ -177,7 +178,7 @@ fn two_byte_lengths_on_both_ends() {
     stream.write_all(&short_message(b"abc")).unwrap();
     drop(stream);
     assert_eq!(process.finish().success(), b"abc\n");
-    // Traces too.
+    // Also in traces.
     let args = ["echo", "client", "--header", "2", "--trace"];
     let finished = Program::socklab(&args).run_with("0123456789abc\n");
     finished.success();
@@ -194,7 +195,7 @@ fn a_message_that_is_too_long_for_2_bytes_is_a_usage_error_before_it_is_sent() {
         finished.failure(2),
         "message 2 has 65536 bytes, more than the maximum of 65535 bytes for a 2-byte length"
     );
-    // Of stdin what comes before it is sent, and its reply shown.
+    // Lines of stdin before the long one are sent, and their replies are shown.
     let server = Server::start("echo", &["--header", "2"]);
     let lines = format!("0123456789one\n0123456789two\n{long}\nnever sent\n");
     let finished = server.client("echo", &["--header", "2"]).run_with(lines);
@@ -211,7 +212,7 @@ fn a_message_that_is_too_long_for_2_bytes_is_a_usage_error_before_it_is_sent() {
 }
 
 #[test]
-fn the_client_names_a_length_of_another_kind_and_what_to_try() {
+fn the_client_reports_a_length_in_another_encoding_and_what_to_try() {
     let line = failure(&["0123456789hello"], 19, &short_message(b"hello"));
     assert_eq!(
         line,
@@ -226,7 +227,7 @@ fn the_client_names_a_length_of_another_kind_and_what_to_try() {
 }
 
 #[test]
-fn the_server_names_a_length_of_another_kind_and_what_to_try() {
+fn the_server_reports_a_length_in_another_encoding_and_what_to_try() {
     let server = Server::start("echo", &["--timeout", "1s", "--json"]);
     for (bytes, close, text) in [
         (
@@ -262,10 +263,10 @@ fn the_server_names_a_length_of_another_kind_and_what_to_try() {
     }
 }
 
-// ---------------------------------------------------------------- in flight
+// ---------------------------------------------------------------- messages in flight
 
 #[test]
-fn no_more_are_in_flight_than_was_asked_for() {
+fn no_more_messages_are_in_flight_than_requested() {
     for limit in [1, 3] {
         let text = limit.to_string();
         let (mut process, mut stream) = echo_client(&["--in-flight", &text]);
@@ -273,7 +274,7 @@ fn no_more_are_in_flight_than_was_asked_for() {
         for _ in 0..limit {
             read::<15>(&mut stream);
         }
-        // Whatever it would send now has had time; a slow client passes.
+        // A pause in which a client that sends too much would send more. A slow client passes too.
         thread::sleep(std::time::Duration::from_millis(200));
         stream.set_nonblocking(true).unwrap();
         let early = stream.read(&mut [0; 64]);
@@ -294,7 +295,7 @@ fn no_more_are_in_flight_than_was_asked_for() {
 }
 
 #[test]
-fn in_flight_counts_for_lines_that_come_later() {
+fn the_limit_in_flight_applies_to_later_lines_too() {
     let (mut process, mut stream) = echo_client(&["--in-flight", "1"]);
     for n in 0..5 {
         writeln!(process.stdin(), "0123456789{n}").unwrap();
@@ -307,14 +308,14 @@ fn in_flight_counts_for_lines_that_come_later() {
 
 // ---------------------------------------------------------------- memory
 
-/// A piece of the long line.
+/// One piece of the long line.
 const PIECE: &[u8; 26] = b"abcdefghijklmnopqrstuvwxyz";
 const PIECES: usize = 300_000_000 / PIECE.len();
 
 fn write_long_line(out: &mut impl std::io::Write) {
     let chunk = PIECE.repeat(1 << 12);
     for _ in 0..PIECES >> 12 {
-        // One that fails early is seen by its client's exit code.
+        // If the client ends early, its exit code shows it.
         if out.write_all(&chunk).is_err() {
             return;
         }
@@ -324,7 +325,7 @@ fn write_long_line(out: &mut impl std::io::Write) {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_line_of_300_mb_takes_constant_memory_from_a_pipe_and_from_a_file() {
+fn a_line_of_300_mb_needs_constant_memory_from_a_pipe_and_from_a_file() {
     let length = (PIECES >> 12 << 12) * PIECE.len();
     for from_file in [false, true] {
         let fake = FakeServer::new();
@@ -347,7 +348,7 @@ fn a_line_of_300_mb_takes_constant_memory_from_a_pipe_and_from_a_file() {
         stream.set_write_timeout(patient).unwrap();
         let header: [u8; 4] = read(&mut stream);
         assert_eq!(u32::from_be_bytes(header) as usize, length);
-        // The reply goes back as the message comes, as from a server that streams.
+        // The reply is sent while the message arrives, as by a server that streams.
         let mut chunk = vec![0; 1 << 16];
         stream.read_exact(&mut chunk[..10]).unwrap();
         stream.write_all(&(u32::from_be_bytes(header) - 10).to_be_bytes()).unwrap();
@@ -366,7 +367,7 @@ fn a_line_of_300_mb_takes_constant_memory_from_a_pipe_and_from_a_file() {
             most >> 20,
             ["pipe", "file"][usize::from(from_file)]
         );
-        // And it was verified: the last reply is wrong, the long one was not.
+        // The replies were verified: only the last is reported as wrong, and the long one is not.
         stream.write_all(&message(b"behind us?")).unwrap();
         let finished = process.finish();
         let line = finished.failure(1);
@@ -387,7 +388,7 @@ fn write_lines(to: &mut impl std::io::Write, count: usize) -> std::io::Result<()
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_server_that_reads_and_never_replies_takes_no_memory() {
+fn a_server_that_reads_and_never_replies_costs_no_memory() {
     const LINES: usize = 1_400_000;
     const MESSAGE: usize = 4 + 100;
     let fake = FakeServer::new();
@@ -399,19 +400,20 @@ fn a_server_that_reads_and_never_replies_takes_no_memory() {
     let mut stream = fake.accept();
     let mut stdin = process.take_stdin();
     let writer = thread::spawn(move || write_lines(&mut stdin, LINES).unwrap());
-    // Until no more come. A busy machine that makes this end early makes the test weaker, not fail.
+    // Reads until nothing more arrives. A busy machine may end this early, which makes the test
+    // weaker but does not fail it.
     stream.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
     let mut chunk = vec![0; 1 << 20];
     let mut came = 0;
     while let Ok(n) = stream.read(&mut chunk) {
-        assert!(n > 0, "the client has gone");
+        assert!(n > 0, "the client has ended");
         came += n;
     }
     let messages = came / MESSAGE;
-    assert!(messages < LINES, "every line was sent");
+    assert!(messages < LINES, "the client sent every line");
     let most = process.memory("VmHWM");
     assert!(most < 100 << 20, "{} MiB for {messages} messages", most >> 20);
-    // Then the client continues as replies come, and every reply is verified.
+    // The client continues when replies arrive, and verifies all of them.
     let patient = Some(std::time::Duration::from_secs(200));
     stream.set_read_timeout(patient).unwrap();
     stream.set_write_timeout(patient).unwrap();
@@ -439,7 +441,7 @@ fn a_server_that_reads_and_never_replies_takes_no_memory() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_client_that_waits_since_no_more_can_be_verified_says_so() {
+fn a_client_that_waits_for_replies_to_verify_reports_it() {
     let fake = FakeServer::new();
     let mut process = client("echo", fake.addr, &["--timeout", "10"])
         .deadline(std::time::Duration::from_secs(300))
@@ -447,7 +449,7 @@ fn a_client_that_waits_since_no_more_can_be_verified_says_so() {
         .start();
     let mut stream = fake.accept();
     let mut stdin = process.take_stdin();
-    // Until the client has gone.
+    // Reads until the client has ended.
     thread::spawn(move || write_lines(&mut stdin, usize::MAX));
     let mut chunk = vec![0; 1 << 20];
     while stream.read(&mut chunk).is_ok_and(|n| n > 0) {}
@@ -476,7 +478,7 @@ fn a_difference_deep_in_a_long_reply_is_found_at_its_byte() {
 }
 
 #[test]
-fn a_file_that_is_not_at_its_start_is_read_from_where_it_is() {
+fn a_file_is_read_from_its_current_position() {
     let server = Server::start("echo", &[]);
     let mut file = tempfile::tempfile().unwrap();
     let long = PIECE.repeat(10_000);
@@ -489,7 +491,7 @@ fn a_file_that_is_not_at_its_start_is_read_from_where_it_is() {
 }
 
 #[test]
-fn a_long_line_that_cannot_be_spooled_is_one_line_and_exit_3() {
+fn a_long_line_that_cannot_be_spooled_is_reported_in_one_line_with_code_3() {
     let server = Server::start("echo", &[]);
     let program = server.client("echo", &[]).env("TMPDIR", "/proc/no/such/folder");
     let finished = program.run_with([&b"0123456789first\n"[..], &[b'x'; 100_000], b"\n"].concat());
@@ -502,9 +504,9 @@ fn a_long_line_that_cannot_be_spooled_is_one_line_and_exit_3() {
 // ---------------------------------------------------------------- JSON
 
 #[test]
-fn a_long_reply_in_json_is_cut_between_characters_and_its_hex_is_bounded() {
+fn a_long_reply_in_json_is_cut_between_characters_and_its_hex_is_limited() {
     let server = Server::start("echo", &[]);
-    // The limit falls inside of one.
+    // The limit falls inside a character.
     let line = format!("0123456789x{}", "é".repeat(60_000));
     let finished = server.client("echo", &["--json"]).run_with(line);
     let stdout = String::from_utf8_lossy(finished.success());
@@ -528,7 +530,7 @@ fn python_server(args: &[&str]) -> Server {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn students_servers_that_answer_something_else() {
+fn wrong_replies_of_students_servers_are_reported() {
     for (fault, text) in [
         ("nothing-removed", "; probably nothing was removed"),
         ("ten-bytes", "; probably ten bytes were removed, not ten characters"),
@@ -557,7 +559,7 @@ fn students_servers_that_answer_something_else() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-fn students_programs_with_2_byte_lengths() {
+fn students_programs_with_2_byte_lengths_are_supported() {
     let server = python_server(&["--header", "2", "--sessions", "2"]);
     for args in [&["--header", "2"][..], &["--header", "2", "--in-flight", "1"]] {
         let finished =
@@ -572,7 +574,7 @@ fn students_programs_with_2_byte_lengths() {
             Program::peer("echo_client.py", &args).run_with("0123456789a\n0123456789ß\n");
         assert_eq!(finished.success(), "a\nß\n".as_bytes());
     }
-    // Against a server of ours that expects the other kind.
+    // Against our server with the other header size.
     let server = Server::start("echo", &["--timeout", "1s"]);
     let port = server.addr.port().to_string();
     for (args, text) in [

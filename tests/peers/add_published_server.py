@@ -1,4 +1,4 @@
-"""Servers of add as people publish them: add_stranger_server.py STYLE. Serves one client, then exits.
+"""Servers of add as people publish them: add_published_server.py STYLE. Serves one client, then exits.
 
 Says where it listens on stderr, and whom it met.
 """

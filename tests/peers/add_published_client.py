@@ -1,4 +1,4 @@
-"""Clients of add as people publish them: add_stranger_client.py HOST PORT STYLE.
+"""Clients of add as people publish them: add_published_client.py HOST PORT STYLE.
 
 Each sends a name and 42 in its own form, takes one recv for the whole answer, and splits that in the same
 form. What it shows is the same for all of them.

@@ -1,4 +1,4 @@
-//! Programs that other people wrote for a conversation: other closing words, no newline, port scanners.
+//! Chat with programs of other authors: other closing words, no newline, port scanners.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -6,26 +6,26 @@ use std::net::TcpStream;
 use serde_json::Value;
 use socklab_tests::program::{FakeServer, Program, Server, client, read, read_all, reset};
 
-/// A server whose person is the test.
-fn person(args: &[&str]) -> Server {
+/// Starts a server. The test types for its user.
+fn server_with_user(args: &[&str]) -> Server {
     Server::from_program(Program::socklab(&[&["chat", "server", "0"], args].concat()).with_stdin())
 }
 
 #[test]
-fn a_connection_that_closes_before_it_said_anything_does_not_count() {
+fn a_connection_that_closes_without_sending_anything_does_not_count() {
     for closes in [drop::<TcpStream>, reset] {
-        for said in ["", "hello\n"] {
-            let mut server = person(&["--json"]);
-            server.process.stdin().write_all(said.as_bytes()).unwrap();
+        for first_line in ["", "hello\n"] {
+            let mut server = server_with_user(&["--json"]);
+            server.process.stdin().write_all(first_line.as_bytes()).unwrap();
             for _ in 0..3 {
                 let stream = server.connect();
                 let peer = stream.local_addr().unwrap();
                 closes(stream);
                 server.process.wait_for(&format!("{peer}: the other side "));
             }
-            // What the scanners may have got is said to the first who listens.
+            // A line that the scanners may have received is sent again to the first real client.
             let mut stream = server.connect();
-            if said.is_empty() {
+            if first_line.is_empty() {
                 server.process.stdin().write_all(b"hello\n").unwrap();
             }
             assert_eq!(read(&mut stream), *b"hello\n");
@@ -46,13 +46,13 @@ fn a_connection_that_closes_before_it_said_anything_does_not_count() {
 }
 
 #[test]
-fn a_client_that_leaves_after_it_said_something_ends_the_server() {
-    for (said, quote) in [("hi\n", ""), ("h", "; last received: \"h\" without a newline")] {
-        let mut server = person(&[]);
+fn a_client_that_leaves_after_sending_something_ends_the_server() {
+    for (first_line, quote) in [("hi\n", ""), ("h", "; last received: \"h\" without a newline")] {
+        let mut server = server_with_user(&[]);
         let mut stream = server.connect();
         server.process.stdin().write_all(b"hello\n").unwrap();
         assert_eq!(read(&mut stream), *b"hello\n");
-        stream.write_all(said.as_bytes()).unwrap();
+        stream.write_all(first_line.as_bytes()).unwrap();
         drop(stream);
         let finished = server.process.finish_with_stdin_open();
         let line = finished.last_failure(1);
@@ -62,8 +62,8 @@ fn a_client_that_leaves_after_it_said_something_ends_the_server() {
 }
 
 #[test]
-fn a_last_line_of_one_word_is_named_as_a_closing_word() {
-    let mut server = person(&[]);
+fn a_last_line_of_one_word_is_suggested_as_a_closing_word() {
+    let mut server = server_with_user(&[]);
     let mut stream = server.connect();
     server.process.stdin().write_all(b"hello\n").unwrap();
     assert_eq!(read(&mut stream), *b"hello\n");
@@ -86,8 +86,8 @@ fn a_last_line_of_one_word_is_named_as_a_closing_word() {
 
 #[test]
 fn other_words_end_a_conversation() {
-    // A client of somebody's that says quit; BYE is a word as any other then.
-    let mut server = person(&["--bye", "quit", "--bye", "/exit"]);
+    // A client that ends with quit. BYE is an ordinary word then.
+    let mut server = server_with_user(&["--bye", "quit", "--bye", "/exit"]);
     let mut stream = server.connect();
     server.process.stdin().write_all(b"bye is not a end\n").unwrap();
     assert_eq!(read(&mut stream), *b"bye is not a end\n");
@@ -108,7 +108,7 @@ fn other_words_end_a_conversation() {
 }
 
 #[test]
-fn one_who_has_nothing_more_to_say_says_the_first_closing_word() {
+fn the_end_of_input_sends_the_first_closing_word() {
     let fake = FakeServer::new();
     let client = client("chat", fake.addr, &["--bye", "quit", "--bye", "exit"]).start();
     let mut stream = fake.accept();
@@ -116,14 +116,14 @@ fn one_who_has_nothing_more_to_say_says_the_first_closing_word() {
     assert_eq!(read_all(&mut stream), b"quit\n");
     drop(stream);
     client.finish().success();
-    // The built-in bot has the same words.
+    // The built-in bot uses the same words.
     let finished = Program::socklab(&["chat", "client", "--bye", "quit"]).run_with("bye\nquit\n");
-    let heard = String::from_utf8_lossy(finished.success()).into_owned();
-    assert_eq!(heard.lines().count(), 2, "{heard}");
+    let output = String::from_utf8_lossy(finished.success()).into_owned();
+    assert_eq!(output.lines().count(), 2, "{output}");
 }
 
 #[test]
-fn a_closing_word_is_a_word() {
+fn a_closing_word_must_be_one_word() {
     for word in ["", " ", "a\nb", "two words", "a\tb"] {
         let finished = Program::socklab(&["chat", "client", "--bye", word]).run();
         assert!(finished.failure(2).contains("--bye: expected a word"), "{finished:?}");
@@ -131,7 +131,7 @@ fn a_closing_word_is_a_word() {
 }
 
 #[test]
-fn a_line_without_its_newline_is_shown_after_one_second() {
+fn a_line_without_newline_is_reported_after_one_second() {
     let fake = FakeServer::new();
     let client = client("chat", fake.addr, &["--json"]).with_stdin().start();
     let mut stream = fake.accept();
@@ -144,7 +144,7 @@ fn a_line_without_its_newline_is_shown_after_one_second() {
     drop(stream);
     client.finish_with_stdin_open().last_failure(1);
 
-    let mut server = person(&[]);
+    let mut server = server_with_user(&[]);
     let mut stream = server.connect();
     server.process.stdin().write_all(b"hello\n").unwrap();
     assert_eq!(read(&mut stream), *b"hello\n");
