@@ -1,6 +1,6 @@
 """A student's client of add: add_client.py HOST PORT NAME NUMBER [--fault NAME].
 
-Shows both names, both numbers and the sum. Exits 1 when there is no answer.
+Prints both names, both numbers and the sum. Exits with 1 without an answer.
 """
 
 import argparse
@@ -20,14 +20,14 @@ def read_line(sock):
     while not line.endswith(b"\n"):
         piece = sock.recv(1)
         if not piece:
-            # A server that was asked without the last newline answers without it.
+            # The answer to a message without the last newline has none either.
             break
         line += piece
     return line.decode().strip() or None
 
 
 def introduce(sock, args):
-    """Whether there is an answer to wait for."""
+    """Returns whether an answer is expected."""
     name, number, end = args.name.encode(), str(args.number).encode(), b"\n"
     fault = args.fault
     if fault == "crlf":
@@ -43,7 +43,7 @@ def introduce(sock, args):
             for _ in range(1024):
                 sock.sendall(b"x" * 1024)
         except ConnectionError:
-            print("the server had enough", file=sys.stderr)
+            print("the server closed early", file=sys.stderr)
         return True
     if fault == "silent":
         return True
@@ -59,7 +59,7 @@ def introduce(sock, args):
     if fault == "leave":
         return False
     if fault == "reset":
-        # No linger: the close is a reset.
+        # A close with a linger time of 0 is a reset.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return False
     if fault == "unterminated":
@@ -86,7 +86,7 @@ def main():
             return
         try:
             if args.fault == "one-recv":
-                # What comes in one read is taken for the whole answer.
+                # Takes one recv for the whole answer.
                 name, number, _ = sock.recv(1024).decode().split("\n")
             else:
                 name, number = read_line(sock), read_line(sock)

@@ -1,7 +1,7 @@
-"""Clients of add as people publish them: add_published_client.py HOST PORT STYLE.
+"""Published clients of add: add_published_client.py HOST PORT STYLE.
 
-Each sends a name and 42 in its own form, takes one recv for the whole answer, and splits that in the same
-form. What it shows is the same for all of them.
+Each sends a name and 42 in its own form, takes one recv for the whole answer and splits it in the same
+form. All of them print the same line.
 """
 
 import socket
@@ -28,7 +28,7 @@ def all_of_it(sock):
     return text
 
 
-# What is sent (a number is a pause in seconds), how the answer is read, and how it is parsed.
+# What is sent (a number is a pause in seconds), how the answer is read and how it is parsed.
 STYLES = {
     "comma": (["Ada,42"], one_recv, split(",")),
     "comma-newline": (["Ada,42\n"], lambda sock: sock.makefile().readline(), split(",")),
@@ -38,15 +38,15 @@ STYLES = {
     "bar": (["Ada|42"], one_recv, split("|")),
     "space": (["Ada 42"], one_recv, split(" ")),
     "tab": (["Ada\t42\n"], one_recv, str.split),
-    # Line by line, as the document has it, but for the last newline.
+    # Line by line, as in the protocol document, without the last newline.
     "lines-half-close": (["Ada\n42", None], all_of_it, split("\n")),
     "lines-silence": (["Ada\n42"], one_recv, split("\n")),
-    # Longer than any silence ends what is not whole.
+    # Longer than the pause that ends a field.
     "name-then-number": (["Ada\n", 0.4, "42\n"], one_recv, str.splitlines),
     "name-then-bare-number": (["Ada\n", 0.4, "42"], one_recv, split("\n")),
     "comma-apart": (["Ada,", 0.4, "42"], one_recv, split(",")),
     "separator-later": (["Ada", 0.4, ": 42\n"], one_recv, split(": ")),
-    # .NET's StreamWriter with its default encoding.
+    # StreamWriter of .NET with its default encoding.
     "marked": (["\ufeffAda\r\n42\r\n"], one_recv, str.splitlines),
     "marked-comma": (["\ufeffAda,42"], one_recv, split(",")),
 }

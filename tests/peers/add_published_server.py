@@ -1,6 +1,6 @@
-"""Servers of add as people publish them: add_published_server.py STYLE. Serves one client, then exits.
+"""Published servers of add: add_published_server.py STYLE. Serves one client, then exits.
 
-Says where it listens on stderr, and whom it met.
+Reports its address and the client's name and number on stderr.
 """
 
 import socket
@@ -12,7 +12,7 @@ def meet(name, number):
 
 
 def message(separator, end="", stays=True):
-    """One recv is the whole message, one send the answer; then it stays until the client leaves."""
+    """Takes one recv for the whole message and sends the answer at once. Waits until the client closes."""
 
     def session(conn):
         meet(*conn.recv(1024).decode().split(separator))
@@ -24,7 +24,7 @@ def message(separator, end="", stays=True):
 
 
 def lines(reply, stays=False):
-    """Reads lines. A client that sends no newline makes it wait."""
+    """Reads lines. It waits for a client that sends no newline."""
 
     def session(conn):
         reader = conn.makefile(newline="\n")

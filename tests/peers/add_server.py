@@ -1,7 +1,7 @@
 """A student's server of add: add_server.py [--name NAME] [--number N] [--sessions N] [--fault NAME].
 
-Says where it listens on stderr, serves so many clients one after the other, then exits; also after
-a client's number that is out of range.
+Reports its address on stderr, serves N clients one after the other, then exits. It also exits after
+a number that is out of range.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def read_line(conn):
 
 
 def wait_for_end(conn):
-    """Until the client gives up."""
+    """Waits until the client closes."""
     try:
         while conn.recv(4096):
             pass
@@ -37,10 +37,10 @@ def wait_for_end(conn):
 
 
 def session(conn, args):
-    """Whether the server goes on."""
+    """Returns whether the server continues."""
     fault = args.fault
     if fault == "one-recv":
-        # What comes in one read is taken for the whole message.
+        # Takes one recv for the whole message.
         name, number, _ = conn.recv(1024).decode().split("\n")
     else:
         name, number = read_line(conn), read_line(conn)
@@ -65,7 +65,7 @@ def session(conn, args):
             for _ in range(1024):
                 conn.sendall(b"x" * 1024)
         except ConnectionError:
-            print("the client had enough", file=sys.stderr)
+            print("the client closed early", file=sys.stderr)
         return True
     if fault == "crlf":
         end = b"\r\n"

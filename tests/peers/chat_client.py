@@ -1,6 +1,6 @@
 """A student's client of chat: chat_client.py HOST PORT [--say LINE]... [--fault NAME].
 
-Listens first, then says its lines in turn. Prints what it hears. Ends at a BYE of either side.
+Receives first, then sends its lines in turn. Prints the lines it receives. Ends at a BYE of either side.
 """
 
 import argparse
@@ -16,12 +16,12 @@ FAULTS = [
 ]
 
 
-def says_bye(line):
+def contains_bye(line):
     return re.search(r"\bbye\b", line, re.IGNORECASE) is not None
 
 
 def spin(sock):
-    """What a loop without a look at the end does: reads nothing for ever. Ten seconds here."""
+    """Reads in a loop that does not check for the end of the stream. Limited to ten seconds."""
     print("spinning", flush=True)
     end = time.monotonic() + 10
     while time.monotonic() < end:
@@ -34,10 +34,10 @@ class Peer:
         self.fault = fault
         self.data = b""
 
-    def hear(self):
-        """The next line, None at the end."""
+    def receive(self):
+        """Returns the next line, or None at the end."""
         if self.fault == "one-recv":
-            # What comes in one read is taken for a whole line.
+            # Takes one recv for a whole line.
             return self.sock.recv(1024).decode().rstrip("\n") or None
         while b"\n" not in self.data:
             piece = self.sock.recv(1024)
@@ -72,24 +72,24 @@ def main():
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peer = Peer(sock, fault)
         if fault == "ahead":
-            # Cannot wait: says everything at once, and listens then.
+            # Sends everything at once, and receives afterwards.
             for line in args.say:
                 peer.say(line)
         for line in args.say + [None]:
-            heard = peer.hear()
-            if heard is None:
+            line_received = peer.receive()
+            if line_received is None:
                 sys.exit("the server left without a BYE")
-            print(heard)
-            if says_bye(heard) and fault != "spin":
+            print(line_received)
+            if contains_bye(line_received) and fault != "spin":
                 return
             if fault == "leave":
                 return
             if fault == "half-close":
                 sock.shutdown(socket.SHUT_WR)
-                print(peer.hear(), file=sys.stderr)
+                print(peer.receive(), file=sys.stderr)
                 return
             if fault == "reset":
-                # No linger: the close is a reset.
+                # A close with a linger time of 0 is a reset.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return
             if fault == "unterminated":
@@ -103,13 +103,13 @@ def main():
                     for _ in range(1024):
                         sock.sendall(b"x" * 1024)
                 except ConnectionError:
-                    print("the server had enough", file=sys.stderr)
+                    print("the server closed early", file=sys.stderr)
                 return
             if line is None:
-                sys.exit("nothing more to say")
+                sys.exit("no more lines to send")
             if fault != "ahead":
                 peer.say(line)
-            if says_bye(line):
+            if contains_bye(line):
                 return
 
 

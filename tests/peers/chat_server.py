@@ -1,7 +1,7 @@
 """A student's server of chat: chat_server.py [--sessions N] [--say LINE]... [--fault NAME].
 
-Says where it listens on stderr. Speaks first, then in turn. Prints what it hears. A session ends at a
-BYE of either side.
+Reports its address on stderr. Sends first, then in turn. Prints the lines it receives. A session ends
+at a BYE of either side.
 """
 
 import argparse
@@ -16,7 +16,7 @@ FAULTS = [
 ]
 
 
-def says_bye(line):
+def contains_bye(line):
     return re.search(r"\bbye\b", line, re.IGNORECASE) is not None
 
 
@@ -44,7 +44,7 @@ def serve(conn, lines, fault):
                 conn.sendall(data[i:i + 1])
         elif fault != "ahead":
             conn.sendall(data)
-        if says_bye(line):
+        if contains_bye(line):
             if fault == "extra-bytes":
                 conn.sendall(b"and another thing\n")
             return
@@ -53,8 +53,8 @@ def serve(conn, lines, fault):
                 pass
             return
         if fault == "one-recv":
-            # What comes in one read is taken for a whole line.
-            heard = conn.recv(1024).decode().rstrip("\n")
+            # Takes one recv for a whole line.
+            line_received = conn.recv(1024).decode().rstrip("\n")
         else:
             while b"\n" not in held:
                 piece = conn.recv(1024)
@@ -62,18 +62,18 @@ def serve(conn, lines, fault):
                     print("the client left without a BYE")
                     return
                 held += piece
-            heard, held = held.split(b"\n", 1)
-            heard = heard.decode()
-        print(heard)
-        if says_bye(heard):
+            line_received, held = held.split(b"\n", 1)
+            line_received = line_received.decode()
+        print(line_received)
+        if contains_bye(line_received):
             return
         if fault == "leave":
             return
         if fault == "reset":
-            # No linger: the close is a reset.
+            # A close with a linger time of 0 is a reset.
             conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return
-    print("nothing more to say")
+    print("no more lines to send")
 
 
 def main():
@@ -96,7 +96,7 @@ def main():
             try:
                 serve(conn, args.say, args.fault)
             except ConnectionError:
-                print("client gone", file=sys.stderr)
+                print("the client left", file=sys.stderr)
     listener.close()
 
 

@@ -1,8 +1,8 @@
-"""A student's client of head or tail: coin_client.py HOST PORT [ANSWER...] [--games N]
+"""A student's client of heads or tails: coin_client.py HOST PORT [ANSWER...] [--games N]
 [--fault NAME].
 
-Takes one recv for the prompt, as it was taught, then reads until there is a newline. Waits for ever
-when a reply and the next prompt come in one recv.
+Takes one recv for the prompt, as courses teach it, then reads until a newline. Hangs when a reply and
+the next prompt arrive in one recv.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def play(args):
                     sys.exit("the server left")
                 data += piece
             text = data.decode()
-            print("told:", text.strip())
+            print("reply:", text.strip())
             if answer in ("H", "T"):
                 total += 1
                 right += "right" in text

@@ -1,7 +1,7 @@
-"""A student's server of head or tail: coin_server.py [--sessions N] [--fault NAME].
+"""A student's server of heads or tails: coin_server.py [--sessions N] [--fault NAME].
 
-Tosses heads, always. Says where it listens on stderr. Some of the faults are none in its author's
-eyes: that is how such servers are.
+Every toss is heads. Reports its address on stderr. Some of the faults are deliberate features of
+published servers.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def session(conn, fault):
             if fault != "no-bye":
                 send(reply + ("" if fault == "bare-bye" else end))
             return
-        # In one piece: a slow student's client would not like it.
+        # In one write, because a simple client expects one recv.
         if fault == "no-colon":
             send(reply + end)
             time.sleep(0.001)

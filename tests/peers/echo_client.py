@@ -1,4 +1,4 @@
-"""A student's client of echo, the class of the exercise and a script around it.
+"""A student's client of echo: the class of the exercise in a script.
 
 echo_client.py HOST PORT [--buffer N] [--header N] [--fault NAME], messages as lines on stdin (with \\n for a
 line break in one), replies as lines on stdout.

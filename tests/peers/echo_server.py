@@ -1,7 +1,7 @@
 """A student's server of echo: echo_server.py [--sessions N] [--buffer N] [--header N] [--fault NAME].
 
-Says where it listens on stderr, serves so many clients one after the other, then exits. It does
-not read while it writes a reply. Faults happen at the second message, those of WRONG at all of them.
+Reports its address on stderr, serves N clients one after the other, then exits. It does not read
+while it writes a reply. Faults happen at the second message, those of WRONG at every message.
 """
 
 import argparse
@@ -14,7 +14,7 @@ FAULTS = [
     "", "close-first", "close-after-reply", "cut-in-header", "cut-in-payload", "reset", "silent",
     "too-long", "endless", "unasked", "byte-by-byte", "glued", "not-utf8",
 ]
-# What it sends back instead of all but the first ten characters.
+# Replies that are wrong.
 WRONG = {
     "nothing-removed": lambda text: text.encode(),
     "ten-bytes": lambda text: text.encode()[10:],
@@ -24,7 +24,7 @@ WRONG = {
     "empty": lambda text: b"",
     "newline": lambda text: text[10:].encode() + b"\n",
 }
-# Ways of framing that are not right.
+# Framing that is wrong.
 FRAMES = ["little-endian", "chars-counted", "short-header", "junk", "one-byte", "merged"]
 
 
@@ -46,19 +46,19 @@ class BufferedTCPServer:
                 try:
                     self.serve(conn)
                 except ConnectionError:
-                    print("client gone", file=sys.stderr)
+                    print("the client left", file=sys.stderr)
 
     def serve(self, conn):
         if self.fault == "close-first":
             return
         if self.fault == "unasked":
-            # Once the client is there for certain.
+            # Waits until the client has sent something.
             self.receive_exactly(conn, 1)
             conn.sendall(struct.pack("!I", 0) * 1000)
             self.wait_for_end(conn)
             return
         if self.fault == "merged":
-            # One recv for one message, whatever came.
+            # Takes one recv for one message.
             time.sleep(0.2)
             payload = conn.recv(4096)[4:]
             rest = payload.decode()[10:].encode()
@@ -96,7 +96,7 @@ class BufferedTCPServer:
                     conn.sendall(reply[i:i + 1])
                     time.sleep(0.0005)
             elif self.fault == "glued":
-                # Two and two replies leave together.
+                # Sends two replies in one write.
                 held += reply
                 if count % 2 == 0:
                     conn.sendall(held)
@@ -105,7 +105,7 @@ class BufferedTCPServer:
                 conn.sendall(reply)
 
     def misbehaves(self, conn, reply):
-        """Whether the session is over with it."""
+        """Returns whether the fault ends the session."""
         if self.fault == "close-after-reply":
             return True
         if self.fault == "cut-in-header":
@@ -135,7 +135,7 @@ class BufferedTCPServer:
         return False
 
     def wait_for_end(self, conn):
-        """Until the client gives up."""
+        """Waits until the client closes."""
         while conn.recv(4096):
             pass
 

@@ -1,6 +1,6 @@
 """A student's client of the file server: file_client.py HOST PORT NAME [--fault NAME].
 
-Writes what it gets to stdout. It asks in the plain form and takes the server's close for the end.
+Writes the file to stdout. It uses the plain form, in which the server's close is the end.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main():
         try:
             data = sock.recv(size)
         except ConnectionResetError:
-            sys.exit("the server said no")
+            sys.exit("the server refused")
         if not data:
             break
         sys.stdout.buffer.write(data)

@@ -1,16 +1,16 @@
-"""File servers as published ones are: file_published_server.py DIR KIND [--sessions N].
+"""Published file servers: file_published_server.py DIR KIND [--sessions N].
 
-None has heard of the checked form. Says where it listens on stderr, serves so many clients one after
-the other, then exits. The first line on stdout of each session is the request as it came.
+None of them knows the checked form. Reports its address on stderr, serves N clients one after the
+other, then exits. Each session prints the request on stdout.
 
-  once      one recv, and opens the file of exactly these bytes; blocks of 1024, then closes
-  text      the same, and answers with a text when there is no such file
+  once      takes one recv for the name; sends blocks of 1024 bytes, then closes
+  text      the same, but sends an error text if there is no such file
   c         a name ends at the first NUL, as in C
   lines     reads a line
   closes    reads the request and closes
   resets    reads the request and resets
-  whole     reads a buffer of 256 bytes, all of it, before it looks at it
-  nul       one recv; a name with a NUL in it is never answered
+  whole     reads a whole buffer of 256 bytes first
+  nul       takes one recv; never answers a name that contains a NUL
 """
 
 import argparse
@@ -57,7 +57,7 @@ def serve(conn, folder, kind):
     try:
         send(conn, os.path.join(folder.encode(), name))
     except (OSError, ValueError):
-        # What Python says of a NUL in a name is a ValueError.
+        # Python raises ValueError for a NUL in a name.
         if kind == "text":
             conn.sendall(b"File not found")
 

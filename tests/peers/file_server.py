@@ -1,7 +1,7 @@
 """A student's file server: file_server.py DIR [--sessions N] [--fault NAME].
 
-Says where it listens on stderr, serves so many clients one after the other, then exits. It takes
-one recv for the name, sends blocks of 1024 bytes and closes; it has never heard of another form.
+Reports its address on stderr, serves N clients one after the other, then exits. It takes one recv
+for the name, sends blocks of 1024 bytes and closes. It knows only the plain form.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def serve(conn, folder, fault):
                     conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     return
     except (OSError, ValueError) as error:
-        # What Python says of a NUL in a name is a ValueError.
+        # Python raises ValueError for a NUL in a name.
         if fault == "text-error":
             conn.sendall(b"Error: " + str(error).encode())
 

@@ -1,7 +1,7 @@
 """A student's client of high or low: guess_client.py HOST PORT [--games N] [--fault NAME] [GUESS...].
 
-Takes everything up to a newline for one message, as it was taught, so it waits for ever when two of
-them come in one recv. Plays by bisection without guesses. Each game is a connection.
+Takes everything that ends with a newline for one message, as courses teach it, so it hangs when two
+messages arrive in one recv. Bisects if no guesses are given. Each game is a connection.
 """
 
 import argparse
@@ -14,7 +14,7 @@ FAULTS = ["", "leave", "reset", "windows", "early", "long", "spin"]
 
 
 def spin(conn):
-    """What a loop without a look at the end does: reads nothing for ever. Ten seconds here."""
+    """Reads in a loop that does not check for the end of the stream. Limited to ten seconds."""
     print("spinning", flush=True)
     end = time.monotonic() + 10
     while time.monotonic() < end:

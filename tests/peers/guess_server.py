@@ -1,6 +1,6 @@
 """A student's server of high or low: guess_server.py [--sessions N] [--number N] [--fault NAME].
 
-Says where it listens on stderr.
+Reports its address on stderr.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """A student's client of hello: hello_client.py HOST PORT [--both] [--fault NAME].
 
-Prints the greeting, and gives its own with --both.
+Prints the greeting. With --both it greets too.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main():
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         data = b""
         if fault == "one-recv":
-            # What comes in one read is taken for the whole greeting.
+            # Takes one recv for the whole greeting.
             data = sock.recv(1024)
         else:
             while b"\n" not in data:
@@ -42,7 +42,7 @@ def main():
             return
         greeting, end = b"Hello from a student", b"\n"
         if fault == "reset":
-            # No linger: the close is a reset.
+            # A close with a linger time of 0 is a reset.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return
         if fault == "silent":
@@ -56,7 +56,7 @@ def main():
                 for _ in range(1024):
                     sock.sendall(b"x" * 1024)
             except ConnectionError:
-                print("the server had enough", file=sys.stderr)
+                print("the server closed early", file=sys.stderr)
             return
         if fault == "control":
             greeting = b"\x1b]0;owned\x07\x1b[2J \xe2\x80\xae\xe2\x81\xa6 Hello"
@@ -70,7 +70,7 @@ def main():
         else:
             sock.sendall(greeting + end)
         if fault == "unterminated-waits" and sock.recv(1024):
-            sys.exit("the server said more than its greeting")
+            sys.exit("the server sent more than its greeting")
 
 
 main()

@@ -1,6 +1,6 @@
 """A student's server of hello: hello_server.py [--both] [--sessions N] [--fault NAME].
 
-Says where it listens on stderr, greets so many clients one after the other, then exits.
+Reports its address on stderr, greets N clients one after the other, then exits.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def session(conn, args):
             for _ in range(1024):
                 conn.sendall(b"x" * 1024)
         except ConnectionError:
-            print("the client had enough", file=sys.stderr)
+            print("the client closed early", file=sys.stderr)
         return
     if fault == "control":
         greeting = b"\x1b]0;owned\x07\x1b[2J \xe2\x80\xae\xe2\x81\xa6 Hello"
@@ -57,7 +57,7 @@ def session(conn, args):
         while b"\n" not in data:
             piece = conn.recv(1024)
             if not piece:
-                print("gone without a greeting", file=sys.stderr)
+                print("closed without a greeting", file=sys.stderr)
                 return
             data += piece
         print("greeted with", data, file=sys.stderr)

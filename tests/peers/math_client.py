@@ -1,6 +1,6 @@
 """A student's client of the math quiz: math_client.py HOST PORT [--fault NAME].
 
-Prints the secret. Exits 1 when the server closes before it.
+Prints the secret. Exits with 1 if the server closes before it.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def answer_of(question, fault):
         return str(total).encode()
     if fault == "decimal-line":
         return f"{total}\n".encode()
-    # Fails for a sum of more than 32 bits, as a student's program does.
+    # Fails for a sum of more than 32 bits, as many student programs do.
     return total.to_bytes(4, "big")
 
 
@@ -59,7 +59,7 @@ def main():
                 if args.fault == "leave":
                     return
                 if args.fault == "reset":
-                    # No linger: the close is a reset.
+                    # A close with a linger time of 0 is a reset.
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     return
                 answer = answer_of(message, args.fault)

@@ -1,7 +1,7 @@
 """A student's server of the math quiz: math_server.py [--rounds N] [--sessions N] [--fault NAME].
 
-Says where it listens on stderr, serves so many clients one after the other, then exits. Faults
-happen at the last question of a session.
+Reports its address on stderr, serves N clients one after the other, then exits. Faults happen at
+the last question of a session.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def send(conn, data, fault):
 
 
 def wait_for_end(conn):
-    """Until the client gives up."""
+    """Waits until the client closes."""
     while conn.recv(4096):
         pass
 
@@ -71,7 +71,7 @@ def session(conn, args):
             conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return
         if is_last and fault == "glued":
-            # It knows that the client will be right.
+            # The server does not wait for the answer.
             send(conn, question + last, fault)
             recv_exactly(conn, 4)
             return
@@ -92,7 +92,7 @@ def session(conn, args):
         last += b"\n"
     send(conn, last, fault)
     if fault == "stays":
-        # It forgets to close.
+        # The server forgets to close.
         wait_for_end(conn)
         time.sleep(60)
 

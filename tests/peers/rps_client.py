@@ -1,6 +1,6 @@
-"""A student's player 1 of scissor, paper, stone: rps_client.py HOST PORT CHOICE... [--fault NAME].
+"""A student's player 1 of rock, paper, scissors: rps_client.py HOST PORT CHOICE... [--fault NAME].
 
-Takes one recv for the prompt, then reads the verdict until there is a newline and sends it back.
+Takes one recv for the prompt, then reads the result up to a newline and sends it back.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""A student's player 2 of scissor, paper, stone: rps_server.py [--sessions N] [--fault NAME].
+"""A student's player 2 of rock, paper, scissors: rps_server.py [--sessions N] [--fault NAME].
 
-Chooses paper, always. Says where it listens on stderr, and what it was told at the end.
+Always chooses paper. Reports its address and the result on stderr.
 """
 
 import argparse
@@ -63,15 +63,15 @@ def session(conn, fault):
             verdict = "Player2 wins!" if verdict != "Player2 wins!" else "Draw"
         if fault == "unknown-choice":
             ours = "Rock"
-        said = f"{verdict},{theirs},{ours}"
+        result = f"{verdict},{theirs},{ours}"
         if fault == "banner":
             send("Player 2 is thinking\n")
         if fault == "glued" and game < 2:
-            # It does not wait for the acknowledgement.
-            send(said + end + prompt)
+            # The server does not wait for the acknowledgement.
+            send(result + end + prompt)
         else:
-            send(said + end)
-        if line().strip() != said:
+            send(result + end)
+        if line().strip() != result:
             print("not acknowledged", file=sys.stderr)
             return
         if fault != "glued" and game < 2:

@@ -1,4 +1,4 @@
-//! Hands the linker the layout of the images.
+//! Passes the layout of the images to the linker.
 
 fn main() {
     println!("cargo::rerun-if-changed=image.x");

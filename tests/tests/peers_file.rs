@@ -47,7 +47,7 @@ fn a_students_client_gets_its_file_with_every_form_of_request() {
         assert!(theirs.code == Some(0) && theirs.stdout == data, "{fault}: {:?}", theirs.stderr);
     }
     let theirs = Program::peer("file_client.py", &["127.0.0.1", &port, "nope"]).run();
-    assert_eq!((theirs.code, theirs.stderr.as_str()), (Some(1), "the server said no\n"));
+    assert_eq!((theirs.code, theirs.stderr.as_str()), (Some(1), "the server refused\n"));
     let args = ["127.0.0.1", &port, "data", "--fault", "leave"];
     assert_eq!(Program::peer("file_client.py", &args).run().code, Some(0));
     // The next client is served normally.

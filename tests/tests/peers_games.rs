@@ -86,13 +86,13 @@ fn coin_server_plays_with_every_kind_of_client() {
         let text = stdout(&finished);
         assert_eq!(text.matches("guess if it is a head (H) or tail (T) :\n").count(), 6, "{text}");
         assert_eq!(
-            text.matches("told: You are right!\n").count()
-                + text.matches("told: Sorry, you are wrong.\n").count(),
+            text.matches("reply: You are right!\n").count()
+                + text.matches("reply: Sorry, you are wrong.\n").count(),
             4,
             "{text}"
         );
-        assert!(text.contains("told: Please enter head (H), tail (T) or Q to quit\n"), "{text}");
-        assert!(text.contains("told: Thanks for playing the game. Bye!\n"), "{text}");
+        assert!(text.contains("reply: Please enter head (H), tail (T) or Q to quit\n"), "{text}");
+        assert!(text.contains("reply: Thanks for playing the game. Bye!\n"), "{text}");
         // Both ends show the same score.
         let score = text.lines().last().and_then(|line| line.strip_prefix("You have ")).unwrap();
         let score = score.strip_suffix('.').unwrap();
