@@ -10,7 +10,8 @@ use super::super::DEFAULT_TIMEOUT;
 use super::super::queues::SocketQueues;
 use super::super::quote::Quote;
 use super::super::stack::{Stack, TcpSocket, borrow};
-use super::{Client, Surplus, endpoints};
+use super::pause::endpoints;
+use super::{Client, Surplus};
 
 /// What became of the bytes that were sent last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
