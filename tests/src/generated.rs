@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// Checks the lines of a file behind the line `before`, as far as they are of the kind that follows from something
 /// else. `path` is relative to the root of the repository.
@@ -25,6 +26,9 @@ pub fn check_lines(
     is_generated: impl Fn(&str) -> bool,
     expected: &[String],
 ) -> Result<(), String> {
+    // Several tests may be of one file, and are threads of one process.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
     let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{path}: {e}"));
     let lines: Vec<&str> = text.lines().collect();
@@ -42,14 +46,17 @@ pub fn check_lines(
         fs::write(&file, updated.join("\n") + "\n").unwrap_or_else(|e| panic!("{path}: {e}"));
         return Ok(());
     }
-    let missing = expected.iter().filter(|line| !present.contains(&line.as_str()));
-    let missing: String = missing.map(|line| format!("{line}\n")).collect();
-    let surplus = present.iter().filter(|line| !expected.iter().any(|other| other == *line));
-    let surplus: String = surplus.map(|line| format!("{line}\n")).collect();
+    // The lines that differ are one block.
+    let same = present.iter().zip(expected).take_while(|(now, then)| now == then).count();
+    let (present, expected) = (&present[same..], &expected[same..]);
+    let ends = present.iter().rev().zip(expected.iter().rev());
+    let ends = ends.take_while(|(now, then)| now == then).count();
+    let present = present[..present.len() - ends].join("\n");
+    let expected = expected[..expected.len() - ends].join("\n");
     Err(format!(
-        "{path}: the lines behind {before:?} are not up to date.\nMissing:\n{missing}Surplus:\n{surplus}Paste \
-         them in this order, or run the test with UPDATE_SNAPSHOTS=1 and review git diff:\n{}\n",
-        expected.join("\n")
+        "{path}, line {}: paste\n\n{expected}\n\ninstead of\n\n{present}\n\nor run the test with \
+         UPDATE_SNAPSHOTS=1 and review git diff",
+        start + same + 1
     ))
 }
 
