@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
     let script = Script { bytes, pauses: &pauses, end };
     let transcript = compare_plans_of_script(&role, &script, &Plan::whole(), &plan)
         .unwrap_or_else(|e| panic!("{e}"));
-    let says = role.says();
+    let says = role.message();
     assert_eq!(transcript.boundaries.len(), usize::from(is_apart));
     assert!(transcript.sent == says || is_apart && says.starts_with(&transcript.sent));
     if transcript.sent != says {

@@ -111,7 +111,7 @@ pub fn coin_client(mut draw: Draw<'_>) {
         at = told.consumed;
     }
     if said_q && end == Some(StreamEnd::Closed) && transcript.sent == all && given > 0 {
-        let is_too_long = transcript.sentence().contains("too long");
+        let is_too_long = transcript.error_text().contains("too long");
         assert!(is_done || is_too_long, "closed after Q is an end");
     }
 }

@@ -131,10 +131,12 @@ pub fn dissect<D: Parts>(
                 }
                 continue;
             }
-            Dissected::Partial(wanted) => assert!(wanted > available, "it asks for what it has"),
+            Dissected::Partial(wanted) => {
+                assert!(wanted > available, "the dissector asks for bytes that it has")
+            }
             Dissected::Unterminated => {}
         }
-        assert!(available <= D::KEPT, "it makes the caller keep {available} bytes");
+        assert!(available <= D::KEPT, "the caller has to keep {available} bytes");
         if end == bytes.len() {
             return (all, available);
         }

@@ -47,7 +47,7 @@ impl Folder {
     ///
     /// Panics if it cannot.
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        fs::write(self.path(name), bytes).expect("to write");
+        fs::write(self.path(name), bytes).expect("write the file");
     }
 
     /// Returns the content of a file in the folder.
@@ -67,7 +67,7 @@ impl Folder {
     /// Panics if it cannot be listed.
     #[must_use]
     pub fn list(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).expect("to list");
+        let entries = fs::read_dir(&self.0).expect("list the folder");
         let mut names: Vec<String> = entries
             .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
             .collect();
@@ -129,6 +129,6 @@ pub fn answer(fake: &FakeServer, reply: &[u8]) -> (Vec<u8>, TcpStream) {
         stream.read_exact(&mut byte).expect("a request");
         request.push(byte[0]);
     }
-    stream.write_all(reply).expect("to send");
+    stream.write_all(reply).expect("send the reply");
     (request, stream)
 }

@@ -1,6 +1,6 @@
-//! Lines of files that follow from something else, such as the rows of a README from the table of protocols.
+//! Generated lines of files, such as the rows of a README that follow from the table of protocols.
 //!
-//! A test fails with the lines to paste. Or they are written, to be reviewed:
+//! A test fails with the lines to paste, or writes them for a review:
 //!
 //! ```text
 //! UPDATE_SNAPSHOTS=1 cargo test -p socklab-tests --test repository --test sizes && git diff
@@ -10,23 +10,24 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// Checks the lines of a file behind the line `before`, as far as they are of the kind that follows from something
-/// else. `path` is relative to the root of the repository.
+/// Checks the generated lines that follow the line `before` in a file. `path` is relative to the root of the
+/// repository.
 ///
 /// # Errors
 ///
-/// When other lines stand there: which, and what to do. With `UPDATE_SNAPSHOTS` they are written instead.
+/// An error if the lines differ: the differences, and what to do. With `UPDATE_SNAPSHOTS` the lines are written
+/// instead.
 ///
 /// # Panics
 ///
-/// When the file cannot be read or written, or has no line `before`.
+/// Panics if the file cannot be read or written, or has no line `before`.
 pub fn check_lines(
     path: &str,
     before: &str,
     is_generated: impl Fn(&str) -> bool,
     expected: &[String],
 ) -> Result<(), String> {
-    // Several tests may be of one file, and are threads of one process.
+    // Several tests may check one file, in threads of one process.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
@@ -46,7 +47,7 @@ pub fn check_lines(
         fs::write(&file, updated.join("\n") + "\n").unwrap_or_else(|e| panic!("{path}: {e}"));
         return Ok(());
     }
-    // The lines that differ are one block.
+    // The differing lines are reported as one block.
     let same = present.iter().zip(expected).take_while(|(now, then)| now == then).count();
     let (present, expected) = (&present[same..], &expected[same..]);
     let ends = present.iter().rev().zip(expected.iter().rev());
@@ -60,15 +61,15 @@ pub fn check_lines(
     ))
 }
 
-/// As [`check_lines`], of the rows of a table in Markdown with this head.
+/// Does what [`check_lines`] does, for the rows of a Markdown table with this head.
 ///
 /// # Errors
 ///
-/// As there.
+/// See [`check_lines`].
 ///
 /// # Panics
 ///
-/// As there, or when the head is not followed by the line that separates it.
+/// See [`check_lines`]. Also panics if the head is not followed by the separator line.
 pub fn check_table(path: &str, head: &str, rows: &[String]) -> Result<(), String> {
     let rule = "|---".repeat(head.matches('|').count() - 1) + "|";
     let rows: Vec<String> = [rule].into_iter().chain(rows.iter().cloned()).collect();

@@ -364,7 +364,7 @@ impl Process {
     ///
     /// Panics if it was started without a pipe.
     pub fn stdin(&mut self) -> &mut ChildStdin {
-        self.stdin.as_mut().expect("it has no stdin")
+        self.stdin.as_mut().expect("the process has no stdin pipe")
     }
 
     /// Returns its stdin for another thread.
@@ -373,7 +373,7 @@ impl Process {
     ///
     /// Panics if it was started without a pipe.
     pub fn take_stdin(&mut self) -> ChildStdin {
-        self.stdin.take().expect("it has no stdin")
+        self.stdin.take().expect("the process has no stdin pipe")
     }
 
     /// Closes its stdin.
@@ -387,7 +387,8 @@ impl Process {
     ///
     /// Panics if it was started without a pipe.
     pub fn feed(&mut self, bytes: impl Into<Vec<u8>>) {
-        let (bytes, mut stdin) = (bytes.into(), self.stdin.take().expect("it has no stdin"));
+        let (bytes, mut stdin) =
+            (bytes.into(), self.stdin.take().expect("the process has no stdin pipe"));
         // The process may end before it has read everything. Its exit code shows why.
         thread::spawn(move || stdin.write_all(&bytes).is_ok());
     }

@@ -1,11 +1,11 @@
-//! The protocols, as the tests of all of them need them: from the table in the core.
+//! The protocols of the table in the core, for tests that cover all of them.
 
 /// A row of the table, without its types.
 #[derive(Clone, Copy, Debug)]
 pub struct Protocol {
     /// Name of the command and of the modules.
     pub name: &'static str,
-    /// Line of the help.
+    /// Line in the help of the program.
     pub about: &'static str,
     /// Default port.
     pub port: u16,
@@ -13,7 +13,7 @@ pub struct Protocol {
     pub exercise: &'static str,
     /// Commands of client and server in the README.
     pub commands: [&'static str; 2],
-    /// What the README of the core says it is.
+    /// Summary in the README of the core.
     pub summary: &'static str,
     /// Name and size of each machine, the client's first.
     pub machines: &'static [(&'static str, usize)],

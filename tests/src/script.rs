@@ -146,9 +146,9 @@ impl<E: Clone> Transcript<E> {
 
     /// Returns the machine's error as text, or an empty text.
     #[must_use]
-    pub fn sentence(&self) -> &str {
+    pub fn error_text(&self) -> &str {
         match &self.outcome {
-            Outcome::Error(_, sentence) => sentence,
+            Outcome::Error(_, text) => text,
             _ => "",
         }
     }

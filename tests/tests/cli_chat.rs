@@ -267,8 +267,8 @@ mod at_a_terminal {
         let chat = Conversation::start(&["--duplex"]);
         chat.shows(&["you: "]);
         chat.screen.types("x".repeat(1025) + "\r");
-        let told = "not sent: the line has 1025 bytes, at most 1024 are allowed; press arrow up to edit it";
-        chat.shows(&[told, "you: "]);
+        let notice = "not sent: the line has 1025 bytes, at most 1024 are allowed; press arrow up to edit it";
+        chat.shows(&[notice, "you: "]);
         chat.screen.types("\x1b[A\x7f\r");
         assert_eq!(read_line(&chat.stream), "x".repeat(1024) + "\n");
     }
@@ -580,14 +580,14 @@ mod from_a_pipe {
             Program::socklab(&["chat", "server", "0", "--forever"]).with_stdin(),
         );
         let stream = server.connect();
-        let gone = stream.local_addr().unwrap();
+        let peer = stream.local_addr().unwrap();
         drop(stream);
         let line =
             server.process.wait_for("closed the connection before the end of the conversation");
         assert_eq!(
             line,
             format!(
-                "{gone}: the other side closed the connection before the end of the conversation"
+                "{peer}: the other side closed the connection before the end of the conversation"
             )
         );
         let stream = server.connect();

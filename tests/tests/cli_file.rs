@@ -260,8 +260,8 @@ fn a_read_only_folder_is_reported() {
     fs::set_permissions(&here.0, fs::Permissions::from_mode(0o555)).unwrap();
     let is_superuser = fs::write(here.path("probe"), "").is_ok();
     let _ = fs::remove_file(here.path("probe"));
-    let gone = FakeServer::new().addr;
-    let failed = fetch(gone, b"data", &here.path("x"), &[]).run();
+    let closed_addr = FakeServer::new().addr;
+    let failed = fetch(closed_addr, b"data", &here.path("x"), &[]).run();
     if is_superuser {
         // For root no folder is read-only, so the client connects and is refused.
         assert!(failed.failure(3).contains("connection refused"), "{failed:?}");

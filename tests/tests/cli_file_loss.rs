@@ -61,7 +61,7 @@ fn a_partial_file_that_others_may_control_is_not_used() {
     let here = Folder::new();
     here.write("have", "old");
     let part = here.path(".have.part");
-    let gone = FakeServer::new().addr;
+    let closed_addr = FakeServer::new().addr;
     type Plant<'p> = &'p dyn Fn();
     let plants: [(Plant<'_>, &str); 4] = [
         (
@@ -85,7 +85,7 @@ fn a_partial_file_that_others_may_control_is_not_used() {
         plant();
         let before = (here.list(), fs::symlink_metadata(&part).unwrap().ino());
         for form in [&[][..], &["--resume"], &["--plain"]] {
-            let failed = fetch(gone, b"data", &here.path("have"), form).run();
+            let failed = fetch(closed_addr, b"data", &here.path("have"), form).run();
             let line = failed.failure(3);
             assert!(line.contains(&format!(".have.part: {why}; remove it, or ")), "{line}");
             let after = (here.list(), fs::symlink_metadata(&part).unwrap().ino());
@@ -105,9 +105,9 @@ fn a_partial_file_of_another_user_is_not_used() {
     let part = here.path(".have.part");
     fs::set_permissions(&part, fs::Permissions::from_mode(0o666)).unwrap();
     std::os::unix::fs::chown(&part, Some(65_534), Some(65_534)).unwrap();
-    let gone = FakeServer::new().addr;
+    let closed_addr = FakeServer::new().addr;
     for form in [&[][..], &["--resume"], &["--plain"]] {
-        let failed = fetch(gone, b"data", &here.path("have"), form).run();
+        let failed = fetch(closed_addr, b"data", &here.path("have"), form).run();
         let line = failed.failure(3);
         assert!(line.contains("belongs to another user; remove it, or choose "), "{line}");
         assert_eq!((here.read("have"), here.read(".have.part").len()), (b"old".to_vec(), 7));
@@ -211,11 +211,12 @@ fn a_descriptor_that_cannot_be_written_is_reported_before_the_request() {
 #[test]
 fn events_and_a_file_do_not_share_standard_output() {
     let here = Folder::new();
-    let gone = FakeServer::new().addr.to_string() + ":data";
+    let closed_addr = FakeServer::new().addr.to_string() + ":data";
     let out = here.path("out");
     for local in ["-", "/dev/stdout", "/dev/fd/1", out.to_str().unwrap()] {
         let line = format!("exec \"$@\" >'{}'", out.display());
-        let failed = Program::in_shell(&line, &["file", "client", "--json", &gone, local]).run();
+        let failed =
+            Program::in_shell(&line, &["file", "client", "--json", &closed_addr, local]).run();
         assert!(failed.failure(2).starts_with("--json writes to standard output"), "{failed:?}");
     }
     assert_eq!(here.list(), ["out"]);
@@ -299,7 +300,7 @@ fn a_bind_mounted_file_is_reported_before_the_request() {
     let here = Folder::new();
     here.write("bound", "old");
     here.write("other", "other");
-    let gone = FakeServer::new().addr.to_string() + ":data";
+    let closed_addr = FakeServer::new().addr.to_string() + ":data";
     let local = here.path("bound");
     let line = format!(
         "mount --bind '{}' '{}' && exec \"$@\"",
@@ -309,7 +310,8 @@ fn a_bind_mounted_file_is_reported_before_the_request() {
     for form in ["--quiet", "--plain", "--resume"] {
         let socklab = socklab_tests::program::socklab().to_str().unwrap();
         let local = local.to_str().unwrap();
-        let args = ["-rm", "sh", "-c", &line, "sh", socklab, "file", "client", form, &gone, local];
+        let args =
+            ["-rm", "sh", "-c", &line, "sh", socklab, "file", "client", form, &closed_addr, local];
         let failed = Program::new("unshare", &args).run();
         let line = failed.failure(3);
         assert!(line.contains("a mount point") && line.contains("copy it"), "{line}");

@@ -18,11 +18,11 @@ use socklab_tests::program::{DEADLINE, wait_until};
 use socklab_tests::program::{FakeServer, Program, read_all};
 
 fn mode(path: &Path) -> u32 {
-    fs::metadata(path).expect("it is there").permissions().mode() & 0o7777
+    fs::metadata(path).expect("the file exists").permissions().mode() & 0o7777
 }
 
 fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the file is ours");
 }
 
 #[test]
@@ -97,9 +97,9 @@ impl Full {
         let listener = listener.expect("a socket");
         listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
         // Space for one connection.
-        listener.listen(0).expect("to listen");
+        listener.listen(0).expect("listen");
         let addr = listener.local_addr().ok().and_then(|addr| addr.as_socket()).expect("IPv4");
-        let queued = TcpStream::connect(addr).expect("the one");
+        let queued = TcpStream::connect(addr).expect("the queue has space for one");
         let full = Self { _listener: listener, _queued: queued, addr };
         full.wait_for(|[here, _, state, queues]| {
             here.ends_with(&full.port()) && state == "0A" && queues.ends_with(":00000001")
@@ -156,9 +156,9 @@ fn an_interrupt_during_connect_keeps_only_earlier_partial_files() {
 #[test]
 fn without_a_server_no_file_is_created() {
     let here = Folder::new();
-    let gone = FakeServer::new().addr;
+    let closed_addr = FakeServer::new().addr;
     for form in [&[][..], &["--plain"], &["--resume"]] {
-        let failed = fetch(gone, b"data", &here.path("new"), form).run();
+        let failed = fetch(closed_addr, b"data", &here.path("new"), form).run();
         assert!(failed.failure(3).contains("connection refused"), "{failed:?}");
         assert_eq!(here.list(), [""; 0]);
     }

@@ -289,7 +289,11 @@ impl Terminal {
         unlockpt(&screen).expect("unlockpt");
         let name = ptsname(&screen, Vec::new()).expect("ptsname");
         let name = name.to_str().expect("a path").to_owned();
-        let slave = File::options().read(true).write(true).open(name).expect("its other end");
+        let slave = File::options()
+            .read(true)
+            .write(true)
+            .open(name)
+            .expect("the other end of the terminal");
         Self { screen: screen.into(), slave }
     }
 

@@ -121,7 +121,7 @@ fn a_failing_server_is_reported_in_the_log() {
             |mut stream| {
                 stream.write_all(b"Q\0\0\0\x02").expect("a part");
                 // The client times out and closes.
-                assert_eq!(stream.read(&mut [0]).expect("its end"), 0);
+                assert_eq!(stream.read(&mut [0]).expect("the end of the client"), 0);
             },
         ),
     ];

@@ -64,8 +64,8 @@ fn math_client_reports_a_wrong_tag_at_its_first_byte() {
         }
     }
     // A tag is case-sensitive.
-    assert!(math_client(b"q", None).sentence().contains("0x71 ('q'), expected 'Q' or 'S'"));
-    assert!(math_client(b"s12345678", None).sentence().contains("0x73 ('s')"));
+    assert!(math_client(b"q", None).error_text().contains("0x71 ('q'), expected 'Q' or 'S'"));
+    assert!(math_client(b"s12345678", None).error_text().contains("0x73 ('s')"));
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn math_client_has_an_error_text_for_every_end() {
         (2, StreamEnd::TimedOut, "the server sent nothing more in time, with 2 answered"),
     ] {
         let transcript = math_client(&question(3, 4).repeat(before), Some(how));
-        assert_eq!(transcript.sentence(), expected);
+        assert_eq!(transcript.error_text(), expected);
     }
     for got in 1..9 {
         for tag in [b'Q', b'S'] {
@@ -92,7 +92,7 @@ fn math_client_has_an_error_text_for_every_end() {
             let script = [&question(3, 4).repeat(2), &message[..got]].concat();
             let transcript = math_client(&script, Some(StreamEnd::Closed));
             let expected = format!("{after_two} {got} of 9 bytes, with 2 answered");
-            assert_eq!(transcript.sentence(), expected);
+            assert_eq!(transcript.error_text(), expected);
             assert_eq!((transcript.sent.len(), transcript.consumed), (8, 18));
         }
     }
@@ -177,7 +177,7 @@ fn math_server_has_an_error_text_for_every_end() {
                 _ => format!(" in the middle of a message, after {got} of 4 bytes"),
             };
             let expected = format!("the client {verb}{middle}, with {right} answered");
-            assert_eq!(transcript.sentence(), expected);
+            assert_eq!(transcript.error_text(), expected);
         }
     }
 }
@@ -272,7 +272,7 @@ fn echo_server_handles_every_truncation() {
         let want = if length < 20 { 4 } else { 7 };
         let got = length - 16;
         assert_eq!(
-            transcript.sentence(),
+            transcript.error_text(),
             format!(
                 "the client reset the connection in the middle of a message, after {got} of {want} bytes"
             )
@@ -286,7 +286,7 @@ fn echo_server_reports_how_much_of_a_long_message_arrived() {
     let transcript = echo_server(&script, Some(StreamEnd::TimedOut));
     let got = script.len();
     assert_eq!(
-        transcript.sentence(),
+        transcript.error_text(),
         format!(
             "the client sent nothing more in time in the middle of a message, after {got} of 1004 bytes"
         )
@@ -348,7 +348,7 @@ fn echo_server_reports_a_stream_that_ends_inside_a_character_as_truncated() {
     for length in 14..17 {
         let transcript = echo_server(&message[..length], Some(StreamEnd::Closed));
         assert_eq!(
-            transcript.sentence(),
+            transcript.error_text(),
             format!(
                 "the client closed the connection in the middle of a message, after {length} of 24 bytes"
             )
@@ -364,7 +364,7 @@ fn echo_server_waits_for_a_message_of_4_gib_that_never_comes() {
     assert!(transcript.sent.is_empty());
     let transcript = echo_server(&script, Some(StreamEnd::Closed));
     assert_eq!(
-        transcript.sentence(),
+        transcript.error_text(),
         "the client closed the connection in the middle of a message, after 4 of 4294967299 bytes"
     );
     // The reply starts with its full length once ten characters have arrived.
@@ -372,7 +372,7 @@ fn echo_server_waits_for_a_message_of_4_gib_that_never_comes() {
     let transcript = echo_server(&script, Some(StreamEnd::Closed));
     assert_eq!(transcript.sent, [&(u32::MAX - 10).to_be_bytes()[..], "äbc".as_bytes()].concat());
     let expected = "after 18 of 4294967299 bytes";
-    assert!(transcript.sentence().ends_with(expected), "{}", transcript.sentence());
+    assert!(transcript.error_text().ends_with(expected), "{}", transcript.error_text());
 }
 
 #[test]
@@ -417,7 +417,7 @@ fn echo_server_agrees_with_the_oracle_on_random_texts() {
                 assert_eq!(transcript.outcome, Outcome::Done);
             }
             None => assert!(
-                transcript.sentence().starts_with("the client broke the protocol"),
+                transcript.error_text().starts_with("the client broke the protocol"),
                 "{payload:02x?}: {:?}",
                 transcript.outcome
             ),
@@ -544,7 +544,7 @@ fn echo_client_refuses_replies_that_were_not_requested() {
         let script = [echo_message(b"a"), echo_message(second)].concat();
         let transcript = assert_lawful(every_truncation(&role, &script));
         assert_eq!(transcript.events(), [reply(b"a")]);
-        assert!(transcript.sentence().contains("no message is in flight"));
+        assert!(transcript.error_text().contains("no message is in flight"));
     }
     // A reply longer than everything sent is refused when its length has arrived.
     for length in [12, 1 << 20, u32::MAX] {
@@ -564,7 +564,7 @@ fn echo_client_refuses_replies_that_were_not_requested() {
     let role = EchoClient::scheduled(messages, true);
     let script = [echo_message(b""), 2_u32.to_be_bytes().to_vec()].concat();
     let transcript = assert_lawful(every_cut(&role, &script, None));
-    assert!(transcript.sentence().contains("expected at most 1,"), "{}", transcript.sentence());
+    assert!(transcript.error_text().contains("expected at most 1,"), "{}", transcript.error_text());
 }
 
 #[test]
@@ -573,7 +573,7 @@ fn echo_client_has_an_error_text_for_every_end_and_counts_missing_replies() {
     let script = [echo_message(b"one"), echo_message(b""), echo_message(b"three")].concat();
     assert_lawful(every_truncation(&role, &script));
     let sentence = |length: usize, how| {
-        assert_lawful(every_cut(&role, &script[..length], Some(how))).sentence().to_string()
+        assert_lawful(every_cut(&role, &script[..length], Some(how))).error_text().to_string()
     };
     let closed = "the server closed the connection";
     assert_eq!(

@@ -123,13 +123,13 @@ fn the_client_sends_every_form_in_one_write_or_two() {
                 let role = AddClient::new("Ada L\u{f6}velace".as_bytes(), 42).form(form);
                 let reply = Script::new(b"S,7", Some(StreamEnd::Closed));
                 let whole = assert_lawful(every_truncation_of_script(&role, &reply));
-                assert_eq!(whole.sent, role.says());
+                assert_eq!(whole.sent, role.message());
                 assert_eq!(whole.boundaries, []);
                 let apart =
                     assert_lawful(every_truncation_of_script(&role.clone().apart(), &reply));
-                assert_eq!(apart.sent, role.says());
+                assert_eq!(apart.sent, role.message());
                 let number = if newline { 3 } else { 2 };
-                assert_eq!(apart.boundaries, [role.says().len() - number]);
+                assert_eq!(apart.boundaries, [role.message().len() - number]);
                 // Our own server parses it.
                 let sent = Script::new(&whole.sent, Some(StreamEnd::Closed));
                 let parsed = parse_add(&sent);
@@ -175,6 +175,6 @@ fn a_message_has_at_most_1024_bytes() {
     let longer = [&b"x"[..], &longest].concat();
     for end in ENDS {
         let transcript = assert_lawful(every_cut(&AddServer::new(b"S", 1), &longer, end));
-        assert!(transcript.sentence().contains("too long"), "{transcript:?}");
+        assert!(transcript.error_text().contains("too long"), "{transcript:?}");
     }
 }

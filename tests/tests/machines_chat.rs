@@ -81,7 +81,7 @@ fn a_line_of_1024_bytes_is_the_longest() {
         for end in ENDS.map(Some).into_iter().chain([None]) {
             let transcript = assert_lawful(every_cut(&ChatSide::client(&NO_LINES), &script, end));
             assert_eq!(
-                transcript.sentence(),
+                transcript.error_text(),
                 "the other side broke the protocol: a line is too long, its first 1025 bytes have \
                  no newline"
             );
@@ -116,9 +116,9 @@ fn every_end_has_an_error_text_in_either_turn() {
     ] {
         // In the peer's turn, and without turns.
         let client = assert_lawful(every_cut(&ChatSide::client(&["a"]), script, Some(how)));
-        assert_eq!((client.sentence(), client.events()), (sentence, vec![line("one")]));
+        assert_eq!((client.error_text(), client.events()), (sentence, vec![line("one")]));
         let duplex = assert_lawful(every_cut(&ChatSide::duplex(&["a"]), script, Some(how)));
-        assert_eq!((duplex.sentence(), duplex.events()), (sentence, vec![line("one")]));
+        assert_eq!((duplex.error_text(), duplex.events()), (sentence, vec![line("one")]));
     }
     // In our turn without a command: the end is reported without waiting for one.
     for (how, sentence) in [
@@ -129,7 +129,7 @@ fn every_end_has_an_error_text_in_either_turn() {
         (StreamEnd::Reset, reset),
     ] {
         let server = assert_lawful(every_cut(&ChatSide::server(&NO_LINES), b"", Some(how)));
-        assert_eq!(server.sentence(), sentence);
+        assert_eq!(server.error_text(), sentence);
     }
 }
 

@@ -178,7 +178,7 @@ fn client_has_an_error_text_for_every_end() {
             "the server closed the connection between messages",
         ),
     ] {
-        assert_eq!(client(&["H"], bytes, Some(how)).sentence(), sentence, "{bytes:?}");
+        assert_eq!(client(&["H"], bytes, Some(how)).error_text(), sentence, "{bytes:?}");
     }
     // After Q only the farewell is missing, and a server need not send one.
     for (rest, expected) in [
@@ -195,7 +195,7 @@ fn client_has_an_error_text_for_every_end() {
         assert_eq!(transcript.outcome, Outcome::Done);
     }
     let reset = client(&["Q"], b"Pick: ", Some(StreamEnd::Reset));
-    assert_eq!(reset.sentence(), "the server reset the connection between messages");
+    assert_eq!(reset.error_text(), "the server reset the connection between messages");
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn client_limits_the_length_of_prompts_and_lines() {
                     ..socklab_tests::script::Plan::whole()
                 },
             ));
-            assert_eq!(whole.sentence(), too_long);
+            assert_eq!(whole.error_text(), too_long);
         }
     }
 }
@@ -350,12 +350,12 @@ fn server_has_an_error_text_for_every_end() {
         ),
         (b"x\n", StreamEnd::TimedOut, "the client sent nothing more in time"),
     ] {
-        assert_eq!(assert_lawful(every_cut(&role, bytes, Some(how))).sentence(), sentence);
+        assert_eq!(assert_lawful(every_cut(&role, bytes, Some(how))).error_text(), sentence);
     }
     // A client that only half-closes still gets its reply.
     let transcript = assert_lawful(every_cut(&role, b"H\n", Some(StreamEnd::Closed)));
     assert_eq!(transcript.sent, [PROMPT, b"You are right!\n", PROMPT].concat());
     let long = [&[b'x'; LINE_MAX + 1][..], b"\n"].concat();
     let transcript = assert_lawful(every_cut(&role, &long, None));
-    assert!(transcript.sentence().contains("the client broke the protocol: a line is too long"));
+    assert!(transcript.error_text().contains("the client broke the protocol: a line is too long"));
 }

@@ -59,11 +59,11 @@ fn client_reports_how_much_arrived() {
         ),
     ] {
         let transcript = assert_lawful(every_cut(&role, &reply[..length], Some(StreamEnd::Closed)));
-        assert_eq!(transcript.sentence(), sentence, "{length}");
+        assert_eq!(transcript.error_text(), sentence, "{length}");
     }
     let silent = assert_lawful(every_cut(&role, &reply[..14], Some(StreamEnd::TimedOut)));
     assert_eq!(
-        silent.sentence(),
+        silent.error_text(),
         "the server sent nothing more in time after 12 of 23 bytes of the file"
     );
 }
@@ -86,7 +86,11 @@ fn client_emits_the_reason_of_a_refusal() {
     let reply = [b"-".to_vec(), vec![b'x'; 4 * LINE_MAX]].concat();
     for end in ENDS.map(Some).into_iter().chain([None]) {
         let transcript = assert_lawful(every_cut(&role, &reply, end));
-        assert!(transcript.sentence().contains("a line is too long"), "{}", transcript.sentence());
+        assert!(
+            transcript.error_text().contains("a line is too long"),
+            "{}",
+            transcript.error_text()
+        );
     }
 }
 
@@ -110,7 +114,7 @@ fn client_reports_an_invalid_reply() {
         ),
     ] {
         let transcript = assert_lawful(every_truncation(&FileClient::new(b"f", form), reply));
-        assert_eq!((transcript.sentence(), transcript.emitted.len()), (sentence, 0));
+        assert_eq!((transcript.error_text(), transcript.emitted.len()), (sentence, 0));
     }
 }
 
@@ -127,12 +131,12 @@ fn client_reads_a_plain_file_until_the_close() {
     assert_eq!(empty.events(), [FileEvent::Closed]);
     let reset = assert_lawful(every_cut(&role, FILE, Some(StreamEnd::Reset)));
     assert_eq!(
-        reset.sentence(),
+        reset.error_text(),
         "the server reset the connection after 23 bytes: it was interrupted, or the file became unreadable"
     );
     let missing = assert_lawful(every_cut(&role, b"", Some(StreamEnd::Reset)));
     assert_eq!(
-        missing.sentence(),
+        missing.error_text(),
         "the server reset the connection after 0 bytes: it has no such file, or was interrupted"
     );
 }
@@ -237,7 +241,7 @@ fn server_accepts_a_bare_name_at_a_half_close_and_after_a_pause() {
         assert_eq!(transcript.outcome, Outcome::Waiting(Need::Input));
         let closed =
             assert_lawful(every_cut(&FileServer::new(FILE), bytes, Some(StreamEnd::Closed)));
-        assert!(closed.sentence().contains("closed the connection"), "{:?}", closed.outcome);
+        assert!(closed.error_text().contains("closed the connection"), "{:?}", closed.outcome);
     }
 }
 

@@ -79,13 +79,13 @@ fn server_has_an_error_text_for_every_end() {
         (b"5\n", StreamEnd::TimedOut, "the client sent nothing more in time"),
     ] {
         assert_eq!(
-            assert_lawful(every_cut(&GuessServer(50), bytes, Some(how))).sentence(),
+            assert_lawful(every_cut(&GuessServer(50), bytes, Some(how))).error_text(),
             sentence
         );
     }
     let long = [&[b'5'; LINE_MAX + 1][..], b"\n"].concat();
     let transcript = assert_lawful(every_cut(&GuessServer(50), &long, None));
-    assert!(transcript.sentence().contains("the client broke the protocol: a line is too long"));
+    assert!(transcript.error_text().contains("the client broke the protocol: a line is too long"));
     assert_eq!(transcript.sent, b"GUESS\n");
 }
 
@@ -138,12 +138,12 @@ fn client_closes_at_the_end_of_the_game_and_not_before() {
         ),
     ] {
         let transcript = assert_lawful(every_cut(&GuessClient::new(&[1]), bytes, Some(how)));
-        assert_eq!(transcript.sentence(), sentence, "{bytes:?}");
+        assert_eq!(transcript.error_text(), sentence, "{bytes:?}");
         assert_eq!(sentence.is_empty(), transcript.outcome == Outcome::Done);
     }
     let long = [&[b'G'; LINE_MAX + 1][..], b"\nGUESS\n"].concat();
     let transcript = assert_lawful(every_cut(&GuessClient::new(&[1]), &long, None));
-    assert!(transcript.sentence().contains("the server broke the protocol: a line is too long"));
+    assert!(transcript.error_text().contains("the server broke the protocol: a line is too long"));
 }
 
 #[test]

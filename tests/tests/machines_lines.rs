@@ -35,7 +35,7 @@ fn add_client_shuts_a_server_down_and_still_accepts_an_answer() {
     }
     let silent =
         assert_lawful(every_cut(&AddClient::new(b"Ada", -1), b"", Some(StreamEnd::TimedOut)));
-    assert_eq!(silent.sentence(), "the server did not answer in time");
+    assert_eq!(silent.error_text(), "the server did not answer in time");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn add_server_does_not_answer_out_of_range_numbers_and_reports_invalid_ones() {
         let transcript =
             assert_lawful(every_truncation(&AddServer::new(b"S", 1), script.as_bytes()));
         let sentence = format!("the client broke the protocol: {what}, expected a decimal integer");
-        assert_eq!((transcript.sentence(), transcript.sent.len()), (sentence.as_str(), 0));
+        assert_eq!((transcript.error_text(), transcript.sent.len()), (sentence.as_str(), 0));
     }
 }
 
@@ -86,7 +86,7 @@ fn a_line_of_1024_bytes_is_the_longest() {
         for end in ENDS.map(Some).into_iter().chain([None]) {
             let transcript = assert_lawful(every_cut(&AddServer::new(b"S", 1), &script, end));
             assert_eq!(
-                transcript.sentence(),
+                transcript.error_text(),
                 "the client broke the protocol: a line is too long, its first 1025 bytes have no newline"
             );
         }
@@ -127,7 +127,7 @@ fn every_end_of_add_has_an_error_text() {
         ),
     ] {
         let transcript = assert_lawful(every_cut(&AddServer::new(b"S", 1), script, Some(how)));
-        assert_eq!(transcript.sentence(), sentence);
+        assert_eq!(transcript.error_text(), sentence);
     }
     assert!(matches!(
         assert_lawful(every_cut(&AddClient::new(b"A", 1), b"", Some(StreamEnd::Closed))).outcome,
@@ -150,7 +150,7 @@ fn hello_client_accepts_a_greeting_whole_split_or_unterminated() {
     }
     let nothing = assert_lawful(every_cut(&HelloClient::default(), b"", Some(StreamEnd::Closed)));
     assert_eq!(
-        nothing.sentence(),
+        nothing.error_text(),
         "the server closed the connection between messages, without a greeting"
     );
 }
@@ -173,7 +173,7 @@ fn hello_server_greets_with_a_boundary_where_it_is_split() {
         Some(StreamEnd::Reset),
     ));
     assert_eq!(
-        cut.sentence(),
+        cut.error_text(),
         "the client reset the connection in the middle of a message, after 5 bytes"
     );
 }

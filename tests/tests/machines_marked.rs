@@ -44,7 +44,7 @@ fn a_mark_is_ignored_in_a_greeting_that_ends_with_the_stream() {
     assert_eq!(transcript.events(), [b"Hi"]);
     let nothing =
         assert_lawful(every_cut(&HelloClient { both: false }, MARK, Some(StreamEnd::Closed)));
-    assert!(nothing.emitted.is_empty() && !nothing.sentence().is_empty(), "{nothing:?}");
+    assert!(nothing.emitted.is_empty() && !nothing.error_text().is_empty(), "{nothing:?}");
 }
 
 #[test]

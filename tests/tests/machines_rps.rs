@@ -152,12 +152,12 @@ fn client_reports_mistakes_of_the_server() {
     ] {
         let script = ["Pick:", line, "\nPick:"].concat();
         let transcript = client(&[Paper, Paper], script.as_bytes(), None);
-        assert_eq!(transcript.sentence(), [broke, sentence].concat());
+        assert_eq!(transcript.error_text(), [broke, sentence].concat());
         assert_eq!(transcript.sent, b"Paper\n", "a wrong line must not be acknowledged");
     }
     let long = ["Pick:", &"x".repeat(LINE_MAX + 1), "\n"].concat();
     let transcript = client(&[Paper], long.as_bytes(), None);
-    assert!(transcript.sentence().contains("a line is too long"));
+    assert!(transcript.error_text().contains("a line is too long"));
     for (bytes, how, sentence) in [
         (&b"Pick: "[..], StreamEnd::Closed, "the server closed the connection between messages"),
         (
@@ -168,7 +168,7 @@ fn client_reports_mistakes_of_the_server() {
         (b"Pick: ", StreamEnd::TimedOut, "the server sent nothing more in time"),
         (b"", StreamEnd::Reset, "the server reset the connection between messages"),
     ] {
-        assert_eq!(client(&[Paper], bytes, Some(how)).sentence(), sentence);
+        assert_eq!(client(&[Paper], bytes, Some(how)).error_text(), sentence);
     }
 }
 
@@ -228,7 +228,7 @@ fn server_reports_mistakes_of_the_client() {
     ] {
         let transcript =
             assert_lawful(every_cut(&RpsServer::new(&[Paper; 3]), script.as_bytes(), None));
-        assert_eq!(transcript.sentence(), [broke, &sentence].concat());
+        assert_eq!(transcript.error_text(), [broke, &sentence].concat());
     }
     for (bytes, how, sentence) in [
         (&b""[..], StreamEnd::Closed, "the client closed the connection between messages"),
@@ -246,7 +246,7 @@ fn server_reports_mistakes_of_the_client() {
         (b"Paper\n", StreamEnd::TimedOut, "the client sent nothing more in time"),
     ] {
         let transcript = assert_lawful(every_cut(&RpsServer::new(&[Paper; 3]), bytes, Some(how)));
-        assert_eq!(transcript.sentence(), sentence, "{bytes:?}");
+        assert_eq!(transcript.error_text(), sentence, "{bytes:?}");
     }
 }
 

@@ -14,7 +14,7 @@ impl Folder {
         let path =
             std::env::temp_dir().join(format!("socklab-peers-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).expect("a folder");
-        fs::write(path.join("data"), bytes).expect("to write");
+        fs::write(path.join("data"), bytes).expect("write the file");
         Self(path)
     }
 

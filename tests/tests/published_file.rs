@@ -172,7 +172,7 @@ fn a_closed_stdout_after_the_plain_request_is_not_blamed_on_the_server() {
     drop(events);
     let mut stream = fake.accept();
     stream.read_exact(&mut [0; 5]).expect("a request");
-    stream.write_all(b"all of it").expect("to send");
+    stream.write_all(b"all of it").expect("send the file");
     drop(stream);
     let failed = client.finish();
     assert_eq!(failed.last_failure(3), "standard output was closed before everything was written");

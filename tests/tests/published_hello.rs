@@ -48,7 +48,7 @@ fn a_clients_greeting_without_newline_is_accepted_after_a_pause_and_at_the_close
     }
     let reset = assert_lawful(every_cut(&role, b"Hi", Some(StreamEnd::Reset)));
     assert_eq!(
-        reset.sentence(),
+        reset.error_text(),
         "the client reset the connection in the middle of a message, after 2 bytes"
     );
 }

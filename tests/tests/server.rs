@@ -184,7 +184,7 @@ fn listening(stderr: &mut impl std::io::Read) -> SocketAddr {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
         let mut byte = [0];
-        stderr.read_exact(&mut byte).expect("its first line");
+        stderr.read_exact(&mut byte).expect("the first line of the server");
         line.push(byte[0]);
     }
     let line = String::from_utf8(line).unwrap();

@@ -64,7 +64,7 @@ impl Observer for ReceivedObserver {
 }
 
 fn next<T>(from: &Receiver<T>) -> T {
-    from.recv_timeout(DEADLINE).expect("it comes in time")
+    from.recv_timeout(DEADLINE).expect("no message in time")
 }
 
 fn connect(running: &Running) -> TcpStream {

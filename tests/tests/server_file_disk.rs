@@ -34,7 +34,7 @@ fn serve(
 fn connect(addr: SocketAddr, request: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(addr).expect("connect");
     stream.set_read_timeout(Some(DEADLINE)).expect("a time-out");
-    stream.write_all(request).expect("to send");
+    stream.write_all(request).expect("send the request");
     stream
 }
 

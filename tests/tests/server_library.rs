@@ -21,7 +21,7 @@ fn in_time<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("hangs"),
         Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {
             Err(panic) => std::panic::resume_unwind(panic),
-            Ok(_) => unreachable!("it has not reported"),
+            Ok(_) => unreachable!("the thread ended without a result"),
         },
     }
 }

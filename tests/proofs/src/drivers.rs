@@ -124,8 +124,8 @@ fn next<'c, M: Machine>(
     let mut next = pin!(connection.next());
     loop {
         let mut context = Context::from_waker(Waker::noop());
-        if let Poll::Ready(told) = next.as_mut().poll(&mut context) {
-            return Some(told);
+        if let Poll::Ready(result) = next.as_mut().poll(&mut context) {
+            return Some(result);
         }
         if enough() {
             return None;

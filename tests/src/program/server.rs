@@ -90,7 +90,7 @@ impl FakeServer {
     pub fn on(addr: &str) -> Self {
         let listener = TcpListener::bind(addr).unwrap_or_else(|e| panic!("{addr}: {e}"));
         listener.set_nonblocking(true).expect("non-blocking");
-        Self { addr: listener.local_addr().expect("its address"), listener }
+        Self { addr: listener.local_addr().expect("the address of the listener"), listener }
     }
 
     /// Accepts the next client, with [`DEADLINE`] as timeout of reads and writes.

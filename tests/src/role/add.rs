@@ -45,7 +45,7 @@ impl AddClient {
 
     /// Returns the bytes it sends.
     #[must_use]
-    pub fn says(&self) -> Vec<u8> {
+    pub fn message(&self) -> Vec<u8> {
         add_message(&self.name, self.number, self.form)
     }
 }
@@ -169,16 +169,16 @@ pub fn add_agrees(
     let shuts_down = !add::RANGE.contains(&one.number);
     // The expected events come from the oracle: a separator at the end of a name cannot be told
     // from the one that follows it.
-    let heard = |bytes: &[u8]| parse_add(&Script::new(bytes, Some(StreamEnd::Closed)));
-    let asked = heard(&one.says());
-    let reply = heard(&two.answer(asked.form));
+    let parse = |bytes: &[u8]| parse_add(&Script::new(bytes, Some(StreamEnd::Closed)));
+    let request = parse(&one.message());
+    let reply = parse(&two.answer(request.form));
     let expected =
-        |heard: AddParsed, number| [AddEvent::Name(heard.name.unwrap_or_default()), number];
+        |parsed: AddParsed, number| [AddEvent::Name(parsed.name.unwrap_or_default()), number];
     let number = match one.number {
         out if shuts_down => AddEvent::OutOfRange(Some(out)),
         number => AddEvent::Number(number),
     };
-    if !expected(asked, number).starts_with(&server.events) {
+    if !expected(request, number).starts_with(&server.events) {
         return fail("the server emitted unexpected events");
     }
     let answer = expected(reply, AddEvent::Number(two.number));

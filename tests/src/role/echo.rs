@@ -106,9 +106,9 @@ impl<const HEADER: usize> Role for EchoClient<HEADER> {
         }
         match self.messages.get(self.at) {
             Some(message) if message.after > self.replies => None,
-            Some(message) if self.split => {
-                Some(Command::Begin(u32::try_from(message.payload.len()).expect("it is short")))
-            }
+            Some(message) if self.split => Some(Command::Begin(
+                u32::try_from(message.payload.len()).expect("a test's payload is short"),
+            )),
             Some(message) => Some(Command::Send(&message.payload)),
             None if self.finish && self.at == self.messages.len() => Some(Command::Finish),
             None => None,

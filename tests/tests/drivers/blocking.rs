@@ -142,7 +142,7 @@ fn a_waiting_caller_can_read_the_idle_time_and_can_time_out() {
     assert_eq!(connection.advance(), Err(Error::Transport(Failed(ErrorKind::Other))));
     assert_eq!(connection.silence(), Some(SILENCE_MS));
     connection.time_out();
-    let Err(Error::Protocol(e)) = connection.advance() else { panic!("it goes on") };
+    let Err(Error::Protocol(e)) = connection.advance() else { panic!("the session continues") };
     assert!(format!("{e:?}").contains("TimedOut"), "{e:?}");
 }
 

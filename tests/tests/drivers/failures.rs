@@ -235,16 +235,20 @@ fn a_failed_flush_is_reported_and_can_be_repeated() {
             assert_eq!((way.next(), way.next()), (transport(kind), transport(kind)));
             assert!(
                 matches!(way.next(), Err(Error::Protocol(_))),
-                "it should read and find the end"
+                "the driver should read and find the end"
             );
             assert_eq!(wire.sent(), 42_u32.to_be_bytes());
         }
-        // while both may speak, ...
+        // while either side may send, ...
         for (mut way, wire) in Way::both(&Chat::duplex(), || Wire::new(b"hi\nbye\n")) {
             way.command(chat::Command::Say(b"ho"));
             let _ = wire.clone().fails_to_flush(&[kind]);
-            let told = [way.next(), way.next(), way.next(), way.next()];
-            assert_eq!(told.iter().filter(|told| **told == transport(kind)).count(), 1, "{told:?}");
+            let reported = [way.next(), way.next(), way.next(), way.next()];
+            assert_eq!(
+                reported.iter().filter(|reported| **reported == transport(kind)).count(),
+                1,
+                "{reported:?}"
+            );
             assert_eq!(wire.sent(), b"ho\n");
         }
         // and by itself.
@@ -271,7 +275,9 @@ fn a_reset_reported_by_a_flush_is_not_taken_for_an_orderly_end() {
         for (mut way, wire) in Way::both(&math::Client::new(), || Wire::new(&question(1, 2))) {
             assert_eq!(way.next(), Ok(Next::Event(())));
             let _ = wire.clone().fails_to_flush(&[kind]);
-            let Err(Error::Protocol(e)) = way.next() else { panic!("it continues after {kind:?}") };
+            let Err(Error::Protocol(e)) = way.next() else {
+                panic!("the session continues after {kind:?}")
+            };
             let expected = by_hand(&MathClient, &question(1, 2), how).ended;
             assert_eq!(Ended::Protocol(format!("{e:?}")), expected, "{kind:?}");
             assert_eq!(way.write_closed(), Some(how));
@@ -286,7 +292,7 @@ fn the_first_error_of_a_peer_that_accepts_no_more_data_counts() {
         let _ = wire
             .fails_to_write(&[Some(ErrorKind::ConnectionReset)])
             .fails_to_flush(&[ErrorKind::NotConnected, ErrorKind::BrokenPipe]);
-        let Err(Error::Protocol(e)) = way.next() else { panic!("it continues") };
+        let Err(Error::Protocol(e)) = way.next() else { panic!("the session continues") };
         let expected = by_hand(&MathClient, &question(1, 2), StreamEnd::Reset).ended;
         assert_eq!(Ended::Protocol(format!("{e:?}")), expected);
     }
@@ -321,14 +327,17 @@ fn a_session_that_ends_still_reports_that_its_last_bytes_were_lost() {
         assert_eq!(connection.fault(), Some(NetError(kind)));
 
         let client = net.dial();
-        let Socket::End(line, _) = client else { panic!("it has no line") };
+        let Socket::End(line, _) = client else { panic!("the client has no line") };
         net.break_sending(&Socket::End(line, 1), kind);
         let mut server =
             nonblocking::Server::<Net, _, _, _, _, 1>::new(Socket::Idle, [buffers]).unwrap();
-        let mut told = None;
+        let mut reported = None;
         let open = |_| (hello::Server::new(), IgnoreEvents);
-        assert_eq!(server.poll(&mut net, 0, open, |e| told = Some((e.outcome, e.fault))), Ok(()));
-        assert_eq!(told, Some((Outcome::Done, Some(NetError(kind)))));
+        assert_eq!(
+            server.poll(&mut net, 0, open, |e| reported = Some((e.outcome, e.fault))),
+            Ok(())
+        );
+        assert_eq!(reported, Some((Outcome::Done, Some(NetError(kind)))));
     }
 }
 
@@ -383,7 +392,7 @@ fn a_write_that_times_out_is_not_taken_for_an_idle_peer() {
             assert_eq!((way.next(), way.silence()), (transport(ErrorKind::Other), None));
             way.timed_out();
             let Err(Error::Protocol(e)) = way.next() else {
-                panic!("it takes it for an idle peer")
+                panic!("the timeout was taken for an idle peer")
             };
             assert!(format!("{e:?}").contains("TimedOut"), "{e:?}");
         }

@@ -271,9 +271,9 @@ fn a_pool_paces_its_writes_reports_idle_and_times_out_clients() {
         let (first, second) = (sent[0], sent[1]);
         assert!(second - first >= 20, "seed {seed}: {sent:?}");
         // Idle is reported after 50 ms. The client times out 1000 ms after its last progress.
-        let (end, outcome, heard) = ended.unwrap();
+        let (end, outcome, idle_event) = ended.unwrap();
         assert_eq!(
-            (outcome, heard),
+            (outcome, idle_event),
             (Outcome::Failed(EndedEarly(StreamEnd::TimedOut)), Some(0)),
             "seed {seed}"
         );
@@ -357,14 +357,15 @@ fn a_failed_close_is_reported_and_affects_no_other_client() {
     net.fails_to_close = true;
     let buffers = [([0; 44], [0; 4]); 2];
     let mut server = nonblocking::Server::<Net, _, _, _, _, 2>::new(Socket::Idle, buffers).unwrap();
-    let mut told = vec![];
+    let mut outcomes = vec![];
     for _ in 0..5 {
         let open = |_| (echo::Server::new(), IgnoreEvents);
-        let polled = server.poll(&mut net, 0, open, |over| told.push((over.outcome, over.fault)));
+        let polled =
+            server.poll(&mut net, 0, open, |over| outcomes.push((over.outcome, over.fault)));
         assert!(matches!(polled, Ok(()) | Err(nb::Error::WouldBlock)), "{polled:?}");
     }
     let fault = Some(NetError(TcpErrorKind::Other));
-    assert_eq!((told, server.clients()), (vec![(Outcome::Done, fault); 2], 0));
+    assert_eq!((outcomes, server.clients()), (vec![(Outcome::Done, fault); 2], 0));
 }
 
 /// A peer that is always faster than the server: it always has another message and accepts
@@ -502,16 +503,20 @@ fn a_refused_command_ends_its_session_and_is_reported() {
         let buffers = [(vec![0; 1025], vec![0; 1038])];
         let mut server =
             nonblocking::Server::<Net, _, _, _, _, 1>::new(Socket::Idle, buffers).unwrap();
-        let mut told = vec![];
+        let mut outcomes = vec![];
         for _ in 0..1000 {
             let open = |_| (add::server::Server::new(), AnswersWithName(vec![]));
-            let polled = server.poll(&mut net, 0, open, |over| told.push(over.outcome));
+            let polled = server.poll(&mut net, 0, open, |over| outcomes.push(over.outcome));
             assert!(matches!(polled, Ok(()) | Err(nb::Error::WouldBlock)), "{polled:?}");
-            if told.len() == 2 {
+            if outcomes.len() == 2 {
                 break;
             }
         }
-        assert_eq!(told, [Outcome::Refused(CommandError::Invalid), Outcome::Done], "seed {seed}");
+        assert_eq!(
+            outcomes,
+            [Outcome::Refused(CommandError::Invalid), Outcome::Done],
+            "seed {seed}"
+        );
         assert_eq!((net.take(&clients[0]), net.take(&clients[1])), (vec![], b"Ada\n1\n".to_vec()));
         assert_eq!((server.clients(), net.closed), (0, 2));
     }
@@ -527,10 +532,10 @@ fn clients_are_served_while_accept_fails() {
         let buffers = [([0; 44], [0; 44]); 2];
         let mut server =
             nonblocking::Server::<Net, _, _, _, _, 2>::new(Socket::Idle, buffers).unwrap();
-        let (mut told, mut failed) = (vec![], 0);
+        let (mut outcomes, mut failed) = (vec![], 0);
         for _ in 0..1000 {
             let open = |_| (echo::Server::new(), IgnoreEvents);
-            match server.poll(&mut net, 0, open, |over| told.push(over.outcome)) {
+            match server.poll(&mut net, 0, open, |over| outcomes.push(over.outcome)) {
                 Ok(()) | Err(nb::Error::WouldBlock) => {}
                 Err(nb::Error::Other(e)) => {
                     assert_eq!(e, NetError(TcpErrorKind::Other));
@@ -541,11 +546,11 @@ fn clients_are_served_while_accept_fails() {
                     }
                 }
             }
-            if told.len() == 2 {
+            if outcomes.len() == 2 {
                 break;
             }
         }
-        assert_eq!(told, [Outcome::Done; 2], "seed {seed}");
+        assert_eq!(outcomes, [Outcome::Done; 2], "seed {seed}");
         assert!(failed >= 3, "seed {seed}: the listener's failure is reported");
         for client in &clients {
             assert_eq!(net.take(client), echo_message(b"abc"));

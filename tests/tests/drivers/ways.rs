@@ -144,14 +144,14 @@ pub(crate) fn by_session<R: Role>(
             }
             Ok(Action::Need(Need::Command)) if role.command().is_some() => {
                 // One command only, because the role takes turns.
-                let said = command(role.command().unwrap());
-                said.expect("it is the application's turn");
+                let result = command(role.command().unwrap());
+                result.expect("it is the application's turn");
                 role.given();
             }
             Ok(Action::Need(_)) => {
                 let mut session = session.borrow_mut();
                 if rest.is_empty() {
-                    assert!(!session.has_ended(), "it waits for input after the end");
+                    assert!(!session.has_ended(), "the session waits for input after the end");
                     session.ended(how);
                     // Only the first end counts.
                     session.ended(StreamEnd::Closed);
@@ -159,7 +159,7 @@ pub(crate) fn by_session<R: Role>(
                     continue;
                 }
                 let room = session.room();
-                assert!(!room.is_empty(), "it waits for input without space for it");
+                assert!(!room.is_empty(), "the session waits for input without space for it");
                 let n = rng.within(1, room.len().min(rest.len()));
                 room[..n].copy_from_slice(&rest[..n]);
                 session.received(n);
@@ -243,7 +243,7 @@ pub(crate) fn by_pump<R: Role>(
                 arrived += rng.within(1, bytes.len() - arrived);
             }
             Stop::Need(need) => {
-                assert!(!ended, "it waits for {need:?} after the end");
+                assert!(!ended, "the machine waits for {need:?} after the end");
                 ended = true;
             }
             Stop::Close => break Ended::Done,
@@ -383,7 +383,7 @@ pub(crate) fn by_nonblocking<R: Role>(
         }
     };
     let is_dropped = ended == Ended::Aborted;
-    assert!(is_dropped || !connection.wants_send(), "it ended with bytes unsent");
+    assert!(is_dropped || !connection.wants_send(), "the session ended with unsent bytes");
     sent.extend(net.take(&theirs));
     (Observed { events, sent, ended }, connection.fault())
 }

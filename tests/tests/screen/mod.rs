@@ -29,7 +29,11 @@ impl Screen {
         unlockpt(&master).expect("unlockpt");
         let name = ptsname(&master, Vec::new()).expect("ptsname");
         let name = name.to_str().expect("a path").to_owned();
-        let slave = File::options().read(true).write(true).open(name).expect("its other end");
+        let slave = File::options()
+            .read(true)
+            .write(true)
+            .open(name)
+            .expect("the other end of the terminal");
         let keys = File::from(master);
         let mut reader = keys.try_clone().expect("clone");
         let (rows, columns) = size(columns);
