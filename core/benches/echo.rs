@@ -219,7 +219,7 @@ impl<W: Wire> Replies<'_, W> {
 }
 
 impl<W: Wire> Handler<Client> for Replies<'_, W> {
-    fn event(&mut self, client::Event::Reply(piece): client::Event<'_>) {
+    fn event(&mut self, client::Event::Reply(piece): client::Event<&[u8]>) {
         self.piece(piece.bytes, piece.is_last());
     }
 }
@@ -245,7 +245,7 @@ fn client_pumped(client: &Client, stream: &[u8], replies: &mut impl Wire) {
 fn client_stepped(client: &Client, stream: &[u8], replies: &mut impl Wire) {
     let (mut client, mut replies) = (client.clone(), Replies(replies));
     drive(PIECE, stream, ROOM, &mut Gone, |input, output| {
-        let event = |client::Event::Reply(Piece { bytes, remaining, .. }): client::Event<'_>| {
+        let event = |client::Event::Reply(Piece { bytes, remaining, .. }): client::Event<&[u8]>| {
             replies.piece(bytes, remaining == 0);
         };
         stepped(&mut client, event, input, output)

@@ -14,7 +14,7 @@ use common::{
     Gone, PIECE, Row, STREAM, Targets, Wire, drive, head, pumped, same, segments, stepped,
 };
 use memchr::memchr;
-use socklab_core::machine::{Action, CommandError, Input, Machine, Need, Step};
+use socklab_core::machine::{Action, CommandError, Input, Machine, Need, Span, Step};
 use socklab_core::session::Handler;
 use socklab_core::wire::{LINE_BYTES, LINE_MAX, Line, LineError, LineScanner};
 use tokio_util::codec::{Decoder, LinesCodec};
@@ -140,16 +140,16 @@ impl std::error::Error for Failed {}
 
 impl Machine for Passing {
     type Command<'c> = std::convert::Infallible;
-    type Event<'i> = &'i [u8];
+    type Event = Span;
     type Error = Failed;
 
     const MIN_INPUT: usize = LINE_BYTES;
     const MIN_OUTPUT: usize = 0;
 
     #[inline]
-    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<&'i [u8]>, Failed> {
+    fn step(&mut self, input: Input<'_>, _: &mut [u8]) -> Result<Step<Span>, Failed> {
         match self.0.next(input).map_err(Failed)? {
-            Some(Line { text, bytes }) => Ok(Step::new(bytes, 0, Action::Event(text))),
+            Some(Line { text, bytes }) => Ok(Step::new(bytes, 0, Action::Event(input.span(text)))),
             None => Ok(Step::need(Need::Input)),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p socklab-core --example by_hand`
 
-use socklab_core::machine::{Action, Input, Machine, Need, Step};
+use socklab_core::machine::{Action, EventView, Input, Machine, Need, Spans as _, Step};
 use socklab_core::{echo, math};
 
 mod common;
@@ -13,7 +13,7 @@ fn go<'c, M: Machine>(
     machine: &mut M,
     inbox: &mut Vec<u8>,
     outbox: &mut Vec<u8>,
-    mut event: impl FnMut(M::Event<'_>),
+    mut event: impl FnMut(EventView<'_, M>),
     mut command: impl FnMut() -> Option<M::Command<'c>>,
 ) -> bool {
     let mut room = [0; 64];
@@ -24,7 +24,7 @@ fn go<'c, M: Machine>(
         let mut said = 0;
         let (stop, finished) = match action {
             Action::Event(e) => {
-                event(e);
+                event(e.view(inbox));
                 (false, false)
             }
             Action::Continue | Action::Boundary => (false, false),
@@ -65,7 +65,7 @@ fn echo() -> Vec<String> {
     let mut says = MESSAGES.into_iter().map(Send).chain([Finish]);
     let mut lines = Vec::new();
     loop {
-        let event = |e: echo::client::Event<'_>| replied(&mut lines, e);
+        let event = |e: echo::client::Event<&[u8]>| replied(&mut lines, e);
         if go(&mut client, &mut to_client, &mut to_server, event, || says.next()) {
             return lines;
         }

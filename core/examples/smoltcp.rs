@@ -9,8 +9,8 @@ use smoltcp::phy::{Loopback, Medium};
 use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
-use socklab_core::machine::{Action, Machine, Need, StreamEnd};
-use socklab_core::session::Session;
+use socklab_core::machine::{EventView, Machine, StreamEnd};
+use socklab_core::session::{Polled, Session, Want};
 use socklab_core::{echo, math};
 
 mod common;
@@ -22,11 +22,11 @@ type End<M> = Session<M, [u8; 64], [u8; 128]>;
 fn carry<M: Machine>(session: &mut End<M>, socket: &mut tcp::Socket<'_>) {
     if socket.can_send() {
         let sent = socket.send_slice(session.transmit()).unwrap_or_default();
-        session.sent(sent);
+        session.transmitted(sent);
     }
-    let room = session.room();
-    if socket.can_recv() && !room.is_empty() {
-        let received = socket.recv_slice(room).unwrap_or_default();
+    let space = session.recv_space();
+    if socket.can_recv() && !space.is_empty() {
+        let received = socket.recv_slice(space).unwrap_or_default();
         session.received(received);
     } else if socket.state() == tcp::State::CloseWait && !socket.can_recv() {
         session.ended(StreamEnd::Closed);
@@ -36,19 +36,20 @@ fn carry<M: Machine>(session: &mut End<M>, socket: &mut tcp::Socket<'_>) {
 /// Steps as far as it goes. Whether the session has finished.
 fn go<'c, M: Machine>(
     session: &mut End<M>,
-    mut event: impl FnMut(M::Event<'_>),
+    mut event: impl FnMut(EventView<'_, M>),
     mut command: impl FnMut() -> Option<M::Command<'c>>,
 ) -> bool {
     loop {
-        match session.step().expect("a peer that plays by the rules") {
-            Action::Event(e) => event(e),
-            Action::Continue | Action::Boundary => {}
-            Action::Need(Need::Command | Need::InputOrCommand) => match command() {
-                Some(c) => session.command(c).expect("there is room, and it is our turn"),
+        match session.poll().expect("the peer keeps to the protocol") {
+            Polled::Event(e) => event(session.view(e)),
+            // smoltcp sends by itself.
+            Polled::Want(Want::Flush) => session.flushed(),
+            Polled::Want(Want::Boundary) => {}
+            Polled::Want(Want::Command | Want::ReadOrWrite) => match command() {
+                Some(c) => session.command(c).expect("there is space, and it is our turn"),
                 None => return false,
             },
-            Action::Need(_) => return false,
-            Action::Close | Action::Abort => return session.transmit().is_empty(),
+            Polled::Want(want) => return want.is_last(),
         }
     }
 }

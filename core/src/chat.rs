@@ -22,7 +22,9 @@
 
 use core::fmt;
 
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState};
+use crate::machine::{
+    Action, CommandError, Input, Machine, Need, Span, Step, StreamEnd, StreamState, bytes_event,
+};
 use crate::wire::{LINE_BYTES, LineError, LineMessages, LineScanner, put_line};
 
 /// What a client sends, for traces.
@@ -95,12 +97,28 @@ pub enum Command<'c> {
 /// What the other side said, without the end of the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Event<'i> {
+pub enum Event<B> {
     /// A line.
-    Line(&'i [u8]),
+    Line(B),
     /// The last line: it has a closing word.
-    Bye(&'i [u8]),
+    Bye(B),
 }
+
+impl<B> Event<B> {
+    /// Returns the event with its bytes converted by `f`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub fn try_map<C, E>(self, mut f: impl FnMut(B) -> Result<C, E>) -> Result<Event<C>, E> {
+        Ok(match self {
+            Self::Line(bytes) => Event::Line(f(bytes)?),
+            Self::Bye(bytes) => Event::Bye(f(bytes)?),
+        })
+    }
+}
+
+bytes_event!(Event);
 
 /// Why the conversation ended before a side said a closing word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,14 +260,14 @@ impl<C> Chat<C> {
 
 impl<C: Closing> Machine for Chat<C> {
     type Command<'c> = Command<'c>;
-    type Event<'i> = Event<'i>;
+    type Event = Event<Span>;
     type Error = Error;
 
     const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
     const MIN_OUTPUT: usize = LINE_BYTES;
 
-    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+    fn step(&mut self, input: Input<'_>, _: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
         let (need, next) = match (self.state, input.state) {
             (State::Over, _) => return Ok(Step::idle(Action::Close)),
             (State::Ours, StreamState::Open | StreamState::Idle) => {
@@ -271,10 +289,10 @@ impl<C: Closing> Machine for Chat<C> {
         };
         let event = if self.closing.closes(line.text) {
             self.state = State::Over;
-            Event::Bye(line.text)
+            Event::Bye(input.span(line.text))
         } else {
             self.state = next;
-            Event::Line(line.text)
+            Event::Line(input.span(line.text))
         };
         Ok(Step::new(line.bytes, 0, Action::Event(event)))
     }
@@ -300,9 +318,10 @@ mod tests {
     use std::vec;
 
     use super::*;
+    use crate::machine::{Invalid, Seen as _};
 
-    fn said<'i>(chat: &mut Chat, input: Input<'i>) -> Result<Action<Event<'i>>, Error> {
-        chat.step(input, &mut []).map(|step| step.action)
+    fn said<'i>(chat: &mut Chat, input: Input<'i>) -> Result<Action<Event<&'i [u8]>>, Error> {
+        chat.seen(input, &mut []).map(|step| step.action)
     }
 
     fn say(chat: &mut Chat, text: &str) -> Result<usize, CommandError> {
@@ -367,11 +386,11 @@ mod tests {
         assert_eq!(size_of_val(&server), size_of::<Chat>());
         let mut room = [0; LINE_BYTES];
         assert_eq!(server.command(Command::Say(b"bye"), &mut room), Ok(4));
-        let step = client.step(Input::open(b"bye\n"), &mut []).unwrap();
-        assert_eq!(step.action, Action::Event(Event::Line(b"bye")));
+        let step = client.seen(Input::open(b"bye\n"), &mut []).unwrap();
+        assert_eq!(step.action, Action::Event(Event::Line(&b"bye"[..])));
         assert_eq!(client.command(Command::Say(b"Exit."), &mut room), Ok(6));
-        let step = server.step(Input::open(b"Exit.\n"), &mut []).unwrap();
-        assert_eq!(step.action, Action::Event(Event::Bye(b"Exit.")));
+        let step = server.seen(Input::open(b"Exit.\n"), &mut []).unwrap();
+        assert_eq!(step.action, Action::Event(Event::Bye(&b"Exit."[..])));
         assert!(server.is_over() && client.is_over());
     }
 
@@ -385,7 +404,7 @@ mod tests {
         assert_eq!(say(&mut server, "hello"), Ok(6));
         assert_eq!(say(&mut server, "again"), Err(CommandError::OutOfTurn));
         let event = said(&mut client, Input::open(b"hello\nagain\n"));
-        assert_eq!(event, Ok(Action::Event(Event::Line(b"hello"))));
+        assert_eq!(event, Ok(Action::Event(Event::Line(&b"hello"[..]))));
         assert_eq!(said(&mut client, Input::open(b"again\n")), Ok(Action::Need(Need::Command)));
     }
 
@@ -394,7 +413,7 @@ mod tests {
         let (mut server, mut client) = (Chat::server(), Chat::client());
         assert_eq!(say(&mut server, "Bye now"), Ok(8));
         let event = said(&mut client, Input::open(b"Bye now\nmore\n"));
-        assert_eq!(event, Ok(Action::Event(Event::Bye(b"Bye now"))));
+        assert_eq!(event, Ok(Action::Event(Event::Bye(&b"Bye now"[..]))));
         for chat in [&mut server, &mut client] {
             assert!(chat.is_over());
             assert_eq!(said(chat, Input::open(b"more\n")), Ok(Action::Close));
@@ -409,7 +428,7 @@ mod tests {
         assert_eq!((say(&mut chat, "one"), say(&mut chat, "two")), (Ok(4), Ok(4)));
         for _ in 0..2 {
             let event = said(&mut chat, Input::open(b"hi\n"));
-            assert_eq!(event, Ok(Action::Event(Event::Line(b"hi"))));
+            assert_eq!(event, Ok(Action::Event(Event::Line(&b"hi"[..]))));
         }
         assert_eq!(say(&mut chat, "bye"), Ok(4));
         assert_eq!(said(&mut chat, Input::open(b"hi\n")), Ok(Action::Close));
@@ -428,7 +447,7 @@ mod tests {
             (Input::ended(b"a line\n", StreamEnd::Closed), Input::ended(b"", StreamEnd::Closed));
         assert_eq!(said(&mut server, line), Ok(Action::Need(Need::Command)));
         assert_eq!(say(&mut server, "hello"), Ok(6));
-        assert_eq!(said(&mut server, line), Ok(Action::Event(Event::Line(b"a line"))));
+        assert_eq!(said(&mut server, line), Ok(Action::Event(Event::Line(&b"a line"[..]))));
         assert_eq!(said(&mut server, end), Err(Error::Left(StreamEnd::Closed)));
         // A reset leaves nobody to listen, whatever was said before.
         let reset = said(&mut Chat::server(), Input::ended(b"a line\n", StreamEnd::Reset));
@@ -439,10 +458,15 @@ mod tests {
     fn what_is_no_line_is_not_said() {
         let mut chat = Chat::server();
         let long = vec![b'x'; LINE_BYTES];
-        for text in [&b"two\nlines"[..], b"bye\n", b"end\r", &long] {
+        for (text, reason) in [
+            (&b"two\nlines"[..], Invalid::Newline),
+            (b"bye\n", Invalid::Newline),
+            (b"end\r", Invalid::CarriageReturn),
+            (&long, Invalid::TooLong),
+        ] {
             let before = chat.clone();
             let refused = chat.command(Command::Say(text), &mut [0; 2000]);
-            assert_eq!((refused, &chat), (Err(CommandError::Invalid), &before));
+            assert_eq!((refused, &chat), (Err(reason.into()), &before));
         }
         assert_eq!(chat.command(Command::Say(b"bye"), &mut [0; 3]), Err(CommandError::OutputFull));
         assert!(!chat.is_over(), "a refusal changes nothing");

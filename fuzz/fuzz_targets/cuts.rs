@@ -42,7 +42,7 @@ struct Any;
 
 impl Machine for Any {
     type Command<'c> = ();
-    type Event<'i> = ();
+    type Event = ();
     type Error = std::fmt::Error;
     const MIN_INPUT: usize = 0;
     const MIN_OUTPUT: usize = 0;

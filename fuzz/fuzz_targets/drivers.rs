@@ -19,7 +19,7 @@ use embedded_io::ErrorKind;
 use embedded_nal::{TcpClientStack, TcpErrorKind};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
-use socklab_core::machine::{Action, CommandError, Machine, Need, StreamEnd};
+use socklab_core::machine::{EventView, Action, CommandError, Machine, Need, StreamEnd};
 use socklab_fuzz::hostile::{Choices, Hand, Means, Said, Setting, Target, Why, buffers, either};
 use socklab_tests::role::{Command, Role};
 use socklab_tests::transport::{Failed, NetError};
@@ -55,7 +55,7 @@ trait Way<R: Role> {
     fn time_out(&mut self);
 }
 
-fn own<R: Role>(next: Next<<R::Machine as Machine>::Event<'_>>) -> Next<Option<R::Event>> {
+fn own<R: Role>(next: Next<EventView<'_, R::Machine>>) -> Next<Option<R::Event>> {
     match next {
         Next::Event(event) => Next::Event(Some(R::own(event))),
         other => bare(other),

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use socklab_core::driver::nonblocking::{Ended, Outcome, Server};
-use socklab_core::machine::{Action, CommandError, Machine, Need, StreamEnd};
+use socklab_core::machine::{EventView, Action, CommandError, Machine, Need, StreamEnd};
 use socklab_core::session::Handler;
 use socklab_fuzz::hostile::{Choices, Hand, Means, Said, Setting, Target, Why, buffers, server};
 use socklab_tests::role::{Command, Role};
@@ -299,7 +299,7 @@ impl<R: Role> Player<R> {
 }
 
 impl<R: Role> Handler<R::Machine> for Player<R> {
-    fn event(&mut self, event: <R::Machine as Machine>::Event<'_>) {
+    fn event(&mut self, event: EventView<'_, R::Machine>) {
         self.advance_inbound();
         let event = R::own(event);
         let mut line = self.line.borrow_mut();

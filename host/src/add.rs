@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 pub use socklab_core::add::{Form, RANGE, client, hint, is_message, server};
 use socklab_core::driver::Next;
-use socklab_core::machine::CommandError;
 use socklab_core::wire::Escaped;
 
 use crate::net::{self, Ended, ServerControl};
@@ -129,7 +128,7 @@ pub enum Outcome {
     /// The client failed.
     Failed(server::Error, net::Quote),
     /// The machine did not accept a command of the service: a mistake of the service.
-    Internal(CommandError),
+    Internal(net::Internal),
     /// The client left or stopped reading before it had received everything.
     Undelivered,
     /// The server stopped before the session had ended.
@@ -181,7 +180,7 @@ impl fmt::Display for Report {
                 write!(f, "{theirs} sent {sent}, which is out of range ({limits}): refused")
             }
             Outcome::Failed(..) => f.write_str(&self.failure().unwrap_or_default()),
-            Outcome::Internal(e) => Ended::<server::Error>::Refused(*e).fmt(f),
+            Outcome::Internal(e) => e.fmt(f),
             Outcome::Undelivered => Ended::<server::Error>::Undelivered.fmt(f),
             Outcome::Stopped => Ended::<server::Error>::Stopped.fmt(f),
         }
@@ -219,7 +218,7 @@ impl net::Service for Service {
         (server::Server::new(), Introduction::default())
     }
 
-    fn event(&mut self, client: &mut Introduction, event: server::Event<'_>) {
+    fn event(&mut self, client: &mut Introduction, event: server::Event<&[u8]>) {
         match event {
             server::Event::Name(name) => client.name = Some(name.to_vec()),
             server::Event::Number(number) => client.number = Some(number),
@@ -253,7 +252,7 @@ impl net::Service for Service {
                 Outcome::ShutDown
             }
             Ended::Failed(e, quote) => Outcome::Failed(e, quote),
-            Ended::Refused(e) => Outcome::Internal(e),
+            Ended::Internal(e) => Outcome::Internal(e),
             Ended::Stopped => Outcome::Stopped,
         };
         let (name, number) = (self.options.name.clone(), self.number);

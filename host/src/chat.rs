@@ -203,7 +203,7 @@ impl Conversation {
 }
 
 /// Converts the driver's event. Returns `None` if it has no meaning here, and `Some(None)` at the end.
-fn convert(next: Next<MachineEvent<'_>>) -> Option<Option<Event>> {
+fn convert(next: Next<MachineEvent<&[u8]>>) -> Option<Option<Event>> {
     match next {
         Next::Event(MachineEvent::Line(text)) => Some(Some(Event::Line(text.to_vec()))),
         Next::Event(MachineEvent::Bye(text)) => Some(Some(Event::Bye(text.to_vec()))),
@@ -301,7 +301,7 @@ impl net::Service for Service {
         (machine.closing(self.closing.clone()), Talk { received: 0, sent: 0, is_question: false })
     }
 
-    fn event(&mut self, talk: &mut Talk, event: MachineEvent<'_>) {
+    fn event(&mut self, talk: &mut Talk, event: MachineEvent<&[u8]>) {
         let (MachineEvent::Line(text) | MachineEvent::Bye(text)) = event;
         talk.received = talk.received.saturating_add(1);
         talk.is_question = text.trim_ascii_end().ends_with(b"?");

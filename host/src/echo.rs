@@ -73,7 +73,7 @@ impl<const HEADER: usize> Client<HEADER> {
     /// [`receive_message`](Self::receive_message), since replies are read meanwhile.
     pub fn send_message(&mut self, message: &[u8]) -> Result<(), Error<HEADER>> {
         let length = u32::try_from(message.len())
-            .map_err(|_| net::Error::Refused(socklab_core::machine::CommandError::Invalid))?;
+            .map_err(|_| net::Error::Refused(socklab_core::machine::Invalid::TooLong.into()))?;
         // Reports here that the connection has ended, and not only when the reply is missing.
         self.poll_event()?;
         self.inner.command(client::Command::Begin(length))?;

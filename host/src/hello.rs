@@ -101,7 +101,7 @@ impl net::Service for Service {
     fn event(
         &mut self,
         greeting: &mut Option<Vec<u8>>,
-        server::Event::Greeting(text): server::Event<'_>,
+        server::Event::Greeting(text): server::Event<&[u8]>,
     ) {
         *greeting = Some(text.to_vec());
     }

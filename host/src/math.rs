@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use slab::Slab;
 pub use socklab_core::driver::Next;
-use socklab_core::machine::CommandError;
 pub use socklab_core::math::{Mistake, Question, Secret, client, server};
 
 use crate::net::{self, Ended};
@@ -88,7 +87,7 @@ pub enum Outcome {
     /// The client failed. Contains the likely mistake if it sent part of an answer.
     Failed(server::Error, net::Quote, Option<Mistake>),
     /// The machine did not accept a command of the service: a mistake of the service.
-    Internal(CommandError),
+    Internal(net::Internal),
     /// The client left or stopped reading before it had received everything.
     Undelivered,
     /// The server stopped before the session had ended.
@@ -107,7 +106,7 @@ impl fmt::Display for Report {
             Outcome::Failed(e, quote, _) => {
                 write!(f, "{}{}", e.cut.by("the client"), quote.suffix())
             }
-            Outcome::Internal(e) => Ended::<server::Error>::Refused(*e).fmt(f),
+            Outcome::Internal(e) => e.fmt(f),
             Outcome::Undelivered => Ended::<server::Error>::Undelivered.fmt(f),
             Outcome::Stopped => Ended::<server::Error>::Stopped.fmt(f),
         }?;
@@ -238,7 +237,7 @@ impl net::Service for Service {
                 let mistake = expected.and_then(|right| Mistake::find(quote.bytes(), right));
                 Outcome::Failed(e, quote, mistake)
             }
-            Ended::Refused(e) => Outcome::Internal(e),
+            Ended::Internal(e) => Outcome::Internal(e),
             Ended::Stopped => Outcome::Stopped,
         };
         let asked = session.rounds - session.left;

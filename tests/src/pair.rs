@@ -6,9 +6,9 @@
 
 use std::collections::VecDeque;
 
-use socklab_core::machine::{Action, CommandError, Machine, Need, StreamEnd};
+use socklab_core::machine::{CommandError, Machine, StreamEnd};
 use socklab_core::math::{Question, Secret};
-use socklab_core::session::Session;
+use socklab_core::session::{Polled, Session, Want};
 use socklab_core::{echo, math};
 
 use crate::oracle::echo_reply_bytes;
@@ -135,30 +135,32 @@ impl<R: Role> Endpoint<R> {
             if !R::TAKES_TURNS {
                 moved |= self.give_commands()?;
             }
-            match self.session.step() {
-                Ok(Action::Event(event)) => {
-                    let event = R::own(event);
+            match self.session.poll() {
+                Ok(Polled::Event(event)) => {
+                    let event = R::own(self.session.view(event));
                     self.role.emitted(&event);
                     if !self.events.last_mut().is_some_and(|last| R::append(last, &event)) {
                         self.events.push(event);
                     }
                 }
-                Ok(Action::Continue | Action::Boundary) => {}
-                Ok(Action::Need(Need::Command)) => {
+                Ok(Polled::Want(Want::Boundary)) => {}
+                Ok(Polled::Want(Want::Flush)) => self.session.flushed(),
+                Ok(Polled::Want(Want::Command)) => {
                     if !self.give_commands()? {
                         return Ok(moved);
                     }
                 }
-                Ok(Action::Need(need)) => {
-                    let is_full = self.session.room().is_empty();
-                    if is_full && !matches!(need, Need::OutputSpace) {
-                        return Err(format!("asks for {need:?} with a full input buffer"));
+                Ok(Polled::Want(Want::Broken(law))) => return Err(law.to_string()),
+                Ok(Polled::Want(Want::Close | Want::Abort)) => self.ended = Some(Ok(())),
+                Ok(Polled::Want(want)) => {
+                    let again = self.session.poll();
+                    if !matches!(again, Ok(Polled::Want(same)) if same == want) {
+                        return Err(format!("wants {want:?}, and then {again:?}"));
                     }
                     return Ok(moved);
                 }
-                Ok(Action::Close | Action::Abort) => self.ended = Some(Ok(())),
                 Err(e) => {
-                    let again = self.session.step().err();
+                    let again = self.session.poll().err();
                     if again != Some(e) {
                         return Err(format!("the error {e:?} does not repeat: {again:?}"));
                     }
@@ -190,7 +192,7 @@ impl<R: Role> Endpoint<R> {
             // Bytes arrive in order.
             let arrival = out.bytes.back().map_or(arrival, |(last, _)| arrival.max(*last));
             out.bytes.extend(self.session.transmit()[..n].iter().map(|byte| (arrival, *byte)));
-            self.session.sent(n);
+            self.session.transmitted(n);
             moved += n;
         }
         if self.ended.is_some() {
@@ -199,7 +201,7 @@ impl<R: Role> Endpoint<R> {
             back.bytes.clear();
         } else if may_read {
             let there = back.bytes.iter().take_while(|(arrival, _)| *arrival <= now).count();
-            let room = self.session.room();
+            let room = self.session.recv_space();
             let n = there.min(room.len());
             let n = if n > 0 { rng.within(1, n) } else { 0 };
             for (to, (_, byte)) in room.iter_mut().zip(back.bytes.drain(..n)) {
@@ -321,7 +323,7 @@ pub fn run_pair<C: Role, S: Role>(
 
 /// Resets one end. What has arrived is read first, as far as there is space.
 fn reset<R: Role>(end: &mut Endpoint<R>, lane: &mut Direction) {
-    let room = end.session.room();
+    let room = end.session.recv_space();
     let n = lane.bytes.len().min(room.len());
     for (to, (_, byte)) in room.iter_mut().zip(lane.bytes.drain(..n)) {
         *to = byte;

@@ -8,7 +8,7 @@
 mod failure;
 
 use socklab_core::machine::{
-    Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState,
+    Action, CommandError, Input, Invalid, Machine, Need, Spans as _, Step, StreamEnd, StreamState,
 };
 
 pub use failure::{Failure, assert_lawful};
@@ -330,7 +330,7 @@ impl<R: Role> Run<'_, R> {
         }
         let Step { consumed, written, action } = match (stepped, peeked) {
             (Ok(step), Ok(peeked)) => {
-                let (a, b) = (step.action.without_event(), peeked.action.without_event());
+                let (a, b) = (step.action.map(|_| ()), peeked.action.map(|_| ()));
                 if (step.consumed, step.written, a) != (peeked.consumed, peeked.written, b) {
                     return Err(format!("a copy returned {peeked:?}, the machine {step:?}"));
                 }
@@ -367,14 +367,33 @@ impl<R: Role> Run<'_, R> {
         if is_idle && matches!(action, Action::Continue | Action::Event(_) | Action::Boundary) {
             return Err(format!("a step without effect: {action:?}"));
         }
-        let what = action.without_event();
+        let what = action.map(|_| ());
         self.consumed += consumed;
         self.queued += written;
         self.moved |= consumed > 0 || written > 0;
         if let Action::Event(event) = action {
-            self.record(R::own(event));
+            let event = self.view(event, input.bytes)?;
+            self.record(event);
         }
         Ok(Ok(what))
+    }
+
+    /// Returns the event with its bytes. Its spans have to lie inside the input: behind other bytes they
+    /// must show the same.
+    fn view(
+        &self,
+        event: <R::Machine as Machine>::Event,
+        bytes: &[u8],
+    ) -> Result<R::Event, String> {
+        let owned = R::own(event.view(bytes));
+        let longer = [bytes, &[0x5a; 64]].concat();
+        if owned != R::own(event.view(&longer)) {
+            return Err(format!("the event {event:?} refers to bytes outside the input"));
+        }
+        if owned != R::own(event.shift(3).view(&[b"...", bytes].concat())) {
+            return Err(format!("the event {event:?} is another one when shifted"));
+        }
+        Ok(owned)
     }
 
     fn record(&mut self, event: R::Event) {
@@ -430,7 +449,7 @@ impl<R: Role> Run<'_, R> {
             }
             let before = self.machine.clone();
             if self.machine.advance_outbound(self.machine.outbound_remaining() + 1)
-                != Err(CommandError::Invalid)
+                != Err(Invalid::Overrun.into())
                 || before != self.machine
             {
                 return Err("accepted more outbound payload than remains".into());
@@ -454,7 +473,7 @@ impl<R: Role> Run<'_, R> {
     fn take(&mut self, seen: &[u8]) -> Result<bool, String> {
         let remaining = self.machine.inbound_remaining();
         let before = self.machine.clone();
-        if self.machine.advance_inbound(remaining + 1) != Err(CommandError::Invalid)
+        if self.machine.advance_inbound(remaining + 1) != Err(Invalid::Overrun.into())
             || before != self.machine
         {
             return Err("accepted more inbound payload than remains".into());
@@ -492,7 +511,7 @@ impl<R: Role> Run<'_, R> {
             for bytes in [&[][..], &[0; 64], b"QQQQQQQQQ", &[0xff; 3]] {
                 let step = self.machine.step(Input { bytes, state }, &mut [0; 64]);
                 let same = step.as_ref().is_ok_and(|step| {
-                    (step.consumed, step.written, step.action.without_event()) == (0, 0, *action)
+                    (step.consumed, step.written, step.action.map(|_| ())) == (0, 0, *action)
                 });
                 if !same {
                     return Err(format!("not final: {action:?} was followed by {step:?}"));

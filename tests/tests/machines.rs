@@ -1,6 +1,6 @@
 //! Every machine under every cut, with valid input and with every mistake a peer can make.
 
-use socklab_core::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd};
+use socklab_core::machine::{Action, CommandError, Input, Invalid, Machine, Need, Step, StreamEnd};
 use socklab_core::math::{Question, Secret};
 use socklab_core::{echo, math};
 use socklab_tests::oracle::{echo_message, echo_reply, echo_reply_bytes, question};
@@ -464,7 +464,7 @@ fn echo_server_answers_the_current_message_after_finish_and_no_other() {
 
 #[test]
 fn an_application_that_repeats_finish_does_not_hang_the_pump() {
-    use socklab_core::session::{Handler, Stop, pump};
+    use socklab_core::session::{Handler, Stop, Want, pump};
     struct Stopping;
     impl Handler<echo::Server> for Stopping {
         fn event(&mut self, _: echo::server::Event) {}
@@ -480,7 +480,7 @@ fn an_application_that_repeats_finish_does_not_hang_the_pump() {
     });
     let pumped = receiver.recv_timeout(std::time::Duration::from_secs(10));
     let pumped = pumped.expect("the pump does not return");
-    assert!(matches!(pumped.stop, Stop::Need(Need::InputOrCommand | Need::Input)), "{pumped:?}");
+    assert!(matches!(pumped.stop, Stop::Want(Want::ReadOrWrite | Want::Read { .. })), "{pumped:?}");
 }
 
 #[test]
@@ -628,12 +628,12 @@ fn echo_client_counts_commands_and_payload_exactly() {
     }
     let before = client.clone();
     for n in [u64::from(u32::MAX) + 1, 1 << 40, u64::MAX] {
-        assert_eq!(client.advance_outbound(n), Err(CommandError::Invalid));
+        assert_eq!(client.advance_outbound(n), Err(Invalid::Overrun.into()));
         assert_eq!(client, before);
     }
     assert_eq!(client.advance_outbound(0), Ok(()));
     assert_eq!(client.advance_outbound(u64::from(u32::MAX) - 1), Ok(()));
-    assert_eq!(client.advance_outbound(2), Err(CommandError::Invalid));
+    assert_eq!(client.advance_outbound(2), Err(Invalid::Overrun.into()));
     assert_eq!(client.advance_outbound(1), Ok(()));
     assert_eq!(client.outbound_remaining(), 0);
     assert_eq!(client.command(Command::Finish, &mut []), Ok(0));
@@ -648,16 +648,16 @@ fn echo_client_counts_inbound_payload_exactly() {
     client.command(Command::Send(&[7; 40]), &mut output).unwrap();
     assert_eq!(
         (client.inbound_remaining(), client.advance_inbound(1)),
-        (0, Err(CommandError::Invalid))
+        (0, Err(Invalid::Overrun.into()))
     );
     let header = 30_u32.to_be_bytes();
     let step = client.step(Input::open(&header), &mut output).unwrap();
     assert_eq!(step, Step::new(4, 0, Action::Continue));
     assert_eq!(
         (client.inbound_remaining(), client.advance_inbound(31)),
-        (30, Err(CommandError::Invalid))
+        (30, Err(Invalid::Overrun.into()))
     );
-    assert_eq!(client.advance_inbound(u64::MAX), Err(CommandError::Invalid));
+    assert_eq!(client.advance_inbound(u64::MAX), Err(Invalid::Overrun.into()));
     assert_eq!((client.advance_inbound(10), client.inbound_remaining()), (Ok(()), 20));
     let step = client.step(Input::open(&[1; 5]), &mut output).unwrap();
     let Action::Event(echo::client::Event::Reply(piece)) = step.action else { panic!("{step:?}") };

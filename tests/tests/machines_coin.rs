@@ -2,7 +2,7 @@
 
 use socklab_core::coin::client::{ANSWER_MAX, Command};
 use socklab_core::coin::{self, PROMPT, Reply, Side};
-use socklab_core::machine::{CommandError, Input, Machine, Need, StreamEnd};
+use socklab_core::machine::{CommandError, Input, Invalid, Machine, Need, StreamEnd};
 use socklab_core::wire::{LINE_MAX, PROMPT_SILENCE_MS};
 use socklab_tests::role::{CoinClient, CoinEvent, CoinServer};
 use socklab_tests::script::{
@@ -233,9 +233,9 @@ fn client_sends_answers_unchanged_and_only_in_turn() {
     let longer = [b'x'; LINE_MAX + 1];
     assert_eq!(
         client.command(Command::Answer(&longer), &mut [0; 2000]),
-        Err(CommandError::Invalid)
+        Err(Invalid::TooLong.into())
     );
-    assert_eq!(client.command(Command::Answer(b"H\nT"), &mut room), Err(CommandError::Invalid));
+    assert_eq!(client.command(Command::Answer(b"H\nT"), &mut room), Err(Invalid::Newline.into()));
     assert_eq!(
         client.command(Command::Answer(b"H"), &mut room[..1]),
         Err(CommandError::OutputFull)

@@ -2,7 +2,7 @@
 //! encoding.
 
 use socklab_core::echo::{self, OtherLength, client, server};
-use socklab_core::machine::{CommandError, Machine, StreamEnd};
+use socklab_core::machine::{Invalid, Machine, StreamEnd};
 use socklab_tests::oracle::{echo_message, echo_reply_bytes};
 use socklab_tests::role::{EchoClient, EchoServer, Reply, ShortEchoServer};
 use socklab_tests::script::{Outcome, assert_lawful, every_cut, every_truncation};
@@ -56,7 +56,7 @@ fn a_payload_too_long_for_2_bytes_is_refused_before_anything_is_written() {
     let (long, mut output) = (vec![b'x'; 65_536], vec![7; 70_000]);
     let mut client = echo::Client::<2>::with_header();
     for command in [client::Command::Send(&long), client::Command::Begin(65_536)] {
-        assert_eq!(client.command(command, &mut output), Err(CommandError::Invalid));
+        assert_eq!(client.command(command, &mut output), Err(Invalid::TooLong.into()));
     }
     assert_eq!((client.in_flight(), client.outbound_remaining()), (0, 0));
     assert!(output.iter().all(|byte| *byte == 7));

@@ -1,6 +1,6 @@
 //! Rock, paper, scissors under every cut.
 
-use socklab_core::machine::{Action, CommandError, Input, Machine, Need, StreamEnd};
+use socklab_core::machine::{Action, CommandError, Input, Invalid, Machine, Need, StreamEnd};
 use socklab_core::rps::Choice::{self, Paper, Scissor, Stone};
 use socklab_core::rps::{self, PROMPT, Round, Verdict};
 use socklab_core::wire::{LINE_MAX, PROMPT_SILENCE_MS};
@@ -259,7 +259,7 @@ fn client_sends_unchecked_text_unchanged() {
         client
     };
     let (mut client, mut room) = (start(), [0; 40]);
-    assert_eq!(client.command(Unchecked(b"a\nb"), &mut room), Err(CommandError::Invalid));
+    assert_eq!(client.command(Unchecked(b"a\nb"), &mut room), Err(Invalid::Newline.into()));
     assert_eq!(client.command(Unchecked(b"Rock"), &mut room[..4]), Err(CommandError::OutputFull));
     assert_eq!(client.command(Unchecked(b"Rock"), &mut room), Ok(5));
     assert_eq!(client.command(Choose(Paper), &mut room), Err(CommandError::OutOfTurn));

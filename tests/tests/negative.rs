@@ -86,7 +86,7 @@ impl Toy {
 
 impl Machine for Toy {
     type Command<'c> = ();
-    type Event<'i> = u8;
+    type Event = u8;
     type Error = ToyError;
     const MIN_INPUT: usize = 2;
     const MIN_OUTPUT: usize = 2;

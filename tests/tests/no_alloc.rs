@@ -13,8 +13,8 @@ use embedded_io::{ErrorKind, ErrorType, Read, Write};
 use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack};
 use socklab_core::driver::nonblocking::{Ended, Outcome};
 use socklab_core::driver::{Next, asynch, blocking, nonblocking};
-use socklab_core::machine::{Input, Machine, StreamEnd};
-use socklab_core::session::{Handler, Pumped, Stop, pump};
+use socklab_core::machine::{EventView, Input, Machine, StreamEnd};
+use socklab_core::session::{Handler, Pumped, Stop, Want, pump};
 use socklab_core::wire::{Dissect, Dissected};
 use socklab_core::{echo, math};
 use socklab_tests::role;
@@ -157,7 +157,7 @@ struct CommandsHandler<M: Machine> {
 }
 
 impl<M: Machine> Handler<M> for CommandsHandler<M> {
-    fn event(&mut self, event: M::Event<'_>) {
+    fn event(&mut self, event: EventView<'_, M>) {
         black_box(event);
         self.events += 1;
     }
@@ -189,7 +189,7 @@ fn run_session<M: Machine>(session: &TestSession<M>) -> [usize; 4] {
         let input = Input::ended(rest, StreamEnd::Closed);
         let Pumped { consumed, stop, .. } = pump(&mut pumped, &mut player, input, &mut [0; BUFFER]);
         rest = &rest[consumed..];
-        if stop != Stop::Boundary {
+        if stop != Stop::Want(Want::Boundary) {
             break;
         }
     }
@@ -248,14 +248,18 @@ fn run_session<M: Machine>(session: &TestSession<M>) -> [usize; 4] {
     }
 
     let wires = (Wire::new(input), Wire::new(b""));
-    let mut connection =
-        asynch::Connection::new(wires.0, wires.1, machine(), [0; BUFFER], [0; BUFFER])
-            .ok()
-            .unwrap();
+    let mut connection = asynch::Connection::new(
+        asynch::Halves(wires.0, wires.1),
+        machine(),
+        [0; BUFFER],
+        [0; BUFFER],
+    )
+    .ok()
+    .unwrap();
     let mut nth = 1;
     if eager {
         while let Some(command) = command_at(&nth) {
-            connection.command(command).ok().unwrap();
+            connection.try_command(command).unwrap();
             nth += 1;
         }
     }
@@ -275,7 +279,7 @@ fn run_session<M: Machine>(session: &TestSession<M>) -> [usize; 4] {
             }
         };
         if wants_command {
-            connection.command(command_at(&nth).unwrap()).ok().unwrap();
+            connection.try_command(command_at(&nth).unwrap()).unwrap();
             nth += 1;
         }
     }

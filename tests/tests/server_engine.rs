@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use socklab::chat;
 use socklab::net::{Direction, Ended, Limits, Observer, Running, Server, Service};
-use socklab_core::machine::Machine;
+use socklab_core::machine::{EventView, Machine};
 use socklab_core::{echo, file};
 use socklab_tests::program::{DEADLINE, message, read_all, reset, wait_until};
 
@@ -26,7 +26,7 @@ struct EventService<M, F> {
     on_event: F,
 }
 
-impl<M: Machine + 'static, F: FnMut(M::Event<'_>)> Service for EventService<M, F> {
+impl<M: Machine + 'static, F: FnMut(EventView<'_, M>)> Service for EventService<M, F> {
     type Machine = M;
     type State = ();
     type Report = String;
@@ -35,7 +35,7 @@ impl<M: Machine + 'static, F: FnMut(M::Event<'_>)> Service for EventService<M, F
         (self.machine.clone(), ())
     }
 
-    fn event(&mut self, (): &mut (), event: M::Event<'_>) {
+    fn event(&mut self, (): &mut (), event: EventView<'_, M>) {
         (self.on_event)(event);
     }
 
@@ -89,7 +89,7 @@ struct FileServer {
 impl FileServer {
     fn start() -> Self {
         let ((ask, asked), (go, held)) = (channel(), channel());
-        let on_event = move |event: file::server::Event<'_>| {
+        let on_event = move |event: file::server::Event<&[u8]>| {
             let file::server::Event::Request(request) = event else { return };
             let _ = ask.send(request.name.to_vec());
             if request.name == b"hold" {

@@ -6,9 +6,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socklab::net::{Client, Limits, Running, Server, Target};
+use socklab::net::{Client, Internal, Limits, Running, Server, Target};
 use socklab::{add, echo, math};
-use socklab_core::machine::CommandError;
+use socklab_core::machine::Invalid;
 use socklab_tests::program::{DEADLINE, FakeServer, Server as Program, message, read, wait_until};
 
 /// Runs a function in a thread. If it hangs, the test fails instead of blocking the test run.
@@ -188,9 +188,9 @@ fn a_server_without_a_valid_answer_reports_it_and_closes() {
         client.introduce(b"Ada", 5).unwrap_err();
     });
     let told = reports.recv_timeout(DEADLINE).unwrap();
-    assert_eq!(told.outcome, add::Outcome::Internal(CommandError::Invalid));
+    assert_eq!(told.outcome, add::Outcome::Internal(Internal::Command(Invalid::Newline.into())));
     let line = told.to_string();
-    let said = "internal error: the command cannot be expressed in this protocol";
+    let said = "internal error: invalid command: the text contains a newline";
     assert!(line.ends_with(said), "{line}");
 }
 

@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use socklab_core::machine::{Action, Input, Machine, Step};
+use socklab_core::machine::{Action, EventView, Input, Machine, Spans as _, Step};
 use socklab_core::session::{Buffer, Handler, Stop, pump};
 
 /// Bytes a read brings.
@@ -64,9 +64,9 @@ pub(crate) fn drive(
     let mut input = Buffer::new(vec![0; size + TAIL]);
     let mut output = vec![0; room];
     for piece in stream.chunks(size) {
-        input.room(size);
+        input.space(size);
         for segment in segments(piece) {
-            input.room(0)[..segment.len()].copy_from_slice(segment);
+            input.space(0)[..segment.len()].copy_from_slice(segment);
             input.fill(segment.len());
         }
         let (consumed, written) = work(input.bytes(), &mut output);
@@ -92,19 +92,20 @@ pub(crate) fn pumped<M: Machine>(
 #[inline]
 pub(crate) fn stepped<M: Machine>(
     machine: &mut M,
-    mut event: impl FnMut(M::Event<'_>),
+    mut event: impl FnMut(EventView<'_, M>),
     input: &[u8],
     output: &mut [u8],
 ) -> (usize, usize) {
     let (mut at, mut put) = (0, 0);
     loop {
+        let before = at;
         let step = machine.step(Input::open(&input[at..]), &mut output[put..]);
         let Ok(Step { consumed, written, action }) = step else {
             panic!("the stream keeps the protocol");
         };
         (at, put) = (at + consumed, put + written);
         match action {
-            Action::Event(e) => event(e),
+            Action::Event(e) => event(e.view(&input[before..])),
             Action::Continue => {}
             _ => return (at, put),
         }

@@ -25,7 +25,7 @@ pub(crate) fn told(event: client::Event) -> String {
 /// Puts a piece of a reply behind what has come of it.
 pub(crate) fn replied(
     replies: &mut Vec<String>,
-    echo::client::Event::Reply(piece): echo::client::Event<'_>,
+    echo::client::Event::Reply(piece): echo::client::Event<&[u8]>,
 ) {
     if piece.is_first() {
         replies.push(String::from("reply "));

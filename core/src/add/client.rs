@@ -3,7 +3,9 @@
 use core::fmt;
 
 use super::{Form, INTRODUCTION_BYTES, Parts, RANGE, introduce, name_only};
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd};
+use crate::machine::{
+    Action, CommandError, Input, Machine, Need, Span, Step, StreamEnd, bytes_event,
+};
 use crate::wire::{DecimalError, LINE_BYTES, Line, LineError, decimal};
 
 /// The client's end. 6 bytes.
@@ -63,12 +65,28 @@ pub enum Command<'c> {
 /// What the client tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Event<'i> {
+pub enum Event<B> {
     /// The server's name.
-    Name(&'i [u8]),
+    Name(B),
     /// The server's integer. It is in no range: the contract binds our server, not others.
     Number(i32),
 }
+
+impl<B> Event<B> {
+    /// Returns the event with its bytes converted by `f`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub fn try_map<C, E>(self, mut f: impl FnMut(B) -> Result<C, E>) -> Result<Event<C>, E> {
+        Ok(match self {
+            Self::Name(bytes) => Event::Name(f(bytes)?),
+            Self::Number(value) => Event::Number(value),
+        })
+    }
+}
+
+bytes_event!(Event);
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +133,7 @@ impl Client {
 
     /// There is no line, for this reason.
     #[inline]
-    fn failed(&mut self, e: LineError) -> Result<Step<Event<'static>>, Error> {
+    fn failed(&mut self, e: LineError) -> Result<Step<Event<Span>>, Error> {
         match (self.state, e) {
             (
                 State::Name,
@@ -133,14 +151,14 @@ impl Client {
 
 impl Machine for Client {
     type Command<'c> = Command<'c>;
-    type Event<'i> = Event<'i>;
+    type Event = Event<Span>;
     type Error = Error;
 
     const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
     const MIN_OUTPUT: usize = INTRODUCTION_BYTES;
 
-    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+    fn step(&mut self, input: Input<'_>, _: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
         match self.state {
             State::Ready | State::Apart => {
                 // One that has closed may have answered before it was asked.
@@ -167,7 +185,7 @@ impl Machine for Client {
             };
         let event = if self.state == State::Name {
             self.state = State::Number;
-            Event::Name(text)
+            Event::Name(input.span(text))
         } else {
             match decimal(text) {
                 Ok(number) => {
@@ -206,6 +224,7 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
+    use crate::machine::Seen as _;
 
     fn introduced(number: i32) -> Client {
         let mut client = Client::new();
@@ -222,11 +241,11 @@ mod tests {
         assert_eq!(client.command(command, &mut output), Ok(7));
         assert_eq!(output, *b"Ada\n42\n");
         assert_eq!(client.command(command, &mut output), Err(CommandError::OutOfTurn));
-        let step = client.step(Input::open(b"Server\r\n7\n"), &mut []).unwrap();
-        assert_eq!(step, Step::new(8, 0, Action::Event(Event::Name(b"Server"))));
-        let step = client.step(Input::open(b"7\n"), &mut []).unwrap();
+        let step = client.seen(Input::open(b"Server\r\n7\n"), &mut []).unwrap();
+        assert_eq!(step, Step::new(8, 0, Action::Event(Event::Name(&b"Server"[..]))));
+        let step = client.seen(Input::open(b"7\n"), &mut []).unwrap();
         assert_eq!(step, Step::new(2, 0, Action::Event(Event::Number(7))));
-        let step = client.step(Input::ended(b"", StreamEnd::Closed), &mut []).unwrap();
+        let step = client.seen(Input::ended(b"", StreamEnd::Closed), &mut []).unwrap();
         assert_eq!(step, Step::idle(Action::Close));
     }
 
@@ -237,20 +256,20 @@ mod tests {
         assert_eq!(client.command(number, &mut output), Err(CommandError::OutOfTurn));
         assert_eq!(client.command(Command::Name { name: b"Ada", form }, &mut output), Ok(4));
         assert_eq!(client.command(number, &mut output), Err(CommandError::OutOfTurn));
-        let step = client.step(Input::open(b""), &mut []);
+        let step = client.seen(Input::open(b""), &mut []);
         assert_eq!(step, Ok(Step::idle(Action::Boundary)));
-        let step = client.step(Input::ended(b"", StreamEnd::Closed), &mut []);
+        let step = client.seen(Input::ended(b"", StreamEnd::Closed), &mut []);
         assert_eq!(step, Ok(Step::need(Need::Command)));
         assert_eq!(client.command(number, &mut output[4..]), Ok(3));
         assert!(output.starts_with(b"Ada,42\n"));
-        let step = client.step(Input::open(b"S 7"), &mut []);
+        let step = client.seen(Input::open(b"S 7"), &mut []);
         assert_eq!(step, Ok(Step::need(Need::InputOrIdle(300))));
     }
 
     #[test]
     fn a_server_that_was_to_shut_down_may_close() {
         for how in [StreamEnd::Closed, StreamEnd::Reset] {
-            let step = introduced(101).step(Input::ended(b"", how), &mut []);
+            let step = introduced(101).seen(Input::ended(b"", how), &mut []);
             assert_eq!(step, Ok(Step::idle(Action::Close)));
         }
     }
@@ -274,7 +293,7 @@ mod tests {
                 "the server closed the connection in the middle of a message, after 3 bytes",
             ),
         ] {
-            let error = introduced(number).step(Input::ended(bytes, how), &mut []).unwrap_err();
+            let error = introduced(number).seen(Input::ended(bytes, how), &mut []).unwrap_err();
             assert_eq!(error.to_string(), sentence);
         }
         for (line, sentence) in [
@@ -287,10 +306,10 @@ mod tests {
         ] {
             let mut client = Client { state: State::Number, ..introduced(1) };
             let before = client.clone();
-            let error = client.step(Input::open(line), &mut []).unwrap_err();
+            let error = client.seen(Input::open(line), &mut []).unwrap_err();
             assert_eq!((error.to_string().as_str(), client), (sentence, before));
         }
-        let error = Client::new().step(Input::ended(b"", StreamEnd::Reset), &mut []).unwrap_err();
+        let error = Client::new().seen(Input::ended(b"", StreamEnd::Reset), &mut []).unwrap_err();
         assert_eq!(error.to_string(), "the server reset the connection between messages");
     }
 }

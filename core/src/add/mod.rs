@@ -39,7 +39,7 @@ pub use server::Server;
 use core::fmt;
 use core::ops::RangeInclusive;
 
-use crate::machine::{CommandError, Input, Need, StreamEnd};
+use crate::machine::{CommandError, Input, Invalid, Need, StreamEnd};
 use crate::wire::{
     DECIMAL_BYTES, LINE_BYTES, Line, LineError, LineMessages, LineScanner, put_decimal, put_line,
     trim, trim_end, unmarked,
@@ -212,7 +212,7 @@ fn introduce(
     let mut n = 0;
     if let Some(name) = name {
         if form.separator == b'\n' && is_message(name) {
-            return Err(CommandError::Invalid);
+            return Err(Invalid::Reserved.into());
         }
         n = put_line(name, output)?;
         if let Some(end) = output.get_mut(name.len()) {
@@ -297,12 +297,12 @@ mod tests {
         }
         assert_eq!(
             introduce(Some(b"Ada 7"), Some(42), Form::LINES, &mut room),
-            Err(CommandError::Invalid)
+            Err(Invalid::Reserved.into())
         );
         assert_eq!(introduce(Some(b"Ada 7"), Some(42), Form::message(b','), &mut room), Ok(9));
         assert_eq!(
             introduce(Some(b"A\nb"), Some(42), Form::message(b','), &mut room),
-            Err(CommandError::Invalid)
+            Err(Invalid::Newline.into())
         );
     }
 

@@ -3,7 +3,9 @@
 use core::fmt;
 
 use super::{Form, INTRODUCTION_BYTES, Parts, RANGE, introduce, name_only};
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd};
+use crate::machine::{
+    Action, CommandError, Input, Machine, Need, Span, Step, StreamEnd, bytes_event,
+};
 use crate::wire::{DecimalError, LINE_BYTES, Line, LineError, decimal};
 
 /// The server's end of one connection. 8 bytes.
@@ -44,15 +46,32 @@ pub enum Command<'c> {
 /// What the server tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Event<'i> {
+pub enum Event<B> {
     /// The client's name.
-    Name(&'i [u8]),
+    Name(B),
     /// The client's integer, within [`RANGE`].
     Number(i32),
     /// The client's integer is out of range: the session is over, and the server is asked to shut
     /// down. `None`: it does not even fit in 32 bits.
     OutOfRange(Option<i32>),
 }
+
+impl<B> Event<B> {
+    /// Returns the event with its bytes converted by `f`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub fn try_map<C, E>(self, mut f: impl FnMut(B) -> Result<C, E>) -> Result<Event<C>, E> {
+        Ok(match self {
+            Self::Name(bytes) => Event::Name(f(bytes)?),
+            Self::Number(value) => Event::Number(value),
+            Self::OutOfRange(value) => Event::OutOfRange(value),
+        })
+    }
+}
+
+bytes_event!(Event);
 
 /// Why the session ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,14 +113,14 @@ impl Server {
 
 impl Machine for Server {
     type Command<'c> = Command<'c>;
-    type Event<'i> = Event<'i>;
+    type Event = Event<Span>;
     type Error = Error;
 
     const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
     const MIN_OUTPUT: usize = INTRODUCTION_BYTES;
 
-    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+    fn step(&mut self, input: Input<'_>, _: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
         match self.state {
             State::Ready => {
                 // A client that has only closed its sending side can still read the answer.
@@ -125,7 +144,7 @@ impl Machine for Server {
         };
         let event = if is_name {
             self.state = State::Number;
-            Event::Name(text)
+            Event::Name(input.span(text))
         } else {
             match decimal(text) {
                 Ok(number) if RANGE.contains(&number) => {
@@ -168,6 +187,7 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
+    use crate::machine::Seen as _;
     use crate::machine::StreamState;
 
     const ANSWER: Command<'_> = Command::Answer { name: b"Server", number: 7 };
@@ -176,17 +196,17 @@ mod tests {
     fn learns_and_answers() {
         let (mut server, mut output) = (Server::new(), [0; 16]);
         assert_eq!(server.command(ANSWER, &mut output), Err(CommandError::OutOfTurn));
-        let step = server.step(Input::open(b"Ada\n42\n"), &mut []).unwrap();
-        assert_eq!(step, Step::new(4, 0, Action::Event(Event::Name(b"Ada"))));
-        let step = server.step(Input::open(b"42\n"), &mut []).unwrap();
+        let step = server.seen(Input::open(b"Ada\n42\n"), &mut []).unwrap();
+        assert_eq!(step, Step::new(4, 0, Action::Event(Event::Name(&b"Ada"[..]))));
+        let step = server.seen(Input::open(b"42\n"), &mut []).unwrap();
         assert_eq!(step, Step::new(3, 0, Action::Event(Event::Number(42))));
         // Half-closed: it still reads.
-        let step = server.step(Input::ended(b"", StreamEnd::Closed), &mut []).unwrap();
+        let step = server.seen(Input::ended(b"", StreamEnd::Closed), &mut []).unwrap();
         assert_eq!(step, Step::need(Need::Command));
         assert_eq!(server.command(ANSWER, &mut output[..8]), Err(CommandError::OutputFull));
         assert_eq!(server.command(ANSWER, &mut output), Ok(9));
         assert_eq!(output.get(..9), Some(&b"Server\n7\n"[..]));
-        assert_eq!(server.step(Input::open(b""), &mut []), Ok(Step::idle(Action::Close)));
+        assert_eq!(server.seen(Input::open(b""), &mut []), Ok(Step::idle(Action::Close)));
     }
 
     #[test]
@@ -202,7 +222,7 @@ mod tests {
             let (mut server, mut at, mut output) = (Server::new(), 0, [0; 16]);
             for _ in 0..2 {
                 let input = Input { bytes: asked.get(at..).unwrap(), state: StreamState::Idle };
-                at += server.step(input, &mut []).unwrap().consumed;
+                at += server.seen(input, &mut []).unwrap().consumed;
             }
             assert_eq!(at, asked.len());
             let n = server.command(Command::Answer { name, number: 7 }, &mut output).unwrap();
@@ -220,21 +240,21 @@ mod tests {
         ] {
             let mut server = Server { state: State::Number, ..Server::new() };
             let line = [line, "\n"].concat();
-            let step = server.step(Input::open(line.as_bytes()), &mut []).unwrap();
+            let step = server.seen(Input::open(line.as_bytes()), &mut []).unwrap();
             assert_eq!(step, Step::new(line.len(), 0, Action::Event(Event::OutOfRange(number))));
-            assert_eq!(server.step(Input::open(b"1\n"), &mut []), Ok(Step::idle(Action::Close)));
+            assert_eq!(server.seen(Input::open(b"1\n"), &mut []), Ok(Step::idle(Action::Close)));
         }
     }
 
     #[test]
     fn what_is_no_integer_says_which_byte() {
         let mut server = Server { state: State::Number, ..Server::new() };
-        let error = server.step(Input::open(b"4two\n"), &mut []).unwrap_err();
+        let error = server.seen(Input::open(b"4two\n"), &mut []).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the client broke the protocol: byte 1 of a line is 0x74 ('t'), expected a decimal integer"
         );
-        let error = Server::new().step(Input::ended(b"", StreamEnd::Closed), &mut []).unwrap_err();
+        let error = Server::new().seen(Input::ended(b"", StreamEnd::Closed), &mut []).unwrap_err();
         assert_eq!(error.to_string(), "the client closed the connection between messages");
     }
 }

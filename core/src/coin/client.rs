@@ -3,7 +3,9 @@
 use core::fmt;
 
 use super::{Answer, Reply, Score};
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd};
+use crate::machine::{
+    Action, CommandError, Input, Machine, Need, Span, Step, StreamEnd, bytes_event,
+};
 use crate::wire::{
     LINE_BYTES, Line, LineError, PromptEnd, PromptScanner, PromptToken, put_line, will_reply,
 };
@@ -53,14 +55,31 @@ pub enum Command<'c> {
 /// [`Escaped`](crate::wire::Escaped).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Event<'i> {
+pub enum Event<B> {
     /// The server asks this: an answer is due.
-    Prompt(&'i [u8]),
+    Prompt(B),
     /// The server says this to the answer.
     Reply(Reply),
     /// The server says something else.
-    Line(&'i [u8]),
+    Line(B),
 }
+
+impl<B> Event<B> {
+    /// Returns the event with its bytes converted by `f`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub fn try_map<C, E>(self, mut f: impl FnMut(B) -> Result<C, E>) -> Result<Event<C>, E> {
+        Ok(match self {
+            Self::Prompt(bytes) => Event::Prompt(f(bytes)?),
+            Self::Reply(value) => Event::Reply(value),
+            Self::Line(bytes) => Event::Line(f(bytes)?),
+        })
+    }
+}
+
+bytes_event!(Event);
 
 /// Why the session ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +120,7 @@ impl Client {
     }
 
     /// A reply, and what it means for the score.
-    fn reply(&mut self, text: &[u8]) -> Event<'static> {
+    fn reply(&mut self, text: &[u8]) -> Event<Span> {
         let reply = Reply::at_end_of(text).unwrap_or(Reply::Invalid);
         self.state = match (self.state, reply) {
             (State::Leaving, Reply::Bye) => State::Over,
@@ -116,25 +135,25 @@ impl Client {
     }
 
     /// The server has closed after `Q`: its last words need no newline, nor have there to be any.
-    fn left<'i>(&mut self, bytes: &'i [u8]) -> Step<Event<'i>> {
+    fn left(&mut self, bytes: &[u8]) -> Step<Event<Span>> {
         self.state = State::Over;
         match bytes {
             [] => Step::idle(Action::Close),
-            text => Step::new(text.len(), 0, Action::Event(Event::Line(text))),
+            text => Step::new(text.len(), 0, Action::Event(Event::Line(Span::new(0, text.len())))),
         }
     }
 }
 
 impl Machine for Client {
     type Command<'c> = Command<'c>;
-    type Event<'i> = Event<'i>;
+    type Event = Event<Span>;
     type Error = Error;
 
     const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
     const MIN_OUTPUT: usize = ANSWER_MAX + 1;
 
-    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+    fn step(&mut self, input: Input<'_>, _: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
         let prompts = match self.state {
             State::Over => return Ok(Step::idle(Action::Close)),
             State::Asked => {
@@ -153,14 +172,14 @@ impl Machine for Client {
             Ok(PromptToken::Space(n)) => return Ok(Step::new(n, 0, Action::Continue)),
             Ok(PromptToken::Prompt(prompt)) => {
                 self.state = State::Asked;
-                (prompt, Event::Prompt(prompt.text))
+                (prompt, Event::Prompt(input.span(prompt.text)))
             }
             Ok(PromptToken::Known(known)) => (known, self.reply(known.text)),
             Ok(PromptToken::Line(line)) => {
                 if self.state == State::Waiting {
                     self.state = State::Puzzled;
                 }
-                (line, Event::Line(line.text))
+                (line, Event::Line(input.span(line.text)))
             }
             Err(LineError::Truncated { how: StreamEnd::Closed, .. })
                 if self.state == State::Leaving =>

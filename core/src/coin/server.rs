@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{Answer, PROMPT, Reply, Score, Side};
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step, plain_event};
 use crate::wire::{LINE_BYTES, LineError, LineScanner, put, put_ended};
 
 /// The server's end of one session. 12 bytes.
@@ -49,6 +49,8 @@ pub enum Event {
     Quit,
 }
 
+plain_event!(Event);
+
 /// Why the session ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -84,7 +86,7 @@ fn say(reply: Reply, output: &mut [u8]) -> Option<usize> {
 
 impl Machine for Server {
     type Command<'c> = Command;
-    type Event<'i> = Event;
+    type Event = Event;
     type Error = Error;
 
     const LINES: bool = true;

@@ -1,296 +1,455 @@
 //! The async driver, over [`embedded_io_async`], for any executor.
 //!
-//! Reader and writer are apart (`TcpStream::into_split`, `TcpSocket::split`), so that a full-duplex
-//! machine can send while it waits for the peer. For such a machine both have to be cancel-safe:
-//! dropping an unfinished `read` or `write` may lose no byte. The sockets of tokio, embassy-net and
-//! async-std are. A machine of question and answer never has a future dropped by this driver.
+//! A [`Transport`] is either two [`Halves`] (`TcpStream::into_split`, `TcpSocket::split`), so that a
+//! full-duplex machine sends while it waits for the peer, or one object ([`Whole`]: embedded-tls, most
+//! UARTs), which does one of the two at a time.
+//!
+//! A future of this driver that is dropped loses nothing if dropping an unfinished `read`, `write` or
+//! `flush` of the transport loses no byte. The sockets of tokio, embassy-net and async-std are
+//! cancel-safe like that. The driver itself drops a read when a timer of
+//! [`next_within`](Connection::next_within) fires, and reads or writes of a full-duplex machine.
+//!
+//! # Time
+//!
+//! ```
+//! # use std::{future::Future, time::Duration};
+//! # use embedded_io_async::{Read, Write};
+//! # use socklab_core::driver::{Next, asynch::{Connection, Halves}};
+//! # use socklab_core::file::Server;
+//! # struct Timer;
+//! # impl Timer { async fn after(_: Duration) {} }
+//! # async fn next<R: Read, W: Write>(
+//! #     connection: &mut Connection<Halves<R, W>, Server, [u8; 1025], [u8; 1026]>,
+//! # ) {
+//! // Idle times as the machine asks for them; 30 seconds for everything else.
+//! let timer = |idle_ms: Option<u16>| {
+//!     Timer::after(Duration::from_millis(idle_ms.map_or(30_000, u64::from)))
+//! };
+//! let next = connection.next_within(timer).await;
+//! # let _ = next;
+//! # }
+//! ```
 
-use core::future::{Future, poll_fn};
+use core::fmt;
+use core::future::{Future, pending, poll_fn};
+use core::num::NonZeroU16;
 use core::pin::pin;
 use core::task::Poll;
 
-use embedded_io_async::{Error as _, ErrorKind, Read, Write};
+use embedded_io_async::{Read, Write};
 
-use super::{Error, Next, silence, take, unsent};
-use crate::machine::{Action, Machine, Need, StreamEnd};
-use crate::session::{Session, TooSmall};
+use super::transport::{fits, timed_out, was_flushed, was_read, was_written};
+use super::{Error, Next, Performed, Result};
+use crate::machine::{CommandError, EventView, Machine, StreamEnd};
+use crate::session::{Polled, Session, Stream, TooSmall, Want, poll, view};
 
-/// A machine bound to an async reader and writer.
+/// Something that reads and writes, as one object or two.
+pub trait Transport {
+    /// What is read from.
+    type Reader: Read;
+    /// What is written to.
+    type Writer: Write;
+
+    /// Lends the sides that are wanted. A transport of one object lends one side at a time: the writer
+    /// if both are wanted.
+    fn lend(
+        &mut self,
+        read: bool,
+        write: bool,
+    ) -> (Option<&mut Self::Reader>, Option<&mut Self::Writer>);
+}
+
+/// A reader and a writer, which can be used at the same time: full duplex.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Halves<R, W>(pub R, pub W);
+
+/// One object that both reads and writes, one at a time: half duplex. With a full-duplex machine it
+/// writes first; a peer that reads only while it is read can block it.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Whole<T>(pub T);
+
+impl<R: Read, W: Write> Transport for Halves<R, W> {
+    type Reader = R;
+    type Writer = W;
+
+    fn lend(&mut self, _: bool, _: bool) -> (Option<&mut R>, Option<&mut W>) {
+        (Some(&mut self.0), Some(&mut self.1))
+    }
+}
+
+impl<T: Read + Write> Transport for Whole<T> {
+    type Reader = T;
+    type Writer = T;
+
+    fn lend(&mut self, _: bool, write: bool) -> (Option<&mut T>, Option<&mut T>) {
+        if write { (None, Some(&mut self.0)) } else { (Some(&mut self.0), None) }
+    }
+}
+
+/// Error of a transport whose reader and writer have errors of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Fault<R, W> {
+    /// The reader failed.
+    Read(R),
+    /// The writer failed.
+    Write(W),
+}
+
+impl<R: fmt::Display, W: fmt::Display> fmt::Display for Fault<R, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(e) => write!(f, "read failed: {e}"),
+            Self::Write(e) => write!(f, "write failed: {e}"),
+        }
+    }
+}
+
+impl<R: fmt::Debug + fmt::Display, W: fmt::Debug + fmt::Display> core::error::Error
+    for Fault<R, W>
+{
+}
+
+/// The [`Fault`] of a [`Transport`].
+pub type FaultOf<T> = Fault<
+    <<T as Transport>::Reader as embedded_io_async::ErrorType>::Error,
+    <<T as Transport>::Writer as embedded_io_async::ErrorType>::Error,
+>;
+
+/// A machine bound to an async transport.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Connection<R, W, M, I, O> {
-    reader: R,
-    writer: W,
+pub struct Connection<T, M, I, O> {
+    transport: T,
     session: Session<M, I, O>,
-    silence: Option<u16>,
-    unflushed: bool,
-    /// A boundary has been said, and what comes before it not all been sent.
-    at_boundary: bool,
+    /// What the last read waited for.
+    idle_ms: Option<u16>,
 }
 
-type Result<E, M, X> = core::result::Result<X, Error<<M as Machine>::Error, E>>;
-
-enum Ready<E> {
-    Read(core::result::Result<usize, E>),
-    Written(core::result::Result<usize, E>),
-    Flushed(core::result::Result<(), E>),
-}
-
-impl<R, W, M, I, O> Connection<R, W, M, I, O>
-where
-    R: Read,
-    W: Write<Error = R::Error>,
-    M: Machine,
-    I: AsRef<[u8]> + AsMut<[u8]>,
-    O: AsRef<[u8]> + AsMut<[u8]>,
-{
-    /// Binds `machine` to the two halves of a connected transport, with these buffers.
-    ///
-    /// # Errors
-    ///
-    /// [`TooSmall`] when a buffer is smaller than the machine needs.
-    pub fn new(
-        reader: R,
-        writer: W,
-        machine: M,
-        input: I,
-        output: O,
-    ) -> core::result::Result<Self, TooSmall> {
-        let session = Session::new(machine, input, output)?;
-        Ok(Self { reader, writer, session, silence: None, unflushed: false, at_boundary: false })
+impl<T, M, I, O> Connection<T, M, I, O> {
+    /// Binds a session to a connected `transport`. With a session of
+    /// [`Session::with_arrays`] or [`Session::with_buffers`] it can stand in a static.
+    pub const fn with_session(transport: T, session: Session<M, I, O>) -> Self {
+        Self { transport, session, idle_ms: None }
     }
 
-    /// The machine, to look at.
+    /// Returns the machine.
     pub const fn machine(&self) -> &M {
         self.session.machine()
     }
 
-    /// Gives reader and writer back; what is queued is dropped.
-    pub fn into_parts(self) -> (R, W) {
-        (self.reader, self.writer)
+    /// Returns the transport; queued output is dropped.
+    pub fn into_transport(self) -> T {
+        self.transport
     }
 
-    /// Sends what is queued, reads as needed, and gives the next thing that happens.
-    ///
-    /// Cancel-safe if reader and writer are.
-    ///
-    /// # Errors
-    ///
-    /// The machine's, with what was queued before it sent; or the transport's. A transport that
-    /// says `ConnectionReset` or `TimedOut` is no error here but the end of the stream, which the
-    /// machine names.
-    pub async fn next(&mut self) -> Result<R::Error, M, Next<M::Event<'_>>> {
-        let next = self.advance().await?;
-        take(&mut self.session, next).map_err(Error::Protocol)
+    /// Starts another session, over `transport`, in the same buffers. Returns the transport of the
+    /// last one.
+    pub fn restart(&mut self, transport: T, machine: M) -> T {
+        self.session.restart(machine);
+        core::mem::replace(&mut self.transport, transport)
     }
 
-    /// As [`next`](Self::next), but an event is not taken: it is there for the call of `next` that
-    /// follows. For loops that do more in between, where an event may not be borrowed yet.
-    ///
-    /// # Errors
-    ///
-    /// As [`next`](Self::next).
-    pub async fn advance(&mut self) -> Result<R::Error, M, Next<()>> {
-        loop {
-            // A boundary is said once, and stays until all before it has been sent: `next` may be dropped.
-            let action =
-                if self.at_boundary { Ok(Action::Boundary) } else { self.session.advance() };
-            self.at_boundary = matches!(action, Ok(Action::Boundary));
-            self.silence = None;
-            match action {
-                Ok(Action::Event(())) => return Ok(Next::Event(())),
-                Ok(Action::Abort) => return Ok(Next::Abort),
-                Ok(Action::Need(Need::InputOrCommand)) if self.session.can_read() => {
-                    self.read_and_write().await?;
-                    continue;
-                }
-                Ok(Action::Need(Need::OutputSpace) | Action::Continue) => {
-                    self.write().await?;
-                    continue;
-                }
-                _ => {}
-            }
-            // In one place for all the rest: each await is a state of the future, and code.
-            let flushed = self.flush().await;
-            match action {
-                // Replies from before the error have left; that the peer is gone is no news.
-                Err(e) => return Err(Error::Protocol(e)),
-                Ok(action) => {
-                    flushed?;
-                    match action {
-                        Action::Need(Need::Command) => return Ok(Next::Command),
-                        Action::Boundary => {
-                            self.at_boundary = false;
-                            return Ok(Next::Boundary);
-                        }
-                        Action::Close => return Ok(Next::Close),
-                        _ if !self.session.can_read() => return Ok(Next::Abort),
-                        _ => {
-                            // Not before: a write that takes too long is not a silence of the peer.
-                            self.silence = silence(&Ok::<_, ()>(action));
-                            self.read().await?;
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Gives the machine a command. What it writes is sent by the next call of
-    /// [`next`](Self::next) or [`flush`](Self::flush).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`]: [`CommandError::OutputFull`](crate::machine::CommandError::OutputFull) while what is queued takes the room (call `next`,
-    /// which sends and reads at the same time, and give it again) or for good, when the command is
-    /// longer than the output buffer.
-    pub fn command(&mut self, command: M::Command<'_>) -> Result<R::Error, M, ()> {
-        self.session.command(command).map_err(Error::Refused)
-    }
-
-    /// Queues payload that the machine is [`outbound_remaining`](Machine::outbound_remaining): as much as there is room for.
-    /// Returns how much that was; 0 means call [`next`](Self::next) or [`flush`](Self::flush).
-    pub fn write_payload(&mut self, payload: &[u8]) -> usize {
-        self.session.write_payload(payload)
-    }
-
-    /// Sends what is queued.
-    ///
-    /// # Errors
-    ///
-    /// The transport's; the call can be repeated. That the peer has closed or reset is none: what it
-    /// sent can still be read.
-    pub async fn flush(&mut self) -> Result<R::Error, M, ()> {
-        while !self.session.transmit().is_empty() {
-            self.write().await?;
-        }
-        while self.unflushed {
-            let flushed = self.writer.flush().await;
-            // Noted only now: this future may be dropped while it waits.
-            self.flushed(flushed)?;
-        }
-        Ok(())
-    }
-
-    /// Returns how it showed that the peer takes no more bytes, `None` while it does. What was queued
-    /// then, or came later, was dropped.
+    /// Returns how the sending direction ended, `None` while the peer accepts bytes. Output that was
+    /// pending then, or came later, was dropped.
     pub const fn write_closed(&self) -> Option<StreamEnd> {
         self.session.write_closed()
     }
 
-    /// The caller gives up waiting; the machine says what was missing at the next call of
-    /// [`next`](Self::next).
-    pub fn time_out(&mut self) {
-        self.session.ended(StreamEnd::TimedOut);
-        self.session.write_ended(StreamEnd::TimedOut);
+    /// Returns the number of milliseconds that the machine waits for besides input, known once
+    /// [`next`](Self::next) has been dropped. [`next_within`](Self::next_within) needs no such detour.
+    pub const fn idle_ms(&self) -> Option<u16> {
+        self.idle_ms
     }
 
-    /// The machine also waits for so many milliseconds without a byte ([`Need::InputOrIdle`]), and
-    /// [`next`](Self::next) for the peer alone: race it against a timer of so many, drop it when that
-    /// rings, and say [`idle`](Self::silent). Known once `next` has been dropped, or an event is there.
-    pub const fn silence(&self) -> Option<u16> {
-        self.silence
-    }
-
-    /// Nothing came for as long as [`Need::InputOrIdle`] asked.
-    pub fn idle(&mut self) {
+    /// Reports that no byte came for [`idle_ms`](Self::idle_ms).
+    pub const fn idle(&mut self) {
         self.session.idle();
     }
 
-    /// A read or a write has waited as long as it may: [`idle`](Self::silent) if the machine waits
-    /// for that too, [`time_out`](Self::give_up) otherwise.
-    pub fn timed_out(&mut self) {
-        match self.silence.take() {
-            Some(_) => self.idle(),
-            None => self.time_out(),
-        }
+    /// Reports that the caller stops waiting. The next call of [`next`](Self::next) reports what was
+    /// missing.
+    pub const fn time_out(&mut self) {
+        self.session.time_out();
     }
 
-    async fn write(&mut self) -> Result<R::Error, M, ()> {
-        if self.session.transmit().is_empty() {
-            return Ok(());
-        }
-        let written = self.writer.write(self.session.transmit()).await;
-        self.written(written)
+    /// Reports that a read or a write took as long as it may: [`idle`](Self::idle) if the machine
+    /// waited for that, [`time_out`](Self::time_out) otherwise.
+    pub const fn timed_out(&mut self) {
+        let idle_ms = self.idle_ms.take();
+        timed_out(self.session.split().1, idle_ms);
+    }
+}
+
+impl<T, M, I, O> Connection<T, M, I, O>
+where
+    T: Transport,
+    M: Machine,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+{
+    /// Binds `machine` to a connected `transport`, with these buffers.
+    ///
+    /// # Errors
+    ///
+    /// [`TooSmall`] if a buffer is shorter than the machine needs.
+    pub fn new(
+        transport: T,
+        machine: M,
+        input: I,
+        output: O,
+    ) -> core::result::Result<Self, TooSmall> {
+        Ok(Self::with_session(transport, Session::new(machine, input, output)?))
     }
 
-    async fn read(&mut self) -> Result<R::Error, M, ()> {
-        let read = self.reader.read(self.session.room()).await;
-        self.was_read(read)
+    /// Sends what is queued, reads as needed, and returns what happens next. Cancel-safe if the
+    /// transport is.
+    ///
+    /// # Errors
+    ///
+    /// The machine's, after queued output was sent; or the transport's. A transport that fails with
+    /// `ConnectionReset` or `TimedOut` ends the stream, and the machine's error names what was
+    /// missing. After an error of the transport the call can be repeated.
+    pub async fn next(&mut self) -> Result<Next<EventView<'_, M>>, M, FaultOf<T>> {
+        self.next_within(|_| pending()).await
     }
 
-    /// Whichever is possible first.
-    async fn read_and_write(&mut self) -> Result<R::Error, M, ()> {
-        let unflushed = self.unflushed;
-        let (room, pending) = self.session.recv_space_and_transmit();
-        let ready = {
-            let mut read = pin!(self.reader.read(room));
-            let mut write = pin!(async {
-                if !pending.is_empty() {
-                    Ready::Written(self.writer.write(pending).await)
-                } else if unflushed {
-                    // A flush, too, may wait for a peer that reads only when it is read.
-                    Ready::Flushed(self.writer.flush().await)
-                } else {
-                    core::future::pending().await
-                }
-            });
-            poll_fn(|cx| match (write.as_mut().poll(cx), read.as_mut()) {
-                (Poll::Ready(ready), _) => Poll::Ready(ready),
-                (Poll::Pending, read) => read.poll(cx).map(Ready::Read),
-            })
-            .await
-        };
-        match ready {
-            Ready::Read(read) => self.was_read(read),
-            Ready::Written(written) => self.written(written),
-            Ready::Flushed(flushed) => self.flushed(flushed),
-        }
-    }
-
-    /// A flush that was interrupted, or that failed for a reason that says nothing of the peer, is to
-    /// be repeated: the writer may still have the bytes.
-    fn flushed(&mut self, flushed: core::result::Result<(), R::Error>) -> Result<R::Error, M, ()> {
-        if let Err(e) = flushed {
-            let interrupted = e.kind() == ErrorKind::Interrupted;
-            unsent(&mut self.session, e).map_err(Error::Transport)?;
-            if interrupted {
-                return Ok(());
-            }
-        }
-        self.unflushed = false;
-        Ok(())
-    }
-
-    fn was_read(&mut self, read: core::result::Result<usize, R::Error>) -> Result<R::Error, M, ()> {
-        match read {
-            Ok(0) => self.session.ended(StreamEnd::Closed),
-            Ok(n) => self.session.received(n),
-            Err(e) => match e.kind() {
-                ErrorKind::Interrupted => {}
-                ErrorKind::ConnectionReset
-                | ErrorKind::ConnectionAborted
-                | ErrorKind::BrokenPipe => self.session.ended(StreamEnd::Reset),
-                ErrorKind::TimedOut => self.timed_out(),
-                _ => return Err(Error::Transport(e)),
-            },
-        }
-        Ok(())
-    }
-
-    fn written(
+    /// As [`next`](Self::next), with a clock: each wait is raced against a future of `timer`. It gets
+    /// the number of milliseconds that the machine waits for, after which the machine is told; or
+    /// `None` for the caller's own limit, after which the session [times out](Self::time_out).
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub async fn next_within<F: Future<Output = ()>>(
         &mut self,
-        written: core::result::Result<usize, R::Error>,
-    ) -> Result<R::Error, M, ()> {
-        match written {
-            // Against the contract of embedded-io, but seen: nothing goes out any more.
-            Ok(0) => self.session.write_ended(StreamEnd::Closed),
-            Ok(n) => {
-                self.session.sent(n);
-                self.unflushed = true;
+        timer: impl FnMut(Option<u16>) -> F,
+    ) -> Result<Next<EventView<'_, M>>, M, FaultOf<T>> {
+        let next = self.advance_within(timer).await?;
+        Ok(next.map(|event| view::<M, _, _>(self.session.stream(), event)))
+    }
+
+    /// As [`next`](Self::next), with an event that borrows nothing; [`view`](Self::view) returns its
+    /// bytes. For loops inside a function that returns an event.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub async fn advance(&mut self) -> Result<Next<M::Event>, M, FaultOf<T>> {
+        self.advance_within(|_| pending()).await
+    }
+
+    /// [`advance`](Self::advance) with the clock of [`next_within`](Self::next_within).
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub async fn advance_within<F: Future<Output = ()>>(
+        &mut self,
+        mut timer: impl FnMut(Option<u16>) -> F,
+    ) -> Result<Next<M::Event>, M, FaultOf<T>> {
+        let Self { transport, session, idle_ms } = self;
+        let (machine, stream) = session.split();
+        loop {
+            let want = match poll(machine, stream).map_err(Error::Protocol)? {
+                Polled::Event(event) => return Ok(Next::Event(event)),
+                Polled::Want(want) => want,
+            };
+            *idle_ms = match want {
+                Want::Read { idle_ms: Some(ms) } => Some(ms.get()),
+                _ => None,
+            };
+            let performed = perform(transport, stream, M::MIN_INPUT, want, &mut timer).await;
+            if let Some(next) = performed.map_err(Error::Transport)?.next() {
+                return next;
             }
-            Err(e) => return unsent(&mut self.session, e).map_err(Error::Transport),
+        }
+    }
+
+    /// Returns an event of [`advance`](Self::advance) with its bytes. Valid until the next call that
+    /// reads.
+    pub fn view(&self, event: M::Event) -> EventView<'_, M> {
+        self.session.view(event)
+    }
+
+    /// Returns the bytes received that the machine has not consumed: see [`Session::unread`].
+    pub fn unread(&self) -> &[u8] {
+        self.session.unread()
+    }
+
+    /// Gives the machine a command. If the output is full, sends first, and reads meanwhile as far as
+    /// there is space. What the command writes is sent by the next call of [`next`](Self::next) or
+    /// [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if the machine rejects it, or it is longer than the output buffer; or the
+    /// transport's.
+    pub async fn command(&mut self, command: M::Command<'_>) -> Result<(), M, FaultOf<T>> {
+        loop {
+            match self.session.command(command) {
+                Err(CommandError::OutputFull) if !self.session.transmit().is_empty() => {
+                    self.send().await?;
+                }
+                result => return result.map_err(Error::Refused),
+            }
+        }
+    }
+
+    /// Gives the machine a command, and does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::OutputFull`] while the output is full: call [`next`](Self::next) or
+    /// [`flush`](Self::flush). The machine's.
+    pub fn try_command(
+        &mut self,
+        command: M::Command<'_>,
+    ) -> core::result::Result<(), CommandError> {
+        self.session.command(command)
+    }
+
+    /// Queues [outbound payload](Machine::outbound_remaining), as much as fits; if the output is full,
+    /// sends first, without a flush. Returns the number of bytes taken from the front of `payload`:
+    /// call it again with the rest. What is queued last is sent by [`next`](Self::next) or
+    /// [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid::Overrun`](crate::machine::Invalid::Overrun) if `payload` is longer than what is
+    /// outstanding; or the transport's. After an error nothing was taken, and the call can be repeated.
+    pub async fn write_payload(&mut self, payload: &[u8]) -> Result<usize, M, FaultOf<T>> {
+        fits(&self.session, payload).map_err(Error::Refused)?;
+        loop {
+            let n = self.session.write_payload(payload);
+            if n > 0 || payload.is_empty() {
+                return Ok(n);
+            }
+            self.send().await?;
+        }
+    }
+
+    /// Sends everything that is queued.
+    ///
+    /// # Errors
+    ///
+    /// The transport's; the call can be repeated. That the peer has closed or reset the connection is
+    /// not an error: what it sent can still be read.
+    pub async fn flush(&mut self) -> Result<(), M, FaultOf<T>> {
+        while !self.session.transmit().is_empty() {
+            self.perform(Want::Write).await?;
+        }
+        while self.session.stream().is_unflushed() {
+            self.perform(Want::Flush).await?;
         }
         Ok(())
     }
+
+    /// In the application's turn, waits until the peer sends something or ends its stream. Then call
+    /// [`next`](Self::next), which fails if the connection is gone. To be raced against what the
+    /// application waits for; it never returns if nothing can be read.
+    ///
+    /// # Errors
+    ///
+    /// The transport's.
+    pub async fn listen(&mut self) -> Result<(), M, FaultOf<T>> {
+        self.flush().await?;
+        if !self.session.split().1.can_read() {
+            pending::<()>().await;
+        }
+        self.perform(Want::Read { idle_ms: None }).await
+    }
+
+    /// Sends, and reads meanwhile if that is possible.
+    async fn send(&mut self) -> Result<(), M, FaultOf<T>> {
+        let can_read = self.session.split().1.can_read();
+        self.perform(if can_read { Want::ReadOrWrite } else { Want::Write }).await
+    }
+
+    async fn perform(&mut self, want: Want) -> Result<(), M, FaultOf<T>> {
+        let stream = self.session.split().1;
+        let never = &mut |_| pending();
+        let performed = perform(&mut self.transport, stream, M::MIN_INPUT, want, never).await;
+        performed.map(|_| ()).map_err(Error::Transport)
+    }
+}
+
+/// What was possible first.
+enum Ready<R, W> {
+    Read(core::result::Result<usize, R>),
+    Written(core::result::Result<usize, W>),
+    Flushed(core::result::Result<(), W>),
+    TimedOut,
+}
+
+/// Performs what a session wants. It knows no machine, so a program contains it once per transport.
+async fn perform<T, I, O, F>(
+    transport: &mut T,
+    stream: &mut Stream<I, O>,
+    min_input: usize,
+    want: Want,
+    timer: &mut impl FnMut(Option<u16>) -> F,
+) -> core::result::Result<Performed, FaultOf<T>>
+where
+    T: Transport,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+    F: Future<Output = ()>,
+{
+    let idle_ms = match want {
+        Want::Command => return Ok(Performed::Command),
+        Want::Boundary => return Ok(Performed::Boundary),
+        Want::Close => return Ok(Performed::Close),
+        Want::Abort => return Ok(Performed::Abort),
+        Want::Broken(law) => return Ok(Performed::Broken(law)),
+        Want::Read { idle_ms } => idle_ms.map(NonZeroU16::get),
+        Want::Write | Want::Flush | Want::ReadOrWrite => None,
+    };
+    let reads = matches!(want, Want::Read { .. } | Want::ReadOrWrite);
+    let unflushed = stream.is_unflushed();
+    let (space, pending_bytes) = stream.recv_space_and_transmit(min_input);
+    let writes = !matches!(want, Want::Read { .. }) && (unflushed || !pending_bytes.is_empty());
+    // One await for all of it: each is a state of the future, and code.
+    let ready = {
+        let (reader, writer) = transport.lend(reads, writes);
+        let mut write = pin!(async {
+            match writer {
+                Some(writer) if writes && pending_bytes.is_empty() => {
+                    // A flush, too, may wait for a peer that reads only while it is read.
+                    Ready::Flushed(writer.flush().await)
+                }
+                Some(writer) if writes => Ready::Written(writer.write(pending_bytes).await),
+                _ => pending().await,
+            }
+        });
+        let mut read = pin!(async {
+            match reader {
+                Some(reader) if reads => Ready::Read(reader.read(space).await),
+                _ => pending().await,
+            }
+        });
+        let mut timer = pin!(timer(idle_ms));
+        poll_fn(|cx| {
+            if let Poll::Ready(ready) = write.as_mut().poll(cx) {
+                return Poll::Ready(ready);
+            }
+            if let Poll::Ready(ready) = read.as_mut().poll(cx) {
+                return Poll::Ready(ready);
+            }
+            timer.as_mut().poll(cx).map(|()| Ready::TimedOut)
+        })
+        .await
+    };
+    let done = match ready {
+        Ready::Read(read) => was_read(stream, idle_ms, read).map_err(Fault::Read),
+        Ready::Written(written) => was_written(stream, written).map_err(Fault::Write),
+        Ready::Flushed(flushed) => was_flushed(stream, flushed).map_err(Fault::Write),
+        Ready::TimedOut => {
+            timed_out(stream, idle_ms);
+            Ok(())
+        }
+    };
+    done.map(|()| Performed::Again)
 }

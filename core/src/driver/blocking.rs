@@ -1,42 +1,54 @@
 //! The blocking driver, over [`embedded_io`].
 //!
-//! One thread, one direction at a time: [`next`](Connection::next) sends what is queued, then
-//! waits for the peer. That suits protocols of question and answer. Where both ends send at the
-//! same time (echo with many messages in flight), a peer that stops reading until its own bytes
-//! are read would hang it: use the `nonblocking` or the `asynch` driver there, or keep no more in
-//! flight than fits the peer's buffers.
+//! One thread, one direction at a time: [`next`](Connection::next) sends what is queued, then waits
+//! for the peer. That suits protocols of question and answer. If both ends send at the same time
+//! (echo with many messages in flight), a peer that stops reading until its own bytes are read would
+//! block it: use another driver there, or keep no more in flight than fits the peer's buffers.
 //!
 //! # Time
 //!
-//! How long a read waits is the transport's affair. One that gives up with `TimedOut` ends the session,
-//! and the machine names what was missing; if the machine waits for silence too
-//! ([`Need::InputOrIdle`]), that was it, and the session goes on. Some transports give up with
-//! another error: sockets of std with a read timeout do with `WouldBlock`, which `embedded-io` has no
-//! word for. Tell the connection then, and go on:
+//! How long a read waits is up to the transport. A read that fails with `TimedOut` ends the session,
+//! and the machine names what was missing. If the machine waited for a pause of the peer
+//! ([`Need::InputOrIdle`](crate::machine::Need::InputOrIdle)), the read was that pause, and the
+//! session continues. [`next_within`](Connection::next_within) sets the time limit before each read
+//! and write:
 //!
 //! ```
-//! # use embedded_io::{Read, Write};
+//! # use std::{net::TcpStream, time::Duration};
+//! # use embedded_io_adapters::std::FromStd;
 //! # use socklab_core::driver::{Error, Next, blocking::Connection};
-//! # use socklab_core::machine::Machine;
-//! # fn next<T: Read + Write<Error = std::io::Error> + embedded_io::ErrorType<Error = std::io::Error>, M: Machine>(
-//! #     connection: &mut Connection<T, M, [u8; 64], [u8; 64]>,
-//! # ) -> Result<Next<()>, Error<M::Error, std::io::Error>> {
-//! loop {
-//!     match connection.advance() {
-//!         Err(Error::Transport(e)) if e.kind() == std::io::ErrorKind::WouldBlock => {
-//!             connection.timed_out();
+//! # use socklab_core::file::{Server, server::Event};
+//! # type Socket = FromStd<TcpStream>;
+//! fn next(
+//!     connection: &mut Connection<Socket, Server, [u8; 1025], [u8; 1026]>,
+//! ) -> Result<Next<Event<&[u8]>>, Box<dyn std::error::Error + '_>> {
+//!     // A time limit of std's sockets is `WouldBlock`, for which `embedded-io` has no word.
+//!     loop {
+//!         let set = |socket: &mut Socket, idle_ms: Option<u16>| {
+//!             let limit = Duration::from_millis(idle_ms.map_or(30_000, u64::from));
+//!             let _ = socket.inner().set_read_timeout(Some(limit));
+//!         };
+//!         match connection.advance_within(set) {
+//!             Err(Error::Transport(e)) if e.kind() == std::io::ErrorKind::WouldBlock => {
+//!                 connection.timed_out();
+//!             }
+//!             next => {
+//!                 let next = next?;
+//!                 return Ok(next.map(|event| connection.view(event)));
+//!             }
 //!         }
-//!         next => return next,
 //!     }
 //! }
-//! # }
 //! ```
+
+use core::num::NonZeroU16;
 
 use embedded_io::{Error as _, ErrorKind, Read, Write};
 
-use super::{Error, Next, silence, take, unsent};
-use crate::machine::{Action, CommandError, Machine, Need, StreamEnd};
-use crate::session::{Session, TooSmall};
+use super::transport::{fits, timed_out, was_flushed, was_read, was_written};
+use super::{Error, Next, Performed, Result};
+use crate::machine::{CommandError, EventView, Machine, StreamEnd};
+use crate::session::{Polled, Session, Stream, TooSmall, Want, poll, view};
 
 /// A machine bound to a blocking transport.
 #[derive(Clone, Debug)]
@@ -44,12 +56,58 @@ use crate::session::{Session, TooSmall};
 pub struct Connection<T, M, I, O> {
     transport: T,
     session: Session<M, I, O>,
-    silence: Option<u16>,
-    /// A boundary has been said, and what comes before it not all been sent.
-    at_boundary: bool,
+    /// What the last read waited for.
+    idle_ms: Option<u16>,
 }
 
-type Result<T, M, X> = core::result::Result<X, Error<<M as Machine>::Error, T>>;
+impl<T, M, I, O> Connection<T, M, I, O> {
+    /// Binds a session to a connected `transport`. With a session of
+    /// [`Session::with_arrays`] or [`Session::with_buffers`] it can stand in a static.
+    pub const fn with_session(transport: T, session: Session<M, I, O>) -> Self {
+        Self { transport, session, idle_ms: None }
+    }
+
+    /// Returns the machine.
+    pub const fn machine(&self) -> &M {
+        self.session.machine()
+    }
+
+    /// Returns the transport; queued output is dropped.
+    pub fn into_transport(self) -> T {
+        self.transport
+    }
+
+    /// Starts another session, over `transport`, in the same buffers. Returns the transport of the
+    /// last one.
+    pub fn restart(&mut self, transport: T, machine: M) -> T {
+        self.session.restart(machine);
+        core::mem::replace(&mut self.transport, transport)
+    }
+
+    /// Returns how the sending direction ended, `None` while the peer accepts bytes. Output that was
+    /// pending then, or came later, was dropped.
+    pub const fn write_closed(&self) -> Option<StreamEnd> {
+        self.session.write_closed()
+    }
+
+    /// Reports that the read that returned last took as long as the machine asked for.
+    pub const fn idle(&mut self) {
+        self.session.idle();
+    }
+
+    /// Reports that the caller stops waiting. The next call of [`next`](Self::next) reports what was
+    /// missing.
+    pub const fn time_out(&mut self) {
+        self.session.time_out();
+    }
+
+    /// Reports that a read or a write took as long as it may: [`idle`](Self::idle) if the machine
+    /// waited for that, [`time_out`](Self::time_out) otherwise.
+    pub const fn timed_out(&mut self) {
+        let idle_ms = self.idle_ms.take();
+        timed_out(self.session.split().1, idle_ms);
+    }
+}
 
 impl<T, M, I, O> Connection<T, M, I, O>
 where
@@ -62,197 +120,208 @@ where
     ///
     /// # Errors
     ///
-    /// [`TooSmall`] when a buffer is smaller than the machine needs.
+    /// [`TooSmall`] if a buffer is shorter than the machine needs.
     pub fn new(
         transport: T,
         machine: M,
         input: I,
         output: O,
     ) -> core::result::Result<Self, TooSmall> {
-        let session = Session::new(machine, input, output)?;
-        Ok(Self { transport, session, silence: None, at_boundary: false })
+        Ok(Self::with_session(transport, Session::new(machine, input, output)?))
     }
 
-    /// The machine, to look at.
-    pub const fn machine(&self) -> &M {
-        self.session.machine()
-    }
-
-    /// Gives the transport back; what is queued is dropped.
-    pub fn into_transport(self) -> T {
-        self.transport
-    }
-
-    /// Sends what is queued, reads as needed, and gives the next thing that happens.
+    /// Sends what is queued, reads as needed, and returns what happens next.
     ///
     /// # Errors
     ///
-    /// The machine's, with what was queued before it sent; or the transport's. A transport that
-    /// says `ConnectionReset` or `TimedOut` is no error here but the end of the stream, which the
-    /// machine names. After one of the transport's the call can be repeated.
+    /// The machine's, after queued output was sent; or the transport's. A transport that fails with
+    /// `ConnectionReset` or `TimedOut` ends the stream, and the machine's error names what was
+    /// missing. After an error of the transport the call can be repeated.
     #[expect(
         clippy::should_implement_trait,
         reason = "events borrow the connection, which an Iterator's items cannot"
     )]
-    pub fn next(&mut self) -> Result<T::Error, M, Next<M::Event<'_>>> {
-        let next = self.advance()?;
-        take(&mut self.session, next).map_err(Error::Protocol)
+    pub fn next(&mut self) -> Result<Next<EventView<'_, M>>, M, T::Error> {
+        self.next_within(|_, _| ())
     }
 
-    /// As [`next`](Self::next), but an event is not taken: it is there for the call of `next` that
-    /// follows. For loops that do more in between, where an event may not be borrowed yet.
+    /// As [`next`](Self::next), with a clock: `set_limit` is called before each read and write, to set
+    /// the time limit of the transport. It gets the number of milliseconds that the machine waits for,
+    /// or `None` for the caller's own limit.
     ///
     /// # Errors
     ///
     /// As [`next`](Self::next).
-    pub fn advance(&mut self) -> Result<T::Error, M, Next<()>> {
+    pub fn next_within(
+        &mut self,
+        set_limit: impl FnMut(&mut T, Option<u16>),
+    ) -> Result<Next<EventView<'_, M>>, M, T::Error> {
+        let next = self.advance_within(set_limit)?;
+        Ok(next.map(|event| view::<M, _, _>(self.session.stream(), event)))
+    }
+
+    /// As [`next`](Self::next), with an event that borrows nothing; [`view`](Self::view) returns its
+    /// bytes. For loops inside a function that returns an event.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn advance(&mut self) -> Result<Next<M::Event>, M, T::Error> {
+        self.advance_within(|_, _| ())
+    }
+
+    /// [`advance`](Self::advance) with the clock of [`next_within`](Self::next_within).
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn advance_within(
+        &mut self,
+        mut set_limit: impl FnMut(&mut T, Option<u16>),
+    ) -> Result<Next<M::Event>, M, T::Error> {
+        let Self { transport, session, idle_ms } = self;
+        let (machine, stream) = session.split();
         loop {
-            // A boundary is said once, and stays until all before it has been sent: a write may fail, and
-            // the call be repeated.
-            let action =
-                if self.at_boundary { Ok(Action::Boundary) } else { self.session.advance() };
-            self.at_boundary = matches!(action, Ok(Action::Boundary));
-            self.silence = None;
-            match action {
-                Ok(Action::Event(())) => return Ok(Next::Event(())),
-                Ok(Action::Need(Need::Command)) => {
-                    self.flush()?;
-                    return Ok(Next::Command);
-                }
-                Ok(Action::Need(Need::OutputSpace) | Action::Continue) => self.flush()?,
-                Ok(Action::Need(Need::Input | Need::InputOrIdle(_) | Need::InputOrCommand)) => {
-                    self.flush()?;
-                    if !self.session.can_read() {
-                        return Ok(Next::Abort);
-                    }
-                    // Not before: a write that takes too long is not a silence of the peer.
-                    self.silence = silence(&action);
-                    self.read()?;
-                }
-                Ok(Action::Boundary) => {
-                    self.flush()?;
-                    self.at_boundary = false;
-                    return Ok(Next::Boundary);
-                }
-                Ok(Action::Close) => {
-                    self.flush()?;
-                    return Ok(Next::Close);
-                }
-                Ok(Action::Abort) => return Ok(Next::Abort),
-                Err(e) => {
-                    // Replies from before the error still leave; that the peer is gone is no news.
-                    let _ = self.flush();
-                    return Err(Error::Protocol(e));
-                }
+            let want = match poll(machine, stream).map_err(Error::Protocol)? {
+                Polled::Event(event) => return Ok(Next::Event(event)),
+                Polled::Want(want) => want,
+            };
+            *idle_ms = match want {
+                Want::Read { idle_ms: Some(ms) } => Some(ms.get()),
+                _ => None,
+            };
+            if !matches!(want, Want::Command | Want::Boundary | Want::Close | Want::Abort) {
+                set_limit(transport, *idle_ms);
+            }
+            let performed = perform(transport, stream, M::MIN_INPUT, want);
+            if let Some(next) = performed.map_err(Error::Transport)?.next() {
+                return next;
             }
         }
     }
 
-    /// Gives the machine a command. What it writes is sent by the next call of
-    /// [`next`](Self::next) or [`flush`](Self::flush).
+    /// Returns an event of [`advance`](Self::advance) with its bytes. Valid until the next call that
+    /// reads.
+    pub fn view(&self, event: M::Event) -> EventView<'_, M> {
+        self.session.view(event)
+    }
+
+    /// Returns the bytes received that the machine has not consumed: see [`Session::unread`].
+    pub fn unread(&self) -> &[u8] {
+        self.session.unread()
+    }
+
+    /// Gives the machine a command. If the output is full, sends first. What the command writes is
+    /// sent by the next call of [`next`](Self::next) or [`flush`](Self::flush).
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] when the machine does not take it, or it is longer than the output
-    /// buffer; or the transport's.
-    pub fn command(&mut self, command: M::Command<'_>) -> Result<T::Error, M, ()> {
-        match self.session.command(command) {
-            Err(CommandError::OutputFull) => {
-                self.flush()?;
-                self.session.command(command).map_err(Error::Refused)
+    /// [`Error::Refused`] if the machine rejects it, or it is longer than the output buffer; or the
+    /// transport's.
+    pub fn command(&mut self, command: M::Command<'_>) -> Result<(), M, T::Error> {
+        loop {
+            match self.session.command(command) {
+                Err(CommandError::OutputFull) if !self.session.transmit().is_empty() => {
+                    self.perform(Want::Write)?;
+                }
+                result => return result.map_err(Error::Refused),
             }
-            other => other.map_err(Error::Refused),
         }
     }
 
-    /// Queues payload that the machine is [`outbound_remaining`](Machine::outbound_remaining), as much as there is room for; if
-    /// there is none, sends what takes the room first. Returns how many bytes were taken: call it again
-    /// with the rest. What is queued last is sent by [`next`](Self::next) or [`flush`](Self::flush).
+    /// Queues [outbound payload](Machine::outbound_remaining), as much as fits; if the output is full,
+    /// sends first. Returns the number of bytes taken from the front of `payload`: call it again with
+    /// the rest. What is queued last is sent by [`next`](Self::next) or [`flush`](Self::flush).
     ///
     /// # Errors
     ///
-    /// [`CommandError::Invalid`] when `payload` is longer than what is owed; or the transport's. After an
-    /// error nothing was taken, and the call can be repeated.
-    pub fn write_payload(&mut self, payload: &[u8]) -> Result<T::Error, M, usize> {
-        if u64::try_from(payload.len()).map_or(true, |n| n > self.machine().outbound_remaining()) {
-            return Err(Error::Refused(CommandError::Invalid));
+    /// [`Invalid::Overrun`](crate::machine::Invalid::Overrun) if `payload` is longer than what is
+    /// outstanding; or the transport's. After an error nothing was taken, and the call can be repeated.
+    pub fn write_payload(&mut self, payload: &[u8]) -> Result<usize, M, T::Error> {
+        fits(&self.session, payload).map_err(Error::Refused)?;
+        loop {
+            let n = self.session.write_payload(payload);
+            if n > 0 || payload.is_empty() {
+                return Ok(n);
+            }
+            self.perform(Want::Write)?;
         }
-        let n = self.session.write_payload(payload);
-        if n > 0 || payload.is_empty() {
-            return Ok(n);
-        }
-        self.flush()?;
-        Ok(self.session.write_payload(payload))
     }
 
-    /// Sends what is queued.
+    /// Sends everything that is queued.
     ///
     /// # Errors
     ///
-    /// The transport's; the call can be repeated. That the peer has closed or reset is none: what it
-    /// sent can still be read.
-    pub fn flush(&mut self) -> Result<T::Error, M, ()> {
+    /// The transport's; the call can be repeated. That the peer has closed or reset the connection is
+    /// not an error: what it sent can still be read.
+    pub fn flush(&mut self) -> Result<(), M, T::Error> {
         while !self.session.transmit().is_empty() {
-            match self.transport.write(self.session.transmit()) {
-                // Against the contract of embedded-io, but seen: nothing goes out any more.
-                Ok(0) => self.session.write_ended(StreamEnd::Closed),
-                Ok(n) => self.session.sent(n),
-                Err(e) => unsent(&mut self.session, e).map_err(Error::Transport)?,
-            }
+            self.perform(Want::Write)?;
         }
-        while let Err(e) = self.transport.flush() {
-            let interrupted = e.kind() == ErrorKind::Interrupted;
-            unsent(&mut self.session, e).map_err(Error::Transport)?;
-            if !interrupted {
-                break;
+        while self.session.stream().is_unflushed() {
+            self.perform(Want::Flush)?;
+        }
+        Ok(())
+    }
+
+    /// In the application's turn, waits until the peer sends something or ends its stream, or until the
+    /// transport's time limit. Then call [`next`](Self::next), which fails if the connection is gone.
+    /// Returns at once if nothing can be read.
+    ///
+    /// # Errors
+    ///
+    /// The transport's.
+    pub fn listen(&mut self) -> Result<(), M, T::Error> {
+        self.flush()?;
+        let Self { transport, session, .. } = self;
+        let stream = session.split().1;
+        if stream.can_read() {
+            match transport.read(stream.recv_space(M::MIN_INPUT)) {
+                Err(e) if e.kind() == ErrorKind::TimedOut => {}
+                read => was_read(stream, None, read).map_err(Error::Transport)?,
             }
         }
         Ok(())
     }
 
-    /// Returns how it showed that the peer takes no more bytes, `None` while it does. What was queued
-    /// then, or came later, was dropped.
-    pub const fn write_closed(&self) -> Option<StreamEnd> {
-        self.session.write_closed()
+    fn perform(&mut self, want: Want) -> Result<(), M, T::Error> {
+        let stream = self.session.split().1;
+        let performed = perform(&mut self.transport, stream, M::MIN_INPUT, want);
+        performed.map(|_| ()).map_err(Error::Transport)
     }
+}
 
-    /// The machine also waits for so many milliseconds without a byte
-    /// ([`Need::InputOrIdle`]): for a transport whose timeout can be set, before the next call of
-    /// [`next`](Self::next).
-    pub const fn silence(&self) -> Option<u16> {
-        self.silence
-    }
-
-    /// A read or a write of the transport has waited as long as it may. If the machine waits for
-    /// silence too, that was it; otherwise the caller gives up, and the machine says what was missing
-    /// at the next call of [`next`](Self::next).
-    pub fn timed_out(&mut self) {
-        match self.silence.take() {
-            Some(_) => self.session.idle(),
-            None => self.time_out(),
+/// Performs what a session wants. It knows no machine, so a program contains it once per transport.
+fn perform<T, I, O>(
+    transport: &mut T,
+    stream: &mut Stream<I, O>,
+    min_input: usize,
+    want: Want,
+) -> core::result::Result<Performed, T::Error>
+where
+    T: Read + Write,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
+{
+    let done = match want {
+        Want::Write => was_written(stream, transport.write(stream.transmit())),
+        Want::Flush => was_flushed(stream, transport.flush()),
+        // One direction at a time: the peer reads before it is read.
+        Want::ReadOrWrite if !stream.transmit().is_empty() => {
+            was_written(stream, transport.write(stream.transmit()))
         }
-    }
-
-    /// The caller gives up waiting; the machine says what was missing at the next call of
-    /// [`next`](Self::next).
-    pub fn time_out(&mut self) {
-        self.session.ended(StreamEnd::TimedOut);
-        self.session.write_ended(StreamEnd::TimedOut);
-    }
-
-    fn read(&mut self) -> Result<T::Error, M, ()> {
-        match self.transport.read(self.session.room()) {
-            Ok(0) => self.session.ended(StreamEnd::Closed),
-            Ok(n) => self.session.received(n),
-            Err(e) => match e.kind() {
-                ErrorKind::Interrupted => {}
-                ErrorKind::ConnectionReset
-                | ErrorKind::ConnectionAborted
-                | ErrorKind::BrokenPipe => self.session.ended(StreamEnd::Reset),
-                ErrorKind::TimedOut => self.timed_out(),
-                _ => return Err(Error::Transport(e)),
-            },
+        Want::ReadOrWrite if stream.is_unflushed() => was_flushed(stream, transport.flush()),
+        Want::Read { .. } | Want::ReadOrWrite => {
+            let read = transport.read(stream.recv_space(min_input));
+            let idle_ms =
+                if let Want::Read { idle_ms } = want { idle_ms.map(NonZeroU16::get) } else { None };
+            was_read(stream, idle_ms, read)
         }
-        Ok(())
-    }
+        Want::Command => return Ok(Performed::Command),
+        Want::Boundary => return Ok(Performed::Boundary),
+        Want::Close => return Ok(Performed::Close),
+        Want::Abort => return Ok(Performed::Abort),
+        Want::Broken(law) => return Ok(Performed::Broken(law)),
+    };
+    done.map(|()| Performed::Again)
 }

@@ -3,7 +3,9 @@
 use core::fmt;
 
 use super::{OtherLength, take, whole};
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamState};
+use crate::machine::{
+    Action, CommandError, Input, Invalid, Machine, Need, Span, Step, StreamState, bytes_event,
+};
 use crate::wire::{LENGTH_BYTES, Truncated, copy, length_max, length_of, put_length};
 
 /// The client's end. 32 bytes, whatever the length of the messages.
@@ -65,24 +67,41 @@ pub enum Command<'c> {
 /// What the client tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Event<'i> {
+pub enum Event<B> {
     /// A reply, or a piece of one. An empty reply is one empty piece.
-    Reply(Piece<'i>),
+    Reply(Piece<B>),
 }
+
+impl<B> Event<B> {
+    /// Returns the event with its bytes converted by `f`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub fn try_map<C, E>(self, mut f: impl FnMut(B) -> Result<C, E>) -> Result<Event<C>, E> {
+        Ok(match self {
+            Self::Reply(Piece { offset, bytes, remaining }) => {
+                Event::Reply(Piece { offset, bytes: f(bytes)?, remaining })
+            }
+        })
+    }
+}
+
+bytes_event!(Event);
 
 /// A piece of a reply. A reply that is whole in the input comes as one piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Piece<'i> {
+pub struct Piece<B> {
     /// Where in the reply it stands: 0 starts one.
     pub offset: u32,
     /// Its bytes.
-    pub bytes: &'i [u8],
+    pub bytes: B,
     /// So many bytes follow in later pieces: 0 ends a reply.
     pub remaining: u32,
 }
 
-impl Piece<'_> {
+impl<B> Piece<B> {
     /// Whether a reply starts with it.
     #[must_use]
     pub const fn is_first(&self) -> bool {
@@ -205,7 +224,7 @@ impl<const HEADER: usize> Client<HEADER> {
         &self,
         bytes: &[u8],
         state: StreamState,
-    ) -> Result<Step<Event<'static>>, Error<HEADER>> {
+    ) -> Result<Step<Event<Span>>, Error<HEADER>> {
         let StreamState::Ended(how) = state else {
             // Also once it finishes: what is queued must not have to leave before replies are
             // read, or it waits for a server that waits for it.
@@ -228,18 +247,14 @@ impl<const HEADER: usize> Client<HEADER> {
 
 impl<const HEADER: usize> Machine for Client<HEADER> {
     type Command<'c> = Command<'c>;
-    type Event<'i> = Event<'i>;
+    type Event = Event<Span>;
     type Error = Error<HEADER>;
 
     const MIN_INPUT: usize = HEADER;
     const MIN_OUTPUT: usize = HEADER;
 
     #[inline]
-    fn step<'i>(
-        &mut self,
-        input: Input<'i>,
-        _: &mut [u8],
-    ) -> Result<Step<Event<'i>>, Error<HEADER>> {
+    fn step(&mut self, input: Input<'_>, _: &mut [u8]) -> Result<Step<Event<Span>>, Error<HEADER>> {
         let (length, remaining, header, bytes) = match self.state {
             State::Payload { length, remaining } => {
                 if input.bytes.is_empty() {
@@ -275,8 +290,9 @@ impl<const HEADER: usize> Machine for Client<HEADER> {
                 return Ok(Step::new(header, 0, Action::Continue));
             }
         }
-        let piece = Piece { offset: length.wrapping_sub(remaining), bytes, remaining: left };
         let consumed = header.wrapping_add(bytes.len());
+        let offset = length.wrapping_sub(remaining);
+        let piece = Piece { offset, bytes: Span::new(header, bytes.len()), remaining: left };
         Ok(Step::new(consumed, 0, Action::Event(Event::Reply(piece))))
     }
 
@@ -286,7 +302,7 @@ impl<const HEADER: usize> Machine for Client<HEADER> {
         }
         let (length, payload, owed) = match command {
             Command::Send(payload) => {
-                (u32::try_from(payload.len()).map_err(|_| CommandError::Invalid)?, payload, 0)
+                (u32::try_from(payload.len()).map_err(|_| Invalid::TooLong)?, payload, 0)
             }
             Command::Begin(length) => (length, &[][..], length),
             Command::Finish => {
@@ -295,7 +311,7 @@ impl<const HEADER: usize> Machine for Client<HEADER> {
             }
         };
         if length > length_max::<HEADER>() {
-            return Err(CommandError::Invalid);
+            return Err(Invalid::TooLong.into());
         }
         let whole = payload.len().saturating_add(HEADER);
         let room = output.get_mut(..whole).ok_or(CommandError::OutputFull)?;
@@ -312,8 +328,8 @@ impl<const HEADER: usize> Machine for Client<HEADER> {
     }
 
     fn advance_outbound(&mut self, n: u64) -> Result<(), CommandError> {
-        let n = u32::try_from(n).map_err(|_| CommandError::Invalid)?;
-        self.owed = self.owed.checked_sub(n).ok_or(CommandError::Invalid)?;
+        let n = u32::try_from(n).map_err(|_| Invalid::Overrun)?;
+        self.owed = self.owed.checked_sub(n).ok_or(Invalid::Overrun)?;
         Ok(())
     }
 
@@ -329,10 +345,10 @@ impl<const HEADER: usize> Machine for Client<HEADER> {
             return Ok(());
         }
         let State::Payload { length, remaining } = self.state else {
-            return Err(CommandError::Invalid);
+            return Err(Invalid::Overrun.into());
         };
-        let n = u32::try_from(n).map_err(|_| CommandError::Invalid)?;
-        match remaining.checked_sub(n).ok_or(CommandError::Invalid)? {
+        let n = u32::try_from(n).map_err(|_| Invalid::Overrun)?;
+        match remaining.checked_sub(n).ok_or(Invalid::Overrun)? {
             0 => self.replied(),
             left => self.state = State::Payload { length, remaining: left },
         }

@@ -3,7 +3,9 @@
 use core::fmt;
 
 use super::{OtherLength, REMOVED_BYTES, REMOVED_CHARS, take, whole};
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState};
+use crate::machine::{
+    Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState, plain_event,
+};
 use crate::wire::{
     Byte, LENGTH_BYTES, Prefix, Truncated, copy, length_of, prefix_of_chars, put_length,
 };
@@ -50,6 +52,8 @@ pub enum Event {
         length: u32,
     },
 }
+
+plain_event!(Event);
 
 /// Why the session ended. A client that closes between two messages ends it with `Done` instead.
 ///
@@ -251,7 +255,7 @@ fn begin<const HEADER: usize>(input: &[u8], output: &mut [u8]) -> Result<Passed,
 
 impl<const HEADER: usize> Machine for Server<HEADER> {
     type Command<'c> = Command;
-    type Event<'i> = Event;
+    type Event = Event;
     type Error = Error<HEADER>;
 
     const MIN_INPUT: usize = HEADER + REMOVED_BYTES;

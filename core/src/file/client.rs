@@ -3,7 +3,10 @@
 use core::fmt;
 
 use super::{CRC_BYTES, FOUND, Form, REFUSED, Request, SILENCE_MS, SIZE_BYTES, SIZE_MAX};
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState};
+use crate::machine::{
+    Action, CommandError, Input, Invalid, Machine, Need, Span, Step, StreamEnd, StreamState,
+    bytes_event,
+};
 use crate::wire::{Byte, LINE_BYTES, LineError, LineScanner, Truncated};
 
 /// `+` and the size.
@@ -48,29 +51,48 @@ enum State {
 pub enum Command<'c> {
     /// Fetch this file. Once. In the plain form the name goes alone, and its newline after
     /// [`SILENCE_MS`] in which nothing comes.
-    Fetch(Request<'c>),
+    Fetch(Request<&'c [u8]>),
     /// The same, with the newline at once: for servers that read lines.
-    FetchLine(Request<'c>),
+    FetchLine(Request<&'c [u8]>),
 }
 
 /// What the client tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Event<'i> {
+pub enum Event<B> {
     /// The server has the file, and it has so many bytes in all. In the checked form.
     Found {
         /// The whole file's size in bytes.
         size: u64,
     },
     /// The file's next bytes. Never empty.
-    Body(&'i [u8]),
+    Body(B),
     /// All bytes have come, and the whole file has to have this CRC-32. In the checked form.
     Crc(u32),
     /// All bytes have come, as far as anybody can know: the server closed. In the plain form.
     Closed,
     /// The server does not send it, and why. In the checked form.
-    Refused(&'i [u8]),
+    Refused(B),
 }
+
+impl<B> Event<B> {
+    /// Returns the event with its bytes converted by `f`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub fn try_map<C, E>(self, mut f: impl FnMut(B) -> Result<C, E>) -> Result<Event<C>, E> {
+        Ok(match self {
+            Self::Found { size } => Event::Found { size },
+            Self::Body(bytes) => Event::Body(f(bytes)?),
+            Self::Crc(crc) => Event::Crc(crc),
+            Self::Closed => Event::Closed,
+            Self::Refused(bytes) => Event::Refused(f(bytes)?),
+        })
+    }
+}
+
+bytes_event!(Event);
 
 /// Why the file, or a part of it, is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +208,7 @@ impl Client {
 
     /// More has to come. The stream has not ended, or nothing can be made of how.
     #[cold]
-    fn starved(&self, have: usize, state: StreamState) -> Result<Step<Event<'static>>, Error> {
+    fn starved(&self, have: usize, state: StreamState) -> Result<Step<Event<Span>>, Error> {
         let StreamState::Ended(how) = state else { return Ok(Step::need(Need::Input)) };
         let (got, size) = (self.size.saturating_sub(self.left), self.size);
         Err(match self.state {
@@ -201,9 +223,9 @@ impl Client {
     #[inline]
     fn passed(&mut self, n: u64) -> Result<(), CommandError> {
         if self.state != State::Body {
-            return if n == 0 { Ok(()) } else { Err(CommandError::Invalid) };
+            return if n == 0 { Ok(()) } else { Err(Invalid::Overrun.into()) };
         }
-        self.left = self.left.checked_sub(n).ok_or(CommandError::Invalid)?;
+        self.left = self.left.checked_sub(n).ok_or(Invalid::Overrun)?;
         if self.left == 0 && self.checked {
             self.state = State::Crc;
         }
@@ -219,13 +241,13 @@ impl Default for Client {
 
 impl Machine for Client {
     type Command<'c> = Command<'c>;
-    type Event<'i> = Event<'i>;
+    type Event = Event<Span>;
     type Error = Error;
 
     const MIN_INPUT: usize = LINE_BYTES;
     const MIN_OUTPUT: usize = LINE_BYTES;
 
-    fn step<'i>(&mut self, input: Input<'i>, output: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+    fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
         let Input { bytes, state } = input;
         let (consumed, event) = match self.state {
             State::Idle => return Ok(Step::need(Need::Command)),
@@ -251,7 +273,7 @@ impl Machine for Client {
             State::Reason => match self.lines.next(input).map_err(Error::Reason)? {
                 Some(line) => {
                     self.state = State::Over;
-                    (line.bytes, Event::Refused(line.text))
+                    (line.bytes, Event::Refused(input.span(line.text)))
                 }
                 None => return Ok(Step::need(Need::Input)),
             },
@@ -286,7 +308,7 @@ impl Machine for Client {
                 if self.passed(n).is_err() {
                     return self.starved(0, state);
                 }
-                (bytes.len(), Event::Body(bytes))
+                (bytes.len(), Event::Body(Span::new(0, bytes.len())))
             }
             State::Crc => match bytes.first_chunk() {
                 Some(crc) => {
@@ -335,17 +357,18 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
+    use crate::machine::Seen as _;
 
     fn client(form: Form) -> Client {
         let mut client = Client::new();
         let command = Command::Fetch(Request { name: b"f", form });
-        assert_eq!(client.step(Input::open(b""), &mut []).unwrap(), Step::need(Need::Command));
+        assert_eq!(client.seen(Input::open(b""), &mut []).unwrap(), Step::need(Need::Command));
         assert!(client.command(command, &mut [0; 64]).is_ok());
         assert_eq!(client.command(command, &mut [0; 64]), Err(CommandError::OutOfTurn));
         client
     }
 
-    const fn tells(consumed: usize, event: Event<'_>) -> Step<Event<'_>> {
+    const fn tells(consumed: usize, event: Event<&[u8]>) -> Step<Event<&[u8]>> {
         Step::new(consumed, 0, Action::Event(event))
     }
 
@@ -353,15 +376,15 @@ mod tests {
     fn gets_a_file_in_the_checked_form() {
         let mut client = client(Form::Checked { offset: 2 });
         let reply = b"+\0\0\0\0\0\0\0\x07cdefg\x01\x02\x03\x04+";
-        let mut step = |bytes| client.step(Input::open(bytes), &mut []).unwrap();
+        let mut step = |bytes| client.seen(Input::open(bytes), &mut []).unwrap();
         assert_eq!(step(&reply[..8]), Step::need(Need::Input));
         assert_eq!(step(reply), tells(9, Event::Found { size: 7 }));
-        assert_eq!(step(&reply[9..11]), tells(2, Event::Body(b"cd")));
+        assert_eq!(step(&reply[9..11]), tells(2, Event::Body(&b"cd"[..])));
         assert_eq!(client.inbound_remaining(), 3);
-        assert_eq!(client.advance_inbound(4), Err(CommandError::Invalid));
+        assert_eq!(client.advance_inbound(4), Err(Invalid::Overrun.into()));
         assert_eq!(client.advance_inbound(1), Ok(()));
-        let mut step = |bytes| client.step(Input::open(bytes), &mut []).unwrap();
-        assert_eq!(step(&reply[12..]), tells(2, Event::Body(b"fg")));
+        let mut step = |bytes| client.seen(Input::open(bytes), &mut []).unwrap();
+        assert_eq!(step(&reply[12..]), tells(2, Event::Body(&b"fg"[..])));
         assert_eq!(step(&reply[14..16]), Step::need(Need::Input));
         assert_eq!(step(&reply[14..]), tells(4, Event::Crc(0x0102_0304)));
         assert_eq!(step(b"+"), Step::idle(Action::Close));
@@ -370,30 +393,30 @@ mod tests {
     #[test]
     fn an_empty_file_is_not_a_missing_one() {
         let mut empty = client(Form::Checked { offset: 0 });
-        let mut step = |bytes| empty.step(Input::open(bytes), &mut []).unwrap();
+        let mut step = |bytes| empty.seen(Input::open(bytes), &mut []).unwrap();
         assert_eq!(step(b"+\0\0\0\0\0\0\0\0"), tells(9, Event::Found { size: 0 }));
         assert_eq!(step(&[0; 4]), tells(4, Event::Crc(0)));
         let mut missing = client(Form::Checked { offset: 0 });
-        let mut step = |bytes| missing.step(Input::open(bytes), &mut []).unwrap();
+        let mut step = |bytes| missing.seen(Input::open(bytes), &mut []).unwrap();
         assert_eq!(step(b"-no\r\n"), Step::new(1, 0, Action::Continue));
-        assert_eq!(step(b"no\r\n"), tells(4, Event::Refused(b"no")));
+        assert_eq!(step(b"no\r\n"), tells(4, Event::Refused(&b"no"[..])));
         assert_eq!(step(b""), Step::idle(Action::Close));
     }
 
     #[test]
     fn the_plain_form_ends_at_an_orderly_close() {
         let mut client = client(Form::Plain);
-        let step = client.step(Input::open(b"abc"), &mut []).unwrap();
-        assert_eq!(step, tells(3, Event::Body(b"abc")));
-        let reset = client.step(Input::ended(b"", StreamEnd::Reset), &mut []).unwrap_err();
+        let step = client.seen(Input::open(b"abc"), &mut []).unwrap();
+        assert_eq!(step, tells(3, Event::Body(&b"abc"[..])));
+        let reset = client.seen(Input::ended(b"", StreamEnd::Reset), &mut []).unwrap_err();
         assert_eq!(
             reset.to_string(),
             "the server reset the connection after 3 bytes: it was interrupted, or the file became \
              unreadable"
         );
-        let step = client.step(Input::ended(b"", StreamEnd::Closed), &mut []).unwrap();
+        let step = client.seen(Input::ended(b"", StreamEnd::Closed), &mut []).unwrap();
         assert_eq!(step, tells(0, Event::Closed));
-        assert_eq!(client.step(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Close));
+        assert_eq!(client.seen(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Close));
     }
 
     #[test]
@@ -449,12 +472,12 @@ mod tests {
         ] {
             let mut client = client(Form::Checked { offset: 0 });
             if !before.is_empty() {
-                let _ = client.step(Input::open(before), &mut []).unwrap();
+                let _ = client.seen(Input::open(before), &mut []).unwrap();
             }
-            assert_eq!(client.step(input, &mut []).unwrap_err().to_string(), sentence);
+            assert_eq!(client.seen(input, &mut []).unwrap_err().to_string(), sentence);
         }
         let mut client = client(Form::Checked { offset: 3 });
-        let error = client.step(Input::open(found), &mut []).unwrap_err();
+        let error = client.seen(Input::open(found), &mut []).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the server broke the protocol: a file of 2 bytes, asked for from 3 on"

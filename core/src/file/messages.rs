@@ -43,7 +43,7 @@ impl ClientBytes {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum RequestMessage<'b> {
     /// A request.
-    Request(Request<'b>),
+    Request(Request<&'b [u8]>),
     /// The newline of a name that was sent before.
     Newline,
     /// A line that is none, or a part of one that is too long.

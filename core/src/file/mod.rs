@@ -48,7 +48,7 @@ pub use server::Server;
 
 use core::fmt;
 
-use crate::machine::CommandError;
+use crate::machine::{CommandError, Invalid};
 use crate::wire::{LINE_BYTES, copy, find, split};
 
 /// After so long without another byte a name that has no `\n` counts as complete, in ms.
@@ -108,10 +108,10 @@ impl Form {
 /// What a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Request<'r> {
+pub struct Request<B> {
     /// The file's name: not empty, without NUL and newline, otherwise any bytes. What it may lead
     /// to is the server's to decide.
-    pub name: &'r [u8],
+    pub name: B,
     /// The form of the reply.
     pub form: Form,
 }
@@ -141,7 +141,25 @@ impl fmt::Display for Malformed {
 
 impl core::error::Error for Malformed {}
 
-impl<'r> Request<'r> {
+impl<B> Request<B> {
+    /// Returns the request with its name converted by `f`.
+    #[inline]
+    pub fn map<C>(self, f: impl FnOnce(B) -> C) -> Request<C> {
+        Request { name: f(self.name), form: self.form }
+    }
+
+    /// Returns the request with its name converted by `f`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    #[inline]
+    pub fn try_map<C, E>(self, f: impl FnOnce(B) -> Result<C, E>) -> Result<Request<C>, E> {
+        Ok(Request { name: f(self.name)?, form: self.form })
+    }
+}
+
+impl<'r> Request<&'r [u8]> {
     /// The request in a line. NULs at its end are dropped.
     ///
     /// # Errors
@@ -186,22 +204,28 @@ impl<'r> Request<'r> {
             }
         }
         let tail = tail.get(start..).unwrap_or_default();
-        let is_text = find(0, name).or_else(|| find(b'\n', name)).is_none();
         let all = name.len().saturating_add(tail.len());
-        if name.is_empty()
-            || !is_text
-            || all > LINE_BYTES
-            || (form == Form::Plain && name.ends_with(b"\r"))
-            || form.offset() > SIZE_MAX
-        {
-            return Err(CommandError::Invalid);
-        }
-        let room = output.get_mut(..all).ok_or(CommandError::OutputFull)?;
-        let (front, back) =
-            room.split_at_mut_checked(name.len()).ok_or(CommandError::OutputFull)?;
-        copy(name, front);
-        copy(tail, back);
-        Ok(all)
+        let reason = if name.is_empty() {
+            Invalid::Empty
+        } else if all > LINE_BYTES {
+            Invalid::TooLong
+        } else if find(0, name).is_some() {
+            Invalid::Separator
+        } else if find(b'\n', name).is_some() {
+            Invalid::Newline
+        } else if form == Form::Plain && name.ends_with(b"\r") {
+            Invalid::CarriageReturn
+        } else if form.offset() > SIZE_MAX {
+            Invalid::OutOfRange
+        } else {
+            let room = output.get_mut(..all).ok_or(CommandError::OutputFull)?;
+            let (front, back) =
+                room.split_at_mut_checked(name.len()).ok_or(CommandError::OutputFull)?;
+            copy(name, front);
+            copy(tail, back);
+            return Ok(all);
+        };
+        Err(CommandError::Invalid(reason))
     }
 }
 
@@ -258,17 +282,17 @@ mod tests {
     use super::*;
     use crate::wire::LINE_MAX;
 
-    fn line(request: &Request<'_>) -> Result<Vec<u8>, CommandError> {
+    fn line(request: &Request<&[u8]>) -> Result<Vec<u8>, CommandError> {
         let mut room = [0; LINE_BYTES];
         let n = request.emit(&mut room)?;
         Ok(room.get(..n).unwrap().to_vec())
     }
 
-    const fn checked(name: &[u8], offset: u64) -> Request<'_> {
+    const fn checked(name: &[u8], offset: u64) -> Request<&[u8]> {
         Request { name, form: Form::Checked { offset } }
     }
 
-    const fn plain(name: &[u8]) -> Request<'_> {
+    const fn plain(name: &[u8]) -> Request<&[u8]> {
         Request { name, form: Form::Plain }
     }
 
@@ -313,18 +337,23 @@ mod tests {
 
     #[test]
     fn what_is_no_name_cannot_be_asked_for() {
-        for name in [&b""[..], b"a\0b", b"a\nb", b"a\r"] {
-            assert_eq!(line(&plain(name)), Err(CommandError::Invalid), "{name:?}");
+        for (name, reason) in [
+            (&b""[..], Invalid::Empty),
+            (b"a\0b", Invalid::Separator),
+            (b"a\nb", Invalid::Newline),
+            (b"a\r", Invalid::CarriageReturn),
+        ] {
+            assert_eq!(line(&plain(name)), Err(reason.into()), "{name:?}");
         }
-        assert_eq!(line(&checked(b"a", SIZE_MAX + 1)), Err(CommandError::Invalid));
+        assert_eq!(line(&checked(b"a", SIZE_MAX + 1)), Err(Invalid::OutOfRange.into()));
         // The longest name, and one byte more.
         for (longest, form) in [(LINE_MAX, Form::Plain), (1019, Form::Checked { offset: 9 })] {
             let name = vec![b'x'; longest];
-            assert_eq!(line(&Request { name: &name, form }).unwrap().len(), LINE_BYTES);
+            assert_eq!(line(&Request { name: &name[..], form }).unwrap().len(), LINE_BYTES);
             let name = vec![b'x'; longest + 1];
-            assert_eq!(line(&Request { name: &name, form }), Err(CommandError::Invalid));
+            assert_eq!(line(&Request { name: &name[..], form }), Err(Invalid::TooLong.into()));
         }
-        assert_eq!(line(&checked(&[b'x'; 1019], 10)), Err(CommandError::Invalid));
+        assert_eq!(line(&checked(&[b'x'; 1019], 10)), Err(Invalid::TooLong.into()));
         let mut room = [7; 9];
         assert_eq!(checked(b"abc", 12).emit(&mut room), Err(CommandError::OutputFull));
         assert_eq!(room, [7; 9]);

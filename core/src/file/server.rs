@@ -6,7 +6,10 @@ use super::{
     CRC_BYTES, FOUND, Form, Malformed, REFUSED, Request, SILENCE_MS, SIZE_BYTES, SIZE_MAX,
     without_nuls,
 };
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState};
+use crate::machine::{
+    Action, CommandError, Input, Invalid, Machine, Need, Span, Step, StreamEnd, StreamState,
+    bytes_event,
+};
 use crate::wire::{LINE_BYTES, Line, LineError, LineScanner, find, put_line};
 
 /// The server's end of one connection. 16 bytes, whatever the length of the file.
@@ -53,12 +56,28 @@ pub enum Command<'c> {
 /// What the server tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Event<'i> {
+pub enum Event<B> {
     /// The client asks for a file.
-    Request(Request<'i>),
+    Request(Request<B>),
     /// What came is no request. A reset follows: an orderly close would be an empty file.
     Malformed(Malformed),
 }
+
+impl<B> Event<B> {
+    /// Returns the event with its bytes converted by `f`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub fn try_map<C, E>(self, f: impl FnMut(B) -> Result<C, E>) -> Result<Event<C>, E> {
+        Ok(match self {
+            Self::Request(request) => Event::Request(request.try_map(f)?),
+            Self::Malformed(e) => Event::Malformed(e),
+        })
+    }
+}
+
+bytes_event!(Event);
 
 /// Why the session ended: the client's stream did, before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +120,7 @@ impl Server {
 
     /// What came is no request.
     #[cold]
-    fn malformed(&mut self, e: Malformed, bytes: usize) -> Step<Event<'static>> {
+    fn malformed(&mut self, e: Malformed, bytes: usize) -> Step<Event<Span>> {
         self.state = State::Aborted;
         Step::new(bytes, 0, Action::Event(Event::Malformed(e)))
     }
@@ -116,14 +135,14 @@ fn is_name(bytes: &[u8]) -> bool {
 
 impl Machine for Server {
     type Command<'c> = Command<'c>;
-    type Event<'i> = Event<'i>;
+    type Event = Event<Span>;
     type Error = Error;
 
     const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
     const MIN_OUTPUT: usize = 1 + LINE_BYTES;
 
-    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+    fn step(&mut self, input: Input<'_>, _: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
         let owed = match self.state {
             State::Request => {
                 let line = match self.lines.next(input) {
@@ -163,7 +182,11 @@ impl Machine for Server {
                 self.state = State::Asked;
                 self.checked = request.form != Form::Plain;
                 self.owed = request.form.offset();
-                return Ok(Step::new(line.bytes, 0, Action::Event(Event::Request(request))));
+                return Ok(Step::new(
+                    line.bytes,
+                    0,
+                    Action::Event(Event::Request(request.map(|name| input.span(name)))),
+                ));
             }
             State::Asked => 0,
             State::Body if self.checked || self.owed > 0 => self.owed,
@@ -182,7 +205,7 @@ impl Machine for Server {
     fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, CommandError> {
         let (written, state) = match (self.state, command) {
             (State::Asked, Command::Send(size)) => {
-                let owed = size.checked_sub(self.owed).ok_or(CommandError::Invalid)?;
+                let owed = size.checked_sub(self.owed).ok_or(Invalid::OutOfRange)?;
                 let mut written = 0;
                 if self.checked {
                     let (tag, room) = output.split_first_mut().ok_or(CommandError::OutputFull)?;
@@ -191,7 +214,7 @@ impl Machine for Server {
                     written = 1 + SIZE_BYTES;
                 }
                 if size > SIZE_MAX {
-                    return Err(CommandError::Invalid);
+                    return Err(Invalid::OutOfRange.into());
                 }
                 self.owed = owed;
                 (written, State::Body)
@@ -221,9 +244,9 @@ impl Machine for Server {
 
     fn advance_outbound(&mut self, n: u64) -> Result<(), CommandError> {
         if self.state != State::Body {
-            return if n == 0 { Ok(()) } else { Err(CommandError::Invalid) };
+            return if n == 0 { Ok(()) } else { Err(Invalid::Overrun.into()) };
         }
-        self.owed = self.owed.checked_sub(n).ok_or(CommandError::Invalid)?;
+        self.owed = self.owed.checked_sub(n).ok_or(Invalid::Overrun)?;
         Ok(())
     }
 }
@@ -233,10 +256,11 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
+    use crate::machine::Seen as _;
 
     fn asked(line: &[u8]) -> Server {
         let mut server = Server::new();
-        let step = server.step(Input::open(line), &mut []).unwrap();
+        let step = server.seen(Input::open(line), &mut []).unwrap();
         assert!(matches!(step.action, Action::Event(Event::Request(_))), "{step:?}");
         assert_eq!(step.consumed, line.len());
         server
@@ -247,15 +271,15 @@ mod tests {
         let mut server = asked(b"f\0v1\x002\n");
         let mut room = [0; 2000];
         assert_eq!(server.command(Command::Check(1), &mut room), Err(CommandError::OutOfTurn));
-        assert_eq!(server.command(Command::Send(1), &mut room), Err(CommandError::Invalid));
+        assert_eq!(server.command(Command::Send(1), &mut room), Err(Invalid::OutOfRange.into()));
         assert_eq!(server.command(Command::Send(5), &mut [0; 8]), Err(CommandError::OutputFull));
         assert_eq!(server.command(Command::Send(5), &mut room), Ok(9));
         assert!(room.starts_with(b"+\0\0\0\0\0\0\0\x05"));
         assert_eq!(server.outbound_remaining(), 3);
         assert_eq!(server.command(Command::Check(1), &mut room), Err(CommandError::OutOfTurn));
-        assert_eq!(server.advance_outbound(4), Err(CommandError::Invalid));
+        assert_eq!(server.advance_outbound(4), Err(Invalid::Overrun.into()));
         assert_eq!(server.advance_outbound(3), Ok(()));
-        let step = server.step(Input::ended(b"", StreamEnd::Closed), &mut room).unwrap();
+        let step = server.seen(Input::ended(b"", StreamEnd::Closed), &mut room).unwrap();
         assert_eq!(step, Step::need(Need::Command), "a half-closed client still reads");
         assert_eq!(
             server.command(Command::Check(0x0102_0304), &mut [0; 3]),
@@ -263,7 +287,7 @@ mod tests {
         );
         assert_eq!(server.command(Command::Check(0x0102_0304), &mut room), Ok(4));
         assert!(room.starts_with(&[1, 2, 3, 4]));
-        assert_eq!(server.step(Input::open(b"x"), &mut room).unwrap(), Step::idle(Action::Close));
+        assert_eq!(server.seen(Input::open(b"x"), &mut room).unwrap(), Step::idle(Action::Close));
     }
 
     #[test]
@@ -272,29 +296,29 @@ mod tests {
         assert_eq!(server.command(Command::Send(5), &mut []), Ok(0));
         assert_eq!(server.outbound_remaining(), 5);
         assert_eq!(server.advance_outbound(5), Ok(()));
-        assert_eq!(server.step(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Close));
+        assert_eq!(server.seen(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Close));
         let mut server = asked(b"f\n");
         assert_eq!(server.command(Command::Refuse(b"no"), &mut []), Ok(0));
-        assert_eq!(server.step(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Abort));
+        assert_eq!(server.seen(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Abort));
         let mut server = asked(b"f\n");
         assert_eq!(server.command(Command::Send(0), &mut []), Ok(0));
-        assert_eq!(server.step(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Close));
+        assert_eq!(server.seen(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Close));
     }
 
     #[test]
     fn a_bare_name_is_complete_after_silence_and_an_offset_never_is() {
         let mut server = Server::new();
         let need = Step::need(Need::InputOrIdle(SILENCE_MS));
-        assert_eq!(server.step(Input::open(b""), &mut []).unwrap(), Step::need(Need::Input));
-        assert_eq!(server.step(Input::open(b"na"), &mut []).unwrap(), need);
+        assert_eq!(server.seen(Input::open(b""), &mut []).unwrap(), Step::need(Need::Input));
+        assert_eq!(server.seen(Input::open(b"na"), &mut []).unwrap(), need);
         let silent = |bytes| Input { bytes, state: StreamState::Idle };
         let mut bare = server.clone();
-        let step = bare.step(silent(b"name"), &mut []).unwrap();
-        let request = Request { name: b"name", form: Form::Plain };
+        let step = bare.seen(silent(b"name"), &mut []).unwrap();
+        let request = Request { name: &b"name"[..], form: Form::Plain };
         assert_eq!(step, Step::new(4, 0, Action::Event(Event::Request(request))));
         let half = b"name\0v1\x001";
-        assert_eq!(server.step(silent(half), &mut []).unwrap(), Step::need(Need::Input));
-        let error = server.step(Input::ended(half, StreamEnd::Closed), &mut []).unwrap_err();
+        assert_eq!(server.seen(silent(half), &mut []).unwrap(), Step::need(Need::Input));
+        let error = server.seen(Input::ended(half, StreamEnd::Closed), &mut []).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the client closed the connection in the middle of a message, after 9 bytes"
@@ -306,14 +330,14 @@ mod tests {
         let mut server = asked(b"f\0v1\x000\n");
         let mut room = [0; 2000];
         let two = Command::Refuse(b"two\nlines");
-        assert_eq!(server.command(two, &mut room), Err(CommandError::Invalid));
+        assert_eq!(server.command(two, &mut room), Err(Invalid::Newline.into()));
         assert_eq!(
             server.command(Command::Refuse(b"no"), &mut [0; 3]),
             Err(CommandError::OutputFull)
         );
         assert_eq!(server.command(Command::Refuse(b"no such file"), &mut room), Ok(14));
         assert!(room.starts_with(b"-no such file\n"));
-        assert_eq!(server.step(Input::open(b""), &mut room).unwrap(), Step::idle(Action::Close));
+        assert_eq!(server.seen(Input::open(b""), &mut room).unwrap(), Step::idle(Action::Close));
     }
 
     #[test]
@@ -321,10 +345,10 @@ mod tests {
         let mut server = asked(b"f\n");
         server.command(Command::Send(100), &mut []).unwrap();
         server.advance_outbound(60).unwrap();
-        let error = server.step(Input::ended(b"", StreamEnd::Reset), &mut []).unwrap_err();
+        let error = server.seen(Input::ended(b"", StreamEnd::Reset), &mut []).unwrap_err();
         assert_eq!(error.to_string(), "the client reset the connection, with 40 bytes not sent");
         assert_eq!(server.command(Command::Abort, &mut []), Ok(0));
         assert_eq!(server.outbound_remaining(), 0);
-        assert_eq!(server.step(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Abort));
+        assert_eq!(server.seen(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Abort));
     }
 }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::Message;
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Span, Step, bytes_event};
 use crate::wire::{
     DECIMAL_BYTES, LINE_BYTES, LineError, LineScanner, put_decimal, put_line, will_reply,
 };
@@ -40,14 +40,30 @@ pub enum Command<'c> {
 /// What the client tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Event<'i> {
+pub enum Event<B> {
     /// The server says this. After [`Message::Guess`] a guess is due; [`Message::Win`] and
     /// [`Message::GameOver`] end the session.
     Message(Message),
     /// A line that is no message, to be skipped. It is not safe for a terminal; see
     /// [`Escaped`](crate::wire::Escaped).
-    Line(&'i [u8]),
+    Line(B),
 }
+
+impl<B> Event<B> {
+    /// Returns the event with its bytes converted by `f`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub fn try_map<C, E>(self, mut f: impl FnMut(B) -> Result<C, E>) -> Result<Event<C>, E> {
+        Ok(match self {
+            Self::Message(value) => Event::Message(value),
+            Self::Line(bytes) => Event::Line(f(bytes)?),
+        })
+    }
+}
+
+bytes_event!(Event);
 
 /// Why the session ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,14 +88,14 @@ impl Client {
 
 impl Machine for Client {
     type Command<'c> = Command<'c>;
-    type Event<'i> = Event<'i>;
+    type Event = Event<Span>;
     type Error = Error;
 
     const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
     const MIN_OUTPUT: usize = DECIMAL_BYTES;
 
-    fn step<'i>(&mut self, input: Input<'i>, _: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+    fn step(&mut self, input: Input<'_>, _: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
         match self.state {
             State::Asked => {
                 will_reply(input).map_err(Error)?;
@@ -91,7 +107,7 @@ impl Machine for Client {
                     return Ok(Step::need(Need::Input));
                 };
                 let event = match Message::parse(line.text) {
-                    None => Event::Line(line.text),
+                    None => Event::Line(input.span(line.text)),
                     Some(message) => {
                         match message {
                             Message::Guess => self.state = State::Asked,

@@ -4,7 +4,7 @@ use core::convert::Infallible;
 use core::fmt;
 
 use super::{GUESSES, Message};
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step, plain_event};
 use crate::wire::{LINE_BYTES, LineError, LineScanner, decimal, put_ended};
 
 /// The server's end of one session. 12 bytes.
@@ -43,6 +43,8 @@ pub enum Event {
         left: u8,
     },
 }
+
+plain_event!(Event);
 
 /// Why the session ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +102,7 @@ impl Server {
 
 impl Machine for Server {
     type Command<'c> = Infallible;
-    type Event<'i> = Event;
+    type Event = Event;
     type Error = Error;
 
     const LINES: bool = true;

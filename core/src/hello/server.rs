@@ -4,7 +4,7 @@ use core::convert::Infallible;
 use core::fmt;
 
 use super::{GREETING_BYTES, SILENCE_MS};
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Span, Step, bytes_event};
 use crate::wire::{LINE_BYTES, LineError, LineScanner, put};
 
 /// [`SERVER_GREETING`](super::SERVER_GREETING) as it is sent.
@@ -41,10 +41,25 @@ enum State {
 /// What the server tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Event<'i> {
+pub enum Event<B> {
     /// The client's greeting, which may have come without its newline.
-    Greeting(&'i [u8]),
+    Greeting(B),
 }
+
+impl<B> Event<B> {
+    /// Returns the event with its bytes converted by `f`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub fn try_map<C, E>(self, mut f: impl FnMut(B) -> Result<C, E>) -> Result<Event<C>, E> {
+        Ok(match self {
+            Self::Greeting(bytes) => Event::Greeting(f(bytes)?),
+        })
+    }
+}
+
+bytes_event!(Event);
 
 /// Why the session ended before its time: the client's greeting did not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,14 +101,14 @@ impl Server {
 
 impl Machine for Server {
     type Command<'c> = Infallible;
-    type Event<'i> = Event<'i>;
+    type Event = Event<Span>;
     type Error = Error;
 
     const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
     const MIN_OUTPUT: usize = GREETING_BYTES;
 
-    fn step<'i>(&mut self, input: Input<'i>, output: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+    fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
         let last = if self.both { State::Waiting } else { State::Over };
         let split = GREETING.split_at_checked(usize::from(self.first));
         let (part, next) = match (self.state, split) {
@@ -110,7 +125,11 @@ impl Machine for Server {
                     Err(need) => return Ok(Step::need(need)),
                 };
                 self.state = State::Over;
-                return Ok(Step::new(line.bytes, 0, Action::Event(Event::Greeting(line.text))));
+                return Ok(Step::new(
+                    line.bytes,
+                    0,
+                    Action::Event(Event::Greeting(input.span(line.text))),
+                ));
             }
             (State::Over, _) => return Ok(Step::idle(Action::Close)),
         };
@@ -130,6 +149,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::machine::Seen as _;
     use crate::machine::{StreamEnd, StreamState};
 
     /// What it writes, and where the boundaries are.
@@ -137,7 +157,7 @@ mod tests {
         let (mut sent, mut boundaries) = (Vec::new(), Vec::new());
         loop {
             let mut output = [0; GREETING_BYTES];
-            let step = server.step(Input::open(b""), &mut output).unwrap();
+            let step = server.seen(Input::open(b""), &mut output).unwrap();
             sent.extend_from_slice(output.get(..step.written).unwrap());
             match step.action {
                 Action::Boundary => boundaries.push(sent.len()),
@@ -161,17 +181,17 @@ mod tests {
     #[test]
     fn waits_to_be_greeted() {
         let mut server = Server::both();
-        let _ = server.step(Input::open(b""), &mut [0; GREETING_BYTES]).unwrap();
+        let _ = server.seen(Input::open(b""), &mut [0; GREETING_BYTES]).unwrap();
         let mut hurt = server.clone();
-        let step = server.step(Input::open(b"Hi\n"), &mut []).unwrap();
-        assert_eq!(step, Step::new(3, 0, Action::Event(Event::Greeting(b"Hi"))));
-        assert_eq!(server.step(Input::open(b""), &mut []), Ok(Step::idle(Action::Close)));
+        let step = server.seen(Input::open(b"Hi\n"), &mut []).unwrap();
+        assert_eq!(step, Step::new(3, 0, Action::Event(Event::Greeting(&b"Hi"[..]))));
+        assert_eq!(server.seen(Input::open(b""), &mut []), Ok(Step::idle(Action::Close)));
         for after in [StreamState::Idle, StreamState::Ended(StreamEnd::Closed)] {
-            let step = hurt.clone().step(Input { bytes: b"Hi", state: after }, &mut []).unwrap();
-            assert_eq!(step, Step::new(2, 0, Action::Event(Event::Greeting(b"Hi"))));
+            let step = hurt.clone().seen(Input { bytes: b"Hi", state: after }, &mut []).unwrap();
+            assert_eq!(step, Step::new(2, 0, Action::Event(Event::Greeting(&b"Hi"[..]))));
         }
-        assert!(hurt.clone().step(Input::ended(b"Hi", StreamEnd::Reset), &mut []).is_err());
-        let error = hurt.step(Input::ended(b"", StreamEnd::Closed), &mut []).unwrap_err();
+        assert!(hurt.clone().seen(Input::ended(b"Hi", StreamEnd::Reset), &mut []).is_err());
+        let error = hurt.seen(Input::ended(b"", StreamEnd::Closed), &mut []).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the client closed the connection between messages, without a greeting"

@@ -4,7 +4,9 @@ use core::convert::Infallible;
 use core::fmt;
 
 use super::{ANSWER_BYTES, Question, Secret};
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState};
+use crate::machine::{
+    Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState, plain_event,
+};
 use crate::wire::{Byte, Truncated};
 
 /// The client's end. 8 bytes.
@@ -24,6 +26,8 @@ pub enum Event {
     /// The server accepted every answer and told its secret.
     Secret(Secret),
 }
+
+plain_event!(Event);
 
 /// Why there is no secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +116,7 @@ impl Client {
 
 impl Machine for Client {
     type Command<'c> = Infallible;
-    type Event<'i> = Event;
+    type Event = Event;
     type Error = Error;
 
     const MIN_INPUT: usize = Question::BYTES;

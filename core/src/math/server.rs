@@ -3,7 +3,9 @@
 use core::fmt;
 
 use super::{ANSWER_BYTES, Question, Secret};
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState};
+use crate::machine::{
+    Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState, plain_event,
+};
 use crate::wire::Truncated;
 
 /// The server's end of one session. 12 bytes.
@@ -56,6 +58,8 @@ pub enum Event {
     },
 }
 
+plain_event!(Event);
+
 /// Why the session ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -104,7 +108,7 @@ impl Server {
 
 impl Machine for Server {
     type Command<'c> = Command;
-    type Event<'i> = Event;
+    type Event = Event;
     type Error = Error;
 
     const MIN_INPUT: usize = ANSWER_BYTES;

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{Choice, ROUND_BYTES, ROUNDS, Round, Verdict};
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Span, Step, bytes_event};
 use crate::wire::{
     LINE_BYTES, Line, LineError, PromptEnd, PromptScanner, PromptToken, put_line, will_reply,
 };
@@ -55,14 +55,31 @@ pub enum Command<'c> {
 /// [`Escaped`](crate::wire::Escaped).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Event<'i> {
+pub enum Event<B> {
     /// The server asks this: a choice is due.
-    Prompt(&'i [u8]),
+    Prompt(B),
     /// Both have chosen; the acknowledgement is written.
     Round(Round),
     /// The server says something else.
-    Line(&'i [u8]),
+    Line(B),
 }
+
+impl<B> Event<B> {
+    /// Returns the event with its bytes converted by `f`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub fn try_map<C, E>(self, mut f: impl FnMut(B) -> Result<C, E>) -> Result<Event<C>, E> {
+        Ok(match self {
+            Self::Prompt(bytes) => Event::Prompt(f(bytes)?),
+            Self::Round(value) => Event::Round(value),
+            Self::Line(bytes) => Event::Line(f(bytes)?),
+        })
+    }
+}
+
+bytes_event!(Event);
 
 /// Why the game ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +133,7 @@ impl Client {
 
 impl Machine for Client {
     type Command<'c> = Command<'c>;
-    type Event<'i> = Event<'i>;
+    type Event = Event<Span>;
     type Error = Error;
 
     const LINES: bool = true;
@@ -124,7 +141,7 @@ impl Machine for Client {
     // The acknowledgement. No choice is longer.
     const MIN_OUTPUT: usize = VERDICT_BYTES;
 
-    fn step<'i>(&mut self, input: Input<'i>, output: &mut [u8]) -> Result<Step<Event<'i>>, Error> {
+    fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
         let (prompts, is_known): (PromptEnd, fn(&[u8]) -> bool) = match self.state {
             State::Over => return Ok(Step::idle(Action::Close)),
             State::Asked => {
@@ -145,7 +162,7 @@ impl Machine for Client {
                 PromptToken::Space(n) => return Ok(Step::new(n, 0, Action::Continue)),
                 PromptToken::Prompt(prompt) => {
                     self.state = State::Asked;
-                    (prompt, 0, Event::Prompt(prompt.text))
+                    (prompt, 0, Event::Prompt(input.span(prompt.text)))
                 }
                 PromptToken::Line(line) | PromptToken::Known(line) => {
                     let heard = match self.state {
@@ -155,7 +172,7 @@ impl Machine for Client {
                     match heard {
                         Ok(None) => {
                             self.played |= PUZZLED;
-                            (line, 0, Event::Line(line.text))
+                            (line, 0, Event::Line(input.span(line.text)))
                         }
                         Ok(Some((round, back))) => {
                             let Ok(written) = put_line(back, output) else {

@@ -4,7 +4,7 @@
 use core::fmt;
 
 use super::{Choice, PROMPT, ROUND_BYTES, ROUNDS, Round, agreement};
-use crate::machine::{Action, CommandError, Input, Machine, Need, Step};
+use crate::machine::{Action, CommandError, Input, Machine, Need, Step, plain_event};
 use crate::wire::{LINE_BYTES, LineError, LineScanner, Unexpected, put, will_reply};
 
 /// The server's end of one game. 8 bytes.
@@ -50,6 +50,8 @@ pub enum Event {
     /// Both have chosen.
     Round(Round),
 }
+
+plain_event!(Event);
 
 /// Why the game ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +121,7 @@ impl Server {
 
 impl Machine for Server {
     type Command<'c> = Command;
-    type Event<'i> = Event;
+    type Event = Event;
     type Error = Error;
 
     const LINES: bool = true;

@@ -1,7 +1,7 @@
 use core::fmt;
 
 use super::{Dissect, Dissected, Escaped, Truncated, find, put_ended};
-use crate::machine::{CommandError, Input, Need, StreamEnd, StreamState};
+use crate::machine::{CommandError, Input, Invalid, Need, StreamEnd, StreamState};
 
 /// The longest line: so many bytes before its `\n`.
 pub const LINE_MAX: usize = 1024;
@@ -244,10 +244,16 @@ impl fmt::Display for LineErrorBy<'_> {
 /// [`CommandError::Invalid`] when it is no line: longer than [`LINE_MAX`], or with a `\n` in it, or with
 /// a `\r` last, which the peer would drop. [`CommandError::OutputFull`].
 pub fn put_line(text: &[u8], output: &mut [u8]) -> Result<usize, CommandError> {
-    if text.len() > LINE_MAX || text.ends_with(b"\r") || find(b'\n', text).is_some() {
-        return Err(CommandError::Invalid);
-    }
-    put_ended(text, b'\n', output).ok_or(CommandError::OutputFull)
+    let reason = if text.len() > LINE_MAX {
+        Invalid::TooLong
+    } else if find(b'\n', text).is_some() {
+        Invalid::Newline
+    } else if text.ends_with(b"\r") {
+        Invalid::CarriageReturn
+    } else {
+        return put_ended(text, b'\n', output).ok_or(CommandError::OutputFull);
+    };
+    Err(CommandError::Invalid(reason))
 }
 
 /// Lines in a stream, for traces.
@@ -454,9 +460,9 @@ mod tests {
         assert_eq!(put_line(b"1234567", &mut room), Ok(8));
         assert_eq!(put_line(b"12345678", &mut room), Err(CommandError::OutputFull));
         assert_eq!(put_line(b"123456789", &mut room), Err(CommandError::OutputFull));
-        assert_eq!(put_line(b"a\nb", &mut room), Err(CommandError::Invalid));
-        assert_eq!(put_line(b"a\r", &mut room), Err(CommandError::Invalid));
-        assert_eq!(put_line(&[b'x'; LINE_BYTES], &mut [0; 2000]), Err(CommandError::Invalid));
+        assert_eq!(put_line(b"a\nb", &mut room), Err(Invalid::Newline.into()));
+        assert_eq!(put_line(b"a\r", &mut room), Err(Invalid::CarriageReturn.into()));
+        assert_eq!(put_line(&[b'x'; LINE_BYTES], &mut [0; 2000]), Err(Invalid::TooLong.into()));
         assert_eq!(put_line(&[b'x'; LINE_MAX], &mut [0; 2000]), Ok(LINE_BYTES));
     }
 }

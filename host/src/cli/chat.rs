@@ -359,7 +359,7 @@ impl Talker<'_> {
                     _ => Ok(false),
                 };
             }
-            Err(net::Error::Refused(CommandError::Invalid)) => {
+            Err(net::Error::Refused(CommandError::Invalid(_))) => {
                 let text = "a line of standard input ends with a carriage return, which the other \
                             side would remove; remove it";
                 return Err(Failure::Usage(text.into()));

@@ -152,7 +152,7 @@ struct Guesser {
 impl Player for Guesser {
     type Machine = client::Client;
 
-    fn event(&mut self, event: Event<'_>, output: &mut Output) -> Result<(), Failure> {
+    fn event(&mut self, event: Event<&[u8]>, output: &mut Output) -> Result<(), Failure> {
         match event {
             Event::Prompt(text) => {
                 self.prompt = Some(format!("{} [Q quits] ", String::from_utf8_lossy(text)));

@@ -460,7 +460,7 @@ struct Replies {
 }
 
 impl Replies {
-    fn show(&mut self, piece: Piece<'_>) -> io::Result<()> {
+    fn show(&mut self, piece: Piece<&[u8]>) -> io::Result<()> {
         if !self.output.is_json() {
             self.output.piece(piece.bytes)?;
             return if piece.is_last() { self.output.end() } else { Ok(()) };

@@ -48,7 +48,7 @@ pub(super) fn outcome<E: fmt::Display>(
 ) -> (&'static str, Option<String>) {
     match ended {
         Ended::Done => (done, None),
-        Ended::Failed(..) | Ended::Refused(_) | Ended::Undelivered => {
+        Ended::Failed(..) | Ended::Internal(_) | Ended::Undelivered => {
             ("failed", Some(ended.to_string()))
         }
         Ended::Stopped => ("stopped", None),

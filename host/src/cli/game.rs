@@ -3,7 +3,7 @@
 use std::fmt;
 
 use socklab_core::driver::Next;
-use socklab_core::machine::{CommandError, Machine};
+use socklab_core::machine::{CommandError, EventView, Machine};
 
 use super::common::Failure;
 use super::events::{emit, text_event};
@@ -20,7 +20,7 @@ pub(super) trait Player {
     /// Handles an event of the machine.
     fn event(
         &mut self,
-        event: <Self::Machine as Machine>::Event<'_>,
+        event: EventView<'_, Self::Machine>,
         output: &mut Output,
     ) -> Result<(), Failure>;
 
@@ -128,7 +128,7 @@ where
         match typed {
             Typed::Line(line) => match player.parse(&line) {
                 Ok(command) => match client.command(command) {
-                    Err(net::Error::Refused(CommandError::Invalid)) => {
+                    Err(net::Error::Refused(CommandError::Invalid(_))) => {
                         return Err(trailing_carriage_return());
                     }
                     result => result?,

@@ -127,7 +127,7 @@ impl Guesser {
 impl Player for Guesser {
     type Machine = client::Client;
 
-    fn event(&mut self, event: Event<'_>, output: &mut Output) -> Result<(), Failure> {
+    fn event(&mut self, event: Event<&[u8]>, output: &mut Output) -> Result<(), Failure> {
         let message = match event {
             Event::Message(message) => message,
             // Lines of white space are ignored, as in the other games.

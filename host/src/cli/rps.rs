@@ -177,7 +177,7 @@ struct Player1 {
 impl Player for Player1 {
     type Machine = client::Client;
 
-    fn event(&mut self, event: Event<'_>, output: &mut Output) -> Result<(), Failure> {
+    fn event(&mut self, event: Event<&[u8]>, output: &mut Output) -> Result<(), Failure> {
         match event {
             Event::Prompt(text) => {
                 self.game.prompt = format!("{} ", String::from_utf8_lossy(text));

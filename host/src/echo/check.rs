@@ -242,7 +242,7 @@ impl Checker {
     /// # Errors
     ///
     /// [`Wrong`], at the latest with the last piece of the reply.
-    pub fn check(&mut self, piece: Piece<'_>) -> Result<(), Wrong> {
+    pub fn check(&mut self, piece: Piece<&[u8]>) -> Result<(), Wrong> {
         // A reply without a message is reported by the machine.
         let Some(sent) = self.sent.front() else { return Ok(()) };
         let start = self.kept.get(0, sent.kept);
@@ -268,7 +268,7 @@ impl Checker {
     }
 
     /// Compares a piece of a reply that is received in several pieces or is wrong.
-    fn compare(&mut self, piece: Piece<'_>, removed: usize) -> Result<(), Wrong> {
+    fn compare(&mut self, piece: Piece<&[u8]>, removed: usize) -> Result<(), Wrong> {
         let Self { sent, kept, files, reply, .. } = self;
         let Some(&Sent { length, kept: count, rest }) = sent.front() else { return Ok(()) };
         let known = &kept.get(0, count)[removed..];
@@ -329,7 +329,7 @@ impl Checker {
 
 /// Returns the first difference between a piece and the expected reply, which starts with `known`.
 fn first_difference(
-    piece: Piece<'_>,
+    piece: Piece<&[u8]>,
     known: &[u8],
     expected_length: u64,
     file: Option<&(Arc<File>, u64)>,

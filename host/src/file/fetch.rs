@@ -11,7 +11,7 @@ use std::time::Duration;
 use socklab_core::driver::Next;
 use socklab_core::file::client::{Client as Machine, Command, Error as Cause, Event};
 use socklab_core::file::{Form, Request};
-use socklab_core::machine::CommandError;
+use socklab_core::machine::Invalid;
 use socklab_core::wire::Escaped;
 
 use super::checksum::{BackgroundCrc, Checksum};
@@ -212,7 +212,7 @@ impl Client {
     ) -> Result<Fetched, Error> {
         if options.plain && local.length() > 0 {
             // No request has been sent, so the partial file of an earlier transfer is still valid.
-            let cause = net::Error::Refused(CommandError::Invalid).into();
+            let cause = net::Error::Refused(Invalid::OutOfRange.into()).into();
             return Err(Error { cause, kept: local.kept().map(|path| (path, local.length())) });
         }
         self.transfer(name, local, options, progress).map_err(|cause| {

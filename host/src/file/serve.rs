@@ -10,7 +10,6 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use socklab_core::file::server::{Command, Error, Event, Server};
 use socklab_core::file::{Form, Malformed};
-use socklab_core::machine::CommandError;
 
 use super::disk::{Access, Job, JobProgress, Opened, Pool, is_cached, read_failure};
 use crate::net::{self, Ended, PayloadWriter, Work};
@@ -58,7 +57,7 @@ pub enum Outcome {
     /// The client violated the protocol, or the connection failed.
     Failed(Error, net::Quote),
     /// The machine rejected a command of the service: an internal error.
-    Internal(CommandError),
+    Internal(net::Internal),
     /// The client closed the connection or stopped reading before it had received everything.
     Undelivered,
     /// The server was stopped during the session.
@@ -86,7 +85,7 @@ impl fmt::Display for Report {
             Outcome::Malformed(e) => e.fmt(f),
             Outcome::Unreadable(reason) => write!(f, "reset: {reason}"),
             Outcome::Failed(e, quote) => write!(f, "{e}{}", quote.suffix()),
-            Outcome::Internal(e) => Ended::<Error>::Refused(*e).fmt(f),
+            Outcome::Internal(e) => e.fmt(f),
             Outcome::Undelivered => Ended::<Error>::Undelivered.fmt(f),
             Outcome::Stopped => Ended::<Error>::Stopped.fmt(f),
         }
@@ -251,7 +250,7 @@ impl net::Service for Service {
         (Server::new(), Session(None))
     }
 
-    fn event(&mut self, session: &mut Session, event: Event<'_>) {
+    fn event(&mut self, session: &mut Session, event: Event<&[u8]>) {
         let (name, form, malformed, reply) = match event {
             Event::Malformed(e) => (&[][..], Form::Plain, Some(e), Reply::Refusal(String::new())),
             Event::Request(request) => (request.name, request.form, None, Reply::Requested),
@@ -324,7 +323,7 @@ impl net::Service for Service {
             }
             Ended::Done | Ended::Undelivered => {}
             Ended::Failed(e, quote) => report.outcome = Outcome::Failed(e, quote),
-            Ended::Refused(e) => report.outcome = Outcome::Internal(e),
+            Ended::Internal(e) => report.outcome = Outcome::Internal(e),
             Ended::Stopped => report.outcome = Outcome::Stopped,
         }
         report

@@ -9,7 +9,8 @@ use embedded_nal::TcpClientStack;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use socklab_core::driver::{self, Next, nonblocking::Connection};
-use socklab_core::machine::{CommandError, Machine};
+use socklab_core::machine::{CommandError, EventView, Machine};
+use socklab_core::session::Law;
 
 use super::dial::{DialError, Target, dial, reason, timeout_text};
 use super::listener::Accepted;
@@ -89,6 +90,8 @@ pub enum Error<P> {
     Io(io::Error),
     /// The machine did not accept the command: a mistake of the caller.
     Refused(CommandError),
+    /// The machine broke a law: it is defective. No machine of socklab-core does.
+    Law(Law),
 }
 
 impl<P: fmt::Display> fmt::Display for Error<P> {
@@ -100,6 +103,7 @@ impl<P: fmt::Display> fmt::Display for Error<P> {
             }
             Self::Io(e) => write!(f, "cannot read or write: {}", reason(e)),
             Self::Refused(e) => e.fmt(f),
+            Self::Law(e) => write!(f, "internal error: {e}"),
         }
     }
 }
@@ -297,14 +301,14 @@ impl<M: Machine> Client<M> {
     ///
     /// [`Error::Protocol`] or [`Error::TimedOut`] when the peer fails, [`Error::Io`] when the system does.
     #[expect(clippy::should_implement_trait, reason = "events borrow the client")]
-    pub fn next(&mut self) -> Result<M, Next<M::Event<'_>>> {
-        while !self.advance()? {
-            self.wait()?;
-        }
-        match self.connection.next(&mut self.stack) {
-            Ok(next) => Ok(next),
-            Err(e) => Err(error(None, self.timed_out, Quote::default(), e)),
-        }
+    pub fn next(&mut self) -> Result<M, Next<EventView<'_, M>>> {
+        let next = loop {
+            match self.advance()? {
+                Some(next) => break next,
+                None => self.wait()?,
+            };
+        };
+        Ok(next.map(|event| self.connection.view(event)))
     }
 
     /// Returns the next event without waiting, or `None` if there is none yet.
@@ -312,29 +316,23 @@ impl<M: Machine> Client<M> {
     /// # Errors
     ///
     /// As [`next`](Self::next).
-    pub fn try_next(&mut self) -> Result<M, Option<Next<M::Event<'_>>>> {
-        if !self.advance()? {
-            return Ok(None);
-        }
-        match self.connection.next(&mut self.stack) {
-            Ok(next) => Ok(Some(next)),
-            Err(e) => Err(error(None, self.timed_out, Quote::default(), e)),
-        }
+    pub fn try_next(&mut self) -> Result<M, Option<Next<EventView<'_, M>>>> {
+        let next = self.advance()?;
+        Ok(next.map(|next| next.map(|event| self.connection.view(event))))
     }
 
-    /// Advances the machine. Returns whether `connection.next` has something to return.
-    fn advance(&mut self) -> Result<M, bool> {
+    /// Advances the machine. Returns what happens next, `None` if that needs the socket or the end of a pause.
+    fn advance(&mut self) -> Result<M, Option<Next<M::Event>>> {
         self.idle_ms = None;
         loop {
             if let Some(pause) = &mut self.pause {
                 if !pause.is_over() {
-                    return Ok(false);
+                    return Ok(None);
                 }
                 self.pause = None;
                 self.last_moved.1 = Instant::now();
             }
             return match self.connection.advance(&mut self.stack) {
-                // Handled here: the machine reports a boundary only once.
                 Ok(Next::Boundary) => {
                     if !self.pace.is_zero() {
                         let limit = self.timeout.unwrap_or(DEFAULT_TIMEOUT);
@@ -344,13 +342,13 @@ impl<M: Machine> Client<M> {
                     continue;
                 }
                 Ok(next) => {
-                    self.is_our_turn = next == Next::Command;
-                    Ok(true)
+                    self.is_our_turn = matches!(next, Next::Command);
+                    Ok(Some(next))
                 }
                 Err(nb::Error::WouldBlock) => {
                     self.is_our_turn = false;
-                    self.idle_ms = self.connection.silence();
-                    Ok(false)
+                    self.idle_ms = self.connection.idle_ms();
+                    Ok(None)
                 }
                 Err(e) => Err(self.convert_error(e)),
             };
@@ -402,7 +400,10 @@ impl<M: Machine> Client<M> {
     /// As [`next`](Self::next).
     pub fn write_payload(&mut self, payload: &[u8]) -> Result<M, usize> {
         match self.connection.write_payload(&mut self.stack, payload) {
-            Ok(n) => Ok(n),
+            Ok(n) => match self.connection.flush(&mut self.stack) {
+                Ok(()) | Err(nb::Error::WouldBlock) => Ok(n),
+                Err(e) => Err(self.convert_error(e)),
+            },
             Err(nb::Error::WouldBlock) => Ok(0),
             Err(e) => Err(self.convert_error(e)),
         }
@@ -645,6 +646,8 @@ fn error<P>(
         },
         (_, nb::Error::Other(driver::Error::Transport(Fault(io)))) => Error::Io(io),
         (_, nb::Error::Other(driver::Error::Refused(e))) => Error::Refused(e),
+        (_, nb::Error::Other(driver::Error::Law(law))) => Error::Law(law),
+        (_, nb::Error::Other(_)) => Error::Io(io::ErrorKind::Other.into()),
         (_, nb::Error::WouldBlock) => Error::Io(io::ErrorKind::WouldBlock.into()),
     }
 }

@@ -15,8 +15,8 @@ pub use client::{Client, Delivery, Error, Surplus, Wake};
 pub(crate) use dial::reason;
 pub use dial::{DialError, Target};
 pub use engine::{
-    Ended, Limits, PayloadWriter, Running, Server, ServerControl, Service, SessionWaker, Stopper,
-    Work,
+    Ended, Internal, Limits, PayloadWriter, Running, Server, ServerControl, Service, SessionWaker,
+    Stopper, Work,
 };
 pub use listen::BindError;
 pub use listener::{Accepted, Listener};

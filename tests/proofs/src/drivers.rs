@@ -4,30 +4,48 @@ use core::net::SocketAddr;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
-use embedded_io::ErrorKind;
-use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
-use socklab_core::machine::Machine;
+use socklab_core::driver::asynch::{FaultOf, Halves};
+use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking, polled};
+use socklab_core::machine::{EventView, Machine};
 use socklab_core::{echo, math};
 
 use crate::machines::{Bytes, MACHINES};
 use crate::world::{Fault, Net, Player, Wire};
 use crate::{Function, Kept, of_each_machine};
 
-const fn over_embedded_io<M: Machine>() -> Kept<7> {
-    type Connection<M> = blocking::Connection<Wire, M, Bytes, Bytes>;
+const fn over_embedded_io<M: Machine>() -> Kept<8> {
+    type Of<M> = blocking::Connection<Wire, M, Bytes, Bytes>;
     Kept([
-        Connection::<M>::new as Function,
-        Connection::<M>::next as Function,
-        Connection::<M>::command as Function,
-        Connection::<M>::write_payload as Function,
-        Connection::<M>::flush as Function,
-        Connection::<M>::timed_out as Function,
-        Connection::<M>::time_out as Function,
+        Of::<M>::new as Function,
+        Of::<M>::next as Function,
+        Of::<M>::command as Function,
+        Of::<M>::write_payload as Function,
+        Of::<M>::flush as Function,
+        Of::<M>::listen as Function,
+        Of::<M>::timed_out as Function,
+        Of::<M>::time_out as Function,
     ])
 }
 
 /// The blocking driver of each machine.
-pub static BLOCKING: [Kept<7>; MACHINES] = of_each_machine!(over_embedded_io);
+pub static BLOCKING: [Kept<8>; MACHINES] = of_each_machine!(over_embedded_io);
+
+const fn over_ready<M: Machine>() -> Kept<8> {
+    type Of<M> = polled::Connection<Wire, M, Bytes, Bytes>;
+    Kept([
+        Of::<M>::new as Function,
+        Of::<M>::next as Function,
+        Of::<M>::command as Function,
+        Of::<M>::write_payload as Function,
+        Of::<M>::flush as Function,
+        Of::<M>::listen as Function,
+        Of::<M>::timed_out as Function,
+        Of::<M>::time_out as Function,
+    ])
+}
+
+/// The polled driver of each machine.
+pub static POLLED: [Kept<8>; MACHINES] = of_each_machine!(over_ready);
 
 const fn over_nal<M: Machine>() -> Kept<7> {
     type Connection<M> = nonblocking::Connection<Net, M, Bytes, Bytes>;
@@ -112,9 +130,10 @@ const fn server<M: Machine>() -> Kept<3> {
 /// A server of math and of echo for two clients at a time, with buffers of 64 bytes.
 pub static NAL_SERVERS: [Kept<3>; 2] = [server::<math::Server>(), server::<echo::Server>()];
 
-type Async<M> = asynch::Connection<Wire, Wire, M, Bytes, Bytes>;
-type NextResult<'c, M> =
-    Result<Next<<M as Machine>::Event<'c>>, Error<<M as Machine>::Error, ErrorKind>>;
+type Wires = Halves<Wire, Wire>;
+type Async<M> = asynch::Connection<Wires, M, Bytes, Bytes>;
+type Failed<M> = Error<<M as Machine>::Error, FaultOf<Wires>>;
+type NextResult<'c, M> = Result<Next<EventView<'c, M>>, Failed<M>>;
 
 /// Polls `next` until it is ready or `enough` returns `true`. It may be dropped at each point.
 fn next<'c, M: Machine>(
@@ -137,7 +156,7 @@ fn next<'c, M: Machine>(
 fn flush<M: Machine>(
     connection: &mut Async<M>,
     enough: fn() -> bool,
-) -> Option<Result<(), Error<M::Error, ErrorKind>>> {
+) -> Option<Result<(), Failed<M>>> {
     let mut flush = pin!(connection.flush());
     loop {
         let mut context = Context::from_waker(Waker::noop());
@@ -150,13 +169,35 @@ fn flush<M: Machine>(
     }
 }
 
-const fn over_async<M: Machine>() -> Kept<8> {
+/// As [`next`], of `command` and `write_payload`.
+fn send<M: Machine>(
+    connection: &mut Async<M>,
+    command: M::Command<'_>,
+    payload: &[u8],
+    enough: fn() -> bool,
+) -> Option<Result<(), Failed<M>>> {
+    let mut send = pin!(async {
+        connection.command(command).await?;
+        connection.write_payload(payload).await?;
+        connection.listen().await
+    });
+    loop {
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(sent) = send.as_mut().poll(&mut context) {
+            return Some(sent);
+        }
+        if enough() {
+            return None;
+        }
+    }
+}
+
+const fn over_async<M: Machine>() -> Kept<7> {
     Kept([
         Async::<M>::new as Function,
         next::<M> as Function,
         flush::<M> as Function,
-        Async::<M>::command as Function,
-        Async::<M>::write_payload as Function,
+        send::<M> as Function,
         Async::<M>::idle as Function,
         Async::<M>::timed_out as Function,
         Async::<M>::time_out as Function,
@@ -164,4 +205,4 @@ const fn over_async<M: Machine>() -> Kept<8> {
 }
 
 /// The async driver of each machine.
-pub static ASYNCH: [Kept<8>; MACHINES] = of_each_machine!(over_async);
+pub static ASYNCH: [Kept<7>; MACHINES] = of_each_machine!(over_async);

@@ -98,28 +98,30 @@ fn pump<M: Machine>(
     session::pump(machine, handler, input, output)
 }
 
-const fn session<M: Machine>() -> Kept<14> {
+const fn session<M: Machine>() -> Kept<16> {
     type MachineSession<M> = Session<M, Bytes, Bytes>;
     Kept([
         MachineSession::<M>::new as Function,
-        MachineSession::<M>::step as Function,
-        MachineSession::<M>::advance as Function,
+        MachineSession::<M>::poll as Function,
+        MachineSession::<M>::view as Function,
+        MachineSession::<M>::restart as Function,
         MachineSession::<M>::command as Function,
         MachineSession::<M>::write_payload as Function,
-        MachineSession::<M>::room as Function,
+        MachineSession::<M>::recv_space as Function,
         MachineSession::<M>::recv_space_and_transmit as Function,
         MachineSession::<M>::received as Function,
         MachineSession::<M>::idle as Function,
         MachineSession::<M>::ended as Function,
         MachineSession::<M>::transmit as Function,
-        MachineSession::<M>::sent as Function,
+        MachineSession::<M>::transmitted as Function,
+        MachineSession::<M>::flushed as Function,
         MachineSession::<M>::write_ended as Function,
         pump::<M> as Function,
     ])
 }
 
 /// Session and pump of each machine.
-pub static SESSIONS: [Kept<14>; MACHINES] = of_each_machine!(session);
+pub static SESSIONS: [Kept<16>; MACHINES] = of_each_machine!(session);
 
 /// Defines a table with these functions.
 macro_rules! kept {
@@ -135,7 +137,7 @@ kept! {
     BUFFER:
     Buffer::<Bytes>::capacity,
     Buffer::<Bytes>::bytes,
-    Buffer::<Bytes>::room,
+    Buffer::<Bytes>::space,
     Buffer::<Bytes>::fill,
     Buffer::<Bytes>::consume,
     Buffer::<Bytes>::clear,

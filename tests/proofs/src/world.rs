@@ -6,20 +6,25 @@ use core::task::{Context, Poll};
 
 use embedded_io::{ErrorKind, ErrorType};
 use embedded_nal::{TcpClientStack, TcpError, TcpErrorKind, TcpFullStack};
-use socklab_core::machine::Machine;
+use socklab_core::machine::{EventView, Machine};
 use socklab_core::session::Handler;
 
 /// An application.
 pub struct Player<M: Machine> {
-    event: for<'i> fn(&M, M::Event<'i>),
+    event: for<'i> fn(&M, EventView<'i, M>),
     command: for<'c> fn(&'c Self) -> Option<M::Command<'c>>,
+    ready: fn() -> bool,
     payload: fn(&mut [u8]) -> usize,
     machine: M,
 }
 
 impl<M: Machine> Handler<M> for Player<M> {
-    fn event(&mut self, event: M::Event<'_>) {
+    fn event(&mut self, event: EventView<'_, M>) {
         (self.event)(&self.machine, event);
+    }
+
+    fn ready(&self) -> bool {
+        (self.ready)()
     }
 
     fn command(&mut self) -> Option<M::Command<'_>> {
@@ -37,6 +42,7 @@ pub struct Wire {
     write: fn(&[u8]) -> Result<usize, ErrorKind>,
     flush: fn() -> Result<(), ErrorKind>,
     ready: fn(&mut Context<'_>) -> Poll<()>,
+    is_ready: fn() -> Result<bool, ErrorKind>,
 }
 
 impl ErrorType for Wire {
@@ -56,6 +62,18 @@ impl embedded_io::Write for Wire {
 
     fn flush(&mut self) -> Result<(), ErrorKind> {
         (self.flush)()
+    }
+}
+
+impl embedded_io::ReadReady for Wire {
+    fn read_ready(&mut self) -> Result<bool, ErrorKind> {
+        (self.is_ready)()
+    }
+}
+
+impl embedded_io::WriteReady for Wire {
+    fn write_ready(&mut self) -> Result<bool, ErrorKind> {
+        (self.is_ready)()
     }
 }
 

@@ -77,7 +77,7 @@ impl Role for AddClient {
         add::Client::new()
     }
 
-    fn own(event: add::client::Event<'_>) -> AddEvent {
+    fn own(event: add::client::Event<&[u8]>) -> AddEvent {
         match event {
             add::client::Event::Name(name) => AddEvent::Name(name.to_vec()),
             add::client::Event::Number(number) => AddEvent::Number(number),
@@ -136,7 +136,7 @@ impl Role for AddServer {
         add::Server::new()
     }
 
-    fn own(event: add::server::Event<'_>) -> AddEvent {
+    fn own(event: add::server::Event<&[u8]>) -> AddEvent {
         match event {
             add::server::Event::Name(name) => AddEvent::Name(name.to_vec()),
             add::server::Event::Number(number) => AddEvent::Number(number),

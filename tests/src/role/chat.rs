@@ -59,7 +59,7 @@ impl<const DUPLEX: bool> Role for ChatSide<DUPLEX> {
         self.machine.clone()
     }
 
-    fn own(event: Event<'_>) -> ChatEvent {
+    fn own(event: Event<&[u8]>) -> ChatEvent {
         match event {
             Event::Line(text) => (text.to_vec(), false),
             Event::Bye(text) => (text.to_vec(), true),

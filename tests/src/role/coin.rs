@@ -46,7 +46,7 @@ impl Role for CoinClient {
         coin::Client::new()
     }
 
-    fn own(event: coin::client::Event<'_>) -> CoinEvent {
+    fn own(event: coin::client::Event<&[u8]>) -> CoinEvent {
         match event {
             coin::client::Event::Prompt(text) => CoinEvent::Prompt(text.to_vec()),
             coin::client::Event::Reply(reply) => CoinEvent::Reply(reply),

@@ -82,7 +82,7 @@ impl<const HEADER: usize> Role for EchoClient<HEADER> {
         echo::Client::with_header()
     }
 
-    fn own(echo::client::Event::Reply(piece): echo::client::Event<'_>) -> Reply {
+    fn own(echo::client::Event::Reply(piece): echo::client::Event<&[u8]>) -> Reply {
         Reply { bytes: piece.bytes.to_vec(), whole: piece.is_last() }
     }
 

@@ -57,7 +57,7 @@ impl Role for FileClient {
         file::Client::new()
     }
 
-    fn own(event: client::Event<'_>) -> FileEvent {
+    fn own(event: client::Event<&[u8]>) -> FileEvent {
         match event {
             client::Event::Found { size } => FileEvent::Found(size),
             client::Event::Body(bytes) => FileEvent::Body(bytes.to_vec()),
@@ -74,7 +74,7 @@ impl Role for FileClient {
     }
 
     fn command(&self) -> Option<client::Command<'_>> {
-        let request = Request { name: &self.name, form: self.form };
+        let request = Request { name: &self.name[..], form: self.form };
         let command = match self.bare {
             true => client::Command::Fetch(request),
             false => client::Command::FetchLine(request),
@@ -151,7 +151,7 @@ impl Role for FileServer {
         file::Server::new()
     }
 
-    fn own(event: server::Event<'_>) -> FileServerEvent {
+    fn own(event: server::Event<&[u8]>) -> FileServerEvent {
         match event {
             server::Event::Request(request) => {
                 FileServerEvent::Request(request.name.to_vec(), request.form)

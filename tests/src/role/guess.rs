@@ -45,7 +45,7 @@ impl Role for GuessClient {
         guess::Client::new()
     }
 
-    fn own(event: guess::client::Event<'_>) -> GuessEvent {
+    fn own(event: guess::client::Event<&[u8]>) -> GuessEvent {
         match event {
             guess::client::Event::Message(message) => GuessEvent::Message(message),
             guess::client::Event::Line(text) => GuessEvent::Line(text.to_vec()),

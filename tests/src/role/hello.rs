@@ -26,7 +26,7 @@ impl Role for HelloClient {
         if self.both { hello::Client::both() } else { hello::Client::new() }
     }
 
-    fn own(hello::client::Event::Greeting(text): hello::client::Event<'_>) -> Vec<u8> {
+    fn own(hello::client::Event::Greeting(text): hello::client::Event<&[u8]>) -> Vec<u8> {
         text.to_vec()
     }
 }
@@ -51,7 +51,7 @@ impl Role for HelloServer {
         server.split(self.split)
     }
 
-    fn own(hello::server::Event::Greeting(text): hello::server::Event<'_>) -> Vec<u8> {
+    fn own(hello::server::Event::Greeting(text): hello::server::Event<&[u8]>) -> Vec<u8> {
         text.to_vec()
     }
 }

@@ -13,7 +13,7 @@ pub mod rps;
 
 use std::fmt::Debug;
 
-use socklab_core::machine::Machine;
+use socklab_core::machine::{EventView, Machine};
 
 use crate::draw::Draw;
 
@@ -58,7 +58,7 @@ pub trait Role: Clone {
     fn machine(&self) -> Self::Machine;
 
     /// Converts an event into one that owns its bytes.
-    fn own(event: <Self::Machine as Machine>::Event<'_>) -> Self::Event;
+    fn own(event: EventView<'_, Self::Machine>) -> Self::Event;
 
     /// Appends `next` to `last` and returns `true` if both are pieces of one message.
     fn append(last: &mut Self::Event, next: &Self::Event) -> bool {

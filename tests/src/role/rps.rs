@@ -45,7 +45,7 @@ impl Role for RpsClient {
         rps::Client::new()
     }
 
-    fn own(event: rps::client::Event<'_>) -> RpsEvent {
+    fn own(event: rps::client::Event<&[u8]>) -> RpsEvent {
         match event {
             rps::client::Event::Prompt(text) => RpsEvent::Prompt(text.to_vec()),
             rps::client::Event::Round(round) => RpsEvent::Round(round),

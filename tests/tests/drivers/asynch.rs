@@ -1,6 +1,7 @@
 //! The async driver.
 
 use embedded_io::ErrorKind;
+use socklab_core::driver::asynch::Halves;
 use socklab_core::driver::{Error, Next, asynch};
 use socklab_core::machine::{CommandError, StreamEnd};
 use socklab_core::{echo, math};
@@ -13,7 +14,8 @@ use crate::ways::{Ended, by_async, by_hand, record_event, without_event};
 /// An echo server over pipes that writes a whole reply before it reads again.
 async fn naive_echo(reader: Reader, writer: Writer) {
     let mut server =
-        asynch::Connection::new(reader, writer, echo::Server::new(), [0; 44], [0; 64]).unwrap();
+        asynch::Connection::new(Halves(reader, writer), echo::Server::new(), [0; 44], [0; 64])
+            .unwrap();
     loop {
         match server.next().await.unwrap() {
             Next::Event(_) => server.flush().await.unwrap(),
@@ -27,12 +29,13 @@ async fn naive_echo(reader: Reader, writer: Writer) {
 async fn send_all(reader: Reader, writer: Writer, payloads: &[String]) -> Vec<Vec<u8>> {
     let (mut role, mut replies) = (EchoClient::new(payloads, true), vec![]);
     let mut client =
-        asynch::Connection::new(reader, writer, echo::Client::new(), [0; 32], [0; 512]).unwrap();
+        asynch::Connection::new(Halves(reader, writer), echo::Client::new(), [0; 32], [0; 512])
+            .unwrap();
     loop {
         while let Some(command) = role.command() {
-            match client.command(command) {
+            match client.try_command(command) {
                 Ok(()) => role.given(),
-                Err(Error::Refused(CommandError::OutputFull)) => break,
+                Err(CommandError::OutputFull) => break,
                 Err(e) => panic!("{e:?}"),
             }
         }
@@ -81,7 +84,8 @@ fn no_byte_is_lost_when_a_call_is_dropped() {
         let (their_writer, reader) = pipe(64, 64, false);
         let (writer, their_reader) = pipe(holds, 64, true);
         let mut connection =
-            asynch::Connection::new(reader, writer, math::Client::new(), [0; 9], [0; 4]).unwrap();
+            asynch::Connection::new(Halves(reader, writer), math::Client::new(), [0; 9], [0; 4])
+                .unwrap();
         let script = [question(40, 2), question(1, 2), b"Sopensesm".to_vec()].concat();
         let (mut fed, mut got, mut events, mut rounds) = (0, vec![], 0, 0);
         let done = block_on(async {
@@ -168,7 +172,7 @@ fn a_reset_reported_by_a_write_is_not_taken_for_an_orderly_end() {
         writer.end(Ok(()));
         let (machine, gone) = (math::Client::new(), FailingWriter(kind));
         let mut connection =
-            asynch::Connection::new(reader, gone, machine, [0; 9], [0; 4]).unwrap();
+            asynch::Connection::new(Halves(reader, gone), machine, [0; 9], [0; 4]).unwrap();
         let ended = block_on(async {
             assert!(matches!(connection.next().await, Ok(Next::Event(_))));
             connection.next().await.map(|next| without_event(&next))

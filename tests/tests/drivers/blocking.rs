@@ -1,9 +1,11 @@
 //! The blocking driver.
 
 use embedded_io::ErrorKind;
+use socklab_core::driver::asynch::Halves;
 use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
 use socklab_core::file::SILENCE_MS;
-use socklab_core::machine::{CommandError, Input, Machine, Need, Step, StreamEnd};
+use socklab_core::machine::{CommandError, Input, Invalid, Machine, Need, Step, StreamEnd};
+use socklab_core::session::Law;
 use socklab_core::{echo, file, guess};
 use socklab_tests::oracle::question;
 use socklab_tests::role::MathClient;
@@ -77,12 +79,12 @@ fn payload_beyond_the_announced_length_is_refused() {
     let mut connection =
         blocking::Connection::new(stream, echo::Client::new(), [0; 4], [0; 4]).unwrap();
     connection.command(echo::client::Command::Begin(6)).unwrap();
-    assert_eq!(connection.write_payload(b"1234567"), Err(Error::Refused(CommandError::Invalid)));
+    assert_eq!(connection.write_payload(b"1234567"), Err(Error::Refused(Invalid::Overrun.into())));
     let mut rest = &b"123456"[..];
     while !rest.is_empty() {
         rest = &rest[connection.write_payload(rest).unwrap()..];
     }
-    assert_eq!(connection.write_payload(b"7"), Err(Error::Refused(CommandError::Invalid)));
+    assert_eq!(connection.write_payload(b"7"), Err(Error::Refused(Invalid::Overrun.into())));
     connection.flush().unwrap();
     assert_eq!(connection.into_transport().sent, b"\0\0\0\x06123456");
 }
@@ -101,16 +103,19 @@ fn a_reset_reported_by_a_write_is_not_taken_for_an_orderly_end() {
     }
 }
 
-/// Sends a file server a name without a newline. Returns the name in its request, the idle time it
-/// asked for, and how often the transport returned an error of its own for a timeout.
-fn bare_name(kind: ErrorKind) -> (Vec<u8>, Option<u16>, usize) {
+/// Sends a file server a name without a newline. Returns the name in its request, the idle times that
+/// the driver asked the clock for, and how often the transport returned an error of its own for a
+/// timeout.
+fn bare_name(kind: ErrorKind) -> (Vec<u8>, Vec<Option<u16>>, usize) {
     let stream = Stream::new(b"notes.txt", Err(kind), 4, 3);
     let server = file::server::Server::new();
     let mut connection = blocking::Connection::new(stream, server, [0; 1050], [0; 1050]).unwrap();
-    let mut timed_out = 0;
+    let (mut timed_out, mut limits) = (0, vec![]);
     loop {
-        match connection.advance() {
-            Ok(Next::Event(())) => break,
+        match connection.next_within(|_, idle_ms| limits.push(idle_ms)) {
+            Ok(Next::Event(file::server::Event::Request(request))) => {
+                return (request.name.to_vec(), limits, timed_out);
+            }
             Err(Error::Transport(Failed(ErrorKind::Other))) => {
                 timed_out += 1;
                 connection.timed_out();
@@ -118,29 +123,31 @@ fn bare_name(kind: ErrorKind) -> (Vec<u8>, Option<u16>, usize) {
             other => panic!("{other:?}"),
         }
     }
-    let silence = connection.silence();
-    let Ok(Next::Event(file::server::Event::Request(request))) = connection.next() else {
-        panic!("the event is gone");
-    };
-    (request.name.to_vec(), silence, timed_out)
 }
 
 #[test]
 fn a_read_that_times_out_is_reported_as_idle_to_a_machine_that_waits_for_it() {
-    assert_eq!(bare_name(ErrorKind::TimedOut), (b"notes.txt".to_vec(), None, 0));
-    // A std socket returns `WouldBlock`, which is `Other` here. Only the caller knows that it means
-    // a timeout.
-    assert_eq!(bare_name(ErrorKind::Other), (b"notes.txt".to_vec(), None, 1));
+    for (kind, errors) in [
+        (ErrorKind::TimedOut, 0),
+        // A std socket returns `WouldBlock`, which is `Other` here. Only the caller knows that it
+        // means a timeout.
+        (ErrorKind::Other, 1),
+    ] {
+        let (name, limits, timed_out) = bare_name(kind);
+        assert_eq!((name, timed_out), (b"notes.txt".to_vec(), errors));
+        // Nothing has come before the first read, so only the caller's own limit holds for it.
+        assert_eq!(limits.first(), Some(&None));
+        assert!(limits.len() > 1 && limits[1..].iter().all(|ms| *ms == Some(SILENCE_MS)));
+    }
 }
 
 #[test]
-fn a_waiting_caller_can_read_the_idle_time_and_can_time_out() {
+fn a_caller_can_time_out() {
     let stream = Stream::new(b"notes.txt", Err(ErrorKind::Other), 4, 3);
     let server = file::server::Server::new();
     let mut connection = blocking::Connection::new(stream, server, [0; 1050], [0; 1050]).unwrap();
-    assert_eq!(connection.silence(), None);
-    assert_eq!(connection.advance(), Err(Error::Transport(Failed(ErrorKind::Other))));
-    assert_eq!(connection.silence(), Some(SILENCE_MS));
+    let failed = connection.advance().unwrap_err();
+    assert!(matches!(failed, Error::Transport(Failed(ErrorKind::Other))));
     connection.time_out();
     let Err(Error::Protocol(e)) = connection.advance() else { panic!("the session continues") };
     assert!(format!("{e:?}").contains("TimedOut"), "{e:?}");
@@ -186,19 +193,20 @@ fn a_boundary_is_reported_when_a_failed_call_is_repeated() {
     let stream = FailsFirstWrite(Stream::new(b"5\n", Ok(()), 99, 1), true);
     let (machine, buffer) = (guess::Server::new(42), || [0; 1050]);
     let mut connection = blocking::Connection::new(stream, machine, buffer(), buffer()).unwrap();
-    assert_eq!(connection.advance(), Err(Error::Transport(Failed(ErrorKind::Other))));
+    let failed = connection.advance().unwrap_err();
+    assert_eq!(failed, Error::Transport(Failed(ErrorKind::Other)));
     assert_eq!(connection.advance(), Ok(Next::Boundary));
     assert_eq!(connection.into_transport().0.sent, b"GUESS\n");
 }
 
 #[test]
-fn a_machine_that_waits_for_what_cannot_come_is_aborted() {
+fn a_machine_that_waits_for_what_cannot_come_is_ended_with_the_law_that_it_broke() {
     for (bytes, end) in [(&b"ab"[..], Ok(())), (&b"abcdefgh"[..], Err(ErrorKind::Other))] {
         for need in [Need::Input, Need::InputOrIdle(1), Need::InputOrCommand] {
             let stream = Stream::new(bytes, end, 9, 1);
             let mut connection =
                 blocking::Connection::new(stream, NeverSatisfied(need), [0; 4], [0; 4]).unwrap();
-            assert_eq!(connection.advance(), Ok(Next::Abort), "{need:?}");
+            assert_eq!(connection.advance(), Err(Error::Law(Law::Input)), "{need:?}");
             let (writer, reader) = pipe(9, 9, false);
             writer.preset(bytes);
             if end.is_ok() {
@@ -213,14 +221,22 @@ fn a_machine_that_waits_for_what_cannot_come_is_aborted() {
                     [0; 4],
                 )
                 .unwrap();
-                let next = (0..1000).find_map(|_| connection.advance(&mut net).ok());
-                assert_eq!(next, Some(Next::Abort), "{need:?}");
+                let mut next = || match connection.advance(&mut net) {
+                    Err(nb::Error::WouldBlock) => None,
+                    next => Some(next),
+                };
+                let next = (0..1000).find_map(|_| next());
+                assert_eq!(next, Some(Err(nb::Error::Other(Error::Law(Law::Input)))), "{need:?}");
             }
             let (ours, _theirs) = pipe(9, 9, false);
             let mut connection =
-                asynch::Connection::new(reader, ours, NeverSatisfied(need), [0; 4], [0; 4])
+                asynch::Connection::new(Halves(reader, ours), NeverSatisfied(need), [0; 4], [0; 4])
                     .unwrap();
-            assert_eq!(block_on(connection.advance()).unwrap(), Ok(Next::Abort), "{need:?}");
+            assert_eq!(
+                block_on(connection.advance()).unwrap(),
+                Err(Error::Law(Law::Input)),
+                "{need:?}"
+            );
         }
     }
 }
@@ -231,7 +247,7 @@ struct NeverSatisfied(Need);
 
 impl Machine for NeverSatisfied {
     type Command<'c> = std::convert::Infallible;
-    type Event<'i> = std::convert::Infallible;
+    type Event = std::convert::Infallible;
     type Error = std::fmt::Error;
     const MIN_INPUT: usize = 4;
     const MIN_OUTPUT: usize = 0;

@@ -7,7 +7,7 @@ use socklab_core::chat::{self, Chat};
 use socklab_core::driver::nonblocking::Outcome;
 use socklab_core::driver::{Error, Next, nonblocking};
 use socklab_core::machine::{
-    Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState,
+    Action, CommandError, Input, Invalid, Machine, Need, Step, StreamEnd, StreamState,
 };
 use socklab_core::session::{Handler, TooSmall};
 use socklab_core::{add, echo, math};
@@ -104,11 +104,7 @@ fn a_pool_of_two_serves_five_clients() {
                 (math::Server::new(), QuizHandler { left: 7, asked: std::rc::Rc::clone(&asked) })
             };
             let result = server.poll(&mut net, 0, open, |ended| {
-                assert_eq!(
-                    (ended.outcome, ended.application.left),
-                    (Outcome::Done, 0),
-                    "seed {seed}"
-                );
+                assert_eq!((ended.outcome, ended.handler.left), (Outcome::Done, 0), "seed {seed}");
                 assert!(ended.fault.is_none());
                 done += 1;
             });
@@ -198,7 +194,7 @@ impl std::error::Error for EndedEarly {}
 
 impl Machine for PausingMachine {
     type Command<'c> = std::convert::Infallible;
-    type Event<'i> = usize;
+    type Event = usize;
     type Error = EndedEarly;
     const MIN_INPUT: usize = 1;
     const MIN_OUTPUT: usize = 1;
@@ -255,7 +251,7 @@ fn a_pool_paces_its_writes_reports_idle_and_times_out_clients() {
             let open = |_| (PausingMachine::First, IdleHandler(None));
             let polled = server.poll(&mut net, now, open, |e| {
                 assert!(e.fault.is_none());
-                ended = Some((at, e.outcome, e.application.0));
+                ended = Some((at, e.outcome, e.handler.0));
             });
             sent.extend(net.take(&client).iter().map(|_| at));
             if polled.is_err() {
@@ -316,7 +312,7 @@ fn a_reset_reported_by_a_write_is_not_taken_for_an_orderly_end() {
 struct LinesHandler(std::vec::IntoIter<&'static [u8]>);
 
 impl Handler<Chat> for LinesHandler {
-    fn event(&mut self, _: chat::Event<'_>) {}
+    fn event(&mut self, _: chat::Event<&[u8]>) {}
 
     fn command(&mut self) -> Option<chat::Command<'_>> {
         self.0.next().map(chat::Command::Say)
@@ -460,7 +456,7 @@ fn a_flooding_client_blocks_neither_other_clients_nor_the_caller() {
 struct EndlessSpeaker;
 
 impl Handler<Chat> for EndlessSpeaker {
-    fn event(&mut self, _: chat::Event<'_>) {}
+    fn event(&mut self, _: chat::Event<&[u8]>) {}
 
     fn command(&mut self) -> Option<chat::Command<'_>> {
         Some(chat::Command::Say(b"and"))
@@ -481,7 +477,7 @@ fn an_application_with_endless_commands_does_not_block_its_server() {
 struct AnswersWithName(Vec<u8>);
 
 impl Handler<add::server::Server> for AnswersWithName {
-    fn event(&mut self, event: add::server::Event<'_>) {
+    fn event(&mut self, event: add::server::Event<&[u8]>) {
         if let add::server::Event::Name(name) = event {
             self.0 = name.to_vec();
         }
@@ -514,7 +510,7 @@ fn a_refused_command_ends_its_session_and_is_reported() {
         }
         assert_eq!(
             outcomes,
-            [Outcome::Refused(CommandError::Invalid), Outcome::Done],
+            [Outcome::Refused(Invalid::CarriageReturn.into()), Outcome::Done],
             "seed {seed}"
         );
         assert_eq!((net.take(&clients[0]), net.take(&clients[1])), (vec![], b"Ada\n1\n".to_vec()));

@@ -18,21 +18,21 @@ fn buffers_that_are_too_small_are_refused() {
 #[test]
 fn a_buffer_moves_its_bytes_to_the_front_only_when_space_is_short() {
     let mut buffer = Buffer::new([0; 8]);
-    assert_eq!((buffer.capacity(), buffer.room(8).len()), (8, 8));
-    buffer.room(8)[..6].copy_from_slice(b"abcdef");
+    assert_eq!((buffer.capacity(), buffer.space(8).len()), (8, 8));
+    buffer.space(8)[..6].copy_from_slice(b"abcdef");
     buffer.fill(6);
     buffer.consume(4);
     // Two free bytes at the back are enough for two, but not for three: then the bytes move to the
     // front.
-    assert_eq!((buffer.room(2).len(), buffer.bytes()), (2, &b"ef"[..]));
-    assert_eq!((buffer.room(3).len(), buffer.bytes()), (6, &b"ef"[..]));
+    assert_eq!((buffer.space(2).len(), buffer.bytes()), (2, &b"ef"[..]));
+    assert_eq!((buffer.space(3).len(), buffer.bytes()), (6, &b"ef"[..]));
     // Asking for more than the capacity is no error and returns what is free.
-    assert_eq!((buffer.room(100).len(), buffer.bytes()), (6, &b"ef"[..]));
+    assert_eq!((buffer.space(100).len(), buffer.bytes()), (6, &b"ef"[..]));
     buffer.fill(100);
-    assert_eq!((buffer.bytes().len(), buffer.room(1).len()), (8, 0));
+    assert_eq!((buffer.bytes().len(), buffer.space(1).len()), (8, 0));
     buffer.consume(100);
-    assert_eq!((buffer.bytes().len(), buffer.room(1).len()), (0, 8));
+    assert_eq!((buffer.bytes().len(), buffer.space(1).len()), (0, 8));
     buffer.fill(3);
     buffer.clear();
-    assert_eq!((buffer.bytes().len(), buffer.room(1).len()), (0, 8));
+    assert_eq!((buffer.bytes().len(), buffer.space(1).len()), (0, 8));
 }

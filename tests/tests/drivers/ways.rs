@@ -1,9 +1,10 @@
 //! The ways to drive a machine. Each returns what was observed.
 
 use embedded_io::ErrorKind;
+use socklab_core::driver::asynch::{Fault, Halves};
 use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
-use socklab_core::machine::{Action, CommandError, Input, Machine, Need, StreamEnd, StreamState};
-use socklab_core::session::{Handler, Session, Stop, pump};
+use socklab_core::machine::{CommandError, EventView, Input, Machine, StreamEnd, StreamState};
+use socklab_core::session::{Handler, Polled, Session, Stop, Want, pump};
 use socklab_tests::rng::Rng;
 use socklab_tests::role::Role;
 use socklab_tests::script::{Outcome, assert_lawful, every_cut};
@@ -97,7 +98,7 @@ pub(crate) fn by_session<R: Role>(
         let mut session = session.borrow_mut();
         sent.borrow_mut().extend_from_slice(session.transmit());
         let n = session.transmit().len();
-        session.sent(n);
+        session.transmitted(n);
     };
     let command = |command: <R::Machine as Machine>::Command<'_>| {
         drain();
@@ -111,44 +112,42 @@ pub(crate) fn by_session<R: Role>(
         give_commands!(role, command, pay);
     }
     let ended = loop {
-        let mut event_seen = None;
-        // Half of the time through `advance`, which does not consume the event.
-        let action = if rng.percent(50) {
-            let peeked = session.borrow_mut().advance();
-            if let Ok(Action::Event(())) = peeked {
-                let mut session = session.borrow_mut();
-                let Ok(Action::Event(event)) = session.step() else { panic!("the event is gone") };
-                event_seen = Some(R::own(event));
-            }
-            peeked
-        } else {
-            session.borrow_mut().step().map(|action| {
-                if let Action::Event(event) = action {
-                    event_seen = Some(R::own(event));
-                }
-                action.without_event()
-            })
-        };
-        match action {
-            Ok(Action::Event(())) => {
-                record_event(&mut role, &mut events, event_seen.expect("an event was returned"));
+        let polled = session.borrow_mut().poll();
+        if let Ok(Polled::Want(want)) = polled
+            && want != Want::Boundary
+            && rng.percent(50)
+        {
+            // Polling again has no effect.
+            let again = session.borrow_mut().poll();
+            assert!(matches!(again, Ok(Polled::Want(same)) if same == want), "{want:?}, {again:?}");
+        }
+        let want = match polled {
+            Ok(Polled::Event(event)) => {
+                let event = R::own(session.borrow().view(event));
+                record_event(&mut role, &mut events, event);
                 if !R::TAKES_TURNS {
                     give_commands!(role, command, pay);
                 }
+                continue;
             }
-            Ok(Action::Continue | Action::Boundary) => {}
-            Ok(Action::Need(Need::OutputSpace)) => drain(),
-            Ok(Action::Need(Need::Command)) if !role.payload().is_empty() => {
+            Ok(Polled::Want(want)) => want,
+            Err(e) => break Ended::Protocol(format!("{e:?}")),
+        };
+        match want {
+            Want::Boundary => {}
+            Want::Write => drain(),
+            Want::Flush => session.borrow_mut().flushed(),
+            Want::Command if !role.payload().is_empty() => {
                 let n = pay(role.payload());
                 role.advance_outbound(n);
             }
-            Ok(Action::Need(Need::Command)) if role.command().is_some() => {
+            Want::Command if role.command().is_some() => {
                 // One command only, because the role takes turns.
                 let result = command(role.command().unwrap());
                 result.expect("it is the application's turn");
                 role.given();
             }
-            Ok(Action::Need(_)) => {
+            Want::Command | Want::Read { .. } | Want::ReadOrWrite => {
                 let mut session = session.borrow_mut();
                 if rest.is_empty() {
                     assert!(!session.has_ended(), "the session waits for input after the end");
@@ -158,16 +157,16 @@ pub(crate) fn by_session<R: Role>(
                     session.idle();
                     continue;
                 }
-                let room = session.room();
-                assert!(!room.is_empty(), "the session waits for input without space for it");
-                let n = rng.within(1, room.len().min(rest.len()));
-                room[..n].copy_from_slice(&rest[..n]);
+                let space = session.recv_space();
+                assert!(!space.is_empty(), "the session waits for input without space for it");
+                let n = rng.within(1, space.len().min(rest.len()));
+                space[..n].copy_from_slice(&rest[..n]);
                 session.received(n);
                 rest = &rest[n..];
             }
-            Ok(Action::Close) => break Ended::Done,
-            Ok(Action::Abort) => break Ended::Aborted,
-            Err(e) => break Ended::Protocol(format!("{e:?}")),
+            Want::Close => break Ended::Done,
+            Want::Abort => break Ended::Aborted,
+            Want::Broken(law) => panic!("{law}"),
         }
     };
     drain();
@@ -195,7 +194,7 @@ impl<R: Role> RoleHandler<R> {
 }
 
 impl<R: Role> Handler<R::Machine> for RoleHandler<R> {
-    fn event(&mut self, event: <R::Machine as Machine>::Event<'_>) {
+    fn event(&mut self, event: EventView<'_, R::Machine>) {
         self.advance_inbound();
         record_event(&mut self.role, &mut self.events, R::own(event));
     }
@@ -235,19 +234,17 @@ pub(crate) fn by_pump<R: Role>(
         consumed += pumped.consumed;
         sent.extend_from_slice(&output[..pumped.written]);
         match pumped.stop {
-            Stop::Need(Need::OutputSpace) | Stop::Boundary => {}
-            Stop::Need(Need::InputOrCommand)
-                if pumped.written + R::Machine::MIN_OUTPUT > output.len() => {}
-            Stop::Need(need) if arrived < bytes.len() => {
-                let _ = need;
+            Stop::Want(Want::Close) => break Ended::Done,
+            Stop::Want(Want::Abort) => break Ended::Aborted,
+            Stop::Want(Want::Broken(law)) => panic!("{law}"),
+            Stop::Want(Want::Write | Want::Boundary) => {}
+            Stop::Want(_) if arrived < bytes.len() => {
                 arrived += rng.within(1, bytes.len() - arrived);
             }
-            Stop::Need(need) => {
-                assert!(!ended, "the machine waits for {need:?} after the end");
+            Stop::Want(want) => {
+                assert!(!ended, "the machine waits for {want:?} after the end");
                 ended = true;
             }
-            Stop::Close => break Ended::Done,
-            Stop::Abort => break Ended::Aborted,
             Stop::Failed(e) => break Ended::Protocol(format!("{e:?}")),
             Stop::Refused(e) => panic!("a command in turn got {e:?}"),
         }
@@ -299,7 +296,7 @@ pub(crate) fn by_blocking<R: Role>(
             Ok((Next::Abort, _)) => break Ended::Aborted,
             Err(Error::Protocol(e)) => break Ended::Protocol(format!("{e:?}")),
             Err(Error::Transport(Failed(kind))) => break Ended::Transport(kind),
-            Err(Error::Refused(refused)) => panic!("{refused:?}"),
+            Err(e) => panic!("{e:?}"),
         }
     };
     let stream = connection.into_inner().into_transport();
@@ -415,8 +412,9 @@ pub(crate) fn by_pool<R: Role>(
                 nonblocking::Outcome::Aborted => Ended::Aborted,
                 nonblocking::Outcome::Failed(e) => Ended::Protocol(format!("{e:?}")),
                 nonblocking::Outcome::Refused(e) => panic!("a command in turn got {e:?}"),
+                nonblocking::Outcome::Broken(law) => panic!("{law}"),
             };
-            over = Some((e.application.events.clone(), ended));
+            over = Some((e.handler.events.clone(), ended));
         });
         sent.extend(net.take(&client));
         if let Some(over) = over.take() {
@@ -442,14 +440,8 @@ pub(crate) fn by_async<R: Role>(
     their_writer.end(end);
     let input = vec![0; R::Machine::MIN_INPUT + rng.below(9)];
     let output = vec![0; R::Machine::MIN_OUTPUT + rng.below(9)];
-    let connection = asynch::Connection::<Reader, Writer, _, _, _>::new(
-        reader,
-        writer,
-        role.machine(),
-        input,
-        output,
-    );
-    let mut connection = connection.unwrap();
+    let transport: Halves<Reader, Writer> = Halves(reader, writer);
+    let mut connection = asynch::Connection::new(transport, role.machine(), input, output).unwrap();
     let result = block_on(async {
         let mut events = vec![];
         loop {
@@ -457,20 +449,14 @@ pub(crate) fn by_async<R: Role>(
             while can_speak && (role.command().is_some() || !role.payload().is_empty()) {
                 if role.payload().is_empty() {
                     let command = role.command().expect("checked above");
-                    match connection.command(command) {
+                    match connection.command(command).await {
                         Ok(()) => role.given(),
-                        Err(Error::Refused(CommandError::OutputFull)) if role.split() => {}
-                        Err(Error::Refused(CommandError::OutputFull)) => {
-                            connection.flush().await.unwrap()
-                        }
+                        Err(Error::Refused(CommandError::OutputFull)) => assert!(role.split()),
                         Err(e) => panic!("{e:?}"),
                     }
                 } else {
-                    let n = connection.write_payload(role.payload());
+                    let n = connection.write_payload(role.payload()).await.unwrap();
                     role.advance_outbound(n);
-                    if n == 0 {
-                        connection.flush().await.unwrap();
-                    }
                 }
             }
             match connection.next().await {
@@ -479,20 +465,21 @@ pub(crate) fn by_async<R: Role>(
                     record_event(&mut role, &mut events, event);
                 }
                 Ok(Next::Command) if !role.payload().is_empty() => {
-                    let n = connection.write_payload(role.payload());
+                    let n = connection.write_payload(role.payload()).await.unwrap();
                     role.advance_outbound(n);
-                    connection.flush().await.unwrap();
                 }
                 Ok(Next::Command) => {
-                    connection.command(role.command().expect("the script has one")).unwrap();
+                    connection.command(role.command().expect("the script has one")).await.unwrap();
                     role.given();
                 }
                 Ok(Next::Boundary) => {}
                 Ok(Next::Close) => break (events, Ended::Done),
                 Ok(Next::Abort) => break (events, Ended::Aborted),
                 Err(Error::Protocol(e)) => break (events, Ended::Protocol(format!("{e:?}"))),
-                Err(Error::Transport(Failed(kind))) => break (events, Ended::Transport(kind)),
-                Err(Error::Refused(refused)) => panic!("{refused:?}"),
+                Err(Error::Transport(Fault::Read(Failed(kind)) | Fault::Write(Failed(kind)))) => {
+                    break (events, Ended::Transport(kind));
+                }
+                Err(e) => panic!("{e:?}"),
             }
         }
     });

@@ -1,185 +1,120 @@
 //! A socket and the loop that every connection runs.
 
+use core::convert::Infallible;
+
 use embedded_nal::{TcpClientStack, TcpError, TcpErrorKind};
 
-use crate::machine::{Action, Need, StreamEnd};
-use crate::session::{Failed, Stream};
+use crate::driver::Performed;
+use crate::driver::ready::{self, Wire};
+use crate::machine::StreamEnd;
+use crate::session::{Stream, Want};
 
-/// Nothing moves until the socket is ready.
-#[derive(Debug)]
-pub(super) struct WouldBlock;
-
-pub(super) fn would_block<E>(WouldBlock: WouldBlock) -> nb::Error<E> {
-    nb::Error::WouldBlock
-}
-
-/// Why a connection does not go on: [`Next`], and what comes as an error.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Halt {
-    Event,
-    Command,
-    Boundary,
-    Done,
-    Abort,
-    WouldBlock,
-    /// Something went through: there is more to do at once.
-    Moved,
-    /// The machine has an error.
-    Failed,
-}
-
-/// What steps a connection's machine, whichever that is.
-pub(super) type Advance<'m, I, O> =
-    dyn FnMut(&mut Stream<I, O>) -> core::result::Result<Action<()>, Failed> + 'm;
-
-/// A socket and what was wrong with it. Knows no machine, so that its code is there once for all.
+/// A socket and its state. It knows no machine, so a program contains its code once.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(super) struct Link<T, E> {
     pub(super) socket: T,
+    /// The error of the transport that ended the stream.
     pub(super) fault: Option<E>,
-    /// What the machine said last.
-    pub(super) action: core::result::Result<Action<()>, Failed>,
+    /// What the session wanted last.
+    pub(super) want: Want,
 }
 
 impl<T, E> Link<T, E> {
     pub(super) const fn new(socket: T) -> Self {
-        Self { socket, fault: None, action: Ok(Action::Continue) }
+        Self { socket, fault: None, want: Want::Flush }
     }
 
-    /// Whether the machine waits for the application as much as for the peer.
-    pub(super) const fn is_open_to_both(&self) -> bool {
-        matches!(self.action, Ok(Action::Need(Need::InputOrCommand)))
-    }
-
-    pub(super) const fn silence(&self) -> Option<u16> {
-        match self.action {
-            Ok(Action::Need(Need::InputOrIdle(ms))) => Some(ms),
+    pub(super) const fn idle_ms(&self) -> Option<u16> {
+        match self.want {
+            Want::Read { idle_ms: Some(ms) } => Some(ms.get()),
             _ => None,
         }
     }
 }
 
 impl<T, E: TcpError> Link<T, E> {
-    /// One turn of a connection's loop, there once for all machines: at most one read. `advance` is
-    /// the machine's.
-    pub(super) fn drive<I, O>(
+    /// Performs what a session wants, and notes it.
+    pub(super) fn perform<S, I, O>(
         &mut self,
-        stack: &mut impl TcpClientStack<TcpSocket = T, Error = E>,
+        stack: &mut S,
         stream: &mut Stream<I, O>,
         min_input: usize,
-        advance: &mut Advance<'_, I, O>,
-    ) -> Halt
+        want: Want,
+    ) -> Performed
     where
+        S: TcpClientStack<TcpSocket = T, Error = E>,
         I: AsRef<[u8]> + AsMut<[u8]>,
         O: AsRef<[u8]> + AsMut<[u8]>,
     {
-        // A boundary is said once, and stays until all before it has been sent.
-        let action = match self.action {
-            Ok(Action::Boundary) => self.action,
-            _ => advance(stream),
-        };
-        self.action = action;
-        // Also when the machine only wants to read: its replies are not to wait for it.
-        let sent = match action {
-            Ok(Action::Event(())) => return Halt::Event,
-            Ok(Action::Abort) => return Halt::Abort,
-            _ => self.send(stack, stream),
-        };
-        let (moved, halt) = match action {
-            Ok(Action::Event(()) | Action::Continue | Action::Abort) => (Ok(()), Halt::Moved),
-            Ok(Action::Need(Need::OutputSpace)) => (sent, Halt::Moved),
-            // The peer may end while the application thinks: look, as far as there is room.
-            Ok(Action::Need(Need::Command)) => {
-                if stream.has_ended() || self.receive(stack, stream, min_input).is_err() {
-                    return Halt::Command;
-                }
-                (Ok(()), Halt::Moved)
-            }
-            // Nothing comes any more, and a machine that keeps the laws does not wait for it.
-            Ok(Action::Need(_)) if stream.has_ended() => return Halt::Abort,
-            Ok(Action::Need(Need::Input | Need::InputOrIdle(_) | Need::InputOrCommand)) => {
-                (self.receive(stack, stream, min_input), Halt::Moved)
-            }
-            Ok(Action::Boundary) => (sent, Halt::Boundary),
-            Ok(Action::Close) => (sent, Halt::Done),
-            // What was queued first leaves first; the error repeats until then.
-            Err(Failed) => (sent, Halt::Failed),
-        };
-        if moved.is_err() {
-            return Halt::WouldBlock;
-        }
-        self.action = Ok(Action::Continue);
-        halt
+        self.want = want;
+        let Ok(performed) = ready::perform(&mut Socket(stack, self), stream, min_input, want);
+        performed
     }
+}
 
-    /// Sends all that is queued.
-    #[inline(never)]
-    pub(super) fn send<I, O>(
-        &mut self,
-        stack: &mut impl TcpClientStack<TcpSocket = T, Error = E>,
-        stream: &mut Stream<I, O>,
-    ) -> core::result::Result<(), WouldBlock>
-    where
-        I: AsRef<[u8]> + AsMut<[u8]>,
-        O: AsRef<[u8]> + AsMut<[u8]>,
-    {
-        while !stream.transmit().is_empty() {
-            self.send_some(stack, stream)?;
-        }
-        Ok(())
-    }
+/// A link and its stack as the drivers that never wait see them. It does not fail: an error of the
+/// transport ends the stream, and is kept as the link's fault.
+pub(super) struct Socket<'l, S: TcpClientStack>(
+    pub(super) &'l mut S,
+    pub(super) &'l mut Link<S::TcpSocket, S::Error>,
+);
+
+impl<S: TcpClientStack> Wire for Socket<'_, S> {
+    type Error = Infallible;
 
     #[inline(never)]
-    pub(super) fn send_some<I, O>(
-        &mut self,
-        stack: &mut impl TcpClientStack<TcpSocket = T, Error = E>,
-        stream: &mut Stream<I, O>,
-    ) -> core::result::Result<(), WouldBlock>
+    fn send<I, O>(&mut self, stream: &mut Stream<I, O>) -> nb::Result<(), Infallible>
     where
         I: AsRef<[u8]> + AsMut<[u8]>,
         O: AsRef<[u8]> + AsMut<[u8]>,
     {
-        match stack.send(&mut self.socket, stream.transmit()) {
-            Ok(0) | Err(nb::Error::WouldBlock) => return Err(WouldBlock),
-            Ok(n) => stream.sent(n),
-            // The peer takes nothing more. What it sent before may still be there to read, and
-            // reading will tell how it ended.
+        let Self(stack, link) = self;
+        match stack.send(&mut link.socket, stream.transmit()) {
+            Ok(0) | Err(nb::Error::WouldBlock) => return Err(nb::Error::WouldBlock),
+            Ok(n) => {
+                stream.transmitted(n);
+                // embedded-nal has no flush.
+                stream.flushed();
+            }
+            // What the peer sent before may still be there to read, and reading reports how the
+            // stream ended.
             Err(nb::Error::Other(e)) => {
-                let closed = e.kind() == TcpErrorKind::PipeClosed;
-                stream.write_ended(if closed { StreamEnd::Closed } else { StreamEnd::Reset });
-                // In either case: what was queued is lost, and `Done` may come all the same.
-                self.fault = Some(e);
+                let is_closed = e.kind() == TcpErrorKind::PipeClosed;
+                stream.write_ended(if is_closed { StreamEnd::Closed } else { StreamEnd::Reset });
+                // In either case: pending output is lost, and `Close` may follow all the same.
+                link.fault = Some(e);
             }
         }
         Ok(())
     }
 
-    pub(super) fn receive<I, O>(
+    fn flush<I, O>(&mut self, stream: &mut Stream<I, O>) -> nb::Result<(), Infallible> {
+        stream.flushed();
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn receive<I, O>(
         &mut self,
-        stack: &mut impl TcpClientStack<TcpSocket = T, Error = E>,
         stream: &mut Stream<I, O>,
         min_input: usize,
-    ) -> core::result::Result<(), WouldBlock>
+    ) -> nb::Result<(), Infallible>
     where
         I: AsRef<[u8]> + AsMut<[u8]>,
         O: AsRef<[u8]> + AsMut<[u8]>,
     {
-        let room = stream.room(min_input);
-        // Reading into nothing would give 0, which is not the end.
-        if room.is_empty() {
-            return Err(WouldBlock);
-        }
-        match stack.receive(&mut self.socket, room) {
+        let Self(stack, link) = self;
+        match stack.receive(&mut link.socket, stream.recv_space(min_input)) {
             Ok(0) => stream.ended(StreamEnd::Closed),
             Ok(n) => stream.received(n),
-            Err(nb::Error::WouldBlock) => return Err(WouldBlock),
+            Err(nb::Error::WouldBlock) => return Err(nb::Error::WouldBlock),
             Err(nb::Error::Other(e)) if e.kind() == TcpErrorKind::PipeClosed => {
                 stream.ended(StreamEnd::Closed);
             }
             Err(nb::Error::Other(e)) => {
                 stream.ended(StreamEnd::Reset);
-                self.fault = Some(e);
+                link.fault = Some(e);
             }
         }
         Ok(())

@@ -1,22 +1,21 @@
 //! The non-blocking driver, over [`embedded_nal::TcpClientStack`] and [`nb`].
 //!
-//! No call waits. [`next`](Connection::next) gives [`nb::Error::WouldBlock`] when only the network
-//! can help; the caller then sleeps until the socket is ready (on a file descriptor, an interrupt)
-//! and calls it again. Full duplex: commands can be given between any two calls.
+//! No call waits. [`next`](Connection::next) returns [`nb::Error::WouldBlock`] if only the network can
+//! help; the caller then sleeps until the socket is ready (on a file descriptor, an interrupt) and
+//! calls it again. Full duplex: commands can be given between any two calls.
 //!
-//! The stack is handed in with each call, as `embedded-nal` has it, so that many connections can
-//! share one.
+//! The stack is passed to each call, as in `embedded-nal`, so that many connections can share one.
 
 mod link;
 mod pool;
 
 use embedded_nal::TcpClientStack;
 
-use self::link::{Halt, Link, would_block};
+use self::link::{Link, Socket};
 pub use self::pool::{Ended, Outcome, Server};
-use super::{Error, Next};
-use crate::machine::{Action, CommandError, Machine, Step, StreamEnd};
-use crate::session::{self, Session, Stream, TooSmall};
+use super::{Error, Next, Performed, ready::Wire as _};
+use crate::machine::{CommandError, EventView, Invalid, Machine, StreamEnd};
+use crate::session::{Polled, Session, TooSmall, poll, view};
 
 /// A machine bound to a socket of a non-blocking stack.
 #[derive(Debug)]
@@ -26,7 +25,83 @@ pub struct Connection<S: TcpClientStack, M, I, O> {
     session: Session<M, I, O>,
 }
 
-type Result<S, M, X> = nb::Result<X, Error<<M as Machine>::Error, <S as TcpClientStack>::Error>>;
+type Result<X, M, S> = nb::Result<X, Error<<M as Machine>::Error, <S as TcpClientStack>::Error>>;
+
+impl<S: TcpClientStack, M, I, O> Connection<S, M, I, O> {
+    /// Binds a session to a connected `socket`. With a session of [`Session::with_arrays`] or
+    /// [`Session::with_buffers`] it can stand in a static.
+    pub const fn with_session(socket: S::TcpSocket, session: Session<M, I, O>) -> Self {
+        Self { link: Link::new(socket), session }
+    }
+
+    /// Returns the machine.
+    pub const fn machine(&self) -> &M {
+        self.session.machine()
+    }
+
+    /// Returns the socket, to wait for it.
+    pub const fn socket(&self) -> &S::TcpSocket {
+        &self.link.socket
+    }
+
+    /// Returns the socket; queued output is dropped.
+    pub fn into_socket(self) -> S::TcpSocket {
+        self.link.socket
+    }
+
+    /// Starts another session, on `socket`, in the same buffers. Returns the socket of the last one.
+    pub fn restart(&mut self, socket: S::TcpSocket, machine: M) -> S::TcpSocket {
+        self.session.restart(machine);
+        core::mem::replace(&mut self.link, Link::new(socket)).socket
+    }
+
+    /// Takes the error of the transport that ended the stream. The machine got it as
+    /// [`StreamEnd::Reset`]; or, if the peer accepts no more bytes (`PipeClosed`), as what stands at
+    /// the end of the stream.
+    pub fn fault(&mut self) -> Option<S::Error> {
+        self.link.fault.take()
+    }
+
+    /// Returns how the sending direction ended, `None` while the peer accepts bytes. Output that was
+    /// pending then, or came later, was dropped.
+    pub const fn write_closed(&self) -> Option<StreamEnd> {
+        self.session.write_closed()
+    }
+
+    /// After [`nb::Error::WouldBlock`], returns the number of milliseconds without a byte that the
+    /// machine also waits for ([`Need::InputOrIdle`](crate::machine::Need::InputOrIdle)). Call
+    /// [`idle`](Self::idle) when they have passed.
+    pub const fn idle_ms(&self) -> Option<u16> {
+        self.link.idle_ms()
+    }
+
+    /// Reports that no byte came for [`idle_ms`](Self::idle_ms).
+    pub const fn idle(&mut self) {
+        self.session.idle();
+    }
+
+    /// Reports that the caller stops waiting. The next call of [`next`](Self::next) reports what was
+    /// missing.
+    pub const fn time_out(&mut self) {
+        self.session.time_out();
+    }
+
+    /// Reports that the caller waited as long as it wants to: [`idle`](Self::idle) if the machine
+    /// waited for that, [`time_out`](Self::time_out) otherwise.
+    pub const fn timed_out(&mut self) {
+        match self.link.idle_ms() {
+            Some(_) => self.session.idle(),
+            None => self.session.time_out(),
+        }
+        self.link.want = crate::session::Want::Flush;
+    }
+
+    /// Reports that the caller, reading from the socket itself, found the connection gone.
+    pub const fn lost(&mut self) {
+        self.session.ended(StreamEnd::Reset);
+        self.session.write_ended(StreamEnd::Reset);
+    }
+}
 
 impl<S, M, I, O> Connection<S, M, I, O>
 where
@@ -39,45 +114,79 @@ where
     ///
     /// # Errors
     ///
-    /// [`TooSmall`] when a buffer is smaller than the machine needs.
+    /// [`TooSmall`] if a buffer is shorter than the machine needs.
     pub fn new(
         socket: S::TcpSocket,
         machine: M,
         input: I,
         output: O,
     ) -> core::result::Result<Self, TooSmall> {
-        let session = Session::new(machine, input, output)?;
-        Ok(Self { link: Link::new(socket), session })
+        Ok(Self::with_session(socket, Session::new(machine, input, output)?))
     }
 
-    /// The machine, to look at.
-    pub const fn machine(&self) -> &M {
-        self.session.machine()
+    /// Returns what happens next.
+    ///
+    /// # Errors
+    ///
+    /// [`nb::Error::WouldBlock`] if nothing can happen until the socket is ready; otherwise the
+    /// machine's error, after queued output was sent. A transport that fails ends the stream, and the
+    /// machine's error names what was missing; see [`fault`](Self::fault).
+    pub fn next(&mut self, stack: &mut S) -> Result<Next<EventView<'_, M>>, M, S> {
+        // As `advance`, but written out: to map its result costs flash.
+        let Self { link, session } = self;
+        let (machine, stream) = session.split();
+        loop {
+            let want = match &poll(machine, stream) {
+                Ok(Polled::Event(event)) => {
+                    return Ok(Next::Event(view::<M, _, _>(stream, *event)));
+                }
+                Ok(Polled::Want(want)) => *want,
+                Err(e) => return Err(nb::Error::Other(Error::Protocol(*e))),
+            };
+            match link.perform(stack, stream, M::MIN_INPUT, want) {
+                Performed::WouldBlock => return Err(nb::Error::WouldBlock),
+                performed => {
+                    if let Some(next) = performed.next() {
+                        return next.map_err(nb::Error::Other);
+                    }
+                }
+            }
+        }
     }
 
-    /// The socket, to wait on.
-    pub const fn socket(&self) -> &S::TcpSocket {
-        &self.link.socket
+    /// As [`next`](Self::next), with an event that borrows nothing; [`view`](Self::view) returns its
+    /// bytes. For loops inside a function that returns an event.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn advance(&mut self, stack: &mut S) -> Result<Next<M::Event>, M, S> {
+        let Self { link, session } = self;
+        let (machine, stream) = session.split();
+        loop {
+            let want = match &poll(machine, stream) {
+                Ok(Polled::Event(event)) => return Ok(Next::Event(*event)),
+                Ok(Polled::Want(want)) => *want,
+                Err(e) => return Err(nb::Error::Other(Error::Protocol(*e))),
+            };
+            match link.perform(stack, stream, M::MIN_INPUT, want) {
+                Performed::WouldBlock => return Err(nb::Error::WouldBlock),
+                performed => {
+                    if let Some(next) = performed.next() {
+                        return next.map_err(nb::Error::Other);
+                    }
+                }
+            }
+        }
     }
 
-    /// Gives the socket back; what is queued is dropped.
-    pub fn into_socket(self) -> S::TcpSocket {
-        self.link.socket
+    /// Returns an event of [`advance`](Self::advance) with its bytes. Valid until the next call that
+    /// reads.
+    pub fn view(&self, event: M::Event) -> EventView<'_, M> {
+        self.session.view(event)
     }
 
-    /// What the transport said when it failed. The machine got to know it as [`StreamEnd::Reset`]; or, of a
-    /// peer that takes no more bytes (`PipeClosed`), by what comes at the end of the stream.
-    pub fn fault(&mut self) -> Option<S::Error> {
-        self.link.fault.take()
-    }
-
-    /// Returns how it showed that the peer takes no more bytes, `None` while it does. What was queued
-    /// then, or came later, was dropped.
-    pub const fn write_closed(&self) -> Option<StreamEnd> {
-        self.session.write_closed()
-    }
-
-    /// Bytes received that the machine has not consumed: see [`Session::unread`].
+    /// Returns the bytes received that the machine has not consumed: see [`Session::unread`].
     pub fn unread(&self) -> &[u8] {
         self.session.unread()
     }
@@ -87,139 +196,91 @@ where
         !self.session.transmit().is_empty()
     }
 
-    /// The next thing that happens.
+    /// Gives the machine a command. If the output is full, sends first. What the command writes is sent
+    /// by the next call of [`next`](Self::next) or [`flush`](Self::flush), so that a command and its
+    /// payload leave together.
     ///
     /// # Errors
     ///
-    /// [`nb::Error::WouldBlock`] when nothing moves until the socket is ready; otherwise the
-    /// machine's error, once what was queued before it has been sent. A failing transport is the
-    /// end of the stream, which the machine names; see [`fault`](Self::fault).
-    pub fn next(&mut self, stack: &mut S) -> Result<S, M, Next<M::Event<'_>>> {
-        Ok(match self.drive(stack) {
-            // An error repeats, and is fetched like an event.
-            Halt::Event | Halt::Failed => match &self.session.stepped() {
-                Ok(Step { action: Action::Event(event), .. }) => Next::Event(*event),
-                // A step from the same state says the same, so this does not happen; to go on
-                // with another `next` would be right all the same.
-                Ok(_) => Next::Boundary,
-                Err(e) => return Err(nb::Error::Other(Error::Protocol(*e))),
-            },
-            Halt::WouldBlock | Halt::Moved => return Err(nb::Error::WouldBlock),
-            Halt::Command => Next::Command,
-            Halt::Boundary => Next::Boundary,
-            Halt::Done => Next::Close,
-            Halt::Abort => Next::Abort,
-        })
-    }
-
-    /// As [`next`](Self::next), but an event is not taken: it is there for the call of `next` that
-    /// follows. For loops that wait in between, where an event may not be borrowed yet.
-    ///
-    /// # Errors
-    ///
-    /// As [`next`](Self::next).
-    pub fn advance(&mut self, stack: &mut S) -> Result<S, M, Next<()>> {
-        Ok(match self.drive(stack) {
-            Halt::Event => Next::Event(()),
-            Halt::Failed => match self.session.step() {
-                Ok(_) => Next::Boundary,
-                Err(e) => return Err(nb::Error::Other(Error::Protocol(e))),
-            },
-            Halt::WouldBlock | Halt::Moved => return Err(nb::Error::WouldBlock),
-            Halt::Command => Next::Command,
-            Halt::Boundary => Next::Boundary,
-            Halt::Done => Next::Close,
-            Halt::Abort => Next::Abort,
-        })
-    }
-
-    fn drive(&mut self, stack: &mut S) -> Halt {
-        let (machine, stream) = self.session.split();
-        let advance = &mut |stream: &mut Stream<I, O>| session::advance(machine, stream);
-        loop {
-            match self.link.drive(stack, stream, M::MIN_INPUT, advance) {
-                Halt::Moved => {}
-                halt => return halt,
-            }
-        }
-    }
-
-    /// Gives the machine a command. What it writes is sent by the next call of
-    /// [`next`](Self::next), so that a command and its payload leave together.
-    ///
-    /// # Errors
-    ///
-    /// [`nb::Error::WouldBlock`] when there is no room yet: call [`next`](Self::next), which
-    /// sends, and give it again. [`Error::Refused`] when the machine does not take it, or it is
-    /// longer than the output buffer.
-    pub fn command(&mut self, stack: &mut S, command: M::Command<'_>) -> Result<S, M, ()> {
+    /// [`nb::Error::WouldBlock`] while there is no space: call [`next`](Self::next), which sends and
+    /// reads, and give the command again. [`Error::Refused`] if the machine rejects it, or it is longer
+    /// than the output buffer.
+    pub fn command(&mut self, stack: &mut S, command: M::Command<'_>) -> Result<(), M, S> {
         loop {
             match self.session.command(command) {
-                Ok(()) => return Ok(()),
-                Err(CommandError::OutputFull) if self.wants_send() => {
-                    self.link.send_some(stack, self.session.split().1).map_err(would_block)?;
-                }
-                Err(e) => return Err(nb::Error::Other(Error::Refused(e))),
+                Err(CommandError::OutputFull) if self.wants_send() => self.send(stack)?,
+                result => return result.map_err(|e| nb::Error::Other(Error::Refused(e))),
             }
         }
     }
 
-    /// Sends payload that the machine is [`outbound_remaining`](Machine::outbound_remaining). Returns how many bytes it took.
+    /// Queues [outbound payload](Machine::outbound_remaining), as much as fits, and sends what the socket
+    /// takes. Returns the number of bytes taken from the front of `payload`: call it again with the rest.
     ///
     /// # Errors
     ///
-    /// [`nb::Error::WouldBlock`] when it could take none.
-    pub fn write_payload(&mut self, stack: &mut S, payload: &[u8]) -> Result<S, M, usize> {
-        if self.machine().outbound_remaining() == 0 {
+    /// [`nb::Error::WouldBlock`] while it can take none.
+    /// [`Invalid::Overrun`] if `payload` is longer than what is outstanding.
+    pub fn write_payload(&mut self, stack: &mut S, payload: &[u8]) -> Result<usize, M, S> {
+        if payload.is_empty() {
             return Ok(0);
+        }
+        if !self.session.announced(payload.len()) {
+            return Err(nb::Error::Other(Error::Refused(Invalid::Overrun.into())));
         }
         loop {
             let n = self.session.write_payload(payload);
-            let sent = self.link.send(stack, self.session.split().1);
-            if n > 0 || payload.is_empty() {
+            if n > 0 {
                 return Ok(n);
             }
-            sent.map_err(would_block)?;
+            self.send(stack)?;
         }
     }
 
-    /// So much payload is [`inbound_remaining`](Machine::inbound_remaining) that the caller may read it from the socket itself,
-    /// past the session: by `splice`, say. See [`Session::due`].
+    /// Sends everything that is queued.
+    ///
+    /// # Errors
+    ///
+    /// [`nb::Error::WouldBlock`] until it is sent.
+    pub fn flush(&mut self, stack: &mut S) -> Result<(), M, S> {
+        while self.wants_send() {
+            self.send(stack)?;
+        }
+        Ok(())
+    }
+
+    /// In the application's turn, returns `Ok` when the peer has sent something or ended its stream.
+    /// Then call [`next`](Self::next), which fails if the connection is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`nb::Error::WouldBlock`] until then.
+    pub fn listen(&mut self, stack: &mut S) -> Result<(), M, S> {
+        let Self { link, session } = self;
+        let stream = session.split().1;
+        if !stream.can_read() {
+            return Err(nb::Error::WouldBlock);
+        }
+        Socket(stack, link).receive(stream, M::MIN_INPUT).map_err(|e| e.map(|never| match never {}))
+    }
+
+    /// Returns the number of bytes of inbound payload that the caller may read from the socket itself,
+    /// past the session: with `splice`, say. See [`Session::inbound_remaining`].
     pub fn inbound_remaining(&self) -> u64 {
         self.session.inbound_remaining()
     }
 
-    /// The caller has read `n` bytes of payload that were [`inbound_remaining`](Self::due) from the socket.
+    /// Counts `n` bytes of inbound payload as read from the socket by the caller.
     ///
     /// # Errors
     ///
-    /// [`CommandError::Invalid`] when they were not.
+    /// [`Invalid::Overrun`] if `n` is more than [`inbound_remaining`](Self::inbound_remaining).
     pub fn advance_inbound(&mut self, n: u64) -> core::result::Result<(), CommandError> {
         self.session.advance_inbound(n)
     }
 
-    /// The caller, reading from the socket itself, found that the connection is gone.
-    pub fn lost(&mut self) {
-        self.session.ended(StreamEnd::Reset);
-        self.session.write_ended(StreamEnd::Reset);
-    }
-
-    /// After [`nb::Error::WouldBlock`]: so many milliseconds without a byte are what the machine
-    /// also waits for ([`Need::InputOrIdle`](crate::machine::Need::InputOrIdle)). Wait no longer, then tell it with
-    /// [`idle`](Self::silent).
-    pub const fn silence(&self) -> Option<u16> {
-        self.link.silence()
-    }
-
-    /// Nothing came for as long as [`Need::InputOrIdle`](crate::machine::Need::InputOrIdle) asked.
-    pub fn idle(&mut self) {
-        self.session.idle();
-    }
-
-    /// The caller gives up waiting; the machine says what was missing at the next call of
-    /// [`next`](Self::next).
-    pub fn time_out(&mut self) {
-        self.session.ended(StreamEnd::TimedOut);
-        self.session.write_ended(StreamEnd::TimedOut);
+    fn send(&mut self, stack: &mut S) -> Result<(), M, S> {
+        let Self { link, session } = self;
+        Socket(stack, link).send(session.split().1).map_err(|e| e.map(|never| match never {}))
     }
 }

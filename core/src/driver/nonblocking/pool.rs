@@ -5,25 +5,30 @@ use core::net::SocketAddr;
 
 use embedded_nal::{TcpClientStack, TcpFullStack};
 
-use super::link::{Halt, Link};
-use crate::machine::{Action, CommandError, Machine, Step, StreamEnd};
-use crate::session::{self, Handler, Spoke, Stream, TooSmall};
+use super::link::{Link, Socket};
+use crate::driver::{Performed, ready::Wire as _};
+#[cfg(doc)]
+use crate::machine::StreamEnd;
+use crate::machine::{CommandError, Machine};
+use crate::session::{self, Handler, Law, Polled, Stream, TooSmall, Turn, Want, take_turn, view};
 
 /// A server for up to `N` clients at a time, without allocation: what a microcontroller runs.
 ///
-/// It owns the buffers of all its clients, so that nothing large moves when a session begins or ends:
-/// give it `&'static mut [u8]`, or arrays and put the server itself into a static. A client that comes
-/// while `N` are there waits in the stack's backlog. However fast a client is, in one
-/// [`poll`](Self::poll) it has at most 64 turns, a turn being a read, an event or a command.
+/// The buffers of all clients belong to it, so nothing large moves when a session begins or ends.
+/// [`new`](Self::new) with borrowed buffers, `&'static mut [u8; N]` or slices, moves only the handles:
+/// arrays passed by value are copied on the stack. A client that connects while `N` are there waits in
+/// the stack's backlog. However fast a client is, one [`poll`](Self::poll) gives it at most 64 turns, a
+/// turn being a read, a write, an event or a command.
 ///
-/// Its clock is the caller's: each [`poll`](Self::poll) is told the time in milliseconds, and
-/// [`wait`](Self::wait) says how long to sleep at the most. With that it keeps the pauses that
-/// machines ask for ([`Action::Boundary`]), tells them of silence ([`Need::InputOrIdle`](crate::machine::Need::InputOrIdle)), and gives
-/// up clients that have fallen silent ([`set_timeout`](Self::set_timeout)).
+/// Its clock is the caller's: each [`poll`](Self::poll) gets the time in milliseconds, and
+/// [`wait`](Self::wait) returns how long to sleep at most. So it keeps the pauses that machines ask for
+/// ([`Action::Boundary`](crate::machine::Action::Boundary)), reports idle times
+/// ([`Need::InputOrIdle`](crate::machine::Need::InputOrIdle)), and ends sessions whose clients are silent
+/// for too long ([`set_timeout`](Self::set_timeout)).
 ///
-/// `embedded-nal` can close a connection and not reset it. So a client of `file` in its plain form,
-/// which has no other way to tell a refusal from an empty file, can be refused here only in vain: serve
-/// the checked form alone.
+/// `embedded-nal` can close a connection but not reset it. So a refusal in the plain form of `file`,
+/// which has no other way to differ from an empty file, reaches the client as an empty file: serve the
+/// checked form alone.
 ///
 /// ```
 /// use embedded_nal::TcpFullStack;
@@ -51,13 +56,13 @@ use crate::session::{self, Handler, Spoke, Stream, TooSmall};
 ///     server.set_timeout(Some(30_000));
 ///     loop {
 ///         let open = |_peer| (echo::Server::new(), Count(0));
-///         let polled = server.poll(stack, millis(), open, |Ended { peer, application, outcome, .. }| {
-///             println!("{peer}: {} bytes, {outcome:?}", application.0);
+///         let polled = server.poll(stack, millis(), open, |Ended { peer, handler, outcome, .. }| {
+///             println!("{peer}: {} bytes, {outcome:?}", handler.0);
 ///         });
 ///         match polled {
 ///             Ok(()) => {}
 ///             Err(nb::Error::WouldBlock) => sleep(server.wait(millis())),
-///             // The listener's: its clients have been served all the same.
+///             // The listener's: the clients have been served all the same.
 ///             Err(nb::Error::Other(e)) => return Err(e),
 ///         }
 ///     }
@@ -69,7 +74,7 @@ pub struct Server<S: TcpClientStack, M, A, I, O, const N: usize> {
     clock: Clock,
 }
 
-/// A place for a client. The buffers stay when it goes.
+/// Place for a client. The buffers stay when it leaves.
 struct Slot<S: TcpClientStack, M, A, I, O> {
     stream: Stream<I, O>,
     client: Option<Client<S, M, A>>,
@@ -78,15 +83,15 @@ struct Slot<S: TcpClientStack, M, A, I, O> {
 struct Client<S: TcpClientStack, M, A> {
     link: Link<S::TcpSocket, S::Error>,
     machine: M,
-    application: A,
+    handler: A,
     peer: SocketAddr,
     since: Since,
-    /// It had no room for a command that all got.
+    /// It had no space for the last command to all.
     misses: bool,
 }
 
 impl<S: TcpClientStack, M, A, I, O, const N: usize> Server<S, M, A, I, O, N> {
-    /// How many clients are connected.
+    /// Number of clients that are connected.
     pub fn clients(&self) -> usize {
         self.slots.iter().fold(0, |n, slot| n.saturating_add(slot.client.is_some().into()))
     }
@@ -109,14 +114,14 @@ impl<S: TcpClientStack, M, A, I, O, const N: usize> defmt::Format for Server<S, 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Ended<'s, A, P, T> {
-    /// Whose it was.
+    /// The client's address.
     pub peer: SocketAddr,
-    /// What [`Server::poll`]'s `open` made for it.
-    pub application: &'s A,
+    /// The handler that [`Server::poll`]'s `open` made for it.
+    pub handler: &'s A,
     /// How it ended.
     pub outcome: Outcome<P>,
-    /// What the transport said if it failed. The machine got to know it as [`StreamEnd::Reset`]. With
-    /// [`Outcome::Done`]: not all that was queued has been sent, or the connection was not closed.
+    /// The transport's error if it failed. The machine got it as [`StreamEnd::Reset`]. With
+    /// [`Outcome::Done`]: pending output was dropped, or the connection could not be closed.
     pub fault: Option<T>,
 }
 
@@ -124,15 +129,17 @@ pub struct Ended<'s, A, P, T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Outcome<P> {
-    /// As the protocol has it.
+    /// As the protocol says.
     Done,
-    /// The machine wanted a reset ([`Action::Abort`]). There is none in `embedded-nal`: the connection
-    /// was closed, and the peer may take that for an orderly end.
+    /// The machine wanted a reset ([`Want::Abort`]). `embedded-nal` has none: the connection was closed,
+    /// and the peer may take that for an orderly end.
     Aborted,
-    /// The machine's error: the client broke the protocol, or left or went silent too early.
+    /// The machine's error: the client broke the protocol, left too early, or was silent for too long.
     Failed(P),
-    /// The application gave a command that the machine does not take, which is our own mistake.
+    /// The handler gave a command that the machine rejected: a mistake of the application.
     Refused(CommandError),
+    /// The machine broke a law. No machine of this crate does.
+    Broken(Law),
 }
 
 impl<S, M, A, I, O, const N: usize> Server<S, M, A, I, O, N>
@@ -143,12 +150,12 @@ where
     I: AsRef<[u8]> + AsMut<[u8]>,
     O: AsRef<[u8]> + AsMut<[u8]>,
 {
-    /// Serves on a `listener` that is bound and listens, with an input and an output buffer for each
-    /// client.
+    /// Returns a server on a `listener` that is bound and listens, with an input and an output buffer
+    /// per client.
     ///
     /// # Errors
     ///
-    /// [`TooSmall`] when a buffer is smaller than the machine needs.
+    /// [`TooSmall`] if a buffer is shorter than the machine needs.
     pub fn new(
         listener: S::TcpSocket,
         buffers: [(I, O); N],
@@ -162,28 +169,28 @@ where
         Ok(Self { listener, slots, clock })
     }
 
-    /// The pause at each [`Action::Boundary`], in milliseconds: 30 unless set. Some real peers take one
-    /// `recv` for one message.
+    /// Sets the pause at each [boundary](Want::Boundary), in milliseconds: 30 by default. Some real
+    /// peers take one `recv` for one message.
     pub const fn set_pace(&mut self, pace: u16) {
         self.clock.pace = pace;
     }
 
-    /// After so many milliseconds in which no byte went through in either direction a client is given
-    /// up: its machine is told [`StreamEnd::TimedOut`]. The time in which an application has nothing to say
-    /// does not count. `None`, which is the default: never. At most 2^31.
+    /// Sets the number of milliseconds without a byte in either direction after which a session ends
+    /// with [`StreamEnd::TimedOut`]. The time in which its handler has no command, or is not ready, does
+    /// not count. `None`, the default: no limit. At most 2^31.
     pub const fn set_timeout(&mut self, timeout: Option<u32>) {
         self.clock.timeout = timeout;
     }
 
-    /// Gives this command to every session that takes it now: an echo server's `Finish`, say. Sessions
-    /// that refuse it as not for now ([`CommandError::OutOfTurn`]) do without.
+    /// Gives this command to every session that accepts it now: an echo server's `Finish`, say. A session
+    /// for which it is [`CommandError::OutOfTurn`] does not get it.
     ///
     /// # Errors
     ///
-    /// [`nb::Error::WouldBlock`] when a client has no room for it, as its peer does not read: all others
-    /// have it. Call [`poll`](Self::poll), then [`command_missed`](Self::command_missed) with the same
-    /// command. [`nb::Error::Other`] when the protocol cannot express it, or it is longer than the
-    /// output buffer: a session that refused it so does without.
+    /// [`nb::Error::WouldBlock`] if a client has no space for it because its peer does not read; all
+    /// others have it. Call [`poll`](Self::poll), then [`command_missed`](Self::command_missed) with the
+    /// same command. [`nb::Error::Other`] if the protocol cannot express it, or it is longer than the
+    /// output buffer.
     pub fn command(
         &mut self,
         stack: &mut S,
@@ -195,7 +202,7 @@ where
         self.command_missed(stack, command)
     }
 
-    /// Gives this command to the sessions that had no room for the last one.
+    /// Gives this command to the sessions that had no space for the last one.
     ///
     /// # Errors
     ///
@@ -211,13 +218,13 @@ where
             while *misses {
                 match session::command(machine, stream, command) {
                     Err(CommandError::OutputFull) if !stream.transmit().is_empty() => {
-                        if link.send_some(stack, stream).is_err() {
+                        if Socket(stack, link).send(stream).is_err() {
                             given = given.and(Err(nb::Error::WouldBlock));
                             break;
                         }
                         continue;
                     }
-                    // One that is over refuses it, and needs it no more.
+                    // A session that is over rejects it, and does not need it.
                     Ok(()) | Err(CommandError::OutOfTurn) => {}
                     Err(e) => given = Err(nb::Error::Other(e)),
                 }
@@ -227,17 +234,17 @@ where
         given
     }
 
-    /// Accepts at most one client, for which `open` makes machine and application, moves every session
-    /// on, and tells `report` which have ended.
+    /// Accepts at most one client, for which `open` makes machine and handler, advances every session,
+    /// and calls `report` for those that ended.
     ///
     /// `now` is the time in milliseconds, from any start. It may wrap; only differences count.
     ///
     /// # Errors
     ///
-    /// [`nb::Error::WouldBlock`] when nothing moves until the network does, or the time that
-    /// [`wait`](Self::wait) says has passed: sleep now. [`nb::Error::Other`] when the listener failed,
-    /// after the clients that are there have been served: a stack may have no socket for one more, until
-    /// one of them goes. Sleep for a while, and poll again.
+    /// [`nb::Error::WouldBlock`] if nothing can happen until the network changes, or the time of
+    /// [`wait`](Self::wait) has passed: sleep now. [`nb::Error::Other`] if the listener failed, after the
+    /// clients have been served: a stack may have no socket for another one until one of them leaves.
+    /// Sleep for a while, and poll again.
     pub fn poll(
         &mut self,
         stack: &mut S,
@@ -251,11 +258,11 @@ where
             match stack.accept(&mut self.listener) {
                 Ok((socket, peer)) => {
                     self.clock.busy = true;
-                    let (machine, application) = open(peer);
+                    let (machine, handler) = open(peer);
                     let (link, since) = (Link::new(socket), Since { at: now, paused: false });
                     slot.stream.reset();
                     let misses = false;
-                    slot.client = Some(Client { link, machine, application, peer, since, misses });
+                    slot.client = Some(Client { link, machine, handler, peer, since, misses });
                 }
                 Err(nb::Error::WouldBlock) => {}
                 Err(e) => accepted = Err(e),
@@ -265,17 +272,17 @@ where
             let Some(client) = place else { continue };
             let Some(outcome) = client.poll(stack, stream, &mut self.clock) else { continue };
             self.clock.busy = true;
-            let Some(Client { link, application, peer, .. }) = place.take() else { continue };
-            // One that cannot be closed is its own fault, and none of the others'.
+            let Some(Client { link, handler, peer, .. }) = place.take() else { continue };
+            // A connection that cannot be closed is no reason to fail the others.
             let fault = link.fault.or(stack.close(link.socket).err());
-            report(Ended { peer, application: &application, outcome, fault });
+            report(Ended { peer, handler: &handler, outcome, fault });
         }
         accepted?;
         if self.clock.busy { Ok(()) } else { Err(nb::Error::WouldBlock) }
     }
 
-    /// After [`nb::Error::WouldBlock`]: in so many milliseconds it is to be polled again, also if the
-    /// network does not move. `None`: only the network matters.
+    /// After [`nb::Error::WouldBlock`], returns the number of milliseconds after which it has to be polled
+    /// again, also if the network does not change. `None`: only the network matters.
     pub const fn wait(&self, now: u32) -> Option<u32> {
         match self.clock.left {
             u32::MAX => None,
@@ -290,7 +297,7 @@ where
     M: Machine,
     A: Handler<M>,
 {
-    /// Goes as far as it can in [`TURNS`]. How it ended, `None` while it has not.
+    /// Advances as far as possible in [`TURNS`]. Returns how the session ended, `None` while it has not.
     fn poll<I, O>(
         &mut self,
         stack: &mut S,
@@ -301,64 +308,70 @@ where
         I: AsRef<[u8]> + AsMut<[u8]>,
         O: AsRef<[u8]> + AsMut<[u8]>,
     {
-        let Self { link, machine, application, since, .. } = self;
+        let Self { link, machine, handler, since, .. } = self;
         if since.pauses(clock) {
             return None;
         }
         for _ in 0..TURNS {
-            let advance = &mut |stream: &mut Stream<I, O>| session::advance(machine, stream);
-            let halt = link.drive(stack, stream, M::MIN_INPUT, advance);
-            // Its turn, or without turns. Only with all the room there is: a command has to find it,
-            // and a client may ask early and read late.
-            let may_speak = match halt {
-                Halt::Command => true,
-                Halt::WouldBlock => link.is_open_to_both() && stream.can_send(),
+            // The session keeps what the handler has no use for now, and its peer is slowed down.
+            if !handler.ready() {
+                since.at = clock.now;
+                return None;
+            }
+            let want = match &session::poll(machine, stream) {
+                Ok(Polled::Event(event)) => {
+                    handler.event(view::<M, _, _>(stream, *event));
+                    continue;
+                }
+                Ok(Polled::Want(want)) => *want,
+                Err(e) => return Some(Outcome::Failed(*e)),
+            };
+            let performed = link.perform(stack, stream, M::MIN_INPUT, want);
+            // Its turn, or without turns. Only with all the space there is: a command has to fit, and a
+            // client may ask early and read late.
+            let may_send = match performed {
+                Performed::Again => continue,
+                Performed::Command => true,
+                Performed::WouldBlock => {
+                    matches!(want, Want::ReadOrWrite) && stream.write_closed().is_none()
+                }
                 _ => false,
             };
-            if may_speak && stream.transmit().is_empty() {
-                match session::speak(machine, application, stream.output_room(usize::MAX)) {
-                    Spoke::Wrote(n) => {
+            if may_send && stream.transmit().is_empty() {
+                match take_turn(machine, handler, stream.output_space(usize::MAX)) {
+                    Turn::Wrote(n) => {
                         stream.wrote(n);
                         continue;
                     }
-                    // It thinks, and that is no silence of the client.
-                    Spoke::Nothing if matches!(halt, Halt::Command) => {
+                    // The application thinks: that is not a silence of the client.
+                    Turn::Nothing if performed == Performed::Command => {
                         since.at = clock.now;
                         return None;
                     }
                     // The machine reads on meanwhile.
-                    Spoke::Refused(CommandError::OutOfTurn) if matches!(halt, Halt::WouldBlock) => {
-                    }
-                    Spoke::Refused(e) => return Some(Outcome::Refused(e)),
-                    Spoke::Nothing => {}
+                    Turn::Refused(CommandError::OutOfTurn)
+                        if performed == Performed::WouldBlock => {}
+                    Turn::Refused(e) => return Some(Outcome::Refused(e)),
+                    Turn::Nothing => {}
                 }
             }
-            match halt {
-                // An error repeats, and is fetched like an event.
-                Halt::Event | Halt::Failed => match &session::stepped(machine, stream) {
-                    Ok(Step { action: Action::Event(event), .. }) => application.event(*event),
-                    Ok(_) => {}
-                    Err(e) => return Some(Outcome::Failed(*e)),
-                },
-                Halt::Moved => {}
-                Halt::Done => return Some(Outcome::Done),
-                Halt::Abort => return Some(Outcome::Aborted),
-                Halt::Boundary => {
+            match performed {
+                Performed::Close => return Some(Outcome::Done),
+                Performed::Abort => return Some(Outcome::Aborted),
+                Performed::Broken(law) => return Some(Outcome::Broken(law)),
+                Performed::Boundary => {
                     *since = Since { at: clock.now, paused: true };
                     if since.pauses(clock) {
                         return None;
                     }
                 }
-                Halt::Command | Halt::WouldBlock => {
+                Performed::Command | Performed::WouldBlock | Performed::Again => {
                     let moved = stream.has_moved();
-                    let silence = if stream.is_open() { link.silence() } else { None };
-                    match since.inbound_remaining(clock, moved, silence) {
+                    let idle_ms = if stream.is_open() { link.idle_ms() } else { None };
+                    match since.due(clock, moved, idle_ms) {
                         Due::Nothing => return None,
-                        Due::Silence => stream.idle(),
-                        Due::TimedOut => {
-                            stream.ended(StreamEnd::TimedOut);
-                            stream.write_ended(StreamEnd::TimedOut);
-                        }
+                        Due::Idle => stream.idle(),
+                        Due::TimedOut => stream.time_out(),
                     }
                 }
             }
@@ -369,44 +382,44 @@ where
     }
 }
 
-/// How often a client goes on in one poll, so that a fast one stops neither the others nor the caller.
+/// Number of turns of a client in one poll, so that a fast one stops neither the others nor the caller.
 const TURNS: u8 = 64;
 
 /// The pause at a boundary, in ms, as the host's servers have it.
 const PACE: u16 = 30;
 
-/// A [`Server`]'s clock. Like what follows it knows no machine, so that its code is there once for all.
+/// Clock of a [`Server`]. Like what follows it knows no machine, so a program contains its code once.
 #[derive(Debug)]
 struct Clock {
     /// The time of this poll, in ms.
     now: u32,
-    /// In so many ms from then there is something to do; `u32::MAX`: never.
+    /// Milliseconds from then until there is something to do; `u32::MAX`: nothing.
     left: u32,
-    /// There is something to do at once.
+    /// There is something to do now.
     busy: bool,
-    /// How long a pause takes, in ms.
+    /// Length of a pause in ms.
     pace: u16,
-    /// How long a client may be silent, in ms.
+    /// Longest time without a byte in ms.
     timeout: Option<u32>,
 }
 
-/// What a client was doing, and since when.
+/// Since when a client waits, and what for.
 #[derive(Debug)]
 struct Since {
-    /// When bytes went through last, the application had its turn, or a pause began.
+    /// When bytes moved last, the handler had its turn, or a pause began.
     at: u32,
     paused: bool,
 }
 
-/// What the time has come for.
+/// What the clock reports.
 enum Due {
     Nothing,
-    Silence,
+    Idle,
     TimedOut,
 }
 
 impl Clock {
-    /// Whether so many ms have passed. If not, it is remembered when they will have.
+    /// Whether `ms` milliseconds have passed since then. If not, notes when they will have.
     fn passed(&mut self, since: u32, ms: u32) -> bool {
         let waited = self.now.wrapping_sub(since);
         let passed = waited >= ms;
@@ -418,7 +431,7 @@ impl Clock {
 }
 
 impl Since {
-    /// Whether a pause is not over yet.
+    /// Whether a pause continues.
     #[inline(never)]
     fn pauses(&mut self, clock: &mut Clock) -> bool {
         if self.paused {
@@ -428,14 +441,14 @@ impl Since {
     }
 
     #[inline(never)]
-    fn inbound_remaining(&mut self, clock: &mut Clock, moved: bool, silence: Option<u16>) -> Due {
+    fn due(&mut self, clock: &mut Clock, moved: bool, idle_ms: Option<u16>) -> Due {
         if moved {
             self.at = clock.now;
         }
-        if silence.is_some_and(|ms| clock.passed(self.at, ms.into())) {
-            Due::Silence
+        if idle_ms.is_some_and(|ms| clock.passed(self.at, ms.into())) {
+            Due::Idle
         } else if clock.timeout.is_some_and(|ms| clock.passed(self.at, ms)) {
-            // Once: a machine that waits on all the same is not to keep a loop busy.
+            // Once: a machine that waits all the same must not keep a loop busy.
             self.at = clock.now;
             Due::TimedOut
         } else {

@@ -93,6 +93,7 @@ impl<P: fmt::Display> From<net::Error<P>> for Failure {
             )),
             net::Error::Io(_) => Self::System(e.to_string()),
             net::Error::Refused(e) => Self::Usage(e.to_string()),
+            e @ net::Error::Law(_) => Self::System(e.to_string()),
         }
     }
 }

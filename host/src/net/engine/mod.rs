@@ -29,7 +29,8 @@ use std::thread;
 use std::time::Duration;
 
 use mio::Waker;
-use socklab_core::machine::{CommandError, Machine};
+use socklab_core::machine::{CommandError, EventView, Machine};
+use socklab_core::session::Law;
 
 pub use self::payload_writer::PayloadWriter;
 use self::rounds::Engine;
@@ -60,7 +61,7 @@ pub trait Service {
     fn open(&mut self) -> (Self::Machine, Self::State);
 
     /// Handles an event of a machine.
-    fn event(&mut self, state: &mut Self::State, event: <Self::Machine as Machine>::Event<'_>);
+    fn event(&mut self, state: &mut Self::State, event: EventView<'_, Self::Machine>);
 
     /// Returns the next command for a machine that accepts one, or `None` if there is none now.
     fn command(
@@ -144,9 +145,8 @@ pub enum Ended<E> {
     /// The client violated the protocol, left too early, or timed out. The quote contains the bytes that were not
     /// understood or not complete.
     Failed(E, Quote),
-    /// The machine did not accept a command of the service: a mistake of the service, such as a name that contains
-    /// a newline.
-    Refused(CommandError),
+    /// The service or its machine is defective.
+    Internal(Internal),
     /// The server stopped before the session had ended.
     Stopped,
 }
@@ -159,8 +159,27 @@ impl<E: fmt::Display> fmt::Display for Ended<E> {
                 f.write_str("the client left or stopped reading before it had received everything")
             }
             Self::Failed(e, quote) => write!(f, "{e}{}", quote.suffix()),
-            Self::Refused(e) => write!(f, "internal error: {e}"),
+            Self::Internal(e) => e.fmt(f),
             Self::Stopped => f.write_str("the server stopped"),
+        }
+    }
+}
+
+/// A defect of a service or of its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Internal {
+    /// The machine rejected a command of the service, such as a name that contains a newline.
+    Command(CommandError),
+    /// The machine broke a law.
+    Law(Law),
+}
+
+impl fmt::Display for Internal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(e) => write!(f, "internal error: {e}"),
+            Self::Law(e) => write!(f, "internal error: {e}"),
         }
     }
 }

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpStream;
-use socklab_core::machine::{Input, Machine, Need, StreamEnd, StreamState};
-use socklab_core::session::{Handler, Pumped, Stop, pump};
+use socklab_core::machine::{EventView, Input, Machine, StreamEnd, StreamState};
+use socklab_core::session::{Handler, Pumped, Stop, Want, pump};
 
 pub(super) use self::state::{Delivery, Flag, Flags, PendingEnd, Phase, Turn, Wakeup};
 pub(super) use self::transfer::Buffered;
 use self::transfer::Unread;
 use super::payload_writer::{PayloadWriter, Socket};
 use super::wakeups::Wakeups;
-use super::{Ended, Service, Work};
+use super::{Ended, Internal, Service, Work};
 use crate::net::peer::Peer;
 use crate::net::queues::SocketQueues;
 use crate::net::quote::{Notice, Quote};
@@ -49,7 +49,7 @@ struct ServiceHandler<'s, S: Service> {
 }
 
 impl<S: Service> Handler<S::Machine> for ServiceHandler<'_, S> {
-    fn event(&mut self, event: <S::Machine as Machine>::Event<'_>) {
+    fn event(&mut self, event: EventView<'_, S::Machine>) {
         self.service.event(self.state, event);
     }
 
@@ -158,62 +158,66 @@ impl<M: Machine, T> Slot<M, T> {
             pump(&mut self.machine, &mut handler, input, context.output);
 
         // Unconsumed input is not stored after the end of the session, since it will not be read.
-        let over = matches!(stop, Stop::Close | Stop::Abort | Stop::Failed(_) | Stop::Refused(_));
+        let over = !matches!(stop, Stop::Want(want) if !want.is_last());
         if consumed > 0 {
             self.flags.set(Flag::Noticed, false);
         }
         self.store_input(if over { &[] } else { &context.input[consumed..have] });
-        let blocked = stop != Stop::Abort && !self.send_new(written, context);
+        let resets = matches!(stop, Stop::Want(Want::Abort | Want::Broken(_)));
+        let blocked = !resets && !self.send_new(written, context);
         self.release_buffers();
 
-        let need = match stop {
-            Stop::Need(need) => need,
-            Stop::Boundary if blocked => {
+        let want = match stop {
+            Stop::Want(Want::Boundary) if blocked => {
                 self.phase = Phase::Boundary;
                 return Turn::Wait;
             }
-            Stop::Boundary => return self.pause(context),
-            Stop::Abort => {
+            Stop::Want(Want::Boundary) => return self.pause(context),
+            Stop::Want(Want::Abort) => {
                 self.report(Ended::Done, context);
                 self.reset();
                 return Turn::Close;
             }
-            Stop::Close => {
+            Stop::Want(Want::Broken(law)) => {
+                self.report(Ended::Internal(Internal::Law(law)), context);
+                self.reset();
+                return Turn::Close;
+            }
+            Stop::Want(Want::Close) => {
                 context.is_last_written = written > 0;
                 return self.finish(Ended::Done, blocked, context);
             }
+            Stop::Want(want) => want,
             Stop::Failed(e) => {
                 let quote = Quote::unread(&context.input[consumed..have], M::LINES);
                 return self.finish(Ended::Failed(e, quote), blocked, context);
             }
-            Stop::Refused(e) => return self.finish(Ended::Refused(e), blocked, context),
+            Stop::Refused(e) => {
+                return self.finish(Ended::Internal(Internal::Command(e)), blocked, context);
+            }
         };
         if blocked {
             // The next turn comes when the socket is writable again.
             return Turn::Wait;
         }
-        if let Need::InputOrIdle(ms) = need
+        if let Want::Read { idle_ms: Some(ms) } = want
             && self.phase != Phase::IdleTimer
         {
             self.phase = Phase::IdleTimer;
-            context.timer_ms = Some(u64::from(ms));
+            context.timer_ms = Some(u64::from(ms.get()));
         }
         let full = have - consumed >= context.input.len();
-        if need == Need::Command
+        if want == Want::Command
             && let Some(turn) = self.work(context)
         {
             return turn;
         }
         context.is_incomplete =
-            need != Need::Command && have > consumed && self.phase == Phase::Open;
-        match need {
-            Need::OutputSpace => Turn::Again,
+            want != Want::Command && have > consumed && self.phase == Phase::Open;
+        match want {
+            Want::Write => Turn::Again,
             // Otherwise read ahead as far as the buffer allows, to detect when the peer closes.
-            Need::Command if full || self.end.is_some() => Turn::Wait,
-            // A machine that asks for input after the end of the stream is defective.
-            Need::Input | Need::InputOrIdle(_) | Need::InputOrCommand if self.end.is_some() => {
-                Turn::Close
-            }
+            Want::Command if full || self.end.is_some() => Turn::Wait,
             _ if !drained => Turn::Again,
             _ => Turn::Wait,
         }
