@@ -18,8 +18,12 @@
 
 use core::fmt;
 
+#[cfg(feature = "heapless")]
+mod owned;
 mod span;
 
+#[cfg(feature = "heapless")]
+pub use owned::OwnedEvent;
 #[cfg(test)]
 pub(crate) use span::Seen;
 pub use span::{EventView, Span, Spans};

@@ -1,6 +1,6 @@
 //! Samples of every protocol, which its role module lists, for the tests that every protocol has to pass.
 
-use socklab_core::machine::Machine;
+use socklab_core::machine::{Machine, OwnedEvent};
 
 use crate::role::Role;
 
@@ -33,5 +33,7 @@ pub trait Sessions {
 pub trait Scripts {
     /// Gets a role, what its peer sends, and two sizes of the output of a pump. These hold every command of the
     /// role: a pump cannot split one.
-    fn script<R: Role>(&mut self, role: &R, bytes: &[u8], pump_outputs: [usize; 2]);
+    fn script<R>(&mut self, role: &R, bytes: &[u8], pump_outputs: [usize; 2])
+    where
+        R: Role<Machine: Machine<Event: OwnedEvent>>;
 }

@@ -133,6 +133,15 @@ macro_rules! plain_event {
                 self
             }
         }
+
+        #[cfg(feature = "heapless")]
+        impl $crate::machine::OwnedEvent for $event {
+            type Owned<const N: usize> = Self;
+
+            fn owned<const N: usize>(view: Self) -> Result<Self, heapless::CapacityError> {
+                Ok(view)
+            }
+        }
     };
 }
 pub(crate) use plain_event;
@@ -167,15 +176,27 @@ macro_rules! bytes_event {
         #[cfg(feature = "heapless")]
         impl $event<&[u8]> {
             /// Copies the event's bytes into vectors of at most `N` bytes, so that the event can
-            /// leave the buffer: through a channel to another task, say.
+            /// outlive the buffer, for example in a channel to another task.
             ///
             /// # Errors
             ///
-            /// [`CapacityError`](heapless::CapacityError) if one of them is longer.
+            /// [`CapacityError`](heapless::CapacityError) if one of its texts or payloads is longer
+            /// than `N` bytes.
             pub fn to_owned<const N: usize>(
                 self,
             ) -> Result<$event<heapless::Vec<u8, N>>, heapless::CapacityError> {
                 self.try_map(heapless::Vec::from_slice)
+            }
+        }
+
+        #[cfg(feature = "heapless")]
+        impl $crate::machine::OwnedEvent for $event<$crate::machine::Span> {
+            type Owned<const N: usize> = $event<heapless::Vec<u8, N>>;
+
+            fn owned<const N: usize>(
+                view: $event<&[u8]>,
+            ) -> Result<Self::Owned<N>, heapless::CapacityError> {
+                view.to_owned()
             }
         }
     };
