@@ -5,17 +5,18 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use embedded_io_async::{ErrorType, Read, Write};
+use socklab_core::driver::asynch::Halves;
 
 mod common;
 #[path = "common/asynch.rs"]
 mod ends;
-use common::{MESSAGES, QUIZ, replied, told};
+use common::{MESSAGES, QUIZ, describe, replied};
 
 /// Polls both futures until both are ready. On hardware it sleeps (`wfi`) between two rounds.
 fn run<T>(a: impl Future<Output = T>, b: impl Future<Output = ()>) -> T {
@@ -51,14 +52,14 @@ impl ErrorType for Pipe {
 }
 
 impl Read for Pipe {
-    async fn read(&mut self, room: &mut [u8]) -> Result<usize, Infallible> {
+    async fn read(&mut self, space: &mut [u8]) -> Result<usize, Infallible> {
         poll_fn(|_| {
             let mut pipe = self.0.borrow_mut();
             if pipe.is_empty() && Rc::strong_count(&self.0) > 1 {
                 return Poll::Pending;
             }
-            let n = pipe.len().min(room.len());
-            for (to, from) in room.iter_mut().zip(pipe.drain(..n)) {
+            let n = pipe.len().min(space.len());
+            for (to, from) in space.iter_mut().zip(pipe.drain(..n)) {
                 *to = from;
             }
             Poll::Ready(Ok(n))
@@ -83,13 +84,18 @@ impl Write for Pipe {
     }
 }
 
+/// Never rings: an executor without a clock.
+async fn timer(_: Option<u16>) {
+    pending().await
+}
+
 pub(crate) fn transcript() -> Vec<String> {
     let (there, back) = (Pipe::default(), Pipe::default());
-    let client = ends::math_client(back.clone(), there.clone());
-    let mut lines = run(client, ends::math_server(there, back));
+    let client = ends::math_client(Halves(back.clone(), there.clone()), timer);
+    let mut lines = run(client, ends::math_server(Halves(there, back), timer));
     let (there, back) = (Pipe::default(), Pipe::default());
-    let client = ends::echo_client(back.clone(), there.clone());
-    lines.extend(run(client, ends::echo_server(there, back)));
+    let client = ends::echo_client(Halves(back.clone(), there.clone()), timer);
+    lines.extend(run(client, ends::echo_server(Halves(there, back), timer)));
     lines
 }
 

@@ -6,9 +6,9 @@ use socklab_core::machine::{Action, EventView, Input, Machine, Need, Spans as _,
 use socklab_core::{echo, math};
 
 mod common;
-use common::{MESSAGES, QUIZ, replied, told};
+use common::{MESSAGES, QUIZ, describe, replied};
 
-/// Steps one end as far as it goes with the bytes in `inbox`. Whether it has finished.
+/// Steps one end as far as the bytes in `inbox` allow. Returns whether it has finished.
 fn go<'c, M: Machine>(
     machine: &mut M,
     inbox: &mut Vec<u8>,
@@ -16,12 +16,12 @@ fn go<'c, M: Machine>(
     mut event: impl FnMut(EventView<'_, M>),
     mut command: impl FnMut() -> Option<M::Command<'c>>,
 ) -> bool {
-    let mut room = [0; 64];
+    let mut space = [0; 64];
     loop {
         let step =
-            machine.step(Input::open(inbox), &mut room).expect("a peer that plays by the rules");
+            machine.step(Input::open(inbox), &mut space).expect("the peer keeps to the protocol");
         let Step { consumed, written, action } = step;
-        let mut said = 0;
+        let mut commanded = 0;
         let (stop, finished) = match action {
             Action::Event(e) => {
                 event(e.view(inbox));
@@ -30,7 +30,7 @@ fn go<'c, M: Machine>(
             Action::Continue | Action::Boundary => (false, false),
             Action::Need(Need::Command | Need::InputOrCommand) => match command() {
                 Some(c) => {
-                    said = machine.command(c, &mut room).expect("it is our turn");
+                    commanded = machine.command(c, &mut space).expect("it is our turn");
                     (false, false)
                 }
                 None => (true, false),
@@ -39,7 +39,7 @@ fn go<'c, M: Machine>(
             Action::Close | Action::Abort => (true, true),
         };
         inbox.drain(..consumed);
-        outbox.extend(&room[..written + said]);
+        outbox.extend(&space[..written + commanded]);
         if stop {
             return finished;
         }
@@ -49,10 +49,10 @@ fn go<'c, M: Machine>(
 fn math() -> Vec<String> {
     let (mut client, mut server) = (math::Client::new(), math::Server::new());
     let (mut to_client, mut to_server) = (Vec::new(), Vec::new());
-    let (mut lines, mut says) = (Vec::new(), QUIZ.into_iter());
+    let (mut lines, mut commands) = (Vec::new(), QUIZ.into_iter());
     loop {
-        go(&mut server, &mut to_server, &mut to_client, |_| (), || says.next());
-        if go(&mut client, &mut to_client, &mut to_server, |e| lines.push(told(e)), || None) {
+        go(&mut server, &mut to_server, &mut to_client, |_| (), || commands.next());
+        if go(&mut client, &mut to_client, &mut to_server, |e| lines.push(describe(e)), || None) {
             return lines;
         }
     }
@@ -62,11 +62,11 @@ fn echo() -> Vec<String> {
     use echo::client::Command::{Finish, Send};
     let (mut client, mut server) = (echo::Client::new(), echo::Server::new());
     let (mut to_client, mut to_server) = (Vec::new(), Vec::new());
-    let mut says = MESSAGES.into_iter().map(Send).chain([Finish]);
+    let mut commands = MESSAGES.into_iter().map(Send).chain([Finish]);
     let mut lines = Vec::new();
     loop {
         let event = |e: echo::client::Event<&[u8]>| replied(&mut lines, e);
-        if go(&mut client, &mut to_client, &mut to_server, event, || says.next()) {
+        if go(&mut client, &mut to_client, &mut to_server, event, || commands.next()) {
             return lines;
         }
         go(&mut server, &mut to_server, &mut to_client, |_| (), || None);

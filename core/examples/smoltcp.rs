@@ -1,4 +1,4 @@
-//! On smoltcp, as a microcontroller runs it: both ends on one interface that hears itself.
+//! On smoltcp, as a microcontroller runs it: both ends on one loopback interface.
 //!
 //! Each end is a [`Session`], whose buffers smoltcp's sockets fill and empty.
 //!
@@ -14,7 +14,7 @@ use socklab_core::session::{Polled, Session, Want};
 use socklab_core::{echo, math};
 
 mod common;
-use common::{MESSAGES, QUIZ, replied, told};
+use common::{MESSAGES, QUIZ, describe, replied};
 
 type End<M> = Session<M, [u8; 64], [u8; 128]>;
 
@@ -33,7 +33,7 @@ fn carry<M: Machine>(session: &mut End<M>, socket: &mut tcp::Socket<'_>) {
     }
 }
 
-/// Steps as far as it goes. Whether the session has finished.
+/// Polls a session until it needs the network. Returns whether it has finished.
 fn go<'c, M: Machine>(
     session: &mut End<M>,
     mut event: impl FnMut(EventView<'_, M>),
@@ -83,7 +83,7 @@ impl Net {
         Self { device, interface, sockets, client, server, now: Instant::ZERO }
     }
 
-    /// Moves packets and bytes once. Time stands where the interface wants it next.
+    /// Moves packets and bytes once. The time jumps to when the interface wants to be polled next.
     fn poll<C: Machine, S: Machine>(&mut self, client: &mut End<C>, server: &mut End<S>) {
         self.interface.poll(self.now, &mut self.device, &mut self.sockets);
         carry(client, self.sockets.get_mut(self.client));
@@ -100,11 +100,11 @@ fn session<M: Machine>(machine: M) -> End<M> {
 
 fn math() -> Vec<String> {
     let (mut client, mut server) = (session(math::Client::new()), session(math::Server::new()));
-    let (mut net, mut lines, mut says) = (Net::new(), Vec::new(), QUIZ.into_iter());
+    let (mut net, mut lines, mut commands) = (Net::new(), Vec::new(), QUIZ.into_iter());
     loop {
         net.poll(&mut client, &mut server);
-        go(&mut server, |_| (), || says.next());
-        if go(&mut client, |e| lines.push(told(e)), || None) {
+        go(&mut server, |_| (), || commands.next());
+        if go(&mut client, |e| lines.push(describe(e)), || None) {
             return lines;
         }
     }
@@ -113,12 +113,12 @@ fn math() -> Vec<String> {
 fn echo() -> Vec<String> {
     use echo::client::Command::{Finish, Send};
     let (mut client, mut server) = (session(echo::Client::new()), session(echo::Server::new()));
-    let mut says = MESSAGES.into_iter().map(Send).chain([Finish]);
+    let mut commands = MESSAGES.into_iter().map(Send).chain([Finish]);
     let (mut net, mut lines) = (Net::new(), Vec::new());
     loop {
         net.poll(&mut client, &mut server);
         go(&mut server, |_| (), || None);
-        if go(&mut client, |e| replied(&mut lines, e), || says.next()) {
+        if go(&mut client, |e| replied(&mut lines, e), || commands.next()) {
             return lines;
         }
     }

@@ -11,7 +11,7 @@ use socklab_core::driver::{Next, blocking::Connection};
 use socklab_core::{Machine, echo, math};
 
 mod common;
-use common::{MESSAGES, QUIZ, replied, told};
+use common::{MESSAGES, QUIZ, describe, replied};
 
 type Connected<M> = Connection<FromStd<TcpStream>, M, [u8; 64], [u8; 64]>;
 
@@ -23,17 +23,17 @@ fn math_client(stream: TcpStream) -> Vec<String> {
     let mut lines = Vec::new();
     let mut client = connection(stream, math::Client::new());
     while let Next::Event(event) = client.next().unwrap() {
-        lines.push(told(event));
+        lines.push(describe(event));
     }
     lines
 }
 
 fn math_server(stream: TcpStream) {
-    let mut says = QUIZ.into_iter();
+    let mut commands = QUIZ.into_iter();
     let mut server = connection(stream, math::Server::new());
     loop {
         match server.next().unwrap() {
-            Next::Command => server.command(says.next().unwrap()).unwrap(),
+            Next::Command => server.command(commands.next().unwrap()).unwrap(),
             Next::Close => return,
             _ => {}
         }

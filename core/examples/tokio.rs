@@ -3,36 +3,47 @@
 //! `cargo run -p socklab-core --example tokio --features embedded-io-async`
 
 use std::io;
+use std::time::Duration;
 
 use embedded_io_adapters::tokio_1::FromTokio;
+use socklab_core::driver::asynch::Halves;
 use tokio::net::{TcpListener, TcpStream, tcp};
+use tokio::time::sleep;
 
 mod common;
 #[path = "common/asynch.rs"]
 mod ends;
-use common::{MESSAGES, QUIZ, replied, told};
+use common::{MESSAGES, QUIZ, describe, replied};
 
-type Halves = (FromTokio<tcp::OwnedReadHalf>, FromTokio<tcp::OwnedWriteHalf>);
-
-/// The two halves of a stream, as the driver takes them.
-fn halves(stream: TcpStream) -> Halves {
+fn transport(
+    stream: TcpStream,
+) -> Halves<FromTokio<tcp::OwnedReadHalf>, FromTokio<tcp::OwnedWriteHalf>> {
     let (reader, writer) = stream.into_split();
-    (FromTokio::new(reader), FromTokio::new(writer))
+    Halves(FromTokio::new(reader), FromTokio::new(writer))
 }
 
-async fn connected() -> io::Result<(Halves, Halves)> {
+/// Waits for as long as the machine asks for, or for the limit of this program: ten seconds.
+async fn timer(idle_ms: Option<u16>) {
+    sleep(Duration::from_millis(idle_ms.map_or(10_000, u64::from))).await;
+}
+
+async fn connected() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let client = TcpStream::connect(listener.local_addr()?).await?;
-    Ok((halves(client), halves(listener.accept().await?.0)))
+    Ok((client, listener.accept().await?.0))
 }
 
 pub(crate) async fn transcript() -> io::Result<Vec<String>> {
     let (client, server) = connected().await?;
-    let client = ends::math_client(client.0, client.1);
-    let (mut lines, ()) = tokio::join!(client, ends::math_server(server.0, server.1));
+    let (mut lines, ()) = tokio::join!(
+        ends::math_client(transport(client), timer),
+        ends::math_server(transport(server), timer),
+    );
     let (client, server) = connected().await?;
-    let client = ends::echo_client(client.0, client.1);
-    let (replies, ()) = tokio::join!(client, ends::echo_server(server.0, server.1));
+    let (replies, ()) = tokio::join!(
+        ends::echo_client(transport(client), timer),
+        ends::echo_server(transport(server), timer),
+    );
     lines.extend(replies);
     Ok(lines)
 }

@@ -10,6 +10,12 @@
 mod bare;
 #[path = "../../core/examples/by_hand.rs"]
 mod by_hand;
+#[path = "../../core/examples/compio.rs"]
+mod on_compio;
+#[path = "../../core/examples/embassy.rs"]
+mod on_embassy;
+#[path = "../../core/examples/smol.rs"]
+mod on_smol;
 #[path = "../../core/examples/smoltcp.rs"]
 mod on_smoltcp;
 #[path = "../../core/examples/tokio.rs"]
@@ -37,9 +43,31 @@ fn the_example_with_blocking_threads_gives_the_transcript() {
 }
 
 #[test]
-fn tokio() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+fn the_example_on_tokio_gives_the_transcript() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     assert_eq!(runtime.block_on(on_tokio::transcript()).unwrap(), TRANSCRIPT);
+}
+
+#[test]
+fn the_example_on_smol_gives_the_transcript() {
+    assert_eq!(async_io::block_on(on_smol::transcript()).unwrap(), TRANSCRIPT);
+}
+
+#[test]
+fn the_example_on_compio_gives_the_transcript() {
+    let runtime = compio::runtime::Runtime::new().unwrap();
+    assert_eq!(runtime.block_on(on_compio::transcript()).unwrap(), TRANSCRIPT);
+}
+
+#[test]
+fn the_example_on_embassy_net_gives_the_transcript() {
+    assert_eq!(async_io::block_on(on_embassy::transcript()), TRANSCRIPT);
+}
+
+#[test]
+fn an_abort_on_embassy_net_reaches_the_peer_as_a_reset() {
+    use embassy_net::tcp::Error::ConnectionReset;
+    assert_eq!(async_io::block_on(on_embassy::reset()), Err(ConnectionReset));
 }
 
 #[test]
