@@ -130,43 +130,53 @@ pub fn pump<M: Machine>(
             }
             Err(e) => break Stop::Failed(e),
         };
-        let action = match action {
+        let need = match action {
             Action::Event(event) => {
                 handler.event(event.view(bytes));
                 continue;
             }
             Action::Continue => continue,
-            action => action.map(|_| ()),
+            Action::Need(need @ (Need::Command | Need::InputOrCommand)) => need,
+            Action::Need(need) => {
+                break Stop::Want(want(Action::Need(need), input, space.len() < size));
+            }
+            Action::Boundary => break Stop::Want(Want::Boundary),
+            Action::Close => break Stop::Want(Want::Close),
+            Action::Abort => break Stop::Want(Want::Abort),
         };
         let unsent = space.len() < size;
-        if let Action::Need(need @ (Need::Command | Need::InputOrCommand)) = action {
-            if space.len() < M::MIN_OUTPUT {
-                break Stop::Want(if unsent {
-                    Want::Write
-                } else {
-                    Want::Broken(Law::OutputSpace)
-                });
-            }
-            match take_turn(machine, handler, space) {
-                Turn::Wrote(n) => {
-                    space = space.get_mut(n..).unwrap_or_default();
-                    continue;
-                }
-                Turn::Nothing => {}
-                // What is written takes the space.
-                Turn::Refused(CommandError::OutputFull) if unsent => break Stop::Want(Want::Write),
-                // The machine reads on, and the handler is called again.
-                Turn::Refused(CommandError::OutOfTurn) if need == Need::InputOrCommand => {}
-                Turn::Refused(e) => break Stop::Refused(e),
-            }
+        if space.len() < M::MIN_OUTPUT {
+            break Stop::Want(if unsent { Want::Write } else { Want::Broken(Law::OutputSpace) });
         }
-        // The caller sends what is written before anything else, so only the space counts here.
-        let unsent = unsent && action == Action::Need(Need::OutputSpace);
-        let can_read = !matches!(input.state, StreamState::Ended(_));
-        let facts = Facts { unsent, unflushed: false, payload: false, can_read, gone: false };
-        if let Some(want) = order(action, facts) {
-            break Stop::Want(want);
+        match take_turn(machine, handler, space) {
+            Turn::Wrote(n) => {
+                space = space.get_mut(n..).unwrap_or_default();
+                continue;
+            }
+            Turn::Nothing => {}
+            // What is written takes the space.
+            Turn::Refused(CommandError::OutputFull) if unsent => break Stop::Want(Want::Write),
+            // The machine reads on, and the handler is called again.
+            Turn::Refused(CommandError::OutOfTurn) if need == Need::InputOrCommand => {}
+            Turn::Refused(e) => break Stop::Refused(e),
         }
+        break Stop::Want(want(Action::Need(need), input, unsent));
     };
     Pumped { consumed, written: size.saturating_sub(space.len()), stop }
+}
+
+/// Returns what an action needs, by the [table](order). Out of line, so that the loop of [`pump`] stays
+/// small enough to be compiled into one with the machine.
+#[inline(never)]
+fn want(action: Action<()>, input: Input<'_>, unsent: bool) -> Want {
+    let facts = Facts {
+        // The caller sends what is written before anything else, so only the space counts here.
+        unsent: unsent && action == Action::Need(Need::OutputSpace),
+        unflushed: false,
+        payload: false,
+        can_read: !matches!(input.state, StreamState::Ended(_)),
+        gone: false,
+    };
+    // The table has a row for every action but `Event` and `Continue`.
+    order(action, facts).unwrap_or(Want::Abort)
 }
