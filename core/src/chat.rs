@@ -182,7 +182,7 @@ pub fn says_bye(text: &[u8]) -> bool {
     let mut word = 0_u32;
     for byte in text {
         if byte.is_ascii_alphanumeric() || !byte.is_ascii() {
-            word = word.wrapping_shl(8) | u32::from(byte | CASE);
+            word = word << 8 | u32::from(byte | CASE);
         } else if word == BYE {
             return true;
         } else {

@@ -52,6 +52,7 @@ extern crate std;
 pub mod add;
 pub mod chat;
 pub mod coin;
+mod count;
 pub mod driver;
 pub mod echo;
 pub mod file;

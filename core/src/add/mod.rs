@@ -39,6 +39,7 @@ pub use server::Server;
 use core::fmt;
 use core::ops::RangeInclusive;
 
+use crate::count;
 use crate::machine::{CommandError, Input, Invalid, Need, StreamEnd};
 use crate::wire::{
     DECIMAL_BYTES, LINE_BYTES, Line, LineError, LineMessages, LineScanner, put_decimal, put_line,
@@ -112,7 +113,7 @@ pub fn hint(text: &[u8]) -> Option<&'static str> {
         }
         [.., b'0'..=b'9'] => Some("expected a newline or one of , : ; | before the number"),
         // Behind the last separator: one that starts with a digit was meant to be the number.
-        _ if text.get(behind.wrapping_add(1)).is_some_and(u8::is_ascii_digit) => {
+        _ if text.get(count::add(behind, 1)).is_some_and(u8::is_ascii_digit) => {
             Some("expected an integer after the separator")
         }
         _ => None,
@@ -125,7 +126,7 @@ pub fn hint(text: &[u8]) -> Option<&'static str> {
 fn integer_at(line: &[u8]) -> Option<usize> {
     let text = trim_end(line);
     let last = text.iter().rposition(|byte| !byte.is_ascii_digit())?;
-    let (front, digits) = text.split_at_checked(last.wrapping_add(1))?;
+    let (front, digits) = text.split_at_checked(count::add(last, 1))?;
     let (Some([front @ .., b'+' | b'-']) | Some(front)) = Some(front) else { return None };
     let separator = *front.last()?;
     let separates = is_sign(separator) || separator.is_ascii_whitespace();
@@ -173,7 +174,7 @@ impl Parts {
         let whole = input.bytes.get(..bytes).unwrap_or_default();
         form.newline = whole.last() == Some(&b'\n');
         if is_name && let Some(at) = integer_at(whole) {
-            self.rest = u16::try_from(whole.len().wrapping_sub(at)).unwrap_or(u16::MAX);
+            self.rest = u16::try_from(count::sub(whole.len(), at)).unwrap_or(u16::MAX);
             let front = whole.get(..at).unwrap_or_default();
             let mut name = trim_end(front);
             form.separator = front.get(name.len()).copied().unwrap_or_default();
@@ -220,13 +221,13 @@ fn introduce(
         }
         if form.space {
             *output.get_mut(n).ok_or(CommandError::OutputFull)? = b' ';
-            n = n.wrapping_add(1);
+            n = count::add(n, 1);
         }
     }
     if let Some(number) = number {
         let room = output.get_mut(n..).unwrap_or_default();
-        n = n.wrapping_add(put_decimal(number, room).ok_or(CommandError::OutputFull)?);
-        n = n.wrapping_sub((!form.newline).into());
+        n = count::add(n, put_decimal(number, room).ok_or(CommandError::OutputFull)?);
+        n = count::sub(n, (!form.newline).into());
     }
     Ok(n)
 }

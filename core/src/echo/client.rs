@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::{OtherLength, take, whole};
+use crate::count;
 use crate::machine::{
     Action, CommandError, Input, Invalid, Machine, Need, Span, Step, StreamState, bytes_event,
 };
@@ -237,7 +238,7 @@ impl<const HEADER: usize> Client<HEADER> {
             }
             State::Payload { length, remaining } => Truncated {
                 how,
-                got: whole::<HEADER>(length.wrapping_sub(remaining)),
+                got: whole::<HEADER>(count::sub(length, remaining)),
                 want: whole::<HEADER>(length),
             },
         };
@@ -290,8 +291,8 @@ impl<const HEADER: usize> Machine for Client<HEADER> {
                 return Ok(Step::new(header, 0, Action::Continue));
             }
         }
-        let consumed = header.wrapping_add(bytes.len());
-        let offset = length.wrapping_sub(remaining);
+        let consumed = count::add(header, bytes.len());
+        let offset = count::sub(length, remaining);
         let piece = Piece { offset, bytes: Span::new(header, bytes.len()), remaining: left };
         Ok(Step::new(consumed, 0, Action::Event(Event::Reply(piece))))
     }
@@ -317,9 +318,9 @@ impl<const HEADER: usize> Machine for Client<HEADER> {
         let room = output.get_mut(..whole).ok_or(CommandError::OutputFull)?;
         copy(payload, put_length::<HEADER>(length, room).ok_or(CommandError::OutputFull)?);
         self.owed = owed;
-        self.in_flight = self.in_flight.wrapping_add(1);
+        self.in_flight = count::add(self.in_flight, 1);
         // 2^32 messages of 2^32 bytes do not make it overflow.
-        self.outstanding = self.outstanding.wrapping_add(u64::from(length));
+        self.outstanding = count::add(self.outstanding, u64::from(length));
         Ok(whole)
     }
 

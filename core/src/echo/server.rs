@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::{OtherLength, REMOVED_BYTES, REMOVED_CHARS, take, whole};
+use crate::count;
 use crate::machine::{
     Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState, plain_event,
 };
@@ -164,7 +165,7 @@ impl<const HEADER: usize> Server<HEADER> {
                     0 => Err(Need::OutputSpace),
                     n => {
                         let n32 = u32::try_from(n).unwrap_or(remaining);
-                        Ok((length, remaining.wrapping_sub(n32), n, n))
+                        Ok((length, count::sub(remaining, n32), n, n))
                     }
                 }
             }
@@ -209,7 +210,7 @@ impl<const HEADER: usize> Server<HEADER> {
             (state, StreamState::Ended(how)) => {
                 let (got, length) = match state {
                     State::Payload { length, remaining } => {
-                        (whole::<HEADER>(length.wrapping_sub(remaining)), length)
+                        (whole::<HEADER>(count::sub(length, remaining)), length)
                     }
                     // Not even the length may have come: what is known to be wanted are its bytes.
                     State::Header | State::Over => {
@@ -246,9 +247,9 @@ fn begin<const HEADER: usize>(input: &[u8], output: &mut [u8]) -> Result<Passed,
             return Err(Error::NotUtf8 { byte, at });
         }
     };
-    let remaining = length.wrapping_sub(u32::try_from(removed).unwrap_or(length));
+    let remaining = count::sub(length, u32::try_from(removed).unwrap_or(length));
     Ok(match put_length::<HEADER>(remaining, output) {
-        Some(_) => Ok((length, remaining, removed.wrapping_add(HEADER), HEADER)),
+        Some(_) => Ok((length, remaining, count::add(removed, HEADER), HEADER)),
         None => Err(Need::OutputSpace),
     })
 }

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::{CRC_BYTES, FOUND, Form, REFUSED, Request, SILENCE_MS, SIZE_BYTES, SIZE_MAX};
+use crate::count;
 use crate::machine::{
     Action, CommandError, Input, Invalid, Machine, Need, Span, Step, StreamEnd, StreamState,
     bytes_event,
@@ -262,7 +263,7 @@ impl Machine for Client {
                     if size < offset || size > SIZE_MAX {
                         return Err(Error::Size { size, offset });
                     }
-                    self.left = size.wrapping_sub(offset);
+                    self.left = count::sub(size, offset);
                     self.size = size;
                     self.state = if size == offset { State::Crc } else { State::Body };
                     (1 + SIZE_BYTES, Event::Found { size })
@@ -335,7 +336,7 @@ impl Machine for Client {
             }
             Form::Plain => {
                 // The newline is the last byte.
-                written = written.wrapping_sub(1);
+                written = count::sub(written, 1);
                 (State::Bare, SIZE_MAX, SIZE_MAX)
             }
             Form::Checked { offset } => (State::Reply, offset, offset),

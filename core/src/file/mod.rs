@@ -48,6 +48,7 @@ pub use server::Server;
 
 use core::fmt;
 
+use crate::count;
 use crate::machine::{CommandError, Invalid};
 use crate::wire::{LINE_BYTES, copy, find, split};
 
@@ -241,12 +242,12 @@ fn without_nuls(mut bytes: &[u8]) -> &[u8] {
 fn offset(digits: &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        // Below SIZE_MAX / 10 nothing overflows.
-        if digit > 9 || value > SIZE_MAX.wrapping_div(10) {
+        let digit = count::digit(*byte)?;
+        // Up to this value another digit fits.
+        if value > SIZE_MAX.wrapping_div(10) {
             return None;
         }
-        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+        value = count::append_digit(value, digit);
     }
     (!digits.is_empty() && value <= SIZE_MAX).then_some(value)
 }
@@ -261,10 +262,10 @@ fn put_offset(offset: u64, digits: &mut [u8]) -> usize {
         let mut rest = 0;
         for byte in &mut left {
             let value = u16::from_be_bytes([rest, *byte]);
-            [_, *byte] = value.wrapping_div(10).to_be_bytes();
-            [_, rest] = value.wrapping_rem(10).to_be_bytes();
+            let (tenth, digit) = count::split_digit(value);
+            ([_, *byte], rest) = (tenth.to_be_bytes(), digit);
         }
-        *digit = rest.wrapping_add(b'0');
+        *digit = count::ascii(rest);
         if left == [0; 8] {
             return at;
         }

@@ -6,6 +6,7 @@ use super::{
     CRC_BYTES, FOUND, Form, Malformed, REFUSED, Request, SILENCE_MS, SIZE_BYTES, SIZE_MAX,
     without_nuls,
 };
+use crate::count;
 use crate::machine::{
     Action, CommandError, Input, Invalid, Machine, Need, Span, Step, StreamEnd, StreamState,
     bytes_event,
@@ -223,7 +224,7 @@ impl Machine for Server {
                 let (tag, line) = output.split_first_mut().ok_or(CommandError::OutputFull)?;
                 let written = put_line(reason, line)?;
                 *tag = REFUSED;
-                (written.wrapping_add(1), State::Over)
+                (count::add(written, 1), State::Over)
             }
             (State::Asked, Command::Refuse(_)) | (State::Asked | State::Body, Command::Abort) => {
                 (0, State::Aborted)

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::{Choice, ROUND_BYTES, ROUNDS, Round, Verdict};
+use crate::count;
 use crate::machine::{Action, CommandError, Input, Machine, Need, Span, Step, bytes_event};
 use crate::wire::{
     LINE_BYTES, Line, LineError, PromptEnd, PromptScanner, PromptToken, put_line, will_reply,
@@ -178,7 +179,7 @@ impl Machine for Client {
                             let Ok(written) = put_line(back, output) else {
                                 return Ok(Step::need(Need::OutputSpace));
                             };
-                            self.played = self.played().wrapping_add(1);
+                            self.played = count::add(self.played(), 1);
                             self.state =
                                 if self.played == ROUNDS { State::Over } else { State::Listening };
                             (line, written, Event::Round(round))

@@ -32,6 +32,7 @@ pub use server::Server;
 
 use core::fmt;
 
+use crate::count;
 /// What a client sends, for traces.
 pub use crate::wire::LineMessages as ClientBytes;
 /// What a server sends, for traces.
@@ -90,7 +91,7 @@ impl Choice {
             }
             most = agree.max(most);
         }
-        Err(Unexpected::at(text, text.len().wrapping_sub(name.len()).wrapping_add(most)))
+        Err(Unexpected::at(text, count::add(count::sub(text.len(), name.len()), most)))
     }
 
     /// Whether it wins against the other.
@@ -120,7 +121,7 @@ fn agreement(text: &[u8], wanted: &[u8], mask: u8) -> usize {
         if *byte | mask != *other | mask {
             break;
         }
-        agree = agree.wrapping_add(1);
+        agree = count::add(agree, 1);
     }
     agree
 }
@@ -224,8 +225,8 @@ impl Round {
             (_, Err(e)) => (e, second),
             _ => return None,
         };
-        let start = text.len().wrapping_sub(rest.len());
-        Some(Unexpected::at(text, start.saturating_add(at.into())))
+        let start = count::sub(text.len(), rest.len());
+        Some(Unexpected::at(text, count::add(start, at.into())))
     }
 
     /// Writes its line. `None` when there is too little room.
@@ -234,10 +235,10 @@ impl Round {
         let mut written = 0_usize;
         for part in [verdict.words(), ",", player1.name(), ",", player2.name()] {
             let room = output.get_mut(written..)?;
-            written = written.wrapping_add(put(part.as_bytes(), room)?);
+            written = count::add(written, put(part.as_bytes(), room)?);
         }
         *output.get_mut(written)? = b'\n';
-        Some(written.wrapping_add(1))
+        Some(count::add(written, 1))
     }
 }
 

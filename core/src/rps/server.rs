@@ -4,6 +4,7 @@
 use core::fmt;
 
 use super::{Choice, PROMPT, ROUND_BYTES, ROUNDS, Round, agreement};
+use crate::count;
 use crate::machine::{Action, CommandError, Input, Machine, Need, Step, plain_event};
 use crate::wire::{LINE_BYTES, LineError, LineScanner, Unexpected, put, will_reply};
 
@@ -110,10 +111,10 @@ impl Server {
         let length = round.put(&mut line).unwrap_or_default();
         // Its newline is never the same: `text` has none.
         let agree = agreement(text, &line, 0);
-        if agree < text.len() || agree.wrapping_add(1) < length {
+        if agree < text.len() || count::add(agree, 1) < length {
             return Err(Error::Acknowledgement { at: Unexpected::at(text, agree), round });
         }
-        self.played = self.played.wrapping_add(1);
+        self.played = count::add(self.played, 1);
         self.state = if self.played == ROUNDS { State::Over } else { State::Ready };
         Ok(Action::Continue)
     }

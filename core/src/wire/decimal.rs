@@ -1,6 +1,7 @@
 use core::fmt;
 
 use super::{Byte, put_ended, trim_end, trim_start};
+use crate::count;
 
 /// Where a line is not what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,19 +67,21 @@ pub fn decimal(text: &[u8]) -> Result<i32, DecimalError> {
     /// What is larger is larger than any [`i32`] with another digit, and this with any fits.
     const ENOUGH: u32 = 429_496_728;
     let (mut rest, mut value) = (digits, 0_u32);
-    while let [byte @ b'0'..=b'9', tail @ ..] = rest {
-        let digit = byte.wrapping_sub(b'0');
-        value = value.min(ENOUGH).wrapping_mul(10).wrapping_add(digit.into());
+    while let [byte, tail @ ..] = rest
+        && let Some(digit) = count::digit(*byte)
+    {
+        value = count::append_digit(value.min(ENOUGH), digit);
         rest = tail;
     }
     if digits.is_empty() || !rest.is_empty() {
-        let at = Unexpected::at(text, text.len().wrapping_sub(rest.len()));
+        let at = Unexpected::at(text, count::sub(text.len(), rest.len()));
         return Err(DecimalError::Unexpected(at));
     }
-    // The limit of the negative ones is one further away.
-    if value > i32::MAX.unsigned_abs().wrapping_add(negative.into()) {
+    // The smallest integer is one further from zero than the largest.
+    if value > count::add(i32::MAX.unsigned_abs(), negative.into()) {
         return Err(DecimalError::TooLarge);
     }
+    // Wraps for the smallest integer only, which is its own negative.
     let value = value.cast_signed();
     Ok(if negative { value.wrapping_neg() } else { value })
 }
@@ -93,15 +96,16 @@ pub fn put_decimal(value: i32, output: &mut [u8]) -> Option<usize> {
     let mut text = [0; DECIMAL_BYTES - 1];
     let mut at = text.len();
     let mut prepend = |byte| {
-        at = at.wrapping_sub(1);
+        at = count::sub(at, 1);
         if let Some(place) = text.get_mut(at) {
             *place = byte;
         }
     };
     let mut left = value.unsigned_abs();
     loop {
-        prepend(b'0'.wrapping_add(u8::try_from(left.wrapping_rem(10)).unwrap_or(0)));
-        left = left.wrapping_div(10);
+        let digit;
+        (left, digit) = count::split_digit(left);
+        prepend(count::ascii(digit));
         if left == 0 {
             break;
         }

@@ -1,6 +1,7 @@
 use core::fmt;
 
 use super::{Dissect, Dissected, Escaped, Truncated, find, put_ended};
+use crate::count;
 use crate::machine::{CommandError, Input, Invalid, Need, StreamEnd, StreamState};
 
 /// The longest line: so many bytes before its `\n`.
@@ -26,7 +27,7 @@ impl<'i> Line<'i> {
         let (Some([text @ .., b'\r']) | Some(text)) = bytes.get(..at) else {
             return Self { text: &[], bytes: 0 };
         };
-        Self { text, bytes: at.wrapping_add(1) }
+        Self { text, bytes: count::add(at, 1) }
     }
 }
 
@@ -104,7 +105,7 @@ impl LineScanner {
         let window = window(input.bytes);
         let unseen = window.get(usize::from(self.looked & !BEGUN)..).unwrap_or(window);
         let Some(at) = find(b'\n', unseen) else { return self.none(input) };
-        let at = at.wrapping_add(window.len().wrapping_sub(unseen.len()));
+        let at = count::add(at, count::sub(window.len(), unseen.len()));
         let Line { text, bytes } = Line::ending_at(at, window);
         let text = unmarked(text, self.looked);
         self.looked = BEGUN;
@@ -308,7 +309,7 @@ impl LineMessages {
 /// takes, and whether the line continues.
 pub(super) fn part_of_long(bytes: &[u8]) -> (&[u8], usize, bool) {
     match find(b'\n', bytes) {
-        Some(at) => (bytes.get(..at).unwrap_or_default(), at.saturating_add(1), false),
+        Some(at) => (bytes.get(..at).unwrap_or_default(), count::add(at, 1), false),
         None => (bytes, bytes.len(), true),
     }
 }

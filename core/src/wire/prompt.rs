@@ -2,6 +2,7 @@ use core::fmt;
 
 use super::line::{BEGUN, part_of_long, unmarked};
 use super::{Dissect, Dissected, Escaped, LINE_BYTES, Line, LineError, trim, trim_end, trim_start};
+use crate::count;
 use crate::machine::{Input, Need, StreamEnd, StreamState};
 
 /// So many milliseconds of silence end a prompt that has no `:`.
@@ -72,7 +73,7 @@ impl PromptScanner {
         is_known: fn(&[u8]) -> bool,
     ) -> Result<PromptToken<'i>, LineError> {
         let rest = trim_start(unmarked(input.bytes, self.looked));
-        let space = input.bytes.len().wrapping_sub(rest.len());
+        let space = count::sub(input.bytes.len(), rest.len());
         if space > 0 {
             self.looked = BEGUN;
             return Ok(PromptToken::Space(space));
@@ -85,7 +86,7 @@ impl PromptScanner {
         let awaited = LineError::unless_awaited(input);
         while let Some(byte) = window.get(at) {
             let end = at;
-            at = at.wrapping_add(1);
+            at = count::add(at, 1);
             let front = window.get(..at).unwrap_or_default();
             let said = match *byte {
                 // Nothing but white space follows: it may be a prompt.
@@ -202,8 +203,8 @@ impl Dissect for PromptMessages {
             Ok(PromptToken::Prompt(prompt)) => {
                 // The spaces that are there belong to it: a row of their own would only be noise.
                 let rest = bytes.get(prompt.bytes..).unwrap_or_default();
-                let spaces = rest.len().wrapping_sub(rest.trim_ascii_start().len());
-                let all = prompt.bytes.saturating_add(spaces);
+                let spaces = count::sub(rest.len(), rest.trim_ascii_start().len());
+                let all = count::add(prompt.bytes, spaces);
                 Dissected::Message(all, PromptMessage::Prompt(prompt.text))
             }
             Ok(PromptToken::Known(_) | PromptToken::Nothing(_))

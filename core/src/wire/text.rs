@@ -1,5 +1,7 @@
 use core::fmt::{self, Write as _};
 
+use crate::count;
+
 /// The first characters of some bytes, see [`prefix_of_chars`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -22,7 +24,7 @@ pub enum Prefix {
 pub fn prefix_of_chars(bytes: &[u8], count: usize) -> Prefix {
     let mut rest = bytes;
     for _ in 0..count {
-        let at = bytes.len().wrapping_sub(rest.len());
+        let at = count::sub(bytes.len(), rest.len());
         let [lead, tail @ ..] = rest else { return Prefix::Short };
         rest = tail;
         if lead.is_ascii() {
@@ -47,7 +49,7 @@ pub fn prefix_of_chars(bytes: &[u8], count: usize) -> Prefix {
             bits <<= 1;
         }
     }
-    Prefix::Whole(bytes.len().wrapping_sub(rest.len()))
+    Prefix::Whole(count::sub(bytes.len(), rest.len()))
 }
 
 /// A byte in an error message: `0x58 ('X')`, or `0x0a` when it is no printable ASCII.

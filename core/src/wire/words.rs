@@ -1,6 +1,7 @@
 //! What small processors have once: flash is dear there. Where vectors are, everything is inlined.
 
 use super::copy;
+use crate::count;
 
 /// Where the first such byte is.
 #[cfg(target_pointer_width = "64")]
@@ -19,7 +20,7 @@ pub(crate) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
 /// What stands before the first such byte, and what behind it.
 pub(crate) fn split(byte: u8, text: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = find(byte, text)?;
-    Some((text.get(..at)?, text.get(at.wrapping_add(1)..)?))
+    Some((text.get(..at)?, text.get(count::add(at, 1)..)?))
 }
 
 /// Without the ASCII white space in front.
@@ -72,7 +73,7 @@ pub(crate) fn put(text: &[u8], output: &mut [u8]) -> Option<usize> {
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) fn put_ended(text: &[u8], end: u8, output: &mut [u8]) -> Option<usize> {
     *output.get_mut(text.len())? = end;
-    Some(copy(text, output).wrapping_add(1))
+    Some(count::add(copy(text, output), 1))
 }
 
 #[cfg(test)]
