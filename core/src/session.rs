@@ -495,8 +495,9 @@ where
     /// # Errors
     ///
     /// The machine's, when pending output has been written and flushed. It stays the same until then:
-    /// bytes that arrive meanwhile are not looked at. If the transport cannot write, call
-    /// [`write_ended`](Self::write_ended), which drops the output, or the error is never returned.
+    /// bytes that arrive meanwhile are not looked at, and commands are out of turn. If the transport
+    /// cannot write, call [`write_ended`](Self::write_ended), which drops the output, or the error is
+    /// never returned.
     pub fn poll(&mut self) -> Result<Polled<M::Event>, M::Error> {
         poll(&mut self.machine, &mut self.stream)
     }
@@ -646,8 +647,9 @@ where
     I: AsRef<[u8]> + AsMut<[u8]>,
     O: AsRef<[u8]> + AsMut<[u8]>,
 {
-    // What it writes would go out before the pause instead of after it.
-    if stream.flags.has(Flags::AT_BOUNDARY) {
+    // What it writes would go out before the pause instead of after it, or could change the error that
+    // waits.
+    if stream.flags.has(Flags::AT_BOUNDARY | Flags::FAILED) {
         return Err(CommandError::OutOfTurn);
     }
     // Everything: a command may be longer than MIN_OUTPUT.

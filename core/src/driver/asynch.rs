@@ -149,6 +149,7 @@ impl<T, M, I, O> Connection<T, M, I, O> {
     /// last one.
     pub fn restart(&mut self, transport: T, machine: M) -> T {
         self.session.restart(machine);
+        self.idle_ms = None;
         core::mem::replace(&mut self.transport, transport)
     }
 

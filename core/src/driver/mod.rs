@@ -156,7 +156,7 @@ mod transport {
     #[cfg(all(feature = "embedded-io-async", not(feature = "embedded-io")))]
     use embedded_io_async::{Error, ErrorKind};
 
-    use crate::machine::{Invalid, StreamEnd};
+    use crate::machine::{CommandError, Invalid, StreamEnd};
     use crate::session::{Session, Stream};
 
     /// Applies the result of a read. `idle_ms` is what the read waited for.
@@ -238,12 +238,14 @@ mod transport {
         }
     }
 
-    /// Checks that no more payload is offered than was announced.
+    /// Checks that no more payload is offered than was announced, and that the machine has not failed.
     pub(super) fn fits<M: crate::Machine, I, O>(
         session: &Session<M, I, O>,
         payload: &[u8],
-    ) -> Result<(), crate::machine::CommandError> {
+    ) -> Result<(), CommandError> {
         match u64::try_from(payload.len()) {
+            Ok(0) => Ok(()),
+            _ if session.stream().has_failed() => Err(CommandError::OutOfTurn),
             Ok(n) if n <= session.machine().outbound_remaining() => Ok(()),
             _ => Err(Invalid::Overrun.into()),
         }

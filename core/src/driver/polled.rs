@@ -46,6 +46,7 @@ impl<T, M, I, O> Connection<T, M, I, O> {
     /// last one.
     pub fn restart(&mut self, transport: T, machine: M) -> T {
         self.session.restart(machine);
+        self.want = Want::Flush;
         core::mem::replace(&mut self.transport, transport)
     }
 
@@ -240,27 +241,32 @@ where
 /// A transport as the drivers that never wait see it.
 struct Ready<'t, T>(&'t mut T);
 
-/// Returns `Ok` if a transport is ready.
-fn when<E>(ready: core::result::Result<bool, E>) -> nb::Result<(), E> {
-    if ready.map_err(nb::Error::Other)? { Ok(()) } else { Err(nb::Error::WouldBlock) }
-}
-
 impl<T: Read + Write + ReadReady + WriteReady> Wire for Ready<'_, T> {
     type Error = T::Error;
+
+    const FLUSHES: bool = true;
 
     fn send<I, O>(&mut self, stream: &mut Stream<I, O>) -> nb::Result<(), T::Error>
     where
         I: AsRef<[u8]> + AsMut<[u8]>,
         O: AsRef<[u8]> + AsMut<[u8]>,
     {
-        when(self.0.write_ready())?;
-        let written = self.0.write(stream.transmit());
+        // A transport that cannot say has failed as one that cannot write, or the error of a machine whose
+        // output is pending would never come out.
+        let written = match self.0.write_ready() {
+            Ok(true) => self.0.write(stream.transmit()),
+            Ok(false) => return Err(nb::Error::WouldBlock),
+            Err(e) => Err(e),
+        };
         was_written(stream, written).map_err(nb::Error::Other)
     }
 
     fn flush<I, O>(&mut self, stream: &mut Stream<I, O>) -> nb::Result<(), T::Error> {
-        when(self.0.write_ready())?;
-        let flushed = self.0.flush();
+        let flushed = match self.0.write_ready() {
+            Ok(true) => self.0.flush(),
+            Ok(false) => return Err(nb::Error::WouldBlock),
+            Err(e) => Err(e),
+        };
         was_flushed(stream, flushed).map_err(nb::Error::Other)
     }
 
@@ -273,8 +279,11 @@ impl<T: Read + Write + ReadReady + WriteReady> Wire for Ready<'_, T> {
         I: AsRef<[u8]> + AsMut<[u8]>,
         O: AsRef<[u8]> + AsMut<[u8]>,
     {
-        when(self.0.read_ready())?;
-        let read = self.0.read(stream.recv_space(min_input));
+        let read = match self.0.read_ready() {
+            Ok(true) => self.0.read(stream.recv_space(min_input)),
+            Ok(false) => return Err(nb::Error::WouldBlock),
+            Err(e) => Err(e),
+        };
         was_read(stream, None, read).map_err(nb::Error::Other)
     }
 }

@@ -8,6 +8,9 @@ use crate::session::{Stream, Want};
 pub(super) trait Wire {
     type Error;
 
+    /// Whether what was sent has to be flushed. False removes code.
+    const FLUSHES: bool;
+
     /// Sends pending output, as much as the transport takes at once.
     fn send<I, O>(&mut self, stream: &mut Stream<I, O>) -> nb::Result<(), Self::Error>
     where
@@ -46,10 +49,12 @@ where
         // Also while only a write is wanted: the peer may read only while it is read. And in the
         // application's turn: it has to learn that the connection is gone.
         Want::Write | Want::ReadOrWrite | Want::Command => {
-            let sent = if stream.transmit().is_empty() {
-                Err(nb::Error::WouldBlock)
-            } else {
+            let sent = if !stream.transmit().is_empty() {
                 wire.send(stream)
+            } else if W::FLUSHES && want == Want::ReadOrWrite && stream.is_unflushed() {
+                wire.flush(stream)
+            } else {
+                Err(nb::Error::WouldBlock)
             };
             match sent {
                 Err(nb::Error::WouldBlock) if stream.can_read() => wire.receive(stream, min_input),

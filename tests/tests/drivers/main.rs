@@ -6,5 +6,6 @@ mod blocking;
 mod everywhere;
 mod failures;
 mod nonblocking;
+mod polled;
 mod session;
 mod ways;

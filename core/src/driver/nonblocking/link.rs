@@ -63,6 +63,8 @@ pub(super) struct Socket<'l, S: TcpClientStack>(
 impl<S: TcpClientStack> Wire for Socket<'_, S> {
     type Error = Infallible;
 
+    const FLUSHES: bool = false;
+
     #[inline(never)]
     fn send<I, O>(&mut self, stream: &mut Stream<I, O>) -> nb::Result<(), Infallible>
     where

@@ -225,6 +225,9 @@ where
         if payload.is_empty() {
             return Ok(0);
         }
+        if self.session.stream().has_failed() {
+            return Err(nb::Error::Other(Error::Refused(CommandError::OutOfTurn)));
+        }
         if !self.session.announced(payload.len()) {
             return Err(nb::Error::Other(Error::Refused(Invalid::Overrun.into())));
         }
