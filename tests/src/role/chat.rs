@@ -1,6 +1,8 @@
 //! Roles of `chat`.
 
-use socklab_core::chat::{Chat, Command, Error, Event, says_bye};
+use std::fmt::Debug;
+
+use socklab_core::chat::{Bye, Chat, Closing, Command, Error, Event, has_word, says_bye};
 use socklab_core::machine::StreamEnd;
 
 use super::Role;
@@ -11,10 +13,37 @@ use crate::samples::{Scripts, Sessions};
 /// A line received by one side, and whether it was the last.
 pub type ChatEvent = (Vec<u8>, bool);
 
+/// Closing words that are chosen at run time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// BYE, as the protocol has it.
+    Bye,
+    /// QUIT.
+    Quit,
+}
+
+impl Words {
+    /// Returns QUIT if `quits`.
+    #[must_use]
+    pub const fn new(quits: bool) -> Self {
+        if quits { Self::Quit } else { Self::Bye }
+    }
+}
+
+impl Closing for Words {
+    fn closes(&self, line: &[u8]) -> bool {
+        match self {
+            Self::Bye => says_bye(line),
+            Self::Quit => has_word(line, b"quit"),
+        }
+    }
+}
+
 /// One side of a conversation. It sends its lines in order, one whenever it may.
 #[derive(Clone, Debug)]
-pub struct ChatSide<const DUPLEX: bool> {
-    machine: Chat,
+pub struct ChatSide<const DUPLEX: bool, C = Bye> {
+    machine: Chat<C>,
+    closing: C,
     lines: Vec<Vec<u8>>,
     sent: usize,
     is_over: bool,
@@ -45,17 +74,25 @@ impl ChatSide<true> {
 impl<const DUPLEX: bool> ChatSide<DUPLEX> {
     fn new(machine: Chat, lines: &[impl AsRef<[u8]>]) -> Self {
         let lines = lines.iter().map(|line| line.as_ref().to_vec()).collect();
-        Self { machine, lines, sent: 0, is_over: false }
+        Self { machine, closing: Bye, lines, sent: 0, is_over: false }
+    }
+
+    /// Returns the same side with other closing words.
+    #[must_use]
+    pub fn closing<C: Closing>(self, closing: C) -> ChatSide<DUPLEX, C> {
+        let Self { machine, lines, sent, is_over, .. } = self;
+        let machine = machine.closing(closing.clone());
+        ChatSide { machine, closing, lines, sent, is_over }
     }
 }
 
-impl<const DUPLEX: bool> Role for ChatSide<DUPLEX> {
-    type Machine = Chat;
+impl<const DUPLEX: bool, C: Closing + PartialEq + Debug> Role for ChatSide<DUPLEX, C> {
+    type Machine = Chat<C>;
     type Event = ChatEvent;
     const TAKES_TURNS: bool = !DUPLEX;
     const CLOSE_ENDS_TURN: bool = !DUPLEX;
 
-    fn machine(&self) -> Chat {
+    fn machine(&self) -> Chat<C> {
         self.machine.clone()
     }
 
@@ -76,7 +113,7 @@ impl<const DUPLEX: bool> Role for ChatSide<DUPLEX> {
     }
 
     fn given(&mut self) {
-        self.is_over |= self.lines.get(self.sent).is_some_and(|line| says_bye(line));
+        self.is_over |= self.lines.get(self.sent).is_some_and(|line| self.closing.closes(line));
         self.sent += 1;
     }
 
@@ -85,16 +122,16 @@ impl<const DUPLEX: bool> Role for ChatSide<DUPLEX> {
     }
 }
 
-/// Checks that the two sides agree. At least one of them must have a BYE among its lines.
+/// Checks that the two sides agree. At least one of them must have a closing word among its lines.
 ///
 /// # Errors
 ///
 /// A message that names the first disagreement.
-pub fn chat_agrees<const DUPLEX: bool>(
-    client: &ChatSide<DUPLEX>,
-    server: &ChatSide<DUPLEX>,
+pub fn chat_agrees<const DUPLEX: bool, C: Closing + PartialEq + Debug>(
+    client: &ChatSide<DUPLEX, C>,
+    server: &ChatSide<DUPLEX, C>,
     faults: &Faults,
-    (one, two): &PairResult<ChatSide<DUPLEX>, ChatSide<DUPLEX>>,
+    (one, two): &PairResult<ChatSide<DUPLEX, C>, ChatSide<DUPLEX, C>>,
 ) -> Result<(), String> {
     let fail = |what: &str| Err(format!("{what}: {one:?}, {two:?}"));
     for (received, sent) in [(&one.events, &server.lines), (&two.events, &client.lines)] {
@@ -102,7 +139,7 @@ pub fn chat_agrees<const DUPLEX: bool>(
             && received
                 .iter()
                 .zip(sent)
-                .all(|((text, bye), line)| text == line && *bye == says_bye(line));
+                .all(|((text, bye), line)| text == line && *bye == client.closing.closes(line));
         if !is_prefix {
             return fail("one side received a line that the other did not send");
         }
@@ -132,19 +169,19 @@ pub fn chat_agrees<const DUPLEX: bool>(
     }
 }
 
-/// Draws a client that takes turns: its lines.
-pub fn client(draw: &mut Draw<'_>, _: bool) -> ChatSide<false> {
-    ChatSide::client(&draw.texts())
+/// Draws a client that takes turns: its lines. QUIT closes the conversation if `quits`.
+pub fn client(draw: &mut Draw<'_>, quits: bool) -> ChatSide<false, Words> {
+    ChatSide::client(&draw.texts()).closing(Words::new(quits))
 }
 
-/// Draws a server that takes turns: its lines.
-pub fn server(draw: &mut Draw<'_>, _: bool) -> ChatSide<false> {
-    ChatSide::server(&draw.texts())
+/// Draws a server that takes turns: its lines. QUIT closes the conversation if `quits`.
+pub fn server(draw: &mut Draw<'_>, quits: bool) -> ChatSide<false, Words> {
+    ChatSide::server(&draw.texts()).closing(Words::new(quits))
 }
 
-/// Draws either side of a conversation without turns: its lines.
-pub fn duplex(draw: &mut Draw<'_>, _: bool) -> ChatSide<true> {
-    ChatSide::duplex(&draw.texts())
+/// Draws either side of a conversation without turns: its lines. QUIT closes it if `quits`.
+pub fn duplex(draw: &mut Draw<'_>, quits: bool) -> ChatSide<true, Words> {
+    ChatSide::duplex(&draw.texts()).closing(Words::new(quits))
 }
 
 /// Lists sessions of both ends.

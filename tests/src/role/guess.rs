@@ -24,6 +24,8 @@ pub enum GuessEvent {
 #[derive(Clone, Debug, Default)]
 pub struct GuessClient {
     guesses: Vec<i32>,
+    /// Lines that are sent instead.
+    unchecked: Vec<Vec<u8>>,
     at: usize,
 }
 
@@ -31,7 +33,13 @@ impl GuessClient {
     /// Creates a client that makes these guesses and then stops.
     #[must_use]
     pub fn new(guesses: &[i32]) -> Self {
-        Self { guesses: guesses.to_vec(), at: 0 }
+        Self { guesses: guesses.to_vec(), ..Self::default() }
+    }
+
+    /// Creates a client that sends these lines, whatever they are, and then stops.
+    #[must_use]
+    pub fn unchecked(lines: &[Vec<u8>]) -> Self {
+        Self { unchecked: lines.to_vec(), ..Self::default() }
     }
 }
 
@@ -53,7 +61,10 @@ impl Role for GuessClient {
     }
 
     fn command(&self) -> Option<guess::client::Command<'_>> {
-        self.guesses.get(self.at).copied().map(guess::client::Command::Guess)
+        let guess = self.guesses.get(self.at).copied().map(guess::client::Command::Guess);
+        guess.or_else(|| {
+            self.unchecked.get(self.at).map(|line| guess::client::Command::Unchecked(line))
+        })
     }
 
     fn given(&mut self) {
@@ -146,8 +157,11 @@ pub fn guess_agrees(
     }
 }
 
-/// Draws a client: five guesses.
-pub fn client(draw: &mut Draw<'_>, _: bool) -> GuessClient {
+/// Draws a client: five guesses, or the lines that it sends `unchecked`.
+pub fn client(draw: &mut Draw<'_>, unchecked: bool) -> GuessClient {
+    if unchecked {
+        return GuessClient::unchecked(&draw.texts());
+    }
     GuessClient::new(&[(); 5].map(|()| i32::from(draw.byte()) - 20))
 }
 

@@ -18,7 +18,7 @@ use socklab_core::machine::{EventView, Machine};
 use crate::draw::Draw;
 
 pub use add::{AddClient, AddEvent, AddServer, add_agrees};
-pub use chat::{ChatEvent, ChatSide, chat_agrees};
+pub use chat::{ChatEvent, ChatSide, Words, chat_agrees};
 pub use coin::{CoinClient, CoinEvent, CoinServer, coin_agrees, coin_replies};
 pub use echo::{EchoClient, EchoServer, Message, Reply, ShortEchoServer};
 pub use file::{FileClient, FileEvent, FileServer, FileServerEvent, file_agrees};

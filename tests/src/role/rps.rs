@@ -23,6 +23,8 @@ pub enum RpsEvent {
 #[derive(Clone, Debug, Default)]
 pub struct RpsClient {
     choices: Vec<Choice>,
+    /// Lines that are sent instead.
+    unchecked: Vec<Vec<u8>>,
     at: usize,
 }
 
@@ -30,7 +32,13 @@ impl RpsClient {
     /// Creates a player that makes these choices and then stops.
     #[must_use]
     pub fn new(choices: &[Choice]) -> Self {
-        Self { choices: choices.to_vec(), at: 0 }
+        Self { choices: choices.to_vec(), ..Self::default() }
+    }
+
+    /// Creates a player that sends these lines, whatever they are, and then stops.
+    #[must_use]
+    pub fn unchecked(lines: &[Vec<u8>]) -> Self {
+        Self { unchecked: lines.to_vec(), ..Self::default() }
     }
 }
 
@@ -54,7 +62,10 @@ impl Role for RpsClient {
     }
 
     fn command(&self) -> Option<rps::client::Command<'_>> {
-        self.choices.get(self.at).copied().map(rps::client::Command::Choose)
+        let choice = self.choices.get(self.at).copied().map(rps::client::Command::Choose);
+        choice.or_else(|| {
+            self.unchecked.get(self.at).map(|line| rps::client::Command::Unchecked(line))
+        })
     }
 
     fn given(&mut self) {
@@ -155,8 +166,11 @@ pub fn rps_agrees(
     }
 }
 
-/// Draws a client: its choices.
-pub fn client(draw: &mut Draw<'_>, _: bool) -> RpsClient {
+/// Draws a client: its choices, or the lines that it sends `unchecked`.
+pub fn client(draw: &mut Draw<'_>, unchecked: bool) -> RpsClient {
+    if unchecked {
+        return RpsClient::unchecked(&draw.texts());
+    }
     RpsClient::new(&choices(draw))
 }
 
