@@ -1,191 +1,255 @@
-//! The pool of the non-blocking driver, with each server, over a stack that does what the fuzzer likes.
+//! The server pool of the non-blocking driver with each server, over a stack that answers as the fuzzer chooses.
 //!
-//! Invariant: no panic; every poll returns, with at most 64 turns for a client; whatever the stack says
-//! to a call, each client's session is what the same one run by hand is, byte for byte and event for
-//! event; each is reported once, as it ended, and its slot is there for the next; pauses are kept, a
-//! silence is told and a client given up when their time has come and not before. A pool that says it
-//! would block has nothing to do. A command for all reaches each client once, also one that reads late.
+//! Invariant: in each poll, each client gets the calls of the stack and of its handler that its session gets when
+//! it is driven by hand with `Session::poll`, byte for byte and event for event, and no more than 64 turns. It ends
+//! as that session does, is reported once, and its slot serves the next. Pauses are kept; idle times and time-outs
+//! are reported when their time has come and not before. `poll` returns `WouldBlock`, and `wait` the time until
+//! something is due, exactly if nothing can happen until then. A command to all reaches each client once, also one
+//! that reads late. The sessions keep the rules of `socklab_fuzz::hand::Hand`. No panic.
+//!
+//! Covers pools of two and three slots, with and without a time-out, a clock that wraps, a listener that fails, and
+//! handlers that are not ready.
 #![no_main]
 
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
-use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack};
+use embedded_nal::{TcpClientStack, TcpFullStack};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use socklab_core::driver::nonblocking::{Ended, Outcome, Server};
-use socklab_core::machine::{EventView, Action, CommandError, Machine, Need, StreamEnd};
-use socklab_core::session::Handler;
-use socklab_fuzz::hostile::{Choices, Hand, Means, Said, Setting, Target, Why, buffers, server};
+use socklab_core::machine::{CommandError, EventView, StreamState};
+use socklab_core::session::{Handler, Polled, Want};
+use socklab_fuzz::hand::ErrorOf;
+use socklab_fuzz::hostile::{Answer, Call, Choices, Peer, Setting, Target, server};
+use socklab_fuzz::model::{Model, Performed, Style, net_error};
 use socklab_tests::role::{Command, Role};
 use socklab_tests::transport::NetError;
 
-/// The pause at a boundary.
+/// The pause at a boundary, in ms.
 const PACE: u16 = 30;
 
-/// Who does more than this in a poll may not be finished; less is no reason to be polled at once.
-const BUSY: usize = 16;
+/// Number of turns of a client in one poll.
+const TURNS: usize = 64;
 
-/// So many polls are enough for any input.
+/// Number of polls that is enough for any input.
 const POLLS: usize = 5000;
 
-/// A client, and its session run by hand.
-struct Line<R: Role> {
-    hand: Hand<R>,
-    /// In ms, without wrapping.
+type Shared<R> = Rc<RefCell<Peer<<R as Role>::Event>>>;
+
+/// A client, and its session driven by hand.
+struct Client<R: Role> {
+    peer: Shared<R>,
+    model: Model<R>,
+    role: R,
+    /// When bytes moved last, the handler had its turn, or a pause began, in ms.
+    since: u64,
+    /// It pauses at a boundary.
+    paused: bool,
+    /// The handler had no command when it was asked last.
+    thinks: bool,
+    /// It had no space for the last command to all.
+    misses: bool,
+    /// The connection was closed, with this error.
+    closed: Option<Option<NetError>>,
+    reported: bool,
+}
+
+/// What a client's turn by hand came to.
+enum Turn {
+    Wrote,
+    Nothing,
+    Refused(CommandError),
+}
+
+/// The clock of a poll by hand.
+struct Clock {
+    /// In ms, without wrapping. That of the pool is a u32.
     now: u64,
     timeout: Option<u32>,
-    /// It was found waiting after something had gone through, the application thought, or a pause began.
-    since: u64,
-    /// All before a boundary was sent then.
-    rests: Option<u64>,
-    /// The application had nothing to say in this poll.
-    thinks: bool,
-    fault: Option<NetError>,
-    is_closed: bool,
-    is_reported: bool,
-    /// Nothing can be sent to it any more. What happens then does not show in the calls of the stack, so
-    /// it is not compared: the stack says that the client has ended. `drivers` looks closer.
-    is_deaf: bool,
-    /// It had no room for a command that all got.
-    misses: bool,
-    /// What was done for it in this poll.
-    acts: usize,
+    /// Time until something is due, in ms.
+    left: u32,
+    busy: bool,
 }
 
-impl<R: Role> Line<R> {
-    fn begin(&mut self, now: u64) {
-        self.hand.begins();
-        (self.now, self.thinks, self.hand.is_blocked, self.acts) = (now, false, false, 0);
-    }
-
-    fn end(&mut self) {
-        if self.is_reported || self.is_deaf || self.thinks {
-            return;
+impl Clock {
+    /// Whether `ms` milliseconds have passed since then. If not, notes when they will have.
+    fn passed(&mut self, since: u64, ms: u32) -> bool {
+        let waited = (self.now - since) as u32;
+        if waited < ms {
+            self.left = self.left.min(ms - waited);
         }
-        if self.hand.is_blocked {
-            let is_time = self.is_time();
-            // Given up while it sends what is before a boundary: the pause comes first, and is not seen.
-            let is_hidden = is_time && self.hand.stands() == Ok(Action::Boundary);
-            assert!(!is_time || is_hidden, "its time has come, and nothing was done");
-            if is_hidden {
-                self.hand.is_blocked = false;
+        waited >= ms
+    }
+}
+
+impl<R: Role> Client<R> {
+    /// Advances the session by hand, over what the pool did in this poll. Returns how it ended.
+    fn poll(&mut self, clock: &mut Clock) -> Option<Outcome<ErrorOf<R>>> {
+        self.thinks = false;
+        if self.is_paused(clock) {
+            return None;
+        }
+        for _ in 0..TURNS {
+            match self.model.take() {
+                Call::Ready(true) => {}
+                Call::Ready(false) => {
+                    self.since = clock.now;
+                    return None;
+                }
+                call => panic!("{call:?}, and it was not asked whether it is ready"),
+            }
+            let want = match self.model.hand.poll() {
+                Ok(Polled::Event(event)) => {
+                    assert_eq!(self.model.take(), Call::Emitted(event.clone()));
+                    self.role.emitted(&event);
+                    continue;
+                }
+                Ok(Polled::Want(want)) => want,
+                Err(e) => return Some(Outcome::Failed(e)),
+            };
+            self.model.note(want);
+            let performed = self.model.perform(want, false);
+            if performed == Performed::Again {
+                continue;
+            }
+            let waits = performed == Performed::Blocked;
+            let accepts = self.model.hand.write_closed().is_none();
+            let may_send = want == Want::Command || want == Want::ReadOrWrite && waits && accepts;
+            if may_send && self.model.hand.transmit().is_empty() {
+                match self.speaks() {
+                    Turn::Wrote => continue,
+                    Turn::Nothing if want == Want::Command => {
+                        (self.thinks, self.since) = (true, clock.now);
+                        return None;
+                    }
+                    Turn::Nothing => {}
+                    Turn::Refused(CommandError::OutOfTurn) if waits => {}
+                    Turn::Refused(e) => return Some(Outcome::Refused(e)),
+                }
+            }
+            match want {
+                Want::Close => return Some(Outcome::Done),
+                Want::Abort => return Some(Outcome::Aborted),
+                Want::Boundary => {
+                    (self.since, self.paused) = (clock.now, true);
+                    if self.is_paused(clock) {
+                        return None;
+                    }
+                }
+                _ => {
+                    if !self.is_due(clock) {
+                        return None;
+                    }
+                }
             }
         }
-        if self.rests() && self.rests.is_none() {
-            (self.rests, self.since) = (Some(self.now), self.now);
+        clock.busy = true;
+        None
+    }
+
+    fn is_paused(&mut self, clock: &mut Clock) -> bool {
+        self.paused = self.paused && !clock.passed(self.since, PACE.into());
+        self.paused
+    }
+
+    /// The stack would block. Returns whether it was time for something all the same.
+    fn is_due(&mut self, clock: &mut Clock) -> bool {
+        if std::mem::take(&mut self.model.has_moved) {
+            self.since = clock.now;
+        }
+        let is_open = self.model.hand.state() == StreamState::Open;
+        if let Some(ms) = self.model.idle_ms.filter(|_| is_open)
+            && clock.passed(self.since, ms.into())
+        {
+            self.model.hand.idle();
+            return true;
+        }
+        let is_late = clock.timeout.is_some_and(|ms| clock.passed(self.since, ms));
+        if is_late {
+            self.since = clock.now;
+            self.model.hand.time_out();
+        }
+        is_late
+    }
+
+    /// It is the application's turn.
+    fn speaks(&mut self) -> Turn {
+        let owed = self.model.hand.outbound_remaining();
+        if owed > 0 {
+            let call = self.model.take();
+            let Call::Payload(space, n) = call else {
+                panic!("{call:?}, with payload outstanding")
+            };
+            assert!(space > 0 && space as u64 <= owed, "space for {space} bytes of {owed}");
+            if n > 0 {
+                let payload = self.role.payload()[..n].to_vec();
+                assert_eq!(self.model.hand.write_payload(&payload), n, "payload taken");
+                self.role.advance_outbound(n);
+                return Turn::Wrote;
+            }
+        }
+        match self.model.take() {
+            Call::Command(false) => Turn::Nothing,
+            Call::Command(true) => {
+                let role = self.role.clone();
+                let command = role.command().expect("the handler gave it");
+                let given = self.model.hand.command(command);
+                self.role.given();
+                given.map_or_else(Turn::Refused, |()| Turn::Wrote)
+            }
+            call => panic!("{call:?}, and it is the application's turn"),
         }
     }
 
-    /// It is at a boundary, and has sent all before that.
-    fn rests(&mut self) -> bool {
-        // In this order: out of turns, the client may not have been stepped up to the boundary yet.
-        self.hand.stands() == Ok(Action::Boundary) && self.hand.is_drained()
-    }
-
-    /// The pool does something for this client.
-    fn goes_on(&mut self, sends: bool) {
-        self.acts += 1;
-        assert!(!self.is_reported, "it is over");
-        if self.is_deaf {
-            assert!(!sends, "nobody takes it");
-            return;
-        }
-        assert!(!self.thinks, "the application has nothing to say, and it goes on");
-        if std::mem::take(&mut self.hand.is_blocked) {
-            assert!(self.is_time(), "the stack would block, and it goes on");
-        }
-        while self.hand.passes(sends) {
-            let rests = self.rests.take();
-            let paused = rests.is_none_or(|rests| self.now - rests >= PACE.into());
-            assert!(paused, "no pause: {rests:?}, {}", self.now);
-        }
-    }
-
-    /// The stack would block: whether there is something to do all the same, which is then done by hand.
-    fn is_time(&mut self) -> bool {
-        if std::mem::take(&mut self.hand.has_moved) {
-            self.since = self.now;
-        }
-        // The clock is no wider.
-        let waited = (self.now - self.since) as u32;
-        let silence = self.hand.silence.filter(|_| !self.hand.is_silent && !self.hand.has_ended());
-        if silence.is_some_and(|ms| waited >= ms.into()) {
-            self.hand.idle();
-        } else if self.timeout.is_some_and(|ms| waited >= ms) {
-            self.hand.time_out();
-            self.since = self.now;
-        } else {
-            return false;
-        }
-        true
-    }
-
-    fn asked(&mut self) {
-        if self.is_deaf {
-            self.acts += 1;
-            return;
-        }
-        let is_asked =
-            matches!(self.hand.stands(), Ok(Action::Need(Need::Command | Need::InputOrCommand)));
-        if is_asked && self.hand.is_drained() {
-            self.hand.is_blocked = false;
-        }
-        self.goes_on(false);
-        let action = self.hand.stands();
-        let may = matches!(action, Ok(Action::Need(Need::Command | Need::InputOrCommand)));
-        assert!(may && self.hand.is_drained(), "it is asked at {action:?}");
-    }
-
-    fn says_nothing(&mut self) {
-        if self.hand.stands() == Ok(Action::Need(Need::Command)) {
-            (self.thinks, self.since) = (true, self.now);
-        } else {
-            self.hand.is_blocked = true;
+    /// Gives a command to all to this one, if it misses it.
+    fn command(&mut self, command: Command<'_, R>, given: &mut nb::Result<(), CommandError>) {
+        while self.misses {
+            match self.model.hand.command(command) {
+                Err(CommandError::OutputFull) if !self.model.hand.transmit().is_empty() => {
+                    if self.model.write() == Performed::Blocked {
+                        if given.is_ok() {
+                            *given = Err(nb::Error::WouldBlock);
+                        }
+                        break;
+                    }
+                    continue;
+                }
+                Ok(()) | Err(CommandError::OutOfTurn) => {}
+                Err(e) => *given = Err(nb::Error::Other(e)),
+            }
+            self.misses = false;
         }
     }
 }
 
-type Lines<R> = Rc<RefCell<Vec<Rc<RefCell<Line<R>>>>>>;
+type Clients<R> = Rc<RefCell<Vec<Client<R>>>>;
 
 struct Stack<R: Role> {
-    lines: Lines<R>,
+    clients: Clients<R>,
     /// What a client is before it comes.
     role: R,
     setting: Rc<Setting>,
     bytes: Vec<u8>,
-    timeout: Option<u32>,
     coming: usize,
+    /// In ms, without wrapping.
     now: u64,
+    /// The listener failed in this poll.
     failed: bool,
-    broadcasts: bool,
 }
 
-fn error(kind: u8) -> NetError {
-    NetError(if kind.is_multiple_of(2) { TcpErrorKind::PipeClosed } else { TcpErrorKind::Other })
+fn answer(answer: Answer) -> nb::Result<usize, NetError> {
+    match answer {
+        Answer::Moved(n) => Ok(n),
+        Answer::Nothing => Ok(0),
+        Answer::Blocks => Err(nb::Error::WouldBlock),
+        Answer::Fails(kind) => Err(nb::Error::Other(net_error(kind))),
+    }
 }
 
-impl<R: Role> Line<R> {
-    fn said(
-        &mut self,
-        said: Said,
-        sends: bool,
-    ) -> (nb::Result<usize, NetError>, Option<StreamEnd>) {
-        match said {
-            Said::Moved(n) => (Ok(n), None),
-            Said::Nothing => (Ok(0), Some(StreamEnd::Closed)),
-            Said::Blocks => (Err(nb::Error::WouldBlock), None),
-            Said::Fails(kind) => {
-                let error = error(kind);
-                let is_closed = error.0 == TcpErrorKind::PipeClosed;
-                // That a client has closed is not a fault, unless something was to be sent to it.
-                if sends || !is_closed {
-                    self.fault = Some(error);
-                }
-                let how = if is_closed { StreamEnd::Closed } else { StreamEnd::Reset };
-                (Err(nb::Error::Other(error)), Some(how))
-            }
-        }
+impl<R: Role> Stack<R> {
+    fn peer(&self, socket: usize) -> Shared<R> {
+        Rc::clone(&self.clients.borrow()[socket].peer)
     }
 }
 
@@ -198,47 +262,23 @@ impl<R: Role> TcpClientStack for Stack<R> {
     }
 
     fn connect(&mut self, _: &mut usize, _: SocketAddr) -> nb::Result<(), NetError> {
-        panic!("a pool connects to nobody")
+        panic!("a pool does not connect")
     }
 
     fn send(&mut self, socket: &mut usize, bytes: &[u8]) -> nb::Result<usize, NetError> {
-        let lines = self.lines.borrow();
-        let line = &mut *lines[*socket].borrow_mut();
-        if !self.broadcasts {
-            line.goes_on(true);
-        }
-        let said = line.hand.send(bytes);
-        line.hand.is_bounded();
-        let (said, how) = line.said(said, true);
-        line.is_deaf |= how.is_some() && said.is_err();
-        said
+        answer(self.peer(*socket).borrow_mut().write(bytes))
     }
 
-    fn receive(&mut self, socket: &mut usize, room: &mut [u8]) -> nb::Result<usize, NetError> {
-        let lines = self.lines.borrow();
-        let line = &mut *lines[*socket].borrow_mut();
-        line.goes_on(false);
-        if line.is_deaf {
-            return Ok(0);
-        }
-        let said = line.hand.receive(room);
-        line.hand.is_bounded();
-        let (said, how) = line.said(said, false);
-        if let Some(how) = how {
-            line.hand.reading(Means::Ends(how));
-        }
-        said
+    fn receive(&mut self, socket: &mut usize, space: &mut [u8]) -> nb::Result<usize, NetError> {
+        answer(self.peer(*socket).borrow_mut().read(space))
     }
 
     fn close(&mut self, socket: usize) -> Result<(), NetError> {
-        let lines = self.lines.borrow();
-        let mut line = lines[socket].borrow_mut();
-        assert!(!std::mem::replace(&mut line.is_closed, true), "it is closed twice");
-        if self.setting.choices.next() & 15 == 3 {
-            line.fault.get_or_insert(error(1));
-            return Err(error(1));
-        }
-        Ok(())
+        let fails = self.setting.choices.next() & 15 == 3;
+        let error = fails.then_some(net_error(1));
+        let before = self.clients.borrow_mut()[socket].closed.replace(error);
+        assert_eq!(before, None, "it is closed twice");
+        error.map_or(Ok(()), Err)
     }
 }
 
@@ -256,27 +296,25 @@ impl<R: Role> TcpFullStack for Stack<R> {
             1 => return Err(nb::Error::WouldBlock),
             3 => {
                 self.failed = true;
-                return Err(nb::Error::Other(error(1)));
+                return Err(nb::Error::Other(net_error(1)));
             }
             _ => {}
         }
         self.coming = self.coming.checked_sub(1).ok_or(nb::Error::WouldBlock)?;
-        let mut lines = self.lines.borrow_mut();
-        let socket = lines.len();
-        lines.push(Rc::new(RefCell::new(Line {
-            hand: Hand::new(&self.role, &self.setting, &self.bytes),
-            now: self.now,
-            timeout: self.timeout,
+        let mut clients = self.clients.borrow_mut();
+        let socket = clients.len();
+        let peer = Rc::new(RefCell::new(Peer::new(&self.setting, &self.bytes)));
+        clients.push(Client {
+            peer: Rc::clone(&peer),
+            model: Model::new(&self.role, &self.setting, Style::Nal, peer),
+            role: self.role.clone(),
             since: self.now,
-            rests: None,
+            paused: false,
             thinks: false,
-            fault: None,
-            is_closed: false,
-            is_reported: false,
-            is_deaf: false,
             misses: false,
-            acts: 0,
-        })));
+            closed: None,
+            reported: false,
+        });
         Ok((socket, (Ipv4Addr::LOCALHOST, u16::try_from(socket).expect("few")).into()))
     }
 }
@@ -284,14 +322,17 @@ impl<R: Role> TcpFullStack for Stack<R> {
 /// The application of a client.
 struct Player<R: Role> {
     role: R,
-    line: Rc<RefCell<Line<R>>>,
+    peer: Shared<R>,
     choices: Choices,
+    /// Its readiness is chosen too.
+    may_be_busy: bool,
+    /// A command was given when it was asked last.
     offered: bool,
 }
 
 impl<R: Role> Player<R> {
-    /// What was offered has been taken, as by hand.
-    fn advance_inbound(&mut self) {
+    /// The command that was given last has been accepted, or the session would have ended.
+    fn given(&mut self) {
         if std::mem::take(&mut self.offered) {
             self.role.given();
         }
@@ -299,42 +340,29 @@ impl<R: Role> Player<R> {
 }
 
 impl<R: Role> Handler<R::Machine> for Player<R> {
+    fn ready(&self) -> bool {
+        let is_ready = !self.may_be_busy || self.choices.next() & 7 != 7;
+        self.peer.borrow_mut().record(Call::Ready(is_ready));
+        is_ready
+    }
+
     fn event(&mut self, event: EventView<'_, R::Machine>) {
-        self.advance_inbound();
+        self.given();
         let event = R::own(event);
-        let mut line = self.line.borrow_mut();
-        line.goes_on(false);
-        if !line.is_deaf {
-            line.hand.emitted(&event);
-            line.hand.is_bounded();
-        }
+        self.peer.borrow_mut().record(Call::Emitted(event.clone()));
         self.role.emitted(&event);
     }
 
     fn command(&mut self) -> Option<Command<'_, R>> {
-        self.advance_inbound();
-        let mut line = self.line.borrow_mut();
-        line.asked();
+        self.given();
         let command = if self.choices.next() & 15 == 1 { None } else { self.role.command() };
-        match command {
-            _ if line.is_deaf => self.offered = command.is_some(),
-            Some(command) => {
-                self.offered = line.hand.command(command).is_ok();
-                line.hand.turn();
-                line.hand.is_bounded();
-            }
-            None => line.says_nothing(),
-        }
+        self.offered = command.is_some();
+        self.peer.borrow_mut().record(Call::Command(self.offered));
         command
     }
 
-    fn payload(&mut self, room: &mut [u8]) -> usize {
-        self.advance_inbound();
-        let mut line = self.line.borrow_mut();
-        line.asked();
-        assert!(!room.is_empty(), "payload is asked for, and there is no room");
-        let owed = line.hand.outbound_remaining();
-        assert!(line.is_deaf || room.len() as u64 <= owed, "more payload than is owed");
+    fn payload(&mut self, space: &mut [u8]) -> usize {
+        self.given();
         let choice = self.choices.next();
         let most = match choice & 15 {
             1 => 0,
@@ -342,42 +370,19 @@ impl<R: Role> Handler<R::Machine> for Player<R> {
             _ => usize::MAX,
         };
         let payload = self.role.payload();
-        let n = payload.len().min(room.len()).min(most);
-        room[..n].copy_from_slice(&payload[..n]);
-        if !line.is_deaf {
-            line.hand.pays(&payload[..n]);
-            line.hand.has_paid(n);
-        }
-        if n > 0 && !line.is_deaf {
-            line.hand.turn();
-            line.hand.is_bounded();
-        }
+        let n = payload.len().min(space.len()).min(most);
+        space[..n].copy_from_slice(&payload[..n]);
+        self.peer.borrow_mut().record(Call::Payload(space.len(), n));
         self.role.advance_outbound(n);
         n
     }
 }
 
-struct Pool;
-
-impl Target for Pool {
-    fn run<R: Role>(role: &R, setting: &Rc<Setting>, bytes: &[u8]) {
-        if setting.flags & 4 == 0 {
-            serve::<R, 2>(role, setting, bytes);
-        } else {
-            serve::<R, 3>(role, setting, bytes);
-        }
-    }
-}
-
-type Served<R, const N: usize> =
+type Pool<R, const N: usize> =
     Server<Stack<R>, <R as Role>::Machine, Player<R>, Vec<u8>, Vec<u8>, N>;
 
-/// What is done between two polls: the clock goes on, and sometimes all get a command.
-fn pause<R: Role, const N: usize>(
-    pool: &mut Served<R, N>,
-    stack: &mut Stack<R>,
-    wait: Option<u32>,
-) {
+/// What happens between two polls: time passes, and sometimes all get a command.
+fn pause<R: Role, const N: usize>(pool: &mut Pool<R, N>, stack: &mut Stack<R>, wait: Option<u32>) {
     let choice = stack.setting.choices.next();
     stack.now += match choice & 15 {
         1 => 0,
@@ -388,131 +393,111 @@ fn pause<R: Role, const N: usize>(
         _ => wait.unwrap_or_default().into(),
     };
     let Some(command) = R::probe() else { return };
-    let lines = stack.lines.borrow().clone();
-    let begins = choice & 15 == 6;
-    // Those who had no room for the last one get it before there is another.
-    let misses = lines.iter().any(|line| line.borrow().misses);
-    if !begins && !misses {
+    // Those that had no space for the last one get it before there is another.
+    let is_late = stack.clients.borrow().iter().any(|client| client.misses && !client.reported);
+    if !is_late && choice & 15 != 6 {
         return;
     }
-    for line in &lines {
-        let line = &mut *line.borrow_mut();
-        line.misses |= !misses;
-        line.hand.only_sends = true;
-    }
-    stack.broadcasts = true;
     let given =
-        if misses { pool.command_missed(stack, command) } else { pool.command(stack, command) };
-    stack.broadcasts = false;
-    for line in &lines {
-        let line = &mut *line.borrow_mut();
-        line.hand.only_sends = false;
-        if line.misses {
-            // Refused or not, as to the machine in the pool. Only one that takes nothing misses it.
-            line.misses = !line.is_reported
-                && line.hand.command(command) == Err(CommandError::OutputFull)
-                && !line.is_deaf
-                && !line.hand.is_drained();
+        if is_late { pool.command_missed(stack, command) } else { pool.command(stack, command) };
+    let mut by_hand = Ok(());
+    for client in stack.clients.borrow_mut().iter_mut().filter(|client| !client.reported) {
+        client.misses |= !is_late;
+        client.command(command, &mut by_hand);
+        assert!(client.model.is_settled(), "it does {:?} more than by hand", client.model.take());
+    }
+    // Whose mistake is returned depends on the order of the slots.
+    match (&given, &by_hand) {
+        (Err(nb::Error::Other(_)), Err(_)) | (Err(_), Err(nb::Error::Other(_))) => {}
+        _ => assert_eq!(given, by_hand, "who has not got the command"),
+    }
+}
+
+struct Pools;
+
+impl Target for Pools {
+    fn run<R: Role>(role: &R, setting: &Rc<Setting>, bytes: &[u8]) {
+        if setting.flags & 4 == 0 {
+            serve::<R, 2>(role, setting, bytes);
+        } else {
+            serve::<R, 3>(role, setting, bytes);
         }
     }
-    let misses = lines.iter().any(|line| line.borrow().misses);
-    assert_eq!(given == Err(nb::Error::WouldBlock), misses, "who has not got the command");
 }
 
 fn serve<R: Role, const N: usize>(role: &R, setting: &Rc<Setting>, bytes: &[u8]) {
     let timeout = if setting.flags & 16 == 0 { 10_000 } else { 1 << 31 };
     let timeout = (setting.flags & 8 != 0).then_some(timeout);
-    let coming = 1 + N + usize::from(setting.flags >> 5 & 1);
-    let lines = Lines::default();
+    let clients = Clients::<R>::default();
     let mut stack = Stack {
-        lines: Rc::clone(&lines),
+        clients: Rc::clone(&clients),
         role: role.clone(),
         setting: Rc::clone(setting),
         bytes: bytes.to_vec(),
-        timeout,
-        coming,
-        // It wraps soon.
+        coming: 1 + N + usize::from(setting.flags >> 5 & 1),
+        // The clock of the pool wraps soon.
         now: u64::from(u32::MAX) - 40,
         failed: false,
-        broadcasts: false,
     };
-    let slots = [(); N].map(|()| buffers::<R>(setting)).map(|[input, output]| (input, output));
-    let mut pool = Server::new(9, slots).expect("they are large enough");
+    let slots = [(); N].map(|()| setting.buffers::<R>()).map(|[input, output]| (input, output));
+    let mut pool = Pool::<R, N>::new(9, slots).expect("the buffers are long enough");
     pool.set_pace(PACE);
     pool.set_timeout(timeout);
     let mut reported = 0;
     for polls in 0.. {
-        assert!(polls < POLLS, "it goes round without end");
-        let now = stack.now;
-        for line in lines.borrow().iter() {
-            line.borrow_mut().begin(now);
-        }
-        (stack.failed, stack.now) = (false, now);
+        assert!(polls < POLLS, "the pool does not come to an end");
+        let mut clock = Clock { now: stack.now, timeout, left: u32::MAX, busy: false };
+        stack.failed = false;
         let is_settled = setting.choices.is_empty();
-        let before = (reported, lines.borrow().len());
+        let before = clients.borrow().len();
         let open = |peer: SocketAddr| {
-            let line = Rc::clone(&lines.borrow()[usize::from(peer.port())]);
             let player = Player {
                 role: role.clone(),
-                line,
+                peer: Rc::clone(&clients.borrow()[usize::from(peer.port())].peer),
                 choices: setting.choices.clone(),
+                may_be_busy: setting.flags & 64 != 0,
                 offered: false,
             };
             (role.machine(), player)
         };
-        let polled = pool.poll(&mut stack, now as u32, open, |over: Ended<'_, Player<R>, _, _>| {
-            let mut line = over.application.line.borrow_mut();
-            assert!(Rc::ptr_eq(
-                &over.application.line,
-                &lines.borrow()[usize::from(over.peer.port())]
-            ));
-            if matches!(over.outcome, Outcome::Refused(_)) {
-                line.hand.is_blocked = false;
-            }
-            line.goes_on(false);
-            if !line.is_deaf {
-                line.hand.over(match over.outcome {
-                    Outcome::Done => Why::Done,
-                    Outcome::Aborted => Why::Aborted,
-                    Outcome::Failed(e) => Why::Failed(e),
-                    Outcome::Refused(e) => Why::Refused(e),
-                });
-            }
-            assert!(line.is_closed, "it is not closed");
-            assert_eq!(over.fault, line.fault);
-            line.is_reported = true;
-            reported += 1;
+        let mut ended = vec![];
+        let polled = pool.poll(&mut stack, clock.now as u32, open, |over: Ended<'_, _, _, _>| {
+            let Ended { peer, handler, outcome, fault } = over;
+            let at = usize::from(peer.port());
+            assert!(Rc::ptr_eq(&handler.peer, &clients.borrow()[at].peer), "another handler");
+            ended.push((at, outcome, fault));
         });
-        for line in lines.borrow().iter() {
-            line.borrow_mut().end();
+        clock.busy = before != clients.borrow().len();
+        for (at, client) in clients.borrow_mut().iter_mut().enumerate() {
+            let over = ended.iter().position(|(ended, ..)| *ended == at);
+            let over = over.map(|index| ended.swap_remove(index));
+            if client.reported {
+                assert!(over.is_none() && client.model.is_settled(), "it is over");
+                continue;
+            }
+            let by_hand = client.poll(&mut clock);
+            assert!(
+                client.model.is_settled(),
+                "it does {:?} more than by hand",
+                client.model.take()
+            );
+            assert_eq!(over.map(|(_, outcome, _)| outcome), by_hand, "{:?}", client.model.hand);
+            assert_eq!(over.is_some(), client.closed.is_some(), "closed, if it is over");
+            if let (Some((_, _, fault)), Some(closed)) = (over, client.closed) {
+                assert_eq!(fault, client.model.fault.or(closed));
+                client.reported = true;
+                clock.busy = true;
+                reported += 1;
+            }
         }
-        assert_eq!(pool.clients(), lines.borrow().len() - reported, "clients");
-        let wait = pool.wait(now as u32);
-        let has_changed = before != (reported, lines.borrow().len());
+        assert!(ended.is_empty(), "a session that did not exist has ended");
+        assert_eq!(pool.clients(), clients.borrow().len() - reported, "clients");
+        let wait = pool.wait(clock.now as u32);
+        assert_eq!(wait, Some(clock.left).filter(|left| *left != u32::MAX), "how long to wait");
         match polled {
-            Err(nb::Error::WouldBlock) => {
-                assert!(!stack.failed && !has_changed, "it would block, and something changed");
-                assert_ne!(wait, Some(0), "it would spin");
-                for line in lines.borrow().iter().filter(|line| !line.borrow().is_reported) {
-                    let line = &mut line.borrow_mut();
-                    let waits = line.is_deaf || line.hand.is_blocked || line.thinks || line.rests();
-                    assert!(waits, "it would block, and there is something to do");
-                }
-            }
-            Err(nb::Error::Other(_)) => {
-                assert!(stack.failed, "the listener has not failed");
-                for line in lines.borrow().iter().filter(|line| !line.borrow().is_reported) {
-                    let mut line = line.borrow_mut();
-                    assert!(
-                        line.acts > 0 || line.is_deaf || line.rests(),
-                        "the listener failed, and it is not served"
-                    );
-                }
-            }
-            Ok(()) => {
-                let is_busy = lines.borrow().iter().any(|line| line.borrow().acts >= BUSY);
-                assert!(!stack.failed && (has_changed || is_busy), "it would spin");
-            }
+            Err(nb::Error::WouldBlock) => assert!(!stack.failed && !clock.busy, "it is not done"),
+            Err(nb::Error::Other(_)) => assert!(stack.failed, "the listener has not failed"),
+            Ok(()) => assert!(!stack.failed && clock.busy, "it would spin"),
         }
         if is_settled && polled.is_err() && wait.is_none() {
             break;
@@ -520,16 +505,12 @@ fn serve<R: Role, const N: usize>(role: &R, setting: &Rc<Setting>, bytes: &[u8])
         let wait = wait.filter(|_| polled.is_err());
         pause(&mut pool, &mut stack, wait);
     }
-    // All has gone well for a while: who is still there is waited for.
-    for line in lines.borrow().iter() {
-        let line = line.borrow();
-        let is_quiet = setting.end() == Said::Blocks;
-        assert!(
-            line.is_reported || line.thinks || line.is_deaf || is_quiet,
-            "it is never reported"
-        );
+    // Every call has succeeded for a while: a client that is left waits for its application, or for a silent peer.
+    for client in clients.borrow().iter() {
+        let is_silent = setting.end() == Answer::Blocks;
+        assert!(client.reported || client.thinks || is_silent, "it is never reported");
     }
     assert!(stack.coming == 0 || pool.clients() == N, "a slot is lost");
 }
 
-fuzz_target!(|data: &[u8]| -> Corpus { server::<Pool>(data) });
+fuzz_target!(|data: &[u8]| -> Corpus { server::<Pools>(data) });

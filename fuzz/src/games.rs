@@ -2,7 +2,7 @@
 
 use socklab_core::coin::{Answer, PROMPT as TOSS, Reply, Side};
 use socklab_core::guess::{self, Message};
-use socklab_core::machine::StreamEnd;
+use socklab_core::machine::{Machine, StreamEnd};
 use socklab_core::rps::{self, Choice, PROMPT as CHOOSE, Round};
 use socklab_core::wire::LINE_MAX;
 use socklab_tests::draw::Draw;
@@ -139,16 +139,31 @@ pub fn guess_server(mut draw: Draw<'_>) {
     assert_eq!(transcript.outcome == Outcome::Done, is_over);
 }
 
-/// `guess_client`: five guesses.
+/// Lines that the fuzzer chose, changed so that `M` can send each.
+fn sendable<M: Machine>(draw: &mut Draw<'_>) -> Vec<Vec<u8>> {
+    let mut lines = draw.texts();
+    for line in &mut lines {
+        line.retain(|byte| !matches!(byte, b'\n' | b'\r'));
+        line.truncate(M::MIN_OUTPUT - 1);
+    }
+    lines
+}
+
+/// `guess_client`: 0 and five guesses, or 1 and lines that are sent unchecked.
 pub fn guess_client(mut draw: Draw<'_>) {
-    let mut guesses = [0; 5];
+    let mut given: Vec<Vec<u8>> = vec![];
     let (bytes, end, transcript) = drive(&mut draw, |draw| {
-        guesses = [(); 5].map(|()| i32::from(draw.byte()) - 20);
+        if draw.byte() & 1 != 0 {
+            given = sendable::<guess::Client>(draw);
+            return GuessClient::unchecked(&given);
+        }
+        let guesses = [(); 5].map(|()| i32::from(draw.byte()) - 20);
+        given = guesses.iter().map(|guess| guess.to_string().into_bytes()).collect();
         GuessClient::new(&guesses)
     });
     let (mut told, mut asked, mut is_over) = (vec![], 0, false);
     for line in lines(bytes) {
-        if is_over || asked > guesses.len() {
+        if is_over || asked > given.len() {
             break;
         }
         told.push(match Message::parse(line) {
@@ -162,12 +177,11 @@ pub fn guess_client(mut draw: Draw<'_>) {
     }
     assert_eq!(transcript.events(), told);
     assert_eq!(transcript.outcome == Outcome::Done, is_over);
-    let sent = |n: usize| guesses[..n].iter().map(|g| format!("{g}\n")).collect::<String>();
-    let given = asked.min(guesses.len());
-    let all = sent(given).into_bytes();
-    assert!(
-        transcript.sent == all || end.is_some() && transcript.sent == sent(given - 1).into_bytes()
-    );
+    let sent =
+        |n: usize| given[..n].iter().flat_map(|g| [g, &b"\n"[..]].concat()).collect::<Vec<_>>();
+    let count = asked.min(given.len());
+    let is_late = end.is_some() && count > 0 && transcript.sent == sent(count - 1);
+    assert!(transcript.sent == sent(count) || is_late);
 }
 
 /// `rps_server`: three choices.
@@ -202,46 +216,52 @@ pub fn rps_server(mut draw: Draw<'_>) {
     assert_eq!(transcript.outcome == Outcome::Done, is_over);
 }
 
-/// `rps_client`: three choices.
+/// `rps_client`: 0 and three choices, or 1 and lines that are sent unchecked.
 pub fn rps_client(mut draw: Draw<'_>) {
-    let mut ours = [Choice::Paper; 3];
+    let mut ours: Vec<(Vec<u8>, Option<Choice>)> = vec![];
     let (_, _, transcript) = drive(&mut draw, |draw| {
-        ours = choices(draw);
-        RpsClient::new(&ours)
+        if draw.byte() & 1 != 0 {
+            let lines = sendable::<rps::Client>(draw);
+            ours = lines.iter().map(|line| (line.clone(), None)).collect();
+            return RpsClient::unchecked(&lines);
+        }
+        let choices = choices(draw);
+        ours = choices.iter().map(|choice| (choice.name().into(), Some(*choice))).collect();
+        RpsClient::new(&choices)
     });
-    // What is sent: a choice for each prompt, and its line back for each round.
+    // What is sent: a line for each prompt, and its line back for each round.
     let (mut sent, mut chosen) = (vec![], ours.into_iter());
-    let mut rounds = 0;
-    let mut last = None;
-    for told in &transcript.emitted {
-        match &told.event {
+    let (mut rounds, mut last) = (0, None);
+    for emitted in &transcript.emitted {
+        match &emitted.event {
             RpsEvent::Prompt(_) => {
                 last = chosen.next();
-                if let Some(choice) = last {
-                    sent.push(choice.name().to_owned());
-                }
+                sent.extend(last.iter().map(|(line, _)| line.clone()));
             }
             RpsEvent::Round(round) => {
-                assert_eq!(Some(round.player1), last);
+                // A verdict on an unchecked line may be on any choice.
+                let choice = last.as_ref().expect("a round without a choice").1;
+                assert!(choice.is_none_or(|choice| choice == round.player1));
                 assert_eq!(*round, Round::of(round.player1, round.player2));
-                sent.push(round.to_string());
+                sent.push(round.to_string().into_bytes());
                 rounds += 1;
             }
             RpsEvent::Line(_) => {}
         }
     }
     assert_eq!(transcript.outcome == Outcome::Done, rounds == 3);
-    // People's servers say "win!" and put spaces behind a comma, and have it back.
-    let text = String::from_utf8_lossy(&transcript.sent).replace(" win!", " wins!");
-    let trimmed: Vec<&str> = text
-        .split(',')
-        .enumerate()
-        .map(|(n, field)| if n == 0 { field } else { field.trim_ascii_start() })
-        .collect();
-    let text = trimmed.join(",");
-    let all = sent.iter().map(|line| format!("{line}\n")).collect::<String>();
-    assert!(
-        all.starts_with(&text) && sent.len() <= text.lines().count() + 1,
-        "{text:?} of {all:?}"
-    );
+    let all: Vec<u8> = sent.iter().flat_map(|line| [line, &b"\n"[..]].concat()).collect();
+    let (all, text) = (without_style(&all), without_style(&transcript.sent));
+    let count = transcript.sent.iter().filter(|byte| **byte == b'\n').count();
+    assert!(all.starts_with(&text) && sent.len() <= count + 1, "{text:?} of {all:?}");
+}
+
+/// The bytes without what people's servers write in more than one way, which they get back as they wrote it: "win!" for
+/// "wins!", and spaces behind a comma.
+fn without_style(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes).replace(" win!", " wins!");
+    let fields = text.split(',').enumerate();
+    let trimmed: Vec<&str> =
+        fields.map(|(n, field)| if n == 0 { field } else { field.trim_ascii_start() }).collect();
+    trimmed.join(",")
 }

@@ -12,8 +12,11 @@
 //! ```
 
 mod chat;
+pub mod connection;
 pub mod games;
+pub mod hand;
 pub mod hostile;
+pub mod model;
 
 pub use chat::converse;
 
