@@ -10,6 +10,10 @@
 mod bare;
 #[path = "../../core/examples/by_hand.rs"]
 mod by_hand;
+#[path = "../../core/examples/channel.rs"]
+mod channel;
+#[path = "../../core/examples/interrupt.rs"]
+mod interrupt;
 #[path = "../../core/examples/compio.rs"]
 mod on_compio;
 #[path = "../../core/examples/embassy.rs"]
@@ -78,4 +82,24 @@ fn the_example_with_an_executor_of_its_own_gives_the_transcript() {
 #[test]
 fn the_example_on_smoltcp_gives_the_transcript() {
     assert_eq!(on_smoltcp::transcript(), TRANSCRIPT);
+}
+
+#[test]
+fn the_example_with_an_interrupt_and_queues_gives_the_transcript() {
+    assert_eq!(interrupt::transcript(), TRANSCRIPT);
+}
+
+#[test]
+fn the_example_with_channels_between_two_tasks_gives_its_conversation() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert_eq!(
+        runtime.block_on(channel::transcript()),
+        [
+            "line hello",
+            "a line of more than 128 bytes",
+            "bye bye",
+            "peer hello, peer",
+            "peer too long for me",
+        ]
+    );
 }
