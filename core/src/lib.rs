@@ -6,6 +6,7 @@
 //! [`MIN_OUTPUT`]: machine::Machine::MIN_OUTPUT
 //! [`Input::ended`]: machine::Input::ended
 //! [`Session`]: session::Session
+//! [`pump`]: session::pump
 //! [driver]: mod@driver
 //! [`math`]: mod@math
 //! [`add`]: mod@add
@@ -24,7 +25,12 @@
 #![cfg_attr(
     any(
         not(doctest),
-        all(feature = "embedded-io", feature = "embedded-io-async", feature = "nal")
+        all(
+            feature = "embedded-io",
+            feature = "embedded-io-async",
+            feature = "nal",
+            feature = "heapless"
+        )
     ),
     doc = include_str!("../README.md")
 )]
