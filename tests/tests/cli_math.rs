@@ -94,25 +94,30 @@ fn every_ending_is_reported() {
             "the server sent nothing more in time in the middle of a message, after 5 of 9 bytes",
         ),
         (2, 0, Close, "answer 2 rejected: the server closed the connection right after it"),
-        (2, 0, Reset, "the server reset the connection between messages, with 2 answered"),
-        (2, 0, Silence, "the server sent nothing more in time, with 2 answered"),
+        (
+            2,
+            0,
+            Reset,
+            "the server reset the connection between messages, with 2 questions answered",
+        ),
+        (2, 0, Silence, "the server sent nothing more in time, with 2 questions answered"),
         (
             1,
             8,
             Close,
-            "the server closed the connection in the middle of a message, after 8 of 9 bytes, with 1 answered",
+            "the server closed the connection in the middle of a message, after 8 of 9 bytes, with 1 question answered",
         ),
         (
             1,
             1,
             Reset,
-            "the server reset the connection in the middle of a message, after 1 of 9 bytes, with 1 answered",
+            "the server reset the connection in the middle of a message, after 1 of 9 bytes, with 1 question answered",
         ),
         (
             1,
             8,
             Silence,
-            "the server sent nothing more in time in the middle of a message, after 8 of 9 bytes, with 1 answered",
+            "the server sent nothing more in time in the middle of a message, after 8 of 9 bytes, with 1 question answered",
         ),
     ] {
         // The trace shows when the bytes have been read, which must happen before the reset.

@@ -80,8 +80,12 @@ fn math_client_has_an_error_text_for_every_end() {
             StreamEnd::Closed,
             "answer 2 rejected: the server closed the connection right after it",
         ),
-        (2, StreamEnd::Reset, "the server reset the connection between messages, with 2 answered"),
-        (2, StreamEnd::TimedOut, "the server sent nothing more in time, with 2 answered"),
+        (
+            2,
+            StreamEnd::Reset,
+            "the server reset the connection between messages, with 2 questions answered",
+        ),
+        (2, StreamEnd::TimedOut, "the server sent nothing more in time, with 2 questions answered"),
     ] {
         let transcript = math_client(&question(3, 4).repeat(before), Some(how));
         assert_eq!(transcript.error_text(), expected);
@@ -91,7 +95,7 @@ fn math_client_has_an_error_text_for_every_end() {
             let message = [&[tag], &[0; 8][..]].concat();
             let script = [&question(3, 4).repeat(2), &message[..got]].concat();
             let transcript = math_client(&script, Some(StreamEnd::Closed));
-            let expected = format!("{after_two} {got} of 9 bytes, with 2 answered");
+            let expected = format!("{after_two} {got} of 9 bytes, with 2 questions answered");
             assert_eq!(transcript.error_text(), expected);
             assert_eq!((transcript.sent.len(), transcript.consumed), (8, 18));
         }
@@ -176,7 +180,8 @@ fn math_server_has_an_error_text_for_every_end() {
                 (0, _) => " between messages".into(),
                 _ => format!(" in the middle of a message, after {got} of 4 bytes"),
             };
-            let expected = format!("the client {verb}{middle}, with {right} answered");
+            let s = if right == 1 { "" } else { "s" };
+            let expected = format!("the client {verb}{middle}, with {right} question{s} answered");
             assert_eq!(transcript.error_text(), expected);
         }
     }

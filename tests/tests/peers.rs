@@ -37,11 +37,19 @@ fn math_client_reports_mistakes_of_a_students_server() {
     for (fault, code, text) in [
         ("tag", 1, "message 3 starts with the byte 0x5a ('Z'), expected 'Q' or 'S'"),
         ("close-first", 1, "the server closed the connection before it sent any message"),
-        ("cut-in-question", 1, "in the middle of a message, after 5 of 9 bytes, with 2 answered"),
-        ("cut-in-secret", 1, "in the middle of a message, after 6 of 9 bytes, with 3 answered"),
+        (
+            "cut-in-question",
+            1,
+            "in the middle of a message, after 5 of 9 bytes, with 2 questions answered",
+        ),
+        (
+            "cut-in-secret",
+            1,
+            "in the middle of a message, after 6 of 9 bytes, with 3 questions answered",
+        ),
         ("close-after-answer", 1, "answer 3 rejected"),
-        ("reset", 1, "the server reset the connection between messages, with 2 answered"),
-        ("silent", 1, "the server sent nothing more in time, with 2 answered (300ms;"),
+        ("reset", 1, "the server reset the connection between messages, with 2 questions answered"),
+        ("silent", 1, "the server sent nothing more in time, with 2 questions answered (300ms;"),
     ] {
         let server = python_server("math_server.py", &["--rounds", "3", "--fault", fault]);
         let finished = client("math", server.addr, &["--timeout", "300ms"]).run();

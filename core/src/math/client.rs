@@ -1,4 +1,4 @@
-//! The client: answers every question by itself, tells the secret.
+//! The client: answers every question and emits the secret.
 
 use core::convert::Infallible;
 use core::fmt;
@@ -9,7 +9,9 @@ use crate::machine::{
 };
 use crate::wire::{Byte, Truncated};
 
-/// The client's end. 8 bytes.
+/// Client of the math quiz. 8 bytes.
+///
+/// It computes the answers itself, so it accepts no commands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Client {
@@ -17,37 +19,38 @@ pub struct Client {
     over: bool,
 }
 
-/// What the client tells.
+/// Event of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event {
-    /// The server asked, and the answer (its [`sum`](Question::sum)) is written.
+    /// The server asked a question. Its answer, the [`sum`](Question::sum), has been written.
     Question(Question),
-    /// The server accepted every answer and told its secret.
+    /// The server accepted every answer and sent its secret.
     Secret(Secret),
 }
 
 plain_event!(Event);
 
-/// Why there is no secret.
+/// Why the session ended without the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Error {
-    /// The server closed the connection instead of asking on: this answer (the first is 1) was
-    /// wrong in its eyes.
+    /// The server closed the connection right after an answer, as it does after a wrong one. Contains
+    /// the number of the answer, counted from 1.
     Rejected(u32),
     /// A message starts with a byte that is neither `Q` nor `S`.
     Tag {
-        /// That byte.
+        /// The first byte of the message.
         byte: u8,
-        /// The message it starts (the first is 1).
+        /// Number of the message, counted from 1.
         message: u32,
     },
-    /// The stream ended too early otherwise.
+    /// The stream ended before the secret in any other way.
     Truncated {
-        /// Where and how.
+        /// Where and how the stream ended.
         cut: Truncated,
-        /// So many questions had been answered.
+        /// Number of questions answered before.
         answered: u32,
     },
 }
@@ -75,7 +78,8 @@ impl fmt::Display for Error {
                 }
             }),
             Self::Truncated { cut, answered } => {
-                write!(f, "{}, with {answered} answered", cut.by("the server"))
+                let s = if answered == 1 { "" } else { "s" };
+                write!(f, "{}, with {answered} question{s} answered", cut.by("the server"))
             }
         }
     }
@@ -84,22 +88,24 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 impl Client {
-    /// A client that has not heard anything yet.
+    /// Returns a client at the start of a session.
     #[must_use]
     pub const fn new() -> Self {
         Self { answered: 0, over: false }
     }
 
-    /// How many questions it has answered.
+    /// Returns the number of questions answered so far.
     #[must_use]
     pub const fn answered(&self) -> u32 {
         self.answered
     }
 
-    // Out of line: not on the way of a question that is there.
+    /// Handles an input without a complete message: asks for more, or reports how the stream ended.
+    // Out of line, because the loop over complete questions is faster without it. On small processors
+    // the call costs more flash than it saves.
     #[cfg_attr(target_pointer_width = "64", cold)]
     #[cfg_attr(not(target_pointer_width = "64"), inline)]
-    fn starved(&self, input: Input<'_>) -> Result<Step<Event>, Error> {
+    fn incomplete(&self, input: Input<'_>) -> Result<Step<Event>, Error> {
         let answered = self.answered;
         match (input.bytes, input.state) {
             (_, StreamState::Open | StreamState::Idle) => Ok(Step::need(Need::Input)),
@@ -127,14 +133,14 @@ impl Machine for Client {
         if self.over {
             return Ok(Step::idle(Action::Close));
         }
-        // The first byte before the other eight: a wrong one is an error however few have come.
+        // The tag is checked before the message is complete. A wrong tag must not wait for the rest.
         match (input.bytes, input.bytes.first_chunk()) {
             ([Question::TAG, ..], Some(message)) => {
                 let question = Question::parse(message);
-                let Some(room) = output.first_chunk_mut() else {
+                let Some(space) = output.first_chunk_mut() else {
                     return Ok(Step::need(Need::OutputSpace));
                 };
-                *room = question.sum().to_be_bytes();
+                *space = question.sum().to_be_bytes();
                 self.answered = self.answered.saturating_add(1);
                 let event = Action::Event(Event::Question(question));
                 Ok(Step::new(Question::BYTES, ANSWER_BYTES, event))
@@ -144,7 +150,7 @@ impl Machine for Client {
                 let event = Action::Event(Event::Secret(Secret::parse(message)));
                 Ok(Step::new(Secret::BYTES, 0, event))
             }
-            ([] | [Question::TAG | Secret::TAG, ..], _) => self.starved(input),
+            ([] | [Question::TAG | Secret::TAG, ..], _) => self.incomplete(input),
             ([byte, ..], _) => {
                 Err(Error::Tag { byte: *byte, message: self.answered.saturating_add(1) })
             }
@@ -168,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_and_tells_the_secret() {
+    fn answers_questions_and_emits_the_secret() {
         let (mut client, mut output) = (Client::new(), [0; 8]);
         let step = client.step(Input::open(b"Q\0\0\0\x0c\0\0\0\x1eS"), &mut output).unwrap();
         assert_eq!(
@@ -192,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn without_room_for_the_answer_nothing_is_consumed() {
+    fn without_space_for_the_answer_nothing_is_consumed() {
         let mut client = Client::new();
         let question = Question { a: 1, b: 2 }.emit();
         let step = client.step(Input::open(&question), &mut [0; 3]).unwrap();
@@ -200,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn every_ending_has_its_sentence() {
+    fn every_end_has_an_error_text() {
         for (input, answered, sentence) in [
             (
                 Input::open(b"X"),
@@ -225,7 +231,7 @@ mod tests {
             (
                 Input::ended(b"Q\0", StreamEnd::Closed),
                 3,
-                "the server closed the connection in the middle of a message, after 2 of 9 bytes, with 3 answered",
+                "the server closed the connection in the middle of a message, after 2 of 9 bytes, with 3 questions answered",
             ),
             (
                 Input::ended(b"", StreamEnd::Reset),
@@ -235,13 +241,13 @@ mod tests {
             (
                 Input::ended(b"", StreamEnd::Reset),
                 4,
-                "the server reset the connection between messages, with 4 answered",
+                "the server reset the connection between messages, with 4 questions answered",
             ),
             (Input::ended(b"", StreamEnd::TimedOut), 0, "the server sent nothing in time"),
             (
                 Input::ended(b"S", StreamEnd::TimedOut),
                 1,
-                "the server sent nothing more in time in the middle of a message, after 1 of 9 bytes, with 1 answered",
+                "the server sent nothing more in time in the middle of a message, after 1 of 9 bytes, with 1 question answered",
             ),
         ] {
             assert_eq!(error(input, answered).to_string(), sentence);

@@ -1,23 +1,35 @@
-//! The math quiz: a server asks sums, a client answers, at the end there is a secret.
+//! The math quiz: a server asks for sums and sends a secret after the last correct answer.
+//!
+//! Documents 000 and 001 define the messages:
 //!
 //! ```text
-//!   server -> client   'Q'  a: u32  b: u32      9 bytes, a question       (again and again)
-//!   client -> server   a + b mod 2^32: u32      4 bytes, its answer
-//!   server -> client   'S'  secret              9 bytes, once, then it closes
+//!                    0     1         5         9
+//!                    +-----+---------+---------+
+//!   server->client   | 'Q' | a       | b       |   question, any number of them
+//!                    +-----+---------+---------+
+//!                    0         4
+//!                    +---------+
+//!   client->server   | a + b   |                   answer to each question
+//!                    +---------+
+//!                    0     1                   9
+//!                    +-----+-------------------+
+//!   server->client   | 'S' | secret            |   once; then the server closes
+//!                    +-----+-------------------+
 //! ```
 //!
-//! Integers are big-endian. The sum wraps, so its bits are the same whether the integers are read
-//! as signed or unsigned. After a wrong answer the server closes at once, without the secret.
+//! Integers are big-endian. The sum is modulo 2^32, so its bytes are the same for signed and unsigned
+//! integers. After a wrong answer the server closes at once and does not send the secret.
 //!
 //! ```text
-//!   client                                    server
+//!   client                              server
 //!
-//!     .----- Q: answer it -----.                 .--> Ready --Ask--> Waiting --wrong--> Over
-//!     v                        |                 |      |               |
-//!   Playing -------------------'                 |   Reveal           right
-//!     |                                          |      v               |
-//!     '----- S: tell it -----> Over              |     Over             |
-//!                                                '----------------------'
+//!        .-- 'Q': send answer --.              .-------- correct answer --------.
+//!        v                      |              v                                |
+//!     Playing ------------------'            Ready -- Ask -------------------> Waiting
+//!        |                                     |                                |
+//!       'S'                                  Reveal                        wrong answer
+//!        v                                     v                                |
+//!      Over                                  Over <-----------------------------'
 //! ```
 
 pub mod client;
@@ -41,19 +53,19 @@ pub struct Question {
 }
 
 impl Question {
-    /// The byte a question starts with.
+    /// First byte of a question on the wire.
     pub const TAG: u8 = b'Q';
-    /// Its length on the wire: tag, `a`, `b`.
+    /// Size of a question on the wire in bytes: the tag, `a` and `b`.
     pub const BYTES: usize = 9;
 
-    /// The right answer: `a + b` modulo 2^32.
+    /// Returns the correct answer: `a + b` modulo 2^32.
     #[inline]
     #[must_use]
     pub const fn sum(self) -> u32 {
         self.a.wrapping_add(self.b)
     }
 
-    /// The question in these bytes. The tag is the caller's to check.
+    /// Returns the question in these bytes. It ignores the first one: the caller checks the tag.
     #[inline]
     #[must_use]
     pub const fn parse(bytes: &[u8; Self::BYTES]) -> Self {
@@ -61,7 +73,7 @@ impl Question {
         Self { a: u32::from_be_bytes([a0, a1, a2, a3]), b: u32::from_be_bytes([b0, b1, b2, b3]) }
     }
 
-    /// Its bytes.
+    /// Returns the question as it is sent.
     #[inline]
     #[must_use]
     pub const fn emit(self) -> [u8; Self::BYTES] {
@@ -69,7 +81,7 @@ impl Question {
         [Self::TAG, a0, a1, a2, a3, b0, b1, b2, b3]
     }
 
-    /// Its bytes behind the tag.
+    /// Returns what follows the tag on the wire.
     #[inline]
     const fn body(self) -> [u8; 8] {
         let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (self.a.to_be_bytes(), self.b.to_be_bytes());
@@ -83,29 +95,30 @@ impl fmt::Display for Question {
     }
 }
 
-/// An answer's length on the wire.
+/// Size of an answer on the wire in bytes.
 pub const ANSWER_BYTES: usize = 4;
 
-/// A likely reason why an answer is wrong: programs that are not quite right send these.
+/// Likely mistake in a client that sent a wrong answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Mistake {
-    /// The answer is right in little-endian byte order.
+    /// The answer is correct in little-endian byte order.
     LittleEndian,
-    /// The answer is decimal text, right or wrong.
+    /// The answer is decimal text. Its value may be correct or not.
     Decimal,
 }
 
 impl Mistake {
-    /// Returns the likely reason why `sent` is not the answer `expected`. `sent` is what came in its
-    /// place: 4 bytes, or fewer if the client then waited or left.
-    // For texts, after the fact: the machine itself only compares.
+    /// Returns the likely mistake if a client sent `sent` in place of the answer `expected`.
+    ///
+    /// `sent` has [`ANSWER_BYTES`], or fewer if the stream ended or paused there. The machine only
+    /// compares answers. This function is for the error messages of an application.
     #[must_use]
     pub fn find(sent: &[u8], expected: u32) -> Option<Self> {
         if *sent == expected.to_le_bytes() {
             return Some(Self::LittleEndian);
         }
-        // With the end of a line, or of a string of C.
+        // Programs that send text often append a line end, or the NUL of a C string.
         let text = match sent.split(|byte| matches!(byte, b'\r' | b'\n' | 0)).next() {
             Some([b'-' | b'+', digits @ ..] | digits) => digits,
             None => &[],
@@ -124,18 +137,18 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// The secret phrase: 8 bytes, which need not be text.
+/// The secret: 8 bytes, which need not be text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Secret(pub [u8; 8]);
 
 impl Secret {
-    /// The byte the secret's message starts with.
+    /// First byte of the message with the secret.
     pub const TAG: u8 = b'S';
-    /// The message's length on the wire: tag, secret.
+    /// Size of that message on the wire in bytes: the tag and the secret.
     pub const BYTES: usize = 9;
 
-    /// The secret in these bytes. The tag is the caller's to check.
+    /// Returns the secret in these bytes. It ignores the first one: the caller checks the tag.
     #[inline]
     #[must_use]
     pub const fn parse(bytes: &[u8; Self::BYTES]) -> Self {
@@ -143,7 +156,7 @@ impl Secret {
         Self(secret)
     }
 
-    /// Its bytes.
+    /// Returns the message with the secret as it is sent.
     #[inline]
     #[must_use]
     pub const fn emit(self) -> [u8; Self::BYTES] {
@@ -152,32 +165,34 @@ impl Secret {
     }
 }
 
-/// Shown [escaped](Escaped): a secret from a peer may hold control characters.
+/// Writes the secret [escaped](Escaped), because a secret from a peer may contain control characters.
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Escaped(&self.0).fmt(f)
     }
 }
 
-/// What a server sends, for traces.
+/// Dissector of what a server sends.
 ///
-/// Behind bytes that are not a message nothing is one: where the next would start is not known.
+/// After an unknown tag all bytes are [`ServerMessage::Unknown`], because the start of the next message
+/// is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ServerBytes {
-    /// The first of the bytes that are not a message.
+    /// The unknown tag, once there was one.
     unknown: Option<u8>,
 }
 
-/// A message of a server.
+/// Message of a server, for traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum ServerMessage {
     /// A question.
     Question(Question),
     /// The secret.
     Secret(Secret),
-    /// Bytes that are neither, or more of them, and the first of all.
+    /// Bytes of neither kind, or more of them. Contains the unknown tag, with which they start.
     Unknown(u8),
 }
 
@@ -218,12 +233,12 @@ impl Dissect for ServerBytes {
     }
 }
 
-/// What a client sends, for traces.
+/// Dissector of what a client sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ClientBytes;
 
-/// An answer of a client.
+/// Answer of a client, for traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Answer(pub u32);
@@ -250,12 +265,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_answer_has_a_likely_reason() {
+    fn the_likely_mistake_behind_a_wrong_answer_is_found() {
         use Mistake::{Decimal, LittleEndian};
         for (sent, expected, mistake) in [
             (&[42, 0, 0, 0][..], 42, Some(LittleEndian)),
             (&[1, 2, 3, 4], 0x0403_0201, Some(LittleEndian)),
-            // The start of a longer text, and shorter ones.
+            // The first bytes of a longer text, and whole texts.
             (b"1378", 1_378_437_758, Some(Decimal)),
             (b"42", 42, Some(Decimal)),
             (b"42\n", 42, Some(Decimal)),

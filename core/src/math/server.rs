@@ -1,4 +1,4 @@
-//! The server: asks what the application tells it to ask, checks the answers.
+//! The server: asks the questions of the application and checks the answers.
 
 use core::fmt;
 
@@ -8,90 +8,98 @@ use crate::machine::{
 };
 use crate::wire::Truncated;
 
-/// The server's end of one session. 12 bytes.
+/// Server of the math quiz. 12 bytes.
 ///
-/// The application chooses the questions and the secret, so a session can be replayed. Answers
-/// that come before their question are bytes of the stream like any other, and are kept.
+/// The application chooses the questions and the secret. An answer that arrives before its question
+/// stays in the input until the question has been asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server {
     state: State,
+    /// Number of correct answers.
     right: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
+    /// It is the application's turn.
     #[default]
     Ready,
+    /// A question has been asked, and this is its answer.
     Waiting {
         expected: u32,
     },
     Over,
 }
 
-/// What the application can say, whenever the server asks with [`Need::Command`].
+/// Command to the server, accepted when it asks for one with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Command {
-    /// Ask this.
+    /// Asks a question.
     Ask(Question),
-    /// Enough asked: tell the secret and end the session.
+    /// Sends the secret and ends the session.
     Reveal(Secret),
 }
 
-/// What the server tells.
+/// Event of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event {
-    /// The answer is right.
+    /// The answer is correct.
     Right {
-        /// That answer.
+        /// Answer of the client.
         answer: u32,
     },
-    /// The answer is wrong, and the session over.
+    /// The answer is wrong, and the session is over.
     Wrong {
-        /// The answer that came.
+        /// Answer of the client.
         answer: u32,
-        /// The answer that was due.
+        /// Correct answer.
         expected: u32,
     },
 }
 
 plain_event!(Event);
 
-/// Why the session ended before its time.
+/// Early end of the client's stream: before the secret was sent, or within an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Error {
-    /// Where and how the client's stream ended.
+    /// Where and how the stream ended.
     pub cut: Truncated,
-    /// So many answers had been right.
+    /// Number of correct answers before.
     pub right: u32,
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, with {} answered", self.cut.by("the client"), self.right)
+        let Self { cut, right } = self;
+        let s = if *right == 1 { "" } else { "s" };
+        write!(f, "{}, with {right} question{s} answered", cut.by("the client"))
     }
 }
 
 impl core::error::Error for Error {}
 
 impl Server {
-    /// A server that has not asked anything yet.
+    /// Returns a server at the start of a session.
     #[must_use]
     pub const fn new() -> Self {
         Self { state: State::Ready, right: 0 }
     }
 
-    /// How many right answers have come.
+    /// Returns the number of correct answers so far.
     #[must_use]
     pub const fn right(&self) -> u32 {
         self.right
     }
 
-    /// The answer that it waits for, if it does.
+    /// Returns the answer to the question that has been asked; `None` if the server does not wait for
+    /// one.
     #[must_use]
     pub const fn expected(&self) -> Option<u32> {
         match self.state {
@@ -100,7 +108,7 @@ impl Server {
         }
     }
 
-    fn cut(&self, bytes: &[u8], how: StreamEnd) -> Error {
+    fn truncated(&self, bytes: &[u8], how: StreamEnd) -> Error {
         let got = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         Error { cut: Truncated::inside(how, got, 4), right: self.right }
     }
@@ -131,13 +139,13 @@ impl Machine for Server {
             }
             (State::Waiting { .. }, None) => match input.state {
                 StreamState::Open | StreamState::Idle => Ok(Step::need(Need::Input)),
-                StreamState::Ended(how) => Err(self.cut(input.bytes, how)),
+                StreamState::Ended(how) => Err(self.truncated(input.bytes, how)),
             },
-            // A client that has only closed its sending side can still read a question or the
-            // secret, so it is the application's turn all the same.
+            // After a half-close the client can still read a question or the secret. Only a reset or a
+            // time-out ends the application's turn.
             (State::Ready, _) => match input.state {
                 StreamState::Ended(how @ (StreamEnd::Reset | StreamEnd::TimedOut)) => {
-                    Err(self.cut(&[], how))
+                    Err(self.truncated(&[], how))
                 }
                 _ => Ok(Step::need(Need::Command)),
             },
@@ -173,7 +181,7 @@ mod tests {
     #[test]
     fn asks_checks_and_reveals() {
         let (mut server, mut output) = (Server::new(), [0; 9]);
-        // An early answer stays where it is until it is asked for.
+        // An early answer is not consumed before its question.
         let early = [0, 0, 0, 42, 9];
         let step = server.step(Input::open(&early), &mut output).unwrap();
         assert_eq!(step, Step::need(Need::Command));
@@ -192,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_answer_ends_it() {
+    fn a_wrong_answer_ends_the_session() {
         let (mut server, mut output) = (Server::new(), [0; 9]);
         server.command(ASK, &mut output).unwrap();
         let step = server.step(Input::open(&[0, 0, 0, 41]), &mut output).unwrap();
@@ -213,18 +221,18 @@ mod tests {
     }
 
     #[test]
-    fn every_ending_has_its_sentence() {
+    fn every_end_has_an_error_text() {
         let mut server = Server::new();
         let reset = server.step(Input::ended(&[], StreamEnd::Reset), &mut []).unwrap_err();
         assert_eq!(
             reset.to_string(),
-            "the client reset the connection between messages, with 0 answered"
+            "the client reset the connection between messages, with 0 questions answered"
         );
         server.command(ASK, &mut [0; 9]).unwrap();
         let cut = server.step(Input::ended(&[1, 2, 3], StreamEnd::Closed), &mut []).unwrap_err();
         assert_eq!(
             cut.to_string(),
-            "the client closed the connection in the middle of a message, after 3 of 4 bytes, with 0 answered"
+            "the client closed the connection in the middle of a message, after 3 of 4 bytes, with 0 questions answered"
         );
     }
 }

@@ -53,7 +53,7 @@ fn it_returns_would_block_until_something_can_move_and_can_be_timed_out() {
     connection.time_out();
     let error = connection.next(&mut net).unwrap_err();
     let nb::Error::Other(Error::Protocol(error)) = error else { panic!("{error:?}") };
-    assert_eq!(error.to_string(), "the server sent nothing more in time, with 1 answered");
+    assert_eq!(error.to_string(), "the server sent nothing more in time, with 1 question answered");
 }
 
 /// Application of a math server. Counts the commands it was asked for.
