@@ -115,8 +115,8 @@ fn a_client_reports_a_length_in_another_encoding() {
     let transcript = assert_lawful(every_cut(&role, &short_message(b"hello"), None));
     assert_eq!(
         text(&transcript),
-        "the server broke the protocol: a reply of 354405 bytes, expected at most 15, as much as \
-         was sent; length 0x00056865: its first 2 bytes would be a 2-byte length of 5"
+        "the server broke the protocol: a reply of 354405 bytes, expected at most 15, the length \
+         of all messages in flight; length 0x00056865: its first 2 bytes would be a 2-byte length of 5"
     );
     let transcript = assert_lawful(every_cut(&role, b"\x05\0\0\0hello", None));
     let text_ = text(&transcript);
@@ -124,12 +124,15 @@ fn a_client_reports_a_length_in_another_encoding() {
     // A length that is possible is reported at the end of the stream, and one that arrives with no
     // message in flight at once.
     let cut = socklab_core::wire::Truncated { how: StreamEnd::TimedOut, got: 7, want: 354_409 };
-    let other =
-        OtherLength { read: 0x0005_6865, read_bytes: 4, meant: 5, bytes: 2, little_endian: false };
-    let error = client::Error::<4>::Truncated { cut, missing: 1 };
-    assert_eq!(error.other_length(), Some(other));
-    let error = client::Error::<4>::Unasked { length: 0x0005_6865 };
-    assert_eq!(error.other_length(), Some(other));
+    for error in [
+        client::Error::<4>::Truncated { cut, missing: 1 },
+        client::Error::<4>::Unasked { length: 0x0005_6865 },
+    ] {
+        let OtherLength { read, read_bytes, meant, bytes, little_endian, .. } =
+            error.other_length().expect("the length looks like one of 2 bytes");
+        assert_eq!((read, read_bytes, meant, bytes), (0x0005_6865, 4, 5, 2));
+        assert!(!little_endian);
+    }
 }
 
 #[test]

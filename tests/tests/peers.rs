@@ -191,8 +191,8 @@ fn echo_client_reports_mistakes_of_a_students_server() {
         ("cut-in-payload", "in the middle of a message, after 6 of 24 bytes, with 1 reply missing"),
         ("reset", "the server reset the connection between messages, with 1 reply missing"),
         ("silent", "the server sent nothing more in time, with 1 reply missing (300ms;"),
-        ("too-long", "a reply of 5000 bytes, expected at most 30, as much as was sent"),
-        ("endless", "a reply of 4294967295 bytes, expected at most 30, as much as was sent"),
+        ("too-long", "a reply of 5000 bytes, expected at most 30, the length of all messages"),
+        ("endless", "a reply of 4294967295 bytes, expected at most 30, the length of all messages"),
     ] {
         let server = python_server("echo_server.py", &["--fault", fault]);
         let mut client = client("echo", server.addr, &["--timeout", "300ms"]).with_stdin().start();

@@ -216,8 +216,8 @@ fn the_client_reports_a_length_in_another_encoding_and_what_to_try() {
     let line = failure(&["0123456789hello"], 19, &short_message(b"hello"));
     assert_eq!(
         line,
-        "the server broke the protocol: a reply of 354405 bytes, expected at most 15, as much as was \
-         sent; length 0x00056865: its first 2 bytes would be a 2-byte length of 5: try --header 2; \
+        "the server broke the protocol: a reply of 354405 bytes, expected at most 15, the length of \
+         all messages in flight; length 0x00056865: its first 2 bytes would be a 2-byte length of 5: try --header 2; \
          last received: \"\\x00\\x05hello\""
     );
     let line = failure(&["0123456789hello"], 19, b"\x05\0\0\0hello");

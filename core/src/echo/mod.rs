@@ -1,28 +1,36 @@
 //! Length-prefixed messages that come back without their first ten characters.
 //!
-//! ```text
-//!   either way   length: u32, big-endian   payload: `length` bytes       any length, 0 included
-//! ```
-//!
-//! Programs with lengths of 2 bytes exist too. For them the machines have a parameter, `HEADER`:
-//! `Client::<2>`, `Server::<2>`. It is one of the type, so that the width costs nothing at run time.
-//!
-//! The reply to a message is its payload with the first ten characters (Unicode scalar values,
-//! not bytes) removed; a shorter payload comes back empty. Many messages may be in flight, replies
-//! come in order.
+//! Document 003 defines the message, which is the same in both directions:
 //!
 //! ```text
-//!   server                                        client
-//!
-//!     .-> Header --first 40 bytes at most--.        .-> Header --reply's length--.
-//!     |     |                              v        |     |                      v
-//!     |   Finish                        Payload     |   Finish                Payload
-//!     |     v                              |        |     v                      |
-//!     |    Over                            |        |    Over                    |
-//!     '------ length and rest sent --------'        '------ all of it came ------'
+//!   0         4                 4 + length
+//!   +---------+-----------------+
+//!   | length  | payload         |    length: u32, big-endian, 0 to 2^32 - 1
+//!   +---------+-----------------+
 //! ```
 //!
-//! Neither end holds more than a header: payloads stream through, whatever their length.
+//! Some published programs use lengths of 2 bytes. The machines support them with the parameter
+//! `HEADER`, the size of a length in bytes: `Client::<2>` and `Server::<2>`. It is a parameter of the
+//! type, so the common size costs nothing at run time.
+//!
+//! The reply to a message is its payload without the first ten characters (Unicode scalar values, not
+//! bytes). The reply to a shorter payload is empty. Several messages may be in flight. Replies arrive
+//! in the order of their messages.
+//!
+//! ```text
+//!   server                                      client, receiving
+//!
+//!      .-- rest of the payload --.                 .-- rest of the reply --.
+//!      v                         |                 v                       |
+//!   Header -- length, first -> Payload          Header ---- length ----> Payload
+//!      |      ten characters                       |
+//!   Finish or close                             Finish, and no message
+//!      |                                        in flight
+//!      v                                           v
+//!    Over                                        Over
+//! ```
+//!
+//! Neither end stores a payload. Payloads of any length pass through the caller's buffers.
 
 pub mod client;
 pub mod server;
@@ -34,34 +42,37 @@ use core::fmt;
 
 use crate::wire::{Dissect, Dissected, Escaped, LENGTH_BYTES, Truncated, length_of};
 
-/// So many characters the server removes from the front of each payload.
+/// Number of characters that the server removes from the front of each payload (document 003).
 pub const REMOVED_CHARS: usize = 10;
 
-/// So many bytes they take at the most: a UTF-8 character has up to four.
+/// Size in bytes of the longest text of [`REMOVED_CHARS`]. A character in UTF-8 has up to 4 bytes
+/// (RFC 3629).
 pub const REMOVED_BYTES: usize = 40;
 
-/// What either end sends, for traces.
+/// Dissector of what either end sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Messages<const HEADER: usize = LENGTH_BYTES> {
+    /// Number of payload bytes of the current message that have not arrived.
     remaining: u32,
 }
 
-/// A message, or a part of one that came in several.
+/// Message or part of a message, for traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Part<'b> {
-    /// The message's length when this part starts it.
+    /// Length of the payload in bytes, if this part starts the message.
     pub length: Option<u32>,
-    /// The payload in this part.
+    /// Payload in this part.
     pub payload: &'b [u8],
-    /// So many bytes of payload are still to come.
+    /// Number of payload bytes that follow in later parts.
     pub remaining: u32,
 }
 
 impl fmt::Display for Part<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// So much of a payload a line of a trace can take.
+        /// Number of payload bytes that fit in a line of a trace.
         const SHOWN: usize = 48;
         match self.length {
             Some(length) => write!(f, "message of {length}")?,
@@ -94,18 +105,19 @@ impl<const HEADER: usize> Dissect for Messages<HEADER> {
         if length.is_none() && bytes.is_empty() {
             return Dissected::Partial(1);
         }
-        let (payload, left) = take(rest, remaining);
-        self.remaining = left;
+        let (payload, remaining) = take(rest, remaining);
+        self.remaining = remaining;
         let header = if length.is_some() { HEADER } else { 0 };
-        let taken = header.saturating_add(payload.len());
-        Dissected::Message(taken, Part { length, payload, remaining: left })
+        let bytes = header.saturating_add(payload.len());
+        Dissected::Message(bytes, Part { length, payload, remaining })
     }
 }
 
-/// The first `remaining` of `bytes`, or as many as there are, and how many are missing then.
+/// Returns the first `remaining` bytes of `bytes`, or all if there are fewer, and the number of bytes
+/// that are missing.
 #[inline]
 fn take(bytes: &[u8], remaining: u32) -> (&[u8], u32) {
-    // A `usize` may have 16 bits, and 2^32 - 1 is a legal length.
+    // The conversion can fail: a `usize` may have 16 bits, and 2^32 - 1 is a valid length.
     let n = usize::try_from(remaining).unwrap_or(usize::MAX);
     match bytes.get(..n) {
         Some(all) => (all, 0),
@@ -116,33 +128,36 @@ fn take(bytes: &[u8], remaining: u32) -> (&[u8], u32) {
     }
 }
 
-/// Number of bytes of a message with `length` bytes of payload: the header counts.
+/// Returns the size in bytes of a message with `length` bytes of payload, header included.
 fn whole<const HEADER: usize>(length: u32) -> u64 {
     u64::from(length).saturating_add(if HEADER == 2 { 2 } else { 4 })
 }
 
-/// A kind of length that a peer has probably sent instead of the agreed one. Programs that are not quite
-/// right use 2 bytes, or the byte order of their own processor.
+/// Another encoding of a length that a peer probably sent. Common mistakes are lengths of 2 bytes and
+/// the byte order of the peer's processor.
+///
+/// It serves error messages. The machines never act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct OtherLength {
-    /// The length as it was read.
+    /// Value that was read.
     pub read: u32,
-    /// The size of a length in bytes with which it was read.
+    /// Size in bytes of the length that was read.
     pub read_bytes: u8,
-    /// The length that was probably meant.
+    /// Value that the peer probably meant.
     pub meant: u32,
-    /// The size in bytes of the length that was probably meant. The bytes behind it are payload.
+    /// Size in bytes of the length that the peer probably sent. Payload follows it.
     pub bytes: u8,
-    /// Whether it was probably sent in little-endian order.
+    /// Whether the peer probably sent it in little-endian order.
     pub little_endian: bool,
 }
 
-// For texts, after the fact: the machines never guess.
 impl OtherLength {
-    /// Returns the likely one for a message that was cut.
-    fn of_cut<const HEADER: usize>(cut: Truncated) -> Option<Self> {
-        /// One who waits for the reply to a short message has not sent many of them.
+    /// Returns the likely encoding of a message that was truncated.
+    fn of_truncated<const HEADER: usize>(cut: Truncated) -> Option<Self> {
+        /// Greatest number of short messages that a peer is assumed to send before it waits for a
+        /// reply. More bytes than that are more likely a long message.
         const MESSAGES: u64 = 64;
         let read = cut.want.checked_sub(whole::<HEADER>(0))?;
         Self::find::<HEADER>(u32::try_from(read).ok()?, |whole| {
@@ -150,7 +165,7 @@ impl OtherLength {
         })
     }
 
-    /// Returns the likely one among those whose whole message may have a size as told by `fits`.
+    /// Returns the likely encoding. `fits` decides whether a message may have this size in bytes.
     fn find<const HEADER: usize>(read: u32, fits: impl Fn(u64) -> bool) -> Option<Self> {
         let [a, b, text @ ..] = read.to_be_bytes();
         let [c, d] = text;
@@ -163,7 +178,7 @@ impl OtherLength {
         };
         let two = |meant, little_endian| {
             let is_text = |byte: u8| byte >= b' ' && byte != 0x7f || byte.is_ascii_whitespace();
-            // Of a payload of one byte the second is not part: the next length begins with it.
+            // The second byte is not part of a payload of one byte: it starts the next length.
             let is_likely = short || is_text(c) && (meant == 1 || is_text(d));
             if is_likely { other(u32::from(meant), 2, little_endian) } else { None }
         };
@@ -175,7 +190,7 @@ impl OtherLength {
             .or_else(|| two(u16::from_le_bytes([a, b]), true))
     }
 
-    /// Appends it to the text of an error.
+    /// Appends the hint, if there is one, to the text of an error.
     fn append(this: Option<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match this {
             Some(this) => write!(f, "; {this}"),
@@ -187,7 +202,7 @@ impl OtherLength {
 impl fmt::Display for OtherLength {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { read, read_bytes, meant, bytes, little_endian } = *self;
-        // A width that is an argument could be too large, with a panic.
+        // Two calls with a constant width: formatting with a width from an argument contains a panic.
         if read_bytes == 2 {
             write!(f, "length {read:#06x}: ")?;
         } else {
@@ -211,15 +226,15 @@ mod tests {
 
     use super::*;
 
-    fn cut<const HEADER: usize>(length: u32, payload: u64) -> Option<std::string::String> {
+    fn hint<const HEADER: usize>(length: u32, payload: u64) -> Option<std::string::String> {
         let how = crate::machine::StreamEnd::Closed;
         let header = whole::<HEADER>(0);
         let cut = Truncated { how, got: header + payload, want: whole::<HEADER>(length) };
-        OtherLength::of_cut::<HEADER>(cut).map(|other| other.to_string())
+        OtherLength::of_truncated::<HEADER>(cut).map(|other| other.to_string())
     }
 
     #[test]
-    fn a_length_of_another_kind_is_named() {
+    fn a_length_in_another_encoding_is_recognised() {
         for (length, payload, text) in [
             (0x0005_6865, 3, "length 0x00056865: its first 2 bytes would be a 2-byte length of 5"),
             (0x0001_6800, 6, "length 0x00016800: its first 2 bytes would be a 2-byte length of 1"),
@@ -231,32 +246,32 @@ mod tests {
                 "length 0x05006865: its first 2 bytes would be a little-endian 2-byte length of 5",
             ),
         ] {
-            assert_eq!(cut::<4>(length, payload).as_deref(), Some(text));
+            assert_eq!(hint::<4>(length, payload).as_deref(), Some(text));
         }
         let text = "length 0x0500: in little-endian order it would be 5";
-        assert_eq!(cut::<2>(0x0500, 5).as_deref(), Some(text));
+        assert_eq!(hint::<2>(0x0500, 5).as_deref(), Some(text));
     }
 
     #[test]
-    fn a_long_message_that_was_cut_is_taken_for_what_it_is() {
+    fn a_long_truncated_message_gives_no_hint() {
         for (length, payload) in [
-            // Less has come than a message of the other kind has.
+            // Fewer bytes than a message in the other encoding has.
             (0x0005_6865, 2),
             (0x0500_0000, 4),
             (0x0500_6865, 2),
-            // Much more has.
+            // Many more bytes.
             (0x0005_6865, 100_000),
-            // What would be text is none.
+            // The bytes that would be payload are not text.
             (0x0005_0001, 3),
             (0x0005_6800, 3),
             (0, 0),
             (100, 99),
             (65_535, 10),
         ] {
-            assert_eq!(cut::<4>(length, payload), None, "{length:#x}");
+            assert_eq!(hint::<4>(length, payload), None, "{length:#x}");
         }
         for (length, payload) in [(0x0500, 4), (0x0400, 500), (100, 99), (0x1234, 5)] {
-            assert_eq!(cut::<2>(length, payload), None, "{length:#x}");
+            assert_eq!(hint::<2>(length, payload), None, "{length:#x}");
         }
     }
 }

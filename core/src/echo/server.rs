@@ -1,4 +1,4 @@
-//! The server: sends each message back without its first ten characters.
+//! The server: returns each message without its first ten characters.
 
 use core::fmt;
 
@@ -11,14 +11,16 @@ use crate::wire::{
     Byte, LENGTH_BYTES, Prefix, Truncated, copy, length_of, prefix_of_chars, put_length,
 };
 
-/// The server's end of one connection. 16 bytes, whatever the length of the messages.
+/// Server of the echo protocol. 16 bytes, independent of the length of the messages.
 ///
-/// `HEADER` is the size of a length on the wire in bytes, 4 or 2.
+/// It checks that the characters it removes are UTF-8. The rest of a payload may be any bytes.
+///
+/// `HEADER` is the size of a length on the wire in bytes: 4 or 2.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server<const HEADER: usize = LENGTH_BYTES> {
     state: State,
-    /// No more messages: told so, or over.
+    /// Whether the session ends after the current message.
     finishing: bool,
 }
 
@@ -27,7 +29,8 @@ pub struct Server<const HEADER: usize = LENGTH_BYTES> {
 enum State {
     #[default]
     Header,
-    /// The reply's length is sent; so much of its payload is still to be copied.
+    /// The header of the reply has been written. `remaining` bytes of the payload, which has `length`
+    /// bytes, have not been copied.
     Payload {
         length: u32,
         remaining: u32,
@@ -35,56 +38,60 @@ enum State {
     Over,
 }
 
-/// What the application can say, once, at any time.
+/// Command to the server, accepted once at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Command {
-    /// Finish the message in hand, if there is one, then end the session.
+    /// Ends the session after the current message, or at once between two messages.
     Finish,
 }
 
-/// What the server tells.
+/// Event of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event {
-    /// A message with so many bytes of payload has come, and all of its reply is written.
+    /// A message has been received, and its whole reply has been written.
     Echoed {
-        /// The message's length.
+        /// Length of the message's payload in bytes.
         length: u32,
     },
 }
 
 plain_event!(Event);
 
-/// Why the session ended. A client that closes between two messages ends it with `Done` instead.
+/// Why the session failed. A close between two messages is not an error: the session ends with
+/// [`Action::Close`].
 ///
-/// Its text names a length that is probably of [another kind](Error::other_length).
+/// The text contains a hint if the client probably sent lengths in [another
+/// encoding](Self::other_length).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Error<const HEADER: usize = LENGTH_BYTES> {
     /// The first ten characters of a payload are not UTF-8.
     NotUtf8 {
-        /// The byte that starts what is no character.
+        /// First byte of the invalid sequence.
         byte: u8,
-        /// Its place in the payload, the first being 0.
+        /// Offset of that byte in the payload, counted from 0.
         at: usize,
     },
-    /// The payload ends in the middle of a character that is among its first ten.
+    /// The payload ends in the middle of one of its first ten characters.
     CutCharacter {
-        /// The payload's length.
+        /// Length of the payload in bytes.
         length: u32,
     },
-    /// The stream ended too early.
+    /// The stream ended in the middle of a message, or without an orderly close.
     Truncated(Truncated),
 }
 
 impl<const HEADER: usize> Error<HEADER> {
-    /// The kind of length that the client has probably sent instead of a big-endian one of `HEADER`
-    /// bytes, if it looks like that.
+    /// Returns the encoding that the client probably used for a length, if it looks like another one
+    /// than big-endian with `HEADER` bytes.
     #[must_use]
     pub fn other_length(&self) -> Option<OtherLength> {
         match *self {
-            Self::Truncated(cut) => OtherLength::of_cut::<HEADER>(cut),
+            Self::Truncated(cut) => OtherLength::of_truncated::<HEADER>(cut),
             Self::NotUtf8 { .. } | Self::CutCharacter { .. } => None,
         }
     }
@@ -99,11 +106,14 @@ impl<const HEADER: usize> fmt::Display for Error<HEADER> {
                  its first ten characters",
                 Byte(byte)
             ),
-            Self::CutCharacter { length } => write!(
-                f,
-                "the client broke the protocol: a payload of {length} bytes ends in the middle of \
-                 a character"
-            ),
+            Self::CutCharacter { length } => {
+                let s = if length == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "the client broke the protocol: a payload of {length} byte{s} ends in the \
+                     middle of a character"
+                )
+            }
             Self::Truncated(cut) => {
                 cut.by("the client").fmt(f)?;
                 OtherLength::append(self.other_length(), f)
@@ -115,8 +125,8 @@ impl<const HEADER: usize> fmt::Display for Error<HEADER> {
 impl<const HEADER: usize> core::error::Error for Error<HEADER> {}
 
 impl Server {
-    /// Returns a server to which nothing has been sent yet, with lengths of 4 bytes.
-    // For one width only, so that its type need not be written out where it is called.
+    /// Returns a server at the start of a session, with lengths of 4 bytes.
+    // Not generic: a caller need not write out the type for the common size.
     #[must_use]
     pub const fn new() -> Self {
         Self::with_header()
@@ -124,39 +134,41 @@ impl Server {
 }
 
 impl<const HEADER: usize> Server<HEADER> {
-    /// Returns a server to which nothing has been sent yet, with lengths of `HEADER` bytes.
+    /// Returns a server at the start of a session, with lengths of `HEADER` bytes.
     #[must_use]
     pub const fn with_header() -> Self {
         Self { state: State::Header, finishing: false }
     }
 
-    /// A whole message of which ten bytes of ASCII are removed, and room for its reply: what most
-    /// messages are, and all that the loop of a driver should hold.
+    /// Echoes a complete message that starts with ten ASCII characters, if its reply fits in the
+    /// output. Returns `None` for any other input.
+    ///
+    /// Most messages are like this. A function of its own keeps the loop of a driver small.
     #[inline]
-    fn pass_whole(&mut self, input: &[u8], output: &mut [u8]) -> Option<Step<Event>> {
+    fn echo_whole(&mut self, input: &[u8], output: &mut [u8]) -> Option<Step<Event>> {
         let (length, payload) = length_of::<HEADER>(input)?;
-        // Of a payload shorter than that it says more than has to be known, but asks for no loop.
+        // A shorter payload is left to `echo_part`: its first chunk would need a loop here.
         let is_ascii = payload.first_chunk::<REMOVED_CHARS>()?.is_ascii();
         if self.state != State::Header || !is_ascii {
             return None;
         }
         let all = usize::try_from(length).ok()?;
         let rest = payload.get(all.min(REMOVED_CHARS)..all)?;
-        // If the rest does not fit, the other way starts with this length as well.
-        let room = put_length::<HEADER>(u32::try_from(rest.len()).ok()?, output)?;
-        copy(rest, room.get_mut(..rest.len())?);
+        // If the rest does not fit, `echo_part` writes the same header.
+        let space = put_length::<HEADER>(u32::try_from(rest.len()).ok()?, output)?;
+        copy(rest, space.get_mut(..rest.len())?);
         let written = rest.len().saturating_add(HEADER);
-        Some(Step::new(all.saturating_add(HEADER), written, self.echoed(length)))
+        Some(Step::new(all.saturating_add(HEADER), written, self.end_message(length)))
     }
 
-    /// Everything else: first the reply's length, then as much as is there and fits.
+    /// Echoes part of a message: the header of the reply, or as much payload as is available and fits.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
-    fn pass_part(
+    fn echo_part(
         &mut self,
         input: Input<'_>,
         output: &mut [u8],
     ) -> Result<Step<Event>, Error<HEADER>> {
-        let passed = match self.state {
+        let progress = match self.state {
             State::Header => begin::<HEADER>(input.bytes, output)?,
             State::Payload { length, remaining } => {
                 let (bytes, _) = take(input.bytes, remaining);
@@ -171,26 +183,26 @@ impl<const HEADER: usize> Server<HEADER> {
             }
             State::Over => Err(Need::InputOrCommand),
         };
-        let (length, remaining, consumed, written) = match passed {
-            Ok(passed) => passed,
-            Err(need) => return self.starved(input, need),
+        let (length, remaining, consumed, written) = match progress {
+            Ok(progress) => progress,
+            Err(need) => return self.incomplete(input, need),
         };
         self.state = State::Payload { length, remaining };
-        let action = if remaining == 0 { self.echoed(length) } else { Action::Continue };
+        let action = if remaining == 0 { self.end_message(length) } else { Action::Continue };
         Ok(Step::new(consumed, written, action))
     }
 
-    /// A whole message has gone through.
+    /// Ends the current message, which has been echoed completely.
     #[inline]
-    fn echoed(&mut self, length: u32) -> Action<Event> {
+    fn end_message(&mut self, length: u32) -> Action<Event> {
         self.state = if self.finishing { State::Over } else { State::Header };
         Action::Event(Event::Echoed { length })
     }
 
-    /// Nothing can be done with what is there, unless it gets what it needs.
+    /// Handles a step that cannot advance without `need`: asks for it, or handles the end of the stream.
     #[cold]
     #[inline(never)]
-    fn starved(
+    fn incomplete(
         &mut self,
         Input { bytes, state }: Input<'_>,
         need: Need,
@@ -198,7 +210,7 @@ impl<const HEADER: usize> Server<HEADER> {
         let action = match (self.state, state) {
             _ if need == Need::OutputSpace => Action::Need(need),
             (State::Over, _) => Action::Close,
-            // A message of which a byte has come is in hand.
+            // Only without a byte of the next header: otherwise a message has started.
             (State::Header, _)
                 if bytes.is_empty()
                     && (self.finishing || state == StreamState::Ended(StreamEnd::Closed)) =>
@@ -212,7 +224,7 @@ impl<const HEADER: usize> Server<HEADER> {
                     State::Payload { length, remaining } => {
                         (whole::<HEADER>(count::sub(length, remaining)), length)
                     }
-                    // Not even the length may have come: what is known to be wanted are its bytes.
+                    // The header may be incomplete. Then its size is all that is known to be expected.
                     State::Header | State::Over => {
                         let length = length_of::<HEADER>(bytes).map_or(0, |(length, _)| length);
                         (u64::try_from(bytes.len()).unwrap_or(u64::MAX), length)
@@ -225,14 +237,14 @@ impl<const HEADER: usize> Server<HEADER> {
     }
 }
 
-/// What has gone through of a message: its length, what remains of it, the bytes consumed and those
-/// written. Or what is needed first.
-type Passed = Result<(u32, u32, usize, usize), Need>;
+/// Progress in a message: its length, the number of payload bytes that remain, and the numbers of bytes
+/// consumed and written. Otherwise what is needed first.
+type Progress = Result<(u32, u32, usize, usize), Need>;
 
-/// The beginning of a message: its reply's length, as soon as its first ten characters are there.
-// Small processors: out of line, passing the result costs more than the call saves.
+/// Starts a message: writes the header of its reply once its first ten characters are available.
+// Inlined on small processors, because returning the result costs more flash than the call saves.
 #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
-fn begin<const HEADER: usize>(input: &[u8], output: &mut [u8]) -> Result<Passed, Error<HEADER>> {
+fn begin<const HEADER: usize>(input: &[u8], output: &mut [u8]) -> Result<Progress, Error<HEADER>> {
     let Some((length, payload)) = length_of::<HEADER>(input) else {
         return Ok(Err(Need::InputOrCommand));
     };
@@ -264,17 +276,18 @@ impl<const HEADER: usize> Machine for Server<HEADER> {
 
     #[inline]
     fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event>, Error<HEADER>> {
-        // Small processors have no use for two ways: their time goes elsewhere, their flash does not.
+        // `echo_part` alone does the same. On small processors flash matters more than this speed.
         if cfg!(target_pointer_width = "64")
-            && let Some(step) = self.pass_whole(input.bytes, output)
+            && let Some(step) = self.echo_whole(input.bytes, output)
         {
             return Ok(step);
         }
-        self.pass_part(input, output)
+        self.echo_part(input, output)
     }
 
     fn command(&mut self, Command::Finish: Command, _: &mut [u8]) -> Result<usize, CommandError> {
-        // Told twice it says so: an application that goes on saying it must not keep a loop busy.
+        // A repeated `Finish` is an error. If it were accepted, an application that always gives it
+        // would keep the pump busy without progress.
         if self.finishing {
             return Err(CommandError::OutOfTurn);
         }
@@ -285,18 +298,19 @@ impl<const HEADER: usize> Machine for Server<HEADER> {
 
 #[cfg(test)]
 mod tests {
+    use std::string::ToString;
     use std::vec::Vec;
 
     use super::*;
 
-    type Way = fn(&mut Server, Input<'_>, &mut [u8]) -> Result<Step<Event>, Error>;
+    type StepFn = fn(&mut Server, Input<'_>, &mut [u8]) -> Result<Step<Event>, Error>;
 
-    /// Everything that goes back for `input`, and the events.
-    fn reply(way: Way, mut input: &[u8], room: usize) -> (Vec<u8>, Vec<Event>) {
+    /// Returns all bytes sent in reply to `input`, and the events.
+    fn reply(step: StepFn, mut input: &[u8], space: usize) -> (Vec<u8>, Vec<Event>) {
         let (mut server, mut sent, mut events) = (Server::new(), Vec::new(), Vec::new());
         loop {
-            let mut output = std::vec![0; room];
-            let step = way(&mut server, Input::open(input), &mut output).unwrap();
+            let mut output = std::vec![0; space];
+            let step = step(&mut server, Input::open(input), &mut output).unwrap();
             input = &input[step.consumed..];
             sent.extend_from_slice(&output[..step.written]);
             match step.action {
@@ -307,9 +321,23 @@ mod tests {
         }
     }
 
-    /// What small processors do alone has to be the same as what all do.
     #[test]
-    fn the_short_way_and_the_long_one_say_the_same() {
+    fn error_texts_have_the_right_plural_forms() {
+        // A character can only be cut if the payload is not empty.
+        for (length, bytes) in [(1, "1 byte"), (2, "2 bytes")] {
+            assert_eq!(
+                Error::<4>::CutCharacter { length }.to_string(),
+                std::format!(
+                    "the client broke the protocol: a payload of {bytes} ends in the middle of a \
+                     character"
+                )
+            );
+        }
+    }
+
+    /// Small processors use only `echo_part`, others both.
+    #[test]
+    fn both_ways_to_echo_a_message_give_the_same_bytes_and_events() {
         for text in
             ["", "short", "ten chars!", "Four score and seven years ago", "naïve café, naïve"]
         {
@@ -318,10 +346,10 @@ mod tests {
                 input.extend_from_slice(&u32::try_from(text.len()).unwrap().to_be_bytes());
                 input.extend_from_slice(text.as_bytes());
             }
-            for room in [4, 5, 20, 100] {
-                let long = reply(Server::pass_part, &input, room);
-                assert_eq!(reply(Server::step, &input, room), long, "{text}");
-                assert_eq!(long.1.len(), 3);
+            for space in [4, 5, 20, 100] {
+                let expected = reply(Server::echo_part, &input, space);
+                assert_eq!(reply(Server::step, &input, space), expected, "{text}");
+                assert_eq!(expected.1.len(), 3);
             }
         }
     }
