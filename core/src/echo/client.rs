@@ -316,18 +316,19 @@ impl<const HEADER: usize> Machine for Client<HEADER> {
                 (length, length, HEADER, bytes)
             }
         };
-        let offset = count::sub(length, remaining);
-        let (bytes, remaining) = take(bytes, remaining);
-        if remaining == 0 {
+        let (bytes, missing) = take(bytes, remaining);
+        if missing == 0 {
             self.end_reply();
         } else {
-            self.state = State::Payload { length, remaining };
+            self.state = State::Payload { length, remaining: missing };
             if bytes.is_empty() {
                 return Ok(Step::new(header, 0, Action::Continue));
             }
         }
         let consumed = count::add(header, bytes.len());
-        let piece = Piece { offset, bytes: Span::new(header, bytes.len()), remaining };
+        let offset = count::sub(length, remaining);
+        let bytes = Span::new(header, bytes.len());
+        let piece = Piece { offset, bytes, remaining: missing };
         Ok(Step::new(consumed, 0, Action::Event(Event::Reply(piece))))
     }
 
