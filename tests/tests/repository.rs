@@ -291,3 +291,64 @@ fn the_proofs_install_system_packages_only_on_a_ci_machine() {
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stderr.contains("called") && stderr.contains("some-package"), "{stderr}");
 }
+
+/// Returns the parts of a Markdown text that are code: whole lines of blocks, and what stands between
+/// backticks.
+fn code(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut in_block = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            in_block = !in_block;
+        } else if in_block {
+            found.push(line.split(" # ").next().unwrap().trim());
+        } else {
+            found.extend(line.split('`').skip(1).step_by(2));
+        }
+    }
+    found
+}
+
+/// Returns what is wrong with the paths and cargo arguments in a piece of code.
+fn missing(code: &str) -> Option<String> {
+    // Places for a name, and lists that are cut short.
+    if code.contains("NAME") || code.contains('*') || code.contains('…') {
+        return None;
+    }
+    let words: Vec<&str> = code.split_whitespace().collect();
+    let exists = |path: &str| root().join(path).exists();
+    for pair in words.windows(2) {
+        let file = match pair {
+            ["--test", name] => [format!("tests/tests/{name}.rs"), format!("tests/tests/{name}")],
+            ["--example", name] => [format!("core/examples/{name}.rs"), String::from("-")],
+            ["-p", name] => [format!("{}/Cargo.toml", name.replace("socklab-", "")), {
+                String::from(if *name == "socklab" { "host/Cargo.toml" } else { "-" })
+            }],
+            _ => continue,
+        };
+        if !file.iter().any(|file| exists(file)) {
+            return Some(format!("{}: no {file:?}", pair.join(" ")));
+        }
+    }
+    let folders = ["core/", "host/", "tests/", "fuzz/", ".ci/", ".github/"];
+    let mut paths = words.iter().filter(|word| folders.iter().any(|start| word.starts_with(start)));
+    paths.find(|path| !exists(path)).map(|path| format!("no {path}"))
+}
+
+#[test]
+fn what_the_guide_for_contributors_names_exists() {
+    let text = text(".github/CONTRIBUTING.md");
+    let pieces = code(&text);
+    assert!(pieces.len() > 100, "{pieces:?}");
+    let missing: Vec<String> = pieces.iter().filter_map(|code| missing(code)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn a_missing_path_or_test_in_the_guide_is_noticed() {
+    assert_eq!(missing("cargo test -p socklab-tests --test repository"), None);
+    assert!(missing("cargo test -p socklab-tests --test nothing").is_some());
+    assert!(missing("cargo test -p socklab-nothing").is_some());
+    assert!(missing("core/src/nothing.rs").is_some());
+    assert_eq!(code("a `b` c\n```sh\nd  # e\n```\n`f`"), ["b", "d", "f"]);
+}
