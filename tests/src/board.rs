@@ -5,6 +5,7 @@
 //!
 //!   socklab math server 127.0.0.1:PORT  <--------  dials 10.0.2.2:PORT
 //!   socklab math client  ->  QEMU's 127.0.0.1:PORT  -->  listens on its own port
+//!   socklab math server 127.0.0.1:PORT  <-- QEMU's serial port  <--  UART0, without the network
 //!   log  <-- defmt's decoder <-- QEMU's stdout  <--  defmt over semihosting
 //! ```
 
@@ -75,6 +76,7 @@ pub struct Launch {
     program: String,
     args: Vec<String>,
     forward: Option<u16>,
+    serial: Option<SocketAddr>,
     deadline: Duration,
     decode: Decode,
     show: Box<dyn Fn(&str) + Send>,
@@ -87,6 +89,7 @@ impl Launch {
             program: program.into(),
             args: Vec::new(),
             forward: None,
+            serial: None,
             deadline: DEADLINE,
             decode,
             show: Box::new(|_| {}),
@@ -104,6 +107,13 @@ impl Launch {
     #[must_use]
     pub const fn forward(mut self, port: u16) -> Self {
         self.forward = Some(port);
+        self
+    }
+
+    /// Connects UART0 to this address when the board is switched on. The board has no network then.
+    #[must_use]
+    pub const fn serial(mut self, to: SocketAddr) -> Self {
+        self.serial = Some(to);
         self
     }
 
@@ -133,6 +143,12 @@ impl Launch {
             // Port 0 chooses a free port, which the monitor reports.
             network += &format!(",hostfwd=tcp:127.0.0.1:0-10.0.2.15:{port}");
         }
+        let mut serial = String::from("none");
+        if let Some(to) = self.serial {
+            // Without the delay, since the board sends a byte at a time.
+            serial = format!("tcp:{to},nodelay=on");
+            network = String::from("none");
+        }
         let mut semihosting = format!("enable=on,target=native,arg={}", self.program);
         for arg in &self.args {
             // QEMU's escape for a comma in a value.
@@ -144,7 +160,7 @@ impl Launch {
             "-display",
             "none",
             "-serial",
-            "none",
+            &serial,
             // The monitor uses stdin: a socket pair needs no file and no port.
             "-chardev",
             "socket,id=monitor,fd=0",

@@ -9,7 +9,7 @@
 mod decode;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use decode::decode;
@@ -299,6 +299,22 @@ fn the_echo_server_reports_an_invalid_message() {
 #[test]
 #[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
 #[cfg(target_os = "linux")]
+fn an_idle_board_sleeps_also_at_the_uart() {
+    let fake = FakeServer::new();
+    let mut board = uart_math_client(fake.addr).start();
+    let mut stream = fake.accept();
+    stream.write_all(b"Q\0\0\0\x02\0\0\0\x03").expect("a question");
+    assert_eq!(read::<4>(&mut stream), [0, 0, 0, 5]);
+    let before = board.process().cpu();
+    std::thread::sleep(Duration::from_secs(2));
+    let used = board.process().cpu() - before;
+    println!("2 s of waiting: {used:?} of CPU");
+    assert!(used < Duration::from_millis(600), "{used:?}");
+}
+
+#[test]
+#[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
+#[cfg(target_os = "linux")]
 fn an_idle_board_sleeps() {
     let mut board = server("math-server", 1).start();
     let addr = board.listening();
@@ -309,6 +325,64 @@ fn an_idle_board_sleeps() {
     let used = board.process().cpu() - before;
     println!("2 s of waiting: {used:?} of CPU");
     assert!(used < Duration::from_millis(600), "{used:?}");
+}
+
+/// Launches the client at the serial port, which QEMU connects to this address.
+fn uart_math_client(to: SocketAddr) -> Launch {
+    launch("uart-math-client").serial(to)
+}
+
+#[test]
+#[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
+fn the_math_client_gets_the_secret_over_the_uart() {
+    let server = Server::start("math", &["--secret", "opensesm", "--rounds", "500"]);
+    // Often, because the first byte may arrive before the program starts.
+    for _ in 0..10 {
+        let log = check_ended(&uart_math_client(server.addr).start().finish(), 0);
+        assert!(log.contains(r#"INFO secret: b"opensesm""#), "{log}");
+        assert_eq!(log.matches(" = ").count(), 500, "{log}");
+        assert!(log.contains("INFO no bytes lost"), "{log}");
+        check_stack("uart-math-client", &log);
+    }
+    server.process.wait_for("500/500 correct, secret sent");
+}
+
+#[test]
+#[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
+fn a_failing_server_is_reported_over_the_uart() {
+    let fake = FakeServer::new();
+    let board = uart_math_client(fake.addr).arg("timeout=1").start();
+    let mut stream = fake.accept();
+    // Byte by byte, with the first answer in between.
+    for part in [&b"Q\0\0\0\x02\0\0\0\x03"[..], b"Q\0\0\0\x04"] {
+        for byte in part {
+            stream.write_all(&[*byte]).expect("a byte");
+        }
+        if part.len() == 9 {
+            assert_eq!(read::<4>(&mut stream), [0, 0, 0, 5]);
+        }
+    }
+    // The board does not learn that this side has closed.
+    stream.shutdown(Shutdown::Write).expect("shut down");
+    let log = check_ended(&board.finish(), 1);
+    let expected =
+        "ERROR Truncated { cut: Truncated { how: TimedOut, got: 5, want: 9 }, answered: 1 }";
+    assert!(log.contains(expected), "{log}");
+    assert!(log.contains("INFO no bytes lost"), "{log}");
+}
+
+/// Without this test, a count of lost bytes that is always 0 would pass.
+#[test]
+#[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
+fn bytes_that_the_main_loop_is_too_slow_for_are_counted_and_fail_the_program() {
+    let fake = FakeServer::new();
+    let board = uart_math_client(fake.addr).arg("stall=true").start();
+    let mut stream = fake.accept();
+    // More than the queue takes.
+    stream.write_all(&b"Q\0\0\0\x02\0\0\0\x03".repeat(30)).expect("questions");
+    let log = check_ended(&board.finish(), 3);
+    assert!(log.contains(" bytes lost: the main loop is too slow"), "{log}");
+    assert!(!log.contains(" = "), "no answer to a damaged stream: {log}");
 }
 
 #[test]

@@ -25,11 +25,16 @@ fn main() -> ExitCode {
         launch = launch.arg(arg);
     }
     let (protocol, port) = match program.as_str() {
-        "math-client" => {
+        "math-client" | "uart-math-client" => {
             let server = given("to").is_none().then(|| Server::start("math", &[]));
             if let Some(Server { addr, .. }) = &server {
-                println!("here:  socklab math server listens on {addr}, {HOST} to the board");
-                launch = launch.arg(format!("to={HOST}:{}", addr.port()));
+                if program == "math-client" {
+                    println!("here:  socklab math server listens on {addr}, {HOST} to the board");
+                    launch = launch.arg(format!("to={HOST}:{}", addr.port()));
+                } else {
+                    println!("here:  socklab math server listens on {addr}, the board's UART0");
+                    launch = launch.serial(*addr);
+                }
             }
             let ended = launch.start().finish();
             if let Some(server) = server {
@@ -40,7 +45,7 @@ fn main() -> ExitCode {
         "math-server" => ("math", 8000),
         "echo-server" => ("echo", 4567),
         _ => {
-            eprintln!("expected math-client, math-server or echo-server");
+            eprintln!("expected math-client, uart-math-client, math-server or echo-server");
             return ExitCode::from(2);
         }
     };

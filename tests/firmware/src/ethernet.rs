@@ -12,8 +12,9 @@
 //! Not tested on a real chip, where clocks and the PHY need to be set up as well.
 
 use cortex_m::asm;
-use cortex_m::interrupt::{self, InterruptNumber};
+use cortex_m::interrupt;
 use cortex_m::peripheral::NVIC;
+use lm3s6965::Interrupt::ETHERNET;
 use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
@@ -61,17 +62,6 @@ const FRAME: usize = 1514;
 const HEADER: usize = 14;
 const LENGTH: usize = 2;
 const FCS: usize = 4;
-
-/// The controller's interrupt line.
-#[derive(Clone, Copy)]
-struct Line;
-
-// SAFETY: the controller's line is always 42, and 42 is below the LM3S6965's number of lines.
-unsafe impl InterruptNumber for Line {
-    fn number(self) -> u16 {
-        42
-    }
-}
 
 /// The controller, and a buffer for a frame in each direction.
 pub struct Ethernet {
@@ -121,14 +111,14 @@ impl Ethernet {
         interrupt::free(|_| {
             self.acknowledge();
             self.interrupt_on(RECEIVED);
-            NVIC::unpend(Line);
+            NVIC::unpend(ETHERNET);
             // SAFETY: unmasked with PRIMASK set, and masked again below, so it is never served and
             // cannot break a critical section.
-            unsafe { NVIC::unmask(Line) };
+            unsafe { NVIC::unmask(ETHERNET) };
             if !self.has_frame() {
                 asm::wfi();
             }
-            NVIC::mask(Line);
+            NVIC::mask(ETHERNET);
             self.interrupt_on(0);
         });
     }

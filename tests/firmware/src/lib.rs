@@ -1,14 +1,14 @@
 //! What the programs for the board share: clock, network, arguments, and how they end.
 //!
 //! ```text
-//!   math-client   math-server   echo-server        src/bin
-//!        '-------------+-------------'
+//!   math-client   math-server   echo-server     uart-math-client        src/bin
+//!        '-------------+-------------'                 |
+//!                      |                               |
+//!        socklab_core::driver::nonblocking   socklab_core::driver::polled
+//!                      |                               |
+//!                     nal                            uart              two queues and an interrupt
 //!                      |
-//!        socklab_core::driver::nonblocking         the driver that the host's clients use
-//!                      |
-//!                     nal                          embedded-nal over smoltcp
-//!                      |
-//!              smoltcp, ethernet, clock            frames, registers, SysTick
+//!              smoltcp, ethernet, clock                                frames, registers, SysTick
 //! ```
 
 #![no_std]
@@ -19,6 +19,7 @@ pub mod ethernet;
 pub mod nal;
 pub mod ram;
 pub mod serve;
+pub mod uart;
 
 mod fault;
 
@@ -26,6 +27,7 @@ mod fault;
 use defmt_semihosting as _;
 
 use ethernet::Ethernet;
+use uart::Uart;
 
 /// Exit codes of a program, the same as those of `socklab`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +49,24 @@ pub enum Exit {
 ///
 /// Panics on the second call.
 pub fn start() -> Ethernet {
-    let core = cortex_m::Peripherals::take();
-    let (Some(core), Some(ethernet)) = (core, Ethernet::take()) else {
+    start_with(Ethernet::take)
+}
+
+/// Starts the clock and takes the UART. Must be called once, at the beginning of `main`.
+///
+/// # Panics
+///
+/// Panics on the second call.
+pub fn start_uart() -> Uart {
+    start_with(Uart::take)
+}
+
+fn start_with<T>(take: fn() -> Option<T>) -> T {
+    let (Some(core), Some(device)) = (cortex_m::Peripherals::take(), take()) else {
         panic!("started twice");
     };
     clock::start(core.SYST);
-    ethernet
+    device
 }
 
 /// Ends the program and QEMU.

@@ -71,9 +71,10 @@ where
                         defmt::info!("{}: the session succeeded", peer);
                     }
                     Outcome::Failed(e) => defmt::warn!("{}: the session failed: {}", peer, e),
-                    // Neither of these happens to a math or an echo server.
+                    // None of these happens to a math or an echo server.
                     Outcome::Aborted => defmt::warn!("{}: the session was aborted", peer),
                     Outcome::Refused(e) => defmt::error!("{}: {}", peer, e),
+                    Outcome::Broken(law) => defmt::error!("{}: {}", peer, law),
                 }
                 if let Some(fault) = fault {
                     defmt::warn!("{}: network error: {}", peer, fault);

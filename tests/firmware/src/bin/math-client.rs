@@ -109,9 +109,7 @@ fn solve<const N: usize>(
             }
             Err(nb::Error::Other(Error::Protocol(e))) => break Err(Failure::Peer(e)),
             Err(nb::Error::Other(Error::Transport(e))) => break Err(Failure::Network(e)),
-            Err(nb::Error::Other(Error::Refused(_))) => {
-                defmt::unreachable!("the client gives no command")
-            }
+            Err(nb::Error::Other(_)) => defmt::unreachable!("the client gives no command"),
         }
     };
     if let Some(fault) = connection.fault() {
