@@ -1,4 +1,4 @@
-//! A machine with its two buffers, still without I/O: the one interpreter of a machine's actions.
+//! A machine with its two buffers, without I/O: the one interpreter of a machine's actions.
 //!
 //! ```text
 //!   transport --> recv_space(), received(n)    --> [input ] --> poll() --> events
@@ -53,6 +53,9 @@
 //! ```
 //!
 //! [`pump`] does the same for a server that shares its buffers among all connections.
+//!
+//! What the machine returns decides what the session wants, and what comes first. [`Want`] has the
+//! table.
 
 use core::fmt;
 

@@ -217,9 +217,10 @@ where
         self.next_within(|_| pending()).await
     }
 
-    /// As [`next`](Self::next), with a clock: each wait is raced against a future of `timer`. It gets
-    /// the number of milliseconds that the machine waits for, after which the machine is told; or
-    /// `None` for the caller's own limit, after which the session [times out](Self::time_out).
+    /// As [`next`](Self::next), with a clock: each wait is raced against a future of `timer`. `timer` gets
+    /// the number of milliseconds that the machine waits for, after which the session is
+    /// [idle](Self::idle); or `None` for the caller's own limit, after which it
+    /// [times out](Self::time_out).
     ///
     /// # Errors
     ///

@@ -23,14 +23,49 @@
 //! |---|---|
 //! | `next` | Sends, reads, and returns what happens next, an event with its bytes. |
 //! | `advance` | The same, with an event that borrows nothing; `view` returns its bytes. For loops inside a function that returns an event. |
-//! | `next_within`, `advance_within` | The same with a clock. Not in the drivers that never wait: `idle_ms` says there how long to wait. |
+//! | `next_within`, `advance_within` | The same with a clock. Not in the drivers that never wait: `idle_ms` returns there how long to wait. |
 //! | `command` | Gives a command. If the output is full, sends first. |
 //! | `write_payload` | Queues outbound payload. If the output is full, sends first. Returns the number of bytes taken, 0 only for an empty slice. |
 //! | `flush` | Sends everything that is queued. |
-//! | `listen` | In the application's turn: returns when the peer sent something or ended its stream. Then call `next`, which fails if the turn is pointless. |
+//! | `listen` | In the application's turn: returns when the peer sent something or ended its stream. Then call `next`, which fails if a command would have no reader. |
 //! | `idle`, `time_out`, `timed_out` | Report what the caller's clock says. |
 //! | `write_closed`, `unread`, `machine` | Look at the session. |
 //! | `restart` | Starts another session in the same buffers. |
+//!
+//! # What a driver does
+//!
+//! A driver polls the session and performs what it [wants](crate::session::Want), until that is for
+//! the caller. The [order](crate::session::Want#the-order) is the session's. The drivers differ in what
+//! they do while they wait:
+//!
+//! | want | `blocking` | `asynch` | `polled`, `nonblocking` |
+//! |---|---|---|---|
+//! | `Write` | writes | writes | writes; if that would block, reads if there is space |
+//! | `Flush` | flushes | flushes | flushes; `embedded-nal` has no flush |
+//! | `Read` | reads | reads | reads |
+//! | `ReadOrWrite` | writes, or flushes, or reads: the first of these that applies | writes or flushes, and reads meanwhile; `Whole` writes first | writes, or flushes; if that would block or does not apply, reads |
+//! | `Command` | returns | returns | reads and writes what is possible at once, then returns |
+//! | `Boundary`, `Close`, `Abort`, `Broken` | returns | returns | returns |
+//!
+//! A read into a full buffer is never tried.
+//!
+//! # What the transport reports
+//!
+//! | the transport returns | the session gets | and the caller |
+//! |---|---|---|
+//! | read: 0 bytes; `PipeClosed` of `embedded-nal` | `ended(Closed)` | the machine's next result |
+//! | read: `ConnectionReset`, `ConnectionAborted`, `BrokenPipe`; any other error of `embedded-nal` | `ended(Reset)` | the same |
+//! | read: `TimedOut` | `idle` if the machine waits for that, otherwise `time_out` | the same |
+//! | write: 0 bytes, `BrokenPipe`, `NotConnected`, `WriteZero`; `PipeClosed` of `embedded-nal` | `write_ended(Closed)` | the same |
+//! | write: `ConnectionReset`, `ConnectionAborted`; any other error of `embedded-nal` | `write_ended(Reset)` | the same |
+//! | write: `TimedOut` | `write_ended(TimedOut)` | the same |
+//! | `Interrupted` | nothing | the call is repeated |
+//! | any other error | nothing | [`Error::Transport`]; the call can be repeated |
+//! | any other error of a write, when the machine has failed | `write_ended(Closed)` | the machine's error, which says more |
+//!
+//! A flush that fails counts as a write that fails. A write that ends drops pending output and leaves
+//! the reading side as it is: what the peer has sent can still be read. `nonblocking` keeps the error
+//! of the transport: see `fault`. A write of 0 bytes over `embedded-nal` counts as one that would block.
 
 #[cfg(feature = "embedded-io-async")]
 pub mod asynch;

@@ -17,6 +17,37 @@ pub enum Polled<E> {
 }
 
 /// What a session needs next. 4 bytes.
+///
+/// # The order
+///
+/// What the machine returns decides what the session wants, and what comes first. No driver decides
+/// anything of it.
+///
+/// | the machine returns | the session wants | first |
+/// |---|---|---|
+/// | [`Event`](Action::Event) | nothing: [`Polled::Event`] | |
+/// | [`Continue`](Action::Continue) | nothing: the machine is stepped again | |
+/// | [`Need::Input`] | [`Want::Read`] | write, flush |
+/// | [`Need::InputOrIdle`] | [`Want::Read`] with `idle_ms` | write, flush |
+/// | [`Need::InputOrCommand`] | [`Want::ReadOrWrite`] | |
+/// | [`Need::OutputSpace`] | [`Want::Write`], then the machine is stepped again | |
+/// | [`Need::Command`] | [`Want::Command`] | write, flush |
+/// | the same, while payload is [outstanding](crate::Machine::outbound_remaining) | [`Want::Command`] | write |
+/// | the same, after a write found the connection gone | [`Want::Read`] if that is possible, to learn how it ended | |
+/// | [`Boundary`](Action::Boundary) | [`Want::Boundary`] | write, flush |
+/// | [`Close`](Action::Close) | [`Want::Close`] | write, flush |
+/// | [`Abort`](Action::Abort) | [`Want::Abort`] | |
+/// | an error | nothing: [`Session::poll`](super::Session::poll) returns the error | write, flush |
+///
+/// "Write" means [`Want::Write`] for as long as output is pending, "flush" means [`Want::Flush`] if
+/// bytes were written since the last flush. Each is one result of `poll`. While an error waits for
+/// them nothing is read, so that it stays the same.
+///
+/// There is no flush between two buffers of payload: on a stack where a flush waits for the
+/// acknowledgement of the peer (embassy-net), it would cost a round trip for each buffer.
+///
+/// A machine that cannot be given what it needs has broken a law: [`Want::Broken`]. That is input
+/// after the end of the stream or with a full buffer, and output space with nothing pending.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -26,10 +57,10 @@ pub enum Want {
     /// Give a command, or payload if some is outstanding: it is the application's turn. What precedes
     /// it has been written. The stream may still end: read meanwhile if the transport can.
     Command,
-    /// Read. What was written has been flushed.
+    /// Read. What was written has been flushed. There is [space](super::Session::recv_space).
     Read {
         /// The machine also waits for this number of milliseconds without a byte. Call
-        /// [`idle`](super::Session::idle) then.
+        /// [`idle`](super::Session::idle) then. `None`: it waits for bytes or the end alone.
         idle_ms: Option<NonZeroU16>,
     },
     /// Write [`transmit`](super::Session::transmit).
@@ -37,7 +68,7 @@ pub enum Want {
     /// Flush the transport, then call [`flushed`](super::Session::flushed).
     Flush,
     /// Read and write at the same time, whichever is possible first; flush if all is written. A
-    /// command may be given.
+    /// command may be given. There is [space](super::Session::recv_space).
     ReadOrWrite,
     /// Pause, or do not, then poll again: what follows has to be a write of its own. What precedes it
     /// has been written and flushed. It is reported once.
@@ -114,21 +145,8 @@ enum After {
     Flush,
 }
 
-/// Returns what `action` needs first; `None` if the machine can be stepped again at once.
-///
-/// | action | wants | after |
-/// |---|---|---|
-/// | `Need(Input)`, `Need(InputOrIdle)` | `Read` | flush |
-/// | `Need(InputOrCommand)` | `ReadOrWrite` | |
-/// | `Need(OutputSpace)` | `Broken` | write |
-/// | `Need(Command)` | `Command` | flush; write while payload is outstanding |
-/// | `Need(Command)`, connection gone | `Read` | flush |
-/// | `Boundary` | `Boundary` | flush |
-/// | `Close` | `Close` | flush |
-/// | `Abort` | `Abort` | |
-///
-/// A machine that needs input when nothing can be read is `Broken`. No flush per buffer of payload: on
-/// a stack where a flush waits for the acknowledgement (embassy-net) that is a round trip per buffer.
+/// Returns what `action` needs first; `None` if the machine can be stepped again at once. [`Want`] has
+/// the table.
 #[inline(always)]
 pub(crate) fn order(action: Action<()>, facts: Facts) -> Option<Want> {
     let Facts { unsent, unflushed, payload, can_read, gone } = facts;
