@@ -51,11 +51,11 @@ fn client_reports_how_much_arrived() {
         (14, "the server closed the connection after 12 of 23 bytes of the file"),
         (
             25,
-            "the server closed the connection after all 23 bytes of the file, before their checksum",
+            "the server closed the connection after the whole file of 23 bytes, before its checksum",
         ),
         (
             28,
-            "the server closed the connection after all 23 bytes of the file, before their checksum",
+            "the server closed the connection after the whole file of 23 bytes, before its checksum",
         ),
     ] {
         let transcript = assert_lawful(every_cut(&role, &reply[..length], Some(StreamEnd::Closed)));
@@ -105,12 +105,12 @@ fn client_reports_an_invalid_reply() {
         (
             b"+\0\0\0\0\0\0\0\x09",
             Form::Checked { offset: 10 },
-            "the server broke the protocol: a file of 9 bytes, asked for from 10 on",
+            "the server broke the protocol: a file of 9 bytes, requested from offset 10",
         ),
         (
             b"+\x80\0\0\0\0\0\0\0",
             WHOLE,
-            "the server broke the protocol: 9223372036854775808 bytes are more than a file can have",
+            "the server broke the protocol: a file of 9223372036854775808 bytes, expected at most 9223372036854775807",
         ),
     ] {
         let transcript = assert_lawful(every_truncation(&FileClient::new(b"f", form), reply));

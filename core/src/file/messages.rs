@@ -1,14 +1,14 @@
-//! What travels, for traces.
+//! Dissectors of both directions.
 
 use core::fmt;
 
 use super::{CRC_BYTES, FOUND, Form, Malformed, REFUSED, Request, SIZE_BYTES};
 use crate::wire::{Byte, Dissect, Dissected, Escaped, LineMessage, LineMessages};
 
-/// So much of a name or reason a line of a trace can take.
+/// Number of bytes of a name or reason that fit in a line of a trace.
 const SHOWN: usize = 64;
 
-/// Bytes of a peer in a line of a trace.
+/// Text of a peer, escaped and cut for a line of a trace.
 struct Shown<'b>(&'b [u8]);
 
 impl fmt::Display for Shown<'_> {
@@ -20,33 +20,34 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// What a client sends, for traces.
+/// Dissector of what a client sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ClientBytes {
     lines: LineMessages,
-    /// A name without a newline is a message too.
+    /// Whether a name without a newline is a message too.
     bare: bool,
 }
 
 impl ClientBytes {
-    /// What a client sends of which it is known that its name comes in one piece, perhaps without a
-    /// newline.
+    /// Returns a dissector for a client that sends its name in one piece, perhaps without a newline.
+    /// What one call of [`dissect`](Dissect::dissect) gets is then a whole name.
     #[must_use]
     pub fn bare() -> Self {
         Self { lines: LineMessages::default(), bare: true }
     }
 }
 
-/// A line of a client.
+/// Message of a client, for traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum RequestMessage<'b> {
     /// A request.
     Request(Request<&'b [u8]>),
     /// The newline of a name that was sent before.
     Newline,
-    /// A line that is none, or a part of one that is too long.
+    /// A line that is not a request, or a part of a line that is too long.
     Malformed(Malformed, &'b [u8]),
 }
 
@@ -72,31 +73,33 @@ impl Dissect for ClientBytes {
 
     fn dissect<'b>(&mut self, bytes: &'b [u8]) -> Dissected<RequestMessage<'b>> {
         match self.lines.dissect(bytes) {
-            Dissected::Message(taken, LineMessage::Line([])) if self.bare => {
-                Dissected::Message(taken, RequestMessage::Newline)
+            Dissected::Message(n, LineMessage::Line([])) if self.bare => {
+                Dissected::Message(n, RequestMessage::Newline)
             }
             Dissected::Partial(_) | Dissected::Unterminated if self.bare => {
                 self.lines = LineMessages::default();
                 let request = Request { name: bytes, form: Form::Plain };
                 Dissected::Message(bytes.len(), RequestMessage::Request(request))
             }
-            Dissected::Message(taken, LineMessage::Line(text)) => {
+            Dissected::Message(n, LineMessage::Line(text)) => {
                 let message = match Request::parse(text) {
                     Ok(request) => RequestMessage::Request(request),
                     Err(e) => RequestMessage::Malformed(e, text),
                 };
-                Dissected::Message(taken, message)
+                Dissected::Message(n, message)
             }
-            Dissected::Message(taken, LineMessage::TooLong(part) | LineMessage::More(part)) => {
-                Dissected::Message(taken, RequestMessage::Malformed(Malformed::TooLong, part))
+            Dissected::Message(n, LineMessage::TooLong(part) | LineMessage::More(part)) => {
+                Dissected::Message(n, RequestMessage::Malformed(Malformed::TooLong, part))
             }
             Dissected::Partial(_) | Dissected::Unterminated => Dissected::Unterminated,
         }
     }
 }
 
-/// What a server sends, for traces. What that is depends on what it was asked: see
-/// [`to`](Self::to). Otherwise it is taken for the answer to a checked request for a whole file.
+/// Dissector of what a server sends.
+///
+/// The meaning of the bytes depends on the request: see [`to`](Self::to). The default is the reply to a
+/// checked request with offset 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ServerBytes {
@@ -111,14 +114,14 @@ enum Next {
     },
     Reason(LineMessages),
     Body {
-        left: u64,
+        remaining: u64,
     },
     Crc,
-    /// The plain form's bytes.
+    /// Bytes of a file in the plain form.
     Plain,
-    /// Nothing is to come.
+    /// No more bytes are expected.
     Nothing,
-    /// Bytes that are not a message have come, of which this is the first: so is everything behind them.
+    /// The bytes are not a message, and those that follow cannot be one. Contains the first of them.
     Unknown(u8),
 }
 
@@ -129,7 +132,7 @@ impl Default for ServerBytes {
 }
 
 impl ServerBytes {
-    /// The answer to a request of this form.
+    /// Returns a dissector for the reply to a request of this form.
     #[must_use]
     pub const fn to(form: Form) -> Self {
         Self {
@@ -141,38 +144,44 @@ impl ServerBytes {
     }
 }
 
-/// A message of a server, or a part of one.
+/// Message of a server or part of a message, for traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum ServerMessage<'b> {
-    /// It has the file, which has so many bytes.
+    /// The server has the file. Contains its size in bytes.
     Found(u64),
-    /// It starts a refusal.
+    /// First byte of a refusal.
     Refused,
-    /// The reason, or a part of one that is too long.
+    /// Reason of a refusal, or a part of a reason that is too long.
     Reason(&'b [u8]),
     /// Bytes of the file.
     Body {
-        /// So many.
+        /// Number of bytes in this part.
         bytes: usize,
-        /// So many more are to come; `None` in the plain form.
-        left: Option<u64>,
+        /// Number of bytes that follow in later parts. `None` in the plain form, where it is unknown.
+        remaining: Option<u64>,
     },
-    /// The checksum.
+    /// CRC-32 of the whole file.
     Crc(u32),
-    /// Bytes that are none of these, or more of them, and the first of all.
+    /// Bytes of no other kind, or more of them. Contains the byte with which they start.
     Unknown(u8),
 }
 
 impl fmt::Display for ServerMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Found(1) => f.write_str("+ a file of 1 byte"),
             Self::Found(size) => write!(f, "+ a file of {size} bytes"),
             Self::Refused => f.write_str("- refused"),
             Self::Reason(text) => write!(f, "because: {}", Shown(text)),
-            Self::Body { bytes, left: None | Some(0) } => write!(f, "{bytes} bytes of the file"),
-            Self::Body { bytes, left: Some(left) } => {
-                write!(f, "{bytes} bytes of the file, {left} to come")
+            Self::Body { bytes, remaining } => {
+                let s = if *bytes == 1 { "" } else { "s" };
+                write!(f, "{bytes} byte{s} of the file")?;
+                match remaining {
+                    None | Some(0) => Ok(()),
+                    Some(remaining) => write!(f, ", {remaining} to come"),
+                }
             }
             Self::Crc(crc) => write!(f, "CRC-32 {crc:08x}"),
             Self::Unknown(byte) => write!(f, "not a message: it starts with {}", Byte(*byte)),
@@ -189,7 +198,7 @@ impl Dissect for ServerBytes {
         match &mut self.next {
             Next::Unknown(first) => Dissected::Message(bytes.len(), ServerMessage::Unknown(*first)),
             Next::Plain => {
-                let message = ServerMessage::Body { bytes: bytes.len(), left: None };
+                let message = ServerMessage::Body { bytes: bytes.len(), remaining: None };
                 Dissected::Message(bytes.len(), message)
             }
             Next::Reply { offset } => match (first, bytes.get(1..).and_then(<[u8]>::first_chunk)) {
@@ -201,7 +210,7 @@ impl Dissect for ServerBytes {
                     let size = u64::from_be_bytes(*size);
                     self.next = match size.saturating_sub(*offset) {
                         0 => Next::Crc,
-                        left => Next::Body { left },
+                        remaining => Next::Body { remaining },
                     };
                     Dissected::Message(1 + SIZE_BYTES, ServerMessage::Found(size))
                 }
@@ -212,26 +221,26 @@ impl Dissect for ServerBytes {
                 }
             },
             Next::Reason(lines) => match lines.dissect(bytes) {
-                Dissected::Message(taken, message) => {
+                Dissected::Message(n, message) => {
                     let (LineMessage::Line(text)
                     | LineMessage::TooLong(text)
                     | LineMessage::More(text)) = message;
-                    // All of it but its newline: then it continues.
-                    if taken > text.len() {
+                    // A part of a reason takes no more bytes than its text. The newline ends the reason.
+                    if n > text.len() {
                         self.next = Next::Nothing;
                     }
-                    Dissected::Message(taken, ServerMessage::Reason(text))
+                    Dissected::Message(n, ServerMessage::Reason(text))
                 }
                 Dissected::Partial(_) | Dissected::Unterminated => Dissected::Unterminated,
             },
-            Next::Body { left } => {
-                let n = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                let after = left.saturating_sub(u64::try_from(n).unwrap_or(u64::MAX));
-                *left = after;
+            Next::Body { remaining } => {
+                let n = usize::try_from(*remaining).unwrap_or(usize::MAX).min(bytes.len());
+                let after = remaining.saturating_sub(u64::try_from(n).unwrap_or(u64::MAX));
+                *remaining = after;
                 if after == 0 {
                     self.next = Next::Crc;
                 }
-                Dissected::Message(n, ServerMessage::Body { bytes: n, left: Some(after) })
+                Dissected::Message(n, ServerMessage::Body { bytes: n, remaining: Some(after) })
             }
             Next::Crc => match bytes.first_chunk() {
                 Some(crc) => {
@@ -255,33 +264,33 @@ mod tests {
 
     use super::*;
 
-    fn said<D: Dissect>(mut dissector: D, mut bytes: &[u8]) -> Vec<String> {
-        let mut said = Vec::new();
+    fn messages<D: Dissect>(mut dissector: D, mut bytes: &[u8]) -> Vec<String> {
+        let mut messages = Vec::new();
         while !bytes.is_empty() {
             match dissector.dissect(bytes) {
                 Dissected::Message(n, message) => {
-                    said.push(message.to_string());
+                    messages.push(message.to_string());
                     bytes = bytes.get(n..).unwrap();
                 }
                 Dissected::Partial(want) => {
                     assert!(want > bytes.len());
-                    said.push("...".to_string());
+                    messages.push("...".to_string());
                     break;
                 }
                 Dissected::Unterminated => {
-                    said.push("...".to_string());
+                    messages.push("...".to_string());
                     break;
                 }
             }
         }
-        said
+        messages
     }
 
     #[test]
-    fn requests_are_named() {
+    fn requests_are_shown() {
         let line = b"a\x1b\0v1\x007\nf\nf\0v1\x000\nx\0y\nz";
         assert_eq!(
-            said(ClientBytes::default(), line),
+            messages(ClientBytes::default(), line),
             [
                 "fetch \"a\\x1b\", checked, from byte 7 on",
                 "fetch \"f\", plain",
@@ -293,19 +302,19 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_name_is_a_message() {
+    fn a_name_without_newline_is_a_message() {
         let mut bare = ClientBytes::bare();
         let bytes: &[u8] = b"notes";
         let Dissected::Message(5, message) = bare.dissect(bytes) else { panic!("none") };
         assert_eq!(message.to_string(), "fetch \"notes\", plain");
-        assert_eq!(said(bare, b"\n"), ["the newline behind the name"]);
+        assert_eq!(messages(bare, b"\n"), ["the newline behind the name"]);
     }
 
     #[test]
-    fn replies_are_named_as_they_were_asked_for() {
+    fn replies_are_shown_in_the_form_of_their_request() {
         let reply = b"+\0\0\0\0\0\0\0\x05cde\x01\x02\x03\x04!";
         assert_eq!(
-            said(ServerBytes::to(Form::Checked { offset: 2 }), reply),
+            messages(ServerBytes::to(Form::Checked { offset: 2 }), reply),
             [
                 "+ a file of 5 bytes",
                 "3 bytes of the file",
@@ -313,7 +322,7 @@ mod tests {
                 "not a message: it starts with 0x21 ('!')",
             ]
         );
-        assert_eq!(said(ServerBytes::to(Form::Plain), reply), ["17 bytes of the file"]);
-        assert_eq!(said(ServerBytes::default(), b"-no\n"), ["- refused", "because: \"no\""]);
+        assert_eq!(messages(ServerBytes::to(Form::Plain), reply), ["17 bytes of the file"]);
+        assert_eq!(messages(ServerBytes::default(), b"-no\n"), ["- refused", "because: \"no\""]);
     }
 }

@@ -1,42 +1,62 @@
-//! Fetching a file: the client says its name, the server sends its bytes.
+//! File transfer: the client sends a name, the server sends the file of that name.
+//!
+//! Document 002 defines the plain form. The checked form is our own:
 //!
 //! ```text
-//!   plain     client -> server   name, and '\n' only after 300 ms without a byte, or at once
-//!             server -> client   the file's bytes, then it closes; a reset when it cannot
+//!   plain     client->server   name  ['\n']
+//!             server->client   file, then close; a reset if it cannot send the file
 //!
-//!   checked   client -> server   name 00 'v1' 00 offset '\n'       offset: ASCII decimal
-//!             server -> client   '+'  size: u64  bytes from offset on  CRC-32: u32, then it closes
-//!                            or  '-'  reason '\n', then it closes
+//!                              +------+---+----+---+--------+----+
+//!   checked   client->server   | name | 0 | v1 | 0 | offset |'\n'|      offset: ASCII decimal
+//!                              +------+---+----+---+--------+----+
+//!                              0   1          9                 9 + size - offset
+//!                              +---+----------+-----------------+--------+
+//!             server->client   |'+'| size: u64| file from offset| CRC-32 |     then close
+//!                              +---+----------+-----------------+--------+
+//!                          or  +---+--------+----+
+//!                              |'-'| reason |'\n'|                            then close
+//!                              +---+--------+----+
 //! ```
 //!
-//! Integers are big-endian. Size and CRC-32 (ISO-HDLC, zlib's) are those of the **whole** file, so
-//! what is missing, changed, or resumed from the wrong file shows. No name has a NUL in it: a server
-//! knows by it which form is meant. A name that came without `\n` is complete when the client closes
-//! its sending side, or after [`SILENCE_MS`] in which nothing comes; a checked request ends at its
-//! `\n` only. NULs at the end of a request are dropped: programs in C send the terminator of the name,
-//! or the whole buffer. What follows a request is not looked at; the driver reads and drops it, as a
-//! connection that is closed with unread input is reset, and the end of the file with it.
+//! Integers are big-endian. Size and CRC-32 (ISO-HDLC, the one of zlib) are those of the **whole** file.
+//! So a client notices bytes that are missing or changed, and a transfer that was resumed from another
+//! file. A name contains no NUL, so the first NUL distinguishes the two forms.
 //!
-//! Many published servers call `recv` once and open the file of exactly that name. So a client sends
-//! the `\n` only to a server that stays silent: one sent at once would be a part of the name, or stay
-//! unread.
+//! # End of a request
+//!
+//! A plain request ends at its `\n`, when the client closes its sending side, or after [`SILENCE_MS`]
+//! without a byte. A checked request ends only at its `\n`: half an offset is another offset. The server
+//! drops NULs at the end of a request, because programs in C send the terminator of the name or the whole
+//! buffer. The machine does not read what follows a request. The driver has to read and drop it: closing
+//! a connection with unread input resets it and destroys the end of the file.
+//!
+//! Many published servers call `recv` once and open the file with exactly that name. An early `\n` would
+//! become part of the name or stay unread. So the client sends it only after [`SILENCE_MS`] without a
+//! byte from the server.
 //!
 //! ```text
-//!   server                                            client
+//!   server
 //!
-//!   Request --a name--> Asked --Send--> Body          Idle --Fetch--> Reply --'-'--> Reason
-//!      |                  |              |  |                          |  |             |
-//!   no request          Refuse     plain |  | checked            plain |  | '+'       a line
-//!      v                  v              v  v                          v  v             v
-//!   Aborted        Over or Aborted    Over  Check --> Over    Bare, Body  Size         Over
-//!                                                                      |  '-> Body --> Check --> Over
-//!                                                              closed: Over
+//!   Request -- request ---> Asked -- Send --> Body -- plain, all sent -----------> Over
+//!      |                      |                |
+//!   malformed               Refuse             '----- checked, all sent: Check --> Over
+//!      v                      v
+//!   Aborted        Over (checked), Aborted (plain)          Abort leads to Aborted
+//!
+//!   client
+//!
+//!   Idle -- either, checked --> Reply -- '+' and size --> Body -- all read --> Crc --> Over
+//!    | |                          '---- '-' --> Reason -- a line --------------------> Over
+//!    | |
+//!    | '--- Fetch, plain -----> Bare -- a byte, or SILENCE_MS: send '\n' --> Body -- closed --> Over
+//!    '----- FetchLine, plain ------------------------------------------------> Body -- closed --> Over
 //! ```
 //!
-//! The body does not pass through the server's machine: it is [`owed`](crate::Machine::outbound_remaining), and whoever
-//! drives the machine sends it as it likes. The client's comes as events, or is
-//! [`taken`](crate::Machine::advance_inbound) past it. Neither end computes the checksum: bytes that a machine
-//! does not see it cannot sum up.
+//! File contents need not pass through the machines. In the server they are
+//! [`outbound_remaining`](crate::Machine::outbound_remaining), and the application sends them as it
+//! likes. In the client they arrive as events, or the application takes them past the machine
+//! ([`advance_inbound`](crate::Machine::advance_inbound)). Therefore the application computes the
+//! checksum on both ends.
 
 pub mod client;
 mod messages;
@@ -52,51 +72,53 @@ use crate::count;
 use crate::machine::{CommandError, Invalid};
 use crate::wire::{LINE_BYTES, copy, find, split};
 
-/// After so long without another byte a name that has no `\n` counts as complete, in ms.
+/// Time in milliseconds without a byte after which a name without `\n` is complete.
+///
+/// The number is our own: the document does not define how a name ends.
 pub const SILENCE_MS: u16 = 300;
 
-/// The largest file, in bytes: what systems can express (POSIX `off_t`).
+/// Size of the largest file in bytes: the greatest POSIX `off_t`, 2^63 - 1.
 pub const SIZE_MAX: u64 = 0x7fff_ffff_ffff_ffff;
 
-/// The plain form sends its bytes in blocks of so many. A unit of the document that no peer can see:
-/// a stream has no blocks.
+/// Size in bytes of the blocks in which a server reads and sends a file (document 002). It has no
+/// meaning on the wire.
 pub const BLOCK_BYTES: usize = 1024;
 
-/// An offset has so many digits at the most.
+/// Greatest number of digits of a `u64`.
 const DIGITS: usize = 20;
 
-/// Between name and offset.
+/// What separates name and offset in a checked request.
 const VERSION: &[u8; 4] = b"\0v1\0";
 
-/// A size on the wire: 8 bytes.
+/// Length of a size on the wire in bytes.
 const SIZE_BYTES: usize = 8;
 
-/// A checksum on the wire: 4 bytes.
+/// Length of a checksum on the wire in bytes.
 const CRC_BYTES: usize = 4;
 
-/// The first byte of a reply of the checked form: the file comes.
+/// First byte of a checked reply with the file.
 const FOUND: u8 = b'+';
 
-/// The first byte of a reply of the checked form: a reason comes.
+/// First byte of a checked reply with the reason of a refusal.
 const REFUSED: u8 = b'-';
 
-/// Which of the two forms a request has.
+/// Form of a request and of its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-// Without it the tag has the eight bytes of the offset's alignment.
+// Keeps the tag in one byte. Otherwise it takes eight, the alignment of the offset.
 #[repr(u8)]
 pub enum Form {
-    /// The document's: the bytes, and nothing to check them by.
+    /// The form of the document: only the bytes of the file.
     Plain,
-    /// With size and checksum, from some byte on.
+    /// With size and checksum, and for any part of the file up to its end.
     Checked {
-        /// The first byte to be sent; those before it the client has already.
+        /// Offset in bytes at which the reply starts. The client already has the bytes before it.
         offset: u64,
     },
 }
 
 impl Form {
-    /// The first byte to be sent.
+    /// Returns the offset in bytes at which the reply starts: 0 in the plain form.
     #[must_use]
     pub const fn offset(self) -> u64 {
         match self {
@@ -106,26 +128,31 @@ impl Form {
     }
 }
 
-/// What a client asks for.
+/// Request of a client for a file.
+///
+/// `B` is the type of the name's bytes: a [`Span`](crate::machine::Span) of the input, a slice, or an
+/// owned vector. [`map`](Self::map) and [`try_map`](Self::try_map) convert it. Only a request with
+/// slices can be [parsed](Request::parse) and [emitted](Request::emit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Request<B> {
-    /// The file's name: not empty, without NUL and newline, otherwise any bytes. What it may lead
-    /// to is the server's to decide.
+    /// Name of the file. It is not empty and contains no NUL and no newline. Other bytes are allowed,
+    /// `..` and `/` too: the server decides which files it serves.
     pub name: B,
-    /// The form of the reply.
+    /// Form of the request and of the reply.
     pub form: Form,
 }
 
-/// Why a line is no request.
+/// Why a line is not a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Malformed {
     /// The name is empty.
     NoName,
-    /// What follows the NUL behind the name is not `v1`, NUL and an offset of a file.
+    /// The name is followed by a NUL, but not by `v1`, a NUL and an offset of at most [`SIZE_MAX`].
     Form,
-    /// It is longer than a line may be.
+    /// The line is longer than [`LINE_MAX`](crate::wire::LINE_MAX) bytes.
     TooLong,
 }
 
@@ -134,8 +161,12 @@ impl fmt::Display for Malformed {
         f.write_str("the client broke the protocol: ")?;
         match self {
             Self::NoName => f.write_str("the name is empty"),
-            Self::Form => f.write_str("a NUL in the request, and not 'v1', NUL, offset behind it"),
-            Self::TooLong => write!(f, "the first {LINE_BYTES} bytes have no newline"),
+            Self::Form => {
+                f.write_str("the NUL after the name is not followed by 'v1', NUL and an offset")
+            }
+            Self::TooLong => {
+                write!(f, "the request is too long, its first {LINE_BYTES} bytes have no newline")
+            }
         }
     }
 }
@@ -161,11 +192,11 @@ impl<B> Request<B> {
 }
 
 impl<'r> Request<&'r [u8]> {
-    /// The request in a line. NULs at its end are dropped.
+    /// Returns the request in a line without its newline. NULs at its end are dropped.
     ///
     /// # Errors
     ///
-    /// [`Malformed`]; its length is the caller's to check.
+    /// [`Malformed::NoName`] and [`Malformed::Form`]. It accepts a line of any length.
     #[inline(never)]
     pub fn parse(line: &'r [u8]) -> Result<Self, Malformed> {
         let line = without_nuls(line);
@@ -183,16 +214,23 @@ impl<'r> Request<&'r [u8]> {
         Ok(Self { name, form })
     }
 
-    /// Writes it as a line to the front of `output`. Returns the bytes written.
+    /// Writes the request as a line, with its newline, to the front of `output`. Returns the number of
+    /// bytes written.
     ///
     /// # Errors
     ///
-    /// [`CommandError::Invalid`] when no line says it: the name is empty, has a NUL or newline in it or a
-    /// carriage return last, the line would be longer than [`LINE_MAX`](crate::wire::LINE_MAX), or the offset is beyond
-    /// [`SIZE_MAX`]. [`CommandError::OutputFull`].
+    /// | error | condition |
+    /// |---|---|
+    /// | [`Invalid::Empty`] | the name is empty |
+    /// | [`Invalid::TooLong`] | the line is longer than [`LINE_MAX`](crate::wire::LINE_MAX) bytes |
+    /// | [`Invalid::Separator`] | the name contains a NUL |
+    /// | [`Invalid::Newline`] | the name contains a newline |
+    /// | [`Invalid::CarriageReturn`] | a plain name ends with a carriage return |
+    /// | [`Invalid::OutOfRange`] | the offset is greater than [`SIZE_MAX`] |
+    /// | [`CommandError::OutputFull`] | the line does not fit in `output` |
     pub fn emit(&self, output: &mut [u8]) -> Result<usize, CommandError> {
         let Self { name, form } = *self;
-        /// The longest end of a line: what stands between name and digits, these, and the newline.
+        /// Greatest length in bytes of what follows the name: separator, digits and newline.
         const TAIL: usize = VERSION.len() + DIGITS + 1;
         let mut tail = [0; TAIL];
         let [version @ .., end] = &mut tail;
@@ -200,8 +238,8 @@ impl<'r> Request<&'r [u8]> {
         let mut start = version.len();
         if let Form::Checked { offset } = form {
             start = put_offset(offset, version.get_mut(VERSION.len()..).unwrap_or_default());
-            if let Some(place) = version.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
-                *place = *VERSION;
+            if let Some(separator) = version.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
+                *separator = *VERSION;
             }
         }
         let tail = tail.get(start..).unwrap_or_default();
@@ -219,9 +257,9 @@ impl<'r> Request<&'r [u8]> {
         } else if form.offset() > SIZE_MAX {
             Invalid::OutOfRange
         } else {
-            let room = output.get_mut(..all).ok_or(CommandError::OutputFull)?;
+            let space = output.get_mut(..all).ok_or(CommandError::OutputFull)?;
             let (front, back) =
-                room.split_at_mut_checked(name.len()).ok_or(CommandError::OutputFull)?;
+                space.split_at_mut_checked(name.len()).ok_or(CommandError::OutputFull)?;
             copy(name, front);
             copy(tail, back);
             return Ok(all);
@@ -230,7 +268,7 @@ impl<'r> Request<&'r [u8]> {
     }
 }
 
-/// Without the NULs at the end.
+/// Returns the bytes without the NULs at their end.
 fn without_nuls(mut bytes: &[u8]) -> &[u8] {
     while let [front @ .., 0] = bytes {
         bytes = front;
@@ -238,7 +276,8 @@ fn without_nuls(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// The offset in ASCII digits, and nothing else. `None` also when no file is so long.
+/// Returns the offset in these ASCII digits; `None` if there are none or other bytes, or if it is
+/// greater than [`SIZE_MAX`].
 fn offset(digits: &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for byte in digits {
@@ -252,21 +291,20 @@ fn offset(digits: &[u8]) -> Option<u64> {
     (!digits.is_empty() && value <= SIZE_MAX).then_some(value)
 }
 
-/// Writes an offset in ASCII digits to the end of these. Returns where they start.
-///
-/// A byte at a time, as on paper: a small processor's division of 64 bits is a library function longer
-/// than this machine.
+/// Writes an offset in ASCII digits to the end of `digits`. Returns the position of the first digit.
+// Long division by bytes: on a small processor the library function that divides 64 bits is larger than
+// the whole machine.
 fn put_offset(offset: u64, digits: &mut [u8]) -> usize {
-    let mut left = offset.to_be_bytes();
+    let mut quotient = offset.to_be_bytes();
     for (at, digit) in digits.iter_mut().enumerate().rev() {
         let mut rest = 0;
-        for byte in &mut left {
+        for byte in &mut quotient {
             let value = u16::from_be_bytes([rest, *byte]);
             let (tenth, digit) = count::split_digit(value);
             ([_, *byte], rest) = (tenth.to_be_bytes(), digit);
         }
         *digit = count::ascii(rest);
-        if left == [0; 8] {
+        if quotient == [0; 8] {
             return at;
         }
     }
@@ -298,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_comes_back() {
+    fn a_request_is_parsed_as_it_was_emitted() {
         assert_eq!(line(&plain(b"notes.txt")).unwrap(), b"notes.txt\n");
         assert_eq!(line(&checked(b"notes.txt", 0)).unwrap(), b"notes.txt\0v1\x000\n");
         assert_eq!(line(&checked(b"\xff/..", 1024)).unwrap(), b"\xff/..\0v1\x001024\n");
@@ -309,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn nuls_at_the_end_are_dropped() {
+    fn nuls_at_the_end_of_a_request_are_dropped() {
         for line in [&b"a"[..], b"a\0", &[&b"a"[..], &[0; 255]].concat()] {
             assert_eq!(Request::parse(line), Ok(plain(b"a")));
         }
@@ -317,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_are_what_std_writes_and_reads() {
+    fn offsets_are_formatted_and_parsed_as_by_std() {
         let mut values = vec![0, 1, 9, 10, 99, 100, u64::from(u32::MAX), SIZE_MAX - 1, SIZE_MAX];
         values.extend((0..63).map(|bit| 1_u64 << bit));
         values.extend((0..63).map(|bit| (1_u64 << bit) - 1));
@@ -337,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_cannot_be_asked_for() {
+    fn every_request_that_cannot_be_sent_has_its_reason() {
         for (name, reason) in [
             (&b""[..], Invalid::Empty),
             (b"a\0b", Invalid::Separator),
@@ -362,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_named() {
+    fn every_malformed_request_has_its_reason() {
         for (line, why) in [
             (&b""[..], Malformed::NoName),
             (b"\0v1\x000", Malformed::NoName),
@@ -376,9 +414,12 @@ mod tests {
         ] {
             assert_eq!(Request::parse(line), Err(why), "{line:?}");
         }
-        assert_eq!(
-            Malformed::NoName.to_string(),
-            "the client broke the protocol: the name is empty"
-        );
+        for (why, text) in [
+            (Malformed::NoName, "the name is empty"),
+            (Malformed::Form, "the NUL after the name is not followed by 'v1', NUL and an offset"),
+            (Malformed::TooLong, "the request is too long, its first 1025 bytes have no newline"),
+        ] {
+            assert_eq!(why.to_string(), format!("the client broke the protocol: {text}"));
+        }
     }
 }

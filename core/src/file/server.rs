@@ -1,4 +1,4 @@
-//! The server: takes a request, owes a body.
+//! The server: receives a request and sends the file.
 
 use core::fmt;
 
@@ -13,54 +13,70 @@ use crate::machine::{
 };
 use crate::wire::{LINE_BYTES, Line, LineError, LineScanner, find, put_line};
 
-/// The server's end of one connection. 16 bytes, whatever the length of the file.
+/// Server of the file protocol. 16 bytes, independent of the size of the file.
 ///
-/// The body is [`outbound_remaining`](Machine::outbound_remaining) after [`Command::Send`]. A session that ends while it is must
-/// end with a reset: of the plain form an orderly close says that all is there.
+/// After [`Command::Send`] the bytes of the file are
+/// [`outbound_remaining`](Machine::outbound_remaining). A session that ends before all of them are sent
+/// must end with a reset: in the plain form an orderly close is the end of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server {
     state: State,
-    /// The form of the request.
+    /// Whether the request has the checked form.
     checked: bool,
+    /// Scanner for the request.
     lines: LineScanner,
-    /// So much of the body has not been sent; before it begins, so much of the file is not in it.
-    owed: u64,
+    /// Number of bytes of the file that have not been sent. Before [`Command::Send`]: the requested
+    /// offset.
+    remaining: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
+    /// The next bytes are the request.
     #[default]
     Request,
+    /// The application decides what to reply.
     Asked,
+    /// The application sends the file and, in the checked form, its checksum.
     Body,
     Over,
     Aborted,
 }
 
-/// What the application can say.
+/// Command to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Command<'c> {
-    /// Send the file, which has so many bytes in all; those from the offset on are
-    /// [`outbound_remaining`](Machine::outbound_remaining) then. [`CommandError::Invalid`] when the offset is beyond them.
+    /// Sends the file after a request. Contains the size of the whole file in bytes. The bytes from the
+    /// requested offset on are [`outbound_remaining`](Machine::outbound_remaining) then.
+    ///
+    /// A size smaller than the offset or greater than [`SIZE_MAX`] is [`Invalid::OutOfRange`].
     Send(u64),
-    /// All of the body is sent: the whole file has this CRC-32. In the checked form only.
+    /// Ends the session after the last byte of the file. Contains the CRC-32 of the whole file. Only in
+    /// the checked form.
     Check(u32),
-    /// The file is not to be had, and why, as a line. The plain form cannot say it: reset.
+    /// Refuses a request. Contains the reason, which is sent as a line in the checked form. The plain
+    /// form has no place for it: the session ends with a reset, and any reason is accepted.
+    ///
+    /// [`Invalid::TooLong`], [`Invalid::Newline`] or [`Invalid::CarriageReturn`] if the reason is not a
+    /// line of at most [`LINE_MAX`](crate::wire::LINE_MAX) bytes.
     Refuse(&'c [u8]),
-    /// Reset: the file turned out not to be what was announced.
+    /// Ends the session with a reset, after a request or while the file is sent. For a file that cannot
+    /// be read as announced.
     Abort,
 }
 
-/// What the server tells.
+/// Event of the server. `B` is the type of its bytes: a [`Span`] of the input, a slice, or a vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event<B> {
-    /// The client asks for a file.
+    /// The client requests a file.
     Request(Request<B>),
-    /// What came is no request. A reset follows: an orderly close would be an empty file.
+    /// The client sent an invalid request. A reset follows, because an orderly close would be an empty
+    /// file.
     Malformed(Malformed),
 }
 
@@ -80,18 +96,20 @@ impl<B> Event<B> {
 
 bytes_event!(Event);
 
-/// Why the session ended: the client's stream did, before its time.
+/// Early end of the client's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Error {
-    /// No whole request had come.
+    /// The stream ended before a complete request.
     Request(LineError),
-    /// The file was still to be sent, or on its way.
+    /// The connection ended before the reply was complete.
     Gone {
-        /// How it ended.
+        /// How the stream ended.
         how: StreamEnd,
-        /// So many bytes of the body were not sent.
-        owed: u64,
+        /// Number of bytes of the file that were not sent. 0 before [`Command::Send`], and when only
+        /// the checksum is missing.
+        remaining: u64,
     },
 }
 
@@ -99,12 +117,16 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Request(e) => e.by("the client").fmt(f),
-            Self::Gone { how, owed } => {
+            Self::Gone { how, remaining } => {
                 f.write_str(match how {
                     StreamEnd::TimedOut => "the client read nothing more in time",
                     StreamEnd::Closed | StreamEnd::Reset => "the client reset the connection",
                 })?;
-                write!(f, ", with {owed} bytes not sent")
+                match remaining {
+                    0 => f.write_str(" before the reply was complete"),
+                    1 => f.write_str(", with 1 byte of the file not sent"),
+                    n => write!(f, ", with {n} bytes of the file not sent"),
+                }
             }
         }
     }
@@ -113,13 +135,13 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 impl Server {
-    /// A server to which nothing has been sent yet.
+    /// Returns a server at the start of a session.
     #[must_use]
     pub const fn new() -> Self {
-        Self { state: State::Request, checked: false, lines: LineScanner::new(), owed: 0 }
+        Self { state: State::Request, checked: false, lines: LineScanner::new(), remaining: 0 }
     }
 
-    /// What came is no request.
+    /// Rejects an invalid request of `bytes` bytes.
     #[cold]
     fn malformed(&mut self, e: Malformed, bytes: usize) -> Step<Event<Span>> {
         self.state = State::Aborted;
@@ -127,8 +149,8 @@ impl Server {
     }
 }
 
-/// Whether these bytes are a request even without a newline. Those with a NUL inside are not: half an
-/// offset is another one.
+/// Returns whether these bytes are a plain request even without a newline. A NUL before other bytes starts
+/// a checked request, which needs one: half an offset is another offset.
 fn is_name(bytes: &[u8]) -> bool {
     let name = without_nuls(bytes);
     !name.is_empty() && find(0, name).is_none()
@@ -144,18 +166,19 @@ impl Machine for Server {
     const MIN_OUTPUT: usize = 1 + LINE_BYTES;
 
     fn step(&mut self, input: Input<'_>, _: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
-        let owed = match self.state {
+        let remaining = match self.state {
             State::Request => {
                 let line = match self.lines.next(input) {
                     Ok(Some(line)) => line,
                     unfinished => {
-                        // No more is looked at, or it would be a matter of how it is cut.
+                        // The scanner looks at no more either. Otherwise the result would depend on how
+                        // many bytes one read returned.
                         let bytes = input.bytes.get(..LINE_BYTES).unwrap_or(input.bytes);
                         let text = self.lines.unfinished(bytes);
                         let is_name = is_name(text);
                         let is_too_long = unfinished == Err(LineError::TooLong);
                         match (is_too_long, input.state) {
-                            // A buffer of zeros behind a name may have any length.
+                            // A name that is padded with NULs may have any length.
                             (true, _) if !is_name || !text.ends_with(&[0]) => {
                                 return Ok(self.malformed(Malformed::TooLong, 0));
                             }
@@ -182,7 +205,7 @@ impl Machine for Server {
                 };
                 self.state = State::Asked;
                 self.checked = request.form != Form::Plain;
-                self.owed = request.form.offset();
+                self.remaining = request.form.offset();
                 return Ok(Step::new(
                     line.bytes,
                     0,
@@ -190,7 +213,7 @@ impl Machine for Server {
                 ));
             }
             State::Asked => 0,
-            State::Body if self.checked || self.owed > 0 => self.owed,
+            State::Body if self.checked || self.remaining > 0 => self.remaining,
             State::Body | State::Over => {
                 self.state = State::Over;
                 return Ok(Step::idle(Action::Close));
@@ -198,7 +221,7 @@ impl Machine for Server {
             State::Aborted => return Ok(Step::idle(Action::Abort)),
         };
         match input.state.gone() {
-            Some(how) => Err(Error::Gone { how, owed }),
+            Some(how) => Err(Error::Gone { how, remaining }),
             None => Ok(Step::need(Need::Command)),
         }
     }
@@ -206,18 +229,18 @@ impl Machine for Server {
     fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, CommandError> {
         let (written, state) = match (self.state, command) {
             (State::Asked, Command::Send(size)) => {
-                let owed = size.checked_sub(self.owed).ok_or(Invalid::OutOfRange)?;
-                let mut written = 0;
-                if self.checked {
-                    let (tag, room) = output.split_first_mut().ok_or(CommandError::OutputFull)?;
-                    *room.first_chunk_mut().ok_or(CommandError::OutputFull)? = size.to_be_bytes();
-                    *tag = FOUND;
-                    written = 1 + SIZE_BYTES;
-                }
+                let remaining = size.checked_sub(self.remaining).ok_or(Invalid::OutOfRange)?;
                 if size > SIZE_MAX {
                     return Err(Invalid::OutOfRange.into());
                 }
-                self.owed = owed;
+                let mut written = 0;
+                if self.checked {
+                    let (tag, space) = output.split_first_mut().ok_or(CommandError::OutputFull)?;
+                    *space.first_chunk_mut().ok_or(CommandError::OutputFull)? = size.to_be_bytes();
+                    *tag = FOUND;
+                    written = 1 + SIZE_BYTES;
+                }
+                self.remaining = remaining;
                 (written, State::Body)
             }
             (State::Asked, Command::Refuse(reason)) if self.checked => {
@@ -229,7 +252,7 @@ impl Machine for Server {
             (State::Asked, Command::Refuse(_)) | (State::Asked | State::Body, Command::Abort) => {
                 (0, State::Aborted)
             }
-            (State::Body, Command::Check(crc)) if self.checked && self.owed == 0 => {
+            (State::Body, Command::Check(crc)) if self.checked && self.remaining == 0 => {
                 *output.first_chunk_mut().ok_or(CommandError::OutputFull)? = crc.to_be_bytes();
                 (CRC_BYTES, State::Over)
             }
@@ -240,14 +263,14 @@ impl Machine for Server {
     }
 
     fn outbound_remaining(&self) -> u64 {
-        if self.state == State::Body { self.owed } else { 0 }
+        if self.state == State::Body { self.remaining } else { 0 }
     }
 
     fn advance_outbound(&mut self, n: u64) -> Result<(), CommandError> {
         if self.state != State::Body {
             return if n == 0 { Ok(()) } else { Err(Invalid::Overrun.into()) };
         }
-        self.owed = self.owed.checked_sub(n).ok_or(Invalid::Overrun)?;
+        self.remaining = self.remaining.checked_sub(n).ok_or(Invalid::Overrun)?;
         Ok(())
     }
 }
@@ -268,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn sends_a_file_in_the_checked_form() {
+    fn a_file_is_sent_in_the_checked_form() {
         let mut server = asked(b"f\0v1\x002\n");
         let mut room = [0; 2000];
         assert_eq!(server.command(Command::Check(1), &mut room), Err(CommandError::OutOfTurn));
@@ -292,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn the_plain_form_is_the_bytes_alone_and_a_reset_its_only_no() {
+    fn the_plain_form_sends_only_the_bytes_and_refuses_with_a_reset() {
         let mut server = asked(b"f\r\n");
         assert_eq!(server.command(Command::Send(5), &mut []), Ok(0));
         assert_eq!(server.outbound_remaining(), 5);
@@ -307,18 +330,18 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_name_is_complete_after_silence_and_an_offset_never_is() {
+    fn a_name_without_newline_is_complete_after_an_idle_time_and_an_offset_never_is() {
         let mut server = Server::new();
         let need = Step::need(Need::InputOrIdle(SILENCE_MS));
         assert_eq!(server.seen(Input::open(b""), &mut []).unwrap(), Step::need(Need::Input));
         assert_eq!(server.seen(Input::open(b"na"), &mut []).unwrap(), need);
-        let silent = |bytes| Input { bytes, state: StreamState::Idle };
+        let idle = |bytes| Input { bytes, state: StreamState::Idle };
         let mut bare = server.clone();
-        let step = bare.seen(silent(b"name"), &mut []).unwrap();
+        let step = bare.seen(idle(b"name"), &mut []).unwrap();
         let request = Request { name: &b"name"[..], form: Form::Plain };
         assert_eq!(step, Step::new(4, 0, Action::Event(Event::Request(request))));
         let half = b"name\0v1\x001";
-        assert_eq!(server.seen(silent(half), &mut []).unwrap(), Step::need(Need::Input));
+        assert_eq!(server.seen(idle(half), &mut []).unwrap(), Step::need(Need::Input));
         let error = server.seen(Input::ended(half, StreamEnd::Closed), &mut []).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -327,11 +350,56 @@ mod tests {
     }
 
     #[test]
-    fn refuses_with_a_reason() {
+    fn a_size_out_of_range_is_rejected_whatever_the_space() {
+        for (line, size) in
+            [(&b"f\0v1\x002\n"[..], 1), (b"f\0v1\x000\n", SIZE_MAX + 1), (b"f\n", u64::MAX)]
+        {
+            for output in [&mut [][..], &mut [0; 64]] {
+                let mut server = asked(line);
+                let result = server.command(Command::Send(size), output);
+                assert_eq!(result, Err(Invalid::OutOfRange.into()));
+                assert_eq!(server, asked(line));
+            }
+        }
+    }
+
+    #[test]
+    fn more_payload_than_announced_has_a_reason_of_its_own() {
+        let mut server = asked(b"f\n");
+        assert_eq!(server.advance_outbound(1), Err(Invalid::Overrun.into()));
+        assert_eq!(server.advance_inbound(1), Err(Invalid::Overrun.into()));
+        assert_eq!(server.command(Command::Send(5), &mut []), Ok(0));
+        assert_eq!(server.advance_outbound(6), Err(Invalid::Overrun.into()));
+        assert_eq!(server.advance_outbound(5), Ok(()));
+    }
+
+    #[test]
+    fn error_texts_have_the_right_plural_forms() {
+        let how = StreamEnd::TimedOut;
+        for (remaining, text) in [
+            (0, " before the reply was complete"),
+            (1, ", with 1 byte of the file not sent"),
+            (2, ", with 2 bytes of the file not sent"),
+        ] {
+            let expected = std::format!("the client read nothing more in time{text}");
+            assert_eq!(Error::Gone { how, remaining }.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_checked_request_is_refused_with_a_reason() {
         let mut server = asked(b"f\0v1\x000\n");
         let mut room = [0; 2000];
-        let two = Command::Refuse(b"two\nlines");
-        assert_eq!(server.command(two, &mut room), Err(Invalid::Newline.into()));
+        for (text, reason) in [
+            (&b"two\nlines"[..], Invalid::Newline),
+            (b"end\r", Invalid::CarriageReturn),
+            (&[b'x'; LINE_BYTES], Invalid::TooLong),
+        ] {
+            let before = server.clone();
+            let result = server.command(Command::Refuse(text), &mut room);
+            assert_eq!(result, Err(reason.into()));
+            assert_eq!(server, before);
+        }
         assert_eq!(
             server.command(Command::Refuse(b"no"), &mut [0; 3]),
             Err(CommandError::OutputFull)
@@ -342,12 +410,15 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_has_gone_is_named() {
+    fn a_reset_while_the_file_is_sent_is_an_error() {
         let mut server = asked(b"f\n");
         server.command(Command::Send(100), &mut []).unwrap();
         server.advance_outbound(60).unwrap();
         let error = server.seen(Input::ended(b"", StreamEnd::Reset), &mut []).unwrap_err();
-        assert_eq!(error.to_string(), "the client reset the connection, with 40 bytes not sent");
+        assert_eq!(
+            error.to_string(),
+            "the client reset the connection, with 40 bytes of the file not sent"
+        );
         assert_eq!(server.command(Command::Abort, &mut []), Ok(0));
         assert_eq!(server.outbound_remaining(), 0);
         assert_eq!(server.seen(Input::open(b""), &mut []).unwrap(), Step::idle(Action::Abort));
