@@ -1,8 +1,8 @@
-//! A file client asks for the fuzzer's offset in the fuzzer's form, and gets anything for a reply.
+//! A file client asks for the fuzzer's offset in the fuzzer's form, and gets any reply.
 //!
 //! Invariant: no panic, no stall, no law of `Machine` broken; any cut, the same transcript; a
-//! checked file is told only if size, body and checksum stand in the input as they have to, a plain
-//! one is all of the input, and ends well only with an orderly close.
+//! checked file is reported only if size, body and checksum in the input are right; a plain one is all
+//! of the input, and succeeds only with an orderly close.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,7 @@
-//! A guess client guesses what the fuzzer chooses, and hears anything.
+//! A guess client guesses what the fuzzer chooses, and gets any reply.
 //!
 //! Invariant: no panic, no stall, no law of `Machine` broken, any plan the same as none; what it
-//! tells and sends is what a plain loop over whole lines gives.
+//! reports and sends is what a plain loop over whole lines gives.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,9 +1,9 @@
-//! A hello server greets in one part or two, and is fed anything for a greeting.
+//! A hello server greets in one part or two, and gets any greeting.
 //!
 //! Invariant: no panic, no stall, no law of `Machine` broken; any cut, the same transcript; it always
-//! sends its greeting and nothing else, with one boundary where it is split; it is told the first
-//! line, or what stands unterminated before an orderly close, if it waits to be greeted, and reads
-//! nothing if it does not.
+//! sends its greeting and nothing else, with one boundary where it is split; if it
+//! waits for a greeting, it reports the first line, or an unterminated one before an orderly close;
+//! otherwise it reads nothing.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

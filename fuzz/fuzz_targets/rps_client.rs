@@ -1,7 +1,7 @@
-//! Player 1 chooses what the fuzzer does, and hears anything, silences included.
+//! Player 1 chooses what the fuzzer does, and gets any bytes and pauses.
 //!
 //! Invariant: no panic, no stall, no law of `Machine` broken, any plan the same as none; only true
-//! rounds with its own choice are told and acknowledged, and three of them are a game.
+//! rounds with its own choice are reported and acknowledged, and three of them are a game.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
