@@ -570,7 +570,7 @@ where
     }
 
     /// Reports that `n` bytes from the transport stand at the front of the
-    /// [`recv_space`](Self::recv_space).
+    /// [`recv_space`](Self::recv_space). What exceeds that space is not counted.
     pub fn received(&mut self, n: usize) {
         self.stream.received(n);
     }
@@ -586,7 +586,8 @@ where
         self.stream.transmit()
     }
 
-    /// Reports that the transport took the `n` oldest bytes of [`transmit`](Self::transmit).
+    /// Reports that the transport took the `n` oldest bytes of [`transmit`](Self::transmit). What exceeds
+    /// them is not counted.
     pub fn transmitted(&mut self, n: usize) {
         self.stream.transmitted(n);
     }

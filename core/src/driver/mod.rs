@@ -24,10 +24,10 @@
 //! | `next` | Sends, reads, and returns what happens next, an event with its bytes. |
 //! | `advance` | The same, with an event that borrows nothing; `view` returns its bytes. For loops inside a function that returns an event. |
 //! | `next_within`, `advance_within` | The same with a clock. Not in the drivers that never wait: `idle_ms` returns there how long to wait. |
-//! | `command` | Gives a command. If the output is full, sends first. |
+//! | `command` | Gives a command. If the output is full, sends first, and gives it again. A command that is rejected has changed nothing. |
 //! | `write_payload` | Queues outbound payload. If the output is full, sends first. Returns the number of bytes taken, 0 only for an empty slice. |
 //! | `flush` | Sends everything that is queued. |
-//! | `listen` | In the application's turn: returns when the peer sent something or ended its stream. Then call `next`, which fails if a command would have no reader. |
+//! | `listen` | In the application's turn: returns when the peer sent something or ended its stream. Then call `next`, which fails if a command would have no reader. The drivers that wait send what is queued first; the others do not, so call `flush` before. |
 //! | `idle`, `time_out`, `timed_out` | Report what the caller's clock says. |
 //! | `write_closed`, `unread`, `machine` | Look at the session. |
 //! | `restart` | Starts another session in the same buffers. |
