@@ -179,6 +179,10 @@ impl<R: Role> Server<R> {
                     stop,
                     Stop::Want(Want::Broken(_)) | Stop::Refused(CommandError::OutputFull)
                 );
+            if lacks || has_space && matches!(stop, Stop::Want(Want::Write)) {
+                // The handler's command did not fit: it is given again.
+                self.player.offered = false;
+            }
             match stop {
                 Stop::Want(Want::Write) => self.send(),
                 // To `pump`, the window is all the space there is.
