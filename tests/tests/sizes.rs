@@ -93,12 +93,11 @@ fn the_docs_of_the_machines_state_their_sizes() {
     }
 }
 
-/// Returns the number before the word "bytes" in a first doc line such as "The client's end. 8
+/// Returns the number before the word "bytes" in a first doc line such as "Client of the math quiz. 8
 /// bytes."
 fn documented_size(source: &str) -> Option<usize> {
     source.lines().find_map(|line| {
-        let line = line.strip_prefix("/// The ").or_else(|| line.strip_prefix("/// One "))?;
-        let words: Vec<&str> = line.split_whitespace().collect();
+        let words: Vec<&str> = line.strip_prefix("/// ")?.split_whitespace().collect();
         let at = words.iter().position(|word| word.starts_with("bytes"))?;
         words.get(at.checked_sub(1)?)?.parse().ok()
     })
