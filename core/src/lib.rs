@@ -1,5 +1,6 @@
 // Where a link is defined twice the first definition counts: on other pages the README's own, here these,
 // which rustdoc checks.
+//! [laws]: machine::Machine#laws
 //! [`step`]: machine::Machine::step
 //! [`Machine`]: machine::Machine
 //! [`MIN_INPUT`]: machine::Machine::MIN_INPUT

@@ -129,3 +129,12 @@ fn the_same_seed_gives_the_same_run() {
     assert_eq!(runs, again);
     assert!(runs.iter().any(|run| run != &runs[0]), "every seed gives the same run");
 }
+
+/// Two ends that wait for each other are reported as a deadlock.
+#[test]
+fn a_deadlock_of_a_pair_is_reported() {
+    // The server asks nothing, and the client waits for a question.
+    let faults = Faults { half_close: false, ..Faults::draw(&mut Rng::new(1)) };
+    let what = run_pair(&MathClient, &MathServer::new(&[], None), &faults, 7).unwrap_err();
+    assert!(what.starts_with("seed 0x7, ") && what.contains(": deadlock at "), "{what}");
+}
