@@ -136,7 +136,11 @@ impl std::error::Error for Failure {}
 /// Panics if a law was broken.
 #[track_caller]
 pub fn assert_lawful<T>(result: Result<T, Box<Failure>>) -> T {
-    result.unwrap_or_else(|failure| panic!("{failure}"))
+    // A closure would be the reported place.
+    match result {
+        Ok(value) => value,
+        Err(failure) => panic!("{failure}"),
+    }
 }
 
 /// Longest text, in bytes, that is shown whole.
