@@ -133,6 +133,9 @@ impl Flags {
     /// The machine reported an error. No more is read, so that the error stays the same until pending
     /// output has been sent.
     const FAILED: u8 = 8;
+    /// Payload was outstanding when the driver polled last, so that a flush can wait for the rest of it.
+    #[cfg(any(feature = "embedded-io", feature = "embedded-io-async", feature = "nal"))]
+    const PAYLOAD: u8 = 16;
 
     #[inline(always)]
     const fn has(self, flag: u8) -> bool {
@@ -226,12 +229,31 @@ impl<I, O> Stream<I, O> {
         self.flags.has(Flags::UNFLUSHED)
     }
 
+    /// Whether output is pending.
+    #[cfg(feature = "nal")]
+    pub(crate) const fn has_pending(&self) -> bool {
+        self.output.start < self.output.end
+    }
+
+    /// Notes whether payload is outstanding, for [`wants_flush`](Self::wants_flush). Not noted by
+    /// `order`, because a stack without a flush has no use for it.
+    #[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
+    pub(crate) const fn note_payload(&mut self, outstanding: u64) {
+        self.flags.set(Flags::PAYLOAD, outstanding > 0);
+    }
+
+    /// Whether a full-duplex session flushes the transport when all is written.
+    #[cfg(any(feature = "embedded-io", feature = "embedded-io-async", feature = "nal"))]
+    pub(crate) const fn wants_flush(&self) -> bool {
+        self.flags.has(Flags::UNFLUSHED) && !self.flags.has(Flags::PAYLOAD)
+    }
+
     pub(crate) const fn flushed(&mut self) {
         self.flags.set(Flags::UNFLUSHED, false);
     }
 
     /// Whether the machine reported an error that waits for pending output.
-    #[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
+    #[cfg(any(feature = "embedded-io", feature = "embedded-io-async", feature = "nal"))]
     pub(crate) const fn has_failed(&self) -> bool {
         self.flags.has(Flags::FAILED)
     }
@@ -274,6 +296,13 @@ where
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn can_read(&self) -> bool {
         !self.flags.has(Flags::FAILED) && !self.has_ended() && !self.input.is_full()
+    }
+
+    /// Returns what changes when a read finds something: the number of unread bytes, and whether the
+    /// stream has ended.
+    #[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
+    pub(crate) fn read_state(&self) -> (usize, bool) {
+        (self.input.bytes().len(), self.has_ended())
     }
 
     /// Whether the machine has to see something before the transport is read again.
@@ -384,6 +413,11 @@ impl<M: Machine, const I: usize, const O: usize> Session<M, [u8; I], [u8; O]> {
     /// # use socklab_core::{math, session::Session};
     /// let client = Session::<_, [u8; 8], [u8; 4]>::with_arrays(math::Client::new());
     /// ```
+    ///
+    /// ```compile_fail
+    /// # use socklab_core::{math, session::Session};
+    /// let client = Session::<_, [u8; 9], [u8; 3]>::with_arrays(math::Client::new());
+    /// ```
     #[must_use]
     pub const fn with_arrays(machine: M) -> Self {
         const { assert!(I >= M::MIN_INPUT, "the input buffer is shorter than Machine::MIN_INPUT") };
@@ -395,6 +429,18 @@ impl<M: Machine, const I: usize, const O: usize> Session<M, [u8; I], [u8; O]> {
 impl<'b, M: Machine, const I: usize, const O: usize> Session<M, &'b mut [u8; I], &'b mut [u8; O]> {
     /// Returns a session in borrowed buffers: those of a `StaticCell`, say. Buffers that are too short
     /// for the machine do not compile.
+    ///
+    /// ```
+    /// # use socklab_core::{math, session::Session};
+    /// let (mut input, mut output) = ([0; 9], [0; 4]);
+    /// let client = Session::with_buffers(math::Client::new(), &mut input, &mut output);
+    /// ```
+    ///
+    /// ```compile_fail
+    /// # use socklab_core::{math, session::Session};
+    /// let (mut input, mut output) = ([0; 9], [0; 3]);
+    /// let client = Session::with_buffers(math::Client::new(), &mut input, &mut output);
+    /// ```
     #[must_use]
     pub const fn with_buffers(machine: M, input: &'b mut [u8; I], output: &'b mut [u8; O]) -> Self {
         const { assert!(I >= M::MIN_INPUT, "the input buffer is shorter than Machine::MIN_INPUT") };
@@ -411,7 +457,7 @@ impl<M, I, O> Session<M, I, O> {
     }
 
     /// The stream, to read its state.
-    #[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
+    #[cfg(any(feature = "embedded-io", feature = "embedded-io-async", feature = "nal"))]
     pub(crate) const fn stream(&self) -> &Stream<I, O> {
         &self.stream
     }

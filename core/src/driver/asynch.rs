@@ -140,6 +140,11 @@ impl<T, M, I, O> Connection<T, M, I, O> {
         self.session.machine()
     }
 
+    /// Returns the transport.
+    pub const fn transport_mut(&mut self) -> &mut T {
+        &mut self.transport
+    }
+
     /// Returns the transport; queued output is dropped.
     pub fn into_transport(self) -> T {
         self.transport
@@ -217,10 +222,10 @@ where
         self.next_within(|_| pending()).await
     }
 
-    /// As [`next`](Self::next), with a clock: each wait is raced against a future of `timer`. `timer` gets
-    /// the number of milliseconds that the machine waits for, after which the session is
-    /// [idle](Self::idle); or `None` for the caller's own limit, after which it
-    /// [times out](Self::time_out).
+    /// As [`next`](Self::next), with a clock: each wait is raced against a future of `timer`, made for that
+    /// wait. `timer` gets the number of milliseconds without a byte that the machine waits for, after
+    /// which the session is [idle](Self::idle); or `None` for the caller's own limit of a read, a write or
+    /// a flush, after which it [times out](Self::time_out).
     ///
     /// # Errors
     ///
@@ -259,6 +264,7 @@ where
                 Polled::Event(event) => return Ok(Next::Event(event)),
                 Polled::Want(want) => want,
             };
+            stream.note_payload(machine.outbound_remaining());
             *idle_ms = match want {
                 Want::Read { idle_ms: Some(ms) } => Some(ms.get()),
                 _ => None,
@@ -351,17 +357,23 @@ where
 
     /// In the application's turn, waits until the peer sends something or ends its stream. Then call
     /// [`next`](Self::next), which fails if the connection is gone. To be raced against what the
-    /// application waits for; it never returns if nothing can be read.
+    /// application waits for; it never returns if nothing can be read. What is queued is sent first.
+    /// Cancel-safe if the transport is.
     ///
     /// # Errors
     ///
     /// The transport's.
     pub async fn listen(&mut self) -> Result<(), M, FaultOf<T>> {
         self.flush().await?;
-        if !self.session.split().1.can_read() {
+        let before = self.session.stream().read_state();
+        if !self.session.stream().can_read() {
             pending::<()>().await;
         }
-        self.perform(Want::Read { idle_ms: None }).await
+        // A read may be interrupted.
+        while self.session.stream().read_state() == before {
+            self.perform(Want::Read { idle_ms: None }).await?;
+        }
+        Ok(())
     }
 
     /// Sends, and reads meanwhile if that is possible.
@@ -371,6 +383,7 @@ where
     }
 
     async fn perform(&mut self, want: Want) -> Result<(), M, FaultOf<T>> {
+        self.idle_ms = None;
         let stream = self.session.split().1;
         let never = &mut |_| pending();
         let performed = perform(&mut self.transport, stream, M::MIN_INPUT, want, never).await;
@@ -410,9 +423,9 @@ where
         Want::Write | Want::Flush | Want::ReadOrWrite => None,
     };
     let reads = matches!(want, Want::Read { .. } | Want::ReadOrWrite);
-    let unflushed = stream.is_unflushed();
+    let flushes = matches!(want, Want::Flush) || stream.wants_flush();
     let (space, pending_bytes) = stream.recv_space_and_transmit(min_input);
-    let writes = !matches!(want, Want::Read { .. }) && (unflushed || !pending_bytes.is_empty());
+    let writes = !matches!(want, Want::Read { .. }) && (flushes || !pending_bytes.is_empty());
     // One await for all of it: each is a state of the future, and code.
     let ready = {
         let (reader, writer) = transport.lend(reads, writes);

@@ -72,6 +72,11 @@ impl<T, M, I, O> Connection<T, M, I, O> {
         self.session.machine()
     }
 
+    /// Returns the transport, to set its time limit: before [`listen`](Self::listen), say.
+    pub const fn transport_mut(&mut self) -> &mut T {
+        &mut self.transport
+    }
+
     /// Returns the transport; queued output is dropped.
     pub fn into_transport(self) -> T {
         self.transport
@@ -187,11 +192,12 @@ where
                 Polled::Event(event) => return Ok(Next::Event(event)),
                 Polled::Want(want) => want,
             };
+            stream.note_payload(machine.outbound_remaining());
             *idle_ms = match want {
                 Want::Read { idle_ms: Some(ms) } => Some(ms.get()),
                 _ => None,
             };
-            if !matches!(want, Want::Command | Want::Boundary | Want::Close | Want::Abort) {
+            if !want.is_last() && !matches!(want, Want::Command | Want::Boundary) {
                 set_limit(transport, *idle_ms);
             }
             let performed = perform(transport, stream, M::MIN_INPUT, want);
@@ -267,18 +273,24 @@ where
 
     /// In the application's turn, waits until the peer sends something or ends its stream, or until the
     /// transport's time limit. Then call [`next`](Self::next), which fails if the connection is gone.
-    /// Returns at once if nothing can be read.
+    /// Returns at once if nothing can be read. What is queued is sent first.
+    ///
+    /// The time limit is the one that was set last, also by [`next_within`](Self::next_within): set it
+    /// through [`transport_mut`](Self::transport_mut).
     ///
     /// # Errors
     ///
-    /// The transport's.
+    /// The transport's. A socket of std fails with `WouldBlock` at its time limit: nothing has come, and
+    /// the session has not changed.
     pub fn listen(&mut self) -> Result<(), M, T::Error> {
         self.flush()?;
-        let Self { transport, session, .. } = self;
+        let Self { transport, session, idle_ms } = self;
         let stream = session.split().1;
-        if stream.can_read() {
+        *idle_ms = None;
+        let before = stream.read_state();
+        while stream.can_read() && stream.read_state() == before {
             match transport.read(stream.recv_space(M::MIN_INPUT)) {
-                Err(e) if e.kind() == ErrorKind::TimedOut => {}
+                Err(e) if e.kind() == ErrorKind::TimedOut => break,
                 read => was_read(stream, None, read).map_err(Error::Transport)?,
             }
         }
@@ -286,6 +298,7 @@ where
     }
 
     fn perform(&mut self, want: Want) -> Result<(), M, T::Error> {
+        self.idle_ms = None;
         let stream = self.session.split().1;
         let performed = perform(&mut self.transport, stream, M::MIN_INPUT, want);
         performed.map(|_| ()).map_err(Error::Transport)
@@ -311,7 +324,7 @@ where
         Want::ReadOrWrite if !stream.transmit().is_empty() => {
             was_written(stream, transport.write(stream.transmit()))
         }
-        Want::ReadOrWrite if stream.is_unflushed() => was_flushed(stream, transport.flush()),
+        Want::ReadOrWrite if stream.wants_flush() => was_flushed(stream, transport.flush()),
         Want::Read { .. } | Want::ReadOrWrite => {
             let read = transport.read(stream.recv_space(min_input));
             let idle_ms =

@@ -47,7 +47,8 @@
 //! | `Command` | returns | returns | reads and writes what is possible at once, then returns |
 //! | `Boundary`, `Close`, `Abort`, `Broken` | returns | returns | returns |
 //!
-//! A read into a full buffer is never tried.
+//! A read into a full buffer is never tried. Nor does `ReadOrWrite` flush while payload is outstanding:
+//! `flush` does.
 //!
 //! # What the transport reports
 //!

@@ -1,9 +1,11 @@
 //! The polled driver, over [`embedded_io`] with [`ReadReady`] and [`WriteReady`]: serial lines and
 //! other transports that say whether they would wait.
 //!
-//! No call waits. [`next`](Connection::next) returns [`nb::Error::WouldBlock`] if only the transport
-//! can help; the caller then does something else, or sleeps until the next interrupt, and calls it
-//! again. Full duplex: commands can be given between any two calls.
+//! No call waits, unless the transport's flush does: [`embedded_io`] has no way to ask. A UART whose
+//! flush waits until its last byte has left can be wrapped in one whose flush does nothing.
+//! [`next`](Connection::next) returns [`nb::Error::WouldBlock`] if only the transport can help; the
+//! caller then does something else, or sleeps until the next interrupt, and calls it again. Full
+//! duplex: commands can be given between any two calls.
 
 use embedded_io::{Read, ReadReady, Write, WriteReady};
 
@@ -35,6 +37,11 @@ impl<T, M, I, O> Connection<T, M, I, O> {
     /// Returns the machine.
     pub const fn machine(&self) -> &M {
         self.session.machine()
+    }
+
+    /// Returns the transport.
+    pub const fn transport_mut(&mut self) -> &mut T {
+        &mut self.transport
     }
 
     /// Returns the transport; queued output is dropped.
@@ -135,6 +142,7 @@ where
                 Polled::Event(event) => return Ok(Next::Event(event)),
                 Polled::Want(want) => want,
             };
+            stream.note_payload(machine.outbound_remaining());
             *last = want;
             match ready::perform(&mut Ready(transport), stream, M::MIN_INPUT, want) {
                 Ok(Performed::WouldBlock) => return Err(nb::Error::WouldBlock),
@@ -209,9 +217,10 @@ where
         while self.wants_send() {
             self.send()?;
         }
-        let Self { transport, session, .. } = self;
+        let Self { transport, session, want } = self;
         let stream = session.split().1;
         while stream.is_unflushed() {
+            *want = Want::Flush;
             Ready(transport).flush(stream).map_err(|e| e.map(Error::Transport))?;
         }
         Ok(())
@@ -224,16 +233,24 @@ where
     ///
     /// [`nb::Error::WouldBlock`] until then; the transport's.
     pub fn listen(&mut self) -> Result<(), M, T::Error> {
-        let Self { transport, session, .. } = self;
+        let Self { transport, session, want } = self;
         let stream = session.split().1;
+        *want = Want::Flush;
         if !stream.can_read() {
             return Err(nb::Error::WouldBlock);
         }
-        Ready(transport).receive(stream, M::MIN_INPUT).map_err(|e| e.map(Error::Transport))
+        let before = stream.read_state();
+        // A read may be interrupted.
+        while stream.read_state() == before {
+            let received = Ready(transport).receive(stream, M::MIN_INPUT);
+            received.map_err(|e| e.map(Error::Transport))?;
+        }
+        Ok(())
     }
 
     fn send(&mut self) -> Result<(), M, T::Error> {
-        let Self { transport, session, .. } = self;
+        let Self { transport, session, want } = self;
+        *want = Want::Flush;
         Ready(transport).send(session.split().1).map_err(|e| e.map(Error::Transport))
     }
 }

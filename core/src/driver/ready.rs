@@ -51,7 +51,7 @@ where
         Want::Write | Want::ReadOrWrite | Want::Command => {
             let sent = if !stream.transmit().is_empty() {
                 wire.send(stream)
-            } else if W::FLUSHES && want == Want::ReadOrWrite && stream.is_unflushed() {
+            } else if W::FLUSHES && want == Want::ReadOrWrite && stream.wants_flush() {
                 wire.flush(stream)
             } else {
                 Err(nb::Error::WouldBlock)

@@ -67,8 +67,8 @@ pub enum Want {
     Write,
     /// Flush the transport, then call [`flushed`](super::Session::flushed).
     Flush,
-    /// Read and write at the same time, whichever is possible first; flush if all is written. A
-    /// command may be given. There is [space](super::Session::recv_space).
+    /// Read and write at the same time, whichever is possible first. If all is written and no payload is
+    /// outstanding, flush. A command may be given. There is [space](super::Session::recv_space).
     ReadOrWrite,
     /// Pause, or do not, then poll again: what follows has to be a write of its own. What precedes it
     /// has been written and flushed. It is reported once.

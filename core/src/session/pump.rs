@@ -1,5 +1,7 @@
 //! The interpreter for servers whose connections share two scratch buffers.
 
+use core::mem;
+
 use super::{Facts, Law, Want, order};
 use crate::machine::{
     Action, CommandError, EventView, Input, Machine, Need, Spans, Step, StreamState,
@@ -11,7 +13,10 @@ pub trait Handler<M: Machine> {
     fn event(&mut self, event: EventView<'_, M>);
 
     /// Whether the application can handle an event now. While it returns `false` its session is not
-    /// polled: nothing is read, and TCP slows the peer down.
+    /// polled: nothing is read, and TCP slows the peer down. What is pending is still sent.
+    ///
+    /// Asked by `driver::nonblocking::Server` before each event. That server does not notice when the
+    /// application becomes ready: poll it then. [`pump`] does not ask.
     fn ready(&self) -> bool {
         true
     }
@@ -100,12 +105,21 @@ pub enum Stop<E> {
     Refused(CommandError),
 }
 
+/// Returns the result for a machine that broke law 4: its counts have no meaning.
+#[cold]
+const fn broken<E>() -> Pumped<E> {
+    Pumped { consumed: 0, written: 0, stop: Stop::Want(Want::Broken(Law::Counts)) }
+}
+
 /// Steps a machine until it needs the transport, or a handler that has no command.
 ///
 /// For servers whose connections share two scratch buffers. It follows the table of
 /// [`Session::poll`](super::Session::poll), but has a loop of its own: that loop keeps its place in
 /// registers. The counts are also valid after an error, or the way the stream is cut would decide
 /// which replies are sent.
+///
+/// `output` has at least [`Machine::MIN_OUTPUT`] bytes, or the machine may need more than there is
+/// ([`Law::OutputSpace`]).
 pub fn pump<M: Machine>(
     machine: &mut M,
     handler: &mut impl Handler<M>,
@@ -114,25 +128,24 @@ pub fn pump<M: Machine>(
 ) -> Pumped<M::Error> {
     let size = output.len();
     let mut space = output;
-    let mut consumed = 0_usize;
+    let mut bytes = input.bytes;
     let stop = loop {
-        // A branch: `unwrap_or_default` would become a conditional move, and each step would wait for
-        // the one before.
-        let Some(bytes) = input.bytes.get(consumed..) else {
-            let stop = Stop::Want(Want::Broken(Law::Counts));
-            return Pumped { consumed: 0, written: 0, stop };
-        };
+        let seen = bytes;
         let action = match machine.step(Input { bytes, state: input.state }, space) {
-            Ok(Step { consumed: c, written, action }) => {
-                consumed = consumed.wrapping_add(c);
-                space = space.get_mut(written..).unwrap_or_default();
+            Ok(Step { consumed, written, action }) => {
+                // Branches: `unwrap_or_default` would become a conditional move, and each step would wait
+                // for the one before.
+                let Some(rest) = bytes.get(consumed..) else { return broken() };
+                bytes = rest;
+                let Some(rest) = mem::take(&mut space).get_mut(written..) else { return broken() };
+                space = rest;
                 action
             }
             Err(e) => break Stop::Failed(e),
         };
         let need = match action {
             Action::Event(event) => {
-                handler.event(event.view(bytes));
+                handler.event(event.view(seen));
                 continue;
             }
             Action::Continue => continue,
@@ -150,7 +163,8 @@ pub fn pump<M: Machine>(
         }
         match take_turn(machine, handler, space) {
             Turn::Wrote(n) => {
-                space = space.get_mut(n..).unwrap_or_default();
+                let Some(rest) = mem::take(&mut space).get_mut(n..) else { return broken() };
+                space = rest;
                 continue;
             }
             Turn::Nothing => {}
@@ -162,6 +176,7 @@ pub fn pump<M: Machine>(
         }
         break Stop::Want(want(Action::Need(need), input, unsent));
     };
+    let consumed = input.bytes.len().saturating_sub(bytes.len());
     Pumped { consumed, written: size.saturating_sub(space.len()), stop }
 }
 

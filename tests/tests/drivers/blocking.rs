@@ -1,15 +1,13 @@
 //! The blocking driver.
 
 use embedded_io::ErrorKind;
-use socklab_core::driver::asynch::Halves;
-use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
+use socklab_core::driver::{Error, Next, blocking};
 use socklab_core::file::SILENCE_MS;
-use socklab_core::machine::{CommandError, Input, Invalid, Machine, Need, Step, StreamEnd};
-use socklab_core::session::Law;
+use socklab_core::machine::{Invalid, StreamEnd};
 use socklab_core::{echo, file, guess};
 use socklab_tests::oracle::question;
 use socklab_tests::role::MathClient;
-use socklab_tests::transport::{Failed, Net, NetEnd, Stream, block_on, pipe};
+use socklab_tests::transport::{Failed, Stream};
 
 use crate::ways::{Ended, by_blocking, by_hand};
 
@@ -197,70 +195,4 @@ fn a_boundary_is_reported_when_a_failed_call_is_repeated() {
     assert_eq!(failed, Error::Transport(Failed(ErrorKind::Other)));
     assert_eq!(connection.advance(), Ok(Next::Boundary));
     assert_eq!(connection.into_transport().0.sent, b"GUESS\n");
-}
-
-#[test]
-fn a_machine_that_waits_for_what_cannot_come_is_ended_with_the_law_that_it_broke() {
-    for (bytes, end) in [(&b"ab"[..], Ok(())), (&b"abcdefgh"[..], Err(ErrorKind::Other))] {
-        for need in [Need::Input, Need::InputOrIdle(1), Need::InputOrCommand] {
-            let stream = Stream::new(bytes, end, 9, 1);
-            let mut connection =
-                blocking::Connection::new(stream, NeverSatisfied(need), [0; 4], [0; 4]).unwrap();
-            assert_eq!(connection.advance(), Err(Error::Law(Law::Input)), "{need:?}");
-            let (writer, reader) = pipe(9, 9, false);
-            writer.preset(bytes);
-            if end.is_ok() {
-                writer.end(end);
-                let mut net = Net::new(1);
-                let (ours, theirs) = net.line();
-                net.preset(&theirs, bytes, Some(NetEnd::Zero));
-                let mut connection = nonblocking::Connection::<Net, _, _, _>::new(
-                    ours,
-                    NeverSatisfied(need),
-                    [0; 4],
-                    [0; 4],
-                )
-                .unwrap();
-                let mut next = || match connection.advance(&mut net) {
-                    Err(nb::Error::WouldBlock) => None,
-                    next => Some(next),
-                };
-                let next = (0..1000).find_map(|_| next());
-                assert_eq!(next, Some(Err(nb::Error::Other(Error::Law(Law::Input)))), "{need:?}");
-            }
-            let (ours, _theirs) = pipe(9, 9, false);
-            let mut connection =
-                asynch::Connection::new(Halves(reader, ours), NeverSatisfied(need), [0; 4], [0; 4])
-                    .unwrap();
-            assert_eq!(
-                block_on(connection.advance()).unwrap(),
-                Err(Error::Law(Law::Input)),
-                "{need:?}"
-            );
-        }
-    }
-}
-
-/// Breaks the third law: always needs the same thing and consumes nothing.
-#[derive(Clone, Debug)]
-struct NeverSatisfied(Need);
-
-impl Machine for NeverSatisfied {
-    type Command<'c> = std::convert::Infallible;
-    type Event = std::convert::Infallible;
-    type Error = std::fmt::Error;
-    const MIN_INPUT: usize = 4;
-    const MIN_OUTPUT: usize = 0;
-
-    fn step(
-        &mut self,
-        _: Input<'_>,
-        _: &mut [u8],
-    ) -> Result<Step<std::convert::Infallible>, std::fmt::Error> {
-        Ok(Step::need(self.0))
-    }
-
-    fn command(&mut self, command: Self::Command<'_>, _: &mut [u8]) -> Result<usize, CommandError> {
-        match command {}
-    }
 }

@@ -1,24 +1,20 @@
 //! What a driver does when its transport fails to write or flush, or accepts nothing: no error is
 //! lost, and each call can be repeated.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::rc::Rc;
-
 use embedded_io::ErrorKind;
 use embedded_nal::TcpErrorKind;
 use socklab_core::chat::{self, Chat};
-use socklab_core::driver::asynch::{Fault, Halves};
 use socklab_core::driver::nonblocking::Outcome;
-use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
+use socklab_core::driver::{Error, Next, nonblocking};
 use socklab_core::machine::{Invalid, Machine, StreamEnd};
 use socklab_core::session::Handler;
 use socklab_core::{coin, echo, guess, hello, math};
 use socklab_tests::oracle::question;
 use socklab_tests::role::MathClient;
-use socklab_tests::transport::{Failed, Net, NetError, Socket, block_on};
+use socklab_tests::transport::{Failed, Net, NetError, Socket};
 
-use crate::ways::{Ended, by_hand, without_event};
+use crate::every_driver::{Way, Wire, stream_drivers};
+use crate::ways::{Ended, by_hand};
 
 /// Errors of the transport that say nothing about the peer.
 const OWN: [ErrorKind; 6] = [
@@ -40,184 +36,16 @@ const PEERS: [(ErrorKind, StreamEnd); 6] = [
     (ErrorKind::TimedOut, StreamEnd::TimedOut),
 ];
 
-/// A buffering transport. Its next writes and flushes fail as listed.
-#[derive(Debug, Default)]
-struct State {
-    input: VecDeque<u8>,
-    writes: VecDeque<Option<ErrorKind>>,
-    flushes: VecDeque<ErrorKind>,
-    unflushed: Vec<u8>,
-    sent: Vec<u8>,
+/// Some space after a command, so that payload can be queued too.
+fn drivers<M: Machine + 'static>(
+    machine: &M,
+    wire: impl Fn() -> Wire,
+) -> impl Iterator<Item = (Box<dyn Way<M>>, Wire)> {
+    stream_drivers(machine, 6, wire)
 }
 
-#[derive(Clone, Debug, Default)]
-struct Wire(Rc<RefCell<State>>);
-
-impl Wire {
-    fn new(input: &[u8]) -> Self {
-        let wire = Self::default();
-        wire.0.borrow_mut().input.extend(input);
-        wire
-    }
-
-    fn fails_to_flush(self, kinds: &[ErrorKind]) -> Self {
-        self.0.borrow_mut().flushes.extend(kinds);
-        self
-    }
-
-    fn fails_to_write(self, kinds: &[Option<ErrorKind>]) -> Self {
-        self.0.borrow_mut().writes.extend(kinds);
-        self
-    }
-
-    fn sent(&self) -> Vec<u8> {
-        self.0.borrow().sent.clone()
-    }
-}
-
-impl embedded_io::ErrorType for Wire {
-    type Error = Failed;
-}
-
-impl embedded_io::Read for Wire {
-    /// Returns 0, the orderly end, after the last byte.
-    fn read(&mut self, room: &mut [u8]) -> Result<usize, Failed> {
-        let input = &mut self.0.borrow_mut().input;
-        let n = room.len().min(input.len());
-        for (to, from) in room.iter_mut().zip(input.drain(..n)) {
-            *to = from;
-        }
-        Ok(n)
-    }
-}
-
-impl embedded_io::Write for Wire {
-    fn write(&mut self, bytes: &[u8]) -> Result<usize, Failed> {
-        let mut state = self.0.borrow_mut();
-        match state.writes.pop_front().flatten() {
-            Some(kind) => Err(Failed(kind)),
-            None => {
-                state.unflushed.extend(bytes);
-                Ok(bytes.len())
-            }
-        }
-    }
-
-    fn flush(&mut self) -> Result<(), Failed> {
-        let State { flushes, unflushed, sent, .. } = &mut *self.0.borrow_mut();
-        match flushes.pop_front() {
-            Some(kind) => Err(Failed(kind)),
-            None => {
-                sent.append(unflushed);
-                Ok(())
-            }
-        }
-    }
-}
-
-impl embedded_io_async::Read for Wire {
-    async fn read(&mut self, room: &mut [u8]) -> Result<usize, Failed> {
-        embedded_io::Read::read(self, room)
-    }
-}
-
-impl embedded_io_async::Write for Wire {
-    async fn write(&mut self, bytes: &[u8]) -> Result<usize, Failed> {
-        embedded_io::Write::write(self, bytes)
-    }
-
-    async fn flush(&mut self) -> Result<(), Failed> {
-        embedded_io::Write::flush(self)
-    }
-}
-
-type NextResult<M> = Result<Next<()>, Error<<M as Machine>::Error, Failed>>;
-
-/// Either driver over the same transport.
-enum Way<M> {
-    Blocking(blocking::Connection<Wire, M, Vec<u8>, Vec<u8>>),
-    Async(asynch::Connection<Halves<Wire, Wire>, M, Vec<u8>, Vec<u8>>),
-}
-
-impl<M: Machine> Way<M> {
-    fn both(machine: &M, wire: impl Fn() -> Wire) -> [(Self, Wire); 2] {
-        // Some space after a command, so that payload can be queued too.
-        let buffers = || [vec![0; M::MIN_INPUT], vec![0; M::MIN_OUTPUT + 6]];
-        let [one, two] = [wire(), wire()];
-        let [input, output] = buffers();
-        let blocking = blocking::Connection::new(one.clone(), machine.clone(), input, output);
-        let [input, output] = buffers();
-        let asynch = asynch::Connection::new(
-            Halves(two.clone(), two.clone()),
-            machine.clone(),
-            input,
-            output,
-        );
-        [(Self::Blocking(blocking.unwrap()), one), (Self::Async(asynch.unwrap()), two)]
-    }
-
-    fn next(&mut self) -> NextResult<M> {
-        match self {
-            Self::Blocking(connection) => connection.next().map(|next| without_event(&next)),
-            Self::Async(connection) => {
-                block_on(async { connection.next().await.map(|next| without_event(&next)) })
-                    .unwrap()
-                    .map_err(either)
-            }
-        }
-    }
-
-    fn flush(&mut self) -> Result<(), Error<M::Error, Failed>> {
-        match self {
-            Self::Blocking(connection) => connection.flush(),
-            Self::Async(connection) => block_on(connection.flush()).unwrap().map_err(either),
-        }
-    }
-
-    fn command(&mut self, command: M::Command<'_>) {
-        match self {
-            Self::Blocking(connection) => connection.command(command).unwrap(),
-            Self::Async(connection) => block_on(connection.command(command)).unwrap().unwrap(),
-        }
-    }
-
-    fn write_payload(&mut self, payload: &[u8]) -> Result<usize, Error<M::Error, Failed>> {
-        match self {
-            Self::Blocking(connection) => connection.write_payload(payload),
-            Self::Async(connection) => {
-                block_on(connection.write_payload(payload)).unwrap().map_err(either)
-            }
-        }
-    }
-
-    const fn write_closed(&self) -> Option<StreamEnd> {
-        match self {
-            Self::Blocking(connection) => connection.write_closed(),
-            Self::Async(connection) => connection.write_closed(),
-        }
-    }
-
-    fn timed_out(&mut self) {
-        match self {
-            Self::Blocking(connection) => connection.timed_out(),
-            Self::Async(connection) => connection.timed_out(),
-        }
-    }
-}
-
-/// Returns the error whichever half of the transport it came from.
-fn either<P>(e: Error<P, Fault<Failed, Failed>>) -> Error<P, Failed> {
-    match e {
-        Error::Transport(Fault::Read(e) | Fault::Write(e)) => Error::Transport(e),
-        Error::Protocol(e) => Error::Protocol(e),
-        Error::Refused(e) => Error::Refused(e),
-        Error::Law(law) => Error::Law(law),
-        _ => unreachable!("there are no other errors"),
-    }
-}
-
-fn transport<P, X>(kind: ErrorKind) -> Result<X, Error<P, Failed>> {
-    Err(Error::Transport(Failed(kind)))
+fn transport<P, X>(kind: ErrorKind) -> nb::Result<X, Error<P, Failed>> {
+    Err(nb::Error::Other(Error::Transport(Failed(kind))))
 }
 
 #[test]
@@ -226,7 +54,7 @@ fn a_failed_flush_is_reported_and_can_be_repeated() {
         // Twice, because a repeated flush may fail again.
         let fails = || Wire::new(&question(40, 2)).fails_to_flush(&[kind, kind]);
         // At the end, ...
-        for (mut way, wire) in Way::both(&hello::Server::new(), fails) {
+        for (mut way, wire) in drivers(&hello::Server::new(), fails) {
             assert_eq!(way.next(), transport(kind));
             assert_eq!((way.next(), wire.sent()), (transport(kind), vec![]));
             assert_eq!(
@@ -235,24 +63,24 @@ fn a_failed_flush_is_reported_and_can_be_repeated() {
             );
         }
         // before a boundary, ...
-        for (mut way, wire) in Way::both(&guess::Server::new(42), fails) {
+        for (mut way, wire) in drivers(&guess::Server::new(42), fails) {
             assert_eq!((way.next(), way.next()), (transport(kind), transport(kind)));
             assert_eq!((way.next(), wire.sent()), (Ok(Next::Boundary), b"GUESS\n".to_vec()));
         }
         // before a read, ...
-        for (mut way, wire) in Way::both(&math::Client::new(), || Wire::new(&question(40, 2))) {
+        for (mut way, wire) in drivers(&math::Client::new(), || Wire::new(&question(40, 2))) {
             assert_eq!(way.next(), Ok(Next::Event(())));
             let _ = wire.clone().fails_to_flush(&[kind, kind]);
             assert_eq!((way.next(), way.next()), (transport(kind), transport(kind)));
             assert!(
-                matches!(way.next(), Err(Error::Protocol(_))),
+                matches!(way.next(), Err(nb::Error::Other(Error::Protocol(_)))),
                 "the driver should read and find the end"
             );
             assert_eq!(wire.sent(), 42_u32.to_be_bytes());
         }
         // while either side may send, ...
-        for (mut way, wire) in Way::both(&Chat::duplex(), || Wire::new(b"hi\nbye\n")) {
-            way.command(chat::Command::Say(b"ho"));
+        for (mut way, wire) in drivers(&Chat::duplex(), || Wire::new(b"hi\nbye\n")) {
+            way.command(chat::Command::Say(b"ho")).unwrap();
             let _ = wire.clone().fails_to_flush(&[kind]);
             let reported = [way.next(), way.next(), way.next(), way.next()];
             assert_eq!(
@@ -263,8 +91,8 @@ fn a_failed_flush_is_reported_and_can_be_repeated() {
             assert_eq!(wire.sent(), b"ho\n");
         }
         // and by itself.
-        for (mut way, wire) in Way::both(&Chat::duplex(), fails) {
-            way.command(chat::Command::Say(b"ho"));
+        for (mut way, wire) in drivers(&Chat::duplex(), fails) {
+            way.command(chat::Command::Say(b"ho")).unwrap();
             assert_eq!((way.flush(), way.flush()), (transport(kind), transport(kind)));
             assert_eq!((way.flush(), wire.sent()), (Ok(()), b"ho\n".to_vec()));
         }
@@ -274,7 +102,7 @@ fn a_failed_flush_is_reported_and_can_be_repeated() {
 #[test]
 fn an_interrupted_flush_is_repeated() {
     let fails = || Wire::default().fails_to_flush(&[ErrorKind::Interrupted; 3]);
-    for (mut way, wire) in Way::both(&hello::Server::new(), fails) {
+    for (mut way, wire) in drivers(&hello::Server::new(), fails) {
         assert_eq!((way.next(), wire.sent()), (Ok(Next::Close), b"Hello from server\n".to_vec()));
     }
 }
@@ -283,10 +111,10 @@ fn an_interrupted_flush_is_repeated() {
 #[test]
 fn a_reset_reported_by_a_flush_is_not_taken_for_an_orderly_end() {
     for (kind, how) in PEERS {
-        for (mut way, wire) in Way::both(&math::Client::new(), || Wire::new(&question(1, 2))) {
+        for (mut way, wire) in drivers(&math::Client::new(), || Wire::new(&question(1, 2))) {
             assert_eq!(way.next(), Ok(Next::Event(())));
             let _ = wire.clone().fails_to_flush(&[kind]);
-            let Err(Error::Protocol(e)) = way.next() else {
+            let Err(nb::Error::Other(Error::Protocol(e))) = way.next() else {
                 panic!("the session continues after {kind:?}")
             };
             let expected = by_hand(&MathClient, &question(1, 2), how).ended;
@@ -298,12 +126,14 @@ fn a_reset_reported_by_a_flush_is_not_taken_for_an_orderly_end() {
 
 #[test]
 fn the_first_error_of_a_peer_that_accepts_no_more_data_counts() {
-    for (mut way, wire) in Way::both(&math::Client::new(), || Wire::new(&question(1, 2))) {
+    for (mut way, wire) in drivers(&math::Client::new(), || Wire::new(&question(1, 2))) {
         assert_eq!(way.next(), Ok(Next::Event(())));
         let _ = wire
             .fails_to_write(&[Some(ErrorKind::ConnectionReset)])
             .fails_to_flush(&[ErrorKind::NotConnected, ErrorKind::BrokenPipe]);
-        let Err(Error::Protocol(e)) = way.next() else { panic!("the session continues") };
+        let Err(nb::Error::Other(Error::Protocol(e))) = way.next() else {
+            panic!("the session continues")
+        };
         let expected = by_hand(&MathClient, &question(1, 2), StreamEnd::Reset).ended;
         assert_eq!(Ended::Protocol(format!("{e:?}")), expected);
     }
@@ -313,12 +143,12 @@ fn the_first_error_of_a_peer_that_accepts_no_more_data_counts() {
 fn a_session_that_ends_still_reports_that_its_last_bytes_were_lost() {
     for (kind, how) in PEERS {
         let fails = || Wire::default().fails_to_write(&[Some(kind)]);
-        for (mut way, _) in Way::both(&hello::Server::new(), fails) {
+        for (mut way, _) in drivers(&hello::Server::new(), fails) {
             assert_eq!(way.write_closed(), None);
             assert_eq!((way.next(), way.write_closed()), (Ok(Next::Close), Some(how)), "{kind:?}");
         }
         let fails = || Wire::default().fails_to_flush(&[kind]);
-        for (mut way, _) in Way::both(&hello::Server::new(), fails) {
+        for (mut way, _) in drivers(&hello::Server::new(), fails) {
             assert_eq!((way.next(), way.write_closed()), (Ok(Next::Close), Some(how)), "{kind:?}");
         }
     }
@@ -366,15 +196,15 @@ fn a_failed_payload_write_consumes_nothing_and_can_be_repeated() {
             let fail = |n: u32| (pattern >> (n % 6) & 1 == 1).then_some(ErrorKind::Other);
             Wire::default().fails_to_write(&(0..18).map(fail).collect::<Vec<_>>())
         };
-        for (mut way, wire) in Way::both(&echo::Client::new(), fails) {
-            way.command(echo::client::Command::Begin(100));
+        for (mut way, wire) in drivers(&echo::Client::new(), fails) {
+            way.command(echo::client::Command::Begin(100)).unwrap();
             let (mut rest, mut calls) = (&payload[..], 0);
             while !rest.is_empty() {
                 calls += 1;
                 assert!(calls < 1000, "{pattern:b}: {} bytes left", rest.len());
                 match way.write_payload(rest) {
                     Ok(n) => rest = &rest[n..],
-                    Err(e) => assert_eq!(e, Error::Transport(Failed(ErrorKind::Other))),
+                    Err(e) => assert_eq!(Err(e), transport::<_, ()>(ErrorKind::Other)),
                 }
             }
             while way.flush().is_err() {}
@@ -387,10 +217,10 @@ fn a_failed_payload_write_consumes_nothing_and_can_be_repeated() {
 fn a_write_that_times_out_is_not_taken_for_an_idle_peer() {
     let [prompt, again] = [&b"Head or tail (H/T) : "[..], &b"again : "[..]];
     for fails_to_flush in [false, true] {
-        let wire = || Wire::new(prompt);
-        for (mut way, wire) in Way::both(&coin::Client::new(), wire) {
+        let wire = || Wire::open(prompt);
+        for (mut way, wire) in drivers(&coin::Client::new(), wire) {
             assert_eq!((way.next(), way.next()), (Ok(Next::Event(())), Ok(Next::Command)));
-            way.command(coin::client::Command::Answer(b"H"));
+            way.command(coin::client::Command::Answer(b"H")).unwrap();
             // A std socket returns `WouldBlock`, which is `Other` here.
             let _ = if fails_to_flush {
                 wire.clone().fails_to_flush(&[ErrorKind::Other])
@@ -400,7 +230,7 @@ fn a_write_that_times_out_is_not_taken_for_an_idle_peer() {
             wire.0.borrow_mut().input.extend(again);
             assert_eq!(way.next(), transport(ErrorKind::Other));
             way.timed_out();
-            let Err(Error::Protocol(e)) = way.next() else {
+            let Err(nb::Error::Other(Error::Protocol(e))) = way.next() else {
                 panic!("the timeout was taken for an idle peer")
             };
             assert!(format!("{e:?}").contains("TimedOut"), "{e:?}");

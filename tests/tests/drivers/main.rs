@@ -3,9 +3,13 @@
 
 mod asynch;
 mod blocking;
+mod contracts;
+mod every_driver;
 mod everywhere;
 mod failures;
+mod laws;
 mod nonblocking;
 mod polled;
+mod restart;
 mod session;
 mod ways;

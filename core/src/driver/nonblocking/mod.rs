@@ -15,7 +15,7 @@ use self::link::{Link, Socket};
 pub use self::pool::{Ended, Outcome, Server};
 use super::{Error, Next, Performed, ready::Wire as _};
 use crate::machine::{CommandError, EventView, Invalid, Machine, StreamEnd};
-use crate::session::{Polled, Session, TooSmall, poll, view};
+use crate::session::{Polled, Session, TooSmall, Want, poll, view};
 
 /// A machine bound to a socket of a non-blocking stack.
 #[derive(Debug)]
@@ -72,7 +72,8 @@ impl<S: TcpClientStack, M, I, O> Connection<S, M, I, O> {
     /// machine also waits for ([`Need::InputOrIdle`](crate::machine::Need::InputOrIdle)). Call
     /// [`idle`](Self::idle) when they have passed.
     pub const fn idle_ms(&self) -> Option<u16> {
-        self.link.idle_ms()
+        // With output pending, a later call than the read is what waits.
+        if self.session.stream().has_pending() { None } else { self.link.idle_ms() }
     }
 
     /// Reports that no byte came for [`idle_ms`](Self::idle_ms).
@@ -89,11 +90,11 @@ impl<S: TcpClientStack, M, I, O> Connection<S, M, I, O> {
     /// Reports that the caller waited as long as it wants to: [`idle`](Self::idle) if the machine
     /// waited for that, [`time_out`](Self::time_out) otherwise.
     pub const fn timed_out(&mut self) {
-        match self.link.idle_ms() {
+        match self.idle_ms() {
             Some(_) => self.session.idle(),
             None => self.session.time_out(),
         }
-        self.link.want = crate::session::Want::Flush;
+        self.link.want = Want::Flush;
     }
 
     /// Reports that the caller, reading from the socket itself, found the connection gone.
@@ -214,8 +215,9 @@ where
         }
     }
 
-    /// Queues [outbound payload](Machine::outbound_remaining), as much as fits, and sends what the socket
-    /// takes. Returns the number of bytes taken from the front of `payload`: call it again with the rest.
+    /// Queues [outbound payload](Machine::outbound_remaining), as much as fits; if the output is full,
+    /// sends first. Returns the number of bytes taken from the front of `payload`: call it again with
+    /// the rest. What is queued last is sent by [`next`](Self::next) or [`flush`](Self::flush).
     ///
     /// # Errors
     ///
@@ -261,6 +263,7 @@ where
     pub fn listen(&mut self, stack: &mut S) -> Result<(), M, S> {
         let Self { link, session } = self;
         let stream = session.split().1;
+        link.want = Want::Flush;
         if !stream.can_read() {
             return Err(nb::Error::WouldBlock);
         }

@@ -313,8 +313,10 @@ where
             return None;
         }
         for _ in 0..TURNS {
-            // The session keeps what the handler has no use for now, and its peer is slowed down.
+            // The session keeps what the handler has no use for now, and its peer is slowed down. But
+            // what the handler waits for may be the peer's answer to what is pending.
             if !handler.ready() {
+                while !stream.transmit().is_empty() && Socket(stack, link).send(stream).is_ok() {}
                 since.at = clock.now;
                 return None;
             }
