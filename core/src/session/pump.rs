@@ -1,7 +1,5 @@
 //! The interpreter for servers whose connections share two scratch buffers.
 
-use core::mem;
-
 use super::{Facts, Law, Want, order};
 use crate::machine::{
     Action, CommandError, EventView, Input, Machine, Need, Spans, Step, StreamState,
@@ -128,24 +126,24 @@ pub fn pump<M: Machine>(
 ) -> Pumped<M::Error> {
     let size = output.len();
     let mut space = output;
-    let mut bytes = input.bytes;
+    let mut consumed = 0_usize;
+    let mut overrun = false;
     let stop = loop {
-        let seen = bytes;
+        // A branch: `unwrap_or_default` would become a conditional move, and each step would wait for
+        // the one before.
+        let (false, Some(bytes)) = (overrun, input.bytes.get(consumed..)) else { return broken() };
         let action = match machine.step(Input { bytes, state: input.state }, space) {
-            Ok(Step { consumed, written, action }) => {
-                // Branches: `unwrap_or_default` would become a conditional move, and each step would wait
-                // for the one before.
-                let Some(rest) = bytes.get(consumed..) else { return broken() };
-                bytes = rest;
-                let Some(rest) = mem::take(&mut space).get_mut(written..) else { return broken() };
-                space = rest;
+            Ok(Step { consumed: c, written, action }) => {
+                consumed = consumed.wrapping_add(c);
+                overrun = c > bytes.len() || written > space.len();
+                space = space.get_mut(written..).unwrap_or_default();
                 action
             }
             Err(e) => break Stop::Failed(e),
         };
         let need = match action {
             Action::Event(event) => {
-                handler.event(event.view(seen));
+                handler.event(event.view(bytes));
                 continue;
             }
             Action::Continue => continue,
@@ -163,8 +161,8 @@ pub fn pump<M: Machine>(
         }
         match take_turn(machine, handler, space) {
             Turn::Wrote(n) => {
-                let Some(rest) = mem::take(&mut space).get_mut(n..) else { return broken() };
-                space = rest;
+                overrun |= n > space.len();
+                space = space.get_mut(n..).unwrap_or_default();
                 continue;
             }
             Turn::Nothing => {}
@@ -176,7 +174,9 @@ pub fn pump<M: Machine>(
         }
         break Stop::Want(want(Action::Need(need), input, unsent));
     };
-    let consumed = input.bytes.len().saturating_sub(bytes.len());
+    if overrun {
+        return broken();
+    }
     Pumped { consumed, written: size.saturating_sub(space.len()), stop }
 }
 
