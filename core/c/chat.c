@@ -11,7 +11,7 @@
 
 /* Prints why the conversation ended. */
 static void explain(const socklab_chat_event *event) {
-    if (event->kind == SOCKLAB_CHAT_TOO_LONG) {
+    if (event->kind == SOCKLAB_CHAT_NOT_A_LINE) {
         fprintf(stderr, "a line is too long\n");
     } else {
         fprintf(stderr, "the server left after %lu bytes of a line\n", (unsigned long)event->size);

@@ -24,11 +24,11 @@
  * be copied with memcpy, and needs no clean-up. Its type is an array of uintptr_t, so the compiler aligns it.
  *
  *                          32 bits     64 bits     alignment
- *     socklab_math_client    72          96        that of uintptr_t
+ *     socklab_math_client    68          96        that of uintptr_t
  *     socklab_chat         2080        2112        that of uintptr_t
  *
- * Flash on a Cortex-M3, built with opt-level "s" and with every function below in use, without memcpy and the like:
- * @FLASH@
+ * Flash in bytes on a Cortex-M3, built with opt-level "s" and with every function below in use, without memcpy and the
+ * like: math client 1776, chat 2223, both 3901. A linker that removes unused functions needs less.
  *
  * Rules:
  * - No pointer may be null, except where that is stated.
@@ -84,7 +84,7 @@ enum {
 };
 
 #if UINTPTR_MAX == 0xffffffff
-#define SOCKLAB_MATH_CLIENT_SIZE 72
+#define SOCKLAB_MATH_CLIENT_SIZE 68
 #define SOCKLAB_CHAT_SIZE 2080
 #elif UINTPTR_MAX == 0xffffffffffffffff
 #define SOCKLAB_MATH_CLIENT_SIZE 96
@@ -101,11 +101,12 @@ typedef struct socklab_math_client {
 
 /* kind of an event, and of a failure */
 enum {
-    SOCKLAB_MATH_QUESTION = 0, /* a, b, sum. The sum, modulo 2^32, is already written. */
-    SOCKLAB_MATH_SECRET = 1,   /* secret */
-    SOCKLAB_MATH_REJECTED = 2, /* The server closed the connection after an answer: it was wrong in its view. */
-    SOCKLAB_MATH_TAG = 3,      /* byte: a message starts with it, and it is neither 'Q' nor 'S'. */
-    SOCKLAB_MATH_TRUNCATED = 4 /* end, got: the stream ended after so many bytes of a message; 0 for between two. */
+    SOCKLAB_MATH_QUESTION = 0,  /* a, b, sum. The sum, modulo 2^32, is already written. */
+    SOCKLAB_MATH_SECRET = 1,    /* secret */
+    SOCKLAB_MATH_REJECTED = 2,  /* The server closed the connection after an answer: it was wrong in its view. */
+    SOCKLAB_MATH_TAG = 3,       /* byte: a message starts with it, and it is neither 'Q' nor 'S'. */
+    SOCKLAB_MATH_TRUNCATED = 4, /* end, got: the stream ended after so many bytes of a message; 0 for between two. */
+    SOCKLAB_MATH_OTHER = 5      /* Another failure, which this version does not have. */
 };
 
 /* What happened, or why the session failed. Fields that the kind does not name are 0. */
@@ -175,7 +176,7 @@ enum {
     SOCKLAB_CHAT_BYE = 1,       /* text, size: the last line. */
     SOCKLAB_CHAT_LEFT = 2,      /* end: the stream ended between two lines. */
     SOCKLAB_CHAT_TRUNCATED = 3, /* end, size: the stream ended after so many bytes of a line. */
-    SOCKLAB_CHAT_TOO_LONG = 4   /* A line has more than 1024 bytes. */
+    SOCKLAB_CHAT_NOT_A_LINE = 4 /* The peer broke the protocol: a line has more than 1024 bytes. */
 };
 
 /* What happened, or why the session failed. Fields that the kind does not name are 0. */

@@ -47,8 +47,8 @@ pub const SOCKLAB_CHAT_BYE: u8 = 1;
 pub const SOCKLAB_CHAT_LEFT: u8 = 2;
 /// The stream ended in the middle of a line.
 pub const SOCKLAB_CHAT_TRUNCATED: u8 = 3;
-/// A line is too long.
-pub const SOCKLAB_CHAT_TOO_LONG: u8 = 4;
+/// The peer broke the protocol: a line is too long.
+pub const SOCKLAB_CHAT_NOT_A_LINE: u8 = 4;
 
 /// The side that listens first.
 pub const SOCKLAB_CHAT_CLIENT: u8 = 0;
@@ -80,7 +80,8 @@ impl From<Error> for ChatEvent {
                 size: usize::from(got),
                 ..Self::NONE
             },
-            Error::Line(LineError::TooLong) => Self { kind: SOCKLAB_CHAT_TOO_LONG, ..Self::NONE },
+            // A line that is too long, and what may be added.
+            _ => Self { kind: SOCKLAB_CHAT_NOT_A_LINE, ..Self::NONE },
         }
     }
 }

@@ -7,16 +7,17 @@ use socklab_core::session::{Polled, Session};
 
 use crate::{SOCKLAB_CLOSED, SOCKLAB_EVENT, SOCKLAB_FAILED, SocklabWant, end, session_functions};
 
-/// `socklab_math_client`: a session with room for three questions and four answers.
+/// `socklab_math_client`: a session with space for two questions and five answers. Buffers of one
+/// size cost less flash than two sizes.
 #[derive(Debug)]
 #[repr(transparent)]
-pub struct MathClient(Session<Client, [u8; 28], [u8; 16]>);
+pub struct MathClient(Session<Client, [u8; 20], [u8; 20]>);
 
 // The numbers of `socklab.h`.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<MathClient>() == 96 && align_of::<MathClient>() == 8);
 #[cfg(target_pointer_width = "32")]
-const _: () = assert!(size_of::<MathClient>() == 72 && align_of::<MathClient>() == 4);
+const _: () = assert!(size_of::<MathClient>() == 68 && align_of::<MathClient>() == 4);
 
 /// `socklab_math_event`: what happened, or why the session failed.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +55,8 @@ pub const SOCKLAB_MATH_REJECTED: u8 = 2;
 pub const SOCKLAB_MATH_TAG: u8 = 3;
 /// The stream ended too early.
 pub const SOCKLAB_MATH_TRUNCATED: u8 = 4;
+/// Another failure.
+pub const SOCKLAB_MATH_OTHER: u8 = 5;
 
 impl MathEvent {
     const NONE: Self = Self {
@@ -93,6 +96,7 @@ impl From<Error> for MathEvent {
                 got: u8::try_from(cut.got).unwrap_or(u8::MAX),
                 ..Self::NONE
             },
+            _ => Self { kind: SOCKLAB_MATH_OTHER, ..Self::NONE },
         }
     }
 }

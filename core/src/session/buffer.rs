@@ -38,7 +38,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Buffer<B> {
     /// front first.
     pub fn space(&mut self, least: usize) -> &mut [u8] {
         if self.start > 0 && (self.start == self.end || self.end > self.most(least)) {
-            self.compact();
+            self.end = move_to_front(self.storage.as_mut(), self.start, self.end);
+            self.start = 0;
         }
         self.storage.as_mut().get_mut(self.end..).unwrap_or_default()
     }
@@ -46,19 +47,6 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Buffer<B> {
     /// Returns the last position that leaves space for `least` bytes.
     fn most(&self, least: usize) -> usize {
         self.capacity().saturating_sub(least)
-    }
-
-    /// Moves the bytes to the front. Out of line: rarely needed, called from many places.
-    #[cold]
-    #[inline(never)]
-    fn compact(&mut self) {
-        let storage = self.storage.as_mut();
-        // Always true; written out so that the optimiser sees that copy_within cannot panic.
-        if self.start <= self.end && self.end <= storage.len() {
-            storage.copy_within(self.start..self.end, 0);
-            self.end = self.end.saturating_sub(self.start);
-            self.start = 0;
-        }
     }
 
     /// Whether no byte fits, wherever the bytes stand.
@@ -80,6 +68,21 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Buffer<B> {
     /// Removes the `n` oldest bytes.
     pub fn consume(&mut self, n: usize) {
         consume(&mut self.start, self.end, n);
+    }
+}
+
+/// Moves the bytes between two positions to the front, and returns their number. Out of line: rarely needed,
+/// called from many places. Not generic: the check in `copy_within` disappears only while that has one
+/// caller, which an optimiser for size inlines.
+#[cold]
+#[inline(never)]
+fn move_to_front(storage: &mut [u8], start: usize, end: usize) -> usize {
+    // Always true; written out so that the optimiser sees that copy_within cannot panic.
+    if start <= end && end <= storage.len() {
+        storage.copy_within(start..end, 0);
+        end.wrapping_sub(start)
+    } else {
+        0
     }
 }
 

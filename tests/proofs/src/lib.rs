@@ -10,6 +10,7 @@
 
 #![no_std]
 
+pub mod c;
 pub mod drivers;
 pub mod machines;
 pub mod sizes;
