@@ -1,6 +1,6 @@
-//! Echo framing against tokio-util's `LengthDelimitedCodec` and a loop written by hand.
+//! Echo machines compared with tokio-util's `LengthDelimitedCodec` and a hand-written loop.
 //!
-//! `cargo bench -p socklab-core --bench echo`, with `-- --quick` for a first look.
+//! `cargo bench -p socklab-core --bench echo`, with `-- --quick` for a short run.
 
 mod common;
 
@@ -17,10 +17,10 @@ use socklab_core::echo::{Client, Server};
 use socklab_core::session::Handler;
 use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 
-/// Payloads, and how many times the codec's speed is to be reached with them.
+/// Sizes of the payload in bytes, and the least speed relative to the codec.
 const SIZES: [(usize, f64); 4] = [(9, 6.0), (64, 6.0), (1024, 1.6), (65536, 1.6)];
 
-/// A reply is never longer than its message, so what a piece brings always finds room.
+/// Size of the output in bytes. A reply is never longer than its message, so the replies to one read fit.
 const ROOM: usize = PIECE + 64;
 
 fn main() {
@@ -74,7 +74,7 @@ fn main() {
     }
 }
 
-/// A stream of about 1 MiB in messages of `size` bytes of ASCII, and how many they are.
+/// Returns a stream of about 1 MiB in messages of `size` ASCII bytes, and the number of messages.
 fn stream(size: usize) -> (Vec<u8>, usize) {
     let messages = STREAM / (size + 4);
     let mut stream = Vec::with_capacity(STREAM);
@@ -87,7 +87,7 @@ fn stream(size: usize) -> (Vec<u8>, usize) {
 
 // ---- the server ---------------------------------------------------------------------------
 
-/// A server's application: it counts.
+/// Application of a server. Counts the messages.
 struct Echoed(usize);
 
 impl Handler<Server> for Echoed {
@@ -112,7 +112,7 @@ fn server_stepped(stream: &[u8], wire: &mut impl Wire) {
     black_box(echoed);
 }
 
-/// What the codec does well: it waits for a whole message. So it holds one in memory, too.
+/// The codec waits for a whole message, so it also holds one in memory.
 fn server_codec(stream: &[u8], wire: &mut impl Wire) {
     let mut codec = LengthDelimitedCodec::new();
     let (mut input, mut output) = (BytesMut::with_capacity(PIECE), BytesMut::with_capacity(PIECE));
@@ -138,11 +138,11 @@ fn server_hand(stream: &[u8], wire: &mut impl Wire) {
     black_box(server.echoed);
 }
 
-/// The server's end by hand: streams payloads of any length, checks the text it removes, stops
-/// when there is no room.
+/// Hand-written server: streams payloads of any length, checks the text it removes, and stops when the
+/// output is full.
 #[derive(Default)]
 struct ServerHand {
-    /// So much of a reply is still to be copied.
+    /// Number of bytes of the reply that are not copied.
     remaining: usize,
     echoed: usize,
 }
@@ -179,8 +179,8 @@ impl ServerHand {
 #[derive(Debug)]
 struct NotUtf8;
 
-/// How many bytes the first ten characters of a payload of `length` bytes take, `None` when more
-/// of it has to come to know.
+/// Returns the size in bytes of the first ten characters of a payload of `length` bytes; `None` if too
+/// few bytes have arrived to know.
 #[inline]
 fn first_ten(payload: &[u8], length: usize) -> Result<Option<usize>, NotUtf8> {
     let want = length.min(10);
@@ -207,7 +207,7 @@ fn first_ten_of_any(payload: &[u8], length: usize) -> Result<Option<usize>, NotU
 
 // ---- the client ---------------------------------------------------------------------------
 
-/// A client's application: it looks at the bytes of each reply, and whether they are its last.
+/// Application of a client. Uses the bytes of each piece, and whether it is the last of its reply.
 struct Replies<'w, W>(&'w mut W);
 
 impl<W: Wire> Replies<'_, W> {
@@ -224,7 +224,7 @@ impl<W: Wire> Handler<Client> for Replies<'_, W> {
     }
 }
 
-/// A client that has sent so many messages and heard nothing yet.
+/// Returns a client that has sent this number of messages and received nothing.
 fn client_with(messages: usize, size: usize) -> Client {
     let (mut client, mut output) = (Client::new(), [0; 4]);
     for _ in 0..messages {
@@ -273,11 +273,11 @@ fn client_hand(client: &ClientHand, stream: &[u8], replies: &mut impl Wire) {
     assert_eq!(client.in_flight, 0);
 }
 
-/// The client's receiving side by hand: streams replies of any length, and takes none that was not
-/// asked for or is longer than all that was sent.
+/// Hand-written receiving side of the client: streams replies of any length, and rejects one that was
+/// not requested or is longer than all messages in flight.
 #[derive(Clone)]
 struct ClientHand {
-    /// So much of a reply is still to come.
+    /// Number of bytes of the reply that have not arrived.
     remaining: usize,
     in_flight: usize,
     outstanding: usize,

@@ -1,9 +1,10 @@
-//! Lines against tokio-util's `LinesCodec` and a bare loop over `memchr`.
+//! Lines compared with tokio-util's `LinesCodec` and a bare loop over `memchr`.
 //!
-//! `cargo bench -p socklab-core --bench lines`, with `-- --quick` for a first look.
+//! `cargo bench -p socklab-core --bench lines`, with `-- --quick` for a short run.
 //!
-//! The codec does more than find lines: each becomes a `String`, checked to be UTF-8. The loop does
-//! less: it knows no longest line, drops no `\r`, and looks again at what a read has cut.
+//! The codec does more than find lines: it copies each into a `String` and checks that it is UTF-8. The
+//! loop does less: it has no limit for a line, does not drop `\r`, and searches the start of a line again
+//! if a read has cut it.
 
 mod common;
 
@@ -19,20 +20,20 @@ use socklab_core::session::Handler;
 use socklab_core::wire::{LINE_BYTES, LINE_MAX, Line, LineError, LineScanner};
 use tokio_util::codec::{Decoder, LinesCodec};
 
-/// Bytes a line has before its `\n`, and how many times the codec's speed is to be reached with them.
+/// Bytes of a line before its `\n`, and the least speed relative to the codec.
 const SIZES: [(usize, Option<f64>); 3] = [(9, None), (64, Some(3.0)), (1024, Some(3.0))];
 
-/// At the most so many times the bare loop's time.
+/// Greatest time relative to the bare loop.
 const HAND: f64 = 1.3;
 
-/// Bytes a read brings.
+/// Bytes that one read returns.
 const READ: usize = PIECE / 2;
 
-/// Bytes of all lines together: they stay in a cache, as what was just read does.
+/// Size of all lines in bytes. They fit in a cache, as bytes do that were just read.
 const LINES: usize = STREAM / 16;
 
 fn main() {
-    // As a program sees it: all of them have to have the bytes copied in, so they are less apart.
+    // As in a program: all of them include a copy into the buffer, which makes the ratios smaller.
     head("lines: in reads of 4 KiB");
     for (size, _) in SIZES {
         let (stream, messages) = stream(size);
@@ -57,7 +58,7 @@ fn main() {
         .print();
     }
 
-    // What the codec is given it has to own: it copies first, which is measured and not counted.
+    // The codec needs to own its input. The copy is measured apart and subtracted.
     head("lines: 64 KiB of them in memory");
     for (size, codec) in SIZES {
         let (stream, messages) = stream(size);
@@ -89,7 +90,7 @@ fn main() {
     }
 }
 
-/// A stream of lines of `size` bytes of ASCII, and how many they are.
+/// Returns a stream of lines of `size` ASCII bytes, and the number of lines.
 fn stream(size: usize) -> (Vec<u8>, usize) {
     let lines = LINES / (size + 1);
     let mut stream = Vec::with_capacity(LINES);
@@ -100,9 +101,9 @@ fn stream(size: usize) -> (Vec<u8>, usize) {
     (stream, lines)
 }
 
-// ---- what finds the lines in some bytes: each says how many it is done with -------------------
+// ---- functions that find the lines in some bytes: each returns the number of bytes consumed -----
 
-/// Ours by itself.
+/// The scanner alone.
 fn next<W: Wire>(lines: &mut LineScanner, bytes: &[u8], wire: &mut W) -> usize {
     let mut rest = bytes;
     while let Some(line) = lines.next(Input::open(rest)).expect("no line is too long") {
@@ -112,7 +113,7 @@ fn next<W: Wire>(lines: &mut LineScanner, bytes: &[u8], wire: &mut W) -> usize {
     bytes.len() - rest.len()
 }
 
-/// The bare loop. It has nothing to remember.
+/// The bare loop. It has no state.
 fn bare<W: Wire>(_: &mut LineScanner, bytes: &[u8], wire: &mut W) -> usize {
     let mut rest = bytes;
     while let Some(at) = memchr(b'\n', rest) {
@@ -122,7 +123,7 @@ fn bare<W: Wire>(_: &mut LineScanner, bytes: &[u8], wire: &mut W) -> usize {
     bytes.len() - rest.len()
 }
 
-/// A machine that tells lines, as those of the protocols do.
+/// Machine that emits lines, as those of the line protocols do.
 #[derive(Clone, Default)]
 struct Passing(LineScanner);
 
@@ -159,19 +160,19 @@ impl Machine for Passing {
     }
 }
 
-struct Told<'w, W>(&'w mut W);
+struct Sending<'w, W>(&'w mut W);
 
-impl<W: Wire> Handler<Passing> for Told<'_, W> {
+impl<W: Wire> Handler<Passing> for Sending<'_, W> {
     fn event(&mut self, text: &[u8]) {
         self.0.send(text);
     }
 }
 
 fn pump(machine: &mut Passing, bytes: &[u8], wire: &mut impl Wire) -> usize {
-    pumped(machine, &mut Told(wire), bytes, &mut []).0
+    pumped(machine, &mut Sending(wire), bytes, &mut []).0
 }
 
-/// How all of them look for lines.
+/// Signature of the functions that find lines.
 type Find<W> = fn(&mut LineScanner, &[u8], &mut W) -> usize;
 
 // ---- in memory ---------------------------------------------------------------------------------
@@ -195,7 +196,7 @@ fn memory_codec(stream: &[u8], input: &mut BytesMut, wire: &mut impl Wire) {
     assert!(input.is_empty());
 }
 
-/// The codec, with our longest line.
+/// Returns the codec with the same limit for a line.
 fn new_codec() -> LinesCodec {
     LinesCodec::new_with_max_length(LINE_MAX)
 }

@@ -1,6 +1,6 @@
-//! The math quiz against a tokio-util `Decoder` and `Encoder` written for it and a loop by hand.
+//! Math machines compared with a tokio-util `Decoder` and `Encoder`, and a hand-written loop.
 //!
-//! `cargo bench -p socklab-core --bench math`, with `-- --quick` for a first look.
+//! `cargo bench -p socklab-core --bench math`, with `-- --quick` for a short run.
 
 mod common;
 
@@ -19,7 +19,7 @@ use socklab_core::math::{ANSWER_BYTES, Client, Question, Secret, Server};
 use socklab_core::session::Handler;
 use tokio_util::codec::{Decoder, Encoder};
 
-/// Nine bytes of output for four of input at the most.
+/// Size of the output in bytes: at most nine bytes of output for four of input.
 const ROOM: usize = 3 * PIECE;
 
 fn main() {
@@ -27,7 +27,7 @@ fn main() {
     server();
 }
 
-/// The questions of a run: a generator of a few instructions, so that it is not what is timed.
+/// Generator of questions. It takes a few instructions, so that its time does not count.
 #[derive(Clone, Copy, Default)]
 struct Questions(u32);
 
@@ -71,7 +71,7 @@ fn client() {
     .print();
 }
 
-/// A client's application: it counts the questions and keeps the secret.
+/// Application of a client. Counts the questions and keeps the secret.
 #[derive(Default)]
 struct Quiz {
     answered: usize,
@@ -108,7 +108,7 @@ fn client_stepped(stream: &[u8], wire: &mut impl Wire) {
     quiz.check();
 }
 
-/// Both directions of the client as tokio-util would have them.
+/// Both directions of the client in the form of tokio-util.
 struct ClientCodec;
 
 impl Decoder for ClientCodec {
@@ -164,8 +164,8 @@ fn client_hand(stream: &[u8], wire: &mut impl Wire) {
 #[derive(Debug)]
 struct Broken;
 
-/// The client's end by hand: checks the tags, takes whole messages only, stops when there is no
-/// room, and at the secret.
+/// Hand-written client: checks the tags, consumes only whole messages, and stops at the secret or when
+/// the output is full.
 fn answer_by_hand(
     input: &[u8],
     output: &mut [u8],
@@ -195,8 +195,8 @@ fn answer_by_hand(
 
 // ---- the server ---------------------------------------------------------------------------
 
-/// Answers that come before their questions are bytes of the stream like any other, so a stream
-/// of them exercises a server as fast as it can go: an answer in, a question out.
+/// Measures a server. An answer that arrives before its question stays in the input, so a stream of
+/// answers drives the server at full speed: an answer in, a question out.
 fn server() {
     let rounds = STREAM / ANSWER_BYTES;
     let (mut stream, mut questions) = (vec![], Questions::default());
@@ -219,13 +219,13 @@ fn server() {
         codec: &mut || server_codec(&stream, &mut Gone),
         extra: None,
         hand: &mut || server_hand(&stream, &mut Gone),
-        // Nanoseconds beside the microseconds of a read: a guard, not an aim.
+        // A guard, not a goal: these are nanoseconds, and a read takes microseconds.
         targets: Targets { codec: None, hand: 2.0 },
     }
     .print();
 }
 
-/// A server's application: it asks, and counts what is right.
+/// Application of a server. Asks questions and counts the correct answers.
 #[derive(Default)]
 struct Examiner {
     questions: Questions,
@@ -280,7 +280,7 @@ fn server_stepped(stream: &[u8], wire: &mut impl Wire) {
     black_box(examiner.right);
 }
 
-/// The server's directions as tokio-util would have them.
+/// Both directions of the server in the form of tokio-util.
 struct ServerCodec;
 
 impl Decoder for ServerCodec {
@@ -331,7 +331,7 @@ fn server_hand(stream: &[u8], wire: &mut impl Wire) {
     black_box(examiner.right);
 }
 
-/// The server's end by hand: takes whole answers only, asks when there is room.
+/// Hand-written server: consumes only whole answers, and asks while the output has space.
 fn examine_by_hand(
     input: &[u8],
     output: &mut [u8],

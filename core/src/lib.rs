@@ -1,5 +1,5 @@
-// Where a link is defined twice the first definition counts: on other pages the README's own, here these,
-// which rustdoc checks.
+// Of two definitions of a link the first counts. On this page these do, which rustdoc checks; on other pages
+// those of the README.
 //! [laws]: machine::Machine#laws
 //! [`step`]: machine::Machine::step
 //! [`Machine`]: machine::Machine
@@ -21,8 +21,8 @@
 #![cfg_attr(feature = "nal", doc = "[`nonblocking::Server`]: driver::nonblocking::Server")]
 #![cfg_attr(feature = "nal", doc = "[`set_timeout`]: driver::nonblocking::Server::set_timeout")]
 //!
-// The README's examples stand as they are pasted, free of `cfg`: they are tested when all features that
-// they use are on.
+// The examples in the README contain no `cfg`, so that they can be copied. They are tested only when all
+// features that they use are on.
 #![cfg_attr(
     any(
         not(doctest),
@@ -74,26 +74,26 @@ pub mod wire;
 
 pub use machine::Machine;
 
-// From these rows follows all that exists once for each protocol: the commands of the program, the tests of sizes and
-// allocations, the proofs, the roles of the fuzz targets, the tables of the READMEs. A new protocol is a module above
-// and a row here. A macro, since its users need the types. Hidden, since it changes with every protocol: the program
-// depends on exactly the version of this crate that it was built with.
-/// Calls a macro with the row of each protocol, in the order of the help. Tokens behind a comma come first.
+// Everything that exists once for each protocol is generated from these rows: the commands of the program, the tests
+// of sizes, allocations and owned events, the proofs, the roles of the fuzz targets, the tables of the READMEs. A new
+// protocol is a module above and a row here. This is a macro because its users need the types. It is hidden because
+// it changes with every protocol. The program depends on exactly the version of this crate that it was built with.
+/// Calls a macro with the row of each protocol, in the order of the help. Tokens after a comma are passed first.
 ///
-/// | field | what it is |
+/// | field | content |
 /// |---|---|
 /// | name and `Name` | module in `core`, `host`, `host::cli` and `socklab_tests::role`, and command; variant of the command |
-/// | `about` | line of the help |
-/// | `machines` | image of the proofs and type, the client's first. A machine may be both ends |
+/// | `about` | line in the help |
+/// | `machines` | image in the proofs and type, the client's first. A machine may be both ends |
 /// | `clients`, `servers` | functions of the role module that draw a role from fuzzer bytes, with its **number in the seeds** |
-/// | `dissectors` | dissectors of its own, beside those in `wire` |
-/// | `functions`, `sentences` | what else is proved not to panic: functions, and types that are shown |
+/// | `dissectors` | dissectors of the protocol, without those in `wire` |
+/// | `functions`, `sentences` | what else is proved not to panic: functions, and types with `Display` |
 /// | `port` | default port |
-/// | `exercise`, `commands` | row of the first table in the README: what it is, client and server |
-/// | `summary` | what the README of the core says it is |
+/// | `exercise`, `commands` | row in the first table of the README: the exercise, the commands of client and server |
+/// | `summary` | row in the table of the core's README |
 ///
-/// The number of a role is the first byte of a fuzz input. A number is never changed and never used again, since the
-/// inputs that exist would mean something else: a new role gets the number after the greatest.
+/// The number of a role is the first byte of a fuzz input. A number is never changed and never used again, because
+/// existing inputs would get another meaning. A new role gets the number after the greatest one.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_protocol {

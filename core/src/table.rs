@@ -1,7 +1,7 @@
-//! Views of the rows in `lib.rs`, for users that need one field of all of them. Only this file and those that take
-//! whole rows know the order of the fields.
+//! Macros that select one field of every row in `lib.rs`. Only this file and the users of whole rows depend on the
+//! order of the fields.
 
-/// Calls a macro with each machine: `image: Type,`. Tokens behind a comma come first.
+/// Calls a macro with each machine: `image: Type,`. Tokens after a comma are passed first.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_machine {
@@ -25,7 +25,7 @@ macro_rules! __machines {
     };
 }
 
-/// Calls a macro with the dissectors that protocols have of their own: `Type,`. Tokens behind a comma come first.
+/// Calls a macro with each dissector of a protocol: `Type,`. Tokens after a comma are passed first.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_dissector {
@@ -52,8 +52,8 @@ macro_rules! __dissectors {
     };
 }
 
-/// Calls a macro with the roles in fuzz inputs: `[client] NUMBER module role,` or `[server] NUMBER module role,`. Tokens
-/// behind a comma come first.
+/// Calls a macro with each role of the fuzz inputs: `[client] NUMBER module role,` or `[server] NUMBER module role,`.
+/// Tokens after a comma are passed first.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_role {

@@ -1,8 +1,8 @@
-//! What the benchmarks share: streams that come in pieces, peers timed in turn, the table.
+//! Shared parts of the benchmarks: streams in pieces, competitors measured in turn, the table.
 //!
-//! Times of a busy machine mean little by themselves, so nothing is compared with a number from
-//! another run. All peers of a row run one after the other, in short turns, again and again; each
-//! turn gives a ratio, and the table shows the medians.
+//! Absolute times depend on what else the computer does, so no number is compared with one from another
+//! run. All competitors of a row run one after the other in short turns, many times. Each turn gives a
+//! ratio, and the table shows the medians.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -10,30 +10,32 @@ use std::time::{Duration, Instant};
 use socklab_core::machine::{Action, EventView, Input, Machine, Spans as _, Step};
 use socklab_core::session::{Buffer, Handler, Stop, pump};
 
-/// Bytes a read brings.
+/// Bytes that one read returns.
 pub(crate) const PIECE: usize = 8 * 1024;
 
-/// Bytes of a stream.
+/// Size of a stream in bytes.
 pub(crate) const STREAM: usize = 1024 * 1024;
 
-/// So many bytes of a message may be left over for the next read: the longest line, nearly.
+/// Greatest number of bytes of an incomplete message that stay in the buffer for the next read: nearly
+/// the longest line.
 const TAIL: usize = 1024;
 
-/// How a piece comes into the reader's buffer: copied segment by segment, as the kernel does it.
+/// Returns the segments of a piece, which are copied into the reader's buffer one by one, as the kernel
+/// does.
 ///
-/// In one go it would be long enough for glibc to turn to `rep movsb`, which takes twice the time
-/// on some machines and would drown what is to be measured.
+/// For one long copy glibc uses `rep movsb`, which takes twice the time on some processors. That would
+/// hide what is to be measured.
 pub(crate) fn segments(piece: &[u8]) -> std::slice::Chunks<'_, u8> {
     piece.chunks(1460)
 }
 
-/// Where a peer's bytes go.
+/// Destination of the bytes that a competitor sends.
 pub(crate) trait Wire {
     /// Sends them.
     fn send(&mut self, bytes: &[u8]);
 }
 
-/// The wire while the clock runs: the bytes have to be there, and that is all.
+/// Wire of a measurement: drops the bytes, but the compiler must produce them.
 pub(crate) struct Gone;
 
 impl Wire for Gone {
@@ -43,17 +45,17 @@ impl Wire for Gone {
     }
 }
 
-/// The wire while the peers are compared.
+/// Wire of the check before: collects the bytes.
 impl Wire for Vec<u8> {
     fn send(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
     }
 }
 
-/// The loop of a driver: reads `size` bytes behind what the last read left, has `work` consume
-/// what it can and write what it has to say, sends that. `room` is the size of the output buffer.
+/// Runs the loop of a driver: reads `size` bytes after the unread ones, calls `work` with input and
+/// output, and sends the output. `room` is the size of the output buffer in bytes.
 ///
-/// `work` returns how much it consumed and how much it wrote.
+/// `work` returns the numbers of bytes consumed and written.
 pub(crate) fn drive(
     size: usize,
     stream: &[u8],
@@ -76,7 +78,7 @@ pub(crate) fn drive(
     assert_eq!(input.bytes().len(), 0, "the stream ends between two messages");
 }
 
-/// `work` for a machine, by [`pump`].
+/// Does the work of [`drive`] with a machine and [`pump`].
 pub(crate) fn pumped<M: Machine>(
     machine: &mut M,
     application: &mut impl Handler<M>,
@@ -88,7 +90,7 @@ pub(crate) fn pumped<M: Machine>(
     (pumped.consumed, pumped.written)
 }
 
-/// `work` for a machine, by a loop of our own over [`Machine::step`].
+/// Does the work of [`drive`] with a machine and a loop over [`Machine::step`].
 #[inline]
 pub(crate) fn stepped<M: Machine>(
     machine: &mut M,
@@ -112,10 +114,10 @@ pub(crate) fn stepped<M: Machine>(
     }
 }
 
-/// A peer whose bytes are kept.
+/// A competitor whose bytes are collected.
 type Kept<'p> = &'p dyn Fn(&mut Vec<u8>);
 
-/// Before the clock runs: all peers have to give the same bytes.
+/// Checks before a measurement that all competitors send the same bytes.
 pub(crate) fn same(peers: &[Kept<'_>]) {
     let kept = |peer: &Kept<'_>| {
         let mut bytes = vec![];
@@ -127,39 +129,39 @@ pub(crate) fn same(peers: &[Kept<'_>]) {
     assert!(!first.is_empty() && others.iter().all(|peer| kept(peer) == first), "they differ");
 }
 
-/// A peer: it works through a stream once per call.
+/// A competitor. Each call processes one stream.
 pub(crate) type Run<'p> = &'p mut dyn FnMut();
 
-/// What a row is measured against.
+/// Limits for the ratios of a row.
 pub(crate) struct Targets {
-    /// At least so many times the codec's speed.
+    /// Least speed relative to the codec.
     pub(crate) codec: Option<f64>,
-    /// At the most so many times the hand-written loop's time.
+    /// Greatest time relative to the hand-written loop.
     pub(crate) hand: f64,
 }
 
 /// A row to measure: one protocol, one size.
 pub(crate) struct Row<'p, const OURS: usize> {
-    /// The size, as it is shown.
+    /// Size of a message in bytes, as shown in the table.
     pub(crate) size: usize,
-    /// Messages a call works through.
+    /// Number of messages that one call processes.
     pub(crate) messages: usize,
-    /// Our ways of doing it, with their names.
+    /// Ways to use our machine, with their names.
     pub(crate) ours: [(&'p str, Run<'p>); OURS],
-    /// tokio-util's.
+    /// The codec of tokio-util.
     pub(crate) codec: Run<'p>,
-    /// What it has to do only because it is a benchmark, if that is much: it is not counted.
+    /// Work of the codec that only the benchmark causes. Its time is subtracted.
     pub(crate) extra: Option<Run<'p>>,
     /// The hand-written loop.
     pub(crate) hand: Run<'p>,
-    /// What to reach.
+    /// Limits for the ratios.
     pub(crate) targets: Targets,
 }
 
-/// How many rounds to measure, from the command line: `--quick` is for a first look, a number for
-/// a row of that size alone.
+/// Returns the number of rounds to measure. It comes from the command line: `--quick` for a short run,
+/// a number for only the row of that size.
 fn rounds(size: usize) -> usize {
-    // `cargo bench` says so. Otherwise it is `cargo test`, to see that they run, no more.
+    // `cargo bench` passes `--bench`. Without it this is `cargo test`, which only checks that it runs.
     let (mut rounds, mut is_asked) = (1, None);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
@@ -190,7 +192,7 @@ impl<const OURS: usize> Row<'_, OURS> {
         if rounds == 0 {
             return;
         }
-        // Each takes a turn of the same time, or the slow ones would be disturbed more often.
+        // All turns take the same time. Otherwise the slow competitors would be disturbed more often.
         let messages = self.messages as f64;
         let turn = |run: Run<'_>| Turn { calls: calls(run, TURN), messages };
         let (codec_turn, hand_turn) = (turn(self.codec), turn(self.hand));
@@ -233,7 +235,7 @@ impl<const OURS: usize> Row<'_, OURS> {
     }
 }
 
-/// How many calls take about `turn`. They warm the caches as well.
+/// Returns the number of calls that take about the time `turn`. These calls also warm the caches.
 fn calls(run: Run<'_>, turn: Duration) -> usize {
     let (start, mut calls) = (Instant::now(), 0);
     while start.elapsed() < turn {
@@ -243,14 +245,14 @@ fn calls(run: Run<'_>, turn: Duration) -> usize {
     calls
 }
 
-/// A turn of one peer.
+/// A turn of one competitor.
 struct Turn {
     calls: usize,
     messages: f64,
 }
 
 impl Turn {
-    /// Takes it: ns a message.
+    /// Takes the turn. Returns the time per message in nanoseconds.
     fn take(&self, run: Run<'_>) -> f64 {
         let start = Instant::now();
         for _ in 0..self.calls {
