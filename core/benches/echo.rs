@@ -157,10 +157,10 @@ impl ServerHand {
         while let Some((header, payload)) = input[at..].split_first_chunk() {
             let length = u32::from_be_bytes(*header) as usize;
             let Some(skip) = first_ten(payload, length)? else { break };
-            let Some((header, room)) = output[put..].split_first_chunk_mut() else { break };
+            let Some((header, space)) = output[put..].split_first_chunk_mut() else { break };
             *header = ((length - skip) as u32).to_be_bytes();
             self.remaining = length - skip;
-            let n = self.copy(&payload[skip..], room);
+            let n = self.copy(&payload[skip..], space);
             (at, put) = (at + 4 + skip + n, put + 4 + n);
         }
         Ok((at, put))

@@ -177,8 +177,8 @@ fn answer_by_hand(
             [b'Q', a0, a1, a2, a3, b0, b1, b2, b3, ..] => {
                 let a = u32::from_be_bytes([*a0, *a1, *a2, *a3]);
                 let b = u32::from_be_bytes([*b0, *b1, *b2, *b3]);
-                let Some(room) = output[put..].first_chunk_mut() else { break };
-                *room = a.wrapping_add(b).to_be_bytes();
+                let Some(space) = output[put..].first_chunk_mut() else { break };
+                *space = a.wrapping_add(b).to_be_bytes();
                 quiz.answered += 1;
                 (at, put) = (at + 9, put + 4);
             }
@@ -349,9 +349,9 @@ fn examine_by_hand(
             examiner.right += 1;
             *expected = None;
         }
-        let Some(room) = output[put..].first_chunk_mut() else { break };
+        let Some(space) = output[put..].first_chunk_mut() else { break };
         let question = examiner.questions.next();
-        *room = question.emit();
+        *space = question.emit();
         put += Question::BYTES;
         *expected = Some(question.sum());
     }

@@ -191,15 +191,15 @@ fn math_server_has_an_error_text_for_every_end() {
 fn math_server_refuses_commands_out_of_turn() {
     let ask = math::server::Command::Ask(Question { a: 1, b: 1 });
     let mut server = math::Server::new();
-    let mut room = [0; 9];
+    let mut output = [0; 9];
     for size in 0..9 {
-        assert_eq!(server.command(ask, &mut room[..size]), Err(CommandError::OutputFull));
-        assert_eq!((&server, room), (&math::Server::new(), [0; 9]));
+        assert_eq!(server.command(ask, &mut output[..size]), Err(CommandError::OutputFull));
+        assert_eq!((&server, output), (&math::Server::new(), [0; 9]));
     }
-    assert_eq!(server.command(ask, &mut room), Ok(9));
+    assert_eq!(server.command(ask, &mut output), Ok(9));
     let waiting = server.clone();
     for command in [ask, math::server::Command::Reveal(Secret(*b"12345678"))] {
-        assert_eq!(server.command(command, &mut room), Err(CommandError::OutOfTurn));
+        assert_eq!(server.command(command, &mut output), Err(CommandError::OutOfTurn));
         assert_eq!(server.command(command, &mut []), Err(CommandError::OutOfTurn));
         assert_eq!(server, waiting);
     }

@@ -53,18 +53,18 @@ impl Wire for Vec<u8> {
 }
 
 /// Runs the loop of a driver: reads `size` bytes after the unread ones, calls `work` with input and
-/// output, and sends the output. `room` is the size of the output buffer in bytes.
+/// output, and sends the output. `space` is the size of the output in bytes.
 ///
 /// `work` returns the numbers of bytes consumed and written.
 pub(crate) fn drive(
     size: usize,
     stream: &[u8],
-    room: usize,
+    space: usize,
     wire: &mut impl Wire,
     mut work: impl FnMut(&[u8], &mut [u8]) -> (usize, usize),
 ) {
     let mut input = Buffer::new(vec![0; size + TAIL]);
-    let mut output = vec![0; room];
+    let mut output = vec![0; space];
     for piece in stream.chunks(size) {
         input.space(size);
         for segment in segments(piece) {

@@ -322,9 +322,9 @@ mod tests {
     use crate::wire::LINE_MAX;
 
     fn line(request: &Request<&[u8]>) -> Result<Vec<u8>, CommandError> {
-        let mut room = [0; LINE_BYTES];
-        let n = request.emit(&mut room)?;
-        Ok(room.get(..n).unwrap().to_vec())
+        let mut output = [0; LINE_BYTES];
+        let n = request.emit(&mut output)?;
+        Ok(output.get(..n).unwrap().to_vec())
     }
 
     const fn checked(name: &[u8], offset: u64) -> Request<&[u8]> {
@@ -360,9 +360,9 @@ mod tests {
         values.extend((0..63).map(|bit| 1_u64 << bit));
         values.extend((0..63).map(|bit| (1_u64 << bit) - 1));
         for value in values {
-            let mut room = [0; DIGITS];
-            let start = put_offset(value, &mut room);
-            let text = room.get(start..).unwrap();
+            let mut output = [0; DIGITS];
+            let start = put_offset(value, &mut output);
+            let text = output.get(start..).unwrap();
             assert_eq!(String::from_utf8_lossy(text), format!("{value}"));
             assert_eq!(offset(text), Some(value));
         }
@@ -393,10 +393,10 @@ mod tests {
             assert_eq!(line(&Request { name: &name[..], form }), Err(Invalid::TooLong.into()));
         }
         assert_eq!(line(&checked(&[b'x'; 1019], 10)), Err(Invalid::TooLong.into()));
-        let mut room = [7; 9];
-        assert_eq!(checked(b"abc", 12).emit(&mut room), Err(CommandError::OutputFull));
-        assert_eq!(room, [7; 9]);
-        assert_eq!(checked(b"abc", 1).emit(&mut room), Ok(9));
+        let mut output = [7; 9];
+        assert_eq!(checked(b"abc", 12).emit(&mut output), Err(CommandError::OutputFull));
+        assert_eq!(output, [7; 9]);
+        assert_eq!(checked(b"abc", 1).emit(&mut output), Ok(9));
     }
 
     #[test]

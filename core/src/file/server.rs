@@ -293,25 +293,25 @@ mod tests {
     #[test]
     fn a_file_is_sent_in_the_checked_form() {
         let mut server = asked(b"f\0v1\x002\n");
-        let mut room = [0; 2000];
-        assert_eq!(server.command(Command::Check(1), &mut room), Err(CommandError::OutOfTurn));
-        assert_eq!(server.command(Command::Send(1), &mut room), Err(Invalid::OutOfRange.into()));
+        let mut output = [0; 2000];
+        assert_eq!(server.command(Command::Check(1), &mut output), Err(CommandError::OutOfTurn));
+        assert_eq!(server.command(Command::Send(1), &mut output), Err(Invalid::OutOfRange.into()));
         assert_eq!(server.command(Command::Send(5), &mut [0; 8]), Err(CommandError::OutputFull));
-        assert_eq!(server.command(Command::Send(5), &mut room), Ok(9));
-        assert!(room.starts_with(b"+\0\0\0\0\0\0\0\x05"));
+        assert_eq!(server.command(Command::Send(5), &mut output), Ok(9));
+        assert!(output.starts_with(b"+\0\0\0\0\0\0\0\x05"));
         assert_eq!(server.outbound_remaining(), 3);
-        assert_eq!(server.command(Command::Check(1), &mut room), Err(CommandError::OutOfTurn));
+        assert_eq!(server.command(Command::Check(1), &mut output), Err(CommandError::OutOfTurn));
         assert_eq!(server.advance_outbound(4), Err(Invalid::Overrun.into()));
         assert_eq!(server.advance_outbound(3), Ok(()));
-        let step = server.seen(Input::ended(b"", StreamEnd::Closed), &mut room).unwrap();
+        let step = server.seen(Input::ended(b"", StreamEnd::Closed), &mut output).unwrap();
         assert_eq!(step, Step::need(Need::Command), "a half-closed client still reads");
         assert_eq!(
             server.command(Command::Check(0x0102_0304), &mut [0; 3]),
             Err(CommandError::OutputFull)
         );
-        assert_eq!(server.command(Command::Check(0x0102_0304), &mut room), Ok(4));
-        assert!(room.starts_with(&[1, 2, 3, 4]));
-        assert_eq!(server.seen(Input::open(b"x"), &mut room).unwrap(), Step::idle(Action::Close));
+        assert_eq!(server.command(Command::Check(0x0102_0304), &mut output), Ok(4));
+        assert!(output.starts_with(&[1, 2, 3, 4]));
+        assert_eq!(server.seen(Input::open(b"x"), &mut output).unwrap(), Step::idle(Action::Close));
     }
 
     #[test]
@@ -389,14 +389,14 @@ mod tests {
     #[test]
     fn a_checked_request_is_refused_with_a_reason() {
         let mut server = asked(b"f\0v1\x000\n");
-        let mut room = [0; 2000];
+        let mut output = [0; 2000];
         for (text, reason) in [
             (&b"two\nlines"[..], Invalid::Newline),
             (b"end\r", Invalid::CarriageReturn),
             (&[b'x'; LINE_BYTES], Invalid::TooLong),
         ] {
             let before = server.clone();
-            let result = server.command(Command::Refuse(text), &mut room);
+            let result = server.command(Command::Refuse(text), &mut output);
             assert_eq!(result, Err(reason.into()));
             assert_eq!(server, before);
         }
@@ -404,9 +404,9 @@ mod tests {
             server.command(Command::Refuse(b"no"), &mut [0; 3]),
             Err(CommandError::OutputFull)
         );
-        assert_eq!(server.command(Command::Refuse(b"no such file"), &mut room), Ok(14));
-        assert!(room.starts_with(b"-no such file\n"));
-        assert_eq!(server.seen(Input::open(b""), &mut room).unwrap(), Step::idle(Action::Close));
+        assert_eq!(server.command(Command::Refuse(b"no such file"), &mut output), Ok(14));
+        assert!(output.starts_with(b"-no such file\n"));
+        assert_eq!(server.seen(Input::open(b""), &mut output).unwrap(), Step::idle(Action::Close));
     }
 
     #[test]
