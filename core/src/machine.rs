@@ -302,7 +302,8 @@ impl core::error::Error for CommandError {}
 ///
 /// # Laws
 ///
-/// Every machine of this crate keeps these laws, and the tests check them:
+/// Every machine of this crate keeps these laws. The crate `socklab-laws` checks them in tests, also for
+/// a machine of your own:
 ///
 /// 1. **How the stream is cut into reads has no meaning.** The same bytes give the same events, the
 ///    same output and the same error, however they are cut. Two things may differ. Payload comes in

@@ -40,8 +40,8 @@ use socklab_core::machine::StreamEnd;
 /// protocol says.
 ///
 /// The number of runs grows with the square of the script's length, so several short scripts are
-/// faster than a long one. A script of 20 bytes takes a fraction of a second, one of 200 bytes some
-/// seconds.
+/// faster than a long one. In a debug build a script of 20 bytes takes a fraction of a second, and one of
+/// 100 bytes some seconds.
 ///
 /// # Errors
 ///
