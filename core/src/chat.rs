@@ -5,35 +5,40 @@
 //!   client -> server   a line '\n'     and so on, strictly in turns
 //! ```
 //!
-//! The first line that has the word BYE in it is the last one, whichever side says it. An application can
-//! choose other words: see [`Closing`]. What a side says
-//! early waits until the other one has had its turn. With duplex, on both sides, there are no
-//! turns.
+//! The first line that contains the word BYE is the last one, whichever side sends it. An application can choose other
+//! words: see [`Closing`]. A line that arrives early waits until the other side has had its turn. In duplex mode, which
+//! both sides must choose, there are no turns.
 //!
 //! ```text
-//!            .---- a line comes ----.             .- a line comes or is said -.
-//!            v                      |             '--> Both ------------------'
-//!   server: Ours -- one is said --> Theirs :client      |
+//!            .--- a line arrives ---.             .-- a line arrives or is sent --.
+//!            v                      |             '--> Both --------------------'
+//!   server: Ours -- one is sent --> Theirs :client      |
 //!            |                      |                  BYE
 //!            '--------- BYE --------+-------------------+--> Over
 //! ```
 //!
-//! Both sides are one machine: they differ in who begins.
+//! Both sides are one machine. They differ in who begins.
 
 use core::fmt;
 
 use crate::machine::{
-    Action, CommandError, Input, Machine, Need, Span, Step, StreamEnd, StreamState, bytes_event,
+    Action, CommandError, Input, Invalid, Machine, Need, Span, Step, StreamEnd, StreamState,
+    bytes_event,
 };
-use crate::wire::{LINE_BYTES, LineError, LineMessages, LineScanner, put_line};
+use crate::wire::{
+    CloseInTurn, LINE_BYTES, LineError, LineMessages, LineScanner, check_turn, put_line,
+};
 
-/// What a client sends, for traces.
+/// Dissector of what a client sends.
 pub type ClientBytes = LineMessages;
 
-/// What a server sends, for traces.
+/// Dissector of what a server sends.
 pub type ServerBytes = LineMessages;
 
-/// One side of a conversation. 4 bytes, and what the [`Closing`] words take: [`Bye`] takes none.
+/// One side of a conversation. 4 bytes, and the size of the [`Closing`] words: [`Bye`] has none.
+///
+/// A line with its newline has at most `LINE` bytes. That is also the least size of each buffer, so
+/// [`with_line`](Self::with_line) makes a conversation fit a small microcontroller.
 ///
 /// ```
 /// use socklab_core::chat::{Chat, has_word};
@@ -43,19 +48,19 @@ pub type ServerBytes = LineMessages;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Chat<C = Bye> {
-    lines: LineScanner,
+pub struct Chat<C = Bye, const LINE: usize = LINE_BYTES> {
+    lines: LineScanner<LINE>,
     state: State,
     closing: C,
 }
 
-/// Decides which lines end a conversation. Both sides have to agree.
+/// Decides which lines end a conversation. Both sides must decide alike.
 pub trait Closing: Clone {
-    /// Whether this line is the last one.
+    /// Returns whether this line is the last one.
     fn closes(&self, line: &[u8]) -> bool;
 }
 
-/// The protocol's own word: a line that [`says_bye`] is the last one.
+/// The word of the protocol: a line for which [`says_bye`] returns true is the last one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Bye;
@@ -84,23 +89,22 @@ enum State {
     Over,
 }
 
-/// What the application can say: in its turn, which is when the machine asks with
-/// [`Need::Command`]; with duplex at any time.
+/// Commands of the application, in its turn, when the machine asks with [`Need::Command`]. In duplex mode at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
-    /// Say this line, without its end. The last one if it [closes](Closing::closes) the conversation.
-    /// [`CommandError::Invalid`] when it is not a line: see [`put_line`].
+    /// Sends this line, given without its end. It is the last one if it [closes](Closing::closes) the conversation.
+    /// [`CommandError::Invalid`] if it is not a line: see [`put_line`].
     Say(&'c [u8]),
 }
 
-/// What the other side said, without the end of the line.
+/// Events emitted by the machine: lines of the other side, without their ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event<B> {
     /// A line.
     Line(B),
-    /// The last line: it has a closing word.
+    /// The last line: it contains a closing word.
     Bye(B),
 }
 
@@ -120,22 +124,22 @@ impl<B> Event<B> {
 
 bytes_event!(Event);
 
-/// Why the conversation ended before a side said a closing word.
+/// Why the conversation ended before a side sent a closing word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Error {
-    /// What came is no line, or not a whole one.
+    /// A line is too long, or the stream ended inside one.
     Line(LineError),
-    /// The other side left between two lines.
+    /// The stream ended between two lines.
     Left(StreamEnd),
 }
 
 impl Error {
-    /// How the stream ended, if that is why.
+    /// Returns how the stream ended, if that is the reason.
     #[must_use]
     pub const fn how(&self) -> Option<StreamEnd> {
         match self {
-            Self::Line(LineError::TooLong) => None,
+            Self::Line(LineError::TooLong { .. }) => None,
             Self::Line(LineError::Truncated { how, .. }) | Self::Left(how) => Some(*how),
         }
     }
@@ -168,17 +172,17 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// Whether the word BYE is in the text, in any case.
+/// Returns whether the text contains the word BYE, in any case.
 ///
-/// A word is a run of ASCII letters and digits and of bytes that are no ASCII, which stand for
-/// letters: "Bye!" and "ok, bye" say it, "goodbye", "bye2" and "byé" do not.
+/// A word is a run of ASCII letters and digits and of bytes that are not ASCII, which count as letters: "Bye!" and
+/// "ok, bye" contain it, "goodbye", "bye2" and "byé" do not.
 #[must_use]
 pub fn says_bye(text: &[u8]) -> bool {
     const BYE: u32 = u32::from_be_bytes(*b"\0bye");
-    /// The bit that a small letter has and its capital has not. Of what else is in words it makes no
-    /// letter.
+    /// Bit that a small letter has and its capital does not. It does not make a letter of anything else that is part of
+    /// a word.
     const CASE: u8 = 0x20;
-    // The last four bytes of this word, in lower case: of one that is longer the first is not 0.
+    // The last four bytes of the word, in lower case. The first of them is 0 only in a word of three bytes or fewer.
     let mut word = 0_u32;
     for byte in text {
         if byte.is_ascii_alphanumeric() || !byte.is_ascii() {
@@ -192,9 +196,8 @@ pub fn says_bye(text: &[u8]) -> bool {
     word == BYE
 }
 
-/// Whether `word` is in the text, in any case: neither a letter nor a digit stands right before or behind
-/// it, as with [`says_bye`]. It may be more than one word, or begin with a sign, as in `/quit`. An empty
-/// one is in no text.
+/// Returns whether the text contains `word`, in any case and not as a part of a longer word, as with [`says_bye`]. It may
+/// be several words, or begin with a sign as in `/quit`. No text contains an empty word.
 #[must_use]
 pub fn has_word(text: &[u8], word: &[u8]) -> bool {
     let is_letter =
@@ -215,19 +218,19 @@ pub fn has_word(text: &[u8], word: &[u8]) -> bool {
 }
 
 impl Chat {
-    /// The client: listens first.
+    /// Returns the side of the client, which listens first.
     #[must_use]
     pub const fn client() -> Self {
         Self::new(State::Theirs)
     }
 
-    /// The server: speaks first.
+    /// Returns the side of the server, which speaks first.
     #[must_use]
     pub const fn server() -> Self {
         Self::new(State::Ours)
     }
 
-    /// Either side without turns. The other one has to be duplex too.
+    /// Returns either side without turns. The other side must be duplex too.
     #[must_use]
     pub const fn duplex() -> Self {
         Self::new(State::Both)
@@ -236,55 +239,74 @@ impl Chat {
     const fn new(state: State) -> Self {
         Self { lines: LineScanner::new(), state, closing: Bye }
     }
+}
 
-    /// The same with other closing words, before anything is said. The other side has to have the same.
+impl<const LINE: usize> Chat<Bye, LINE> {
+    /// Returns the same side with other closing words. Only before the conversation begins. The other side must have
+    /// the same words.
     #[must_use]
-    pub fn closing<C: Closing>(self, closing: C) -> Chat<C> {
+    pub fn closing<C: Closing>(self, closing: C) -> Chat<C, LINE> {
         Chat { lines: self.lines, state: self.state, closing }
     }
 }
 
-impl<C> Chat<C> {
-    /// Whether the application may say something.
+impl<C, const LINE: usize> Chat<C, LINE> {
+    /// Returns the same side for lines of at most `N` bytes with their newline, from 1 to [`LINE_BYTES`]. Only
+    /// before the conversation begins. A longer line of the other side is an error, so both sides should have the same limit.
+    ///
+    /// ```
+    /// use socklab_core::Machine;
+    /// use socklab_core::chat::Chat;
+    /// fn buffer<M: Machine>(_: &M) -> usize {
+    ///     M::MIN_INPUT
+    /// }
+    /// assert_eq!(buffer(&Chat::client()), 1025);
+    /// assert_eq!(buffer(&Chat::client().with_line::<81>()), 81);
+    /// ```
+    #[must_use]
+    pub fn with_line<const N: usize>(self) -> Chat<C, N> {
+        Chat { lines: self.lines.with_line(), state: self.state, closing: self.closing }
+    }
+
+    /// Returns whether it is the application's turn.
     #[must_use]
     pub const fn may_speak(&self) -> bool {
         matches!(self.state, State::Ours | State::Both)
     }
 
-    /// Whether either side has said a closing word.
+    /// Returns whether either side has sent a closing word.
     #[must_use]
     pub const fn is_over(&self) -> bool {
         matches!(self.state, State::Over)
     }
 }
 
-impl<C: Closing> Machine for Chat<C> {
+impl<C: Closing, const LINE: usize> Machine for Chat<C, LINE> {
     type Command<'c> = Command<'c>;
     type Event = Event<Span>;
     type Error = Error;
 
     const LINES: bool = true;
-    const MIN_INPUT: usize = LINE_BYTES;
-    const MIN_OUTPUT: usize = LINE_BYTES;
+    const MIN_INPUT: usize = LINE;
+    const MIN_OUTPUT: usize = LINE;
 
     fn step(&mut self, input: Input<'_>, _: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
-        let (need, next) = match (self.state, input.state) {
-            (State::Over, _) => return Ok(Step::idle(Action::Close)),
-            (State::Ours, StreamState::Open | StreamState::Idle) => {
-                return Ok(Step::need(Need::Command));
+        let (need, next) = match self.state {
+            State::Over => return Ok(Step::idle(Action::Close)),
+            State::Ours => {
+                check_turn(input, CloseInTurn::Ignored)?;
+                if matches!(input.state, StreamState::Open | StreamState::Idle) {
+                    return Ok(Step::need(Need::Command));
+                }
+                (Need::Command, State::Ours)
             }
-            // Nobody is there to listen.
-            (State::Ours, StreamState::Ended(how @ (StreamEnd::Reset | StreamEnd::TimedOut))) => {
-                return Err(Error::Left(how));
-            }
-            // As long as one who has left has something to say, so have we: they may have closed
-            // their sending side only, as netcat does.
-            (State::Ours, StreamState::Ended(StreamEnd::Closed)) => (Need::Command, State::Ours),
-            (State::Theirs, _) => (Need::Input, State::Ours),
-            (State::Both, _) => (Need::InputOrCommand, State::Both),
+            State::Theirs => (Need::Input, State::Ours),
+            State::Both => (Need::InputOrCommand, State::Both),
         };
-        let line = match self.lines.next(input)? {
+        let line = match self.lines.peek(input)? {
             Some(line) if self.state != State::Ours => line,
+            // In our turn a side that has closed may still read, as netcat does after the end of its input. The
+            // conversation continues while one of its lines is unread.
             _ => return Ok(Step::need(need)),
         };
         let event = if self.closing.closes(line.text) {
@@ -294,7 +316,7 @@ impl<C: Closing> Machine for Chat<C> {
             self.state = next;
             Event::Line(input.span(line.text))
         };
-        Ok(Step::new(line.bytes, 0, Action::Event(event)))
+        Ok(Step::new(self.lines.take(line), 0, Action::Event(event)))
     }
 
     fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, CommandError> {
@@ -304,6 +326,9 @@ impl<C: Closing> Machine for Chat<C> {
             State::Both => State::Both,
             State::Theirs | State::Over => return Err(CommandError::OutOfTurn),
         };
+        if LINE < LINE_BYTES && text.len() >= LINE {
+            return Err(Invalid::TooLong.into());
+        }
         let written = put_line(text, output);
         if written.is_ok() {
             self.state = if self.closing.closes(text) { State::Over } else { next };
@@ -318,7 +343,7 @@ mod tests {
     use std::vec;
 
     use super::*;
-    use crate::machine::{Invalid, Seen as _};
+    use crate::machine::Seen as _;
 
     fn said<'i>(chat: &mut Chat, input: Input<'i>) -> Result<Action<Event<&'i [u8]>>, Error> {
         chat.seen(input, &mut []).map(|step| step.action)
@@ -455,7 +480,34 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_is_not_said() {
+    fn a_look_at_the_input_in_our_turn_takes_nothing_of_it() {
+        let mut server = Chat::server();
+        let early = Input::ended(b"\xef\xbb\xbfhi\n", StreamEnd::Closed);
+        assert_eq!(said(&mut server, early), Ok(Action::Need(Need::Command)));
+        assert_eq!(say(&mut server, "hello"), Ok(6));
+        // Still the first line of the stream: the byte order mark belongs to no line.
+        assert_eq!(said(&mut server, early), Ok(Action::Event(Event::Line(&b"hi"[..]))));
+    }
+
+    #[test]
+    fn a_shorter_limit_holds_for_both_directions() {
+        let mut chat = Chat::duplex().with_line::<5>();
+        assert_eq!(size_of_val(&chat), size_of::<Chat>());
+        let mut step = |bytes| chat.seen(Input::open(bytes), &mut []).map(|step| step.action);
+        assert_eq!(step(&b"four\n"[..]), Ok(Action::Event(Event::Line(&b"four"[..]))));
+        assert_eq!(step(b"four"), Ok(Action::Need(Need::InputOrCommand)));
+        let error = step(b"five\r\n").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the other side broke the protocol: a line is too long, its first 5 bytes have no newline"
+        );
+        assert_eq!(chat.command(Command::Say(b"four"), &mut [0; 5]), Ok(5));
+        let long = chat.command(Command::Say(b"fifth"), &mut [0; 9]);
+        assert_eq!(long, Err(Invalid::TooLong.into()));
+    }
+
+    #[test]
+    fn what_is_not_a_line_is_not_sent() {
         let mut chat = Chat::server();
         let long = vec![b'x'; LINE_BYTES];
         for (text, reason) in [

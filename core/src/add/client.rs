@@ -1,4 +1,4 @@
-//! The client: introduces itself, learns the server's name and number.
+//! The client: sends its name and number, and reports those of the server.
 
 use core::fmt;
 
@@ -6,9 +6,9 @@ use super::{Form, INTRODUCTION_BYTES, Parts, RANGE, introduce, name_only};
 use crate::machine::{
     Action, CommandError, Input, Machine, Need, Span, Step, StreamEnd, bytes_event,
 };
-use crate::wire::{DecimalError, LINE_BYTES, Line, LineError, decimal};
+use crate::wire::{CloseInTurn, DecimalError, LINE_BYTES, LineError, check_turn, decimal};
 
-/// The client's end. 6 bytes.
+/// Client of one session. 6 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Client {
@@ -22,7 +22,7 @@ pub struct Client {
 enum State {
     #[default]
     Ready,
-    /// The name is written, and what follows it is to be a write of its own.
+    /// The name is written. The number is to be a write of its own.
     Boundary,
     Apart,
     Name,
@@ -30,45 +30,45 @@ enum State {
     Over,
 }
 
-/// What the application says, once: both in one piece, or the name and then the number.
+/// Commands of the application: name and number in one piece, or the name and then the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
-    /// Send this name and this integer. One out of [`RANGE`] shuts the server down: it
-    /// answers nothing, and its closing is the end that was asked for.
+    /// Sends this name and this integer. An integer out of [`RANGE`] shuts the server down: it does not answer, and its
+    /// close completes the session.
     Introduce {
-        /// A line: at most [`LINE_MAX`](crate::wire::LINE_MAX) bytes, no newline. Where it is a line of
-        /// its own it must not be a [message](super::is_message).
+        /// A line: at most [`LINE_MAX`](crate::wire::LINE_MAX) bytes, no newline. As a line of its own it must
+        /// not be a [message](super::is_message).
         name: &'c [u8],
         /// The integer.
         number: i32,
-        /// How they are put on the wire.
+        /// Form on the wire.
         form: Form,
     },
-    /// Send this name and what separates it from the integer. A boundary follows, and then the
-    /// application is to say the [`Number`](Self::Number).
+    /// Sends this name and the separator behind it. A boundary follows, and then the application must give
+    /// [`Number`](Self::Number).
     Name {
-        /// As in [`Introduce`](Self::Introduce).
+        /// See [`Introduce`](Self::Introduce).
         name: &'c [u8],
-        /// How it is put on the wire.
+        /// Form on the wire.
         form: Form,
     },
-    /// Send this integer behind the name. See [`Introduce`](Self::Introduce).
+    /// Sends this integer behind the name. See [`Introduce`](Self::Introduce).
     Number {
         /// The integer.
         number: i32,
-        /// How it is put on the wire.
+        /// Form on the wire.
         form: Form,
     },
 }
 
-/// What the client tells.
+/// Events emitted by the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event<B> {
-    /// The server's name.
+    /// Name of the server.
     Name(B),
-    /// The server's integer. It is in no range: the contract binds our server, not others.
+    /// Integer of the server. It may be out of [`RANGE`], which binds our server only.
     Number(i32),
 }
 
@@ -92,13 +92,13 @@ bytes_event!(Event);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Error {
-    /// The server closed or reset the connection instead of answering.
+    /// The stream ended before the answer.
     Unanswered(StreamEnd),
-    /// The stream ended like this behind the server's name, where its integer should be.
+    /// The stream ended between the name of the server and its integer.
     NameOnly(StreamEnd),
-    /// The stream ended too early otherwise, or a line is too long.
+    /// The stream ended too early elsewhere, or a line is too long.
     Line(LineError),
-    /// Where the server's integer should be is none, or one that does not fit in 32 bits.
+    /// The server sent something else in place of its integer, or an integer that does not fit in 32 bits.
     NotInteger(DecimalError),
 }
 
@@ -125,13 +125,13 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 impl Client {
-    /// A client that has not said anything yet.
+    /// Returns a client that has sent nothing yet.
     #[must_use]
     pub const fn new() -> Self {
         Self { parts: Parts::new(), state: State::Ready, leaving: false }
     }
 
-    /// There is no line, for this reason.
+    /// Handles the reason why there is no line.
     #[inline]
     fn failed(&mut self, e: LineError) -> Result<Step<Event<Span>>, Error> {
         match (self.state, e) {
@@ -161,10 +161,8 @@ impl Machine for Client {
     fn step(&mut self, input: Input<'_>, _: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
         match self.state {
             State::Ready | State::Apart => {
-                // One that has closed may have answered before it was asked.
-                if let Some(how) = input.state.gone() {
-                    return Err(Error::Line(LineError::between(how)));
-                }
+                // A server that has closed may have answered already.
+                check_turn(input, CloseInTurn::Ignored).map_err(Error::Line)?;
                 return Ok(Step::need(Need::Command));
             }
             State::Boundary => {
@@ -174,32 +172,21 @@ impl Machine for Client {
             State::Over => return Ok(Step::idle(Action::Close)),
             State::Name | State::Number => {}
         }
-        let before = self.parts.clone();
-        // It does not matter in which form the server answers.
-        let mut form = Form::LINES;
-        let Line { text, bytes } =
-            match self.parts.next(input, self.state == State::Name, &mut form) {
-                Ok(Ok(line)) => line,
-                Ok(Err(need)) => return Ok(Step::need(need)),
-                Err(e) => return self.failed(e),
-            };
+        // The form of the answer does not matter.
+        let part = match self.parts.peek(input, self.state == State::Name, Form::LINES) {
+            Ok(Ok(part)) => part,
+            Ok(Err(need)) => return Ok(Step::need(need)),
+            Err(e) => return self.failed(e),
+        };
         let event = if self.state == State::Name {
             self.state = State::Number;
-            Event::Name(input.span(text))
+            Event::Name(input.span(part.line.text))
         } else {
-            match decimal(text) {
-                Ok(number) => {
-                    self.state = State::Over;
-                    Event::Number(number)
-                }
-                Err(e) => {
-                    // An error changes nothing.
-                    self.parts = before;
-                    return Err(Error::NotInteger(e));
-                }
-            }
+            let number = decimal(part.line.text).map_err(Error::NotInteger)?;
+            self.state = State::Over;
+            Event::Number(number)
         };
-        Ok(Step::new(bytes, 0, Action::Event(event)))
+        Ok(Step::new(self.parts.take(&part), 0, Action::Event(event)))
     }
 
     fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, CommandError> {

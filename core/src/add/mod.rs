@@ -1,12 +1,12 @@
-//! Two names, two numbers: both ends learn both and add the numbers up.
+//! Two names, two numbers: each end sends a name and a number, and both add up the numbers.
 //!
 //! ```text
 //!   client -> server   name '\n'  integer '\n'      ASCII decimal, 1 to 100
 //!   server -> client   name '\n'  integer '\n'      then it closes
 //! ```
 //!
-//! Programs that people write for this send both in one message as often, so either end takes that
-//! too, and a server answers in the [`Form`] it was asked in:
+//! Many published programs send both in one message. Either end accepts that too, and a server answers in the [`Form`]
+//! of the request:
 //!
 //! ```text
 //!   name separator integer '\n'      the separator one of , : ; | or white space; spaces around it
@@ -14,11 +14,10 @@
 //!   name '\n' integer                likewise
 //! ```
 //!
-//! A first line that ends in a separator and an integer is such a message, any other is a name: what
-//! follows never changes that.
+//! A first line that ends in a separator and an integer is such a message, and any other line is a name. What follows
+//! never changes that.
 //!
-//! An integer that is out of range makes the server answer nothing and close: the document's way
-//! to shut it down.
+//! If an integer is out of range, the server closes without an answer. That is how the source document shuts it down.
 //!
 //! ```text
 //!   client                                            server
@@ -46,26 +45,26 @@ use crate::wire::{
     trim, trim_end, unmarked,
 };
 
-/// The integers that are added; any other shuts the server down.
+/// Range of the integers that are added. Any other integer shuts the server down.
 pub const RANGE: RangeInclusive<i32> = 1..=100;
 
 /// Number of milliseconds without a byte that end an integer without a newline.
 pub const SILENCE_MS: u16 = 300;
 
-/// What a client sends, for traces.
+/// Dissector of what a client sends.
 pub type ClientBytes = LineMessages;
 
-/// What a server sends, for traces.
+/// Dissector of what a server sends.
 pub type ServerBytes = LineMessages;
 
 /// Maximum number of bytes of a name and an integer on the wire.
 const INTRODUCTION_BYTES: usize = LINE_BYTES + 1 + DECIMAL_BYTES;
 
-/// How a name and an integer are put on the wire.
+/// Form of a name and an integer on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Form {
-    /// The byte between them: `\n` for two lines, else one of `,` `:` `;` `|` or white space.
+    /// Byte between them: `\n` for two lines, otherwise one of `,` `:` `;` `|` or white space.
     pub separator: u8,
     /// Whether a space follows the separator.
     pub space: bool,
@@ -77,7 +76,7 @@ impl Form {
     /// Two lines.
     pub const LINES: Self = Self::message(b'\n');
 
-    /// One line, with this separator.
+    /// Returns the form of one line with this separator.
     #[must_use]
     pub const fn message(separator: u8) -> Self {
         Self { separator, space: false, newline: true }
@@ -90,15 +89,15 @@ impl Default for Form {
     }
 }
 
-/// Returns whether this line would be taken for a name and an integer in one message. A name that would
-/// cannot be sent as a line of its own.
+/// Returns whether this line is read as a name and an integer in one message. A name that is cannot be sent as a line of
+/// its own.
 #[must_use]
 pub fn is_message(line: &[u8]) -> bool {
     integer_at(line).is_some()
 }
 
-/// Names the likely mistake in `text`, which a peer sent for a name and an integer and which is neither.
-/// `None` when there is nothing to say about it.
+/// Returns the likely mistake in `text`, which a peer sent in place of a name and an integer, or `None` if none is
+/// recognised.
 #[must_use]
 pub fn hint(text: &[u8]) -> Option<&'static str> {
     let text = trim(text);
@@ -112,7 +111,7 @@ pub fn hint(text: &[u8]) -> Option<&'static str> {
             Some("the number seems to come first, expected the name before it")
         }
         [.., b'0'..=b'9'] => Some("expected a newline or one of , : ; | before the number"),
-        // Behind the last separator: one that starts with a digit was meant to be the number.
+        // What follows the last separator and starts with a digit was meant to be the number.
         _ if text.get(count::add(behind, 1)).is_some_and(u8::is_ascii_digit) => {
             Some("expected an integer after the separator")
         }
@@ -120,9 +119,9 @@ pub fn hint(text: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Where the integer starts at the end of a line that has a name and an integer. The name may contain
+/// Returns the position of the integer at the end of a line that has a name and an integer. The name may contain
 /// separators too.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+#[inline(never)]
 fn integer_at(line: &[u8]) -> Option<usize> {
     let text = trim_end(line);
     let last = text.iter().rposition(|byte| !byte.is_ascii_digit())?;
@@ -133,17 +132,27 @@ fn integer_at(line: &[u8]) -> Option<usize> {
     (separates && !digits.is_empty()).then_some(front.len())
 }
 
-/// Whether this byte separates name and integer, and is not white space.
+/// Returns whether this byte separates name and integer and is not white space.
 const fn is_sign(byte: u8) -> bool {
     matches!(byte, b',' | b':' | b';' | b'|')
 }
 
-/// Takes a name and then an integer from the front of the input, in any form.
+/// Finds a name and then an integer at the front of the input, in any form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 struct Parts {
     lines: LineScanner,
-    /// Number of bytes of a message that are left once its name was taken.
+    /// Number of bytes of a message that follow its name.
+    rest: u16,
+}
+
+/// A name, or the text of an integer, at the front of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part<'i> {
+    line: Line<'i>,
+    /// Form of what has arrived so far.
+    form: Form,
+    /// As in [`Parts`].
     rest: u16,
 }
 
@@ -152,29 +161,31 @@ impl Parts {
         Self { lines: LineScanner::new(), rest: 0 }
     }
 
-    /// Returns the name, or the text of the integer, and notes the form that it came in.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn next<'i>(
+    /// Returns the name, or the text of the integer, and leaves it in the input. `form` is that of the name, if the
+    /// integer is sought.
+    #[inline(never)]
+    fn peek<'i>(
         &mut self,
         input: Input<'i>,
         is_name: bool,
-        form: &mut Form,
-    ) -> Result<Result<Line<'i>, Need>, LineError> {
-        let mut bytes = usize::from(self.rest);
+        mut form: Form,
+    ) -> Result<Result<Part<'i>, Need>, LineError> {
+        let mut rest = self.rest;
+        let mut bytes = usize::from(rest);
         let mut text = input.bytes.get(..bytes).unwrap_or_default();
         if bytes == 0 {
             let is_whole: fn(&[u8]) -> bool =
                 if is_name { is_message } else { |text| !trim(text).is_empty() };
-            match self.lines.next_or_idle_if(input, SILENCE_MS, is_whole)? {
+            match self.lines.peek_or_idle(input, SILENCE_MS, is_whole)? {
                 Ok(line) => Line { text, bytes } = line,
-                need => return Ok(need),
+                Err(need) => return Ok(Err(need)),
             }
         }
-        // With its end, and the mark that a stream may start with.
+        // With its end, and with the byte order mark that a stream may start with.
         let whole = input.bytes.get(..bytes).unwrap_or_default();
         form.newline = whole.last() == Some(&b'\n');
         if is_name && let Some(at) = integer_at(whole) {
-            self.rest = u16::try_from(count::sub(whole.len(), at)).unwrap_or(u16::MAX);
+            rest = u16::try_from(count::sub(whole.len(), at)).unwrap_or(u16::MAX);
             let front = whole.get(..at).unwrap_or_default();
             let mut name = trim_end(front);
             form.separator = front.get(name.len()).copied().unwrap_or_default();
@@ -187,11 +198,17 @@ impl Parts {
             }
             (text, bytes) = (unmarked(name, 0), at);
         }
-        Ok(Ok(Line { text, bytes }))
+        Ok(Ok(Part { line: Line { text, bytes }, form, rest }))
+    }
+
+    /// Takes a part. Returns the number of bytes that the caller consumes.
+    fn take(&mut self, part: &Part<'_>) -> usize {
+        self.rest = part.rest;
+        self.lines.take(part.line)
     }
 }
 
-/// The sentence about a stream that ended behind the name.
+/// Writes the sentence about a stream that ended behind the name.
 fn name_only(peer: &str, how: StreamEnd, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str(peer)?;
     f.write_str(match how {
@@ -201,9 +218,9 @@ fn name_only(peer: &str, how: StreamEnd, f: &mut fmt::Formatter<'_>) -> fmt::Res
     })
 }
 
-/// Writes a name and what separates it from the integer, if there is one, and an integer and its end, if
-/// there is one; or nothing.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+/// Writes the name and its separator if there is a name, and the integer and its end if there is an integer. Writes all
+/// or nothing.
+#[inline(never)]
 fn introduce(
     name: Option<&[u8]>,
     number: Option<i32>,
@@ -253,11 +270,12 @@ mod tests {
             (b"Jean-Luc -5", b"Jean-Luc", b' ', false, 9),
             (b",1", b"", b',', false, 1),
         ] {
-            let (mut parts, mut form) = (Parts::new(), Form::LINES);
+            let mut parts = Parts::new();
             let input = Input { bytes: line, state: StreamState::Idle };
-            let taken = parts.next(input, true, &mut form).unwrap().unwrap();
-            assert_eq!(taken, Line { text: name, bytes: at }, "{}", line.escape_ascii());
-            assert_eq!((form.separator, form.space), (separator, space));
+            let part = parts.peek(input, true, Form::LINES).unwrap().unwrap();
+            let line = Line { text: name, bytes: at };
+            assert_eq!(part.line, line, "{}", name.escape_ascii());
+            assert_eq!((part.form.separator, part.form.space), (separator, space));
         }
         for line in [
             &b""[..],
@@ -289,7 +307,7 @@ mod tests {
         ] {
             assert_eq!(introduce(Some(b"Ada"), Some(42), form, &mut room), Ok(want.len()));
             assert!(room.starts_with(want.as_bytes()), "{want:?}");
-            // A newline that is not sent has its room all the same.
+            // A newline that is not sent needs its space all the same.
             for length in 0..want.len() {
                 let written =
                     introduce(Some(b"Ada"), Some(42), form, room.get_mut(..length).unwrap());

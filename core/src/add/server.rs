@@ -1,4 +1,4 @@
-//! The server: learns a client's name and number, answers with its own.
+//! The server: reports the name and number of the client, and answers with its own.
 
 use core::fmt;
 
@@ -6,9 +6,9 @@ use super::{Form, INTRODUCTION_BYTES, Parts, RANGE, introduce, name_only};
 use crate::machine::{
     Action, CommandError, Input, Machine, Need, Span, Step, StreamEnd, bytes_event,
 };
-use crate::wire::{DecimalError, LINE_BYTES, Line, LineError, decimal};
+use crate::wire::{CloseInTurn, DecimalError, LINE_BYTES, LineError, check_turn, decimal};
 
-/// The server's end of one connection. 8 bytes.
+/// Server of one session. 8 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server {
@@ -27,32 +27,31 @@ enum State {
     Over,
 }
 
-/// What the application says once it knows the client's number.
+/// Commands of the application, when the server asks with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
-    /// Answer with this name and this integer, in the [`Form`] that the client used, and end the
-    /// session.
+    /// Answers with this name and this integer, in the [`Form`] that the client used, and ends the session.
     Answer {
         /// A line: at most [`LINE_MAX`](crate::wire::LINE_MAX) bytes, no newline. It must not be a
-        /// [message](super::is_message). Where it contains the separator of the client, that is sent as
-        /// `_`: a client that splits the message there gets two parts.
+        /// [message](super::is_message). A separator of the client inside the name is sent as `_`, since a
+        /// client that splits the message at its separator expects two parts.
         name: &'c [u8],
         /// The integer.
         number: i32,
     },
 }
 
-/// What the server tells.
+/// Events emitted by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event<B> {
-    /// The client's name.
+    /// Name of the client.
     Name(B),
-    /// The client's integer, within [`RANGE`].
+    /// Integer of the client, within [`RANGE`].
     Number(i32),
-    /// The client's integer is out of range: the session is over, and the server is asked to shut
-    /// down. `None`: it does not even fit in 32 bits.
+    /// The integer of the client is out of range, which asks the server to shut down. The session is over. `None`:
+    /// the integer does not fit in 32 bits.
     OutOfRange(Option<i32>),
 }
 
@@ -73,15 +72,15 @@ impl<B> Event<B> {
 
 bytes_event!(Event);
 
-/// Why the session ended before its time.
+/// Why the session ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Error {
-    /// The stream ended like this behind the client's name, where its integer should be.
+    /// The stream ended between the name of the client and its integer.
     NameOnly(StreamEnd),
-    /// The stream ended too early otherwise, or a line is too long.
+    /// The stream ended too early elsewhere, or a line is too long.
     Line(LineError),
-    /// Where the client's integer should be is none.
+    /// The client sent something else in place of its integer.
     NotInteger(DecimalError),
 }
 
@@ -98,13 +97,13 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 impl Server {
-    /// A server to which nothing has been sent yet.
+    /// Returns a server that has received nothing yet.
     #[must_use]
     pub const fn new() -> Self {
         Self { parts: Parts::new(), state: State::Name, form: Form::LINES }
     }
 
-    /// The form in which the client has sent its name and integer: how it is answered.
+    /// Returns the form in which the client sent its name and integer, which the answer will have.
     #[must_use]
     pub const fn form(&self) -> Form {
         self.form
@@ -123,19 +122,15 @@ impl Machine for Server {
     fn step(&mut self, input: Input<'_>, _: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
         match self.state {
             State::Ready => {
-                // A client that has only closed its sending side can still read the answer.
-                if let Some(how) = input.state.gone() {
-                    return Err(Error::Line(LineError::between(how)));
-                }
+                check_turn(input, CloseInTurn::Ignored).map_err(Error::Line)?;
                 return Ok(Step::need(Need::Command));
             }
             State::Over => return Ok(Step::idle(Action::Close)),
             State::Name | State::Number => {}
         }
-        let before = self.clone();
         let is_name = self.state == State::Name;
-        let Line { text, bytes } = match self.parts.next(input, is_name, &mut self.form) {
-            Ok(Ok(line)) => line,
+        let part = match self.parts.peek(input, is_name, self.form) {
+            Ok(Ok(part)) => part,
             Ok(Err(need)) => return Ok(Step::need(need)),
             Err(LineError::Truncated { how, got: 0 }) if !is_name => {
                 return Err(Error::NameOnly(how));
@@ -144,25 +139,22 @@ impl Machine for Server {
         };
         let event = if is_name {
             self.state = State::Number;
-            Event::Name(input.span(text))
+            Event::Name(input.span(part.line.text))
         } else {
-            match decimal(text) {
+            match decimal(part.line.text) {
                 Ok(number) if RANGE.contains(&number) => {
                     self.state = State::Ready;
                     Event::Number(number)
                 }
-                Err(e @ DecimalError::Unexpected(_)) => {
-                    // An error changes nothing.
-                    *self = before;
-                    return Err(Error::NotInteger(e));
-                }
+                Err(e @ DecimalError::Unexpected(_)) => return Err(Error::NotInteger(e)),
                 out => {
                     self.state = State::Over;
                     Event::OutOfRange(out.ok())
                 }
             }
         };
-        Ok(Step::new(bytes, 0, Action::Event(event)))
+        self.form = part.form;
+        Ok(Step::new(self.parts.take(&part), 0, Action::Event(event)))
     }
 
     fn command(&mut self, command: Command<'_>, output: &mut [u8]) -> Result<usize, CommandError> {
@@ -171,7 +163,7 @@ impl Machine for Server {
             return Err(CommandError::OutOfTurn);
         }
         let written = introduce(Some(name), Some(number), self.form, output)?;
-        // What splits a message at its separator gets two parts.
+        // See `Command::Answer`.
         for byte in output.iter_mut().take(name.len()) {
             if *byte == self.form.separator {
                 *byte = b'_';

@@ -1,24 +1,23 @@
-//! The client: tells prompts and replies, sends what the person answers, keeps the score.
-
-use core::fmt;
+//! The client: reports prompts and replies, sends the answers of the application, keeps the score.
 
 use super::{Answer, Reply, Score};
 use crate::machine::{
     Action, CommandError, Input, Machine, Need, Span, Step, StreamEnd, bytes_event,
 };
 use crate::wire::{
-    LINE_BYTES, Line, LineError, PromptEnd, PromptScanner, PromptToken, put_line, will_reply,
+    CloseInTurn, LINE_BYTES, Line, LineError, PromptEnd, PromptScanner, PromptToken, check_turn,
+    line_error, put_line,
 };
 
-/// The longest answer, in bytes, for which an output buffer of the least size has room.
+/// Maximum number of bytes of an answer that fits the smallest output buffer.
 pub const ANSWER_MAX: usize = 31;
 
-/// The client's end. 16 bytes.
+/// Client of one session. 16 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Client {
     score: Score,
-    /// So many guesses have been sent.
+    /// Number of guesses sent.
     guesses: u32,
     prompts: PromptScanner,
     state: State,
@@ -27,40 +26,40 @@ pub struct Client {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
-    /// For a prompt.
+    /// Waits for a prompt.
     #[default]
     Listening,
-    /// For the application's answer.
+    /// The application's turn.
     Asked,
-    /// For the reply. The rest of the prompt may stand before it.
+    /// Waits for the reply. The rest of the prompt may precede it.
     Waiting,
-    /// Something else came instead: if a prompt follows, that was the reply.
+    /// Another line arrived instead: if a prompt follows, that line was the reply.
     Puzzled,
-    /// For the farewell.
+    /// Waits for the farewell.
     Leaving,
     Over,
 }
 
-/// What the application can say, when the client asks with [`Need::Command`].
+/// Commands of the application, when the client asks with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
-    /// The person's answer. It is sent as it is: people's servers may know capitals only, and their own
-    /// checks can be tried. After `Q` the client waits for the farewell. One longer than
-    /// [`ANSWER_MAX`] bytes may need more room than [`MIN_OUTPUT`](Machine::MIN_OUTPUT).
+    /// Sends this answer as it is: a published server may accept capitals only, and its own checks can be tried.
+    /// After `Q` the client waits for the farewell. An answer longer than [`ANSWER_MAX`] bytes may need more space
+    /// than [`MIN_OUTPUT`](Machine::MIN_OUTPUT).
     Answer(&'c [u8]),
 }
 
-/// What the client tells. Text is the server's and not safe for a terminal; see
+/// Events emitted by the client. Text comes from the server and is not safe for a terminal, see
 /// [`Escaped`](crate::wire::Escaped).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event<B> {
-    /// The server asks this: an answer is due.
+    /// The server sent this prompt. It is the application's turn.
     Prompt(B),
-    /// The server says this to the answer.
+    /// The server sent this reply to the answer.
     Reply(Reply),
-    /// The server says something else.
+    /// The server sent another line.
     Line(B),
 }
 
@@ -81,21 +80,13 @@ impl<B> Event<B> {
 
 bytes_event!(Event);
 
-/// Why the session ended before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Error(pub LineError);
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.by("the server").fmt(f)
-    }
+line_error! {
+    /// Why the session ended early.
+    "the server"
 }
 
-impl core::error::Error for Error {}
-
 impl Client {
-    /// A client that has not heard anything yet.
+    /// Returns a client that has received nothing yet.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -106,20 +97,20 @@ impl Client {
         }
     }
 
-    /// Number of guesses sent: `H` and `T`. More than the [score](Self::score) counts when replies
-    /// were not understood.
+    /// Returns the number of guesses sent: `H` and `T`. The [score](Self::score) counts fewer if a reply was not
+    /// understood.
     #[must_use]
     pub const fn guesses(&self) -> u32 {
         self.guesses
     }
 
-    /// How often it was right.
+    /// Returns how often the client was right.
     #[must_use]
     pub const fn score(&self) -> Score {
         self.score
     }
 
-    /// A reply, and what it means for the score.
+    /// Counts a reply and returns its event.
     fn reply(&mut self, text: &[u8]) -> Event<Span> {
         let reply = Reply::at_end_of(text).unwrap_or(Reply::Invalid);
         self.state = match (self.state, reply) {
@@ -127,14 +118,14 @@ impl Client {
             (State::Leaving, _) => State::Leaving,
             _ => State::Listening,
         };
-        // Of a server that replies to what was never guessed nothing is counted.
+        // A server may reply to something that was not a guess. That is not counted.
         if self.score.of < self.guesses && matches!(reply, Reply::Right | Reply::Wrong) {
             self.score.count(reply == Reply::Right);
         }
         Event::Reply(reply)
     }
 
-    /// The server has closed after `Q`: its last words need no newline, nor have there to be any.
+    /// Ends the session because the server has closed after `Q`. Its farewell may lack its newline, or be missing.
     fn left(&mut self, bytes: &[u8]) -> Step<Event<Span>> {
         self.state = State::Over;
         match bytes {
@@ -157,7 +148,7 @@ impl Machine for Client {
         let prompts = match self.state {
             State::Over => return Ok(Step::idle(Action::Close)),
             State::Asked => {
-                will_reply(input).map_err(Error)?;
+                check_turn(input, CloseInTurn::EndsWithoutText)?;
                 return Ok(Step::need(Need::Command));
             }
             State::Listening | State::Puzzled => PromptEnd::Any,
@@ -167,9 +158,13 @@ impl Machine for Client {
             State::Listening => |_| false,
             _ => |front| Reply::at_end_of(front).is_some(),
         };
-        let (Line { bytes, .. }, event) = match self.prompts.next(input, prompts, is_known) {
+        let token = self.prompts.peek(input, prompts, is_known);
+        let (Line { bytes, .. }, event) = match token {
             Ok(PromptToken::Nothing(need)) => return Ok(Step::need(need)),
-            Ok(PromptToken::Space(n)) => return Ok(Step::new(n, 0, Action::Continue)),
+            Ok(PromptToken::Space(n)) => {
+                self.prompts.take();
+                return Ok(Step::new(n, 0, Action::Continue));
+            }
             Ok(PromptToken::Prompt(prompt)) => {
                 self.state = State::Asked;
                 (prompt, Event::Prompt(input.span(prompt.text)))
@@ -188,6 +183,7 @@ impl Machine for Client {
             }
             Err(e) => return Err(Error(e)),
         };
+        self.prompts.take();
         Ok(Step::new(bytes, 0, Action::Event(event)))
     }
 

@@ -1,4 +1,4 @@
-//! Head or tail: a server tosses a coin, a client guesses.
+//! Head or tail: the server tosses a coin, the client guesses.
 //!
 //! ```text
 //!   server -> client   the prompt, without a newline        (again and again)
@@ -8,9 +8,9 @@
 //!                      "Thanks for playing the game. Bye!" for Q, then it closes
 //! ```
 //!
-//! Servers that people have written differ in a word, leave out a newline, or send a reply and the
-//! next prompt in one piece. So the client knows a prompt by its first `:` or by the silence behind
-//! it, and a reply by how it ends, whatever stands before and behind.
+//! Published servers differ in a word, leave out a newline, or send a reply and the next prompt in one piece. So the
+//! client recognises a prompt by its first `:` or by the pause behind it, and a reply by its end, whatever precedes
+//! and follows it.
 //!
 //! ```text
 //!   client                                      server
@@ -34,14 +34,15 @@ pub use server::Server;
 
 use core::fmt;
 
-use crate::wire::{strip_word, trim, trim_end};
+use crate::wire::{LineMessages, PromptMessages, strip_word, trim, trim_end};
 
-/// What a client sends, for traces.
-pub use crate::wire::LineMessages as ClientBytes;
-/// What a server sends, for traces.
-pub use crate::wire::PromptMessages as ServerBytes;
+/// Dissector of what a client sends.
+pub type ClientBytes = LineMessages;
 
-/// The prompt.
+/// Dissector of what a server sends.
+pub type ServerBytes = PromptMessages;
+
+/// Prompt of the server, without a newline.
 pub const PROMPT: &[u8] = b"I will toss a coin, guess if it is a head (H) or tail (T) : ";
 
 /// A side of the coin.
@@ -63,7 +64,7 @@ impl fmt::Display for Side {
     }
 }
 
-/// What a client's line means.
+/// An answer of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Answer {
@@ -76,7 +77,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The answer in a line: one letter in any case, spaces around it allowed.
+    /// Returns the answer in a line: one letter in any case. White space around it is allowed.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
         match trim(text) {
@@ -88,7 +89,7 @@ impl Answer {
     }
 }
 
-/// What a server says to an answer.
+/// A reply of the server to an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Reply {
@@ -96,26 +97,26 @@ pub enum Reply {
     Right,
     /// The guess is wrong.
     Wrong,
-    /// It was neither `H` nor `T` nor `Q`.
+    /// The answer was neither `H` nor `T` nor `Q`.
     Invalid,
     /// The game is over.
     Bye,
 }
 
-/// To what is neither `H` nor `T` nor `Q`.
+/// Sentence of [`Reply::Invalid`].
 const INVALID: &str = "Please enter head (H), tail (T) or Q to quit";
 
-/// The two halves of that sentence. What people's servers have between them is a matter of how they
-/// broke a long line of their source.
+/// The two halves of that sentence. Published servers have any number of spaces between them, since the authors broke
+/// a long line of their source there.
 static FRONT: [&str; 1] = [INVALID.split_at(INVALID.len() - " or Q to quit".len()).0];
 static BACK: [&str; 1] = [INVALID.split_at(INVALID.len() - "or Q to quit".len()).1];
 
-/// The sentence of each reply. Not constant: that would be a copy wherever it is used.
+/// Sentence of each reply. A static, since a constant would be copied to each place that uses it.
 static REPLIES: [&str; 4] =
     ["You are right!", "Sorry, you are wrong.", INVALID, "Thanks for playing the game. Bye!"];
 
 impl Reply {
-    /// Its sentence.
+    /// Returns the sentence of the reply.
     #[must_use]
     pub fn text(self) -> &'static [u8] {
         let index = match self {
@@ -127,7 +128,7 @@ impl Reply {
         REPLIES.get(index).map_or(b"", |text: &&str| text.as_bytes())
     }
 
-    /// The reply whose sentence `text` ends with; anything may stand before it.
+    /// Returns the reply whose sentence `text` ends with. Anything may precede it.
     #[must_use]
     pub fn at_end_of(text: &[u8]) -> Option<Self> {
         if let Some((_, text)) = strip_word(text, &BACK) {
@@ -143,13 +144,13 @@ impl Reply {
     }
 }
 
-/// How often a guess was right.
+/// Number of right guesses out of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Score {
-    /// So many guesses were right.
+    /// Number of right guesses.
     pub right: u32,
-    /// So many there were: `H` and `T`, nothing else counts.
+    /// Number of guesses: `H` and `T`. Nothing else counts.
     pub of: u32,
 }
 

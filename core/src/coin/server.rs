@@ -1,14 +1,12 @@
-//! The server: prompts, takes a guess, says whether the application's toss agrees, keeps the score.
-
-use core::fmt;
+//! The server: prompts, reports the guess, answers with the toss of the application, keeps the score.
 
 use super::{Answer, PROMPT, Reply, Score, Side};
 use crate::machine::{Action, CommandError, Input, Machine, Need, Step, plain_event};
-use crate::wire::{LINE_BYTES, LineError, LineScanner, put, put_ended};
+use crate::wire::{CloseInTurn, LINE_BYTES, LineScanner, check_turn, line_error, put, put_ended};
 
-/// The server's end of one session. 12 bytes.
+/// Server of one session. 12 bytes.
 ///
-/// The application tosses, once the guess has come.
+/// The application tosses the coin after the guess has arrived.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server {
@@ -20,7 +18,7 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
-    /// The prompt is due, behind a boundary.
+    /// A boundary and then the prompt are due.
     #[default]
     Ready,
     Prompting,
@@ -29,7 +27,7 @@ enum State {
     Over,
 }
 
-/// What the application can say, when the server asks with [`Need::Command`].
+/// Commands of the application, when the server asks with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command {
@@ -37,13 +35,13 @@ pub enum Command {
     Toss(Side),
 }
 
-/// What the server tells.
+/// Events emitted by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event {
-    /// The client guesses this side: a toss is due.
+    /// The client guesses this side. It is the application's turn.
     Guess(Side),
-    /// The client sent something else, and was told what to send.
+    /// The client sent something else, and got the reply that says what to send.
     Invalid,
     /// The client quits.
     Quit,
@@ -51,27 +49,19 @@ pub enum Event {
 
 plain_event!(Event);
 
-/// Why the session ended before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Error(pub LineError);
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.by("the client").fmt(f)
-    }
+line_error! {
+    /// Why the session ended early.
+    "the client"
 }
 
-impl core::error::Error for Error {}
-
 impl Server {
-    /// A server that has not said anything yet.
+    /// Returns a server that has sent nothing yet.
     #[must_use]
     pub const fn new() -> Self {
         Self { score: Score { right: 0, of: 0 }, lines: LineScanner::new(), state: State::Ready }
     }
 
-    /// How often its client was right.
+    /// Returns how often the client was right.
     #[must_use]
     pub const fn score(&self) -> Score {
         self.score
@@ -91,7 +81,7 @@ impl Machine for Server {
 
     const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
-    // No reply is longer.
+    // The prompt is longer than any reply.
     const MIN_OUTPUT: usize = PROMPT.len();
 
     fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event>, Error> {
@@ -108,31 +98,22 @@ impl Machine for Server {
                 Ok(Step::new(0, written, Action::Continue))
             }
             State::Listening => {
-                let before = self.lines.clone();
-                let Some(line) = self.lines.next(input).map_err(Error)? else {
+                let Some(line) = self.lines.peek(input)? else {
                     return Ok(Step::need(Need::Input));
                 };
                 let (state, reply, event) = match Answer::parse(line.text) {
-                    Answer::Guess(side) => {
-                        self.state = State::Guessed(side);
-                        return Ok(Step::new(line.bytes, 0, Action::Event(Event::Guess(side))));
-                    }
-                    Answer::Quit => (State::Over, Reply::Bye, Event::Quit),
-                    Answer::Invalid => (State::Ready, Reply::Invalid, Event::Invalid),
+                    Answer::Guess(side) => (State::Guessed(side), None, Event::Guess(side)),
+                    Answer::Quit => (State::Over, Some(Reply::Bye), Event::Quit),
+                    Answer::Invalid => (State::Ready, Some(Reply::Invalid), Event::Invalid),
                 };
-                let Some(written) = say(reply, output) else {
-                    // The line is not taken: it may still be the first.
-                    self.lines = before;
+                let Some(written) = reply.map_or(Some(0), |reply| say(reply, output)) else {
                     return Ok(Step::need(Need::OutputSpace));
                 };
                 self.state = state;
-                Ok(Step::new(line.bytes, written, Action::Event(event)))
+                Ok(Step::new(self.lines.take(line), written, Action::Event(event)))
             }
-            // A client that has only closed its sending side can still read the reply.
             State::Guessed(_) => {
-                if let Some(how) = input.state.gone() {
-                    return Err(Error(LineError::between(how)));
-                }
+                check_turn(input, CloseInTurn::Ignored)?;
                 Ok(Step::need(Need::Command))
             }
             State::Over => Ok(Step::idle(Action::Close)),

@@ -176,7 +176,7 @@ impl Machine for Server {
                         let bytes = input.bytes.get(..LINE_BYTES).unwrap_or(input.bytes);
                         let text = self.lines.unfinished(bytes);
                         let is_name = is_name(text);
-                        let is_too_long = unfinished == Err(LineError::TooLong);
+                        let is_too_long = matches!(unfinished, Err(LineError::TooLong { .. }));
                         match (is_too_long, input.state) {
                             // A name that is padded with NULs may have any length.
                             (true, _) if !is_name || !text.ends_with(&[0]) => {

@@ -1,14 +1,13 @@
-//! The client: tells what the server says, sends the application's guesses.
-
-use core::fmt;
+//! The client: reports the messages of the server and sends the guesses of the application.
 
 use super::Message;
 use crate::machine::{Action, CommandError, Input, Machine, Need, Span, Step, bytes_event};
 use crate::wire::{
-    DECIMAL_BYTES, LINE_BYTES, LineError, LineScanner, put_decimal, put_line, will_reply,
+    CloseInTurn, DECIMAL_BYTES, LINE_BYTES, LineScanner, check_turn, line_error, put_decimal,
+    put_line,
 };
 
-/// The client's end. 4 bytes.
+/// Client of one session. 4 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Client {
@@ -21,30 +20,30 @@ pub struct Client {
 enum State {
     #[default]
     Listening,
-    /// For the application's guess.
+    /// The application's turn.
     Asked,
     Over,
 }
 
-/// What the application can say, when the client asks with [`Need::Command`].
+/// Commands of the application, when the client asks with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
-    /// The number is this. One out of range is just too high or too low.
+    /// Guesses this number. A number out of range is sent too: it is too high or too low.
     Guess(i32),
-    /// This line, unchecked, so that the server's own checks can be tried. It may need more room than
+    /// Sends this line unchecked, so that the server's own checks can be tried. It may need more space than
     /// [`MIN_OUTPUT`](Machine::MIN_OUTPUT).
     Unchecked(&'c [u8]),
 }
 
-/// What the client tells.
+/// Events emitted by the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event<B> {
-    /// The server says this. After [`Message::Guess`] a guess is due; [`Message::Win`] and
+    /// The server sent this message. After [`Message::Guess`] it is the application's turn. [`Message::Win`] and
     /// [`Message::GameOver`] end the session.
     Message(Message),
-    /// A line that is no message, to be skipped. It is not safe for a terminal; see
+    /// The server sent a line that is not a message. The game continues. The text is not safe for a terminal, see
     /// [`Escaped`](crate::wire::Escaped).
     Line(B),
 }
@@ -65,21 +64,13 @@ impl<B> Event<B> {
 
 bytes_event!(Event);
 
-/// Why the session ended before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Error(pub LineError);
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.by("the server").fmt(f)
-    }
+line_error! {
+    /// Why the session ended early.
+    "the server"
 }
 
-impl core::error::Error for Error {}
-
 impl Client {
-    /// A client that has not heard anything yet.
+    /// Returns a client that has received nothing yet.
     #[must_use]
     pub const fn new() -> Self {
         Self { lines: LineScanner::new(), state: State::Listening }
@@ -98,12 +89,12 @@ impl Machine for Client {
     fn step(&mut self, input: Input<'_>, _: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
         match self.state {
             State::Asked => {
-                will_reply(input).map_err(Error)?;
+                check_turn(input, CloseInTurn::EndsWithoutText)?;
                 Ok(Step::need(Need::Command))
             }
             State::Over => Ok(Step::idle(Action::Close)),
             State::Listening => {
-                let Some(line) = self.lines.next(input).map_err(Error)? else {
+                let Some(line) = self.lines.next(input)? else {
                     return Ok(Step::need(Need::Input));
                 };
                 let event = match Message::parse(line.text) {

@@ -1,16 +1,16 @@
-//! High or low: a server thinks of a number, a client has five guesses.
+//! High or low: the server chooses a number, the client has five guesses.
 //!
 //! ```text
-//!   server -> client   GUESS      a guess is due
+//!   server -> client   GUESS       the client must guess
 //!   client -> server   an integer, ASCII decimal
-//!   server -> client   LOW, HIGH  it is that                       one guess is spent
-//!                      Please enter number 1 to 100                it is none; spent too
-//!                      WIN        it is right, then it closes
-//!                      GAMEOVER   after the fifth one, then it closes
+//!   server -> client   LOW, HIGH   the guess is too low or too high    one guess is spent
+//!                      Please enter number 1 to 100    not a number    one guess is spent
+//!                      WIN         the guess is right, then the server closes
+//!                      GAMEOVER    after the fifth guess, then the server closes
 //! ```
 //!
-//! All of them are lines. Behind every line of the server's is a boundary: a client that everybody
-//! has takes one `recv` for one line, and waits for ever when two come together.
+//! Each of them is a line. A boundary follows every line of the server: the client of the source document takes one
+//! `recv` for one line, and hangs when two arrive together.
 //!
 //! ```text
 //!   server                                              client
@@ -30,42 +30,43 @@ pub mod server;
 pub use client::Client;
 pub use server::Server;
 
-/// What a client sends, for traces.
-pub use crate::wire::LineMessages as ClientBytes;
-/// What a server sends, for traces.
-pub use crate::wire::LineMessages as ServerBytes;
+use crate::wire::{LineMessages, trim, word};
 
-use crate::wire::{trim, word};
+/// Dissector of what a client sends.
+pub type ClientBytes = LineMessages;
 
-/// So many guesses a client has.
+/// Dissector of what a server sends.
+pub type ServerBytes = LineMessages;
+
+/// Number of guesses of a client.
 pub const GUESSES: u8 = 5;
 
-/// The numbers a server thinks of.
+/// Numbers that a server chooses from.
 pub const NUMBERS: core::ops::RangeInclusive<i32> = 1..=100;
 
-/// What a server says.
+/// A message of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Message {
-    /// A guess is due.
+    /// The client must guess.
     Guess,
     /// The guess is too low.
     Low,
     /// The guess is too high.
     High,
-    /// The guess is no number.
+    /// The guess is not a number.
     Invalid,
-    /// The guess is right, the game over.
+    /// The guess is right, and the game is over.
     Win,
     /// That was the last guess.
     GameOver,
 }
 
 impl Message {
-    /// So many bytes the longest has.
+    /// Number of bytes of the longest message.
     const LONGEST: usize = INVALID.len();
 
-    /// Its line, without the newline.
+    /// Returns the line of the message, without the newline.
     #[must_use]
     pub fn text(self) -> &'static [u8] {
         let index = match self {
@@ -79,7 +80,7 @@ impl Message {
         TEXTS.get(index).map_or(b"", |text: &&str| text.as_bytes())
     }
 
-    /// The message in a line, white space around it allowed.
+    /// Returns the message that a line contains. White space around it is allowed.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         match word(trim(text), &TEXTS)? {
@@ -94,10 +95,10 @@ impl Message {
     }
 }
 
-/// What a server says to what is no number.
+/// Text of [`Message::Invalid`].
 const INVALID: &str = "Please enter number 1 to 100";
 
-/// The text of each message. Not constant: that would be a copy wherever it is used.
+/// Text of each message. A static, since a constant would be copied to each place that uses it.
 static TEXTS: [&str; 6] = ["GUESS", "LOW", "HIGH", INVALID, "WIN", "GAMEOVER"];
 
 #[cfg(test)]

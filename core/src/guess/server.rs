@@ -1,19 +1,18 @@
-//! The server: says how each guess is, until one is right or all are spent.
+//! The server: answers each guess until one is right or all are spent.
 
 use core::convert::Infallible;
-use core::fmt;
 
 use super::{GUESSES, Message};
 use crate::machine::{Action, CommandError, Input, Machine, Need, Step, plain_event};
-use crate::wire::{LINE_BYTES, LineError, LineScanner, decimal, put_ended};
+use crate::wire::{LINE_BYTES, LineScanner, decimal, line_error, put_ended};
 
-/// The server's end of one session. 12 bytes.
+/// Server of one session. 12 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server {
     number: i32,
     lines: LineScanner,
-    /// So many guesses are left.
+    /// Number of guesses left.
     left: u8,
     state: State,
 }
@@ -21,66 +20,59 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
-    /// This is to be said.
+    /// This message is to be sent.
     Saying(Message),
-    /// It is said, and the boundary behind it due.
+    /// This message is written, and the boundary behind it is due.
     Said(Message),
     Listening,
     Over,
 }
 
-/// What the server tells.
+/// Events emitted by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event {
     /// The client has guessed.
     Guessed {
-        /// This number; `None` is what is not an integer, or one that does not fit in 32 bits.
+        /// The number, or `None` if the line is not an integer or one that does not fit in 32 bits: both get the same
+        /// reply.
         guess: Option<i32>,
-        /// What it is told: too low, too high, right, or no number.
+        /// The answer: too low, too high, right, or not a number.
         reply: Message,
-        /// So many guesses it has left.
+        /// Number of guesses that the client has left.
         left: u8,
     },
 }
 
 plain_event!(Event);
 
-/// Why the session ended before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Error(pub LineError);
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.by("the client").fmt(f)
-    }
+line_error! {
+    /// Why the session ended early.
+    "the client"
 }
 
-impl core::error::Error for Error {}
-
 impl Server {
-    /// A server that thinks of this number and has not said anything yet. Numbers out of
-    /// [`NUMBERS`](super::NUMBERS) make a game that is hard to win.
+    /// Returns a server that has chosen this number and has sent nothing yet. A number out of
+    /// [`NUMBERS`](super::NUMBERS) is hard to guess.
     #[must_use]
     pub const fn new(number: i32) -> Self {
         let state = State::Saying(Message::Guess);
         Self { number, lines: LineScanner::new(), left: GUESSES, state }
     }
 
-    /// The number it thinks of.
+    /// Returns the number to be guessed.
     #[must_use]
     pub const fn number(&self) -> i32 {
         self.number
     }
 
-    /// How many guesses its client has left.
+    /// Returns the number of guesses that the client has left.
     #[must_use]
     pub const fn left(&self) -> u8 {
         self.left
     }
 
-    /// What follows behind the boundary.
+    /// Returns the state behind the boundary.
     const fn after(&self, said: Message) -> State {
         match said {
             Message::Guess => State::Listening,
@@ -123,7 +115,7 @@ impl Machine for Server {
                 Ok(Step::idle(Action::Boundary))
             }
             State::Listening => {
-                let Some(line) = self.lines.next(input).map_err(Error)? else {
+                let Some(line) = self.lines.next(input)? else {
                     return Ok(Step::need(Need::Input));
                 };
                 let guess = decimal(line.text).ok();

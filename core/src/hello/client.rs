@@ -1,15 +1,14 @@
-//! The client: takes the server's greeting, and gives its own if it is to.
+//! The client: reports the greeting of the server, and sends its own if both greet.
 
 use core::convert::Infallible;
-use core::fmt;
 
 use super::{CLIENT_GREETING, GREETING_BYTES, SILENCE_MS};
 use crate::machine::{
     Action, CommandError, Input, Machine, Need, Span, Step, StreamState, bytes_event,
 };
-use crate::wire::{LINE_BYTES, LineError, LineScanner, put_ended};
+use crate::wire::{LINE_BYTES, LineScanner, line_error, put_ended};
 
-/// The client's end. 4 bytes.
+/// Client of one session. 4 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Client {
@@ -27,11 +26,11 @@ enum State {
     Over,
 }
 
-/// What the client tells.
+/// Events emitted by the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event<B> {
-    /// The server's greeting, which may have come without its newline.
+    /// Greeting of the server. It may have arrived without its newline.
     Greeting(B),
 }
 
@@ -50,31 +49,19 @@ impl<B> Event<B> {
 
 bytes_event!(Event);
 
-/// Why there is no greeting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Error(pub LineError);
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.by("the server").fmt(f)?;
-        match self.0 {
-            LineError::Truncated { got: 0, .. } => f.write_str(", without a greeting"),
-            _ => Ok(()),
-        }
-    }
+line_error! {
+    /// Why there is no greeting.
+    "the server", ", without a greeting"
 }
 
-impl core::error::Error for Error {}
-
 impl Client {
-    /// A client that listens.
+    /// Returns a client that only listens.
     #[must_use]
     pub const fn new() -> Self {
         Self { lines: LineScanner::new(), state: State::Waiting, both: false }
     }
 
-    /// A client that greets back.
+    /// Returns a client that greets back.
     #[must_use]
     pub const fn both() -> Self {
         Self { both: true, ..Self::new() }
@@ -93,13 +80,13 @@ impl Machine for Client {
     fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
         match self.state {
             State::Waiting => {
-                // A client that only listens has no turn to wait for: the close is not far.
+                // A client that only listens waits for the close, and does not need a pause.
                 let state = match input.state {
                     StreamState::Idle if !self.both => StreamState::Open,
                     state => state,
                 };
                 let input = Input { state, ..input };
-                let line = match self.lines.next_or_idle(input, SILENCE_MS).map_err(Error)? {
+                let line = match self.lines.next_or_idle(input, SILENCE_MS)? {
                     Ok(line) => line,
                     Err(need) => return Ok(Step::need(if self.both { need } else { Need::Input })),
                 };

@@ -1,15 +1,15 @@
-//! Greetings: the server's, and the client's if both are to greet.
+//! Greetings: of the server, and of the client if both greet.
 //!
 //! ```text
 //!   server -> client   "Hello from server" '\n'
 //!   client -> server   "Hello from client" '\n'     only with both
 //! ```
 //!
-//! then the server closes. It can send its greeting in two writes, to show that one `recv` need
-//! not give a whole message.
+//! Then the server closes. It can send its greeting in two writes, to show that one `recv` does not always return a
+//! whole message.
 //!
-//! Either greeting may lack its newline: before an orderly close it is complete, and where both greet
-//! also after [`SILENCE_MS`] without a byte, since the other end waits for its turn.
+//! Either greeting may lack its newline. It is then complete before an orderly close. Where both greet it is also
+//! complete after [`SILENCE_MS`] without a byte, since the other end waits for its turn.
 //!
 //! ```text
 //!   server                                             client
@@ -27,21 +27,20 @@ pub use server::Server;
 
 use crate::wire::LineMessages;
 
-/// What the server says.
+/// Greeting of the server, without its newline.
 pub const SERVER_GREETING: &[u8] = b"Hello from server";
 
-/// What the client says.
+/// Greeting of the client, without its newline.
 pub const CLIENT_GREETING: &[u8] = b"Hello from client";
 
-/// Where both greet, a greeting without its newline is complete after this many milliseconds without a
-/// byte.
+/// Number of milliseconds without a byte that complete a greeting without its newline, where both greet.
 pub const SILENCE_MS: u16 = 300;
 
-/// What a client sends, for traces.
+/// Dissector of what a client sends.
 pub type ClientBytes = LineMessages;
 
-/// What a server sends, for traces.
+/// Dissector of what a server sends.
 pub type ServerBytes = LineMessages;
 
-/// Either greeting with its newline.
+/// Number of bytes of either greeting with its newline.
 const GREETING_BYTES: usize = 18;

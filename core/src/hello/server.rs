@@ -1,22 +1,21 @@
-//! The server: greets, and takes the client's greeting if both are to greet.
+//! The server: greets, and reports the greeting of the client if both greet.
 
 use core::convert::Infallible;
-use core::fmt;
 
 use super::{GREETING_BYTES, SILENCE_MS};
 use crate::machine::{Action, CommandError, Input, Machine, Need, Span, Step, bytes_event};
-use crate::wire::{LINE_BYTES, LineError, LineScanner, put};
+use crate::wire::{LINE_BYTES, LineScanner, line_error, put};
 
 /// [`SERVER_GREETING`](super::SERVER_GREETING) as it is sent.
 const GREETING: &[u8; GREETING_BYTES] = b"Hello from server\n";
 
-/// The server's end of one connection. 6 bytes.
+/// Server of one session. 6 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server {
     lines: LineScanner,
     state: State,
-    /// The greeting's first part has so many bytes.
+    /// Number of bytes of the greeting's first part.
     first: u8,
     both: bool,
 }
@@ -38,11 +37,11 @@ enum State {
     Over,
 }
 
-/// What the server tells.
+/// Events emitted by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event<B> {
-    /// The client's greeting, which may have come without its newline.
+    /// Greeting of the client. It may have arrived without its newline.
     Greeting(B),
 }
 
@@ -61,38 +60,26 @@ impl<B> Event<B> {
 
 bytes_event!(Event);
 
-/// Why the session ended before its time: the client's greeting did not come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Error(pub LineError);
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.by("the client").fmt(f)?;
-        match self.0 {
-            LineError::Truncated { got: 0, .. } => f.write_str(", without a greeting"),
-            _ => Ok(()),
-        }
-    }
+line_error! {
+    /// Why the session ended early: the greeting of the client did not arrive.
+    "the client", ", without a greeting"
 }
 
-impl core::error::Error for Error {}
-
 impl Server {
-    /// A server that greets and closes.
+    /// Returns a server that greets and closes.
     #[must_use]
     pub const fn new() -> Self {
         Self { lines: LineScanner::new(), state: State::First, first: u8::MAX, both: false }
     }
 
-    /// A server that greets and waits to be greeted.
+    /// Returns a server that greets and then waits for a greeting.
     #[must_use]
     pub const fn both() -> Self {
         Self { both: true, ..Self::new() }
     }
 
-    /// The same, but a [boundary](Action::Boundary) is behind the greeting's first `split` bytes.
-    /// 0, or as many as it has: none.
+    /// Returns the same server with a [boundary](Action::Boundary) behind the first `split` bytes of the greeting.
+    /// There is none if `split` is 0 or not less than the length of the greeting.
     #[must_use]
     pub const fn split(self, split: u8) -> Self {
         Self { first: if split == 0 { u8::MAX } else { split }, ..self }
@@ -120,7 +107,7 @@ impl Machine for Server {
             }
             (State::Rest, split) => (split.map_or(&[][..], |(_, rest)| rest), last),
             (State::Waiting, _) => {
-                let line = match self.lines.next_or_idle(input, SILENCE_MS).map_err(Error)? {
+                let line = match self.lines.next_or_idle(input, SILENCE_MS)? {
                     Ok(line) => line,
                     Err(need) => return Ok(Step::need(need)),
                 };

@@ -1,4 +1,4 @@
-//! The client, player 1: tells prompts and verdicts, sends the application's choices.
+//! The client, player 1: reports prompts and verdicts, sends the choices of the application.
 
 use core::fmt;
 
@@ -6,14 +6,15 @@ use super::{Choice, ROUND_BYTES, ROUNDS, Round, Verdict};
 use crate::count;
 use crate::machine::{Action, CommandError, Input, Machine, Need, Span, Step, bytes_event};
 use crate::wire::{
-    LINE_BYTES, Line, LineError, PromptEnd, PromptScanner, PromptToken, put_line, will_reply,
+    CloseInTurn, LINE_BYTES, Line, LineError, PromptEnd, PromptScanner, PromptToken, check_turn,
+    put_line,
 };
 
-/// Number of bytes of the longest verdict that is understood, with its newline: that of the protocol and
-/// some spaces behind its commas.
+/// Maximum number of bytes of a verdict that is understood, with its newline: that of the protocol and some spaces
+/// behind its commas.
 const VERDICT_BYTES: usize = ROUND_BYTES + 10;
 
-/// The client's end. 4 bytes.
+/// Client of one game. 4 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Client {
@@ -26,42 +27,43 @@ pub struct Client {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
-    /// For a prompt.
+    /// Waits for a prompt.
     #[default]
     Listening,
-    /// For the application's choice.
+    /// The application's turn.
     Asked,
-    /// For the verdict, after this choice; `None` after an unchecked line. The rest of the prompt may stand before it.
+    /// Waits for the verdict, after this choice, or `None` after an unchecked line. The rest of the prompt may precede
+    /// it.
     Waiting(Option<Choice>),
     Over,
 }
 
-/// Set while a line has come instead of the verdict. It may be the rest of the prompt, or a verdict in
-/// other words: the next prompt is known by silence alone, as the rest of one may have a `:`. In the
-/// count of rounds, since a state with it would take two bytes more.
+/// Flag: a line has arrived instead of the verdict. It may be the rest of the prompt, or a verdict in other words. The
+/// next prompt is then recognised by a pause alone, since the rest of a prompt may contain a `:`. It is a bit of the
+/// count of rounds, since a state of its own would take two bytes more.
 const PUZZLED: u8 = 0x80;
 
-/// What the application can say, when the client asks with [`Need::Command`].
+/// Commands of the application, when the client asks with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command<'c> {
-    /// Its choice.
+    /// Sends this choice.
     Choose(Choice),
-    /// This line, so that the server's own checks can be tried. What the verdict then says of it is not
-    /// verified. It may need more room than [`MIN_OUTPUT`](Machine::MIN_OUTPUT).
+    /// Sends this line unchecked, so that the server's own checks can be tried. The verdict is then not compared with
+    /// it. It may need more space than [`MIN_OUTPUT`](Machine::MIN_OUTPUT).
     Unchecked(&'c [u8]),
 }
 
-/// What the client tells. Text is the server's and not safe for a terminal; see
+/// Events emitted by the client. Text comes from the server and is not safe for a terminal, see
 /// [`Escaped`](crate::wire::Escaped).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event<B> {
-    /// The server asks this: a choice is due.
+    /// The server sent this prompt. It is the application's turn.
     Prompt(B),
-    /// Both have chosen; the acknowledgement is written.
+    /// Both have chosen. The acknowledgement is written.
     Round(Round),
-    /// The server says something else.
+    /// The server sent another line.
     Line(B),
 }
 
@@ -82,21 +84,27 @@ impl<B> Event<B> {
 
 bytes_event!(Event);
 
-/// Why the game ended before its time.
+/// Why the game ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Error {
-    /// No line, or no more of them.
+    /// A line is too long, or the stream ended.
     Line(LineError),
-    /// The server says that the client chose something else than it did.
+    /// The server reported another choice than the client sent.
     Choice {
-        /// What was sent.
+        /// Choice that was sent.
         sent: Choice,
-        /// What the server says it was.
+        /// Choice that the server reported.
         said: Choice,
     },
-    /// The verdict is not that on the choices beside it.
+    /// The verdict contradicts the choices in its line.
     Verdict(Round),
+}
+
+impl From<LineError> for Error {
+    fn from(e: LineError) -> Self {
+        Self::Line(e)
+    }
 }
 
 impl fmt::Display for Error {
@@ -119,13 +127,13 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 impl Client {
-    /// A client that has not heard anything yet.
+    /// Returns a client that has received nothing yet.
     #[must_use]
     pub const fn new() -> Self {
         Self { prompts: PromptScanner::new(), played: 0, state: State::Listening }
     }
 
-    /// So many rounds are over.
+    /// Returns the number of rounds that are over.
     #[must_use]
     pub const fn played(&self) -> u8 {
         self.played & !PUZZLED
@@ -139,14 +147,14 @@ impl Machine for Client {
 
     const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
-    // The acknowledgement. No choice is longer.
+    // The acknowledgement, which is longer than any choice.
     const MIN_OUTPUT: usize = VERDICT_BYTES;
 
     fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event<Span>>, Error> {
         let (prompts, is_known): (PromptEnd, fn(&[u8]) -> bool) = match self.state {
             State::Over => return Ok(Step::idle(Action::Close)),
             State::Asked => {
-                will_reply(input).map_err(Error::Line)?;
+                check_turn(input, CloseInTurn::EndsWithoutText)?;
                 return Ok(Step::need(Need::Command));
             }
             State::Listening => (PromptEnd::Any, |_| false),
@@ -156,11 +164,13 @@ impl Machine for Client {
                 (prompts, is_verdict)
             }
         };
-        let before = self.prompts.clone();
         let (Line { bytes, .. }, written, event) =
-            match self.prompts.next(input, prompts, is_known).map_err(Error::Line)? {
+            match self.prompts.peek(input, prompts, is_known)? {
                 PromptToken::Nothing(need) => return Ok(Step::need(need)),
-                PromptToken::Space(n) => return Ok(Step::new(n, 0, Action::Continue)),
+                PromptToken::Space(n) => {
+                    self.prompts.take();
+                    return Ok(Step::new(n, 0, Action::Continue));
+                }
                 PromptToken::Prompt(prompt) => {
                     self.state = State::Asked;
                     (prompt, 0, Event::Prompt(input.span(prompt.text)))
@@ -170,12 +180,12 @@ impl Machine for Client {
                         State::Waiting(sent) => verdict(line.text, sent),
                         _ => Ok(None),
                     };
-                    match heard {
-                        Ok(None) => {
+                    match heard? {
+                        None => {
                             self.played |= PUZZLED;
                             (line, 0, Event::Line(input.span(line.text)))
                         }
-                        Ok(Some((round, back))) => {
+                        Some((round, back)) => {
                             let Ok(written) = put_line(back, output) else {
                                 return Ok(Step::need(Need::OutputSpace));
                             };
@@ -184,13 +194,10 @@ impl Machine for Client {
                                 if self.played == ROUNDS { State::Over } else { State::Listening };
                             (line, written, Event::Round(round))
                         }
-                        Err(e) => {
-                            self.prompts = before;
-                            return Err(e);
-                        }
                     }
                 }
             };
+        self.prompts.take();
         Ok(Step::new(bytes, written, Action::Event(event)))
     }
 
@@ -209,19 +216,19 @@ impl Machine for Client {
     }
 }
 
-/// The round whose line `text` ends with, and that line, unless the smallest output has no room for it.
+/// Returns the round whose line `text` ends with, and that line, unless it does not fit the smallest output.
 #[inline(never)]
 fn round(text: &[u8]) -> Option<(Round, &[u8])> {
     Round::at_end_of(text).filter(|(_, line)| line.len() < VERDICT_BYTES)
 }
 
-/// Whether a verdict stands at the end.
+/// Returns whether `front` ends with a verdict.
 fn is_verdict(front: &[u8]) -> bool {
     round(front).is_some()
 }
 
-/// The round whose line `text` ends with, and that line; `None` when it is another one. A server whose
-/// line contradicts itself, or what it was sent, has not played this game.
+/// Returns the round whose line `text` ends with, and that line, or `None` for any other text. A line that contradicts
+/// itself or the choice that was sent is an error.
 fn verdict(text: &[u8], sent: Option<Choice>) -> Result<Option<(Round, &[u8])>, Error> {
     let Some((round, line)) = round(text) else {
         return Ok(None);

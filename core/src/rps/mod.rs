@@ -3,12 +3,13 @@
 //! ```text
 //!   server -> client   the prompt, without a newline
 //!   client -> server   Scissor, Paper or Stone, a line
-//!   server -> client   VERDICT,CHOICE1,CHOICE2, a line, once its own player has chosen
+//!   server -> client   VERDICT,CHOICE1,CHOICE2, a line, after its own player has chosen
 //!   client -> server   the same line: its acknowledgement
 //! ```
 //!
-//! VERDICT is `Draw`, `Player1 wins!` or `Player2 wins!`; people's servers also say `Player1 win!`, and
-//! put spaces behind a comma. A line that is not a verdict is shown to the person. Neither player learns the other's choice before both have chosen.
+//! VERDICT is `Draw`, `Player1 wins!` or `Player2 wins!`. Published servers also send `Player1 win!`, and spaces behind
+//! a comma. A line that is not a verdict is reported to the application, and the game continues. Neither player learns
+//! the choice of the other before both have chosen.
 //!
 //! ```text
 //!   client                                         server
@@ -17,7 +18,7 @@
 //!     |                            |                 |                                   |
 //!     |                         a choice             |                               a choice
 //!     |                            v                 |                                   v
-//!     '-- verdict, sent back -- Waiting              '-- verdict's line <-- Told <-- Chosen
+//!     '-- verdict, sent back -- Waiting              '-- verdict's line <-- Decided <- Chosen
 //!     |                            |                 |   comes back
 //!     '-- the third --> Over       | a line that     '-- the third --> Over
 //!                                  v is not a verdict
@@ -33,22 +34,26 @@ pub use server::Server;
 use core::fmt;
 
 use crate::count;
-/// What a client sends, for traces.
-pub use crate::wire::LineMessages as ClientBytes;
-/// What a server sends, for traces.
-pub use crate::wire::PromptMessages as ServerBytes;
-use crate::wire::{Unexpected, put, split, strip_word, trim_end, trim_start, word};
+use crate::wire::{
+    LineMessages, PromptMessages, Unexpected, put, split, strip_word, trim_end, trim_start, word,
+};
 
-/// The prompt.
+/// Dissector of what a client sends.
+pub type ClientBytes = LineMessages;
+
+/// Dissector of what a server sends.
+pub type ServerBytes = PromptMessages;
+
+/// Prompt of the server, without a newline.
 pub const PROMPT: &[u8] = b"Enter (1) Scissor (2) Paper or (3) Stone: ";
 
-/// So many rounds a game has.
+/// Number of rounds of a game.
 pub const ROUNDS: u8 = 3;
 
-/// The longest line of a round, with its newline.
+/// Maximum number of bytes of the line of a round, with its newline.
 pub const ROUND_BYTES: usize = b"Player1 wins!,Scissor,Scissor\n".len();
 
-/// What a player chooses.
+/// A choice of a player.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Choice {
@@ -61,10 +66,10 @@ pub enum Choice {
 }
 
 impl Choice {
-    /// All of them, in the prompt's order.
+    /// All choices, in the order of the prompt.
     pub const ALL: [Self; 3] = [Self::Scissor, Self::Paper, Self::Stone];
 
-    /// Its name on the wire.
+    /// Returns the name of the choice on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {
         let index = match self {
@@ -75,11 +80,11 @@ impl Choice {
         NAMES.get(index).copied().unwrap_or_default()
     }
 
-    /// The choice in a line: its name in any case, spaces around it allowed.
+    /// Returns the choice in a line: its name in any case. White space around it is allowed.
     ///
     /// # Errors
     ///
-    /// [`Unexpected`]: the byte that is in the way.
+    /// [`Unexpected`]: the first byte that does not fit.
     pub fn parse(text: &[u8]) -> Result<Self, Unexpected> {
         let text = trim_end(text);
         let name = trim_start(text);
@@ -94,7 +99,7 @@ impl Choice {
         Err(Unexpected::at(text, count::add(count::sub(text.len(), name.len()), most)))
     }
 
-    /// Whether it wins against the other.
+    /// Returns whether it wins against the other choice.
     #[must_use]
     pub const fn beats(self, other: Self) -> bool {
         matches!(
@@ -106,17 +111,17 @@ impl Choice {
     }
 }
 
-/// The name of each choice. Not constant: that would be a copy wherever it is used.
+/// Name of each choice. A static, since a constant would be copied to each place that uses it.
 static NAMES: [&str; 3] = ["Scissor", "Paper", "Stone"];
 
 /// The bit in which the cases of a letter differ.
 const CASE: u8 = 0x20;
 
-/// Number of bytes at the front of `text` that are those of `wanted`, but for the bits in `mask`.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+/// Returns the number of bytes at the front of `text` that equal those of `wanted` except for the bits in `mask`.
+#[inline(never)]
 fn agreement(text: &[u8], wanted: &[u8], mask: u8) -> usize {
     let mut agree = 0_usize;
-    // Not `count`: at opt-level z its check for an overflow stays.
+    // A loop rather than `Iterator::count`, whose check for an overflow stays at opt-level z.
     for (byte, other) in text.iter().zip(wanted) {
         if *byte | mask != *other | mask {
             break;
@@ -132,11 +137,11 @@ impl fmt::Display for Choice {
     }
 }
 
-/// Who wins a round.
+/// Winner of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Verdict {
-    /// Nobody.
+    /// Neither.
     Draw,
     /// The client.
     Player1,
@@ -145,7 +150,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The verdict on these choices.
+    /// Returns the verdict on these choices.
     #[must_use]
     pub const fn of(player1: Choice, player2: Choice) -> Self {
         match (player1, player2) {
@@ -157,7 +162,7 @@ impl Verdict {
         }
     }
 
-    /// Its words on the wire.
+    /// Returns the words of the verdict on the wire.
     #[must_use]
     pub fn words(self) -> &'static str {
         let index = match self {
@@ -169,12 +174,12 @@ impl Verdict {
     }
 }
 
-/// The words of each verdict, and then those that people's servers have as well.
+/// Words of each verdict, then those that only published servers send.
 static VERDICTS: [&str; 5] =
     ["Draw", "Player1 wins!", "Player2 wins!", "Player1 win!", "Player2 win!"];
 
-/// What they say.
-static SAYING: [Verdict; 5] =
+/// Verdict of each entry of [`VERDICTS`].
+static MEANING: [Verdict; 5] =
     [Verdict::Draw, Verdict::Player1, Verdict::Player2, Verdict::Player1, Verdict::Player2];
 
 impl fmt::Display for Verdict {
@@ -187,34 +192,34 @@ impl fmt::Display for Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Round {
-    /// Who wins it.
+    /// Winner of the round.
     pub verdict: Verdict,
-    /// The client's choice.
+    /// Choice of the client.
     pub player1: Choice,
-    /// The server's choice.
+    /// Choice of the server.
     pub player2: Choice,
 }
 
 impl Round {
-    /// The round with these choices.
+    /// Returns the round with these choices.
     #[must_use]
     pub const fn of(player1: Choice, player2: Choice) -> Self {
         Self { verdict: Verdict::of(player1, player2), player1, player2 }
     }
 
-    /// The round whose line `text` ends with, and that line; anything may stand before it, and spaces
-    /// behind a comma.
+    /// Returns the round whose line `text` ends with, and that line. Anything may precede it, and spaces may follow a
+    /// comma.
     #[must_use]
     pub fn at_end_of(text: &[u8]) -> Option<(Self, &[u8])> {
         let (player2, rest) = strip_choice(text)?;
         let (player1, rest) = strip_choice(rest)?;
         let (verdict, before) = strip_word(rest, &VERDICTS)?;
-        let round = Self { verdict: *SAYING.get(verdict)?, player1, player2 };
+        let round = Self { verdict: *MEANING.get(verdict)?, player1, player2 };
         Some((round, text.get(before.len()..)?))
     }
 
-    /// The byte that is in the way in a line that begins as a round's does, with a verdict and a comma, and
-    /// is none. A client does not fail for it: this is for an application that wants to name it.
+    /// Returns the first byte that does not fit in a line that begins as a round does, with a verdict and a comma, and is
+    /// not a round. The client does not fail because of such a line: this is for an application that wants to explain it.
     #[must_use]
     pub fn mistake_in(text: &[u8]) -> Option<Unexpected> {
         let (verdict, choices) = split(b',', text)?;
@@ -229,7 +234,7 @@ impl Round {
         Some(Unexpected::at(text, count::add(start, at.into())))
     }
 
-    /// Writes its line. `None` when there is too little room.
+    /// Writes the line of the round, or returns `None` if the space is too small.
     fn put(self, output: &mut [u8]) -> Option<usize> {
         let Self { verdict, player1, player2 } = self;
         let mut written = 0_usize;
@@ -242,7 +247,7 @@ impl Round {
     }
 }
 
-/// The choice that `text` ends with, and what stands before its comma.
+/// Returns the choice that `text` ends with, and what precedes its comma.
 fn strip_choice(text: &[u8]) -> Option<(Choice, &[u8])> {
     let (choice, rest) = strip_word(text, &NAMES)?;
     let [rest @ .., b','] = trim_end(rest) else { return None };

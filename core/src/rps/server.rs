@@ -1,14 +1,14 @@
-//! The server, player 2: prompts, tells that the client has chosen, sends the verdict once its own
-//! application has.
+//! The server, player 2: prompts, reports that the client has chosen, and sends the verdict when its own application has
+//! chosen too.
 
 use core::fmt;
 
 use super::{Choice, PROMPT, ROUND_BYTES, ROUNDS, Round, agreement};
 use crate::count;
 use crate::machine::{Action, CommandError, Input, Machine, Need, Step, plain_event};
-use crate::wire::{LINE_BYTES, LineError, LineScanner, Unexpected, put, will_reply};
+use crate::wire::{CloseInTurn, LINE_BYTES, LineError, LineScanner, Unexpected, check_turn, put};
 
-/// The server's end of one game. 8 bytes.
+/// Server of one game. 8 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server {
@@ -20,33 +20,33 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
-    /// The prompt is due, behind a boundary.
+    /// A boundary and then the prompt are due.
     #[default]
     Ready,
     Prompting,
     Listening,
-    /// The client has chosen this; its own application has not chosen.
+    /// The client has chosen this. It is the application's turn.
     Chosen(Choice),
-    /// The verdict is written, and not told yet.
-    Told(Round),
-    /// For the verdict's line to come back.
+    /// The verdict is written. Its event is due.
+    Decided(Round),
+    /// Waits for the line of the verdict to come back.
     Waiting(Round),
     Over,
 }
 
-/// What the application can say, when the server asks with [`Need::Command`].
+/// Commands of the application, when the server asks with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Command {
-    /// Its choice.
+    /// Plays this choice.
     Choose(Choice),
 }
 
-/// What the server tells.
+/// Events emitted by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event {
-    /// The client has chosen. What, is told when the application has chosen too.
+    /// The client has chosen. Its choice is reported after the application has chosen too.
     Chosen,
     /// Both have chosen.
     Round(Round),
@@ -54,23 +54,29 @@ pub enum Event {
 
 plain_event!(Event);
 
-/// Why the game ended before its time.
+/// Why the game ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-// Without it a small processor shifts its fields into words.
+// Without the representation the fields share a word on 32 bits, and the code has to shift them.
 #[repr(u8)]
 pub enum Error {
-    /// No line, or no more of them.
+    /// A line is too long, or the stream ended.
     Line(LineError),
-    /// The client's line is no choice.
+    /// The line of the client is not a choice.
     Choice(Unexpected),
-    /// The acknowledgement is not the line it acknowledges.
+    /// The acknowledgement is not the line that was sent.
     Acknowledgement {
-        /// Where it differs.
+        /// First difference.
         at: Unexpected,
-        /// What it acknowledges.
+        /// Round whose line was sent.
         round: Round,
     },
+}
+
+impl From<LineError> for Error {
+    fn from(e: LineError) -> Self {
+        Self::Line(e)
+    }
 }
 
 impl fmt::Display for Error {
@@ -89,19 +95,19 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 impl Server {
-    /// A server that has not said anything yet.
+    /// Returns a server that has sent nothing yet.
     #[must_use]
     pub const fn new() -> Self {
         Self { lines: LineScanner::new(), played: 0, state: State::Ready }
     }
 
-    /// So many rounds are over and acknowledged.
+    /// Returns the number of rounds that are over and acknowledged.
     #[must_use]
     pub const fn played(&self) -> u8 {
         self.played
     }
 
-    /// The client's line, whatever it is.
+    /// Handles a line of the client.
     fn hear(&mut self, text: &[u8]) -> Result<Action<Event>, Error> {
         let State::Waiting(round) = self.state else {
             self.state = State::Chosen(Choice::parse(text).map_err(Error::Choice)?);
@@ -109,7 +115,7 @@ impl Server {
         };
         let mut line = [0; ROUND_BYTES];
         let length = round.put(&mut line).unwrap_or_default();
-        // Its newline is never the same: `text` has none.
+        // `line` ends with its newline, which `text` does not have.
         let agree = agreement(text, &line, 0);
         if agree < text.len() || count::add(agree, 1) < length {
             return Err(Error::Acknowledgement { at: Unexpected::at(text, agree), round });
@@ -127,7 +133,7 @@ impl Machine for Server {
 
     const LINES: bool = true;
     const MIN_INPUT: usize = LINE_BYTES;
-    // No verdict is longer.
+    // The prompt is longer than any verdict.
     const MIN_OUTPUT: usize = PROMPT.len();
 
     fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event>, Error> {
@@ -144,18 +150,17 @@ impl Machine for Server {
                 Ok(Step::new(0, written, Action::Continue))
             }
             State::Listening | State::Waiting(_) => {
-                let before = self.lines.clone();
-                let Some(line) = self.lines.next(input).map_err(Error::Line)? else {
+                let Some(line) = self.lines.peek(input)? else {
                     return Ok(Step::need(Need::Input));
                 };
-                let action = self.hear(line.text).inspect_err(|_| self.lines = before)?;
-                Ok(Step::new(line.bytes, 0, action))
+                let action = self.hear(line.text)?;
+                Ok(Step::new(self.lines.take(line), 0, action))
             }
             State::Chosen(_) => {
-                will_reply(input).map_err(Error::Line)?;
+                check_turn(input, CloseInTurn::EndsWithoutText)?;
                 Ok(Step::need(Need::Command))
             }
-            State::Told(round) => {
+            State::Decided(round) => {
                 self.state = State::Waiting(round);
                 Ok(Step::idle(Action::Event(Event::Round(round))))
             }
@@ -171,7 +176,7 @@ impl Machine for Server {
         let State::Chosen(player1) = self.state else { return Err(CommandError::OutOfTurn) };
         let round = Round::of(player1, choice);
         let written = round.put(output).ok_or(CommandError::OutputFull)?;
-        self.state = State::Told(round);
+        self.state = State::Decided(round);
         Ok(written)
     }
 }

@@ -4,24 +4,24 @@ use super::{Dissect, Dissected, Escaped, Truncated, find, put_ended};
 use crate::count;
 use crate::machine::{CommandError, Input, Invalid, Need, StreamEnd, StreamState};
 
-/// The longest line: so many bytes before its `\n`.
+/// Maximum number of bytes of a line before its `\n`.
 pub const LINE_MAX: usize = 1024;
 
-/// The longest line with its `\n`: what a buffer for lines has to hold.
+/// Maximum number of bytes of a line with its `\n`: the size of a buffer for lines.
 pub const LINE_BYTES: usize = LINE_MAX + 1;
 
-/// A line that has come.
+/// A line at the front of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Line<'i> {
-    /// What it says: without its `\n`, and without one `\r` before that.
+    /// Text of the line: without its `\n`, and without one `\r` before that.
     pub text: &'i [u8],
-    /// So many bytes of the input it takes with its end.
+    /// Number of bytes of the input that the line occupies, with its end.
     pub bytes: usize,
 }
 
 impl<'i> Line<'i> {
-    /// The line of which `at` is the end.
+    /// Returns the line whose `\n` stands at this position.
     #[inline]
     pub(super) fn ending_at(at: usize, bytes: &'i [u8]) -> Self {
         let (Some([text @ .., b'\r']) | Some(text)) = bytes.get(..at) else {
@@ -31,25 +31,30 @@ impl<'i> Line<'i> {
     }
 }
 
-/// Finds lines at the front of the input. 2 bytes: how far it has looked, so that each byte is
-/// looked at once, however it comes; and whether the stream has only begun, since a UTF-8 byte order
-/// mark at its very start belongs to no line.
+/// Finds lines at the front of the input. 2 bytes.
 ///
-/// A machine that uses it has [`LINE_BYTES`] as its [`MIN_INPUT`](crate::machine::Machine::MIN_INPUT): with
-/// less, a buffer can be full and no line in it.
+/// It remembers how far it has looked, so that each byte is looked at once, in whatever pieces the bytes
+/// arrive. It also remembers whether the stream has only begun: a UTF-8 byte order mark at the very start
+/// belongs to no line.
+///
+/// [`next`](Self::next) takes a line. A machine that may have to leave the line in the input, because it has no
+/// output space for the answer or because the line is an error, uses [`peek`](Self::peek) and then
+/// [`take`](Self::take).
+///
+/// A line with its `\n` has at most `LINE` bytes. A machine that uses the scanner has `LINE` as its
+/// [`MIN_INPUT`](crate::machine::Machine::MIN_INPUT): a smaller buffer can be full without a whole line in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct LineScanner {
+pub struct LineScanner<const LINE: usize = LINE_BYTES> {
     looked: u16,
 }
 
-/// Set in what counts the bytes looked at once the stream has not only begun: a count has at most 11
-/// bits.
+/// Flag in the number of bytes looked at: something of the stream was taken. The number needs the other 15 bits.
 pub(super) const BEGUN: u16 = 1 << 15;
 
-/// `bytes` without the UTF-8 byte order mark that some programs write at the start of a stream, if
-/// that is where they stand. `looked` as in [`LineScanner`].
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+/// Returns `bytes` without the UTF-8 byte order mark that some programs write at the start of a stream, if this
+/// is the start. `looked` as in [`LineScanner`].
+#[inline(never)]
 pub(crate) fn unmarked(bytes: &[u8], looked: u16) -> &[u8] {
     match bytes {
         [0xef, 0xbb, 0xbf, rest @ ..] if looked < BEGUN => rest,
@@ -58,62 +63,98 @@ pub(crate) fn unmarked(bytes: &[u8], looked: u16) -> &[u8] {
 }
 
 impl LineScanner {
-    /// Lines from the start of a stream on.
+    /// Returns a scanner at the start of a stream.
     #[must_use]
     pub const fn new() -> Self {
         Self { looked: 0 }
     }
 
-    /// Lines in a stream that began with something else: a byte order mark is text there.
+    /// Returns a scanner for a stream that began with something else: a byte order mark is text there.
     #[must_use]
     pub const fn inside() -> Self {
         Self { looked: BEGUN }
     }
+}
 
-    /// The front of a line whose end has not come: `bytes` without a byte order mark at the start of
+impl<const LINE: usize> LineScanner<LINE> {
+    /// Returns the same scanner for lines of at most `N` bytes with their `\n`, from 1 to [`LINE_BYTES`]. Only before
+    /// the first line is sought.
+    #[must_use]
+    pub const fn with_line<const N: usize>(self) -> LineScanner<N> {
+        const { assert!(0 < N && N <= LINE_BYTES, "a line has 1 to 1025 bytes with its newline") };
+        LineScanner { looked: self.looked }
+    }
+
+    /// Returns the front of a line whose end has not arrived: `bytes` without a byte order mark at the start of
     /// the stream.
     #[must_use]
     pub fn unfinished<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         unmarked(bytes, self.looked)
     }
 
-    /// The line at the front of `input`; `None` when more has to come. The caller consumes its
+    /// Takes the line at the front of `input`, or returns `None` if more has to arrive. The caller consumes its
     /// [`bytes`](Line::bytes).
-    /// One that cannot consume them yet goes back to a copy from before: the first line of a stream is
-    /// the first only once.
     ///
     /// # Errors
     ///
     /// [`LineError`], with nothing changed.
     #[inline]
     pub fn next<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
-        // A branch, where vectors make the search fast: it would else wait for the store of the
+        self.seek(input, true)
+    }
+
+    /// Returns the line at the front of `input` and leaves it there, or `None` if more has to arrive.
+    ///
+    /// # Errors
+    ///
+    /// [`LineError`], with nothing changed.
+    #[inline]
+    pub fn peek<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
+        self.seek(input, false)
+    }
+
+    /// Takes a line that [`peek`](Self::peek) returned. Returns the number of bytes that the caller consumes.
+    #[inline]
+    pub fn take(&mut self, line: Line<'_>) -> usize {
+        self.looked = BEGUN;
+        line.bytes
+    }
+
+    #[inline]
+    fn seek<'i>(&mut self, input: Input<'i>, take: bool) -> Result<Option<Line<'i>>, LineError> {
+        // A branch, where vectors make the search fast: without it each search waits for the store of the
         // one before.
-        if cfg!(target_pointer_width = "64") && self.looked == BEGUN {
-            let window = window(input.bytes);
+        if cfg!(feature = "memchr") && self.looked == BEGUN {
+            let window = Self::window(input.bytes);
             return match find(b'\n', window) {
                 Some(at) => Ok(Some(Line::ending_at(at, window))),
                 None => self.none(input),
             };
         }
-        self.next_further(input)
+        self.seek_further(input, take)
     }
 
-    /// As [`next`](Self::next), past what was looked at before.
+    /// Finds a line behind the bytes that were looked at before.
     #[inline(never)]
-    fn next_further<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
-        let window = window(input.bytes);
+    fn seek_further<'i>(
+        &mut self,
+        input: Input<'i>,
+        take: bool,
+    ) -> Result<Option<Line<'i>>, LineError> {
+        let window = Self::window(input.bytes);
         let unseen = window.get(usize::from(self.looked & !BEGUN)..).unwrap_or(window);
         let Some(at) = find(b'\n', unseen) else { return self.none(input) };
         let at = count::add(at, count::sub(window.len(), unseen.len()));
         let Line { text, bytes } = Line::ending_at(at, window);
         let text = unmarked(text, self.looked);
-        self.looked = BEGUN;
+        if take {
+            self.looked = BEGUN;
+        }
         Ok(Some(Line { text, bytes }))
     }
 
-    /// As [`next`](Self::next), but what stands unterminated before an orderly close, or when nothing has
-    /// come for `ms` milliseconds, is a line too. In place of a line: what has to come.
+    /// Takes a line as [`next`](Self::next) does. Unterminated text before an orderly close, or when no byte has
+    /// come for `ms` milliseconds, is a line too. If there is none, returns what has to come.
     ///
     /// # Errors
     ///
@@ -123,21 +164,26 @@ impl LineScanner {
         input: Input<'i>,
         ms: u16,
     ) -> Result<Result<Line<'i>, Need>, LineError> {
-        self.next_or_idle_if(input, ms, |text| !text.is_empty())
+        let line = self.peek_or_idle(input, ms, |text| !text.is_empty());
+        if let Ok(Ok(line)) = line {
+            self.take(line);
+        }
+        line
     }
 
-    /// As [`next_or_idle`](Self::next_or_idle), where `is_line` says so of what stands unterminated.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub(crate) fn next_or_idle_if<'i>(
+    /// Returns the line that [`next_or_idle`](Self::next_or_idle) would take, where `is_line` decides whether
+    /// unterminated text is a line.
+    #[inline(never)]
+    pub(crate) fn peek_or_idle<'i>(
         &mut self,
         input: Input<'i>,
         ms: u16,
         is_line: fn(&[u8]) -> bool,
     ) -> Result<Result<Line<'i>, Need>, LineError> {
-        let unfinished = match self.next(input) {
+        let unfinished = match self.peek(input) {
             Ok(Some(line)) => return Ok(Ok(line)),
             Ok(None) => Ok(Err(Need::Input)),
-            Err(LineError::TooLong) => return Err(LineError::TooLong),
+            Err(e @ LineError::TooLong { .. }) => return Err(e),
             Err(e) => Err(e),
         };
         let text = self.unfinished(input.bytes);
@@ -147,55 +193,60 @@ impl LineScanner {
         match input.state {
             StreamState::Open => Ok(Err(Need::InputOrIdle(ms))),
             StreamState::Idle | StreamState::Ended(StreamEnd::Closed) => {
-                self.looked = BEGUN;
                 Ok(Ok(Line { text, bytes: input.bytes.len() }))
             }
             StreamState::Ended(_) => unfinished,
         }
     }
 
-    /// There is no end of a line in what has come.
-    #[cfg_attr(target_pointer_width = "64", inline(never))]
+    /// Notes that the input contains no newline.
+    // Out of line, so that the path of `seek` that finds a line stays short.
+    #[cfg_attr(feature = "memchr", inline(never))]
     fn none<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
-        self.looked = self.looked & BEGUN | LineError::unless_awaited(input)?;
+        self.looked = self.looked & BEGUN | LineError::unless_awaited::<LINE>(input)?;
         Ok(None)
     }
-}
 
-/// As much of the input as is ever looked at: more would make a line that is too long a matter of how
-/// it is cut.
-fn window(bytes: &[u8]) -> &[u8] {
-    bytes.get(..LINE_BYTES).unwrap_or(bytes)
+    /// Returns the part of the input that is looked at. If more were, whether a line is too long would depend on
+    /// how the stream is cut.
+    #[inline]
+    fn window(bytes: &[u8]) -> &[u8] {
+        bytes.get(..LINE).unwrap_or(bytes)
+    }
 }
 
 /// Why there is no line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LineError {
-    /// [`LINE_MAX`] bytes have come, and the next one is not the end of the line.
-    TooLong,
-    /// The stream ended before the line did. 4 bytes where a [`Truncated`] has 24: most errors of most
-    /// machines are one of these.
+    /// The longest line with its newline has `limit` bytes, and the first `limit` bytes contain no newline.
+    TooLong {
+        /// Maximum number of bytes of a line with its newline.
+        limit: u16,
+    },
+    /// The stream ended before the line did. 4 bytes where a [`Truncated`] has 24: most errors of most machines
+    /// are one of these.
     Truncated {
         /// How the stream ended.
         how: StreamEnd,
-        /// So many bytes of the line had come. 0: the stream ended between two lines.
+        /// Number of bytes of the line that arrived. 0: the stream ended between two lines.
         got: u16,
     },
 }
 
 impl LineError {
-    /// The stream ended between two lines.
+    /// Returns the error for a stream that ended between two lines.
     #[must_use]
     pub const fn between(how: StreamEnd) -> Self {
         Self::Truncated { how, got: 0 }
     }
 
-    /// More of a line may come, of which so many bytes are there; else why none does.
-    pub(super) fn unless_awaited(input: Input<'_>) -> Result<u16, Self> {
+    /// Returns the number of bytes of a line that is not complete, or why it cannot become complete.
+    pub(super) fn unless_awaited<const LINE: usize>(input: Input<'_>) -> Result<u16, Self> {
         let got = u16::try_from(input.bytes.len()).unwrap_or(u16::MAX);
-        if usize::from(got) > LINE_MAX {
-            return Err(Self::TooLong);
+        let limit = u16::try_from(LINE).unwrap_or(u16::MAX);
+        if got >= limit {
+            return Err(Self::TooLong { limit });
         }
         match input.state {
             StreamState::Ended(how) => Err(Self::Truncated { how, got }),
@@ -203,17 +254,17 @@ impl LineError {
         }
     }
 
-    /// The sentence about `peer` ("the server", "the client").
+    /// Returns the sentence about `peer` ("the server", "the client").
     #[must_use]
     pub const fn by<'p>(&self, peer: &'p str) -> impl fmt::Display + use<'p> {
         LineErrorBy { error: *self, peer }
     }
 
-    /// How the stream ended, if that is why.
+    /// Returns how the stream ended, if that is the reason.
     #[must_use]
     pub fn cut(&self) -> Option<Truncated> {
         match *self {
-            Self::TooLong => None,
+            Self::TooLong { .. } => None,
             Self::Truncated { how, got } => Some(Truncated { how, got: got.into(), want: 0 }),
         }
     }
@@ -226,14 +277,15 @@ struct LineErrorBy<'p> {
 
 impl fmt::Display for LineErrorBy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { error, peer } = self;
-        match error.cut() {
-            None => write!(
+        match self.error {
+            LineError::TooLong { limit } => write!(
                 f,
-                "{peer} broke the protocol: a line is too long, its first {LINE_BYTES} bytes have \
-                 no newline"
+                "{} broke the protocol: a line is too long, its first {limit} bytes have no newline",
+                self.peer
             ),
-            Some(cut) => cut.by(peer).fmt(f),
+            LineError::Truncated { how, got } => {
+                Truncated { how, got: got.into(), want: 0 }.by(self.peer).fmt(f)
+            }
         }
     }
 }
@@ -369,7 +421,7 @@ mod tests {
         assert_eq!(lines.next(Input::open(b"x")), Ok(None));
         assert_eq!(lines, LineScanner { looked: BEGUN | 1 });
         // A caller that gives less than before is mistaken, and still gets an answer.
-        let mut lines = LineScanner { looked: 9 };
+        let mut lines: LineScanner = LineScanner { looked: 9 };
         assert_eq!(lines.next(Input::open(b"a\n")).unwrap().unwrap().text, b"a");
     }
 
@@ -422,10 +474,10 @@ mod tests {
             let _ = lines.next(Input::open(longer.get(..LINE_MAX).unwrap()));
             let before = lines.clone();
             let result = lines.next(Input::open(longer.get(..cut).unwrap()));
-            assert_eq!((result, lines), (Err(LineError::TooLong), before));
+            assert_eq!((result, lines), (Err(LineError::TooLong { limit: 1025 }), before));
         }
         assert_eq!(
-            LineError::TooLong.by("the client").to_string(),
+            LineError::TooLong { limit: 1025 }.by("the client").to_string(),
             "the client broke the protocol: a line is too long, its first 1025 bytes have no newline"
         );
     }

@@ -1,9 +1,10 @@
-//! What the protocols share: lines, prompts, integers, text, frames, how a stream was cut, and traces for people.
+//! What protocols share: lines, prompts, integers, text, frames, truncated streams, and dissectors for traces.
 
 mod decimal;
 mod dissect;
 mod frame;
 mod line;
+mod peer;
 mod prompt;
 mod text;
 mod truncated;
@@ -16,7 +17,7 @@ pub(crate) use line::unmarked;
 pub use line::{
     LINE_BYTES, LINE_MAX, Line, LineError, LineMessage, LineMessages, LineScanner, put_line,
 };
-pub(crate) use prompt::will_reply;
+pub(crate) use peer::{CloseInTurn, check_turn, line_error};
 pub use prompt::{
     PROMPT_SILENCE_MS, PromptEnd, PromptMessage, PromptMessages, PromptScanner, PromptToken,
 };

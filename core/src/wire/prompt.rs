@@ -1,20 +1,21 @@
 use core::fmt;
 
 use super::line::{BEGUN, part_of_long, unmarked};
-use super::{Dissect, Dissected, Escaped, LINE_BYTES, Line, LineError, trim, trim_end, trim_start};
+use super::{Dissect, Dissected, Escaped, LINE_BYTES, Line, LineError, trim_end, trim_start};
 use crate::count;
 use crate::machine::{Input, Need, StreamEnd, StreamState};
 
-/// So many milliseconds of silence end a prompt that has no `:`.
+/// Number of milliseconds without a byte that end a prompt without a `:`.
 pub const PROMPT_SILENCE_MS: u16 = 200;
 
-/// Finds what a server says to a person: lines, and prompts, which have no newline. 2 bytes: how
-/// far it has looked.
+/// Finds lines and prompts, which have no newline, in what a server writes for a person. 2 bytes: it remembers
+/// how far it has looked.
 ///
-/// A prompt ends at its first `:`, so that it is the same however it is cut; or where the server
-/// falls silent, behind a newline too. White space in front of anything is skipped, so that the
-/// spaces behind a `:` may come whenever they like; so is a UTF-8 byte order mark at the very start
-/// of the stream.
+/// A prompt ends at its first `:`, so that it is the same however the stream is cut. It also ends where the server
+/// pauses, even after a newline. White space at the front is skipped, so the spaces behind a `:` may arrive later. A
+/// UTF-8 byte order mark at the very start of the stream is skipped too.
+///
+/// [`peek`](Self::peek) leaves what it finds in the input. [`take`](Self::take) takes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PromptScanner {
@@ -25,15 +26,15 @@ pub struct PromptScanner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum PromptEnd {
-    /// None is expected.
+    /// Nowhere: no prompt is expected.
     Never,
-    /// Where the server falls silent in the middle of a line.
+    /// Where the server pauses in the middle of a line.
     Silence,
-    /// At the first `:`, or where the server falls silent, at the end of a line too.
+    /// At the first `:`, or where the server pauses, even at the end of a line.
     Any,
 }
 
-/// What stands at the front of the input. The caller consumes its bytes.
+/// What stands at the front of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum PromptToken<'i> {
@@ -43,30 +44,30 @@ pub enum PromptToken<'i> {
     Line(Line<'i>),
     /// A prompt, with its `:` and without a newline.
     Prompt(Line<'i>),
-    /// What the caller knows stands at the end of this. Its newline may follow, or not.
+    /// Text that ends with what the caller waits for. Its newline may follow, or not.
     Known(Line<'i>),
-    /// Nothing whole yet.
+    /// Nothing complete yet.
     Nothing(Need),
 }
 
 impl PromptScanner {
-    /// Has not looked at anything.
+    /// Returns a scanner at the start of a stream.
     #[must_use]
     pub const fn new() -> Self {
         Self { looked: 0 }
     }
 
-    /// What stands at the front of `input`: whichever ends first of a line, a prompt, and bytes of
-    /// which `is_known` says that they end with what the caller waits for. It is asked with a longer
-    /// and longer front.
+    /// Returns what stands at the front of `input` and leaves it there: a line, a prompt, or known text, whichever
+    /// ends first. `is_known` decides whether some bytes end with what the caller waits for. It is called with a
+    /// longer and longer front of the input.
     ///
-    /// With [`PromptEnd::Any`] the last line that has come may be a prompt with a newline: it is a
-    /// line once something follows it.
+    /// With [`PromptEnd::Any`] the last line that has arrived may be a prompt with a newline. It is a line once
+    /// something follows it.
     ///
     /// # Errors
     ///
-    /// [`LineError`], with nothing changed. [`LINE_MAX`](super::LINE_MAX) holds for all of them.
-    pub fn next<'i>(
+    /// [`LineError`], with nothing changed. None of the three may be longer than [`LINE_MAX`](super::LINE_MAX).
+    pub fn peek<'i>(
         &mut self,
         input: Input<'i>,
         prompts: PromptEnd,
@@ -75,21 +76,20 @@ impl PromptScanner {
         let rest = trim_start(unmarked(input.bytes, self.looked));
         let space = count::sub(input.bytes.len(), rest.len());
         if space > 0 {
-            self.looked = BEGUN;
             return Ok(PromptToken::Space(space));
         }
-        // Only so much is ever looked at, as with lines.
+        // No more is looked at than with lines.
         let window = input.bytes.get(..LINE_BYTES).unwrap_or(input.bytes);
         let mut at = usize::from(self.looked & !BEGUN);
         let text = trim_end(input.bytes);
-        // More may come, and a buffer has room for it.
-        let awaited = LineError::unless_awaited(input);
+        // More may come, and a buffer has space for it.
+        let awaited = LineError::unless_awaited::<LINE_BYTES>(input);
         while let Some(byte) = window.get(at) {
             let end = at;
             at = count::add(at, 1);
             let front = window.get(..at).unwrap_or_default();
-            let said = match *byte {
-                // Nothing but white space follows: it may be a prompt.
+            let token = match *byte {
+                // Only white space follows: it may be a prompt.
                 b'\n' if text.len() <= end && prompts == PromptEnd::Any && awaited.is_ok() => {
                     at = end;
                     break;
@@ -101,8 +101,7 @@ impl PromptScanner {
                 _ if is_known(front) => PromptToken::Known(Line { text: front, bytes: at }),
                 _ => continue,
             };
-            self.looked = BEGUN;
-            return Ok(said);
+            return Ok(token);
         }
         awaited?;
         self.looked = self.looked & BEGUN | u16::try_from(at).unwrap_or_default();
@@ -112,31 +111,24 @@ impl PromptScanner {
         if input.state != StreamState::Idle {
             return Ok(PromptToken::Nothing(Need::InputOrIdle(PROMPT_SILENCE_MS)));
         }
-        self.looked = BEGUN;
         Ok(PromptToken::Prompt(Line { text, bytes: input.bytes.len() }))
     }
-}
 
-/// It is the turn of a client's application, unless the server has gone: one that has closed and left
-/// nothing to read will not reply either.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-pub(crate) fn will_reply(input: Input<'_>) -> Result<(), LineError> {
-    match input.state {
-        StreamState::Ended(how @ StreamEnd::Closed) if trim(input.bytes).is_empty() => {
-            Err(LineError::between(how))
-        }
-        after => after.gone().map_or(Ok(()), |how| Err(LineError::between(how))),
+    /// Takes what [`peek`](Self::peek) found. The caller consumes its bytes.
+    #[inline]
+    pub const fn take(&mut self) {
+        self.looked = BEGUN;
     }
 }
 
 /// Lines and prompts in a stream, for traces.
 ///
-/// What is too long for both is shown in parts, as they come, up to its newline.
+/// What is too long for either is shown in parts, as they arrive, up to its newline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PromptMessages {
     prompts: PromptScanner,
-    /// Inside what is too long.
+    /// Whether the stream is inside something that is too long.
     over: bool,
 }
 
@@ -158,7 +150,7 @@ pub enum PromptMessage<'b> {
 
 impl fmt::Display for PromptMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// So much of a line a line of a trace can take.
+        /// Number of bytes of a message that a line of a trace has space for.
         const SHOWN: usize = 72;
         let text = match *self {
             Self::Space(_) => return f.write_str("white space"),
@@ -192,8 +184,13 @@ impl Dissect for PromptMessages {
             self.over = over;
             return Dissected::Message(taken, PromptMessage::More(text));
         }
-        // What has come is reported at once: in a trace nothing waits for what follows a line.
-        match self.prompts.next(Input::ended(bytes, StreamEnd::Closed), PromptEnd::Any, |_| false) {
+        // What has arrived is shown at once: a trace does not wait for what follows a line.
+        let token =
+            self.prompts.peek(Input::ended(bytes, StreamEnd::Closed), PromptEnd::Any, |_| false);
+        if !matches!(token, Ok(PromptToken::Nothing(_)) | Err(_)) {
+            self.prompts.take();
+        }
+        match token {
             Ok(PromptToken::Space(n)) => {
                 Dissected::Message(n, PromptMessage::Space(bytes.get(..n).unwrap_or_default()))
             }
@@ -201,7 +198,7 @@ impl Dissect for PromptMessages {
                 Dissected::Message(line.bytes, PromptMessage::Line(line.text))
             }
             Ok(PromptToken::Prompt(prompt)) => {
-                // The spaces that are there belong to it: a row of their own would only be noise.
+                // With the spaces behind it: a row of their own would only be noise.
                 let rest = bytes.get(prompt.bytes..).unwrap_or_default();
                 let spaces = count::sub(rest.len(), rest.trim_ascii_start().len());
                 let all = count::add(prompt.bytes, spaces);
@@ -209,7 +206,7 @@ impl Dissect for PromptMessages {
             }
             Ok(PromptToken::Known(_) | PromptToken::Nothing(_))
             | Err(LineError::Truncated { .. }) => Dissected::Unterminated,
-            Err(LineError::TooLong) => {
+            Err(LineError::TooLong { .. }) => {
                 let (text, taken, over) = part_of_long(bytes);
                 *self = Self { prompts: PromptScanner { looked: BEGUN }, over };
                 Dissected::Message(taken, PromptMessage::TooLong(text))
@@ -227,7 +224,7 @@ mod tests {
     use crate::wire::LINE_MAX;
 
     fn next(input: Input<'_>) -> Result<PromptToken<'_>, LineError> {
-        PromptScanner::new().next(input, PromptEnd::Any, |front| front.ends_with(b"yes!"))
+        PromptScanner::new().peek(input, PromptEnd::Any, |front| front.ends_with(b"yes!"))
     }
 
     #[test]
@@ -249,7 +246,7 @@ mod tests {
     fn silence_ends_a_prompt_where_one_may_stand() {
         let silent = Input { bytes: b"name? ", state: StreamState::Idle };
         assert_eq!(next(silent), Ok(PromptToken::Prompt(Line { text: b"name?", bytes: 6 })));
-        let none = PromptScanner::new().next(silent, PromptEnd::Never, |_| false);
+        let none = PromptScanner::new().peek(silent, PromptEnd::Never, |_| false);
         assert_eq!(none, Ok(PromptToken::Nothing(Need::Input)));
         let empty = Input { bytes: b"", state: StreamState::Idle };
         assert_eq!(next(empty), Ok(PromptToken::Nothing(Need::Input)));
@@ -268,15 +265,15 @@ mod tests {
             // Where a prompt has no newline a line is none.
             for after in [StreamState::Open, StreamState::Idle] {
                 let input = Input { bytes: text, state: after };
-                assert_eq!(PromptScanner::new().next(input, PromptEnd::Silence, |_| false), line);
+                assert_eq!(PromptScanner::new().peek(input, PromptEnd::Silence, |_| false), line);
             }
         }
         let silent = Input { bytes: b"name?\nwhat ", state: StreamState::Idle };
         assert_eq!(next(silent), line);
         let mut prompts = PromptScanner::new();
-        assert_eq!(prompts.next(Input::open(b"name?\n"), PromptEnd::Any, |_| false), awaited);
+        assert_eq!(prompts.peek(Input::open(b"name?\n"), PromptEnd::Any, |_| false), awaited);
         assert_eq!(prompts, PromptScanner { looked: 5 });
-        assert_eq!(prompts.next(silent, PromptEnd::Any, |_| false), line);
+        assert_eq!(prompts.peek(silent, PromptEnd::Any, |_| false), line);
         // A full buffer has no room for what follows.
         let mut full = vec![b'x'; LINE_MAX];
         full.push(b'\n');
@@ -289,7 +286,7 @@ mod tests {
     fn a_colon_ends_no_prompt_where_only_silence_does() {
         let next = |after| {
             let input = Input { bytes: b"name: ", state: after };
-            PromptScanner::new().next(input, PromptEnd::Silence, |_| false)
+            PromptScanner::new().peek(input, PromptEnd::Silence, |_| false)
         };
         assert_eq!(
             next(StreamState::Open),
@@ -311,9 +308,9 @@ mod tests {
         longest.push(b':');
         assert!(matches!(next(Input::open(&longest)), Ok(PromptToken::Prompt(_))));
         longest.insert(0, b'x');
-        assert_eq!(next(Input::open(&longest)), Err(LineError::TooLong));
+        assert_eq!(next(Input::open(&longest)), Err(LineError::TooLong { limit: 1025 }));
         let silent = Input { bytes: &longest, state: StreamState::Idle };
-        assert_eq!(next(silent), Err(LineError::TooLong));
+        assert_eq!(next(silent), Err(LineError::TooLong { limit: 1025 }));
         let cut = next(Input::ended(b"nam", StreamEnd::Closed)).unwrap_err();
         assert_eq!(cut, LineError::Truncated { how: StreamEnd::Closed, got: 3 });
     }
@@ -321,14 +318,16 @@ mod tests {
     #[test]
     fn each_byte_is_looked_at_once() {
         let mut prompts = PromptScanner::new();
-        let said = prompts.next(Input::open(b"ab"), PromptEnd::Any, |_| false);
+        let said = prompts.peek(Input::open(b"ab"), PromptEnd::Any, |_| false);
         assert!(matches!(said, Ok(PromptToken::Nothing(_))));
         assert_eq!(prompts, PromptScanner { looked: 2 });
-        let said = prompts.next(Input::open(b"abc: d"), PromptEnd::Any, |front| {
+        let said = prompts.peek(Input::open(b"abc: d"), PromptEnd::Any, |front| {
             assert!(front.len() > 2);
             false
         });
         assert_eq!(said, Ok(PromptToken::Prompt(Line { text: b"abc:", bytes: 4 })));
+        assert_eq!(prompts, PromptScanner { looked: 2 });
+        prompts.take();
         assert_eq!(prompts, PromptScanner { looked: BEGUN });
     }
 
@@ -337,7 +336,13 @@ mod tests {
         const MARKED: &[u8] = b"\xef\xbb\xbf pick:\xef\xbb\xbfx:";
         for cut in 0..3 {
             let mut prompts = PromptScanner::new();
-            let mut next = |bytes| prompts.next(Input::open(bytes), PromptEnd::Any, |_| false);
+            let mut next = |bytes| {
+                let token = prompts.peek(Input::open(bytes), PromptEnd::Any, |_| false);
+                if !matches!(token, Ok(PromptToken::Nothing(_)) | Err(_)) {
+                    prompts.take();
+                }
+                token
+            };
             assert!(matches!(next(MARKED.get(..cut).unwrap()), Ok(PromptToken::Nothing(_))));
             assert_eq!(next(MARKED), Ok(PromptToken::Space(4)), "cut at {cut}");
             let prompt = PromptToken::Prompt(Line { text: b"pick:", bytes: 5 });

@@ -1,59 +1,69 @@
-//! What small processors have once: flash is dear there. Where vectors are, everything is inlined.
+//! Searching, trimming and writing text.
+//!
+//! The functions are out of line: machines call them often, and each copy would cost a microcontroller flash.
+//! Inlining them saves no time that the benchmarks show.
 
 use super::copy;
 use crate::count;
 
-/// Where the first such byte is.
-#[cfg(target_pointer_width = "64")]
+/// Returns the position of the first such byte.
+#[cfg(feature = "memchr")]
 #[inline]
 pub(crate) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
     memchr::memchr(byte, bytes)
 }
 
-/// Where the first such byte is. Lines are short: a loop.
-#[cfg(not(target_pointer_width = "64"))]
+/// Returns the position of the first such byte.
+#[cfg(not(feature = "memchr"))]
 #[inline(never)]
 pub(crate) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
+    find_by_loop(byte, bytes)
+}
+
+/// Returns the position of the first such byte. Lines are short, and a loop is the smallest code.
+#[cfg(any(test, not(feature = "memchr")))]
+#[inline]
+fn find_by_loop(byte: u8, bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|other| *other == byte)
 }
 
-/// What stands before the first such byte, and what behind it.
+/// Returns what precedes the first such byte, and what follows it.
 pub(crate) fn split(byte: u8, text: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = find(byte, text)?;
     Some((text.get(..at)?, text.get(count::add(at, 1)..)?))
 }
 
-/// Without the ASCII white space in front.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+/// Returns `text` without the ASCII white space at its start.
+#[inline(never)]
 pub(crate) fn trim_start(text: &[u8]) -> &[u8] {
     text.trim_ascii_start()
 }
 
-/// Without the ASCII white space behind.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+/// Returns `text` without the ASCII white space at its end.
+#[inline(never)]
 pub(crate) fn trim_end(text: &[u8]) -> &[u8] {
     text.trim_ascii_end()
 }
 
-/// Without the ASCII white space in front and behind.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+/// Returns `text` without the ASCII white space around it.
+#[inline(never)]
 pub(crate) fn trim(text: &[u8]) -> &[u8] {
     trim_end(trim_start(text))
 }
 
-/// Which of these words `text` ends with, and what stands before it.
+/// Returns which of these words `text` ends with, and what precedes it.
 #[inline(never)]
 pub(crate) fn strip_word<'t>(text: &'t [u8], words: &[&str]) -> Option<(usize, &'t [u8])> {
     words.iter().enumerate().find_map(|(index, word)| {
         let front = text.get(..text.len().checked_sub(word.len())?)?;
         let back = text.get(front.len()..)?;
-        // From the end, where words differ; and not by `memcmp`, which is larger than all of this.
+        // From the end, where words differ. Not by `memcmp`, which is larger than all of this.
         let is_same = back.iter().rev().eq(word.as_bytes().iter().rev());
         is_same.then_some((index, front))
     })
 }
 
-/// Which of these words `text` is.
+/// Returns which of these words `text` is.
 pub(crate) fn word(text: &[u8], words: &[&str]) -> Option<usize> {
     match strip_word(text, words) {
         Some((index, [])) => Some(index),
@@ -61,16 +71,16 @@ pub(crate) fn word(text: &[u8], words: &[&str]) -> Option<usize> {
     }
 }
 
-/// Writes `text` to the front of `output`. Returns the bytes written, `None` when there is too little
-/// room.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+/// Writes `text` to the front of `output`. Returns the number of bytes written, or `None` if the space is too
+/// small.
+#[inline(never)]
 pub(crate) fn put(text: &[u8], output: &mut [u8]) -> Option<usize> {
     Some(copy(text, output.get_mut(..text.len())?))
 }
 
-/// Writes `text` and the byte that ends it to the front of `output`. Returns the bytes written,
-/// `None` when there is too little room.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+/// Writes `text` and the byte that ends it to the front of `output`. Returns the number of bytes written, or `None` if
+/// the space is too small.
+#[inline(never)]
 pub(crate) fn put_ended(text: &[u8], end: u8, output: &mut [u8]) -> Option<usize> {
     *output.get_mut(text.len())? = end;
     Some(count::add(copy(text, output), 1))
@@ -88,6 +98,17 @@ mod tests {
     }
 
     #[test]
+    fn both_searches_find_the_same() {
+        let bytes = b"a\nbc\n\xffdef\0ghi";
+        for from in 0..=bytes.len() {
+            let bytes = bytes.get(from..).unwrap();
+            for byte in [b'\n', 0xff, 0, b'i', b'z'] {
+                assert_eq!(find(byte, bytes), find_by_loop(byte, bytes));
+            }
+        }
+    }
+
+    #[test]
     fn a_word_is_known_by_its_end() {
         let words = ["no", "yes", ""];
         assert_eq!(strip_word(b"I say yes", &words), Some((1, &b"I say "[..])));
@@ -99,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_all_or_nothing_told() {
+    fn a_text_is_written_whole_or_not_at_all() {
         let mut room = [0; 4];
         assert_eq!(put(b"abc", &mut room), Some(3));
         assert_eq!(put_ended(b"xyz", b'\n', &mut room), Some(4));

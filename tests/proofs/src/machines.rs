@@ -152,8 +152,9 @@ kept! {
     wire::put_line,
     wire::decimal,
     wire::put_decimal,
-    wire::LineScanner::next,
-    wire::LineScanner::next_or_idle,
+    <wire::LineScanner>::next,
+    <wire::LineScanner>::peek,
+    <wire::LineScanner>::next_or_idle,
     wire::LineMessages::dissect,
     wire::PromptMessages::dissect,
 }
