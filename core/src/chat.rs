@@ -92,6 +92,7 @@ enum State {
 /// Commands of the application, in its turn, when the machine asks with [`Need::Command`]. In duplex mode at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Command<'c> {
     /// Sends this line, given without its end. It is the last one if it [closes](Closing::closes) the conversation.
     /// [`CommandError::Invalid`] if it is not a line: see [`put_line`].

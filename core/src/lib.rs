@@ -70,6 +70,8 @@ pub mod math;
 pub mod rps;
 pub mod session;
 mod table;
+#[cfg(test)]
+mod texts;
 pub mod wire;
 
 pub use machine::Machine;

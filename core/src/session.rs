@@ -87,10 +87,11 @@ pub struct TooSmall {
 
 impl fmt::Display for TooSmall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = if self.min_input == 1 { "" } else { "s" };
         let Self { min_input, min_output } = self;
         write!(
             f,
-            "buffer too small: the machine needs {min_input} bytes for input and {min_output} for output"
+            "buffer too small: the machine needs {min_input} byte{s} for input and {min_output} for output"
         )
     }
 }

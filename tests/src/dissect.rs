@@ -54,9 +54,9 @@ impl Parts for socklab_core::wire::LineMessages {
 
     fn kind(message: &LineMessage<'_>) -> Kind {
         match message {
-            LineMessage::Line(_) => Kind::Message(message.to_string()),
             LineMessage::TooLong(_) => Kind::Message("too long".into()),
             LineMessage::More(_) => Kind::More,
+            _ => Kind::Message(message.to_string()),
         }
     }
 }
@@ -66,10 +66,10 @@ impl Parts for socklab_core::wire::PromptMessages {
 
     fn kind(message: &PromptMessage<'_>) -> Kind {
         match message {
-            PromptMessage::Line(_) | PromptMessage::Prompt(_) => Kind::Message(message.to_string()),
             PromptMessage::TooLong(_) => Kind::Message("too long".into()),
             // White space may arrive together with the message before it.
             PromptMessage::More(_) | PromptMessage::Space(_) => Kind::More,
+            _ => Kind::Message(message.to_string()),
         }
     }
 }

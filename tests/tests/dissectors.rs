@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use socklab_core::wire::{LINE_BYTES, LINE_MAX, LineMessages, PromptMessages};
+use socklab_core::wire::{Dissect, LINE_BYTES, LINE_MAX, LineMessages, PromptMessages};
 use socklab_core::{echo, file, math};
 use socklab_tests::dissect::{Parts, dissect};
 
@@ -166,4 +166,21 @@ fn messages_of_echo_are_the_same_under_every_cut() {
         check_cuts(&echo::Messages::<4>::default(), bytes);
         check_cuts(&echo::Messages::<2>::default(), bytes);
     }
+}
+
+#[test]
+fn every_protocol_has_a_dissector_for_each_direction() {
+    fn is_dissector<D: Dissect>() -> usize {
+        1
+    }
+    macro_rules! count {
+        ($($module:ident $name:ident { $($row:tt)* })*) => {
+            0 $(
+                + is_dissector::<socklab_core::$module::ClientBytes>()
+                + is_dissector::<socklab_core::$module::ServerBytes>()
+            )*
+        };
+    }
+    let count = socklab_core::for_each_protocol!(count);
+    assert_eq!(count, 2 * socklab_tests::protocols::PROTOCOLS.len());
 }

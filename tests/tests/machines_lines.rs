@@ -1,8 +1,9 @@
-//! Add and hello under every cut.
+//! Add and hello under every cut, and the end of the stream in the turn of every line protocol's application.
 
-use socklab_core::machine::StreamEnd;
+use socklab_core::Machine;
+use socklab_core::machine::{Action, Input, Need, Step, StreamEnd, StreamState};
 use socklab_core::wire::{LINE_BYTES, LINE_MAX};
-use socklab_core::{add, hello};
+use socklab_core::{add, chat, coin, guess, hello, rps};
 use socklab_tests::role::{AddClient, AddEvent, AddServer, HelloClient, HelloServer};
 use socklab_tests::script::{Outcome, assert_lawful, every_cut, every_truncation};
 
@@ -175,5 +176,103 @@ fn hello_server_greets_with_a_boundary_where_it_is_split() {
     assert_eq!(
         cut.error_text(),
         "the client reset the connection in the middle of a message, after 5 bytes"
+    );
+}
+
+/// Steps a machine through `script` until it is the application's turn.
+#[track_caller]
+fn until_turn<M: Machine>(machine: &mut M, script: &[u8]) {
+    let (mut rest, mut output) = (script, [0; 2 * LINE_BYTES]);
+    loop {
+        let input = Input { bytes: rest, state: StreamState::Idle };
+        let step = machine.step(input, &mut output).unwrap();
+        rest = &rest[step.consumed..];
+        match step.action {
+            Action::Need(Need::Command) => break,
+            Action::Need(need) => panic!("{need:?}"),
+            _ => {}
+        }
+    }
+    assert!(rest.is_empty());
+}
+
+/// What may be unread in the application's turn.
+const UNREAD: [&[u8]; 3] = [b"", b"text", b"line\n"];
+
+/// Checks what an end means in the application's turn: a reset or a time-out ends the session, whatever is unread. After
+/// an orderly close the turn continues where `continues` says so for each of [`UNREAD`].
+#[track_caller]
+fn check_turn<M: Machine>(machine: &M, continues: [bool; 3]) {
+    let step = |bytes, how| {
+        let mut machine = machine.clone();
+        let first = machine.step(Input::ended(bytes, how), &mut []);
+        assert_eq!(machine.step(Input::ended(bytes, how), &mut []).is_err(), first.is_err());
+        first
+    };
+    for (bytes, continues) in UNREAD.into_iter().zip(continues) {
+        let text = step(bytes, StreamEnd::Reset).err().unwrap().to_string();
+        assert!(text.contains(" reset the connection"), "{text}");
+        let text = step(bytes, StreamEnd::TimedOut).err().unwrap().to_string();
+        assert!(text.ends_with(" in time"), "{text}");
+        match step(bytes, StreamEnd::Closed) {
+            Ok(Step { consumed, action, .. }) => {
+                assert!(continues && consumed == 0, "{}", bytes.escape_ascii());
+                assert!(matches!(action, Action::Need(Need::Command)));
+            }
+            Err(e) => assert!(!continues && e.to_string().contains("closed"), "{e}"),
+        }
+    }
+}
+
+#[test]
+fn a_reset_in_the_turn_of_the_application_is_reported_before_unread_bytes() {
+    const IGNORED: [bool; 3] = [true, true, true];
+    const NEEDS_TEXT: [bool; 3] = [false, true, true];
+    const NEEDS_LINE: [bool; 3] = [false, false, true];
+
+    let mut machine = add::Client::new();
+    until_turn(&mut machine, b"");
+    check_turn(&machine, IGNORED);
+    let name = add::client::Command::Name { name: b"Ada", form: add::Form::LINES };
+    machine.command(name, &mut [0; 8]).unwrap();
+    until_turn(&mut machine, b"");
+    check_turn(&machine, IGNORED);
+
+    let mut machine = add::Server::new();
+    until_turn(&mut machine, b"Ada\n42\n");
+    check_turn(&machine, IGNORED);
+
+    let mut machine = guess::Client::new();
+    until_turn(&mut machine, b"GUESS\n");
+    check_turn(&machine, NEEDS_TEXT);
+
+    let mut machine = coin::Client::new();
+    until_turn(&mut machine, b"Head or tail:");
+    check_turn(&machine, NEEDS_TEXT);
+    let mut machine = coin::Server::new();
+    until_turn(&mut machine, b"H\n");
+    check_turn(&machine, IGNORED);
+
+    let mut machine = rps::Client::new();
+    until_turn(&mut machine, b"1, 2 or 3:");
+    check_turn(&machine, NEEDS_TEXT);
+    let mut machine = rps::Server::new();
+    until_turn(&mut machine, b"Paper\n");
+    check_turn(&machine, NEEDS_TEXT);
+
+    check_turn(&chat::Chat::server(), NEEDS_LINE);
+    let mut machine = chat::Chat::client();
+    until_turn(&mut machine, b"hello\n");
+    check_turn(&machine, NEEDS_LINE);
+}
+
+#[test]
+fn a_duplex_conversation_reports_what_arrived_before_the_reset() {
+    let mut machine = chat::Chat::duplex();
+    let step = machine.step(Input::ended(b"line\n", StreamEnd::Reset), &mut []).unwrap();
+    assert!(matches!(step.action, Action::Event(chat::Event::Line(_))));
+    assert_eq!(
+        machine.step(Input::ended(b"", StreamEnd::Reset), &mut []),
+        Err(chat::Error::Left(StreamEnd::Reset))
     );
 }

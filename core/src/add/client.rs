@@ -33,6 +33,7 @@ enum State {
 /// Commands of the application: name and number in one piece, or the name and then the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Command<'c> {
     /// Sends this name and this integer. An integer out of [`RANGE`] shuts the server down: it does not answer, and its
     /// close completes the session.
@@ -91,6 +92,7 @@ bytes_event!(Event);
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Error {
     /// The stream ended before the answer.
     Unanswered(StreamEnd),

@@ -30,6 +30,7 @@ enum State {
 /// Commands of the application, when the server asks with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Command<'c> {
     /// Answers with this name and this integer, in the [`Form`] that the client used, and ends the session.
     Answer {
@@ -75,6 +76,7 @@ bytes_event!(Event);
 /// Why the session ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Error {
     /// The stream ended between the name of the client and its integer.
     NameOnly(StreamEnd),

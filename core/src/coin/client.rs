@@ -43,6 +43,7 @@ enum State {
 /// Commands of the application, when the client asks with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Command<'c> {
     /// Sends this answer as it is: a published server may accept capitals only, and its own checks can be tried.
     /// After `Q` the client waits for the farewell. An answer longer than [`ANSWER_MAX`] bytes may need more space

@@ -30,6 +30,7 @@ enum State {
 /// Commands of the application, when the server asks with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Command {
     /// The coin shows this side.
     Toss(Side),

@@ -7,7 +7,7 @@ use crate::count;
 use crate::machine::{
     Action, CommandError, Input, Invalid, Machine, Need, Span, Step, StreamState, bytes_event,
 };
-use crate::wire::{LENGTH_BYTES, Truncated, copy, length_max, length_of, put_length};
+use crate::wire::{Bytes, LENGTH_BYTES, Truncated, copy, length_max, length_of, put_length};
 
 /// Client of the echo protocol. 32 bytes, independent of the length of the messages.
 ///
@@ -189,22 +189,17 @@ impl<const HEADER: usize> Error<HEADER> {
 impl<const HEADER: usize> fmt::Display for Error<HEADER> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Unasked { length } => {
-                let s = if length == 1 { "" } else { "s" };
-                write!(
-                    f,
-                    "the server broke the protocol: a reply of {length} byte{s}, and no message is \
-                     in flight"
-                )?;
-            }
-            Self::TooLong { length, limit } => {
-                let s = if length == 1 { "" } else { "s" };
-                write!(
-                    f,
-                    "the server broke the protocol: a reply of {length} byte{s}, expected at most \
-                     {limit}, the length of all messages in flight"
-                )?;
-            }
+            Self::Unasked { length } => write!(
+                f,
+                "the server broke the protocol: a reply of {}, and no message is in flight",
+                Bytes(length.into())
+            )?,
+            Self::TooLong { length, limit } => write!(
+                f,
+                "the server broke the protocol: a reply of {}, expected at most {limit}, the length \
+                 of all messages in flight",
+                Bytes(length.into())
+            )?,
             Self::Truncated { cut, missing } => {
                 cut.by("the server").fmt(f)?;
                 match missing {

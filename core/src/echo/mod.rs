@@ -57,6 +57,12 @@ pub struct Messages<const HEADER: usize = LENGTH_BYTES> {
     remaining: u32,
 }
 
+/// Dissector of what a client sends.
+pub type ClientBytes<const HEADER: usize = LENGTH_BYTES> = Messages<HEADER>;
+
+/// Dissector of what a server sends.
+pub type ServerBytes<const HEADER: usize = LENGTH_BYTES> = Messages<HEADER>;
+
 /// Message or part of a message, for traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

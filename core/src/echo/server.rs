@@ -8,7 +8,7 @@ use crate::machine::{
     Action, CommandError, Input, Machine, Need, Step, StreamEnd, StreamState, plain_event,
 };
 use crate::wire::{
-    Byte, LENGTH_BYTES, Prefix, Truncated, copy, length_of, prefix_of_chars, put_length,
+    Byte, Bytes, LENGTH_BYTES, Prefix, Truncated, copy, length_of, prefix_of_chars, put_length,
 };
 
 /// Server of the echo protocol. 16 bytes, independent of the length of the messages.
@@ -106,14 +106,11 @@ impl<const HEADER: usize> fmt::Display for Error<HEADER> {
                  its first ten characters",
                 Byte(byte)
             ),
-            Self::CutCharacter { length } => {
-                let s = if length == 1 { "" } else { "s" };
-                write!(
-                    f,
-                    "the client broke the protocol: a payload of {length} byte{s} ends in the \
-                     middle of a character"
-                )
-            }
+            Self::CutCharacter { length } => write!(
+                f,
+                "the client broke the protocol: a payload of {} ends in the middle of a character",
+                Bytes(length.into())
+            ),
             Self::Truncated(cut) => {
                 cut.by("the client").fmt(f)?;
                 OtherLength::append(self.other_length(), f)

@@ -8,7 +8,7 @@ use crate::machine::{
     Action, CommandError, Input, Invalid, Machine, Need, Span, Step, StreamEnd, StreamState,
     bytes_event,
 };
-use crate::wire::{Byte, LINE_BYTES, LineError, LineScanner, Truncated};
+use crate::wire::{Byte, Bytes, LINE_BYTES, LineError, LineScanner, Truncated};
 
 /// Length in bytes of the head of a checked reply: `+` and the size.
 const HEAD_BYTES: u64 = 9;
@@ -160,8 +160,8 @@ impl fmt::Display for Error {
             ),
             Self::Size { size, offset } if size < offset => write!(
                 f,
-                "the server broke the protocol: a file of {size} byte{}, requested from offset {offset}",
-                s(size)
+                "the server broke the protocol: a file of {}, requested from offset {offset}",
+                Bytes(size)
             ),
             Self::Size { size, .. } => write!(
                 f,
@@ -184,7 +184,7 @@ impl fmt::Display for Error {
             },
             // In the plain form a reset is the only way to report any failure.
             Self::Truncated { how: StreamEnd::Reset, got, size: None } => {
-                write!(f, "the server reset the connection after {got} byte{}: it ", s(got))?;
+                write!(f, "the server reset the connection after {}: it ", Bytes(got))?;
                 f.write_str(match got {
                     0 => "has no such file, or was interrupted",
                     _ => "was interrupted, or the file became unreadable",
@@ -201,19 +201,14 @@ impl fmt::Display for Error {
                 })?;
                 match size {
                     Some(n) if got == n => {
-                        write!(f, " after the whole file of {n} byte{}, before its checksum", s(n))
+                        write!(f, " after the whole file of {}, before its checksum", Bytes(n))
                     }
-                    Some(n) => write!(f, " after {got} of {n} byte{} of the file", s(n)),
-                    None => write!(f, " after {got} byte{} of the file", s(got)),
+                    Some(n) => write!(f, " after {got} of {} of the file", Bytes(n)),
+                    None => write!(f, " after {} of the file", Bytes(got)),
                 }
             }
         }
     }
-}
-
-/// Returns the plural ending of a noun after this number.
-const fn s(n: u64) -> &'static str {
-    if n == 1 { "" } else { "s" }
 }
 
 impl core::error::Error for Error {}

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{CRC_BYTES, FOUND, Form, Malformed, REFUSED, Request, SIZE_BYTES};
-use crate::wire::{Byte, Dissect, Dissected, Escaped, LineMessage, LineMessages};
+use crate::wire::{Byte, Bytes, Dissect, Dissected, Escaped, LineMessage, LineMessages};
 
 /// Number of bytes of a name or reason that fit in a line of a trace.
 const SHOWN: usize = 64;
@@ -171,8 +171,7 @@ pub enum ServerMessage<'b> {
 impl fmt::Display for ServerMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Found(1) => f.write_str("+ a file of 1 byte"),
-            Self::Found(size) => write!(f, "+ a file of {size} bytes"),
+            Self::Found(size) => write!(f, "+ a file of {}", Bytes(*size)),
             Self::Refused => f.write_str("- refused"),
             Self::Reason(text) => write!(f, "because: {}", Shown(text)),
             Self::Body { bytes, remaining } => {

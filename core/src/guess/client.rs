@@ -28,6 +28,7 @@ enum State {
 /// Commands of the application, when the client asks with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Command<'c> {
     /// Guesses this number. A number out of range is sent too: it is too high or too low.
     Guess(i32),

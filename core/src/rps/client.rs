@@ -46,6 +46,7 @@ const PUZZLED: u8 = 0x80;
 /// Commands of the application, when the client asks with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Command<'c> {
     /// Sends this choice.
     Choose(Choice),
@@ -87,6 +88,7 @@ bytes_event!(Event);
 /// Why the game ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Error {
     /// A line is too long, or the stream ended.
     Line(LineError),

@@ -37,6 +37,7 @@ enum State {
 /// Commands of the application, when the server asks with [`Need::Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Command {
     /// Plays this choice.
     Choose(Choice),
@@ -59,6 +60,7 @@ plain_event!(Event);
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 // Without the representation the fields share a word on 32 bits, and the code has to shift them.
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Error {
     /// A line is too long, or the stream ended.
     Line(LineError),

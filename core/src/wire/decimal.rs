@@ -1,22 +1,22 @@
 use core::fmt;
 
-use super::{Byte, put_ended, trim_end, trim_start};
+use super::{Byte, Bytes, put_ended, trim_end, trim_start};
 use crate::count;
 
-/// Where a line is not what was expected.
+/// Byte of a line that was not expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Unexpected {
-    /// The index of the byte, the first being 0.
+    /// Position of the byte, where the first byte has position 0.
     pub at: u16,
-    /// That byte; `None` when the line ends there.
+    /// The byte, or `None` if the line ends there.
     pub byte: Option<u8>,
 }
 
 impl Unexpected {
-    /// The byte at this index of `text`, or its end.
+    /// Returns the byte at this position of `text`, or its end.
     #[must_use]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     pub fn at(text: &[u8], index: usize) -> Self {
         Self { at: u16::try_from(index).unwrap_or(u16::MAX), byte: text.get(index).copied() }
     }
@@ -27,7 +27,7 @@ impl fmt::Display for Unexpected {
         match self.byte {
             Some(byte) => write!(f, "byte {} of a line is {}", self.at, Byte(byte)),
             None if self.at == 0 => f.write_str("a line is empty"),
-            None => write!(f, "a line ends after {} bytes", self.at),
+            None => write!(f, "a line ends after {}", Bytes(self.at.into())),
         }
     }
 }
@@ -35,8 +35,9 @@ impl fmt::Display for Unexpected {
 /// Why a line is not an integer of 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum DecimalError {
-    /// It is not an integer: the byte that is in the way.
+    /// It is not an integer: the first byte that does not fit.
     Unexpected(Unexpected),
     /// It is an integer that does not fit in an [`i32`].
     TooLarge,
@@ -53,18 +54,18 @@ impl fmt::Display for DecimalError {
 
 impl core::error::Error for DecimalError {}
 
-/// The integer in a line: ASCII decimal, a sign and spaces around it allowed.
+/// Returns the integer in a line: ASCII decimal. A sign and white space around it are allowed.
 ///
 /// # Errors
 ///
-/// [`DecimalError`]: the byte that is in the way, or that it does not fit in an [`i32`].
+/// [`DecimalError`] if the line is not an integer, or one that does not fit in an [`i32`].
 pub fn decimal(text: &[u8]) -> Result<i32, DecimalError> {
     let text = trim_end(text);
     let (digits, negative) = match trim_start(text) {
         [b'-', digits @ ..] => (digits, true),
         [b'+', digits @ ..] | digits => (digits, false),
     };
-    /// What is larger is larger than any [`i32`] with another digit, and this with any fits.
+    /// With one digit more this fits in a [`u32`], and anything larger does not fit in an [`i32`].
     const ENOUGH: u32 = 429_496_728;
     let (mut rest, mut value) = (digits, 0_u32);
     while let [byte, tail @ ..] = rest
@@ -86,13 +87,13 @@ pub fn decimal(text: &[u8]) -> Result<i32, DecimalError> {
     Ok(if negative { value.wrapping_neg() } else { value })
 }
 
-/// So many bytes an integer takes at the most, with its sign and the line's end.
+/// Maximum number of bytes of an integer, with its sign and the end of the line.
 pub const DECIMAL_BYTES: usize = 12;
 
-/// Writes `value` as a line to the front of `output`. Returns the bytes written, `None` when there
-/// is too little room.
+/// Writes `value` as a line to the front of `output`. Returns the number of bytes written, or `None` if the space is
+/// too small.
 pub fn put_decimal(value: i32, output: &mut [u8]) -> Option<usize> {
-    // From the end to the front, without the newline.
+    // From the last digit to the first, without the newline.
     let mut text = [0; DECIMAL_BYTES - 1];
     let mut at = text.len();
     let mut prepend = |byte| {
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error_of_its_own() {
+    fn an_integer_out_of_range_is_an_error_of_its_own() {
         for text in [
             "2147483648",
             "-2147483649",
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_in_the_way() {
+    fn an_error_contains_the_first_byte_that_does_not_fit() {
         for (text, at, byte) in [
             ("", 0, None),
             ("   ", 0, None),
@@ -179,7 +180,7 @@ mod tests {
             "byte 4 of a line is 0x78 ('x')"
         );
         assert_eq!(Unexpected { at: 0, byte: None }.to_string(), "a line is empty");
-        assert_eq!(Unexpected { at: 1, byte: None }.to_string(), "a line ends after 1 bytes");
+        assert_eq!(Unexpected { at: 1, byte: None }.to_string(), "a line ends after 1 byte");
     }
 
     #[test]

@@ -1,17 +1,17 @@
-/// Size of a length on the wire in bytes, unless a protocol says otherwise. Lengths are big-endian.
+/// Number of bytes of a length on the wire, where a protocol has no other. Lengths are big-endian.
 pub const LENGTH_BYTES: usize = 4;
 
-/// The largest length that a header of `HEADER` bytes can hold.
+/// Returns the largest length that a header of `HEADER` bytes can hold.
 #[must_use]
 pub const fn length_max<const HEADER: usize>() -> u32 {
     const { assert!(HEADER == 2 || HEADER == 4, "a header has 2 or 4 bytes") };
     if HEADER == 2 { 0xffff } else { u32::MAX }
 }
 
-/// Returns the length in the first `HEADER` bytes (2 or 4) of `bytes` and what follows it, or `None`
-/// when fewer are there.
-// The width is a constant, not a field of a machine: the branch is decided when the function is
-// compiled for a width, so the common one costs neither time nor flash.
+/// Returns the length in the first `HEADER` bytes (2 or 4) of `bytes` and the bytes that follow it, or `None` if there
+/// are fewer.
+// The width is a constant rather than a field of a machine: the compiler decides the branch, so the common width
+// costs neither time nor flash.
 #[inline]
 #[must_use]
 pub fn length_of<const HEADER: usize>(bytes: &[u8]) -> Option<(u32, &[u8])> {
@@ -25,9 +25,8 @@ pub fn length_of<const HEADER: usize>(bytes: &[u8]) -> Option<(u32, &[u8])> {
     }
 }
 
-/// Writes a length of `HEADER` bytes (2 or 4) to the front of `output` and returns the room behind it.
-/// Returns `None`, with nothing written, when there is too little room or the length is more than
-/// [`length_max`].
+/// Writes a length of `HEADER` bytes (2 or 4) to the front of `output` and returns the space behind it.
+/// Returns `None`, with nothing written, if the space is too small or the length is more than [`length_max`].
 #[inline]
 pub fn put_length<const HEADER: usize>(length: u32, output: &mut [u8]) -> Option<&mut [u8]> {
     const { assert!(HEADER == 2 || HEADER == 4, "a header has 2 or 4 bytes") };
@@ -42,14 +41,14 @@ pub fn put_length<const HEADER: usize>(length: u32, output: &mut [u8]) -> Option
     }
 }
 
-/// Copies as much of `from` as there is `room` for. Returns how much that was.
-// Not `copy_from_slice`: at opt-level z its comparison of the lengths stays, and its panic with it.
+/// Copies the front of `from` to the front of `space`, as much as fits. Returns the number of bytes copied.
+// A loop rather than `copy_from_slice`, whose comparison of the lengths stays at opt-level z, and its panic with it.
 #[inline]
-pub fn copy(from: &[u8], room: &mut [u8]) -> usize {
-    for (to, from) in room.iter_mut().zip(from) {
+pub fn copy(from: &[u8], space: &mut [u8]) -> usize {
+    for (to, from) in space.iter_mut().zip(from) {
         *to = *from;
     }
-    from.len().min(room.len())
+    from.len().min(space.len())
 }
 
 #[cfg(test)]
@@ -57,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_takes_what_there_is_room_for() {
+    fn a_copy_takes_what_fits() {
         let mut room = [9; 3];
         assert_eq!(copy(b"ab", &mut room), 2);
         assert_eq!(room, [b'a', b'b', 9]);

@@ -1,6 +1,6 @@
 use core::fmt;
 
-use super::{Dissect, Dissected, Escaped, Truncated, find, put_ended};
+use super::{Bytes, Dissect, Dissected, Escaped, Truncated, find, put_ended};
 use crate::count;
 use crate::machine::{CommandError, Input, Invalid, Need, StreamEnd, StreamState};
 
@@ -290,12 +290,12 @@ impl fmt::Display for LineErrorBy<'_> {
     }
 }
 
-/// Writes `text` and a `\n` to the front of `output`. Returns the bytes written.
+/// Writes `text` and a `\n` to the front of `output`. Returns the number of bytes written.
 ///
 /// # Errors
 ///
-/// [`CommandError::Invalid`] when it is no line: longer than [`LINE_MAX`], or with a `\n` in it, or with
-/// a `\r` last, which the peer would drop. [`CommandError::OutputFull`].
+/// [`CommandError::Invalid`] if `text` is not a line: it is longer than [`LINE_MAX`], contains a `\n`, or ends with a
+/// `\r`, which the peer would remove. [`CommandError::OutputFull`] if the space is too small.
 pub fn put_line(text: &[u8], output: &mut [u8]) -> Result<usize, CommandError> {
     let reason = if text.len() > LINE_MAX {
         Invalid::TooLong
@@ -311,18 +311,19 @@ pub fn put_line(text: &[u8], output: &mut [u8]) -> Result<usize, CommandError> {
 
 /// Lines in a stream, for traces.
 ///
-/// A line that is too long is shown in parts, as they come, up to its newline.
+/// A line that is too long is shown in parts, as they arrive, up to its newline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LineMessages {
     lines: LineScanner,
-    /// Inside a line that is too long.
+    /// Whether the stream is inside a line that is too long.
     over: bool,
 }
 
 /// A line in a trace, or a part of one that is too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum LineMessage<'b> {
     /// A line.
     Line(&'b [u8]),
@@ -334,12 +335,12 @@ pub enum LineMessage<'b> {
 
 impl fmt::Display for LineMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// So much of a line a line of a trace can take.
+        /// Number of bytes of a line that a line of a trace has space for.
         const SHOWN: usize = 64;
         let (Self::Line(text) | Self::TooLong(text) | Self::More(text)) = self;
         match self {
             Self::Line(_) => {}
-            Self::TooLong(_) => write!(f, "{} bytes without a newline ", text.len())?,
+            Self::TooLong(_) => write!(f, "{} without a newline ", Bytes::of(text))?,
             Self::More(_) => write!(f, "{} more of it ", text.len())?,
         }
         match text.get(..SHOWN) {
@@ -350,15 +351,15 @@ impl fmt::Display for LineMessage<'_> {
 }
 
 impl LineMessages {
-    /// Lines in a stream that began with something else: a byte order mark is text there.
+    /// Returns the dissector for a stream that began with something else: a byte order mark is text there.
     #[must_use]
     pub const fn inside() -> Self {
         Self { lines: LineScanner::inside(), over: false }
     }
 }
 
-/// Takes the part at the front of `bytes` of a line that is too long: its text, the number of bytes it
-/// takes, and whether the line continues.
+/// Returns the part of a line that is too long at the front of `bytes`: its text, the number of bytes that it occupies,
+/// and whether the line continues.
 pub(super) fn part_of_long(bytes: &[u8]) -> (&[u8], usize, bool) {
     match find(b'\n', bytes) {
         Some(at) => (bytes.get(..at).unwrap_or_default(), count::add(at, 1), false),
@@ -420,7 +421,7 @@ mod tests {
         assert_eq!(lines, LineScanner::inside());
         assert_eq!(lines.next(Input::open(b"x")), Ok(None));
         assert_eq!(lines, LineScanner { looked: BEGUN | 1 });
-        // A caller that gives less than before is mistaken, and still gets an answer.
+        // A caller that gives fewer bytes than before is mistaken. It still gets a line.
         let mut lines: LineScanner = LineScanner { looked: 9 };
         assert_eq!(lines.next(Input::open(b"a\n")).unwrap().unwrap().text, b"a");
     }
@@ -506,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_cannot_be_written_as_one() {
+    fn text_that_is_not_a_line_is_not_written() {
         let mut room = [0; 8];
         assert_eq!(put_line(b"abc", &mut room), Ok(4));
         assert!(room.starts_with(b"abc\n"));

@@ -1,4 +1,6 @@
 //! What protocols share: lines, prompts, integers, text, frames, truncated streams, and dissectors for traces.
+//!
+//! Positions of bytes, in values and in messages, count from 0.
 
 mod decimal;
 mod dissect;
@@ -21,6 +23,7 @@ pub(crate) use peer::{CloseInTurn, check_turn, line_error};
 pub use prompt::{
     PROMPT_SILENCE_MS, PromptEnd, PromptMessage, PromptMessages, PromptScanner, PromptToken,
 };
+pub(crate) use text::Bytes;
 pub use text::{Byte, Escaped, Prefix, prefix_of_chars};
 pub use truncated::Truncated;
 pub(crate) use words::{find, put, put_ended, split, strip_word, trim, trim_end, trim_start, word};

@@ -1,7 +1,9 @@
 use core::fmt;
 
 use super::line::{BEGUN, part_of_long, unmarked};
-use super::{Dissect, Dissected, Escaped, LINE_BYTES, Line, LineError, trim_end, trim_start};
+use super::{
+    Bytes, Dissect, Dissected, Escaped, LINE_BYTES, Line, LineError, trim_end, trim_start,
+};
 use crate::count;
 use crate::machine::{Input, Need, StreamEnd, StreamState};
 
@@ -37,6 +39,7 @@ pub enum PromptEnd {
 /// What stands at the front of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum PromptToken<'i> {
     /// Number of bytes of white space, or of a byte order mark and white space.
     Space(usize),
@@ -135,6 +138,7 @@ pub struct PromptMessages {
 /// A line or a prompt in a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum PromptMessage<'b> {
     /// White space between them.
     Space(&'b [u8]),
@@ -160,7 +164,7 @@ impl fmt::Display for PromptMessage<'_> {
                 text
             }
             Self::TooLong(text) => {
-                write!(f, "{} bytes without a newline ", text.len())?;
+                write!(f, "{} without a newline ", Bytes::of(text))?;
                 text
             }
             Self::More(text) => {

@@ -2,24 +2,24 @@ use core::fmt::{self, Write as _};
 
 use crate::count;
 
-/// The first characters of some bytes, see [`prefix_of_chars`].
+/// Result of [`prefix_of_chars`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Prefix {
-    /// The characters asked for take this many bytes.
+    /// Number of bytes of the requested characters.
     Whole(usize),
-    /// Fewer characters are there, all of them whole.
+    /// There are fewer characters, all of them complete.
     Short,
-    /// The last character is cut; all before it are whole.
+    /// There are fewer complete characters, and the bytes end inside one.
     Truncated,
-    /// The bytes from this index on are no UTF-8, whatever follows.
+    /// The bytes from this position on are not UTF-8, whatever follows.
     Invalid(usize),
 }
 
-/// How many bytes the first `count` characters (Unicode scalar values) of `bytes` take.
+/// Returns the number of bytes of the first `count` characters (Unicode scalar values) of `bytes`.
 ///
-/// Strict UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing past U+10FFFF. Bytes behind
-/// those characters are not looked at.
+/// Strict UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing past U+10FFFF. Bytes behind those characters are
+/// not examined.
 #[must_use]
 pub fn prefix_of_chars(bytes: &[u8], count: usize) -> Prefix {
     let mut rest = bytes;
@@ -33,13 +33,13 @@ pub fn prefix_of_chars(bytes: &[u8], count: usize) -> Prefix {
         if !(0xc2..=0xf4).contains(lead) {
             return Prefix::Invalid(at);
         }
-        // Below its highest bit a first byte has a one for each that follows, and then a zero.
+        // Below its highest bit the first byte has a one for each byte that follows, and then a zero.
         let mut bits = u32::from(*lead) << 1;
         while bits & 0x80 != 0 {
             let [byte, tail @ ..] = rest else { return Prefix::Truncated };
             rest = tail;
-            // Next to their first byte below it overlong forms show (E0, F0), from it on surrogates
-            // (ED) and what is past U+10FFFF (F4).
+            // The second byte shows overlong forms (below the limit, behind E0 and F0), surrogates (from it on, behind
+            // ED) and values past U+10FFFF (from it on, behind F4).
             let limit = if bits < 0x1e0 { 0xa0 } else { 0x90 };
             let bad =
                 if *byte < limit { bits | 0x20 == 0x1e0 } else { bits == 0x1da || bits == 0x1e8 };
@@ -52,7 +52,24 @@ pub fn prefix_of_chars(bytes: &[u8], count: usize) -> Prefix {
     Prefix::Whole(count::sub(bytes.len(), rest.len()))
 }
 
-/// A byte in an error message: `0x58 ('X')`, or `0x0a` when it is no printable ASCII.
+/// A number of bytes in a message: `1 byte`, `2 bytes`.
+#[derive(Clone, Copy)]
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl Bytes {
+    /// Returns the number of bytes of `text`.
+    pub(crate) fn of(text: &[u8]) -> Self {
+        Self(u64::try_from(text.len()).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} byte{}", self.0, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
+/// A byte in a message: `0x58 ('X')`, or `0x0a` if it is not printable ASCII.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Byte(pub u8);
@@ -69,9 +86,9 @@ impl fmt::Display for Byte {
 
 /// Text from a peer, safe for a terminal.
 ///
-/// Control characters other than newline and tab, characters that change the direction of
-/// writing or that are not seen, and bytes that are not UTF-8 are shown escaped: `\x1b`, `\u{202e}`, `\xff`. A backslash
-/// stays one, so what is shown is for people, not for parsing.
+/// It escapes control characters other than newline and tab, characters that change the direction of writing,
+/// invisible characters, and bytes that are not UTF-8: `\x1b`, `\u{202e}`, `\xff`. A backslash is not escaped: the result
+/// is for people, not for parsing.
 ///
 /// ```
 /// use socklab_core::wire::Escaped;
@@ -100,9 +117,8 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// C1 controls, line and paragraph separators, the direction controls of Unicode UAX #9, and the
-/// formatting characters that are not seen: soft hyphen, spaces without width, joiners, byte order
-/// mark, annotations, tags.
+/// Returns whether this is a C1 control, a line or paragraph separator, a direction control of Unicode UAX #9, or an
+/// invisible formatting character: soft hyphen, spaces without width, joiners, byte order mark, annotations, tags.
 const fn is_unsafe(c: char) -> bool {
     matches!(c,
         '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
@@ -116,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// What std says of the same question.
+    /// Returns the same result, found by std.
     fn by_std(bytes: &[u8], count: usize) -> Prefix {
         let (valid, fault) = match core::str::from_utf8(bytes) {
             Ok(text) => (text, None),
@@ -182,17 +198,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown_escaped() {
+    fn characters_that_control_a_terminal_are_escaped() {
         assert_eq!(Escaped(b"a\x1b]0;x\x07\r\n\tb").to_string(), "a\\x1b]0;x\\x07\\x0d\n\tb");
         assert_eq!(Escaped("x\u{202e}y\u{9b}".as_bytes()).to_string(), "x\\u{202e}y\\u{9b}");
         assert_eq!(Escaped(b"\xc3").to_string(), "\\xc3");
-        // A name that looks like another, and text that hides in text.
+        // A name that looks like another, and hidden text.
         let hidden = "a\u{ad}d\u{200b}m\u{200d}i\u{2060}n\u{2064}\u{feff}\u{e0041}\u{e007f}";
         assert_eq!(
             Escaped(hidden.as_bytes()).to_string(),
             "a\\u{ad}d\\u{200b}m\\u{200d}i\\u{2060}n\\u{2064}\\u{feff}\\u{e0041}\\u{e007f}"
         );
-        // What is seen stays, next to each of these.
+        // The visible characters next to each range are not escaped.
         let seen = "\u{a0}\u{ac}\u{ae}\u{200a}\u{2010}\u{2027}\u{202f}\u{205f}\u{2070}\u{fe0f}\u{fffc}\u{1f980}";
         assert_eq!(Escaped(seen.as_bytes()).to_string(), seen);
         assert_eq!(Byte(b'X').to_string(), "0x58 ('X')");
