@@ -43,7 +43,7 @@ pub struct MathEvent {
     pub got: u8,
 }
 
-const _: () = assert!(size_of::<MathEvent>() == 28 && align_of::<MathEvent>() == 4);
+const _: () = assert!(size_of::<MathEvent>() == 28);
 
 /// The server asked, and the answer is written.
 pub const SOCKLAB_MATH_QUESTION: u8 = 0;
