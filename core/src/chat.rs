@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn bye_ends_it_whoever_says_it() {
+    fn bye_of_either_side_ends_the_conversation() {
         let (mut server, mut client) = (Chat::server(), Chat::client());
         assert_eq!(say(&mut server, "Bye now"), Ok(8));
         let event = said(&mut client, Input::open(b"Bye now\nmore\n"));
@@ -475,7 +475,7 @@ mod tests {
         assert_eq!(say(&mut server, "hello"), Ok(6));
         assert_eq!(said(&mut server, line), Ok(Action::Event(Event::Line(&b"a line"[..]))));
         assert_eq!(said(&mut server, end), Err(Error::Left(StreamEnd::Closed)));
-        // A reset leaves nobody to listen, whatever was said before.
+        // After a reset a command has no reader, whatever is unread.
         let reset = said(&mut Chat::server(), Input::ended(b"a line\n", StreamEnd::Reset));
         assert_eq!(reset, Err(Error::Left(StreamEnd::Reset)));
     }

@@ -37,7 +37,7 @@ fn client_plays_a_whole_game_under_every_truncation() {
         SHORT,
         b"Sorry, you are wrong.\n",
         SHORT,
-        b"Thanks for playing the game. Bye!\n and what nobody reads",
+        b"Thanks for playing the game. Bye!\n and what is not read",
     ]
     .concat();
     let transcript = assert_lawful(every_truncation(&CoinClient::new(&["H", "t", "Q"]), &script));
@@ -147,7 +147,7 @@ fn client_takes_a_line_followed_by_a_pause_for_a_prompt() {
         [line("Welcome"), ask(), line("Yes, head"), ask(), line("No"), ask(), line("Farewell")]
     );
     assert_eq!(transcript.sent, b"H\nT\nQ\n");
-    // A line followed at once by more input, or by the end, is no prompt.
+    // A line followed at once by more input, or by the end, is not a prompt.
     let transcript = client(&["H"], b"You win!\n", Some(StreamEnd::Closed));
     assert_eq!(transcript.events(), [line("You win!")]);
     let waiting = script(b"Head or tail?\n", &[]);

@@ -12,12 +12,12 @@ const ENDS: [StreamEnd; 3] = [StreamEnd::Closed, StreamEnd::Reset, StreamEnd::Ti
 #[test]
 fn add_client_emits_name_and_number() {
     let role = AddClient::new("Ada L\u{f6}velace".as_bytes(), 42);
-    let script = "S\u{e9}rveur \u{4e2d}\r\n 7 \nand more that nobody reads".as_bytes();
+    let script = "S\u{e9}rveur \u{4e2d}\r\n 7 \nand more that is not read".as_bytes();
     let transcript = assert_lawful(every_truncation(&role, script));
     let name = "S\u{e9}rveur \u{4e2d}".as_bytes().to_vec();
     assert_eq!(transcript.events(), [AddEvent::Name(name), AddEvent::Number(7)]);
     assert_eq!(transcript.sent, "Ada L\u{f6}velace\n42\n".as_bytes());
-    assert_eq!((transcript.consumed, transcript.outcome), (script.len() - 26, Outcome::Done));
+    assert_eq!((transcript.consumed, transcript.outcome), (script.len() - 25, Outcome::Done));
 }
 
 #[test]

@@ -242,8 +242,8 @@ fn introduce(
         }
     }
     if let Some(number) = number {
-        let room = output.get_mut(n..).unwrap_or_default();
-        n = count::add(n, put_decimal(number, room).ok_or(CommandError::OutputFull)?);
+        let space = output.get_mut(n..).unwrap_or_default();
+        n = count::add(n, put_decimal(number, space).ok_or(CommandError::OutputFull)?);
         n = count::sub(n, (!form.newline).into());
     }
     Ok(n)

@@ -239,8 +239,8 @@ impl Round {
         let Self { verdict, player1, player2 } = self;
         let mut written = 0_usize;
         for part in [verdict.words(), ",", player1.name(), ",", player2.name()] {
-            let room = output.get_mut(written..)?;
-            written = count::add(written, put(part.as_bytes(), room)?);
+            let space = output.get_mut(written..)?;
+            written = count::add(written, put(part.as_bytes(), space)?);
         }
         *output.get_mut(written)? = b'\n';
         Some(count::add(written, 1))

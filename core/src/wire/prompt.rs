@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn whichever_ends_first() {
+    fn the_front_is_what_ends_first() {
         for (input, said) in [
             (&b"name: "[..], PromptToken::Prompt(Line { text: b"name:", bytes: 5 })),
             (b"a\r\nb:", PromptToken::Line(Line { text: b"a", bytes: 3 })),
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_ends_a_prompt_where_one_may_stand() {
+    fn a_pause_ends_a_prompt_where_one_is_expected() {
         let silent = Input { bytes: b"name? ", state: StreamState::Idle };
         assert_eq!(next(silent), Ok(PromptToken::Prompt(Line { text: b"name?", bytes: 6 })));
         let none = PromptScanner::new().peek(silent, PromptEnd::Never, |_| false);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_a_prompt_where_silence_follows_it() {
+    fn a_line_is_a_prompt_if_a_pause_follows_it() {
         let awaited = Ok(PromptToken::Nothing(Need::InputOrIdle(PROMPT_SILENCE_MS)));
         let line = Ok(PromptToken::Line(Line { text: b"name?", bytes: 6 }));
         for text in [&b"name?\n"[..], b"name?\n\r\n \t"] {
@@ -266,7 +266,7 @@ mod tests {
             let prompt = Line { text: b"name?", bytes: text.len() };
             assert_eq!(next(silent), Ok(PromptToken::Prompt(prompt)));
             assert_eq!(next(Input::ended(text, StreamEnd::Closed)), line);
-            // Where a prompt has no newline a line is none.
+            // Where a prompt ends in the middle of a line, a line is not a prompt.
             for after in [StreamState::Open, StreamState::Idle] {
                 let input = Input { bytes: text, state: after };
                 assert_eq!(PromptScanner::new().peek(input, PromptEnd::Silence, |_| false), line);
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(prompts.peek(Input::open(b"name?\n"), PromptEnd::Any, |_| false), awaited);
         assert_eq!(prompts, PromptScanner { looked: 5 });
         assert_eq!(prompts.peek(silent, PromptEnd::Any, |_| false), line);
-        // A full buffer has no room for what follows.
+        // A full buffer has no space for what follows.
         let mut full = vec![b'x'; LINE_MAX];
         full.push(b'\n');
         assert!(
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_colon_ends_no_prompt_where_only_silence_does() {
+    fn a_colon_does_not_end_a_prompt_where_only_a_pause_does() {
         let next = |after| {
             let input = Input { bytes: b"name: ", state: after };
             PromptScanner::new().peek(input, PromptEnd::Silence, |_| false)
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_longer_than_a_line() {
+    fn a_prompt_has_the_limit_of_a_line() {
         let mut longest = vec![b'x'; LINE_MAX];
         assert_eq!(
             next(Input::open(&longest)),
