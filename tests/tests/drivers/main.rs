@@ -3,6 +3,7 @@
 
 mod asynch;
 mod blocking;
+mod clock;
 mod contracts;
 mod every_driver;
 mod everywhere;
@@ -12,4 +13,5 @@ mod nonblocking;
 mod polled;
 mod restart;
 mod session;
+mod shapes;
 mod ways;
