@@ -1,4 +1,4 @@
-//! In-memory transports for the three drivers, with every fault a real one has: short reads and
+//! In-memory transports for the drivers, with every fault a real one has: short reads and
 //! writes, interruptions, errors of each kind, storms of `WouldBlock`, backpressure.
 
 use std::cell::RefCell;
@@ -45,6 +45,8 @@ pub struct Stream {
     most: usize,
     /// Percentage of calls that are interrupted.
     interrupted: usize,
+    /// Percentage of questions that are answered with "not ready".
+    storm: usize,
     /// Bytes written and flushed.
     pub sent: Vec<u8>,
     unflushed: Vec<u8>,
@@ -67,6 +69,7 @@ impl Stream {
             rng: Rng::new(seed),
             most,
             interrupted: 0,
+            storm: 0,
             sent: Vec::new(),
             unflushed: Vec::new(),
             buffers: false,
@@ -80,6 +83,13 @@ impl Stream {
     #[must_use]
     pub const fn interrupted(mut self, percent: usize) -> Self {
         self.interrupted = percent;
+        self
+    }
+
+    /// Makes it not ready in this percentage of the times it is asked.
+    #[must_use]
+    pub const fn stormy(mut self, percent: usize) -> Self {
+        self.storm = percent;
         self
     }
 
@@ -150,6 +160,20 @@ impl embedded_io::Write for Stream {
         self.maybe_interrupt()?;
         self.sent.append(&mut self.unflushed);
         Ok(())
+    }
+}
+
+impl embedded_io::ReadReady for Stream {
+    fn read_ready(&mut self) -> Result<bool, Failed> {
+        self.maybe_interrupt()?;
+        Ok(!self.rng.percent(self.storm))
+    }
+}
+
+impl embedded_io::WriteReady for Stream {
+    fn write_ready(&mut self) -> Result<bool, Failed> {
+        self.maybe_interrupt()?;
+        Ok(!self.rng.percent(self.storm))
     }
 }
 
@@ -277,6 +301,13 @@ impl Net {
     pub fn take(&mut self, socket: &Socket) -> Vec<u8> {
         let &Socket::End(line, side) = socket else { panic!("the socket has no line") };
         self.lines[line].lanes[1 - side].bytes.drain(..).collect()
+    }
+
+    /// Returns the number of bytes that `socket` sent and its peer has not read.
+    #[must_use]
+    pub fn unread_from(&self, socket: &Socket) -> usize {
+        let &Socket::End(line, side) = socket else { panic!("the socket has no line") };
+        self.lines[line].lanes[side].bytes.len()
     }
 
     fn maybe_would_block(&mut self) -> nb::Result<(), NetError> {
@@ -519,6 +550,35 @@ impl embedded_io_async::Write for Writer {
             Poll::Pending
         })
         .await
+    }
+}
+
+/// Both sides of a connection in one object.
+#[derive(Debug)]
+pub struct BothSides {
+    /// What it reads from.
+    pub reader: Reader,
+    /// What it writes to.
+    pub writer: Writer,
+}
+
+impl embedded_io::ErrorType for BothSides {
+    type Error = Failed;
+}
+
+impl embedded_io_async::Read for BothSides {
+    async fn read(&mut self, space: &mut [u8]) -> Result<usize, Failed> {
+        self.reader.read(space).await
+    }
+}
+
+impl embedded_io_async::Write for BothSides {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, Failed> {
+        self.writer.write(bytes).await
+    }
+
+    async fn flush(&mut self) -> Result<(), Failed> {
+        self.writer.flush().await
     }
 }
 

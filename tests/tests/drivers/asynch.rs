@@ -133,11 +133,11 @@ fn every_error_of_a_read_is_reported() {
         (ErrorKind::BrokenPipe, StreamEnd::Reset),
         (ErrorKind::TimedOut, StreamEnd::TimedOut),
     ] {
-        let seen = by_async(&MathClient, &question(1, 2), Err(kind), 5);
+        let seen = by_async(&MathClient, &question(1, 2), Err(kind), 5, false);
         assert_eq!(seen, by_hand(&MathClient, &question(1, 2), how), "{kind:?}");
     }
     for kind in [ErrorKind::Other, ErrorKind::NotConnected, ErrorKind::OutOfMemory] {
-        let seen = by_async(&MathClient, &question(1, 2), Err(kind), 5);
+        let seen = by_async(&MathClient, &question(1, 2), Err(kind), 5, false);
         assert_eq!(seen.ended, Ended::Transport(kind));
     }
 }

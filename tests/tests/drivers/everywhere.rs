@@ -8,7 +8,8 @@ use socklab_tests::samples::Scripts;
 use socklab_tests::transport::{NetEnd, NetError, Stream};
 
 use crate::ways::{
-    Ended, Observed, by_async, by_blocking, by_hand, by_nonblocking, by_pool, by_pump, by_session,
+    Ended, Observed, by_async, by_blocking, by_hand, by_nonblocking, by_polled, by_pool, by_pump,
+    by_session,
 };
 
 /// Checks that a driver gave the expected result. Where the end of the stream may end the
@@ -58,9 +59,17 @@ fn everywhere<R: Role>(role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
                 let stream = || Stream::new(bytes, kind, most, seed).interrupted(interrupted);
                 same(&by_blocking(role, stream(), seed).0, "blocking");
                 same(&by_blocking(role, stream().buffering(), seed).0, "buffering");
+                // A read that times out ends both directions, so what a storm has kept back is dropped.
+                let storm = if how == StreamEnd::TimedOut { 0 } else { [0, 60][seed as usize % 2] };
+                same(&by_polled(role, stream().stormy(storm), seed), "polled");
+                same(
+                    &by_polled(role, stream().buffering().stormy(storm), seed),
+                    "polled, buffering",
+                );
             }
             if how != StreamEnd::TimedOut || !R::WAITS_FOR_IDLE {
-                same(&by_async(role, bytes, kind, seed), "async");
+                same(&by_async(role, bytes, kind, seed, false), "async");
+                same(&by_async(role, bytes, kind, seed, true), "async, one object");
             }
             for end in ends {
                 let (seen, fault) = by_nonblocking(role, bytes, *end, seed, |_, _| {});

@@ -10,38 +10,12 @@ use socklab_core::driver::{Error, Next};
 use socklab_core::machine::CommandError;
 use socklab_core::{Machine, echo, guess, math};
 use socklab_tests::oracle::question;
-use socklab_tests::transport::{Deadlock, Failed, Reader, Writer, block_on, join, pipe};
-
-/// One object with both traits.
-struct Socket {
-    reader: Reader,
-    writer: Writer,
-}
-
-impl ErrorType for Socket {
-    type Error = Failed;
-}
-
-impl Read for Socket {
-    async fn read(&mut self, space: &mut [u8]) -> Result<usize, Failed> {
-        self.reader.read(space).await
-    }
-}
-
-impl Write for Socket {
-    async fn write(&mut self, bytes: &[u8]) -> Result<usize, Failed> {
-        self.writer.write(bytes).await
-    }
-
-    async fn flush(&mut self) -> Result<(), Failed> {
-        self.writer.flush().await
-    }
-}
+use socklab_tests::transport::{BothSides, Deadlock, block_on, join, pipe};
 
 /// Returns both ends of a line that holds this number of bytes in each direction.
-fn line(holds: usize, buffers: bool) -> [Socket; 2] {
+fn line(holds: usize, buffers: bool) -> [BothSides; 2] {
     let ((writer, reader), (back, answers)) = (pipe(holds, 9, buffers), pipe(holds, 9, buffers));
-    [Socket { reader: answers, writer }, Socket { reader, writer: back }]
+    [BothSides { reader: answers, writer }, BothSides { reader, writer: back }]
 }
 
 fn connect<T: Transport, M: Machine>(
@@ -172,7 +146,7 @@ fn two_halves_are_needed_where_both_sides_send_at_the_same_time() {
         let both = block_on(join(talks(Whole(one)), talks(Whole(two))));
         assert_eq!(both, Err(Deadlock));
         let [one, two] = line(64, buffers);
-        let halves = |Socket { reader, writer }| Halves(reader, writer);
+        let halves = |BothSides { reader, writer }| Halves(reader, writer);
         let both = block_on(join(talks(halves(one)), talks(halves(two))));
         assert_eq!(both, Ok((5, 5)));
         // One object beside two halves, which read while they write.

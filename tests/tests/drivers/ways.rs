@@ -1,15 +1,15 @@
 //! The ways to drive a machine. Each returns what was observed.
 
 use embedded_io::ErrorKind;
-use socklab_core::driver::asynch::{Fault, Halves};
-use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking};
+use socklab_core::driver::asynch::{Fault, Halves, Transport, Whole};
+use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking, polled};
 use socklab_core::machine::{CommandError, EventView, Input, Machine, StreamEnd, StreamState};
 use socklab_core::session::{Handler, Polled, Session, Stop, Want, pump};
 use socklab_tests::rng::Rng;
 use socklab_tests::role::Role;
 use socklab_tests::script::{Outcome, assert_lawful, every_cut};
 use socklab_tests::transport::{
-    Failed, Net, NetEnd, NetError, Reader, Socket, Stream, Writer, block_on, pipe,
+    BothSides, Failed, Net, NetEnd, NetError, Socket, Stream, block_on, pipe,
 };
 
 /// What every way of driving a machine must agree on.
@@ -303,6 +303,60 @@ pub(crate) fn by_blocking<R: Role>(
     (Observed { events, sent: stream.sent, ended }, stream.writes_after_failure)
 }
 
+pub(crate) fn by_polled<R: Role>(role: &R, stream: Stream, seed: u64) -> Observed<R::Event> {
+    let (mut role, mut rng, mut events) = (role.clone(), Rng::new(seed), vec![]);
+    let input = vec![0; R::Machine::MIN_INPUT + rng.below(9)];
+    let output = vec![0; R::Machine::MIN_OUTPUT + rng.below(9)];
+    let mut connection = polled::Connection::new(stream, role.machine(), input, output).unwrap();
+    let (mut ended, mut rounds, mut asked) = (None, 0, false);
+    while ended.is_none() {
+        rounds += 1;
+        assert!(rounds < 1_000_000, "the session does not end");
+        // All commands that can be given are given first, so that their order does not depend on the
+        // storm.
+        if asked || !R::TAKES_TURNS && (role.command().is_some() || !role.payload().is_empty()) {
+            asked = false;
+            let done = if role.payload().is_empty() {
+                let command = role.command().expect("the script has one");
+                connection.command(command).map(|()| role.given())
+            } else {
+                connection.write_payload(role.payload()).map(|n| role.advance_outbound(n))
+            };
+            match done {
+                Ok(()) => {}
+                Err(nb::Error::WouldBlock) => asked = R::TAKES_TURNS,
+                Err(nb::Error::Other(Error::Refused(CommandError::OutputFull))) => {
+                    assert!(role.split());
+                }
+                Err(nb::Error::Other(Error::Transport(Failed(kind)))) => {
+                    ended = Some(Ended::Transport(kind));
+                }
+                Err(e) => panic!("{e:?}"),
+            }
+            continue;
+        }
+        match connection.next() {
+            Ok(Next::Event(event)) => {
+                let event = R::own(event);
+                record_event(&mut role, &mut events, event);
+            }
+            Ok(Next::Command) => asked = true,
+            Ok(Next::Boundary) | Err(nb::Error::WouldBlock) => {}
+            Ok(Next::Close) => ended = Some(Ended::Done),
+            Ok(Next::Abort) => ended = Some(Ended::Aborted),
+            Err(nb::Error::Other(Error::Protocol(e))) => {
+                ended = Some(Ended::Protocol(format!("{e:?}")));
+            }
+            Err(nb::Error::Other(Error::Transport(Failed(kind)))) => {
+                ended = Some(Ended::Transport(kind));
+            }
+            Err(e) => panic!("{e:?}"),
+        }
+    }
+    let ended = ended.expect("the loop ended");
+    Observed { events, sent: connection.into_transport().sent, ended }
+}
+
 pub(crate) fn by_nonblocking<R: Role>(
     role: &R,
     bytes: &[u8],
@@ -431,8 +485,9 @@ pub(crate) fn by_async<R: Role>(
     bytes: &[u8],
     end: Result<(), ErrorKind>,
     seed: u64,
+    whole: bool,
 ) -> Observed<R::Event> {
-    let (mut role, mut rng) = (role.clone(), Rng::new(seed));
+    let (role, mut rng) = (role.clone(), Rng::new(seed));
     let buffers = rng.percent(50);
     let (their_writer, reader) = pipe(1 << 16, rng.within(1, 9), false);
     let (writer, their_reader) = pipe(1 << 16, rng.within(1, 9), buffers);
@@ -440,7 +495,27 @@ pub(crate) fn by_async<R: Role>(
     their_writer.end(end);
     let input = vec![0; R::Machine::MIN_INPUT + rng.below(9)];
     let output = vec![0; R::Machine::MIN_OUTPUT + rng.below(9)];
-    let transport: Halves<Reader, Writer> = Halves(reader, writer);
+    // Everything that is sent fits into the pipe, so one object does as well as two.
+    let (events, ended) = if whole {
+        let socket = BothSides { reader, writer };
+        run_async(role, Whole(socket), input, output)
+    } else {
+        run_async(role, Halves(reader, writer), input, output)
+    };
+    Observed { events, sent: their_reader.take(), ended }
+}
+
+fn run_async<R: Role, T>(
+    mut role: R,
+    transport: T,
+    input: Vec<u8>,
+    output: Vec<u8>,
+) -> (Vec<R::Event>, Ended)
+where
+    T: Transport,
+    T::Reader: embedded_io_async::ErrorType<Error = Failed>,
+    T::Writer: embedded_io_async::ErrorType<Error = Failed>,
+{
     let mut connection = asynch::Connection::new(transport, role.machine(), input, output).unwrap();
     let result = block_on(async {
         let mut events = vec![];
@@ -483,6 +558,5 @@ pub(crate) fn by_async<R: Role>(
             }
         }
     });
-    let (events, ended) = result.expect("the whole script is available");
-    Observed { events, sent: their_reader.take(), ended }
+    result.expect("the whole script is available")
 }

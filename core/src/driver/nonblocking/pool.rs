@@ -15,8 +15,9 @@ use crate::session::{self, Handler, Law, Polled, Stream, TooSmall, Turn, Want, t
 /// A server for up to `N` clients at a time, without allocation: what a microcontroller runs.
 ///
 /// The buffers of all clients belong to it, so nothing large moves when a session begins or ends.
-/// [`new`](Self::new) with borrowed buffers, `&'static mut [u8; N]` or slices, moves only the handles:
-/// arrays passed by value are copied on the stack. A client that connects while `N` are there waits in
+/// [`new`](Self::new) with borrowed buffers moves only the handles. Arrays passed by value are moved with
+/// the server: 8 clients with 1 kB each take 5 kB of stack, and 70 kB in a build without optimization. A
+/// client that connects while `N` are there waits in
 /// the stack's backlog. However fast a client is, one [`poll`](Self::poll) gives it at most 64 turns, a
 /// turn being a read, a write, an event or a command.
 ///
@@ -29,6 +30,16 @@ use crate::session::{self, Handler, Law, Polled, Stream, TooSmall, Turn, Want, t
 /// `embedded-nal` can close a connection but not reset it. So a refusal in the plain form of `file`,
 /// which has no other way to differ from an empty file, reaches the client as an empty file: serve the
 /// checked form alone.
+///
+/// Handles of buffers that stand in a `StaticCell`, or anywhere else:
+///
+/// ```
+/// # let lent = Box::leak(Box::new([([0; 64], [0; 64]); 2]));
+/// let buffers: &'static mut [([u8; 64], [u8; 64]); 2] = lent;
+/// let handles = buffers.each_mut().map(|(input, output)| (&mut input[..], &mut output[..]));
+/// ```
+///
+/// A server:
 ///
 /// ```
 /// use embedded_nal::TcpFullStack;
