@@ -80,9 +80,9 @@ async fn beside<A: Future>(a: A, b: impl Future<Output = ()>) -> A::Output {
     .await
 }
 
-fn file_server(
-    holds: usize,
-) -> (Connection<Halves<Reader, Writer>, file::Server, [u8; 1025], [u8; 1026]>, Writer, Reader) {
+type FileServer = Connection<Halves<Reader, Writer>, file::Server, [u8; 1025], [u8; 1026]>;
+
+fn file_server(holds: usize) -> (FileServer, Writer, Reader) {
     let (theirs, reader) = pipe(64, 64, false);
     let (writer, read_by_them) = pipe(holds, 64, false);
     let connection =

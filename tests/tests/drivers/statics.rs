@@ -172,6 +172,7 @@ type Pool<B> = Server<Net, echo::Server, Ignore, Probe<B>, Probe<B>, CLIENTS>;
 
 type Buffers<B> = [(Probe<B>, Probe<B>); CLIENTS];
 
+#[expect(clippy::boxed_local, reason = "by value it would be on the stack that is measured")]
 #[inline(never)]
 fn make<B: AsRef<[u8]> + AsMut<[u8]>>(buffers: Box<Buffers<B>>) -> Box<Pool<B>> {
     Box::new(Pool::<B>::new(Socket::Idle, *buffers).unwrap())
