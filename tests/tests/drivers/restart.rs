@@ -145,6 +145,18 @@ impl Machine for Waits {
     }
 }
 
+#[test]
+fn a_reported_idle_time_does_not_stay() {
+    for (mut way, _) in every_driver(&Waits(false), 0, || Wire::open(b"")) {
+        assert_eq!(way.next(), Err(nb::Error::WouldBlock));
+        way.idle();
+        way.restart(Wire::open(b""), Waits(false));
+        assert_eq!(way.next(), Err(nb::Error::WouldBlock), "it has not been idle yet");
+        way.idle();
+        assert_eq!(way.next(), Ok(Next::Event(())));
+    }
+}
+
 /// After the event the caller flushes, and gives up on that: the machine no longer waits to be idle.
 #[test]
 fn a_time_limit_of_a_later_call_is_not_taken_for_an_idle_time() {
