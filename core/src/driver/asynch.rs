@@ -29,6 +29,9 @@
 //! # let _ = next;
 //! # }
 //! ```
+//!
+//! Only `next_within` and `advance_within` have a clock. Race every other call against a timer of your
+//! own: a call that is dropped can be repeated.
 
 use core::fmt;
 use core::future::{Future, pending, poll_fn};

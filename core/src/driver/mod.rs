@@ -27,10 +27,11 @@
 //! | `command` | Gives a command. If the output is full, sends first, and gives it again. A command that is rejected has changed nothing. |
 //! | `write_payload` | Queues outbound payload. If the output is full, sends first. Returns the number of bytes taken, 0 only for an empty slice. |
 //! | `flush` | Sends everything that is queued. |
-//! | `listen` | In the application's turn: returns when the peer sent something or ended its stream. Then call `next`, which fails if a command would have no reader. The drivers that wait send what is queued first; the others do not, so call `flush` before. |
+//! | `listen` | In the application's turn: returns when the peer sent something or ended its stream. Then call `next`, which fails if a command would have no reader. Without space to read into, or after the end, `blocking` returns at once and the others wait; `blocking` also returns at the time limit of its transport. The drivers that wait send what is queued first; the others do not, so call `flush` before. |
 //! | `idle`, `time_out`, `timed_out` | Report what the caller's clock says. |
 //! | `write_closed`, `unread`, `machine` | Look at the session. |
-//! | `restart` | Starts another session in the same buffers. |
+//! | `new`, `with_session`, `restart` | Start a session: with buffers, with a session that has them (in a static, say), and again in the same buffers. |
+//! | `transport_mut`, `into_transport` | Return the transport. `nonblocking` has `socket` and `into_socket`. |
 //!
 //! # What a driver does
 //!
