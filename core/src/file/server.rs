@@ -103,7 +103,7 @@ bytes_event!(Event);
 pub enum Error {
     /// The stream ended before a complete request.
     Request(LineError),
-    /// The connection ended before the reply was complete.
+    /// The connection ended before the whole reply was sent.
     Gone {
         /// How the stream ended.
         how: StreamEnd,
@@ -123,7 +123,7 @@ impl fmt::Display for Error {
                     StreamEnd::Closed | StreamEnd::Reset => "the client reset the connection",
                 })?;
                 match remaining {
-                    0 => f.write_str(" before the reply was complete"),
+                    0 => f.write_str(" before the whole reply was sent"),
                     1 => f.write_str(", with 1 byte of the file not sent"),
                     n => write!(f, ", with {n} bytes of the file not sent"),
                 }
@@ -377,7 +377,7 @@ mod tests {
     fn error_texts_have_the_right_plural_forms() {
         let how = StreamEnd::TimedOut;
         for (remaining, text) in [
-            (0, " before the reply was complete"),
+            (0, " before the whole reply was sent"),
             (1, ", with 1 byte of the file not sent"),
             (2, ", with 2 bytes of the file not sent"),
         ] {
