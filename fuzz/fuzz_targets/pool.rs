@@ -94,6 +94,10 @@ impl<R: Role> Client<R> {
             match self.model.take() {
                 Call::Ready(true) => {}
                 Call::Ready(false) => {
+                    // What is pending is sent all the same: the handler may wait for its answer.
+                    while !self.model.hand.transmit().is_empty()
+                        && self.model.write() == Performed::Again
+                    {}
                     self.since = clock.now;
                     return None;
                 }

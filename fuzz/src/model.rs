@@ -220,8 +220,9 @@ impl<R: Role> Model<R> {
         }
         let mut performed = Performed::Blocked;
         let is_drained = self.hand.transmit().is_empty();
-        // No flush in the application's turn: payload may be outstanding.
-        let flushes = is_drained && self.hand.is_unflushed() && want != Want::Command;
+        // No flush in the application's turn, nor between two reads or writes while payload is outstanding.
+        let owes = want == Want::ReadOrWrite && self.hand.outbound_remaining() > 0;
+        let flushes = is_drained && self.hand.is_unflushed() && want != Want::Command && !owes;
         let writes = writes && (!is_drained || flushes);
         if writes {
             performed = if is_drained { self.flush() } else { self.write() };
