@@ -183,6 +183,10 @@ impl<R: Role> Model<R> {
 
     /// Performs what the session wants. A future that is polled again makes the same calls again.
     fn wait(&mut self, want: Want, within: bool) -> Outcome<Performed, R> {
+        // Nothing but `next` waits for an idle peer.
+        if !matches!(want, Want::Read { idle_ms: Some(_) }) {
+            self.idle_ms = None;
+        }
         loop {
             match self.perform(want, within) {
                 Performed::Failed => return Err(Stop::Transport),
