@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
         while !draw.is_empty() && messages.len() < 16 {
             after = usize::from(draw.byte() % 4).max(after).min(messages.len());
             let payload = draw.text();
-            // A payload that is no text ends a session by right; other targets look at that.
+            // A payload that is not text rightly ends a session; other targets look at that.
             if echo_reply_bytes(&payload).is_some() {
                 messages.push(Message { after, payload });
             } else {

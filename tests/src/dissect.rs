@@ -101,7 +101,7 @@ impl Parts for file::ServerBytes {
 }
 
 /// Dissects `bytes`, which arrive in pieces of these sizes and the rest in one piece. Returns each
-/// message with its length and its parts joined, and the number of bytes left that are no whole
+/// message with its length and its parts joined, and the number of bytes left that are not a whole
 /// message.
 ///
 /// # Panics

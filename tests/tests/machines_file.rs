@@ -233,7 +233,7 @@ fn server_accepts_a_bare_name_at_a_half_close_and_after_a_pause() {
     }
     let waits = assert_lawful(every_cut(&FileServer::new(FILE), b"notes.txt", None));
     assert_eq!(waits.outcome, Outcome::Waiting(Need::InputOrIdle(SILENCE_MS)));
-    // An empty name or half an offset is no request.
+    // An empty name or half an offset is not a request.
     for bytes in [&b""[..], b"notes\0v", b"notes\0v1\x001"] {
         let pauses: Vec<usize> = (0..=bytes.len()).filter(|at| *at == 0 || *at > 6).collect();
         let script = Script { bytes, pauses: &pauses, end: None };
