@@ -418,17 +418,29 @@ fn a_server_that_reads_and_never_replies_costs_no_memory() {
     stream.set_read_timeout(patient).unwrap();
     stream.set_write_timeout(patient).unwrap();
     let mut writing = stream.try_clone().unwrap();
+    // Batches of 1000 messages that have arrived. A reply must not overtake its message.
+    let (arrived, batches) = std::sync::mpsc::channel();
     let replies = thread::spawn(move || {
-        let many = message(&[b'x'; 60]).repeat(1000);
-        for _ in 0..LINES / 1000 - 1 {
+        let mut many = message(&[b'x'; 60]).repeat(1000);
+        for batch in batches.iter().take(LINES / 1000) {
+            if batch == LINES / 1000 {
+                *many.last_mut().unwrap() = b'y';
+            }
             writing.write_all(&many).unwrap();
         }
-        let mut last = many;
-        *last.last_mut().unwrap() = b'y';
-        writing.write_all(&last).unwrap();
     });
-    while came < LINES * MESSAGE {
-        came += stream.read(&mut chunk).unwrap();
+    let mut reported = 0;
+    loop {
+        while (reported + 1) * 1000 * MESSAGE <= came {
+            reported += 1;
+            arrived.send(reported).unwrap();
+        }
+        if came == LINES * MESSAGE {
+            break;
+        }
+        let n = stream.read(&mut chunk).unwrap();
+        assert!(n > 0, "the client has ended after {came} bytes");
+        came += n;
     }
     replies.join().unwrap();
     writer.join().unwrap();

@@ -179,6 +179,7 @@ mod tests {
     fn dropping_a_crashed_server_fails_the_test() {
         let line = "echo listening on 127.0.0.1:1 >&2; echo thread panicked at x.rs >&2; exit 101";
         let server = Server::from_program(Program::new("sh", &["-c", line]));
+        server.process.wait_for("panicked");
         drop(server);
     }
 
