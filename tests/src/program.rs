@@ -117,6 +117,20 @@ impl Capture {
     }
 }
 
+/// Returns whether this process ignores a signal that the tests send, and a child would inherit that: under
+/// `nohup`, or in a background job of a script. The program under test respects it.
+fn ignores_signals() -> bool {
+    static IGNORES: OnceLock<bool> = OnceLock::new();
+    *IGNORES.get_or_init(|| {
+        // Bits 0, 1, 2 and 14: SIGHUP, SIGINT, SIGQUIT and SIGTERM. Only Linux has the file.
+        const SENT: u64 = 0b100_0000_0000_0111;
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_some_and(|mask| mask & SENT != 0)
+    })
+}
+
 /// A program to start.
 pub struct Program {
     command: Command,
@@ -158,7 +172,13 @@ impl Program {
 
     /// Creates any other program.
     pub fn new<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: &[S]) -> Self {
-        let mut command = Command::new(program);
+        let mut command = if ignores_signals() {
+            let mut command = Command::new("env");
+            command.arg("--default-signal=HUP,INT,QUIT,TERM").arg(program.as_ref());
+            command
+        } else {
+            Command::new(program)
+        };
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // The tester's preferences must not change the result.
         for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "RUST_LOG", "RUST_BACKTRACE", "CI"] {
