@@ -27,9 +27,7 @@
 //! | [`math`] and so on, one module for each protocol | `Client` and `Service` of a protocol |
 //! | `cli` | the program, with the feature `cli` |
 //!
-//! The crate supports Unix only, since it waits for file descriptors.
-
-#![cfg(unix)]
+//! It runs on Linux, macOS, the BSDs and Windows.
 
 pub mod add;
 pub mod chat;
@@ -43,6 +41,7 @@ pub mod net;
 mod pread;
 pub mod rps;
 mod seed;
+mod sys;
 mod text;
 
 #[cfg(feature = "cli")]

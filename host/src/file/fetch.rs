@@ -17,6 +17,7 @@ use socklab_core::wire::Escaped;
 use super::checksum::{BackgroundCrc, Checksum};
 use super::local::{Local, LocalError};
 use crate::net::{self, DEFAULT_TIMEOUT, DialError, Target, Wake};
+use crate::sys::extra::net::Pipe;
 
 /// Number of bytes that are read and written at a time. They fit into the cache of a processor core.
 pub const BUFFER: usize = 256 << 10;
@@ -239,8 +240,8 @@ impl Client {
             Checksum::Inline(crc32fast::Hasher::new())
         };
         // Spliced bytes do not pass through this process, so an inline checksum would miss them.
-        let mut splicer = match (&checksum, options.plain) {
-            (Checksum::Background(_), _) | (_, true) => Splicer::new(),
+        let pipe = match (&checksum, options.plain) {
+            (Checksum::Background(_), _) | (_, true) => Pipe::new(),
             (Checksum::Inline(_), false) => None,
         };
         let request = Request { name, form };
@@ -251,13 +252,12 @@ impl Client {
         let mut size = None;
         let mut timeout_extended = false;
         loop {
-            let moved = match &mut splicer {
-                Some(splicer) => splicer.transfer(&mut self.inner, local)?,
-                None => None,
-            };
-            match moved {
-                Some(true) => checksum.set_length(local.length()),
-                Some(false) => match self.inner.wait()? {
+            match pipe.as_ref().and_then(|pipe| Some((pipe, self.inner.splice(pipe)?))) {
+                Some((pipe, n @ 1..)) => {
+                    local.write_pipe(pipe, n)?;
+                    checksum.set_length(local.length());
+                }
+                Some((_, 0)) => match self.inner.wait()? {
                     Wake::Socket => continue,
                     Wake::Waker => {}
                 },
@@ -308,64 +308,5 @@ impl Client {
                 return Err(Failure::Interrupted);
             }
         }
-    }
-}
-
-/// Pipe through which the kernel moves bytes from the socket to the file, without a copy into this process.
-#[cfg(target_os = "linux")]
-struct Splicer {
-    read: std::os::fd::OwnedFd,
-    write: std::os::fd::OwnedFd,
-    capacity: usize,
-}
-
-#[cfg(target_os = "linux")]
-impl Splicer {
-    /// Capacity that is requested for the pipe, in bytes: the default limit of a user's pipe (`fs.pipe-max-size`).
-    const WANTED: usize = 1 << 20;
-
-    /// Creates the pipe. Returns `None` if the system has no free file descriptors.
-    fn new() -> Option<Self> {
-        use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC).ok()?;
-        // If the system refuses, the pipe keeps its default capacity.
-        let capacity = fcntl_setpipe_size(&write, Self::WANTED).unwrap_or(1 << 16);
-        Some(Self { read, write, capacity })
-    }
-
-    /// Moves the available bytes. Returns whether there were any, or `None` if the connection cannot be spliced now.
-    fn transfer(
-        &mut self,
-        client: &mut net::Client<Machine>,
-        local: &mut Local,
-    ) -> Result<Option<bool>, Failure> {
-        use std::os::fd::AsFd as _;
-        match client.splice(self.write.as_fd(), self.capacity) {
-            None => Ok(None),
-            Some(0) => Ok(Some(false)),
-            Some(n) => {
-                local.write_pipe(&self.read, n)?;
-                Ok(Some(true))
-            }
-        }
-    }
-}
-
-/// Only Linux has `splice`.
-#[cfg(not(target_os = "linux"))]
-struct Splicer;
-
-#[cfg(not(target_os = "linux"))]
-impl Splicer {
-    const fn new() -> Option<Self> {
-        None
-    }
-
-    fn transfer(
-        &mut self,
-        _: &mut net::Client<Machine>,
-        _: &mut Local,
-    ) -> Result<Option<bool>, Failure> {
-        Ok(None)
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, OFlags};
 
 use super::descriptor;
+use crate::sys::extra::net::Pipe;
 
 /// Error of the destination of a file.
 #[derive(Debug)]
@@ -207,37 +208,10 @@ impl Local {
         self.length
     }
 
-    /// Appends `n` bytes from a pipe, without a copy if the file supports `splice`.
-    #[cfg(target_os = "linux")]
-    pub(super) fn write_pipe(
-        &mut self,
-        pipe: &std::os::fd::OwnedFd,
-        n: usize,
-    ) -> Result<(), LocalError> {
-        use rustix::io::Errno;
-        use rustix::pipe::{SpliceFlags, splice};
-
-        let mut left = n;
-        while left > 0 {
-            match splice(pipe, None, &self.file, None, left, SpliceFlags::MOVE) {
-                Ok(0) => return Err(self.failed("write", ErrorKind::WriteZero.into())),
-                Ok(n) => {
-                    left -= n;
-                    self.length += n as u64;
-                }
-                Err(Errno::INTR) => {}
-                // The file does not support `splice`: a terminal, for example, or a file opened for appending.
-                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                    let mut bytes = vec![0; left];
-                    let n = rustix::io::read(pipe, &mut bytes);
-                    let n = n.map_err(|e| self.failed("write", e.into()))?;
-                    self.write(&bytes[..n])?;
-                    left -= n;
-                }
-                Err(e) => return Err(self.failed("write", e.into())),
-            }
-        }
-        Ok(())
+    /// Appends `n` bytes from a pipe, without a copy if the file supports that.
+    pub(super) fn write_pipe(&mut self, pipe: &Pipe, n: usize) -> Result<(), LocalError> {
+        let emptied = pipe.empty(&self.file, n, &mut self.length);
+        emptied.map_err(|e| self.failed("write", e))
     }
 
     /// Returns whether the destination is a temporary file, which can be read back.

@@ -1,12 +1,10 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use embedded_nal::TcpClientStack;
-use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use socklab_core::driver::{self, Next, nonblocking::Connection};
 use socklab_core::machine::{CommandError, EventView, Machine};
@@ -14,10 +12,11 @@ use socklab_core::session::Law;
 
 use super::dial::{DialError, Target, dial, reason, timeout_text};
 use super::listener::Accepted;
-use super::queues::SocketQueues;
 use super::quote::{Notice, Quote};
-use super::stack::{Fault, Observer, Stack, TcpSocket, borrow};
+use super::stack::{Fault, Observer, Stack, TcpSocket, borrow, interest};
 use super::{DEFAULT_BUFFER, DEFAULT_PACE, DEFAULT_TIMEOUT};
+use crate::sys::extra::net::{Pipe, SocketQueues};
+use crate::sys::net as system;
 
 mod delivery;
 mod pause;
@@ -40,6 +39,8 @@ pub struct Client<M: Machine> {
     connection: Connection<Stack, M, Box<[u8]>, Box<[u8]>>,
     peer: SocketAddr,
     poll: Poll,
+    /// Events for which the socket is registered.
+    registered: Interest,
     events: Events,
     waker: Arc<Waker>,
     timeout: Option<Duration>,
@@ -214,11 +215,9 @@ impl<M: Machine> Client<M> {
         log::debug!("{peer}: idle connection, {}", timeout_text(timeout));
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        if let Some(fd) = borrow(&socket) {
-            let fd = fd.as_raw_fd();
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            poll.registry().register(&mut SourceFd(&fd), SOCKET, interest)?;
-        }
+        let mut socket = socket;
+        let registered = interest(false);
+        socket.register(poll.registry(), SOCKET, registered)?;
         let input = vec![0; buffer.max(M::MIN_INPUT)].into_boxed_slice();
         let output = vec![0; buffer.max(M::MIN_OUTPUT).max(OUTPUT_MIN)].into_boxed_slice();
         let connection =
@@ -228,6 +227,7 @@ impl<M: Machine> Client<M> {
             connection,
             peer,
             poll,
+            registered,
             events: Events::with_capacity(4),
             waker: Arc::new(waker),
             timeout,
@@ -409,44 +409,34 @@ impl<M: Machine> Client<M> {
         }
     }
 
-    /// Moves at most `most` bytes of [inbound payload](Machine::inbound_remaining) from the socket to a pipe
-    /// without a copy. Returns their number, 0 if none are available now; [`wait`](Self::wait) in that case.
+    /// Moves [inbound payload](Machine::inbound_remaining) from the socket to a pipe without a copy. Returns the number
+    /// of bytes, 0 if none are available now; [`wait`](Self::wait) in that case.
     ///
     /// Returns `None` if the caller must use [`try_next`](Self::try_next) instead: there is no inbound payload,
     /// bytes are already buffered or wait to be sent, the stream has ended, an observer is set, or the system
-    /// does not support `splice` here.
-    #[cfg(target_os = "linux")]
-    pub fn splice(&mut self, pipe: std::os::fd::BorrowedFd<'_>, most: usize) -> Option<usize> {
-        use rustix::io::Errno;
-        use rustix::pipe::{SpliceFlags, splice};
-
-        let count =
-            usize::try_from(self.connection.inbound_remaining()).unwrap_or(usize::MAX).min(most);
+    /// does not support this here.
+    pub(crate) fn splice(&mut self, pipe: &Pipe) -> Option<usize> {
+        let count = usize::try_from(self.connection.inbound_remaining()).unwrap_or(usize::MAX);
         if count == 0 || self.is_sending() || self.stack.observer.is_some() {
             return None;
         }
         let socket = borrow(self.connection.socket())?;
-        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        loop {
-            return match splice(socket, None, pipe, None, count, flags) {
-                // The end of the stream: a read returns it to the machine.
-                Ok(0) => None,
-                Ok(n) => {
-                    self.stack.moved += n as u64;
-                    self.stack.received += n as u64;
-                    // Cannot fail: `n` is at most `inbound_remaining`.
-                    let _ = self.connection.advance_inbound(n as u64);
-                    Some(n)
-                }
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => Some(0),
-                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => None,
-                // The kernel reports a reset once. A later read would return an orderly end.
-                Err(_) => {
-                    self.connection.lost();
-                    None
-                }
-            };
+        match pipe.fill(&socket2::SockRef::from(&socket), count) {
+            // The end of the stream: a read returns it to the machine.
+            Ok(None | Some(0)) => None,
+            Ok(Some(n)) => {
+                self.stack.moved += n as u64;
+                self.stack.received += n as u64;
+                // Cannot fail: `n` is at most `inbound_remaining`.
+                let _ = self.connection.advance_inbound(n as u64);
+                Some(n)
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Some(0),
+            // The system reports a reset once. A later read would return an orderly end.
+            Err(_) => {
+                self.connection.lost();
+                None
+            }
         }
     }
 
@@ -552,12 +542,25 @@ impl<M: Machine> Client<M> {
     }
 
     fn sleep(&mut self, left: Option<Duration>) -> Result<M, Wake> {
+        self.update_interest().map_err(Error::Io)?;
         match self.poll.poll(&mut self.events, left) {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(Error::Io(e)),
             _ => {}
         }
         let called = self.events.iter().any(|event| event.token() == WAKER);
         Ok(if called { Wake::Waker } else { Wake::Socket })
+    }
+
+    /// Registers the socket again where the system does not report each change: for writing if it has refused bytes,
+    /// and for what the last read has left.
+    fn update_interest(&mut self) -> io::Result<()> {
+        let wanted = interest(self.stack.is_full);
+        let may_have_more = std::mem::take(&mut self.stack.may_have_more);
+        if self.registered == wanted && (system::EDGE_TRIGGERED || !may_have_more) {
+            return Ok(());
+        }
+        self.registered = wanted;
+        self.connection.socket_mut().reregister(self.poll.registry(), SOCKET, wanted)
     }
 
     /// Sleeps as [`wait`](Self::wait) does, but without a timeout: it is not the peer's turn.
@@ -636,7 +639,10 @@ fn error<P>(
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     match (fault, e) {
         (Some(Fault(io)), _)
-            if !matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset) =>
+            if !matches!(
+                system::error_kind(&io),
+                BrokenPipe | ConnectionAborted | ConnectionReset
+            ) =>
         {
             Error::Io(io)
         }

@@ -4,11 +4,11 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use mio::net::TcpStream;
-use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use super::dial::reason;
 use super::peer::unmapped;
+use crate::sys::net as system;
 
 /// Length of the accept queue. With the 128 of std and mio, most of 1,000 simultaneous clients have to retry for
 /// seconds. The system reduces the value to its own limit.
@@ -74,8 +74,7 @@ fn listen_on(addr: SocketAddr) -> io::Result<mio::net::TcpListener> {
         // [::] accepts IPv4 too, independent of the system's default.
         socket.set_only_v6(false)?;
     }
-    // A restarted server does not have to wait until old connections leave TIME_WAIT.
-    socket.set_reuse_address(true)?;
+    system::allow_restart(&socket)?;
     socket.set_nonblocking(true)?;
     // Accepted connections inherit these options, which saves five system calls for each.
     prepare(&SockRef::from(&socket));
@@ -123,28 +122,14 @@ pub(super) fn accept(listener: &mio::net::TcpListener) -> Incoming {
     }
 }
 
-/// Classifies the errors of accept(2). An error of the new connection removes it from the queue, so the next call
-/// returns another one. Any other error may persist, and retrying at once would be a busy loop.
 fn classify_error(e: io::Error) -> Incoming {
     if e.kind() == io::ErrorKind::WouldBlock {
-        return Incoming::None;
-    }
-    match Errno::from_io_error(&e) {
-        Some(
-            Errno::CONNABORTED
-            | Errno::CONNRESET
-            | Errno::INTR
-            | Errno::PROTO
-            | Errno::NOPROTOOPT
-            | Errno::TIMEDOUT
-            | Errno::NETDOWN
-            | Errno::NETUNREACH
-            | Errno::HOSTDOWN
-            | Errno::HOSTUNREACH,
-        ) => Incoming::Gone(e),
-        #[cfg(target_os = "linux")]
-        Some(Errno::NONET) => Incoming::Gone(e),
-        _ => Incoming::Starved(e),
+        Incoming::None
+    } else if system::is_client_gone(&e) {
+        Incoming::Gone(e)
+    } else {
+        // It may persist, and retrying at once would be a busy loop.
+        Incoming::Starved(e)
     }
 }
 
@@ -153,30 +138,6 @@ pub(super) mod tests {
     use std::net::TcpStream;
 
     use super::*;
-
-    #[test]
-    fn errors_of_a_client_that_has_left_differ_from_errors_of_the_system() {
-        let is_gone = |errno: Errno| match classify_error(errno.into()) {
-            Incoming::Gone(_) => Some(true),
-            Incoming::Starved(_) => Some(false),
-            Incoming::None | Incoming::Client(..) => None,
-        };
-        for errno in [
-            Errno::CONNABORTED,
-            Errno::CONNRESET,
-            Errno::INTR,
-            Errno::PROTO,
-            Errno::NETDOWN,
-            Errno::NETUNREACH,
-            Errno::HOSTUNREACH,
-        ] {
-            assert_eq!(is_gone(errno), Some(true), "{errno}");
-        }
-        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::PERM] {
-            assert_eq!(is_gone(errno), Some(false), "{errno}");
-        }
-        assert_eq!(is_gone(Errno::AGAIN), None);
-    }
 
     #[test]
     fn accepted_connections_have_keep_alive_and_no_delay() {

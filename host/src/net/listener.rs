@@ -1,8 +1,9 @@
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::dial::reason;
@@ -91,7 +92,7 @@ impl Listener {
             let pause = match accept(&self.listener) {
                 Incoming::Client(stream, peer) => {
                     log::debug!("connection from {peer}");
-                    return Ok(Some(Accepted { stream: stream.into(), peer }));
+                    return Ok(Some(Accepted { stream, peer }));
                 }
                 Incoming::Gone(e) => {
                     log::debug!("a client left before it was accepted: {}", reason(&e));

@@ -6,10 +6,8 @@ mod engine;
 mod listen;
 mod listener;
 mod peer;
-mod queues;
 mod quote;
 mod stack;
-mod tick;
 
 pub use client::{Client, Delivery, Error, Surplus, Wake};
 pub(crate) use dial::reason;

@@ -1,20 +1,56 @@
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
 
 use embedded_nal::{TcpClientStack, TcpErrorKind};
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 
-// std-embedded-nal does not export the names of these types.
-type System = std_embedded_nal::Stack;
-type SystemError = <System as TcpClientStack>::Error;
+use crate::sys::net::{self as system, Dialled, Dialler};
 
 /// Socket of the [`Stack`].
 pub(super) enum TcpSocket {
-    /// Created by std-embedded-nal.
-    Dialled(<System as TcpClientStack>::TcpSocket),
+    /// Connected by the [`Dialler`].
+    Dialled(Dialled),
     /// Accepted by mio, and non-blocking. std-embedded-nal cannot adopt such a socket, and its own `accept` returns
     /// blocking ones.
     Accepted(TcpStream),
+}
+
+impl TcpSocket {
+    /// Registers the socket for events.
+    pub(super) fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        match self {
+            Self::Dialled(socket) => system::register(socket, registry, token, interest),
+            Self::Accepted(stream) => registry.register(stream, token, interest),
+        }
+    }
+
+    /// Changes the events for which the socket is registered, and asks again for those that have been reported.
+    pub(super) fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        match self {
+            Self::Dialled(socket) => system::reregister(socket, registry, token, interest),
+            Self::Accepted(stream) => registry.reregister(stream, token, interest),
+        }
+    }
+}
+
+/// Returns the events to register a socket for. `is_full`: it has refused bytes.
+pub(super) fn interest(is_full: bool) -> Interest {
+    if system::EDGE_TRIGGERED || is_full {
+        Interest::READABLE | Interest::WRITABLE
+    } else {
+        Interest::READABLE
+    }
 }
 
 /// Direction of a transfer.
@@ -42,7 +78,7 @@ pub trait Observer: Send {
 /// the idle timeout, and passes them to an observer.
 #[derive(Default)]
 pub(super) struct Stack {
-    inner: System,
+    inner: Dialler,
     /// Number of bytes transferred in both directions.
     pub(super) moved: u64,
     /// Number of bytes received.
@@ -50,6 +86,10 @@ pub(super) struct Stack {
     /// Whether the end of the stream has been read or the connection has failed. Every later read returns an end
     /// again, an orderly one also after a reset. The observer is called only for the first.
     pub(super) ended: bool,
+    /// Whether the socket has refused bytes since it last accepted some.
+    pub(super) is_full: bool,
+    /// Whether bytes have been read since a read found none.
+    pub(super) may_have_more: bool,
     /// Maximum number of bytes requested by one read.
     read_max: Option<usize>,
     pub(super) observer: Option<(SocketAddr, Box<dyn Observer>)>,
@@ -74,22 +114,22 @@ impl Stack {
 
 /// Error of the transport.
 #[derive(Debug)]
-pub(super) struct Fault(pub(super) std::io::Error);
+pub(super) struct Fault(pub(super) io::Error);
 
 impl embedded_nal::TcpError for Fault {
     fn kind(&self) -> TcpErrorKind {
-        match self.0.kind() {
+        match system::error_kind(&self.0) {
             ErrorKind::BrokenPipe => TcpErrorKind::PipeClosed,
             _ => TcpErrorKind::Other,
         }
     }
 }
 
-fn map_fault(e: nb::Error<SystemError>) -> nb::Error<Fault> {
-    e.map(|e| Fault(e.0))
+fn map_fault(e: nb::Error<<Dialler as TcpClientStack>::Error>) -> nb::Error<Fault> {
+    e.map(|e| Fault(system::dialler_error(e)))
 }
 
-fn map_io_error(e: std::io::Error) -> nb::Error<Fault> {
+fn map_io_error(e: io::Error) -> nb::Error<Fault> {
     match e.kind() {
         ErrorKind::WouldBlock => nb::Error::WouldBlock,
         _ => nb::Error::Other(Fault(e)),
@@ -111,7 +151,7 @@ impl TcpClientStack for Stack {
     type Error = Fault;
 
     fn socket(&mut self) -> Result<TcpSocket, Fault> {
-        self.inner.socket().map(TcpSocket::Dialled).map_err(|e| Fault(e.0))
+        self.inner.socket().map(TcpSocket::Dialled).map_err(|e| Fault(system::dialler_error(e)))
     }
 
     fn connect(&mut self, socket: &mut TcpSocket, remote: SocketAddr) -> nb::Result<(), Fault> {
@@ -122,10 +162,12 @@ impl TcpClientStack for Stack {
     }
 
     fn send(&mut self, socket: &mut TcpSocket, bytes: &[u8]) -> nb::Result<usize, Fault> {
-        let n = retry(|| match socket {
+        let sent = retry(|| match socket {
             TcpSocket::Dialled(socket) => self.inner.send(socket, bytes).map_err(map_fault),
             TcpSocket::Accepted(stream) => stream.write(bytes).map_err(map_io_error),
-        })?;
+        });
+        self.is_full = matches!(sent, Err(nb::Error::WouldBlock));
+        let n = sent?;
         self.record(Direction::Sent, &bytes[..n]);
         Ok(n)
     }
@@ -137,6 +179,7 @@ impl TcpClientStack for Stack {
             TcpSocket::Dialled(socket) => self.inner.receive(socket, buffer).map_err(map_fault),
             TcpSocket::Accepted(stream) => stream.read(buffer).map_err(map_io_error),
         });
+        self.may_have_more = received.is_ok();
         let was_ended = self.ended;
         self.ended |= matches!(received, Ok(0) | Err(nb::Error::Other(_)));
         let n = received?;
@@ -148,18 +191,18 @@ impl TcpClientStack for Stack {
 
     fn close(&mut self, socket: TcpSocket) -> Result<(), Fault> {
         match socket {
-            TcpSocket::Dialled(socket) => self.inner.close(socket).map_err(|e| Fault(e.0)),
+            TcpSocket::Dialled(socket) => {
+                self.inner.close(socket).map_err(|e| Fault(system::dialler_error(e)))
+            }
             TcpSocket::Accepted(_) => Ok(()),
         }
     }
 }
 
-/// Returns the descriptor of a socket, or `None` before it is connected.
-pub(super) fn borrow(socket: &TcpSocket) -> Option<BorrowedFd<'_>> {
+/// Returns the handle of a socket, or `None` before it is connected.
+pub(super) fn borrow(socket: &TcpSocket) -> Option<system::Handle<'_>> {
     match socket {
-        #[expect(unsafe_code, reason = "std-embedded-nal provides only a raw descriptor")]
-        // SAFETY: the descriptor belongs to `socket`, which is borrowed for as long as the result.
-        TcpSocket::Dialled(s) => s.as_raw_fd().map(|fd| unsafe { BorrowedFd::borrow_raw(fd) }),
-        TcpSocket::Accepted(stream) => Some(stream.as_fd()),
+        TcpSocket::Dialled(socket) => system::dialled(socket),
+        TcpSocket::Accepted(stream) => Some(system::accepted(stream)),
     }
 }

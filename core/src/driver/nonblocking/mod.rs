@@ -44,6 +44,11 @@ impl<S: TcpClientStack, M, I, O> Connection<S, M, I, O> {
         &self.link.socket
     }
 
+    /// Returns the socket, to change its options or what it waits for. Its bytes belong to the connection.
+    pub const fn socket_mut(&mut self) -> &mut S::TcpSocket {
+        &mut self.link.socket
+    }
+
     /// Returns the socket; queued output is dropped.
     pub fn into_socket(self) -> S::TcpSocket {
         self.link.socket

@@ -12,6 +12,7 @@ use socklab_core::wire::Dissect;
 use super::super::events::unfinished;
 use super::{Common, Failure};
 use crate::net::{self, Limits, Observer, Server, Service};
+use crate::sys;
 use crate::ui::{Lines, Trace, TraceOutput, json_line, signals, streams};
 
 impl Common {
@@ -75,7 +76,7 @@ impl Common {
         let reporter = Reporter { log: log.clone(), events: events.clone() };
         let trace = self.trace.then(|| trace(log.clone()));
 
-        raise_descriptor_limit();
+        sys::net::raise_socket_limit();
         let (for_reports, for_notices) = (reporter.clone(), reporter.clone());
         let server = Server::bind(addrs, service)?
             .limits(limits)
@@ -106,15 +107,6 @@ impl Common {
         }
         ended.map_err(|e| Failure::System(format!("cannot wait for the network: {e}")))
     }
-}
-
-/// Raises the limit of open descriptors to the maximum that the system allows. The lower default protects programs
-/// that use `select`, which supports descriptors up to 1023 only.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // If the system refuses, the previous limit stays in force.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// Writer of a server's log lines and events.

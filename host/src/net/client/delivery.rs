@@ -7,11 +7,11 @@ use embedded_nal::TcpClientStack;
 use socklab_core::machine::{Machine, StreamEnd};
 
 use super::super::DEFAULT_TIMEOUT;
-use super::super::queues::SocketQueues;
 use super::super::quote::Quote;
 use super::super::stack::{Stack, TcpSocket, borrow};
 use super::pause::endpoints;
 use super::{Client, Surplus};
+use crate::sys::extra::net::SocketQueues;
 
 /// What became of the bytes that were sent last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

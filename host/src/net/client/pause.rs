@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::super::queues::SocketQueues;
 use super::super::stack::{TcpSocket, borrow};
+use crate::sys::extra::net::SocketQueues;
 
 /// The pause at a message boundary. It lasts for the pace at least, and until the peer has read everything
 /// before the boundary, as far as the system reports that.

@@ -10,6 +10,8 @@ use mio::net::TcpStream;
 use super::wakeups::{SessionWaker, Wakeups};
 use crate::net::stack::{Direction, Observer};
 use crate::pread::read_at;
+use crate::sys::extra::net::send_file;
+use crate::sys::net::error_kind;
 
 /// Writer for the payload that a machine [expects](socklab_core::Machine::outbound_remaining), valid for one turn of
 /// the connection. What the socket does not accept in this turn can be written in a later one.
@@ -68,7 +70,7 @@ impl PayloadWriter<'_> {
         while self.sent < limit && self.socket == Socket::Open {
             let (at, left) = (at + (self.sent - before), limit - self.sent);
             if !copies {
-                match sendfile(self.stream, file, at, left) {
+                match send_file(self.stream, file, at, left) {
                     Ok(Some(n)) => self.advance(n),
                     Ok(None) => copies = true,
                     Err(e) => self.check_error(e)?,
@@ -114,7 +116,7 @@ impl PayloadWriter<'_> {
 
     /// Handles an error of a transfer. An error of the socket is recorded, an error of the file is returned.
     fn check_error(&mut self, e: io::Error) -> io::Result<()> {
-        match e.kind() {
+        match error_kind(&e) {
             ErrorKind::Interrupted => {}
             ErrorKind::WouldBlock => self.socket = Socket::Full,
             ErrorKind::BrokenPipe
@@ -129,25 +131,4 @@ impl PayloadWriter<'_> {
         }
         Ok(())
     }
-}
-
-/// Sends part of a file with `sendfile`. Returns `None` if that is not supported for this file.
-#[cfg(target_os = "linux")]
-fn sendfile(stream: &TcpStream, file: &File, at: u64, most: u64) -> io::Result<Option<u64>> {
-    use rustix::io::Errno;
-
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let mut at = at;
-    match rustix::fs::sendfile(stream, file, Some(&mut at), most) {
-        Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-        Ok(n) => Ok(Some(n as u64)),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(None),
-        Err(e) => Err(e.into()),
-    }
-}
-
-/// `sendfile` differs on every other system, and is not used there.
-#[cfg(not(target_os = "linux"))]
-fn sendfile(_: &TcpStream, _: &File, _: u64, _: u64) -> io::Result<Option<u64>> {
-    Ok(None)
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::slot::Slot;
-use crate::net::queues::SocketQueues;
+use crate::sys::extra::net::SocketQueues;
 
 /// Number of probes of a peer's progress within one idle limit.
 const PROBES: u64 = 8;

@@ -20,10 +20,10 @@ use super::{Ended, Limits, ServerControl, Service};
 use crate::net::dial::{reason, timeout_text};
 use crate::net::listen::{ACCEPT_RETRY, Incoming, accept, starved_message};
 use crate::net::peer::Peer;
-use crate::net::queues::SocketQueues;
 use crate::net::quote::Notice;
-use crate::net::stack::Observer;
-use crate::net::tick::Tick;
+use crate::net::stack::{Observer, interest};
+use crate::sys::extra::net::{SocketQueues, Tick};
+use crate::sys::net as system;
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -304,11 +304,8 @@ impl<S: Service> Engine<S> {
     /// Logs that clients have to wait because of the limit, if any do. The message is not repeated until the
     /// backlog has been empty.
     fn log_full(&mut self) {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
         let Some(listener) = &self.listener else { return };
-        let mut listener = [PollFd::new(listener, PollFlags::IN)];
-        if !self.full_logged && poll(&mut listener, Some(&Timespec::default())) == Ok(1) {
+        if !self.full_logged && system::has_client(listener) {
             self.full_logged = true;
             let most = self.limits.clients.max(1);
             let s = if most == 1 { "" } else { "s" };
@@ -319,8 +316,7 @@ impl<S: Service> Engine<S> {
     fn open(&mut self, mut stream: TcpStream, peer: SocketAddr) {
         let entry = self.slots.vacant_entry();
         let key = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(e) = self.poll.registry().register(&mut stream, Token(key), interest) {
+        if let Err(e) = self.poll.registry().register(&mut stream, Token(key), interest(false)) {
             log::warn!("{peer}: cannot register the connection for events: {}", reason(&e));
             return;
         }
@@ -375,6 +371,13 @@ impl<S: Service> Engine<S> {
         }
         let after = slot.buffered.as_ref().map_or(0, |buffered| buffered.bytes());
         self.buffered_bytes = self.buffered_bytes + after - before;
+        if !system::EDGE_TRIGGERED
+            && turn != Turn::Close
+            && let Err(e) = slot.update_interest(self.poll.registry(), Token(key))
+        {
+            let peer = SocketAddr::from(slot.peer);
+            log::warn!("{peer}: cannot register the connection for events: {}", reason(&e));
+        }
         if let Some(ms) = timer_ms {
             self.timer = self.timer.wrapping_add(1);
             slot.timer = self.timer;

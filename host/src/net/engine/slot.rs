@@ -18,9 +18,9 @@ use super::payload_writer::{PayloadWriter, Socket};
 use super::wakeups::Wakeups;
 use super::{Ended, Internal, Service, Work};
 use crate::net::peer::Peer;
-use crate::net::queues::SocketQueues;
 use crate::net::quote::{Notice, Quote};
 use crate::net::stack::Observer;
+use crate::sys::extra::net::SocketQueues;
 
 /// State of one connection. It must be small, since a server may have ten thousand.
 pub(super) struct Slot<M, T> {
@@ -321,7 +321,10 @@ impl<M: Machine, T> Slot<M, T> {
                 Some(Turn::Again)
             }
             // The next turn comes when the socket is writable again.
-            (Socket::Full, _) => Some(Turn::Wait),
+            (Socket::Full, _) => {
+                self.flags.set(Flag::Full, true);
+                Some(Turn::Wait)
+            }
             (Socket::Open, Work::Again) => Some(Turn::Again),
             (Socket::Open, Work::Wait) => None,
             (Socket::Open, Work::Sleep) => {

@@ -7,7 +7,7 @@ use socklab_core::machine::{Machine, StreamEnd};
 
 use super::{Context, Delivery, PendingEnd, Phase, Slot, Turn, timestamp};
 use crate::net::engine::{Ended, Service};
-use crate::net::queues::SocketQueues;
+use crate::sys::extra::net::SocketQueues;
 
 /// Time in milliseconds until the first check whether the last bytes have been acknowledged.
 const ACK_CHECK_MS: u64 = 2;

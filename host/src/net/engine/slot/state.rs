@@ -80,6 +80,10 @@ pub(in crate::net::engine) enum Flag {
     NoticeTimer = 4,
     /// The notice for this message has been given.
     Noticed = 8,
+    /// The socket has refused bytes since it last accepted some.
+    Full = 16,
+    /// The socket is registered for writing. Not used where events are edge-triggered.
+    AwaitsWrite = 32,
 }
 
 impl Flags {

@@ -1,13 +1,15 @@
 //! Reads and writes of a connection, and the bytes it has to store between two turns.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 
+use mio::{Registry, Token};
 use socklab_core::machine::{Machine, StreamEnd};
 
-use super::{Context, PendingEnd, Phase, Slot, timestamp};
+use super::{Context, Flag, PendingEnd, Phase, Slot, timestamp};
 use crate::net::engine::Service;
 use crate::net::peer::Peer;
-use crate::net::stack::{Direction, Observer};
+use crate::net::stack::{Direction, Observer, interest};
+use crate::sys::net as system;
 
 /// Bytes of a connection that have to be stored between two turns.
 #[derive(Default)]
@@ -69,8 +71,9 @@ impl<M: Machine, T> Slot<M, T> {
             }
         }
         // A short read has emptied the socket, except for an end that is still to be read. This saves a read
-        // that would return `WouldBlock`.
-        let drained = self.end.is_some() || (n < room && self.pending_end == PendingEnd::Unknown);
+        // that would return `WouldBlock`, which some systems need for the next event.
+        let is_short = system::EDGE_TRIGGERED && n < room;
+        let drained = self.end.is_some() || (is_short && self.pending_end == PendingEnd::Unknown);
         Unread { have: have + n, fresh: n, drained }
     }
 
@@ -131,6 +134,7 @@ impl<M: Machine, T> Slot<M, T> {
         key: usize,
     ) -> usize {
         let mut sent = 0;
+        self.flags.set(Flag::Full, false);
         while sent < bytes.len() {
             match self.stream.write(&bytes[sent..]) {
                 Ok(n) if n > 0 => {
@@ -142,9 +146,12 @@ impl<M: Machine, T> Slot<M, T> {
                     sent += n;
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return sent,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    self.flags.set(Flag::Full, true);
+                    return sent;
+                }
                 // The peer has closed in order or by a reset. Only a read shows which.
-                Err(e) if e.kind() == ErrorKind::BrokenPipe => {
+                Err(e) if system::error_kind(&e) == ErrorKind::BrokenPipe => {
                     self.pending_end = self.pending_end.max(PendingEnd::WriteClosed);
                     return bytes.len();
                 }
@@ -156,6 +163,19 @@ impl<M: Machine, T> Slot<M, T> {
             }
         }
         sent
+    }
+
+    /// Registers the socket for writing while it refuses bytes, and only then.
+    pub(in crate::net::engine) fn update_interest(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<()> {
+        let is_full = self.flags.has(Flag::Full);
+        if self.flags.set(Flag::AwaitsWrite, is_full) == is_full {
+            return Ok(());
+        }
+        registry.reregister(&mut self.stream, token, interest(is_full))
     }
 
     /// Stores the unconsumed input until the next turn.

@@ -1,0 +1,4 @@
+//! Fallbacks for the functions that only Linux has, with the names of `linux`.
+
+pub(crate) mod file;
+pub(crate) mod net;
