@@ -1,6 +1,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt as _;
+
+use crate::sys;
 
 /// Reads at least one byte at `offset`, and repeats a read that a signal interrupted.
 ///
@@ -10,7 +11,7 @@ use std::os::unix::fs::FileExt as _;
 /// returns 0 as at the end.
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     loop {
-        match file.read_at(buffer, offset) {
+        match sys::file::read_at(file, buffer, offset) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             read => return read,

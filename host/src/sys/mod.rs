@@ -23,11 +23,7 @@ mod windows;
 pub(crate) use linux as extra;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable as extra;
-#[cfg(all(unix, feature = "cli"))]
-pub(crate) use unix::console;
 #[cfg(unix)]
 pub(crate) use unix::{file, net};
-#[cfg(all(windows, feature = "cli"))]
-pub(crate) use windows::console;
 #[cfg(windows)]
 pub(crate) use windows::{file, net};
