@@ -270,7 +270,13 @@ impl<S: Service> Engine<S> {
             };
             if self.slots.len() >= self.limits.clients.max(1) {
                 self.accepting = Accepting::Full;
-                self.log_full();
+                if system::EDGE_TRIGGERED {
+                    self.log_full();
+                } else if let Some(listener) = &mut self.listener {
+                    // The next event of the listener shows whether clients wait.
+                    let registry = self.poll.registry();
+                    let _ = registry.reregister(listener, LISTENER, Interest::READABLE);
+                }
                 return;
             }
             match accept(listener) {
