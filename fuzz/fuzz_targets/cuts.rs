@@ -11,10 +11,10 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use socklab_core::machine::{Machine, StreamEnd};
 use socklab_fuzz::plan;
 use socklab_tests::draw::Draw;
-use socklab_tests::role::{Role, RoleVisitor, visit_role};
+use socklab_tests::role::{Application, RoleVisitor, visit_role};
 use socklab_tests::script::{Plan, compare_plans};
 
-fn check<R: Role>(role: &R, bytes: &[u8], end: Option<StreamEnd>, mut plans: [Plan; 2]) {
+fn check<R: Application>(role: &R, bytes: &[u8], end: Option<StreamEnd>, mut plans: [Plan; 2]) {
     // Plans are drawn for any machine: the room is what this one needs and more.
     for plan in &mut plans {
         plan.window += R::Machine::MIN_OUTPUT;
@@ -68,7 +68,7 @@ impl Machine for Any {
 struct Cuts([Plan; 2], Option<StreamEnd>);
 
 impl RoleVisitor for Cuts {
-    fn visit<R: Role>(self, role: &R, bytes: &[u8]) {
+    fn visit<R: Application>(self, role: &R, bytes: &[u8]) {
         check(role, bytes, self.1, self.0);
     }
 }

@@ -20,13 +20,13 @@ use socklab_core::machine::CommandError;
 use socklab_fuzz::connection::{Asks, Async, Blocking, Connection, Nal, Polled, Shape as _, Wire};
 use socklab_fuzz::hostile::{Peer, Setting, Target, either};
 use socklab_fuzz::model::{Model, Outcome, Stop, Style};
-use socklab_tests::role::{Command, Role};
+use socklab_tests::role::{Application, Command};
 
 /// Number of calls that is enough for any input.
 const CALLS: usize = 5000;
 
 /// The caller, with the application.
-struct Caller<R: Role, C> {
+struct Caller<R: Application, C> {
     role: R,
     connection: C,
     model: Model<R>,
@@ -39,7 +39,7 @@ struct Caller<R: Role, C> {
     is_stuck: bool,
 }
 
-impl<R: Role, C: Connection<R>> Caller<R, C> {
+impl<R: Application, C: Connection<R>> Caller<R, C> {
     /// Compares what the driver and the model made of a call.
     fn same<X: PartialEq + std::fmt::Debug>(
         &mut self,
@@ -173,7 +173,7 @@ impl<R: Role, C: Connection<R>> Caller<R, C> {
     }
 }
 
-fn talk<R: Role, C: Connection<R>>(
+fn talk<R: Application, C: Connection<R>>(
     role: &R,
     setting: &Setting,
     bytes: &[u8],
@@ -226,7 +226,7 @@ fn talk<R: Role, C: Connection<R>>(
 struct Drivers;
 
 impl Target for Drivers {
-    fn run<R: Role>(role: &R, setting: &Rc<Setting>, bytes: &[u8]) {
+    fn run<R: Application>(role: &R, setting: &Rc<Setting>, bytes: &[u8]) {
         let wire = Wire::<R>(Rc::new(RefCell::new(Peer::new(setting, bytes))));
         let [input, output] = setting.buffers::<R>();
         let (machine, fits) = (role.machine(), "the buffers are long enough");

@@ -13,7 +13,7 @@ use socklab_core::machine::StreamEnd;
 use socklab_fuzz::plan;
 use socklab_tests::draw::Draw;
 use socklab_tests::oracle::echo_reply_bytes;
-use socklab_tests::role::{EchoServer, Role, ShortEchoServer};
+use socklab_tests::role::{Application, EchoServer, ShortEchoServer};
 use socklab_tests::script::{Outcome, Plan, Script, run};
 
 fuzz_target!(|data: &[u8]| {
@@ -32,7 +32,7 @@ fn length_of<const HEADER: usize>(bytes: &[u8]) -> Option<(usize, &[u8])> {
 
 fn check<const HEADER: usize, R>(role: &R, bytes: &[u8], end: Option<StreamEnd>, plan: &Plan)
 where
-    R: Role<Event = Event>,
+    R: Application<Event = Event>,
     R::Machine: Machine,
 {
     let transcript = run(role, &Script::new(bytes, end), plan).unwrap_or_else(|e| panic!("{e}"));

@@ -17,7 +17,7 @@ use socklab_core::machine::{
 };
 use socklab_core::{add, chat, coin, echo, file, for_each_role, guess, hello, math, rps};
 use socklab_tests::draw::Draw;
-use socklab_tests::role::{self, Role};
+use socklab_tests::role::{self, Application};
 
 /// Number of steps that is enough for any input.
 const STEPS: usize = 100_000;
@@ -85,7 +85,7 @@ without_bytes!(
     rps::server::Event,
 );
 
-fn check<R: Role>(event: <R::Machine as Machine>::Event, bytes: &[u8])
+fn check<R: Application>(event: <R::Machine as Machine>::Event, bytes: &[u8])
 where
     for<'i> EventView<'i, R::Machine>: Owned,
 {
@@ -116,7 +116,7 @@ where
     }
 }
 
-fn feed<R: Role>(role: &R, bytes: &[u8], piece: usize)
+fn feed<R: Application>(role: &R, bytes: &[u8], piece: usize)
 where
     for<'i> EventView<'i, R::Machine>: Owned,
 {

@@ -23,7 +23,7 @@ use socklab_core::session::{Handler, Polled, Want};
 use socklab_fuzz::hand::ErrorOf;
 use socklab_fuzz::hostile::{Answer, Call, Choices, Peer, Setting, Target, server};
 use socklab_fuzz::model::{Model, Performed, Style, net_error};
-use socklab_tests::role::{Command, Role};
+use socklab_tests::role::{Application, Command};
 use socklab_tests::transport::NetError;
 
 /// The pause at a boundary, in ms.
@@ -35,10 +35,10 @@ const TURNS: usize = 64;
 /// Number of polls that is enough for any input.
 const POLLS: usize = 5000;
 
-type Shared<R> = Rc<RefCell<Peer<<R as Role>::Event>>>;
+type Shared<R> = Rc<RefCell<Peer<<R as Application>::Event>>>;
 
 /// A client, and its session driven by hand.
-struct Client<R: Role> {
+struct Client<R: Application> {
     peer: Shared<R>,
     model: Model<R>,
     role: R,
@@ -83,7 +83,7 @@ impl Clock {
     }
 }
 
-impl<R: Role> Client<R> {
+impl<R: Application> Client<R> {
     /// Advances the session by hand, over what the pool did in this poll. Returns how it ended.
     fn poll(&mut self, clock: &mut Clock) -> Option<Outcome<ErrorOf<R>>> {
         self.thinks = false;
@@ -229,7 +229,7 @@ impl<R: Role> Client<R> {
 
 type Clients<R> = Rc<RefCell<Vec<Client<R>>>>;
 
-struct Stack<R: Role> {
+struct Stack<R: Application> {
     clients: Clients<R>,
     /// What a client is before it comes.
     role: R,
@@ -251,13 +251,13 @@ fn answer(answer: Answer) -> nb::Result<usize, NetError> {
     }
 }
 
-impl<R: Role> Stack<R> {
+impl<R: Application> Stack<R> {
     fn peer(&self, socket: usize) -> Shared<R> {
         Rc::clone(&self.clients.borrow()[socket].peer)
     }
 }
 
-impl<R: Role> TcpClientStack for Stack<R> {
+impl<R: Application> TcpClientStack for Stack<R> {
     type TcpSocket = usize;
     type Error = NetError;
 
@@ -286,7 +286,7 @@ impl<R: Role> TcpClientStack for Stack<R> {
     }
 }
 
-impl<R: Role> TcpFullStack for Stack<R> {
+impl<R: Application> TcpFullStack for Stack<R> {
     fn bind(&mut self, _: &mut usize, _: u16) -> Result<(), NetError> {
         panic!("the listener is bound")
     }
@@ -324,7 +324,7 @@ impl<R: Role> TcpFullStack for Stack<R> {
 }
 
 /// The application of a client.
-struct Player<R: Role> {
+struct Player<R: Application> {
     role: R,
     peer: Shared<R>,
     choices: Choices,
@@ -334,7 +334,7 @@ struct Player<R: Role> {
     offered: bool,
 }
 
-impl<R: Role> Player<R> {
+impl<R: Application> Player<R> {
     /// The command that was given last has been accepted, or the session would have ended.
     fn given(&mut self) {
         if std::mem::take(&mut self.offered) {
@@ -343,7 +343,7 @@ impl<R: Role> Player<R> {
     }
 }
 
-impl<R: Role> Handler<R::Machine> for Player<R> {
+impl<R: Application> Handler<R::Machine> for Player<R> {
     fn ready(&self) -> bool {
         let is_ready = !self.may_be_busy || self.choices.next() & 7 != 7;
         self.peer.borrow_mut().record(Call::Ready(is_ready));
@@ -383,10 +383,14 @@ impl<R: Role> Handler<R::Machine> for Player<R> {
 }
 
 type Pool<R, const N: usize> =
-    Server<Stack<R>, <R as Role>::Machine, Player<R>, Vec<u8>, Vec<u8>, N>;
+    Server<Stack<R>, <R as Application>::Machine, Player<R>, Vec<u8>, Vec<u8>, N>;
 
 /// What happens between two polls: time passes, and sometimes all get a command.
-fn pause<R: Role, const N: usize>(pool: &mut Pool<R, N>, stack: &mut Stack<R>, wait: Option<u32>) {
+fn pause<R: Application, const N: usize>(
+    pool: &mut Pool<R, N>,
+    stack: &mut Stack<R>,
+    wait: Option<u32>,
+) {
     let choice = stack.setting.choices.next();
     stack.now += match choice & 15 {
         1 => 0,
@@ -420,7 +424,7 @@ fn pause<R: Role, const N: usize>(pool: &mut Pool<R, N>, stack: &mut Stack<R>, w
 struct Pools;
 
 impl Target for Pools {
-    fn run<R: Role>(role: &R, setting: &Rc<Setting>, bytes: &[u8]) {
+    fn run<R: Application>(role: &R, setting: &Rc<Setting>, bytes: &[u8]) {
         if setting.flags & 4 == 0 {
             serve::<R, 2>(role, setting, bytes);
         } else {
@@ -429,7 +433,7 @@ impl Target for Pools {
     }
 }
 
-fn serve<R: Role, const N: usize>(role: &R, setting: &Rc<Setting>, bytes: &[u8]) {
+fn serve<R: Application, const N: usize>(role: &R, setting: &Rc<Setting>, bytes: &[u8]) {
     let timeout = if setting.flags & 16 == 0 { 10_000 } else { 1 << 31 };
     let timeout = (setting.flags & 8 != 0).then_some(timeout);
     let clients = Clients::<R>::default();

@@ -16,19 +16,19 @@ use socklab_core::machine::{CommandError, EventView, Input, Machine, StreamEnd, 
 use socklab_core::session::{Handler, Polled, Pumped, Stop, Want, pump};
 use socklab_fuzz::hand::{ErrorOf, Hand};
 use socklab_fuzz::hostile::{Answer, Setting, Target, either};
-use socklab_tests::role::{Command, Role};
+use socklab_tests::role::{Application, Command};
 
 /// Number of rounds that is enough for any input.
 const ROUNDS: usize = 20_000;
 
 /// What the application saw and said.
-struct Player<R: Role> {
+struct Player<R: Application> {
     role: R,
     events: Vec<R::Event>,
     offered: bool,
 }
 
-impl<R: Role> Player<R> {
+impl<R: Application> Player<R> {
     fn new(role: &R) -> Self {
         Self { role: role.clone(), events: vec![], offered: false }
     }
@@ -46,7 +46,7 @@ impl<R: Role> Player<R> {
     }
 }
 
-impl<R: Role> Handler<R::Machine> for Player<R> {
+impl<R: Application> Handler<R::Machine> for Player<R> {
     fn event(&mut self, event: EventView<'_, R::Machine>) {
         self.emitted(R::own(event));
     }
@@ -77,14 +77,14 @@ enum Halt<E> {
 }
 
 /// The session that is driven by hand.
-struct Session<R: Role> {
+struct Session<R: Application> {
     hand: Hand<R>,
     player: Player<R>,
     sent: Vec<u8>,
     boundaries: Vec<usize>,
 }
 
-impl<R: Role> Session<R> {
+impl<R: Application> Session<R> {
     fn run(&mut self) -> Halt<ErrorOf<R>> {
         for _ in 0..ROUNDS {
             let want = match self.hand.poll() {
@@ -150,7 +150,7 @@ impl<R: Role> Session<R> {
 }
 
 /// The same by `pump`, with what is left of the input.
-struct Server<R: Role> {
+struct Server<R: Application> {
     machine: R::Machine,
     player: Player<R>,
     input: Vec<u8>,
@@ -163,7 +163,7 @@ struct Server<R: Role> {
     boundaries: Vec<usize>,
 }
 
-impl<R: Role> Server<R> {
+impl<R: Application> Server<R> {
     fn run(&mut self) -> Halt<ErrorOf<R>> {
         for _ in 0..ROUNDS {
             let input = Input { bytes: &self.input, state: self.state };
@@ -216,7 +216,7 @@ impl<R: Role> Server<R> {
 struct Pumps;
 
 impl Target for Pumps {
-    fn run<R: Role>(role: &R, setting: &Rc<Setting>, mut bytes: &[u8]) {
+    fn run<R: Application>(role: &R, setting: &Rc<Setting>, mut bytes: &[u8]) {
         let [input, output] = setting.lengths::<R>();
         // Both see the same bytes: what is read must fit.
         let hand = Hand::new(role, [input + bytes.len(), output]);

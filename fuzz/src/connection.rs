@@ -11,7 +11,7 @@ use embedded_io::ErrorKind;
 use embedded_nal::TcpClientStack;
 use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking, polled};
 use socklab_core::machine::{EventView, StreamEnd};
-use socklab_tests::role::{Command, Role};
+use socklab_tests::role::{Application, Command};
 use socklab_tests::transport::{Failed, NetError};
 
 use crate::hostile::{Answer, Call, Choices, Peer};
@@ -29,7 +29,7 @@ pub enum Asks {
 }
 
 /// A connection of one of the drivers.
-pub trait Connection<R: Role> {
+pub trait Connection<R: Application> {
     /// How the driver uses its transport.
     const STYLE: Style;
 
@@ -63,7 +63,7 @@ pub trait Connection<R: Role> {
     fn time_out(&mut self);
 }
 
-fn own<R: Role>(next: Next<EventView<'_, R::Machine>>) -> Next<R::Event> {
+fn own<R: Application>(next: Next<EventView<'_, R::Machine>>) -> Next<R::Event> {
     next.map(R::own)
 }
 
@@ -85,15 +85,15 @@ fn stop_nb<E, T>(error: nb::Error<Error<E, T>>) -> Stop<E> {
 }
 
 /// The transport of any of them: a stack, a stream, or either half of one.
-pub struct Wire<R: Role>(pub Rc<RefCell<Peer<R::Event>>>);
+pub struct Wire<R: Application>(pub Rc<RefCell<Peer<R::Event>>>);
 
-impl<R: Role> Clone for Wire<R> {
+impl<R: Application> Clone for Wire<R> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }
 }
 
-impl<R: Role> TcpClientStack for Wire<R> {
+impl<R: Application> TcpClientStack for Wire<R> {
     type TcpSocket = ();
     type Error = NetError;
 
@@ -144,17 +144,17 @@ fn at_once(said: Answer) -> Result<usize, Failed> {
     }
 }
 
-impl<R: Role> embedded_io::ErrorType for Wire<R> {
+impl<R: Application> embedded_io::ErrorType for Wire<R> {
     type Error = Failed;
 }
 
-impl<R: Role> embedded_io::Read for Wire<R> {
+impl<R: Application> embedded_io::Read for Wire<R> {
     fn read(&mut self, space: &mut [u8]) -> Result<usize, Failed> {
         at_once(self.0.borrow_mut().read(space))
     }
 }
 
-impl<R: Role> embedded_io::Write for Wire<R> {
+impl<R: Application> embedded_io::Write for Wire<R> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Failed> {
         at_once(self.0.borrow_mut().write(bytes))
     }
@@ -171,25 +171,25 @@ fn is_ready(said: Answer) -> Result<bool, Failed> {
     }
 }
 
-impl<R: Role> embedded_io::ReadReady for Wire<R> {
+impl<R: Application> embedded_io::ReadReady for Wire<R> {
     fn read_ready(&mut self) -> Result<bool, Failed> {
         is_ready(self.0.borrow_mut().read_ready())
     }
 }
 
-impl<R: Role> embedded_io::WriteReady for Wire<R> {
+impl<R: Application> embedded_io::WriteReady for Wire<R> {
     fn write_ready(&mut self) -> Result<bool, Failed> {
         is_ready(self.0.borrow_mut().write_ready())
     }
 }
 
-impl<R: Role> embedded_io_async::Read for Wire<R> {
+impl<R: Application> embedded_io_async::Read for Wire<R> {
     async fn read(&mut self, space: &mut [u8]) -> Result<usize, Failed> {
         poll_fn(|_| answer(self.0.borrow_mut().read(space))).await
     }
 }
 
-impl<R: Role> embedded_io_async::Write for Wire<R> {
+impl<R: Application> embedded_io_async::Write for Wire<R> {
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, Failed> {
         poll_fn(|_| answer(self.0.borrow_mut().write(bytes))).await
     }
@@ -231,12 +231,12 @@ macro_rules! shared {
 type Bytes = Vec<u8>;
 
 /// A connection of the blocking driver.
-pub struct Blocking<R: Role> {
+pub struct Blocking<R: Application> {
     /// The connection.
     pub connection: blocking::Connection<Wire<R>, R::Machine, Bytes, Bytes>,
 }
 
-impl<R: Role> Connection<R> for Blocking<R> {
+impl<R: Application> Connection<R> for Blocking<R> {
     const STYLE: Style = Style::Blocking;
 
     fn next(&mut self, asks: Asks) -> Outcome<Next<R::Event>, R> {
@@ -283,12 +283,12 @@ impl<R: Role> Connection<R> for Blocking<R> {
 }
 
 /// A connection of the polled driver.
-pub struct Polled<R: Role> {
+pub struct Polled<R: Application> {
     /// The connection.
     pub connection: polled::Connection<Wire<R>, R::Machine, Bytes, Bytes>,
 }
 
-impl<R: Role> Connection<R> for Polled<R> {
+impl<R: Application> Connection<R> for Polled<R> {
     const STYLE: Style = Style::Polled;
 
     fn next(&mut self, asks: Asks) -> Outcome<Next<R::Event>, R> {
@@ -332,7 +332,7 @@ impl<R: Role> Connection<R> for Polled<R> {
 }
 
 /// A connection of the async driver, whose futures are polled again or dropped.
-pub struct Async<R: Role, T> {
+pub struct Async<R: Application, T> {
     /// The connection.
     pub connection: asynch::Connection<T, R::Machine, Bytes, Bytes>,
     /// Its transport.
@@ -342,7 +342,7 @@ pub struct Async<R: Role, T> {
 }
 
 /// A transport of the async driver.
-pub trait Shape<R: Role>: asynch::Transport {
+pub trait Shape<R: Application>: asynch::Transport {
     /// How the driver uses it.
     const STYLE: Style;
 
@@ -350,7 +350,7 @@ pub trait Shape<R: Role>: asynch::Transport {
     fn new(wire: &Wire<R>) -> Self;
 }
 
-impl<R: Role> Shape<R> for asynch::Halves<Wire<R>, Wire<R>> {
+impl<R: Application> Shape<R> for asynch::Halves<Wire<R>, Wire<R>> {
     const STYLE: Style = Style::Halves;
 
     fn new(wire: &Wire<R>) -> Self {
@@ -358,7 +358,7 @@ impl<R: Role> Shape<R> for asynch::Halves<Wire<R>, Wire<R>> {
     }
 }
 
-impl<R: Role> Shape<R> for asynch::Whole<Wire<R>> {
+impl<R: Application> Shape<R> for asynch::Whole<Wire<R>> {
     const STYLE: Style = Style::Whole;
 
     fn new(wire: &Wire<R>) -> Self {
@@ -381,7 +381,7 @@ fn poll<X, E, T>(
     }
 }
 
-impl<R: Role, T: Shape<R>> Connection<R> for Async<R, T> {
+impl<R: Application, T: Shape<R>> Connection<R> for Async<R, T> {
     const STYLE: Style = T::STYLE;
 
     fn next(&mut self, asks: Asks) -> Outcome<Next<R::Event>, R> {
@@ -437,14 +437,14 @@ impl<R: Role, T: Shape<R>> Connection<R> for Async<R, T> {
 }
 
 /// A connection of the non-blocking driver and its stack.
-pub struct Nal<R: Role> {
+pub struct Nal<R: Application> {
     /// The connection.
     pub connection: nonblocking::Connection<Wire<R>, R::Machine, Bytes, Bytes>,
     /// Its stack.
     pub stack: Wire<R>,
 }
 
-impl<R: Role> Connection<R> for Nal<R> {
+impl<R: Application> Connection<R> for Nal<R> {
     const STYLE: Style = Style::Nal;
 
     fn next(&mut self, asks: Asks) -> Outcome<Next<R::Event>, R> {

@@ -8,8 +8,8 @@ use socklab_core::wire::LINE_MAX;
 use socklab_tests::draw::Draw;
 use socklab_tests::role::rps::choices;
 use socklab_tests::role::{
-    CoinClient, CoinEvent, CoinServer, GuessClient, GuessEvent, GuessServer, Role, RpsClient,
-    RpsEvent, RpsServer, coin_replies, guess_game,
+    Application, CoinClient, CoinEvent, CoinServer, GuessClient, GuessEvent, GuessServer,
+    RpsClient, RpsEvent, RpsServer, coin_replies, guess_game,
 };
 use socklab_tests::script::{Outcome, Plan, Script, Transcript, compare_plans_of_script};
 
@@ -19,7 +19,7 @@ use crate::{plan, unmarked};
 type Came<'d, E> = (&'d [u8], Option<StreamEnd>, Transcript<E>);
 
 /// Drives the role under a plan and a silence or two of the fuzzer's, and under none.
-fn drive<'d, R: Role>(
+fn drive<'d, R: Application>(
     draw: &mut Draw<'d>,
     choose: impl FnOnce(&mut Draw<'d>) -> R,
 ) -> Came<'d, R::Event> {

@@ -6,13 +6,13 @@ use socklab_core::machine::{
     Action, CommandError, EventView, Input, Machine, Spans as _, Step, StreamEnd, StreamState,
 };
 use socklab_core::session::{Polled, Session, Want};
-use socklab_tests::role::{Command, Role};
+use socklab_tests::role::{Application, Command};
 
 /// Number of steps without an event after which a view is not checked.
 const STEPS: usize = 64;
 
 /// The error of a role's machine.
-pub type ErrorOf<R> = <<R as Role>::Machine as Machine>::Error;
+pub type ErrorOf<R> = <<R as Application>::Machine as Machine>::Error;
 
 /// A session that checks what each [`poll`](Self::poll) returns.
 ///
@@ -23,7 +23,7 @@ pub type ErrorOf<R> = <<R as Role>::Machine as Machine>::Error;
 ///   changes it, no command or payload is accepted, and a transport that cannot write does not hide it.
 /// - The spans of an event lie inside the input.
 #[derive(Clone)]
-pub struct Hand<R: Role> {
+pub struct Hand<R: Application> {
     session: Session<R::Machine, Vec<u8>, Vec<u8>>,
     /// Lengths of the buffers.
     capacity: [usize; 2],
@@ -35,14 +35,14 @@ pub struct Hand<R: Role> {
     error: Option<ErrorOf<R>>,
 }
 
-impl<R: Role> Debug for Hand<R> {
+impl<R: Application> Debug for Hand<R> {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         let Self { session, state, unflushed, error, .. } = self;
         write!(f, "{session:?}, {state:?}, unflushed {unflushed}, {error:?}")
     }
 }
 
-impl<R: Role> Hand<R> {
+impl<R: Application> Hand<R> {
     /// Starts a session with input and output buffers of these lengths.
     pub fn new(role: &R, [input, output]: [usize; 2]) -> Self {
         let session = Session::new(role.machine(), vec![0; input], vec![0; output]);

@@ -22,7 +22,7 @@ use std::rc::Rc;
 use libfuzzer_sys::Corpus;
 use socklab_core::machine::Machine;
 use socklab_tests::draw::Draw;
-use socklab_tests::role::{ROLES, Role, RoleNumber, RoleVisitor, visit_role};
+use socklab_tests::role::{Application, ROLES, RoleNumber, RoleVisitor, visit_role};
 
 /// The choices of the fuzzer, in order.
 #[derive(Clone, Debug)]
@@ -71,12 +71,12 @@ impl Setting {
     }
 
     /// Lengths of the input and the output buffer.
-    pub fn lengths<R: Role>(&self) -> [usize; 2] {
+    pub fn lengths<R: Application>(&self) -> [usize; 2] {
         [R::Machine::MIN_INPUT + self.room[0], R::Machine::MIN_OUTPUT + self.room[1]]
     }
 
     /// An input and an output buffer.
-    pub fn buffers<R: Role>(&self) -> [Vec<u8>; 2] {
+    pub fn buffers<R: Application>(&self) -> [Vec<u8>; 2] {
         self.lengths::<R>().map(|length| vec![0; length])
     }
 }
@@ -84,7 +84,7 @@ impl Setting {
 /// What is done with the machine of an input.
 pub trait Target {
     /// Runs with this machine, and with what each peer sends.
-    fn run<R: Role>(role: &R, setting: &Rc<Setting>, bytes: &[u8]);
+    fn run<R: Application>(role: &R, setting: &Rc<Setting>, bytes: &[u8]);
 }
 
 /// Runs the target with the server that the input chooses. An input that chooses none is of no use.
@@ -105,7 +105,7 @@ struct Run<T> {
 }
 
 impl<T: Target> RoleVisitor for Run<T> {
-    fn visit<R: Role>(self, role: &R, bytes: &[u8]) {
+    fn visit<R: Application>(self, role: &R, bytes: &[u8]) {
         T::run(role, &self.setting, bytes);
     }
 }

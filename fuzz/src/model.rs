@@ -15,7 +15,7 @@ use embedded_nal::TcpErrorKind;
 use socklab_core::driver::Next;
 use socklab_core::machine::{CommandError, Invalid, StreamEnd};
 use socklab_core::session::{Law, Polled, Want};
-use socklab_tests::role::{Command, Role};
+use socklab_tests::role::{Application, Command};
 use socklab_tests::transport::NetError;
 
 use crate::hand::{ErrorOf, Hand};
@@ -112,7 +112,7 @@ pub const fn net_error(kind: u8) -> NetError {
 }
 
 /// A session driven by hand, which performs the calls that a driver made.
-pub struct Model<R: Role> {
+pub struct Model<R: Application> {
     /// The session.
     pub hand: Hand<R>,
     style: Style,
@@ -125,7 +125,7 @@ pub struct Model<R: Role> {
     pub has_moved: bool,
 }
 
-impl<R: Role> Model<R> {
+impl<R: Application> Model<R> {
     /// Starts a session over the calls that `peer` records.
     pub fn new(
         role: &R,

@@ -13,7 +13,7 @@ use socklab_core::{echo, math};
 
 use crate::oracle::echo_reply_bytes;
 use crate::rng::Rng;
-use crate::role::{EchoClient, EchoServer, MathClient, MathServer, Message, Role};
+use crate::role::{Application, EchoClient, EchoServer, MathClient, MathServer, Message};
 
 /// Number of ticks without progress that counts as a deadlock. It is larger than any delay.
 const DEADLOCK: u64 = 2_000;
@@ -60,8 +60,8 @@ pub struct EndResult<E, X> {
 
 /// Results of both ends.
 pub type PairResult<C, S> = (
-    EndResult<<C as Role>::Event, <<C as Role>::Machine as Machine>::Error>,
-    EndResult<<S as Role>::Event, <<S as Role>::Machine as Machine>::Error>,
+    EndResult<<C as Application>::Event, <<C as Application>::Machine as Machine>::Error>,
+    EndResult<<S as Application>::Event, <<S as Application>::Machine as Machine>::Error>,
 );
 
 /// One direction of the link.
@@ -73,7 +73,7 @@ struct Direction {
     closed: bool,
 }
 
-struct Endpoint<R: Role> {
+struct Endpoint<R: Application> {
     role: R,
     session: Session<R::Machine, Vec<u8>, Vec<u8>>,
     events: Vec<R::Event>,
@@ -83,7 +83,7 @@ struct Endpoint<R: Role> {
     busy_until: u64,
 }
 
-impl<R: Role> Endpoint<R> {
+impl<R: Application> Endpoint<R> {
     fn new(role: &R, rng: &mut Rng, spare: usize) -> Self {
         let input = vec![0; R::Machine::MIN_INPUT + rng.below(spare + 1)];
         let output = vec![0; R::Machine::MIN_OUTPUT + rng.below(spare + 1)];
@@ -225,7 +225,7 @@ impl<R: Role> Endpoint<R> {
 ///
 /// A deadlock, steps that do not end, or an error that does not repeat. The message contains the
 /// seed.
-pub fn run_pair<C: Role, S: Role>(
+pub fn run_pair<C: Application, S: Application>(
     client: &C,
     server: &S,
     faults: &Faults,
@@ -322,7 +322,7 @@ pub fn run_pair<C: Role, S: Role>(
 }
 
 /// Resets one end. What has arrived is read first, as far as there is space.
-fn reset<R: Role>(end: &mut Endpoint<R>, lane: &mut Direction) {
+fn reset<R: Application>(end: &mut Endpoint<R>, lane: &mut Direction) {
     let room = end.session.recv_space();
     let n = lane.bytes.len().min(room.len());
     for (to, (_, byte)) in room.iter_mut().zip(lane.bytes.drain(..n)) {
@@ -335,7 +335,7 @@ fn reset<R: Role>(end: &mut Endpoint<R>, lane: &mut Direction) {
     end.busy_until = 0;
 }
 
-impl<R: Role> Endpoint<R> {
+impl<R: Application> Endpoint<R> {
     /// Returns whether its machine accepts no more commands.
     fn has_finished(&self) -> bool {
         let Some(probe) = R::probe() else { return false };

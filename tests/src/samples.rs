@@ -2,7 +2,7 @@
 
 use socklab_core::machine::{Machine, OwnedEvent};
 
-use crate::role::Role;
+use crate::role::Application;
 
 /// Returns the application's n-th command, counted from 1.
 pub type CommandAt<M> = fn(&usize) -> Option<<M as Machine>::Command<'_>>;
@@ -35,5 +35,5 @@ pub trait Scripts {
     /// role: a pump cannot split one.
     fn script<R>(&mut self, role: &R, bytes: &[u8], pump_outputs: [usize; 2])
     where
-        R: Role<Machine: Machine<Event: OwnedEvent>>;
+        R: Application<Machine: Machine<Event: OwnedEvent>>;
 }

@@ -7,14 +7,14 @@ pub use socklab_laws::{
     every_truncation_of_script,
 };
 
-use crate::role::Role;
+use crate::role::Application;
 
 /// Runs the machine of a role against one script under one plan.
 ///
 /// # Errors
 ///
 /// The law that the machine broke, as text.
-pub fn run<R: Role>(
+pub fn run<R: Application>(
     role: &R,
     script: &Script<'_>,
     plan: &Plan,

@@ -1,7 +1,7 @@
 //! The start of every sample of every protocol with a pause at each place, where the machine asks for pauses. Cuts and
 //! truncations are tried by the tests of each machine.
 
-use socklab_tests::role::{self, Role};
+use socklab_tests::role::{self, Application};
 use socklab_tests::samples::Scripts;
 use socklab_tests::script::{assert_lawful, every_pause};
 
@@ -15,7 +15,7 @@ struct Pauses {
 }
 
 impl Scripts for Pauses {
-    fn script<R: Role>(&mut self, role: &R, bytes: &[u8], _: [usize; 2]) {
+    fn script<R: Application>(&mut self, role: &R, bytes: &[u8], _: [usize; 2]) {
         let bytes = &bytes[..bytes.len().min(LONGEST)];
         let asks = assert_lawful(every_pause(role, bytes));
         // The tests of transports depend on it.

@@ -5,7 +5,9 @@ use socklab_core::math::{Question, Secret};
 use socklab_core::{echo, math};
 use socklab_tests::oracle::{echo_message, echo_reply, echo_reply_bytes, question};
 use socklab_tests::rng::Rng;
-use socklab_tests::role::{EchoClient, EchoServer, MathClient, MathServer, Message, Reply, Role};
+use socklab_tests::role::{
+    Application, EchoClient, EchoServer, MathClient, MathServer, Message, Reply,
+};
 use socklab_tests::script::{Outcome, Transcript, assert_lawful, every_cut, every_truncation};
 
 fn math_client(bytes: &[u8], end: Option<StreamEnd>) -> Transcript<math::client::Event> {
@@ -677,7 +679,7 @@ fn echo_client_counts_inbound_payload_exactly() {
 #[test]
 fn every_machine_ignores_idle_input_it_did_not_ask_for() {
     use socklab_core::machine::StreamState;
-    fn same<R: Role>(role: &R, bytes: &[u8]) {
+    fn same<R: Application>(role: &R, bytes: &[u8]) {
         let (mut more, mut silent) = (role.machine(), role.machine());
         let (mut a, mut b) = ([0; 64], [0; 64]);
         let x = more.step(Input::open(bytes), &mut a).map(|step| format!("{step:?}"));

@@ -5,8 +5,8 @@ use socklab_core::coin::Side;
 use socklab_core::machine::StreamEnd;
 use socklab_core::rps::Choice::{Paper, Stone};
 use socklab_tests::role::{
-    AddClient, AddServer, ChatSide, CoinClient, CoinServer, FileServer, GuessClient, GuessServer,
-    HelloClient, HelloServer, Role, RpsClient, RpsServer,
+    AddClient, AddServer, Application, ChatSide, CoinClient, CoinServer, FileServer, GuessClient,
+    GuessServer, HelloClient, HelloServer, RpsClient, RpsServer,
 };
 use socklab_tests::script::{assert_lawful, every_cut, every_truncation};
 
@@ -14,7 +14,7 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Checks that the role gives the same events and output with a mark in front as without.
 #[track_caller]
-fn check_mark_is_ignored<R: Role>(role: &R, script: &[u8]) {
+fn check_mark_is_ignored<R: Application>(role: &R, script: &[u8]) {
     let plain = assert_lawful(every_truncation(role, script));
     assert!(!plain.emitted.is_empty(), "the script must cause events");
     let marked = assert_lawful(every_truncation(role, &[MARK, script].concat()));

@@ -9,14 +9,14 @@ use std::thread;
 use socklab_core::machine::{
     Action, Input, Machine, Need, OwnedEvent, Span, Spans as _, Step, StreamEnd, StreamState,
 };
-use socklab_tests::role::{self, Role};
+use socklab_tests::role::{self, Application};
 use socklab_tests::samples::Scripts;
 
 /// Size in bytes that is enough for every text and buffer of a script.
 const ENOUGH: usize = 4096;
 
 /// Owned event of a role with enough space.
-type Owned<R> = <<<R as Role>::Machine as Machine>::Event as OwnedEvent>::Owned<ENOUGH>;
+type Owned<R> = <<<R as Application>::Machine as Machine>::Event as OwnedEvent>::Owned<ENOUGH>;
 
 /// Returns the length of the longest text of an event, from its spans.
 fn longest_text(event: &impl Debug) -> usize {
@@ -50,7 +50,7 @@ struct Owning(BTreeMap<&'static str, usize>);
 impl Scripts for Owning {
     fn script<R>(&mut self, role: &R, bytes: &[u8], _: [usize; 2])
     where
-        R: Role<Machine: Machine<Event: OwnedEvent>>,
+        R: Application<Machine: Machine<Event: OwnedEvent>>,
     {
         let (sender, receiver) = mpsc::channel::<Owned<R>>();
         let receiver = thread::spawn(move || {
@@ -73,7 +73,7 @@ impl Scripts for Owning {
 
 /// Runs a script: all bytes arrive at once, then the stream ends. Calls `on_event` with each event and
 /// the bytes that it refers to.
-fn run<R: Role>(
+fn run<R: Application>(
     role: &R,
     bytes: &[u8],
     mut on_event: impl FnMut(<R::Machine as Machine>::Event, &[u8]),
@@ -105,7 +105,7 @@ fn run<R: Role>(
 }
 
 /// Gives the next command of the application and its payload. Returns whether there was one.
-fn give_command<R: Role>(role: &mut R, machine: &mut R::Machine, output: &mut [u8]) -> bool {
+fn give_command<R: Application>(role: &mut R, machine: &mut R::Machine, output: &mut [u8]) -> bool {
     let Some(command) = role.command() else { return false };
     machine.command(command, output).expect("a command in turn");
     role.given();

@@ -4,7 +4,7 @@ use socklab_core::add;
 use socklab_core::machine::StreamEnd;
 use socklab_core::wire::{LineError, Truncated};
 
-use super::Role;
+use super::Application;
 use crate::draw::Draw;
 use crate::oracle::{AddParsed, add_message, add_split, long_line, parse_add};
 use crate::pair::{Faults, PairResult};
@@ -67,7 +67,7 @@ pub enum AddEvent {
     OutOfRange(Option<i32>),
 }
 
-impl Role for AddClient {
+impl Application for AddClient {
     type Machine = add::Client;
     type Event = AddEvent;
     const TAKES_TURNS: bool = true;
@@ -126,7 +126,7 @@ impl AddServer {
     }
 }
 
-impl Role for AddServer {
+impl Application for AddServer {
     type Machine = add::Server;
     type Event = AddEvent;
     const TAKES_TURNS: bool = true;

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use socklab_core::chat::{Bye, Chat, Closing, Command, Error, Event, has_word, says_bye};
 use socklab_core::machine::StreamEnd;
 
-use super::Role;
+use super::Application;
 use crate::draw::Draw;
 use crate::pair::{Faults, PairResult};
 use crate::samples::{Scripts, Sessions};
@@ -86,7 +86,7 @@ impl<const DUPLEX: bool> ChatSide<DUPLEX> {
     }
 }
 
-impl<const DUPLEX: bool, C: Closing + PartialEq + Debug> Role for ChatSide<DUPLEX, C> {
+impl<const DUPLEX: bool, C: Closing + PartialEq + Debug> Application for ChatSide<DUPLEX, C> {
     type Machine = Chat<C>;
     type Event = ChatEvent;
     const TAKES_TURNS: bool = !DUPLEX;

@@ -4,7 +4,7 @@ use socklab_core::coin::{self, Answer, PROMPT, Reply, Side};
 use socklab_core::machine::StreamEnd;
 use socklab_core::wire::LineError;
 
-use super::Role;
+use super::Application;
 use crate::draw::Draw;
 use crate::pair::{Faults, PairResult};
 use crate::samples::{Scripts, Sessions};
@@ -35,7 +35,7 @@ impl CoinClient {
     }
 }
 
-impl Role for CoinClient {
+impl Application for CoinClient {
     type Machine = coin::Client;
     type Event = CoinEvent;
     const TAKES_TURNS: bool = true;
@@ -86,7 +86,7 @@ impl CoinServer {
     }
 }
 
-impl Role for CoinServer {
+impl Application for CoinServer {
     type Machine = coin::Server;
     type Event = coin::server::Event;
     const TAKES_TURNS: bool = true;

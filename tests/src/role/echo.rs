@@ -2,7 +2,7 @@
 
 use socklab_core::echo;
 
-use super::Role;
+use super::Application;
 use crate::draw::Draw;
 use crate::oracle::{echo_message, echo_reply_bytes};
 use crate::samples::{Scripts, Sessions};
@@ -74,7 +74,7 @@ impl EchoClient {
     }
 }
 
-impl<const HEADER: usize> Role for EchoClient<HEADER> {
+impl<const HEADER: usize> Application for EchoClient<HEADER> {
     type Machine = echo::Client<HEADER>;
     type Event = Reply;
 
@@ -156,7 +156,7 @@ impl<const HEADER: usize> Role for EchoClient<HEADER> {
 #[derive(Clone, Debug, Default)]
 pub struct EchoServer;
 
-impl Role for EchoServer {
+impl Application for EchoServer {
     type Machine = echo::Server;
     type Event = echo::server::Event;
 
@@ -177,7 +177,7 @@ impl Role for EchoServer {
 #[derive(Clone, Debug, Default)]
 pub struct ShortEchoServer;
 
-impl Role for ShortEchoServer {
+impl Application for ShortEchoServer {
     type Machine = echo::Server<2>;
     type Event = echo::server::Event;
 

@@ -3,7 +3,7 @@
 use socklab_core::file::{self, Form, Malformed, Request, client, server};
 use socklab_core::machine::StreamEnd;
 
-use super::Role;
+use super::Application;
 use crate::draw::Draw;
 use crate::oracle::{crc32, file_reply};
 use crate::pair::{Faults, PairResult};
@@ -48,7 +48,7 @@ impl FileClient {
     }
 }
 
-impl Role for FileClient {
+impl Application for FileClient {
     type Machine = file::Client;
     type Event = FileEvent;
     const WAITS_FOR_IDLE: bool = true;
@@ -141,7 +141,7 @@ impl FileServer {
     }
 }
 
-impl Role for FileServer {
+impl Application for FileServer {
     type Machine = file::Server;
     type Event = FileServerEvent;
     const TAKES_TURNS: bool = true;

@@ -6,7 +6,7 @@ use socklab_core::guess::{self, GUESSES, Message};
 use socklab_core::machine::StreamEnd;
 use socklab_core::wire::LineError;
 
-use super::Role;
+use super::Application;
 use crate::draw::Draw;
 use crate::pair::{Faults, PairResult};
 use crate::samples::{Scripts, Sessions};
@@ -43,7 +43,7 @@ impl GuessClient {
     }
 }
 
-impl Role for GuessClient {
+impl Application for GuessClient {
     type Machine = guess::Client;
     type Event = GuessEvent;
     const TAKES_TURNS: bool = true;
@@ -80,7 +80,7 @@ impl Role for GuessClient {
 #[derive(Clone, Debug)]
 pub struct GuessServer(pub i32);
 
-impl Role for GuessServer {
+impl Application for GuessServer {
     type Machine = guess::Server;
     type Event = guess::server::Event;
 

@@ -3,7 +3,7 @@
 use socklab_core::hello;
 use socklab_core::machine::StreamEnd;
 
-use super::Role;
+use super::Application;
 use crate::draw::Draw;
 use crate::oracle::long_line;
 use crate::pair::{Faults, PairResult};
@@ -16,7 +16,7 @@ pub struct HelloClient {
     pub both: bool,
 }
 
-impl Role for HelloClient {
+impl Application for HelloClient {
     type Machine = hello::Client;
     type Event = Vec<u8>;
 
@@ -40,7 +40,7 @@ pub struct HelloServer {
     pub split: u8,
 }
 
-impl Role for HelloServer {
+impl Application for HelloServer {
     type Machine = hello::Server;
     type Event = Vec<u8>;
 

@@ -2,7 +2,7 @@
 
 use socklab_core::math::{self, Question, Secret};
 
-use super::Role;
+use super::Application;
 use crate::draw::Draw;
 use crate::oracle::question;
 use crate::samples::{Scripts, Sessions};
@@ -11,7 +11,7 @@ use crate::samples::{Scripts, Sessions};
 #[derive(Clone, Debug, Default)]
 pub struct MathClient;
 
-impl Role for MathClient {
+impl Application for MathClient {
     type Machine = math::Client;
     type Event = math::client::Event;
 
@@ -41,7 +41,7 @@ impl MathServer {
     }
 }
 
-impl Role for MathServer {
+impl Application for MathServer {
     type Machine = math::Server;
     type Event = math::server::Event;
     const TAKES_TURNS: bool = true;

@@ -22,7 +22,7 @@ pub use guess::{GuessClient, GuessEvent, GuessServer, guess_agrees, guess_game};
 pub use hello::{HelloClient, HelloServer, hello_agrees};
 pub use math::{MathClient, MathServer};
 pub use rps::{RpsClient, RpsEvent, RpsServer, rps_agrees};
-pub use socklab_laws::{Application as Role, Command};
+pub use socklab_laws::{Application, Command};
 
 /// Number of a role in the first byte of a fuzz input, from the table in the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct RoleNumber {
 /// What is done with a role that was drawn.
 pub trait RoleVisitor {
     /// Gets the role, and what its peer sends.
-    fn visit<R: Role>(self, role: &R, bytes: &[u8]);
+    fn visit<R: Application>(self, role: &R, bytes: &[u8]);
 }
 
 macro_rules! roles {

@@ -3,7 +3,7 @@
 use socklab_core::machine::{Machine, StreamEnd};
 use socklab_core::rps::{self, Choice, PROMPT, Round};
 
-use super::Role;
+use super::Application;
 use crate::draw::Draw;
 use crate::pair::{Faults, PairResult};
 use crate::samples::{Scripts, Sessions};
@@ -42,7 +42,7 @@ impl RpsClient {
     }
 }
 
-impl Role for RpsClient {
+impl Application for RpsClient {
     type Machine = rps::Client;
     type Event = RpsEvent;
     const TAKES_TURNS: bool = true;
@@ -92,7 +92,7 @@ impl RpsServer {
     }
 }
 
-impl Role for RpsServer {
+impl Application for RpsServer {
     type Machine = rps::Server;
     type Event = rps::server::Event;
     const TAKES_TURNS: bool = true;

@@ -6,7 +6,7 @@ use socklab_core::driver::{Error, Next, asynch};
 use socklab_core::machine::{CommandError, StreamEnd};
 use socklab_core::{echo, math};
 use socklab_tests::oracle::{echo_reply_bytes, question};
-use socklab_tests::role::{EchoClient, MathClient, Role as _};
+use socklab_tests::role::{Application as _, EchoClient, MathClient};
 use socklab_tests::transport::{Deadlock, Failed, Reader, Writer, block_on, join, pipe};
 
 use crate::ways::{Ended, by_async, by_hand, record_event, without_event};

@@ -3,7 +3,7 @@
 use embedded_io::ErrorKind;
 use embedded_nal::TcpErrorKind;
 use socklab_core::machine::{Machine, StreamEnd};
-use socklab_tests::role::{self, Role};
+use socklab_tests::role::{self, Application};
 use socklab_tests::samples::Scripts;
 use socklab_tests::transport::{NetEnd, NetError, Stream};
 
@@ -14,7 +14,7 @@ use crate::ways::{
 
 /// Checks that a driver gave the expected result. Where the end of the stream may end the
 /// application's turn, it may also have given a prefix of it and an error.
-fn agree<R: Role>(
+fn agree<R: Application>(
     seen: &Observed<R::Event>,
     expected: &Observed<R::Event>,
     how: StreamEnd,
@@ -35,7 +35,7 @@ fn agree<R: Role>(
 }
 
 /// Runs a script through every driver.
-fn everywhere<R: Role>(role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
+fn everywhere<R: Application>(role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
     // With a smaller output a machine may wait for space that never comes.
     assert!(pump_outputs.iter().all(|output| *output >= R::Machine::MIN_OUTPUT));
     for (how, kind, ends) in [
@@ -92,7 +92,7 @@ fn everywhere<R: Role>(role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
 struct Everywhere;
 
 impl Scripts for Everywhere {
-    fn script<R: Role>(&mut self, role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
+    fn script<R: Application>(&mut self, role: &R, bytes: &[u8], pump_outputs: [usize; 2]) {
         everywhere(role, bytes, pump_outputs);
     }
 }

@@ -6,7 +6,7 @@ use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking, polled};
 use socklab_core::machine::{CommandError, EventView, Input, Machine, StreamEnd, StreamState};
 use socklab_core::session::{Handler, Polled, Session, Stop, Want, pump};
 use socklab_tests::rng::Rng;
-use socklab_tests::role::Role;
+use socklab_tests::role::Application;
 use socklab_tests::script::{Outcome, assert_lawful, every_cut};
 use socklab_tests::transport::{
     BothSides, Failed, Net, NetEnd, NetError, Socket, Stream, block_on, pipe,
@@ -43,7 +43,11 @@ pub(crate) fn without_event<E>(next: &Next<E>) -> Next<()> {
 }
 
 /// Passes the event to the role and records it.
-pub(crate) fn record_event<R: Role>(role: &mut R, events: &mut Vec<R::Event>, event: R::Event) {
+pub(crate) fn record_event<R: Application>(
+    role: &mut R,
+    events: &mut Vec<R::Event>,
+    event: R::Event,
+) {
     role.emitted(&event);
     if !events.last_mut().is_some_and(|last| R::append(last, &event)) {
         events.push(event);
@@ -51,7 +55,11 @@ pub(crate) fn record_event<R: Role>(role: &mut R, events: &mut Vec<R::Event>, ev
 }
 
 /// Steps the machine by hand, under every cut.
-pub(crate) fn by_hand<R: Role>(role: &R, bytes: &[u8], how: StreamEnd) -> Observed<R::Event> {
+pub(crate) fn by_hand<R: Application>(
+    role: &R,
+    bytes: &[u8],
+    how: StreamEnd,
+) -> Observed<R::Event> {
     let transcript = assert_lawful(every_cut(role, bytes, Some(how)));
     let ended = match &transcript.outcome {
         Outcome::Done => Ended::Done,
@@ -83,7 +91,7 @@ macro_rules! give_commands {
     };
 }
 
-pub(crate) fn by_session<R: Role>(
+pub(crate) fn by_session<R: Application>(
     role: &R,
     bytes: &[u8],
     how: StreamEnd,
@@ -174,13 +182,13 @@ pub(crate) fn by_session<R: Role>(
 }
 
 /// The application of a pump.
-struct RoleHandler<R: Role> {
+struct RoleHandler<R: Application> {
     role: R,
     events: Vec<R::Event>,
     offered: bool,
 }
 
-impl<R: Role> RoleHandler<R> {
+impl<R: Application> RoleHandler<R> {
     const fn new(role: R) -> Self {
         Self { role, events: vec![], offered: false }
     }
@@ -193,7 +201,7 @@ impl<R: Role> RoleHandler<R> {
     }
 }
 
-impl<R: Role> Handler<R::Machine> for RoleHandler<R> {
+impl<R: Application> Handler<R::Machine> for RoleHandler<R> {
     fn event(&mut self, event: EventView<'_, R::Machine>) {
         self.advance_inbound();
         record_event(&mut self.role, &mut self.events, R::own(event));
@@ -215,7 +223,7 @@ impl<R: Role> Handler<R::Machine> for RoleHandler<R> {
     }
 }
 
-pub(crate) fn by_pump<R: Role>(
+pub(crate) fn by_pump<R: Application>(
     role: &R,
     bytes: &[u8],
     how: StreamEnd,
@@ -253,9 +261,9 @@ pub(crate) fn by_pump<R: Role>(
 }
 
 /// A connection of the blocking driver.
-type Blocking<R> = blocking::Connection<Stream, <R as Role>::Machine, Vec<u8>, Vec<u8>>;
+type Blocking<R> = blocking::Connection<Stream, <R as Application>::Machine, Vec<u8>, Vec<u8>>;
 
-pub(crate) fn by_blocking<R: Role>(
+pub(crate) fn by_blocking<R: Application>(
     role: &R,
     stream: Stream,
     seed: u64,
@@ -303,7 +311,7 @@ pub(crate) fn by_blocking<R: Role>(
     (Observed { events, sent: stream.sent, ended }, stream.writes_after_failure)
 }
 
-pub(crate) fn by_polled<R: Role>(role: &R, stream: Stream, seed: u64) -> Observed<R::Event> {
+pub(crate) fn by_polled<R: Application>(role: &R, stream: Stream, seed: u64) -> Observed<R::Event> {
     let (mut role, mut rng, mut events) = (role.clone(), Rng::new(seed), vec![]);
     let input = vec![0; R::Machine::MIN_INPUT + rng.below(9)];
     let output = vec![0; R::Machine::MIN_OUTPUT + rng.below(9)];
@@ -357,7 +365,7 @@ pub(crate) fn by_polled<R: Role>(role: &R, stream: Stream, seed: u64) -> Observe
     Observed { events, sent: connection.into_transport().sent, ended }
 }
 
-pub(crate) fn by_nonblocking<R: Role>(
+pub(crate) fn by_nonblocking<R: Application>(
     role: &R,
     bytes: &[u8],
     end: NetEnd,
@@ -440,7 +448,7 @@ pub(crate) fn by_nonblocking<R: Role>(
 }
 
 /// Drives the machine as the only client of a pool.
-pub(crate) fn by_pool<R: Role>(
+pub(crate) fn by_pool<R: Application>(
     role: &R,
     bytes: &[u8],
     end: NetEnd,
@@ -480,7 +488,7 @@ pub(crate) fn by_pool<R: Role>(
     Observed { events, sent, ended }
 }
 
-pub(crate) fn by_async<R: Role>(
+pub(crate) fn by_async<R: Application>(
     role: &R,
     bytes: &[u8],
     end: Result<(), ErrorKind>,
@@ -505,7 +513,7 @@ pub(crate) fn by_async<R: Role>(
     Observed { events, sent: their_reader.take(), ended }
 }
 
-fn run_async<R: Role, T>(
+fn run_async<R: Application, T>(
     mut role: R,
     transport: T,
     input: Vec<u8>,
