@@ -11,7 +11,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use socklab_core::machine::{Machine, StreamEnd};
 use socklab_core::wire::Dissect;
 
@@ -20,7 +19,8 @@ pub(super) use self::failure::Failure;
 use super::events::unfinished;
 use crate::net::{self, Delivery, Limits, Observer, Server, Service, Target};
 use crate::text::one_line;
-use crate::ui::{Keyboard, LogWriter, Output, Trace, TraceOutput, say, signals};
+use crate::ui::signals::{self, Signal};
+use crate::ui::{Keyboard, LogWriter, Output, Trace, TraceOutput, say};
 
 /// The two ends of a protocol. The help text of each stands at its arguments.
 #[derive(Debug, Subcommand)]
@@ -241,7 +241,7 @@ impl Common {
         /// Limit for writing the message and the event: standard output may be a pipe that is not read.
         const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
-        let mut signals = signals::watch(&[SIGINT, SIGTERM])
+        let mut signals = signals::watch(&[Signal::Interrupt, Signal::Terminate])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
         let json = self.json;
         std::thread::Builder::new()

@@ -18,7 +18,6 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use socklab_core::file::client::{Client as Machine, Error as Cause};
 use socklab_core::file::server::{Event as Asked, Server};
 use socklab_core::file::{ClientBytes, Form, Request, ServerBytes};
@@ -30,7 +29,8 @@ use crate::file::{
     self, BUFFER, Client, Fetched, Local, Options, Outcome, Progress, Report, Service,
 };
 use crate::net::{self, DialError, Direction, Observer, Target};
-use crate::ui::{Bar, Trace, TraceOutput, put_text, say, signals};
+use crate::ui::signals::{self, Signal};
+use crate::ui::{Bar, Trace, TraceOutput, put_text, say};
 
 const PORT: u16 = 12001;
 
@@ -439,14 +439,14 @@ enum Stage {
 impl Interrupts {
     fn watch() -> Result<Self, Failure> {
         signals::claim();
-        let mut signals = signals::watch(&[SIGINT, SIGTERM])
+        let mut signals = signals::watch(&[Signal::Interrupt, Signal::Terminate])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
         let this = Self { caught: Arc::default(), stage: Arc::new(Mutex::new(Stage::Idle)) };
         let (caught, stage) = (Arc::clone(&this.caught), Arc::clone(&this.stage));
         std::thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
-                for signal in &mut signals {
+                for signal in signals.forever() {
                     // Locked until the program ends, so that the main thread cannot change the stage meanwhile.
                     let mut stage = lock(&stage);
                     let again = caught.swap(true, Ordering::Relaxed);
@@ -456,7 +456,7 @@ impl Interrupts {
                         let _ = waker.wake();
                     } else {
                         *stage = Stage::Idle;
-                        let _ = signal_hook::low_level::emulate_default_handler(signal);
+                        signals::end_by(signal);
                     }
                 }
             })

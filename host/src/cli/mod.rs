@@ -148,17 +148,19 @@ fn fail(failure: &Failure, json: bool) -> ExitCode {
 }
 
 fn print(bytes: &[u8]) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout();
+    let mut stdout = streams::stdout();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(Failure::stdout)
 }
 
 /// Handles a result of clap other than a command: prints help or version, or reports an error in one line.
 fn usage(e: &clap::Error, json: bool) -> ExitCode {
     match e.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match e.print() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(e) => fail(&Failure::stdout(e), json),
-        },
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            match streams::check_stdout().and_then(|()| e.print()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(e) => fail(&Failure::stdout(e), json),
+            }
+        }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => {
             let _ = e.print();
             ExitCode::from(2)

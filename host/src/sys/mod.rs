@@ -5,7 +5,9 @@
 //! |---|---|---|
 //! | [`net`] | the client's TCP stack, readiness rules, errors of sockets | timer, queue lengths, `sendfile`, `splice` |
 //! | [`file`] | positioned reads, names, identities, the temporary file of a transfer | page cache, pseudo files, mount points |
-//! | [`console`] | signals, standard streams, the terminal | |
+//! | [`signals`] | interrupts and other signals | signals that are ignored since startup |
+//! | [`streams`] | standard streams: closed ones, output that nothing reads | |
+//! | [`terminal`] | mode, keys, size and output of the terminal on which a line is edited | |
 //!
 //! `unix` and `windows` define the same names. So do `linux` and `portable`, which has the plain fallback of every
 //! system that lacks a function of Linux.
@@ -25,5 +27,29 @@ pub(crate) use linux as extra;
 pub(crate) use portable as extra;
 #[cfg(unix)]
 pub(crate) use unix::{file, net};
+#[cfg(all(unix, feature = "cli"))]
+pub(crate) use unix::{signals, streams, terminal};
 #[cfg(windows)]
 pub(crate) use windows::{file, net};
+#[cfg(all(windows, feature = "cli"))]
+pub(crate) use windows::{signals, streams, terminal};
+
+/// Signal to the program. A system reports only those that it has: Windows has interrupts alone.
+#[cfg(feature = "cli")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// Ctrl-C. On Windows also Ctrl-Break, the closing of the console, and the end of the session.
+    Interrupt,
+    /// Request to end, from another program.
+    Terminate,
+    /// The user has left the terminal.
+    Hangup,
+    /// Ctrl-\\: end with a memory dump.
+    Quit,
+    /// Ctrl-Z: stop until [`Continue`](Self::Continue).
+    Suspend,
+    /// The program runs again after a stop.
+    Continue,
+    /// The size of the terminal has changed.
+    Resize,
+}

@@ -9,6 +9,7 @@ use socklab_core::wire::Escaped;
 
 use super::keyboard::above;
 use super::streams;
+use crate::sys::streams::Stdout;
 
 /// Writes one line to stderr. A failure does not stop the program, but changes its exit code.
 pub(crate) fn say(line: impl fmt::Display) {
@@ -74,7 +75,7 @@ pub(crate) fn json_line(event: &Value) -> String {
 
 /// Writer of results to stdout, as plain text or as JSON lines.
 pub(crate) struct Output {
-    stdout: io::Stdout,
+    stdout: Stdout,
     json: bool,
     terminal: bool,
     /// Control characters are escaped, because a terminal would obey them.
@@ -87,10 +88,9 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(json: bool, raw: bool) -> Self {
-        let stdout = io::stdout();
-        let terminal = stdout.is_terminal();
+        let terminal = io::stdout().is_terminal();
         let escape = terminal && !raw;
-        Self { stdout, json, terminal, escape, open: false, partial: Vec::new() }
+        Self { stdout: streams::stdout(), json, terminal, escape, open: false, partial: Vec::new() }
     }
 
     pub(crate) const fn is_json(&self) -> bool {

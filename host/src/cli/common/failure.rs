@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::net::{self, BindError, DialError};
+use crate::ui::streams;
 
 /// Failure of the program: a message of one line, and an exit code.
 #[derive(Debug)]
@@ -36,11 +37,10 @@ impl Failure {
     /// Writing to standard output failed.
     #[expect(clippy::needless_pass_by_value, reason = "the signature that map_err needs")]
     pub(in crate::cli) fn stdout(e: io::Error) -> Self {
-        Self::System(match e.kind() {
-            io::ErrorKind::BrokenPipe => {
-                "standard output was closed before everything was written".into()
-            }
-            _ => format!("cannot write to standard output: {}", net::reason(&e)),
+        Self::System(if streams::is_closed_pipe(&e) {
+            "standard output was closed before everything was written".into()
+        } else {
+            format!("cannot write to standard output: {}", net::reason(&e))
         })
     }
 

@@ -6,14 +6,14 @@ use std::net::ToSocketAddrs;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use socklab_core::wire::Dissect;
 
 use super::super::events::unfinished;
 use super::{Common, Failure};
 use crate::net::{self, Limits, Observer, Server, Service};
 use crate::sys;
-use crate::ui::{Lines, Trace, TraceOutput, json_line, signals, streams};
+use crate::ui::signals::{self, Signal};
+use crate::ui::{Lines, Trace, TraceOutput, json_line, streams};
 
 impl Common {
     /// Runs a server until Ctrl-C or SIGTERM.
@@ -50,7 +50,7 @@ impl Common {
             Lines::new(writer, dropped, stop).map_err(|e| Failure::System(e.to_string()))
         };
         // Before the address is printed: a program that reads the address may send a signal at once.
-        let mut signals = signals::watch(&[SIGINT, SIGTERM])
+        let mut signals = signals::watch(&[Signal::Interrupt, Signal::Terminate])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
 
         let dropped = |n| format!("({n} log lines dropped: the reader is too slow)");
@@ -62,7 +62,7 @@ impl Common {
             .json
             .then(|| {
                 lines(
-                    Box::new(io::stdout()),
+                    Box::new(streams::stdout()),
                     |n| json_line(&json!({ "event": "lost", "events": n })),
                     // Without a reader of its events, the server has no purpose.
                     Box::new(move || {
@@ -85,9 +85,9 @@ impl Common {
             .on_notice(move |notice| for_notices.report(&notice, || unfinished(&notice)));
         let stopper = server.stopper();
         let _ = stopper_cell.set(stopper.clone());
-        let handle = signals.handle();
+        let closer = signals.closer();
         let watcher = std::thread::spawn(move || {
-            for _ in &mut signals {
+            for _ in signals.forever() {
                 stopper.stop();
             }
         });
@@ -96,7 +96,7 @@ impl Common {
         reporter.event(&json!({ "event": "listening", "address": addr.to_string() }));
 
         let ended = server.run().map(|_| ());
-        handle.close();
+        closer.close();
         let _ = watcher.join();
         log::debug!("stopped");
         reporter.event(&json!({ "event": "stopped" }));

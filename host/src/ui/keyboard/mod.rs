@@ -16,19 +16,18 @@ mod editor;
 mod screen;
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Read as _, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use mio::Waker;
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
-use signal_hook::low_level::emulate_default_handler;
 use socklab_core::wire::{LINE_BYTES, LINE_MAX};
 
 use self::screen::Entered;
 pub(crate) use self::screen::above;
-use super::signals;
+use super::signals::{self, Signal};
 use super::streams::check_stdin;
+use crate::sys::terminal;
 
 /// Number of lines that are kept. Stdin is not read while the queue is full.
 const QUEUE: usize = 256;
@@ -97,7 +96,7 @@ impl Keyboard {
     ///
     /// If stdin is closed, a thread cannot be started, or the mode of the terminal cannot be set.
     pub(crate) fn new() -> io::Result<Self> {
-        super::signals::claim();
+        signals::claim();
         check_stdin()?;
         let shared = Arc::<Shared>::default();
         let kind = if screen::open()? {
@@ -110,8 +109,16 @@ impl Keyboard {
         // Created before the following steps: if one fails, dropping it restores the terminal.
         let this = Self { shared, kind };
         let mut signals = signals::watch(match kind {
-            Kind::Edited => &[SIGINT, SIGTERM, SIGCONT, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH],
-            Kind::Dumb | Kind::Pipe => &[SIGINT, SIGTERM],
+            Kind::Edited => &[
+                Signal::Interrupt,
+                Signal::Terminate,
+                Signal::Continue,
+                Signal::Hangup,
+                Signal::Quit,
+                Signal::Suspend,
+                Signal::Resize,
+            ],
+            Kind::Dumb | Kind::Pipe => &[Signal::Interrupt, Signal::Terminate],
         })?;
         let shared = Arc::clone(&this.shared);
         thread::Builder::new().name("signals".into()).spawn(move || {
@@ -325,7 +332,7 @@ impl Shared {
     fn read_keys(&self) {
         let mut bytes = [0; 1024];
         while self.wait_for_space() {
-            let n = match io::stdin().read(&mut bytes) {
+            let n = match terminal::read_keys(&mut bytes) {
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 // The terminal has hung up.
@@ -361,40 +368,40 @@ impl Shared {
         }
     }
 
-    fn signal(&self, signal: i32) {
+    fn signal(&self, signal: Signal) {
         match signal {
-            SIGWINCH => {
+            Signal::Resize => {
                 if let Some(screen) = screen::lock().as_mut() {
                     screen.draw();
                 }
             }
-            SIGTSTP => {
+            Signal::Suspend => {
                 if let Some(screen) = screen::lock().as_mut() {
                     screen.leave();
                 }
-                // Stops the process. Returns after SIGCONT, which is handled below.
-                let _ = emulate_default_handler(signal);
+                // Stops the process. Returns after `Continue`, which is handled below.
+                signals::end_by(signal);
             }
-            SIGCONT => {
+            Signal::Continue => {
                 if let Some(screen) = screen::lock().as_mut() {
                     screen.enter();
                 }
             }
-            SIGINT | SIGTERM => {
+            Signal::Interrupt | Signal::Terminate => {
                 let mut queue = self.queue();
                 queue.interrupts += 1;
                 if queue.interrupts > 1 || queue.closed {
                     drop(queue);
                     screen::close_now();
-                    let _ = emulate_default_handler(signal);
+                    signals::end_by(signal);
                 } else {
                     queue.interrupted = true;
                     self.wake(queue);
                 }
             }
-            _ => {
+            Signal::Hangup | Signal::Quit => {
                 screen::close_now();
-                let _ = emulate_default_handler(signal);
+                signals::end_by(signal);
             }
         }
     }
@@ -477,7 +484,7 @@ mod tests {
         let keyboard = Keyboard { shared, kind: Kind::Pipe };
         assert_eq!((keyboard.next().unwrap(), keyboard.urgent()), (None, None));
         keyboard.shared.push([Entry::Line(b"typed ahead".to_vec()), Entry::End]);
-        keyboard.shared.signal(SIGINT);
+        keyboard.shared.signal(Signal::Interrupt);
         assert_eq!(keyboard.lines_left(), 1);
         assert_eq!(keyboard.next().unwrap(), Some(Typed::Interrupted));
         assert_eq!(keyboard.urgent(), None, "a line comes before the end");

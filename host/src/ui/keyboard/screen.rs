@@ -1,15 +1,10 @@
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::termios::{
-    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize,
-    tcsetattr,
-};
 use socklab_core::wire::{Escaped, LINE_MAX};
 use tui_input::Input;
 use unicode_segmentation::UnicodeSegmentation;
@@ -17,6 +12,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::super::bar;
 use super::editor::{Edit, Editor};
+use crate::sys::terminal::{self, Terminal};
 
 /// Prompt of the edited row if the full prompt stands in a row above.
 const SHORT_PROMPT: &str = "> ";
@@ -28,8 +24,6 @@ const ANSWER: usize = 24;
 static SCREEN: Mutex<Option<Screen>> = Mutex::new(None);
 /// There is a screen. Without one, no lock is taken.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
-/// Mode of the terminal at startup.
-static MODE: OnceLock<Termios> = OnceLock::new();
 
 /// Calls `write`, which must write whole lines, so that they do not mix with the edited row or a progress bar.
 pub(crate) fn above<R>(write: impl FnOnce() -> R) -> R {
@@ -52,20 +46,9 @@ pub(super) fn lock() -> MutexGuard<'static, Option<Screen>> {
 ///
 /// Its mode is not changed until [`Screen::enter`] is called.
 pub(super) fn open() -> io::Result<bool> {
-    if !io::stdin().is_terminal() || std::env::var_os("TERM").is_none_or(|term| term == "dumb") {
-        return Ok(false);
-    }
-    let tty: Box<dyn Write + Send> = if io::stderr().is_terminal() {
-        Box::new(io::stderr())
-    } else if let Ok(tty) = OpenOptions::new().write(true).open("/dev/tty") {
-        Box::new(tty)
-    } else {
-        return Ok(false);
-    };
-    let mode = tcgetattr(io::stdin())?;
-    let _ = MODE.set(mode);
+    let Some(terminal) = Terminal::open()? else { return Ok(false) };
     let editor = Editor::default();
-    *lock() = Some(Screen { tty, editor, turn: Turn::None, ahead: 0, raw: false });
+    *lock() = Some(Screen { terminal, editor, turn: Turn::None, ahead: 0, raw: false });
     ACTIVE.store(true, Ordering::Release);
     Ok(true)
 }
@@ -92,13 +75,7 @@ pub(super) fn close_now() {
             Err(_) => thread::sleep(Duration::from_millis(5)),
         }
     }
-    restore_mode(OptionalActions::Now);
-}
-
-fn restore_mode(when: OptionalActions) {
-    if let Some(mode) = MODE.get() {
-        let _ = tcsetattr(io::stdin(), when, mode);
-    }
+    terminal::restore_now();
 }
 
 /// Whose turn it is. It determines the prompt.
@@ -112,7 +89,7 @@ enum Turn {
 }
 
 pub(super) struct Screen {
-    tty: Box<dyn Write + Send>,
+    terminal: Terminal,
     editor: Editor,
     turn: Turn,
     /// Number of lines typed ahead.
@@ -131,13 +108,7 @@ pub(super) struct Entered {
 impl Screen {
     /// Makes the terminal send every key. Keys such as Ctrl-C still cause signals.
     pub(super) fn enter(&mut self) {
-        let Some(mode) = MODE.get() else { return };
-        let mut raw = mode.clone();
-        raw.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::IEXTEN;
-        raw.input_modes -= InputModes::ICRNL | InputModes::INLCR | InputModes::IGNCR;
-        raw.special_codes[SpecialCodeIndex::VMIN] = 1;
-        raw.special_codes[SpecialCodeIndex::VTIME] = 0;
-        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &raw);
+        self.terminal.set_raw();
         self.raw = true;
         // Bracketed paste: the terminal marks pasted text.
         self.put("\x1b[?2004h");
@@ -148,7 +119,7 @@ impl Screen {
     pub(super) fn leave(&mut self) {
         if std::mem::take(&mut self.raw) {
             self.put("\r\x1b[K\x1b[?2004l");
-            restore_mode(OptionalActions::Drain);
+            terminal::restore();
         }
     }
 
@@ -238,15 +209,12 @@ impl Screen {
     }
 
     fn columns(&self) -> usize {
-        match tcgetwinsize(io::stdin()) {
-            Ok(size) if size.ws_col > 0 => size.ws_col.into(),
-            _ => 80,
-        }
+        self.terminal.columns().unwrap_or(80)
     }
 
     /// Writes to the terminal. Errors are ignored: the program can continue without a display.
     fn put(&mut self, text: &str) {
-        let _ = self.tty.write_all(text.as_bytes()).and_then(|()| self.tty.flush());
+        let _ = self.terminal.write_all(text.as_bytes()).and_then(|()| self.terminal.flush());
     }
 }
 
