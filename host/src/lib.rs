@@ -38,7 +38,6 @@ pub mod guess;
 pub mod hello;
 pub mod math;
 pub mod net;
-mod pread;
 pub mod rps;
 mod seed;
 mod sys;

@@ -3,7 +3,6 @@
 mod source;
 
 use std::io;
-use std::os::unix::fs::FileExt as _;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -17,6 +16,7 @@ use super::common::{Common, Failure, Host, Listen, MaxClients, Run, host, port_h
 use super::events::{connected, emit, outcome, session};
 use crate::echo::{BUFFER, Checker, FileMessage, Report, Service, Wrong, advice};
 use crate::net::{self, Target, reason};
+use crate::sys::read::read_exact_at;
 use crate::ui::{Output, put_text, say};
 
 const PORT: u16 = 4567;
@@ -241,7 +241,7 @@ impl FileSender {
         if self.sent == self.chunk.len() && self.read < *length {
             let count = CHUNK.min(length - self.read);
             self.chunk.resize(count as usize, 0);
-            file.read_exact_at(&mut self.chunk, offset + u64::from(self.read))
+            read_exact_at(file, &mut self.chunk, offset + u64::from(self.read))
                 .map_err(reread_failure)?;
             self.read += count;
             self.sent = 0;

@@ -1,14 +1,10 @@
 //! `socklab file`.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::os::fd::AsFd as _;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +25,7 @@ use crate::file::{
     self, BUFFER, Client, Fetched, Local, Options, Outcome, Progress, Report, Service,
 };
 use crate::net::{self, DialError, Direction, Observer, Target};
+use crate::sys;
 use crate::ui::signals::{self, Signal};
 use crate::ui::{Bar, Trace, TraceOutput, put_text, say};
 
@@ -84,32 +81,52 @@ pub(super) struct ServerArgs {
 struct Remote {
     /// `None` for a built-in server.
     target: Option<Target>,
-    name: OsString,
+    /// Name of the file, as requested.
+    name: Vec<u8>,
 }
 
 impl Remote {
+    /// Parses the argument by the rules of this system.
+    fn parse(text: &OsStr) -> Result<Self, String> {
+        let bytes = sys::file::requested_name(text).ok_or("expected a file's name in Unicode")?;
+        Self::parse_bytes(bytes, sys::file::HAS_DRIVES)
+    }
+
     /// Parses `HOST:PORT:REMOTE`, with an IPv6 host in brackets, or `REMOTE` alone. The latter contains no colon, or a
     /// slash before it.
-    fn parse(text: &OsStr) -> Result<Self, String> {
+    ///
+    /// On a system with drives a backslash is a slash, and `C:` is a drive.
+    fn parse_bytes(bytes: &[u8], has_drives: bool) -> Result<Self, String> {
         const EXPECTED: &str = "expected HOST:PORT:REMOTE (an IPv6 host in brackets), or REMOTE \
                                 alone for a built-in server; a name with a colon starts with ./";
-        let bytes = text.as_bytes();
+        let is_slash = |byte: u8| byte == b'/' || (has_drives && byte == b'\\');
         if bytes.windows(3).take_while(|three| three[0] != b'/').any(|three| three == b"://") {
             return Err(
                 "expected HOST:PORT:REMOTE, not a URL, such as localhost:12001:a.txt".into()
             );
         }
+        if let [drive, b':', ..] = bytes
+            && has_drives
+            && drive.is_ascii_alphabetic()
+        {
+            let drive = char::from(*drive);
+            return Err(format!(
+                "{drive}: is a drive: expected a path below the current folder, or HOST:PORT:REMOTE (a host \
+                 whose name is one letter by its IP address)"
+            ));
+        }
         let host_end = match bytes {
             [b'[', ..] => bytes.iter().position(|byte| *byte == b']').map(|at| at + 1),
-            _ => bytes.iter().position(|byte| matches!(byte, b':' | b'/')),
+            _ => bytes.iter().position(|byte| *byte == b':' || is_slash(*byte)),
         };
         let (host, rest) = match host_end.map(|at| bytes.split_at(at)) {
             Some((host, [b':', rest @ ..])) => (host, rest),
-            Some((_, [b'/', ..])) | None if !bytes.starts_with(b"[") => {
-                if bytes.is_empty() {
-                    return Err("expected a file's name".into());
-                }
-                return Ok(Self { target: None, name: text.to_owned() });
+            Some((_, [slash, ..])) if is_slash(*slash) && !bytes.starts_with(b"[") => {
+                return Ok(Self { target: None, name: bytes.to_owned() });
+            }
+            None if bytes.is_empty() => return Err("expected a file's name".into()),
+            None if !bytes.starts_with(b"[") => {
+                return Ok(Self { target: None, name: bytes.to_owned() });
             }
             _ => return Err(EXPECTED.into()),
         };
@@ -124,16 +141,13 @@ impl Remote {
         if name.is_empty() {
             return Err("expected a file's name after the port".into());
         }
-        Ok(Self { target: Some(Target::new(host, port)), name: OsString::from_vec(name.into()) })
+        Ok(Self { target: Some(Target::new(host, port)), name: name.to_owned() })
     }
 
     /// Returns the last part of the name: the default name of the local file.
     fn base(&self) -> Result<PathBuf, Failure> {
-        let base =
-            Path::new(&self.name).file_name().filter(|_| !self.name.as_bytes().ends_with(b"/"));
-        base.map(PathBuf::from).ok_or_else(|| {
-            Failure::Usage("LOCAL is missing: REMOTE does not end in a file's name".into())
-        })
+        sys::file::last_part(&self.name)
+            .map_err(|reason| Failure::Usage(format!("LOCAL is missing: {reason}")))
     }
 }
 
@@ -146,7 +160,7 @@ impl Run for ClientArgs {
         let stdout = local.as_os_str() == "-";
         // Checked before a file is created or a request is sent.
         let form = if self.plain { Form::Plain } else { Form::Checked { offset: 0 } };
-        let request = Request { name: self.remote.name.as_bytes(), form };
+        let request = Request { name: self.remote.name.as_slice(), form };
         if request.emit(&mut [0; 2048]).is_err() {
             return Err(Failure::Usage(
                 "REMOTE cannot be requested: it contains a newline, or is too long for a line of \
@@ -156,12 +170,12 @@ impl Run for ClientArgs {
         }
         let interrupts = Interrupts::watch()?;
         let destination = if stdout {
-            let file = io::stdout().as_fd().try_clone_to_owned().map_err(Failure::stdout)?;
-            Local::direct(File::from(file), Path::new("standard output"))
+            let file = sys::file::stdout().map_err(Failure::stdout)?;
+            Local::direct(file, Path::new("standard output"))
         } else {
             Local::open(&local, self.resume).map_err(|e| Failure::System(e.to_string()))?
         };
-        self.check(&destination, common)?;
+        self.check(&destination, stdout, common)?;
         interrupts.start_dialling(destination);
         let fetch = |target: &Target| self.fetch(target, &local, &interrupts, common);
         match &self.remote.target {
@@ -179,13 +193,13 @@ fn serve(root: &Path) -> Result<Service, Failure> {
 }
 
 impl ClientArgs {
-    /// Checks that the destination is neither the output of events nor the served file itself.
-    fn check(&self, destination: &Local, common: &Common) -> Result<(), Failure> {
-        let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
-        let is_stdout = stdout.and_then(|file| file.metadata()).is_ok_and(|found| {
+    /// Checks that the destination is neither the output of events nor the served file itself. `is_stdout` is set if it is
+    /// standard output by its name.
+    fn check(&self, destination: &Local, is_stdout: bool, common: &Common) -> Result<(), Failure> {
+        let is_stdout = sys::file::stdout().is_ok_and(|stdout| {
             // Except /dev/null, which events and the file may share.
-            (!found.file_type().is_char_device() || io::stdout().is_terminal())
-                && destination.is_file(&found)
+            (!sys::file::is_device(&stdout) || stdout.is_terminal())
+                && (is_stdout || destination.is_file(&stdout))
         });
         if is_stdout && common.output(false).is_json() {
             return Err(Failure::Usage(
@@ -195,7 +209,8 @@ impl ClientArgs {
         }
         // The built-in server serves the current folder.
         if self.remote.target.is_none()
-            && std::fs::metadata(&self.remote.name).is_ok_and(|found| destination.is_file(&found))
+            && sys::file::served_path(&self.remote.name)
+                .is_ok_and(|served| destination.is_path(served))
         {
             return Err(Failure::Usage(
                 "LOCAL and REMOTE are the same file: give another LOCAL, or the address of a server"
@@ -269,7 +284,7 @@ impl ClientArgs {
         common: &Common,
         plain: bool,
     ) -> Result<Attempt, Failure> {
-        let name = self.remote.name.as_bytes();
+        let name = &self.remote.name;
         let mut output = common.output(false);
         let trace = || Box::new(FileTrace::client(TraceOutput::Stderr, plain)) as Box<dyn Observer>;
         let client = common.report_notices(client).observer(common.traces().then(trace));
@@ -301,7 +316,7 @@ impl ClientArgs {
             Ok(fetched) => {
                 emit(&mut output, || {
                     let mut event = json!({ "event": "file", "bytes": fetched.size });
-                    put_text(&mut event, "local", local.as_os_str().as_bytes());
+                    put_text(&mut event, "local", local.as_os_str().as_encoded_bytes());
                     if fetched.resumed > 0 {
                         event["resumed"] = fetched.resumed.into();
                     }
@@ -607,8 +622,8 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<(Option<String>, String), String> {
-        let Remote { target, name } = Remote::parse(OsStr::new(text))?;
-        Ok((target.map(|target| target.to_string()), name.into_string().unwrap()))
+        let Remote { target, name } = Remote::parse_bytes(text.as_bytes(), false)?;
+        Ok((target.map(|target| target.to_string()), String::from_utf8(name).unwrap()))
     }
 
     fn from(target: &str, name: &str) -> Result<(Option<String>, String), String> {
@@ -638,6 +653,17 @@ mod tests {
         for text in ["[::1]", "[::1]:1", "[::1", "[]:1:a", "::1:80:a", "host:70000:a"] {
             assert!(parsed(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn where_a_letter_can_be_a_drive_it_is_no_host() {
+        let parse = |text: &str| Remote::parse_bytes(text.as_bytes(), true);
+        for text in [r"C:\x", "c:x", "C:", "C:12001:a.txt", "z:/a"] {
+            assert!(parse(text).is_err_and(|e| e.contains("is a drive")), "{text}");
+        }
+        assert_eq!(parse(r"dir\a:1:b").map(|remote| remote.target), Ok(None));
+        assert_eq!(parse(r"10.0.0.1:1:C:\x").map(|remote| remote.name), Ok(br"C:\x".to_vec()));
+        assert_eq!(parsed("C:12001:a.txt"), from("C:12001", "a.txt"));
     }
 
     #[test]

@@ -6,7 +6,6 @@ mod mistake;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use socklab_core::echo::REMOVED_CHARS;
@@ -16,6 +15,7 @@ use socklab_core::wire::{Prefix, prefix_of_chars};
 pub use self::difference::{Difference, Excerpt, Wrong};
 pub use self::mistake::Mistake;
 use self::mistake::{Text, mistake};
+use crate::sys::read::read_exact_at;
 
 /// Number of bytes of a message or a reply that are examined to find a likely mistake.
 const START: usize = 256;
@@ -358,7 +358,7 @@ fn first_difference(
         while at < end {
             let place = start + removed as u64 + offset + at as u64;
             let chunk = &mut chunk[..CHUNK.min(end - at)];
-            file.read_exact_at(chunk, place)?;
+            read_exact_at(file, chunk, place)?;
             if let Some(n) = position(chunk, &piece.bytes[at..at + chunk.len()]) {
                 return Ok(Some(differs(at + n, &chunk[n..])));
             }

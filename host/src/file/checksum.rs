@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::pread::read_at;
+use crate::sys::read::read_at;
 
 /// Number of bytes that are read at a time. They fit into the cache of a processor core.
 const CHUNK: usize = 128 << 10;

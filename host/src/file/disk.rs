@@ -22,11 +22,12 @@ use std::{io, thread};
 
 use cap_std::fs::Dir;
 
-use self::checksums::{Checksums, Key};
+use self::checksums::Checksums;
 pub(super) use self::job::{Job, JobProgress};
 pub(super) use self::open::{Opened, is_cached, read_failure};
 use self::prefix::Prefix;
 use crate::net;
+use crate::sys::file::Version;
 
 /// Largest number of threads: enough that a few slow files do not block the others.
 const THREADS: usize = 8;
@@ -68,7 +69,7 @@ struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
     checksums: Mutex<Checksums>,
-    prefixes: Mutex<HashMap<Key, Weak<Mutex<Prefix>>>>,
+    prefixes: Mutex<HashMap<Version, Weak<Mutex<Prefix>>>>,
     /// Each job holds a clone, so the reference count gives the number of jobs.
     job_counter: Arc<()>,
     hook: Option<Hook>,
@@ -189,8 +190,8 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Returns a prefix of the file in which `offset` is registered. A file without a key gets one of its own.
-    fn prefix(&self, key: Option<&Key>, offset: u64) -> Arc<Mutex<Prefix>> {
+    /// Returns a prefix of the file in which `offset` is registered. A file without a known version gets one of its own.
+    fn prefix(&self, key: Option<&Version>, offset: u64) -> Arc<Mutex<Prefix>> {
         let mut prefixes = lock(&self.prefixes);
         let known = key.and_then(|key| prefixes.get(key)).and_then(Weak::upgrade);
         if let Some(known) = known

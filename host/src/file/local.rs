@@ -1,15 +1,14 @@
 //! Destination of a fetched file. A partial file never has the final name.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, is_separator};
 
-use rustix::fs::{FlockOperation, OFlags};
-
-use super::descriptor;
+use crate::sys;
+use crate::sys::extra::file::is_mount_point;
 use crate::sys::extra::net::Pipe;
+use crate::sys::file::Info;
 
 /// Error of the destination of a file.
 #[derive(Debug)]
@@ -41,12 +40,14 @@ impl std::error::Error for LocalError {
 /// an older file of that name. Until then the older file stays unchanged.
 ///
 /// The temporary file gets the mode of the older file before the first byte is written, so that no user can read data
-/// that the older file would have hidden. Without an older file, it gets the mode of any new file.
+/// that the older file would have hidden. Without an older file, it gets the mode of any new file. On Windows, it always
+/// has the rights that its folder gives to a new file.
 ///
 /// A path that is not a regular file (a device, a pipe) or names an open descriptor (`/dev/stdout`,
-/// `/proc/self/fd/3`) is written directly and never replaced.
+/// `/proc/self/fd/3`) is written directly and never replaced. So is a device of Windows, such as `NUL`.
 ///
-/// An existing temporary file is never used if it belongs to another user or has another hard link.
+/// An existing temporary file is never used if it belongs to another user (which Windows does not report) or has another
+/// hard link.
 #[derive(Debug)]
 pub struct Local {
     file: File,
@@ -74,7 +75,7 @@ impl Local {
     /// [`LocalError`]: for example, the path is a folder or may not be written.
     pub fn open(path: &Path, resume: bool) -> Result<Self, LocalError> {
         let fail = |path: &Path, source| LocalError { doing: "write", path: path.into(), source };
-        match descriptor::named(path) {
+        match sys::file::direct(path) {
             None => {}
             Some(file) => return Ok(Self::direct(file.map_err(|e| fail(path, e))?, path)),
         }
@@ -96,7 +97,7 @@ impl Local {
             // For a symbolic link, `NotFound` means that its target is missing.
             Err(e) if e.kind() == ErrorKind::NotFound && !is_link => {
                 // A trailing slash names a folder. The system would report that only when the file is renamed.
-                if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+                if ends_with_separator(path) {
                     return Err(fail(path, ErrorKind::IsADirectory.into()));
                 }
                 None
@@ -134,20 +135,17 @@ impl Local {
         let mut part = path.with_file_name(hidden);
         loop {
             let fail = |source| LocalError { doing: "write", path: part.clone(), source };
-            let mut options = OpenOptions::new();
-            options
-                .read(true)
-                .write(true)
-                // Restricted by the umask. The mode of the older file is set after the checks below.
-                .mode(if old.is_some() { OWNER_ONLY } else { 0o666 })
-                // Another user may have created the name: a link must not be followed, and a pipe must not block.
-                .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+            // The rights of the older file are set after the checks below.
+            let options = sys::file::part_options(old.is_some());
             let (file, is_new) = match options.clone().create_new(true).open(&part) {
                 Ok(file) => (file, true),
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => match options.open(&part) {
                     Ok(file) => (file, false),
                     // Another process has renamed or removed the file meanwhile.
                     Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                    Err(e) if sys::file::is_in_use(&e) => {
+                        return Err(fail(io::Error::other(LOCKED)));
+                    }
                     Err(e) => return Err(fail(explain(&part, e))),
                 },
                 // Only the longer name of the temporary file is too long: `path` itself has been looked up before.
@@ -161,26 +159,24 @@ impl Local {
                 }
                 Err(e) => return Err(fail(e)),
             };
-            let found = file.metadata().map_err(fail)?;
+            let found = Info::of(&file).map_err(fail)?;
             // A new file is not checked: some file systems (vfat, CIFS, NFS with root_squash) choose its owner.
-            if let Some(reason) = unusable_reason(&found).filter(|_| !is_new) {
+            if let Some(reason) = found.unusable_reason().filter(|_| !is_new) {
                 return Err(fail(io::Error::other(reason)));
             }
-            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-                return Err(fail(io::Error::other("another transfer is writing it")));
+            if !sys::file::lock(&file) {
+                return Err(fail(io::Error::other(LOCKED)));
             }
             // The process that held the lock may have finished meanwhile and renamed the file.
             if !is_named(&found, &part) {
                 continue;
             }
-            if !is_new && !resume {
-                // Removed, not truncated: a process that still has the old file open must not read the new bytes.
-                fs::remove_file(&part).map_err(fail)?;
+            if !is_new && !resume && sys::file::start_over(&file, &part).map_err(fail)? {
                 continue;
             }
             if let Some(old) = old {
                 // A later transfer needs to read and write the file to resume it.
-                set_mode(&file, old.mode() | OWNER_ONLY);
+                sys::file::copy_rights(&file, old, true);
             }
             return Ok((part, file));
         }
@@ -192,14 +188,24 @@ impl Local {
         Self { file, kind: Kind::Direct(name.into()), length: 0 }
     }
 
-    /// Returns whether `found` is the file that this destination writes or replaces.
+    /// Returns whether `file` is the file that this destination writes or replaces.
     #[must_use]
-    pub fn is_file(&self, found: &Metadata) -> bool {
+    pub fn is_file(&self, file: &File) -> bool {
+        Info::of(file).is_ok_and(|found| self.is_found(&found))
+    }
+
+    /// Returns whether `path` names the file that this destination writes or replaces.
+    #[must_use]
+    pub fn is_path(&self, path: &Path) -> bool {
+        Info::at(path).is_ok_and(|found| self.is_found(&found))
+    }
+
+    fn is_found(&self, found: &Info) -> bool {
         let here = match &self.kind {
-            Kind::Partial { path, .. } => fs::metadata(path),
-            Kind::Direct(_) => self.file.metadata(),
+            Kind::Partial { path, .. } => Info::at(path),
+            Kind::Direct(_) => Info::of(&self.file),
         };
-        here.is_ok_and(|here| is_same(&here, found))
+        here.is_ok_and(|here| here.is_same(found))
     }
 
     /// Returns the number of bytes that the file contains.
@@ -226,18 +232,13 @@ impl Local {
 
     /// Appends bytes, and adjusts the length even if only a part of them was written.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), LocalError> {
-        match self.file.write_all(bytes) {
-            Ok(()) => {
+        let written = match &self.kind {
+            Kind::Partial { .. } => sys::file::append(&self.file, bytes, &mut self.length),
+            Kind::Direct(_) => self.file.write_all(bytes).map(|()| {
                 self.length += bytes.len() as u64;
-                Ok(())
-            }
-            Err(e) => {
-                if let (Kind::Partial { .. }, Ok(at)) = (&self.kind, self.file.stream_position()) {
-                    self.length = at;
-                }
-                Err(self.failed("write", e))
-            }
-        }
+            }),
+        };
+        written.map_err(|e| self.failed("write", e))
     }
 
     /// Renames the temporary file to its final name.
@@ -247,14 +248,14 @@ impl Local {
         let Kind::Partial { part, path } = &self.kind else { return Ok(()) };
         self.file.sync_data().map_err(|e| self.failed("write", e))?;
         if let Ok(old) = fs::metadata(path) {
-            set_mode(&self.file, old.mode());
+            sys::file::copy_rights(&self.file, &old, false);
         }
         // In a folder that other users may write to, the temporary file may have been replaced.
-        let ours = self.file.metadata().map_err(|e| self.failed("write", e))?;
+        let ours = Info::of(&self.file).map_err(|e| self.failed("write", e))?;
         if !is_named(&ours, part) {
             return Err(self.failed("rename", io::Error::other("another process has replaced it")));
         }
-        fs::rename(part, path).map_err(|source| LocalError {
+        sys::file::replace(part, path).map_err(|source| LocalError {
             doing: "replace",
             path: path.clone(),
             source,
@@ -288,62 +289,26 @@ fn short_name(name: &OsStr) -> String {
     format!(".{:08x}.part", crc32fast::hash(name.as_encoded_bytes()))
 }
 
-/// Returns the reason why an existing temporary file must not be used: another user or process may be able to read or
-/// write it.
-fn unusable_reason(found: &Metadata) -> Option<&'static str> {
-    if !found.is_file() {
-        Some("not a regular file; remove it, or choose another name")
-    } else if found.uid() != rustix::process::geteuid().as_raw() {
-        Some("belongs to another user; remove it, or choose another name")
-    } else if found.nlink() != 1 {
-        Some("has another hard link; remove it, or choose another name")
-    } else {
-        None
-    }
+/// Reason why a temporary file cannot be locked.
+const LOCKED: &str = "another transfer is writing it";
+
+/// Returns whether a path ends in a separator, so that it names a folder.
+fn ends_with_separator(path: &Path) -> bool {
+    let last = path.as_os_str().as_encoded_bytes().last();
+    last.is_some_and(|last| is_separator(char::from(*last)))
 }
 
 /// Replaces the error of opening an existing temporary file by a more specific one, if there is one.
 fn explain(part: &Path, e: io::Error) -> io::Error {
-    match fs::symlink_metadata(part).ok().as_ref().and_then(unusable_reason) {
+    match Info::at_link(part).ok().as_ref().and_then(Info::unusable_reason) {
         Some(reason) => io::Error::other(reason),
         None => e,
     }
 }
 
-fn is_same(one: &Metadata, other: &Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
 /// Returns whether `name` still leads to this file.
-fn is_named(file: &Metadata, name: &Path) -> bool {
-    fs::symlink_metadata(name).is_ok_and(|now| is_same(&now, file))
-}
-
-/// Returns whether `path` is a mount point. A rename cannot replace one.
-#[cfg(target_os = "linux")]
-fn is_mount_point(path: &Path) -> bool {
-    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
-    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
-    found.is_ok_and(|found| {
-        found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT)
-            && found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
-    })
-}
-
-/// Other systems mount only on folders.
-#[cfg(not(target_os = "linux"))]
-const fn is_mount_point(_: &Path) -> bool {
-    false
-}
-
-/// Mode of a file that only its owner may read and write.
-const OWNER_ONLY: u32 = 0o600;
-
-/// Sets the permission bits of a file, without set-user-ID and set-group-ID: a file from a network must not run with
-/// the rights of its owner.
-fn set_mode(file: &File, mode: u32) {
-    // Fails if the file belongs to another user. Its mode stays unchanged then.
-    let _ = file.set_permissions(Permissions::from_mode(mode & 0o777));
+fn is_named(file: &Info, name: &Path) -> bool {
+    Info::at_link(name).is_ok_and(|now| now.is_same(file))
 }
 
 /// Removes an empty temporary file: there is nothing to resume from.

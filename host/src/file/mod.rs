@@ -24,7 +24,6 @@
 //! ```
 
 mod checksum;
-mod descriptor;
 mod disk;
 mod fetch;
 mod local;

@@ -10,6 +10,7 @@ use socket2::SockRef;
 
 use super::listen::prepare;
 use super::stack::{Fault, Stack, TcpSocket, borrow};
+use crate::sys;
 
 /// Time without an answer after which the next address is tried as well (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -96,9 +97,18 @@ impl fmt::Display for DialError {
 impl std::error::Error for DialError {}
 
 /// Returns the message of a system error without the suffix of std, such as `(os error 2)`.
+///
+/// Where the meaning of an error is known, its message is the same on every system.
 pub(crate) fn reason(e: &io::Error) -> String {
+    if let Some(text) = sys::error_text(e) {
+        return text.to_owned();
+    }
     let text = e.to_string();
-    let text = text.split(" (os error ").next().unwrap_or_default();
+    let mut text = text.split(" (os error ").next().unwrap_or_default();
+    // Windows has sentences, with a full stop.
+    if e.raw_os_error().is_some() {
+        text = text.trim_end_matches('.');
+    }
     let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(text);
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |c| c.to_lowercase().chain(chars).collect())

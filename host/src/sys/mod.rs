@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`net`] | the client's TCP stack, readiness rules, errors of sockets | timer, queue lengths, `sendfile`, `splice` |
 //! | [`file`] | positioned reads, names, identities, the temporary file of a transfer | page cache, pseudo files, mount points |
+//! | [`read`] | reads at an offset, for all systems | |
 //! | [`signals`] | interrupts and other signals | signals that are ignored since startup |
 //! | [`streams`] | standard streams: closed ones, output that nothing reads | |
 //! | [`terminal`] | mode, keys, size and output of the terminal on which a line is edited | |
@@ -12,10 +13,15 @@
 //! `unix` and `windows` define the same names. So do `linux` and `portable`, which has the plain fallback of every
 //! system that lacks a function of Linux.
 
+#[cfg(any(windows, test))]
+mod codes;
 #[cfg(target_os = "linux")]
 pub(crate) mod linux;
+#[cfg(any(windows, test))]
+mod names;
 #[cfg(not(target_os = "linux"))]
 pub(crate) mod portable;
+pub(crate) mod read;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -26,11 +32,11 @@ pub(crate) use linux as extra;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable as extra;
 #[cfg(unix)]
-pub(crate) use unix::{file, net};
+pub(crate) use unix::{error_text, file, net};
 #[cfg(all(unix, feature = "cli"))]
 pub(crate) use unix::{signals, streams, terminal};
 #[cfg(windows)]
-pub(crate) use windows::{file, net};
+pub(crate) use windows::{error_text, file, net};
 #[cfg(all(windows, feature = "cli"))]
 pub(crate) use windows::{signals, streams, terminal};
 

@@ -1,14 +1,14 @@
 //! Source of the messages of an echo client: the arguments, or lines of stdin of any length.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, Write};
-use std::os::fd::AsFd;
+use std::io::{self, BufRead, BufReader, Read, Seek as _, Write as _};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
 
 use mio::Waker;
 
 use crate::echo::{Checker, FileMessage, removed};
+use crate::sys;
 use crate::ui::streams::check_stdin;
 
 /// Number of lines that are read ahead.
@@ -111,10 +111,8 @@ fn read_stdin(
     waker: &Waker,
     max: u32,
 ) -> Result<(), Disconnected> {
-    let stdin = io::stdin();
     // A duplicate of the descriptor, because the buffer of `Stdin` would hide the file offset of a line.
-    let file = stdin.as_fd().try_clone_to_owned().map(File::from);
-    let mut reader = match file.and_then(|file| Lines::new(file, slots, max)) {
+    let mut reader = match sys::file::stdin().and_then(|file| Lines::new(file, slots, max)) {
         Ok(reader) => reader,
         Err(e) => return lines.send(Err(SourceError::Read(e))).map_err(|_| Disconnected),
     };
@@ -154,15 +152,19 @@ struct Lines<R> {
     number: u64,
 }
 
-impl Lines<File> {
-    fn new(mut file: File, slots: SyncSender<()>, max: u32) -> io::Result<Self> {
-        let (seekable, at) = if file.metadata()?.is_file() {
-            (Some(Arc::new(file.try_clone()?)), file.stream_position()?)
-        } else {
-            (None, 0)
+impl Lines<Box<dyn Read>> {
+    /// Returns a reader of this duplicate of standard input, or of `Stdin` without one.
+    fn new(file: Option<File>, slots: SyncSender<()>, max: u32) -> io::Result<Self> {
+        let (input, file, at) = match file {
+            Some(mut file) if file.metadata().is_ok_and(|found| found.is_file()) => {
+                let (again, at) = (Arc::new(file.try_clone()?), file.stream_position()?);
+                (Box::new(sys::file::sequential(file)?) as Box<dyn Read>, Some(again), at)
+            }
+            Some(file) => (Box::new(file) as Box<dyn Read>, None, 0),
+            None => (Box::new(io::stdin()) as Box<dyn Read>, None, 0),
         };
-        let reader = BufReader::with_capacity(MEMORY, file);
-        Ok(Self { reader, file: seekable, at, slots, max, number: 0 })
+        let reader = BufReader::with_capacity(MEMORY, input);
+        Ok(Self { reader, file, at, slots, max, number: 0 })
     }
 }
 
@@ -310,8 +312,6 @@ struct Summary {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::FileExt as _;
-
     use super::*;
 
     /// Returns all lines of an input as bytes, each with whether it is in a file.
@@ -323,7 +323,7 @@ mod tests {
                 Ok(Some(Message::Memory(line))) => all.push((line, false)),
                 Ok(Some(Message::File(FileMessage { file, offset, length, start, crc }))) => {
                     let mut line = vec![0; length as usize];
-                    file.read_exact_at(&mut line, offset).unwrap();
+                    sys::read::read_exact_at(&file, &mut line, offset).unwrap();
                     assert_eq!(*start, line[..Checker::START_BYTES]);
                     let removed = removed(&line).unwrap_or(0);
                     assert_eq!(crc, crc32fast::hash(&line[removed..]));
@@ -367,7 +367,7 @@ mod tests {
         file.write_all(&bytes).unwrap();
         file.seek(io::SeekFrom::Start(7)).unwrap();
         let (slots, spool_slots) = mpsc::sync_channel(SPOOL_FILES);
-        let from_file = all(Lines::new(file, slots.clone(), u32::MAX).unwrap(), &spool_slots);
+        let from_file = all(Lines::new(Some(file), slots.clone(), u32::MAX).unwrap(), &spool_slots);
         let reader = BufReader::with_capacity(1000, &bytes[..]);
         let lines = Lines { reader, file: None, at: 0, slots, max: u32::MAX, number: 0 };
         let from_pipe = all(lines, &spool_slots);

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use socklab_core::file::Form;
 
-use super::checksums::Key;
+use super::checksums::is_settled;
 use super::open::{Opened, open, read, read_failure};
 use super::prefix::{Prefix, Step};
 use super::{Access, CHUNK, Pool, SLICE, Shared, lock};
 use crate::net::SessionWaker;
+use crate::sys::file::Version;
 
 /// Number of bytes of one file that are read ahead of what is sent.
 const WINDOW: u64 = 4 << 20;
@@ -62,7 +63,8 @@ pub(in crate::file) struct JobProgress {
 #[derive(Default)]
 struct Reading {
     opened: Option<Opened>,
-    key: Option<Key>,
+    /// Version of the file, if a later change will change it.
+    key: Option<Version>,
     /// The checksum is needed and not known yet.
     needs_crc: bool,
     /// Checksum of the bytes before the offset, once it is known.
@@ -252,7 +254,9 @@ impl Job {
             hasher.combine(&reading.body_crc);
             let whole = hasher.finalize();
             if let Some(key) = &reading.key
-                && file.metadata().is_ok_and(|metadata| Key::of(&metadata) == *key)
+                && file
+                    .metadata()
+                    .is_ok_and(|metadata| Version::of(&metadata).as_ref() == Some(key))
             {
                 lock(&shared.checksums).insert(key.clone(), whole);
             }
@@ -288,10 +292,10 @@ impl Job {
             reading.opened = Some(opened.clone());
             reading.hashed = self.form.offset();
             if self.form != Form::Plain && self.form.offset() <= opened.size {
-                let key = Key::of(&metadata);
-                state.crc = lock(&shared.checksums).get(&key);
+                let key = Version::of(&metadata);
+                state.crc = key.as_ref().and_then(|key| lock(&shared.checksums).get(key));
                 reading.needs_crc = state.crc.is_none();
-                reading.key = key.is_settled().then_some(key);
+                reading.key = key.filter(|key| is_settled(key.changed()));
                 state.needs_prefix = reading.needs_crc && self.form.offset() > 0;
                 match self.form.offset() {
                     0 => reading.prefix_crc = Some(crc32fast::Hasher::new()),

@@ -1,19 +1,15 @@
 //! Opening and reading served files.
 
-use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::sync::Arc;
 
-use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
-use rustix::fs::{Advice, OFlags};
+use cap_std::fs::{Dir, OpenOptions};
 
 use super::{Access, Shared};
 use crate::net;
-use crate::pread::read_at;
+use crate::sys::read::read_at;
+use crate::sys::{extra, file};
 
 /// Smallest page of any page cache, in bytes.
 const PAGE: usize = 4096;
@@ -27,10 +23,9 @@ pub(in crate::file) struct Opened {
 
 /// Opens a regular file below `root`, or returns the reason for the refusal.
 pub(super) fn open(root: &Dir, name: &[u8]) -> Result<(Opened, Metadata), String> {
-    let path = Path::new(OsStr::from_bytes(name));
     let refuse = |e: io::Error| match e.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => "no such file".to_owned(),
-        // cap-std returns this error itself: the system's own has a number.
+        // This error comes from cap-std or from the check of the name: the system's own has a number.
         ErrorKind::PermissionDenied if e.raw_os_error().is_none() => {
             "path is outside the served folder".to_owned()
         }
@@ -43,38 +38,30 @@ pub(super) fn open(root: &Dir, name: &[u8]) -> Result<(Opened, Metadata), String
         _ => Err("not a regular file".to_owned()),
     };
     // The type is checked before opening, because opening a device can have side effects. It is checked again after
-    // opening, because the name may lead to another file by then. `NONBLOCK` keeps a named pipe from blocking.
+    // opening, because the name may lead to another file by then. Opening does not wait for a named pipe.
+    let path = file::served_path(name).map_err(refuse)?;
     let metadata = root.metadata(path).map_err(refuse)?;
     regular(metadata.is_file(), metadata.is_dir())?;
     let mut options = OpenOptions::new();
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    options.read(true).custom_flags(flags.bits().cast_signed());
+    options.read(true);
+    file::set_served_options(&mut options);
     let file = root.open_with(path, &options).map_err(refuse)?.into_std();
     let metadata = file.metadata().map_err(refuse)?;
     regular(metadata.is_file(), metadata.is_dir())?;
     if is_pseudo(&file, &metadata) {
         return Err("a pseudo-file, which has no size".to_owned());
     }
-    #[cfg(not(any(target_vendor = "apple", target_os = "openbsd")))]
-    let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
+    extra::file::advise_sequential(&file);
     Ok((Opened { file: Arc::new(file), size: metadata.len() }, metadata))
 }
 
 /// Returns whether the system generates the content of the file when it is read. The size of such a file is
 /// meaningless.
 fn is_pseudo(file: &File, metadata: &Metadata) -> bool {
-    #[cfg(target_os = "linux")]
-    {
-        /// `SYSFS_MAGIC` of linux/magic.h.
-        const SYSFS: i128 = 0x6265_6572;
-        let kind = rustix::fs::fstatfs(file).map(|found| i128::from(found.f_type));
-        let proc = i128::from(rustix::fs::PROC_SUPER_MAGIC);
-        if kind.is_ok_and(|kind| kind == proc || kind == SYSFS) {
-            return true;
-        }
-    }
-    // Other pseudo file systems: the size is 0, but a read returns a byte or an error.
-    metadata.len() == 0 && !matches!(file.read_at(&mut [0], 0), Ok(0))
+    // Not in each such file system, the size is 0. If it is, a read returns a byte or an error.
+    extra::file::is_pseudo(file)
+        || metadata.len() == 0
+            && !matches!(read_at(file, &mut [0], 0), Err(e) if e.kind() == ErrorKind::UnexpectedEof)
 }
 
 /// Reads a range of a file into the page cache, and into `hasher` if there is one.
@@ -114,23 +101,7 @@ pub(super) fn read(
 ///
 /// Only the first and the last byte are checked. Where the system cannot report it, the answer is `true`.
 pub(in crate::file) fn is_cached(file: &File, from: u64, until: u64) -> bool {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::io::{Errno, ReadWriteFlags, preadv2};
-        let is_cached = |at| {
-            let mut byte = [0];
-            let buffers = &mut [io::IoSliceMut::new(&mut byte)];
-            // Any other error counts as cached: some file systems do not support the flag, and a real error will come
-            // back from sending.
-            preadv2(file, buffers, at, ReadWriteFlags::NOWAIT) != Err(Errno::AGAIN)
-        };
-        is_cached(from) && is_cached(until.saturating_sub(1))
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = (file, from, until);
-        true
-    }
+    extra::file::is_cached(file, from) && extra::file::is_cached(file, until.saturating_sub(1))
 }
 
 /// Returns the reason why a file that is being sent could not be read to its end.

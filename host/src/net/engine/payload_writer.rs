@@ -9,9 +9,9 @@ use mio::net::TcpStream;
 
 use super::wakeups::{SessionWaker, Wakeups};
 use crate::net::stack::{Direction, Observer};
-use crate::pread::read_at;
 use crate::sys::extra::net::send_file;
 use crate::sys::net::error_kind;
+use crate::sys::read::read_at;
 
 /// Writer for the payload that a machine [expects](socklab_core::Machine::outbound_remaining), valid for one turn of
 /// the connection. What the socket does not accept in this turn can be written in a later one.

@@ -15,7 +15,7 @@ const LINKS_MAX: usize = 40;
 ///
 /// A descriptor of this process is duplicated, not opened again: a second open of a regular file would overwrite its
 /// start.
-pub(super) fn named(path: &Path) -> Option<io::Result<File>> {
+pub(crate) fn named(path: &Path) -> Option<io::Result<File>> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
         let name = path.file_name()?.to_owned();
