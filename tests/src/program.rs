@@ -18,12 +18,33 @@ pub use server::{FakeServer, Server, client, message, read, read_all, reset, wai
 /// Limit for everything that should happen at once, generous enough for a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Returns the path of the program `socklab`. The first call builds it.
+/// Signals that stop the program. A Windows program has only Ctrl-C, which is `INT` for Wine.
+pub const SIGNALS: &[&str] = if cfg!(feature = "windows") { &["INT"] } else { &["INT", "TERM"] };
+
+/// Signal that stops a server.
+pub const STOP: &str = SIGNALS[SIGNALS.len() - 1];
+
+/// Returns the path of the program under test: the value of the environment variable `SOCKLAB_BIN`, otherwise
+/// that of [`native`].
+///
+/// # Panics
+///
+/// Panics if it is a Windows program, and the variable is not set.
+pub fn socklab() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| match std::env::var_os("SOCKLAB_BIN") {
+        Some(path) => path.into(),
+        None if cfg!(feature = "windows") => panic!("SOCKLAB_BIN is not set: run .ci/windows"),
+        None => native().into(),
+    })
+}
+
+/// Returns the path of the program `socklab` of this workspace. The first call builds it.
 ///
 /// # Panics
 ///
 /// Panics if cargo cannot build it.
-pub fn socklab() -> &'static Path {
+pub fn native() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(build)
 }
@@ -139,9 +160,14 @@ pub struct Program {
 }
 
 impl Program {
-    /// Creates `socklab` with these arguments.
+    /// Creates the program under test with these arguments.
     pub fn socklab<S: AsRef<OsStr>>(args: &[S]) -> Self {
         Self::new(socklab(), args)
+    }
+
+    /// Creates `socklab` of this workspace with these arguments, whatever the program under test is.
+    pub fn native<S: AsRef<OsStr>>(args: &[S]) -> Self {
+        Self::new(native(), args)
     }
 
     /// Creates a script of `tests/peers`.
@@ -162,7 +188,7 @@ impl Program {
         Self::new("python3", &all)
     }
 
-    /// Creates `socklab` inside a line of shell, in which it is `"$@"`.
+    /// Creates the program under test inside a line of shell, in which it is `"$@"`.
     pub fn in_shell<S: AsRef<OsStr>>(line: &str, args: &[S]) -> Self {
         let mut all = vec![OsStr::new("-c"), OsStr::new(line), OsStr::new("sh")];
         all.push(socklab().as_os_str());

@@ -9,8 +9,8 @@ use std::net::{Shutdown, TcpStream};
 use screen::Screen;
 use socket2::SockRef;
 use socklab_tests::program::{
-    DEADLINE, FakeServer, Finished, Process, Program, Server, client, read_all, reset, wait_until,
-    without_quote,
+    DEADLINE, FakeServer, Finished, Process, Program, SIGNALS, STOP, Server, client, read_all,
+    reset, wait_until, without_quote,
 };
 
 /// Text that would control a terminal. It is harmless in a pipe.
@@ -80,6 +80,10 @@ mod at_a_terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console drops arrow keys and draws escape sequences"
+    )]
     fn a_received_line_does_not_mix_with_a_typed_one() {
         let chat = Conversation::start(&["--duplex"]);
         chat.shows(&["you: "]);
@@ -97,6 +101,10 @@ mod at_a_terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console drops arrow keys and draws escape sequences"
+    )]
     fn editing_keys_change_the_line_and_are_not_printed() {
         let chat = Conversation::start(&[]);
         send_line(&chat.stream, "hello");
@@ -123,6 +131,10 @@ mod at_a_terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console drops arrow keys and draws escape sequences"
+    )]
     fn lines_typed_ahead_wait_and_are_shown_when_they_are_sent() {
         let chat = Conversation::start(&[]);
         chat.shows(&["(waiting for the other side) "]);
@@ -154,6 +166,10 @@ mod at_a_terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console drops arrow keys and draws escape sequences"
+    )]
     fn ctrl_d_and_ctrl_c_send_bye_in_our_turn() {
         // Ctrl-D deletes a character if there is one. Ctrl-C always interrupts.
         for keys in ["\x04", "ab\x01\x04\x04\x04", "half a li\x03", "\x03"] {
@@ -172,6 +188,10 @@ mod at_a_terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console drops arrow keys and draws escape sequences"
+    )]
     fn ctrl_d_waits_for_our_turn_and_ctrl_c_does_not() {
         let chat = Conversation::start(&[]);
         chat.screen.types("last words\r\x04");
@@ -191,6 +211,10 @@ mod at_a_terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console drops arrow keys and draws escape sequences"
+    )]
     fn the_terminal_is_restored_however_the_program_ends() {
         // In our turn, with a line half typed.
         let typing = || {
@@ -201,7 +225,7 @@ mod at_a_terminal {
             chat
         };
         let chat = typing();
-        chat.process.signal("TERM");
+        chat.process.signal(STOP);
         assert_eq!(read_line(&chat.stream), "BYE\n");
         let sent_bye = format!("you said BYE to {}", chat.stream.local_addr().unwrap());
         chat.ends(Some(130), &["hello", &sent_bye, "socklab: interrupted"]);
@@ -229,6 +253,10 @@ mod at_a_terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console drops arrow keys and draws escape sequences"
+    )]
     fn a_close_in_our_turn_is_noticed_at_once() {
         let chat = Conversation::start(&[]);
         send_line(&chat.stream, "hello");
@@ -244,6 +272,10 @@ mod at_a_terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console drops arrow keys and draws escape sequences"
+    )]
     fn a_stop_restores_the_terminal_and_a_continue_takes_it_again() {
         let chat = Conversation::start(&["--duplex"]);
         chat.screen.types("half");
@@ -263,6 +295,10 @@ mod at_a_terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console drops arrow keys and draws escape sequences"
+    )]
     fn a_line_that_is_too_long_is_reported_and_not_sent() {
         let chat = Conversation::start(&["--duplex"]);
         chat.shows(&["you: "]);
@@ -274,6 +310,10 @@ mod at_a_terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console drops arrow keys and draws escape sequences"
+    )]
     fn a_long_line_scrolls_in_its_row_and_a_resize_redraws_it() {
         let chat = Conversation::start(&["--duplex"]);
         chat.shows(&["you: "]);
@@ -292,6 +332,10 @@ mod at_a_terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console drops arrow keys and draws escape sequences"
+    )]
     fn results_are_written_to_stdout_and_the_rest_to_the_terminal() {
         for args in [&[][..], &["--json"]] {
             let mut stdout = None;
@@ -326,6 +370,10 @@ mod at_a_terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console drops arrow keys and draws escape sequences"
+    )]
     fn the_terminal_is_used_even_if_stderr_is_redirected() {
         let (_reader, writer) = std::io::pipe().unwrap();
         let chat = Conversation::start_with(&[], |program| program.stderr(writer));
@@ -337,6 +385,10 @@ mod at_a_terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console drops arrow keys and draws escape sequences"
+    )]
     fn a_server_talks_to_one_client_at_a_time() {
         let screen = Screen::new(80);
         let process = screen.program(&["chat", "server", "0", "--forever"]).start();
@@ -377,6 +429,10 @@ mod at_a_terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console drops arrow keys and draws escape sequences"
+    )]
     fn a_server_that_waits_for_a_client_can_be_stopped() {
         for keys in ["\x03", "\x04"] {
             let screen = Screen::new(80);
@@ -529,7 +585,7 @@ mod from_a_pipe {
     #[test]
     fn a_signal_sends_bye_in_our_turn_and_ends_the_program() {
         // In our turn BYE is sent. In the peer's turn nothing is.
-        for signal in ["INT", "TERM"] {
+        for signal in SIGNALS {
             let fake = FakeServer::new();
             let process = client("chat", fake.addr, &[]).with_stdin().start();
             let stream = fake.accept();
@@ -546,13 +602,14 @@ mod from_a_pipe {
         }
         let server = Program::socklab(&["chat", "server", "0"]).with_stdin().start();
         server.wait_for("listening on ");
-        server.signal("TERM");
+        server.signal(STOP);
         let server = server.finish_with_stdin_open();
         assert_eq!(server.success(), b"");
     }
 
     #[test]
     #[cfg(target_os = "linux")]
+    #[cfg_attr(feature = "windows", ignore = "Unix: the CPU time of one process")]
     fn a_peer_that_reads_nothing_does_not_delay_an_interrupt() {
         // Once the client sleeps with so much to send, there is no space, so BYE cannot be sent
         // either.
@@ -569,7 +626,7 @@ mod from_a_pipe {
             (last.1.elapsed() > std::time::Duration::from_millis(500)).then_some(())
         })
         .expect("the client does not come to rest");
-        process.signal("TERM");
+        process.signal(STOP);
         assert_eq!(process.finish_with_stdin_open().failure(130), "interrupted");
         drop(stream);
     }

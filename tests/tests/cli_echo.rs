@@ -181,6 +181,7 @@ fn the_server_reports_every_ending_in_one_line_and_loses_no_reply_before_it() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: a folder as stdin")]
 fn stdin_that_cannot_be_read_is_reported() {
     let server = Server::start("echo", &[]);
     let folder = std::fs::File::open("/").unwrap();

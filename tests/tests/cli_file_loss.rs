@@ -57,6 +57,7 @@ fn a_plain_transfer_that_is_reset_does_not_change_local() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: hard links, symbolic links and named pipes")]
 fn a_partial_file_that_others_may_control_is_not_used() {
     let here = Folder::new();
     here.write("have", "old");
@@ -97,7 +98,11 @@ fn a_partial_file_that_others_may_control_is_not_used() {
 }
 
 #[test]
-#[cfg_attr(not(superuser), ignore = "needs the superuser, to give a file to another user")]
+#[cfg_attr(
+    all(not(superuser), not(feature = "windows")),
+    ignore = "needs the superuser, to give a file to another user"
+)]
+#[cfg_attr(feature = "windows", ignore = "Unix: the owner of a file")]
 fn a_partial_file_of_another_user_is_not_used() {
     let here = Folder::new();
     here.write("have", "old");
@@ -115,6 +120,7 @@ fn a_partial_file_of_another_user_is_not_used() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: file modes")]
 fn a_process_with_an_old_partial_file_open_cannot_read_the_new_one() {
     let (root, here) = (Folder::new(), Folder::new());
     root.write("data", "secret");
@@ -140,6 +146,7 @@ fn shell(server: &Server, line: &str, local: &str, form: &[&str]) -> Program {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: names of descriptors")]
 fn every_name_of_an_open_descriptor_is_written_to_and_not_replaced() {
     let (root, here) = (Folder::new(), Folder::new());
     let file = noise(200_000);
@@ -190,6 +197,7 @@ fn every_name_of_an_open_descriptor_is_written_to_and_not_replaced() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: names of descriptors")]
 fn a_descriptor_that_cannot_be_written_is_reported_before_the_request() {
     let here = Folder::new();
     here.write("in", "input");
@@ -223,6 +231,7 @@ fn events_and_a_file_do_not_share_standard_output() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: symbolic and hard links")]
 fn the_built_in_server_does_not_fetch_a_file_onto_itself() {
     let here = Folder::new();
     here.write("notes.txt", "four score");
@@ -295,7 +304,11 @@ fn names_of_up_to_255_bytes_can_be_fetched_and_resumed() {
 }
 
 #[test]
-#[cfg_attr(not(unshare), ignore = "needs unshare with the right to mount")]
+#[cfg_attr(
+    all(not(unshare), not(feature = "windows")),
+    ignore = "needs unshare with the right to mount"
+)]
+#[cfg_attr(feature = "windows", ignore = "Unix: mount points")]
 fn a_bind_mounted_file_is_reported_before_the_request() {
     let here = Folder::new();
     here.write("bound", "old");

@@ -14,7 +14,7 @@ use std::thread;
 use socklab_tests::files::{Folder, answer, fetch, noise};
 use socklab_tests::oracle::file_reply;
 #[cfg(target_os = "linux")]
-use socklab_tests::program::{DEADLINE, wait_until};
+use socklab_tests::program::{DEADLINE, SIGNALS, wait_until};
 use socklab_tests::program::{FakeServer, Program, read_all};
 
 fn mode(path: &Path) -> u32 {
@@ -26,6 +26,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: file modes")]
 fn a_partial_file_has_no_wider_permissions_than_the_file_it_replaces() {
     let here = Folder::new();
     let (local, part) = (here.path("copy"), here.path(".copy.part"));
@@ -68,6 +69,7 @@ fn a_partial_file_has_no_wider_permissions_than_the_file_it_replaces() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: umask")]
 fn a_new_file_has_the_mode_of_the_umask() {
     let (root, here) = (Folder::new(), Folder::new());
     root.write("data", "new");
@@ -133,7 +135,7 @@ impl Full {
 fn an_interrupt_during_connect_keeps_only_earlier_partial_files() {
     let here = Folder::new();
     here.write(".old.part", "four score");
-    for signal in ["INT", "TERM"] {
+    for signal in SIGNALS {
         for (local, form) in [
             ("new", &[][..]),
             ("new", &["--plain"]),
@@ -165,6 +167,7 @@ fn without_a_server_no_file_is_created() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "it runs the library, not the program")]
 fn a_fetch_that_fails_before_its_request_keeps_the_partial_file() {
     use socklab::file::{Client, Error, Failure, Local, Options};
 
@@ -191,6 +194,7 @@ fn a_fetch_that_fails_before_its_request_keeps_the_partial_file() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: named pipes and names of descriptors")]
 fn a_pipe_is_written_while_bytes_arrive() {
     let (root, here) = (Folder::new(), Folder::new());
     // Far more than a pipe holds.
@@ -229,6 +233,7 @@ fn a_pipe_is_written_while_bytes_arrive() {
 /// creator.
 #[test]
 #[cfg(target_os = "linux")]
+#[cfg_attr(feature = "windows", ignore = "it runs the library, not the program")]
 fn a_new_partial_file_may_have_an_owner_chosen_by_the_file_system() {
     unsafe extern "C" {
         fn setfsuid(uid: u32) -> i32;

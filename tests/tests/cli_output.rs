@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 use socklab_tests::program::{
-    DEADLINE, FakeServer, Finished, Process, Program, Server, client, message, read, read_all,
-    wait_until,
+    DEADLINE, FakeServer, Finished, Process, Program, STOP, Server, client, message, read,
+    read_all, wait_until,
 };
 
 const QUESTION: [u8; 9] = *b"Q\0\0\0\x0c\0\0\0\x1e";
@@ -112,7 +112,7 @@ mod json_lines {
         drop(early);
         server.process.wait_for_stdout("failed");
         let addr = server.addr.to_string();
-        server.process.signal("TERM");
+        server.process.signal(STOP);
         let all = events(server.process.finish().success());
         let names: Vec<_> = all.iter().map(|e| (&e["event"], &e["outcome"])).collect();
         let [null, session] = [Value::Null, json!("session")];
@@ -552,7 +552,7 @@ mod signals {
         stream.write_all(&[0xff; 4]).unwrap();
         assert_eq!(read_all(&mut stream), b"");
         let start = Instant::now();
-        server.process.signal("TERM");
+        server.process.signal(STOP);
         server.process.finish().success();
         let took = start.elapsed();
         drop(stream);
@@ -578,7 +578,7 @@ mod signals {
         let server = Server::start("math", &["--rounds", "3", "--secret", "12345678"]);
         let mut stream = server.connect();
         let mut question: [u8; 9] = read(&mut stream);
-        server.process.signal("TERM");
+        server.process.signal(STOP);
         wait_for_stop(&server);
         while question[0] == b'Q' {
             let [a, b] =
@@ -624,7 +624,7 @@ mod signals {
         read::<9>(&mut one);
         read::<9>(&mut two);
         let start = Instant::now();
-        one_signal.process.signal("TERM");
+        one_signal.process.signal(STOP);
         two_signals.process.signal("INT");
         wait_for_stop(&two_signals);
         two_signals.process.signal("INT");

@@ -7,11 +7,12 @@ use std::process::Command;
 
 use serde_json::Value;
 use socklab_tests::files::Folder;
-use socklab_tests::program::{Program, Server, client};
+use socklab_tests::program::{Program, STOP, Server, client};
 
 const CLOSED: &str = "standard output was closed before everything was written";
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: descriptors closed by a shell")]
 fn a_stdout_closed_at_the_start_is_reported_in_one_line_with_code_3() {
     let math = Server::start("math", &[]);
     let echo = Server::start("echo", &[]);
@@ -42,12 +43,13 @@ fn a_stdout_closed_at_the_start_is_reported_in_one_line_with_code_3() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: descriptors closed by a shell")]
 fn an_unused_stdout_may_be_closed() {
     let server =
         Server::from_program(Program::in_shell(r#"exec "$@" >&- <&-"#, &["echo", "server", "0"]));
     let finished = server.client("echo", &["0123456789text"]).run();
     assert_eq!(finished.success(), b"text\n");
-    server.process.signal("TERM");
+    server.process.signal(STOP);
     server.process.finish().success();
 }
 
@@ -65,6 +67,7 @@ fn discarding_results_on_purpose_is_no_failure() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: descriptors closed by a shell")]
 fn a_closed_stdin_is_an_error_and_not_the_end_of_input() {
     for args in
         [&["echo", "client"][..], &["chat", "client"], &["coin", "client"], &["add", "client"]]
@@ -85,6 +88,7 @@ fn a_closed_stdin_is_an_error_and_not_the_end_of_input() {
 const LIMITED: &str = r#"ulimit -f 1 && exec "$@""#;
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: ulimit")]
 fn results_that_exceed_a_file_size_limit_are_reported_in_one_line_with_code_3() {
     let folder = Folder::new();
     let server = Server::start("echo", &[]);
@@ -105,6 +109,7 @@ fn results_that_exceed_a_file_size_limit_are_reported_in_one_line_with_code_3() 
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: ulimit")]
 fn a_fetched_file_that_exceeds_a_size_limit_is_reported_in_one_line_with_code_3() {
     let folder = Folder::new();
     folder.write("there", vec![b'x'; 9000]);
@@ -119,6 +124,7 @@ fn a_fetched_file_that_exceeds_a_size_limit_is_reported_in_one_line_with_code_3(
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: ulimit")]
 fn a_log_that_exceeds_a_limit_does_not_stop_the_server_and_is_reported_at_its_end() {
     let folder = Folder::new();
     let log = File::create(folder.path("log")).unwrap();
@@ -131,7 +137,7 @@ fn a_log_that_exceeds_a_limit_does_not_stop_the_server_and_is_reported_at_its_en
         let finished = client("math", addr, &[]).run();
         assert_eq!(finished.success().len(), 9);
     }
-    server.signal("TERM");
+    server.signal(STOP);
     let finished = server.finish();
     assert_eq!(finished.code, Some(3), "{finished:?}");
     let stdout = String::from_utf8(finished.stdout).unwrap();
@@ -184,6 +190,7 @@ fn every_write_to_a_full_stdout_is_reported_with_code_3() {
 
 /// Checks the assumptions of these tests: the shell does close streams and does limit files.
 #[test]
+#[cfg_attr(feature = "windows", ignore = "it checks the shell, and the Linux run has done that")]
 fn the_shell_closes_streams_and_limits_files() {
     let status = Command::new("sh").args(["-c", "echo text >&- 2>/dev/null"]).status().unwrap();
     assert!(!status.success());

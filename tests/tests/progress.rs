@@ -170,6 +170,7 @@ fn ask(running: &Running, counts: &Counts) -> TcpStream {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "it runs the library, not the program")]
 fn a_session_is_reported_once_its_last_bytes_have_arrived() {
     let (running, counts, ended) = echo_server(Limits::default());
     let mut stream = ask(&running, &counts);
@@ -183,6 +184,7 @@ fn a_session_is_reported_once_its_last_bytes_have_arrived() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "it runs the library, not the program")]
 fn a_client_that_leaves_early_is_reported_as_undelivered() {
     let (running, counts, ended) = echo_server(Limits::default());
     let stream = ask(&running, &counts);
@@ -201,6 +203,7 @@ fn a_client_that_leaves_early_is_reported_as_undelivered() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "it runs the library, not the program")]
 fn a_client_that_slowly_reads_buffered_bytes_is_not_idle() {
     let limits = Limits { idle: Some(IDLE), ..Limits::default() };
     let (running, counts, ended) = echo_server(limits);
@@ -220,6 +223,7 @@ fn a_client_that_slowly_reads_buffered_bytes_is_not_idle() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "it runs the library, not the program")]
 fn a_client_waits_for_a_server_that_reads_slowly_but_not_for_one_that_does_not() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let small = socket2::SockRef::from(&listener);
@@ -277,6 +281,7 @@ fn a_client_waits_for_a_server_that_reads_slowly_but_not_for_one_that_does_not()
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "it runs the library, not the program")]
 fn clients_above_the_limit_wait_until_another_has_left() {
     let (running, counts, ended) = echo_server(Limits { clients: 2, ..Limits::default() });
     let [one, mut two, mut three] = [(); 3].map(|()| connect(running.local_addr()));
@@ -312,6 +317,7 @@ fn clients_above_the_limit_wait_until_another_has_left() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "it runs the library, not the program")]
 fn a_client_that_has_sent_everything_waits_for_a_server_that_still_reads() {
     /// Fits in the buffers of the two systems, so that the client has nothing left to write.
     const SIZE: usize = 600 << 10;

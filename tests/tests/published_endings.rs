@@ -6,7 +6,9 @@ use std::net::TcpStream;
 use std::thread;
 
 use serde_json::Value;
-use socklab_tests::program::{self, FakeServer, Finished, Program, Server, read, read_all};
+use socklab_tests::program::{
+    self, FakeServer, Finished, Program, SIGNALS, Server, read, read_all,
+};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -267,7 +269,7 @@ fn hello_counts_bytes_after_the_greeting() {
 #[test]
 fn a_server_with_a_user_reports_failed_peers_and_its_stop() {
     for game in ["chat", "rps"] {
-        for signal in ["INT", "TERM"] {
+        for signal in SIGNALS {
             let args = [game, "server", "0", "--forever", "--json"];
             let server = Server::from_program(Program::socklab(&args).with_stdin());
             let stream = server.connect();

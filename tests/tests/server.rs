@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 use socklab_tests::program::{
-    DEADLINE, Program, Server, message, read, read_all, reset, wait_until,
+    DEADLINE, Program, STOP, Server, message, read, read_all, reset, wait_until,
 };
 
 /// Lock for tests that use most of the machine or measure it: they run one at a time.
@@ -113,7 +113,7 @@ fn idle_connections(count: u32, limit: Duration) {
         if n % 2 == 0 { reset(stream) } else { drop(stream) }
     }
     check_quizzes(&server, 20, limit);
-    server.process.signal("TERM");
+    server.process.signal(STOP);
     server.process.finish().success();
 }
 
@@ -155,11 +155,13 @@ fn out_of_descriptors(limit: Duration) {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: the limit of descriptors")]
 fn a_server_out_of_descriptors_neither_spins_nor_ends_and_continues_when_clients_leave() {
     out_of_descriptors(DEADLINE);
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: the limit of descriptors")]
 fn a_server_out_of_descriptors_continues_with_an_unread_stderr() {
     let (mut process, mut stderr) = with_descriptor_limit("echo", 64, &["-v"]).start_unread();
     let addr = listening(&mut stderr);
@@ -207,7 +209,7 @@ fn a_server_with_an_unread_stderr_continues() {
         }
         println!("{args:?}: 3000 sessions in {:?}", start.elapsed());
         // The server can be stopped, and its log can still be read.
-        process.signal("TERM");
+        process.signal(STOP);
         let finished = process.finish();
         assert_eq!(finished.code, Some(0), "{args:?}");
         let mut text = Vec::new();
@@ -244,7 +246,7 @@ fn a_server_with_a_closed_stderr_continues() {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         solve(stream);
     }
-    process.signal("TERM");
+    process.signal(STOP);
     assert_eq!(process.finish().code, Some(0));
 }
 
@@ -460,8 +462,8 @@ fn flood_without_a_pace(limit: Duration) {
         let text = String::from_utf8_lossy(&prompt);
         assert!(took < limit, "{text} after {took:?}");
         // The second signal makes the server stop without waiting for its clients.
-        server.process.signal("TERM");
-        server.process.signal("TERM");
+        server.process.signal(STOP);
+        server.process.signal(STOP);
         server.process.finish().success();
     });
 }

@@ -5,7 +5,7 @@
 use std::io::{Read as _, Write as _};
 
 use socklab_tests::program::{
-    DEADLINE, FakeServer, Process, Program, Server, client, message, read, wait_until,
+    DEADLINE, FakeServer, Process, Program, SIGNALS, Server, client, message, read, wait_until,
 };
 
 const INT: u32 = 2;
@@ -34,6 +34,7 @@ fn check_ignored_signals_stay_ignored(process: &Process) {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: signals that the parent ignores")]
 fn a_background_server_ignores_ctrl_c() {
     let mut server = Server::from_program(in_background(&["echo", "server", "0"]));
     check_ignored_signals_stay_ignored(&server.process);
@@ -49,6 +50,7 @@ fn a_background_server_ignores_ctrl_c() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: signals that the parent ignores")]
 fn a_background_chat_server_and_a_background_client_ignore_ctrl_c() {
     let server = Server::from_program(in_background(&["chat", "server", "0"]).with_stdin());
     check_ignored_signals_stay_ignored(&server.process);
@@ -68,6 +70,7 @@ fn a_background_chat_server_and_a_background_client_ignore_ctrl_c() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: signals that the parent ignores")]
 fn a_signal_that_the_parent_does_not_ignore_ends_the_server() {
     let server = Server::from_program(Program::socklab(&["echo", "server", "0"]));
     if is_in(&server.process, "SigIgn", INT) {
@@ -88,7 +91,7 @@ fn an_interrupted_client_reports_it_and_exits_with_130() {
         ("add", &["--json", "--name", "Ada", "--number", "7"]),
         ("guess", &["--json", "--auto"]),
     ] {
-        for signal in ["INT", "TERM"] {
+        for signal in SIGNALS {
             let fake = FakeServer::new();
             let process = client(protocol, fake.addr, args).with_stdin().start();
             let _stream = fake.accept();
