@@ -100,11 +100,16 @@ impl FakeServer {
     /// Panics if no client connects.
     #[must_use]
     pub fn accept(&self) -> TcpStream {
-        let accepted = wait_until(DEADLINE, || self.listener.accept().ok());
-        let (stream, _) = accepted.expect("no client connected");
+        wait_until(DEADLINE, || self.try_accept()).expect("no client connected")
+    }
+
+    /// Accepts a client that has connected already.
+    #[must_use]
+    pub fn try_accept(&self) -> Option<TcpStream> {
+        let (stream, _) = self.listener.accept().ok()?;
         stream.set_nonblocking(false).expect("blocking");
         set_timeouts(&stream);
-        stream
+        Some(stream)
     }
 }
 
