@@ -16,6 +16,7 @@ use super::common::{Common, Failure, Host, Listen, MaxClients, Run, host, port_h
 use super::events::{connected, emit, outcome, session};
 use crate::echo::{BUFFER, Checker, FileMessage, Report, Service, Wrong, advice};
 use crate::net::{self, Target, reason};
+use crate::sys::file::TEMP_VARIABLE;
 use crate::sys::read::read_exact_at;
 use crate::ui::{Output, put_text, say};
 
@@ -414,7 +415,7 @@ impl<const HEADER: usize> Exchange<HEADER> {
                 }
                 SourceError::Read(e) => Failure::stdin(&e),
                 SourceError::Spool(e) => Failure::System(format!(
-                    "cannot write a long line to a temporary file: {}; set TMPDIR to use another folder",
+                    "cannot write a long line to a temporary file: {}; set {TEMP_VARIABLE} to use another folder",
                     reason(&e)
                 )),
             });

@@ -27,7 +27,7 @@ use crate::file::{
 use crate::net::{self, DialError, Direction, Observer, Target};
 use crate::sys;
 use crate::ui::signals::{self, Signal};
-use crate::ui::{Bar, Trace, TraceOutput, put_text, say};
+use crate::ui::{Bar, Trace, TraceOutput, put_text, say, streams};
 
 const PORT: u16 = 12001;
 
@@ -170,7 +170,8 @@ impl Run for ClientArgs {
         }
         let interrupts = Interrupts::watch()?;
         let destination = if stdout {
-            let file = sys::file::stdout().map_err(Failure::stdout)?;
+            let stdout = streams::check_stdout().and_then(|()| sys::file::stdout());
+            let file = stdout.map_err(Failure::stdout)?;
             Local::direct(file, Path::new("standard output"))
         } else {
             Local::open(&local, self.resume).map_err(|e| Failure::System(e.to_string()))?

@@ -132,7 +132,10 @@ impl Local {
         let mut hidden = OsString::from(".");
         hidden.push(name);
         hidden.push(".part");
-        let mut part = path.with_file_name(hidden);
+        let mut part = match sys::file::fits(&hidden) {
+            true => path.with_file_name(hidden),
+            false => path.with_file_name(short_name(name)),
+        };
         loop {
             let fail = |source| LocalError { doing: "write", path: part.clone(), source };
             // The rights of the older file are set after the checks below.
@@ -148,7 +151,8 @@ impl Local {
                     }
                     Err(e) => return Err(fail(explain(&part, e))),
                 },
-                // Only the longer name of the temporary file is too long: `path` itself has been looked up before.
+                // Only the longer name of the temporary file is too long: `path` itself has been looked up before. The
+                // limit depends on the file system.
                 Err(e) if e.kind() == ErrorKind::InvalidFilename => {
                     let short = path.with_file_name(short_name(name));
                     if part == short {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Largest number of UTF-16 units in one part of a path.
-const PART_MAX: usize = 255;
+pub(crate) const PART_MAX: usize = 255;
 
 /// Why a name cannot be used for a file on Windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl fmt::Display for Refusal {
             Self::Character(c) => {
                 write!(f, "a name on Windows cannot contain {}", c.escape_debug())
             }
-            Self::TooLong => f.write_str("the name is too long"),
+            Self::TooLong => f.write_str("file name too long"),
         }
     }
 }

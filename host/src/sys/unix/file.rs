@@ -15,6 +15,10 @@ use rustix::fs::{FlockOperation, OFlags};
 #[cfg(feature = "cli")]
 pub(crate) const HAS_DRIVES: bool = false;
 
+/// Name of the environment variable that sets the folder of temporary files.
+#[cfg(feature = "cli")]
+pub(crate) const TEMP_VARIABLE: &str = "TMPDIR";
+
 /// Reads at most `buffer.len()` bytes at `offset`. Returns 0 at the end of the file.
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     file.read_at(buffer, offset)
@@ -144,6 +148,12 @@ impl Version {
 
 /// Mode of a file that only its owner may read and write.
 const OWNER_ONLY: u32 = 0o600;
+
+/// Returns whether a name is short enough for any file system. Here the answer is always `true`: the system reports a name
+/// that is too long.
+pub(crate) const fn fits(_: &OsStr) -> bool {
+    true
+}
 
 /// Returns the options to open the temporary file of a transfer. If it is private, a new one is accessible for its owner
 /// only; otherwise it has the rights of any new file.

@@ -1,7 +1,9 @@
 //! Files of Windows.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::os::windows::ffi::OsStrExt as _;
 use std::os::windows::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -12,6 +14,10 @@ use crate::sys::names::{self, Destination, Refusal};
 /// Whether a single letter and a colon at the start of a path are a drive.
 #[cfg(feature = "cli")]
 pub(crate) const HAS_DRIVES: bool = true;
+
+/// Name of the environment variable that sets the folder of temporary files.
+#[cfg(feature = "cli")]
+pub(crate) const TEMP_VARIABLE: &str = "TMP";
 
 /// Access right to delete or rename a file, of winnt.h.
 const DELETE: u32 = 0x0001_0000;
@@ -66,10 +72,14 @@ pub(crate) fn served_path(name: &[u8]) -> io::Result<&Path> {
     let name = std::str::from_utf8(name).map_err(|_| ErrorKind::NotFound)?;
     names::check_served(name).map_err(|refusal| match refusal {
         Refusal::Outside => ErrorKind::PermissionDenied.into(),
-        Refusal::TooLong => io::Error::from_raw_os_error(ERROR_FILENAME_EXCED_RANGE),
+        Refusal::TooLong => too_long(),
         _ => io::Error::from(ErrorKind::NotFound),
     })?;
     Ok(Path::new(name))
+}
+
+fn too_long() -> io::Error {
+    io::Error::from_raw_os_error(ERROR_FILENAME_EXCED_RANGE)
 }
 
 /// Returns the open file for a path that is written directly whatever it names: a device, such as `NUL` or `CON`.
@@ -78,6 +88,7 @@ pub(crate) fn direct(path: &Path) -> Option<io::Result<File>> {
     match names::check_destination(&path.to_string_lossy()) {
         Ok(Destination::File) => None,
         Ok(Destination::Device) => Some(OpenOptions::new().write(true).open(path)),
+        Err(Refusal::TooLong) => Some(Err(too_long())),
         Err(refusal) => Some(Err(io::Error::other(format!("{refusal}; choose another name")))),
     }
 }
@@ -149,6 +160,12 @@ impl Version {
     pub(crate) const fn changed(&self) -> i64 {
         i64::MAX
     }
+}
+
+/// Returns whether a name is short enough for any file system. The system reports one that is too long as invalid, or
+/// as not found.
+pub(crate) fn fits(name: &OsStr) -> bool {
+    name.encode_wide().count() <= names::PART_MAX
 }
 
 /// Returns the options to open the temporary file of a transfer. A link is not followed.
@@ -287,5 +304,56 @@ mod streams {
     pub(crate) fn sequential(mut file: File) -> io::Result<Sequential> {
         let at = file.stream_position()?;
         Ok(Sequential { file, at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::read::read_exact_at;
+
+    #[test]
+    fn reads_at_an_offset_do_not_disturb_appending() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = part_options(false).create_new(true).open(folder.path().join("part")).unwrap();
+        let reader = file.try_clone().unwrap();
+        let mut length = 0;
+        for piece in [&b"four"[..], b" score", b" and seven"] {
+            append(&file, piece, &mut length).unwrap();
+            read_exact_at(&reader, &mut [0; 2], 1).unwrap();
+        }
+        let mut whole = [0; 20];
+        read_exact_at(&reader, &mut whole, 0).unwrap();
+        assert_eq!((&whole, length), (b"four score and seven", 20));
+    }
+
+    #[test]
+    fn an_open_temporary_file_is_locked_and_can_be_renamed_over_the_older_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (part, path) = (folder.path().join("part"), folder.path().join("path"));
+        let file = part_options(false).create_new(true).open(&part).unwrap();
+        assert!(is_in_use(&part_options(false).open(&part).unwrap_err()));
+        fs::write(&path, "old").unwrap();
+        let held = OpenOptions::new().read(true).share_mode(FILE_SHARE_READ).open(&path).unwrap();
+        assert!(is_in_use(&replace(&part, &path).unwrap_err()));
+        drop(held);
+        append(&file, b"new", &mut 0).unwrap();
+        replace(&part, &path).unwrap();
+        assert!(Info::of(&file).unwrap().is_same(&Info::at(&path).unwrap()));
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_path_may_be_long_but_a_stream_or_a_device_in_a_folder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join(["d"; 5].map(|part| part.repeat(60)).join("\\"));
+        fs::create_dir_all(&deep).unwrap();
+        let file = part_options(false).create_new(true).open(deep.join("part")).unwrap();
+        assert!(Info::of(&file).unwrap().unusable_reason().is_none());
+        assert!(direct(&deep.join("part")).is_none());
+        for refused in ["part:stream", "NUL", "part.", "part "] {
+            assert!(matches!(direct(&deep.join(refused)), Some(Err(_))), "{refused}");
+        }
+        assert!(matches!(direct(Path::new("NUL")), Some(Ok(_))));
     }
 }
