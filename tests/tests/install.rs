@@ -56,3 +56,41 @@ fn the_package_for_pip_is_that_of_cargo() {
     // What is dynamic comes from Cargo.toml and cannot differ.
     assert!(python.contains("\ndynamic = [\"version\", \"description\", \"authors\""), "{python}");
 }
+
+#[test]
+fn the_release_builds_the_archives_that_cargo_binstall_looks_for() {
+    let (manifest, workflow) = (text("host/Cargo.toml"), text(".github/workflows/release.yml"));
+    for end in [".tar.gz", ".zip"] {
+        let url = format!(
+            "pkg-url = \"{{ repo }}/releases/download/v{{ version }}/{{ name }}-v{{ version }}-{{ target }}{end}\""
+        );
+        assert!(manifest.contains(&url), "no {url}");
+        assert!(workflow.contains(&format!("\"dist/$name{end}\" \"$name\"")), "no {end}");
+    }
+    assert!(workflow.contains("name=socklab-$GITHUB_REF_NAME-$TARGET\n"), "{workflow}");
+}
+
+#[test]
+fn the_release_takes_pinned_versions_and_builds_with_the_rust_of_the_gate() {
+    let (gate, workflow) =
+        (text(".github/workflows/ci.yml"), text(".github/workflows/release.yml"));
+    assert!(workflow.contains("\npermissions:\n  contents: read\n"), "{workflow}");
+    for line in workflow.lines().filter(|line| line.contains("uses:")) {
+        let (_, version) = line.split_once("@v").unwrap_or_else(|| panic!("{line}"));
+        assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{line}");
+    }
+    let setting = |name: &str| {
+        let line = workflow.lines().find_map(|line| line.trim().strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name}")).to_owned()
+    };
+    let rust = setting("RUST: ");
+    assert!(gate.contains(&format!("image: rust:{rust}-")), "the gate does not use {rust}");
+    assert!(gate.contains(&format!("rustup default {rust}\n")), "the systems do not use {rust}");
+    let docker = text(".github/docker/Dockerfile");
+    assert!(
+        docker.contains(&format!("\nFROM rust:{rust}-")),
+        "the container is not built with {rust}"
+    );
+    let maturin = setting("MATURIN: ");
+    assert!(text(".ci/wheel").contains(&format!("\nmaturin={maturin}\n")), "{maturin}");
+}
