@@ -56,12 +56,11 @@ pub(crate) const fn text(code: i32) -> Option<&'static str> {
     })
 }
 
-#[cfg(test)]
+/// Only where the system has the texts of Linux: they are those of glibc.
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
 mod tests {
     use super::*;
 
-    /// Codes whose meaning has the same error on Linux. The texts are compared with those of the system.
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[test]
     fn the_texts_are_those_of_linux() {
         use rustix::io::Errno;

@@ -13,7 +13,7 @@
 //! `unix` and `windows` define the same names. So do `linux` and `portable`, which has the plain fallback of every
 //! system that lacks a function of Linux.
 
-#[cfg(any(windows, test))]
+#[cfg(any(windows, all(test, target_os = "linux", target_env = "gnu")))]
 mod codes;
 #[cfg(target_os = "linux")]
 pub(crate) mod linux;
