@@ -6,7 +6,7 @@
 //! | [`net`] | the client's TCP stack, readiness rules, errors of sockets | timer, queue lengths, `sendfile`, `splice` |
 //! | [`file`] | positioned reads, names, identities, the temporary file of a transfer | page cache, pseudo files, mount points |
 //! | [`read`] | reads at an offset, for all systems | |
-//! | [`signals`] | interrupts and other signals | signals that are ignored since startup |
+//! | [`signals`] | interrupts and other signals | signals ignored since startup |
 //! | [`streams`] | standard streams: closed ones, output that nothing reads | |
 //! | [`terminal`] | mode, keys, size and output of the terminal on which a line is edited | |
 //!

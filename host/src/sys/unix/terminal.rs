@@ -16,8 +16,8 @@ static MODE: OnceLock<Termios> = OnceLock::new();
 pub(crate) struct Terminal(Box<dyn Write + Send>);
 
 impl Terminal {
-    /// Finds the terminal. Returns `None` if standard input is none, or the terminal has no cursor control. Its mode is
-    /// kept until [`set_raw`](Self::set_raw).
+    /// Finds the terminal. Returns `None` if standard input is not a terminal, or has no cursor control. The mode is
+    /// not changed until [`set_raw`](Self::set_raw).
     ///
     /// It is written to by way of standard error, or by its own name if that is redirected.
     ///

@@ -95,15 +95,15 @@ impl Saved {
 pub(crate) struct Terminal(&'static Saved);
 
 impl Terminal {
-    /// Finds the terminal. Returns `None` if standard input is none, or the terminal has no cursor control. Its mode is
-    /// kept until [`set_raw`](Self::set_raw).
+    /// Finds the terminal. Returns `None` if standard input is not a terminal, or has no cursor control. The mode is
+    /// not changed until [`set_raw`](Self::set_raw).
     ///
     /// `TERM` is usually not set, and need not be. Consoles before Windows 10 have no escape sequences: they edit the
     /// line themselves.
     ///
     /// # Errors
     ///
-    /// None: without a mode, it is not a console.
+    /// Never here: a stream without a mode is not a console.
     #[expect(clippy::unnecessary_wraps, reason = "the signature of all systems")]
     pub(crate) fn open() -> io::Result<Option<Self>> {
         if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
@@ -174,7 +174,7 @@ pub(crate) fn read_keys(bytes: &mut [u8]) -> io::Result<usize> {
     let mut read = keys.recv().map_err(closed)??;
     if read.is_empty() {
         match keys.recv_timeout(SECOND_UNIT) {
-            // A closed console has no keys any more, at any time.
+            // If this is empty too, the console is closed.
             Ok(next) => read = next?,
             Err(_) => read.push(CTRL_D),
         }
