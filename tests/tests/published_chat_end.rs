@@ -24,6 +24,7 @@ fn start_leaving_client(fake: &FakeServer) -> (Process, TcpStream) {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: a reset can arrive as an orderly end")]
 fn an_unread_last_line_is_a_failure() {
     let fake = FakeServer::new();
     for end in [drop as fn(TcpStream), reset] {
@@ -47,6 +48,7 @@ fn an_unread_last_line_is_a_failure() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Linux: what the peer's system has received")]
 fn a_last_line_that_was_read_is_a_success_even_without_a_close() {
     let fake = FakeServer::new();
     for closes in [true, false] {
@@ -60,6 +62,7 @@ fn a_last_line_that_was_read_is_a_success_even_without_a_close() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: a reset can arrive as an orderly end")]
 fn a_server_reports_an_unread_last_line_too() {
     let program = Program::socklab(&["chat", "server", "0", "--timeout", "20s"]).with_stdin();
     let mut server = Server::from_program(program);

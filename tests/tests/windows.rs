@@ -200,8 +200,12 @@ fn ctrl_c_ends_a_server_with_code_0_and_a_client_with_code_130() {
         };
         let args = [&[name, "client"], address, options, &["-v"]].concat();
         let process = Program::socklab(&args).with_stdin().start();
-        let _stream = fake.accept();
+        let mut stream = fake.accept();
         process.wait_for("connected");
+        if name == "file" {
+            // Before its request it has no partial file to keep, and ends without a line.
+            read::<5>(&mut stream);
+        }
         process.signal("INT");
         let finished = process.finish_with_stdin_open();
         assert_eq!(finished.last_failure(130), "interrupted", "{name}: {finished:?}");
@@ -287,9 +291,14 @@ fn a_file_server_serves_no_name_that_leads_out_of_its_folder() {
         assert_eq!((reply, end), (vec![], Some(ErrorKind::ConnectionReset)), "{name}");
         let (reply, end) = ask(format!("{name}\0v1\x000\n"));
         assert!(reply.starts_with(b"-") && end.is_none(), "{name}: {:?} {end:?}", text(&reply));
-        let refused = fetch(On::Linux, name);
-        let line = refused.failure(1);
-        assert!(line.starts_with("the server refused: ") && line.contains(why), "{name}: {line}");
+        let line = text(&reply);
+        assert!(line.contains(why), "{name}: {line}");
+        // Our client takes this for a URL.
+        if !name.starts_with("//") {
+            let refused = fetch(On::Linux, name);
+            let line = refused.failure(1);
+            assert!(line.starts_with("the server refused: "), "{name}: {line}");
+        }
         assert_eq!(here.list(), [""; 0], "{name}");
     }
     for name in ["..\\secret", "CON", "data:y", "data."] {
