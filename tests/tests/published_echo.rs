@@ -158,6 +158,7 @@ fn a_wrong_reply_is_an_event() {
 // ---------------------------------------------------------------- lengths in another encoding
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Windows: a command line has at most 32,767 characters")]
 fn two_byte_lengths_work_on_both_ends() {
     let server = Server::start("echo", &["--header", "2"]);
     let long = ["0123456789", &"x".repeat(65_525)].concat();
@@ -186,6 +187,7 @@ fn two_byte_lengths_work_on_both_ends() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Windows: a command line has at most 32,767 characters")]
 fn a_message_that_is_too_long_for_2_bytes_is_a_usage_error_before_it_is_sent() {
     let fake = FakeServer::new();
     let long = "x".repeat(65_536);
@@ -325,6 +327,10 @@ fn write_long_line(out: &mut impl std::io::Write) {
 
 #[test]
 #[cfg(target_os = "linux")]
+#[cfg_attr(
+    feature = "windows",
+    ignore = "Wine: the memory of the process is not only that of the program"
+)]
 fn a_line_of_300_mb_needs_constant_memory_from_a_pipe_and_from_a_file() {
     let length = (PIECES >> 12 << 12) * PIECE.len();
     for from_file in [false, true] {
@@ -388,6 +394,10 @@ fn write_lines(to: &mut impl std::io::Write, count: usize) -> std::io::Result<()
 
 #[cfg(target_os = "linux")]
 #[test]
+#[cfg_attr(
+    feature = "windows",
+    ignore = "Wine: the memory of the process is not only that of the program"
+)]
 fn a_server_that_reads_and_never_replies_costs_no_memory() {
     const LINES: usize = 1_400_000;
     const MESSAGE: usize = 4 + 100;
@@ -453,6 +463,7 @@ fn a_server_that_reads_and_never_replies_costs_no_memory() {
 
 #[cfg(target_os = "linux")]
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: a million messages take minutes")]
 fn a_client_that_waits_for_replies_to_verify_reports_it() {
     let fake = FakeServer::new();
     let mut process = client("echo", fake.addr, &["--timeout", "10"])
@@ -503,13 +514,15 @@ fn a_file_is_read_from_its_current_position() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: it sets TMP itself")]
 fn a_long_line_that_cannot_be_spooled_is_reported_in_one_line_with_code_3() {
     let server = Server::start("echo", &[]);
-    let program = server.client("echo", &[]).env("TMPDIR", "/proc/no/such/folder");
+    let variable = if cfg!(feature = "windows") { "TMP" } else { "TMPDIR" };
+    let program = server.client("echo", &[]).env(variable, "/proc/no/such/folder");
     let finished = program.run_with([&b"0123456789first\n"[..], &[b'x'; 100_000], b"\n"].concat());
     let line = finished.failure(3);
     assert!(line.starts_with("cannot write a long line to a temporary file: "), "{line}");
-    assert!(line.ends_with("; set TMPDIR to use another folder"), "{line}");
+    assert!(line.ends_with(&format!("; set {variable} to use another folder")), "{line}");
     assert_eq!(finished.stdout, b"first\n");
 }
 

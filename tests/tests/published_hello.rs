@@ -63,6 +63,7 @@ fn client(args: &[&str]) -> (Process, TcpStream) {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: a reset can arrive as an orderly end")]
 fn a_server_that_never_reads_the_answer_is_a_failure() {
     type PlayServer = fn(TcpStream, &Process);
     let closed = "the server closed the connection without reading our greeting";
@@ -117,6 +118,7 @@ fn a_server_that_never_reads_the_answer_is_a_failure() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Linux: what the peer's system has received")]
 fn a_server_that_stays_and_never_reads_times_out() {
     let (process, mut stream) = client(&["--timeout", "500ms"]);
     stream.write_all(b"Hi\n").unwrap();
@@ -130,6 +132,7 @@ fn a_server_that_stays_and_never_reads_times_out() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Linux: what the peer's system has received")]
 fn a_server_that_reads_is_a_success_even_without_a_close() {
     // Only Linux reports what a program on this machine has read.
     for closes in [true, cfg!(not(target_os = "linux"))] {
@@ -166,6 +169,7 @@ fn a_server_that_sends_no_newline_and_then_reads_is_greeted() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: a reset can arrive as an orderly end")]
 fn the_fate_of_the_answer_is_an_event() {
     for (reads, event) in [
         (true, r#"{"event":"answered","read":true}"#),

@@ -118,6 +118,10 @@ fn idle_connections(count: u32, limit: Duration) {
 }
 
 #[test]
+#[cfg_attr(
+    feature = "windows",
+    ignore = "Wine: the memory of the process is not only that of the program"
+)]
 fn a_thousand_idle_connections_do_not_affect_other_clients() {
     idle_connections(1000, DEADLINE);
 }
@@ -354,6 +358,10 @@ fn clients_that_never_read(limit: Duration) {
 }
 
 #[test]
+#[cfg_attr(
+    feature = "windows",
+    ignore = "Wine: the memory of the process is not only that of the program"
+)]
 fn clients_that_never_read_cost_little_memory() {
     clients_that_never_read(DEADLINE);
 }
@@ -498,6 +506,10 @@ fn the_last_reply_is_not_lost_if_more_was_sent_than_is_read() {
 }
 
 #[test]
+#[cfg_attr(
+    feature = "windows",
+    ignore = "Wine: the memory of the process is not only that of the program"
+)]
 fn three_hundred_megabytes_are_streamed_with_little_memory() {
     let _alone = ALONE.lock();
     const LENGTH: u32 = 300_000_000;

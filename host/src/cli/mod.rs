@@ -58,7 +58,8 @@ fn after_help() -> String {
 
 /// The classic socket-programming protocols: client, server and trace for each.
 #[derive(Debug, Parser)]
-#[command(name = "socklab", version, max_term_width = 100, after_help = after_help())]
+#[command(name = "socklab", bin_name = "socklab", version)]
+#[command(max_term_width = 100, after_help = after_help())]
 #[command(override_usage = USAGE)]
 pub struct Cli {
     #[command(subcommand)]
