@@ -7,7 +7,7 @@ use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{FlockOperation, OFlags};
 
@@ -66,9 +66,9 @@ pub(crate) fn requested_name(name: &OsStr) -> Option<&[u8]> {
 ///
 /// The reason why there is none.
 #[cfg(feature = "cli")]
-pub(crate) fn last_part(name: &[u8]) -> Result<PathBuf, String> {
+pub(crate) fn last_part(name: &[u8]) -> Result<std::path::PathBuf, String> {
     let part = Path::new(OsStr::from_bytes(name)).file_name().filter(|_| !name.ends_with(b"/"));
-    part.map(PathBuf::from).ok_or_else(|| "REMOTE does not end in a file's name".to_owned())
+    part.map(Into::into).ok_or_else(|| "REMOTE does not end in a file's name".to_owned())
 }
 
 /// Returns the open file for a path that is written directly whatever it names: an open descriptor. Returns `None` for
