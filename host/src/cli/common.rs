@@ -20,7 +20,7 @@ use super::events::unfinished;
 use crate::net::{self, Delivery, Limits, Observer, Server, Service, Target};
 use crate::text::one_line;
 use crate::ui::signals::{self, Signal};
-use crate::ui::{Keyboard, LogWriter, Output, Trace, TraceOutput, say};
+use crate::ui::{Keyboard, LogWriter, Output, Trace, TraceOutput, run_within, say};
 
 /// The two ends of a protocol. The help text of each stands at its arguments.
 #[derive(Debug, Subcommand)]
@@ -251,12 +251,9 @@ impl Common {
                 if signals.forever().next().is_none() || signals::is_claimed() {
                     return;
                 }
-                let (done, written) = std::sync::mpsc::channel();
-                std::thread::spawn(move || {
+                run_within(WRITE_TIMEOUT, move || {
                     let _ = super::fail(&Failure::INTERRUPTED, json);
-                    let _ = done.send(());
                 });
-                let _ = written.recv_timeout(WRITE_TIMEOUT);
                 std::process::exit(Failure::INTERRUPTED.code().into());
             })
             .map_err(|e| Failure::System(e.to_string()))?;

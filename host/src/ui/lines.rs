@@ -1,8 +1,8 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::keyboard::above;
@@ -20,6 +20,7 @@ pub(crate) struct Lines {
     dropped: Arc<AtomicU64>,
     failed: Arc<Mutex<Option<io::Error>>>,
     done: Arc<Mutex<mpsc::Receiver<()>>>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl Lines {
@@ -40,8 +41,9 @@ impl Lines {
             dropped: Arc::clone(&dropped),
             failed: Arc::clone(&failed),
             done: Arc::new(Mutex::new(done)),
+            thread: Arc::default(),
         };
-        thread::Builder::new().name("lines".into()).spawn(move || {
+        let spawned = thread::Builder::new().name("lines".into()).spawn(move || {
             let mut write = || -> io::Result<()> {
                 while let Ok(line) = lines.recv() {
                     if line.is_empty() {
@@ -64,6 +66,9 @@ impl Lines {
             }
             let _ = finished.send(());
         })?;
+        if let Ok(mut thread) = this.thread.lock() {
+            *thread = Some(spawned);
+        }
         Ok(this)
     }
 
@@ -84,8 +89,12 @@ impl Lines {
     pub(crate) fn finish(self) -> io::Result<()> {
         // An empty line marks the end.
         let _ = self.queue.try_send(String::new());
-        if let Ok(done) = self.done.lock() {
-            let _: Result<(), RecvTimeoutError> = done.recv_timeout(Duration::from_secs(1));
+        if let Ok(done) = self.done.lock()
+            && done.recv_timeout(Duration::from_secs(1)).is_ok()
+            && let Some(thread) = self.thread.lock().ok().and_then(|mut thread| thread.take())
+        {
+            // Wine 8 can crash if a process ends while one of its threads is ending.
+            let _ = thread.join();
         }
         match self.failed.lock().ok().and_then(|mut failed| failed.take()) {
             Some(e) => Err(e),

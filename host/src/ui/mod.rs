@@ -11,5 +11,5 @@ mod trace;
 pub(crate) use bar::Bar;
 pub(crate) use keyboard::{Keyboard, Typed};
 pub(crate) use lines::{Lines, LogWriter};
-pub(crate) use output::{Output, json_line, put_text, say, say_last};
+pub(crate) use output::{Output, json_line, put_text, run_within, say, say_last};
 pub(crate) use trace::{Trace, TraceOutput};

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -22,13 +22,21 @@ pub(crate) fn say(line: impl fmt::Display) {
 ///
 /// So the program ends even if stderr is a full pipe that is not read, or another thread is blocked in writing to it.
 pub(crate) fn say_last(line: String) {
-    let (written, done) = mpsc::sync_channel(1);
+    run_within(Duration::from_secs(1), move || say(line));
+}
+
+/// Runs `work` in a thread and waits for its end, at most for `limit`. The caller then ends the process.
+pub(crate) fn run_within(limit: Duration, work: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::sync_channel(1);
     let spawned = thread::Builder::new().spawn(move || {
-        say(line);
-        let _ = written.send(());
+        work();
+        let _ = done.send(());
     });
-    if spawned.is_ok() {
-        let _: Result<(), RecvTimeoutError> = done.recv_timeout(Duration::from_secs(1));
+    if let Ok(thread) = spawned
+        && ended.recv_timeout(limit).is_ok()
+    {
+        // Wine 8 can crash if a process ends while one of its threads is ending.
+        let _ = thread.join();
     }
 }
 
