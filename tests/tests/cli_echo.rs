@@ -181,8 +181,11 @@ fn the_server_reports_every_ending_in_one_line_and_loses_no_reply_before_it() {
         reset(stream);
         server.process.wait_for("the client reset the connection");
     } else {
+        let peer = stream.local_addr().unwrap();
         drop(stream);
-        server.process.wait_for("the client closed the connection in the middle");
+        server
+            .process
+            .wait_for(&format!("{peer}: 1 message with 14 bytes echoed, the client closed"));
     }
     let log = server.process.wait_for_lines(count + 2);
     let endings = log.lines().filter(|line| !line.ends_with("waiting for the rest"));

@@ -226,7 +226,8 @@ fn events_and_a_file_do_not_share_standard_output() {
     let closed_addr = FakeServer::new().addr.to_string() + ":data";
     let out = here.path("out");
     for local in ["-", "/dev/stdout", "/dev/fd/1", out.to_str().unwrap()] {
-        if cfg!(feature = "windows") && local.starts_with("/dev") {
+        // Descriptors have no names on Windows, and Wine does not report the identity of an inherited file.
+        if cfg!(feature = "windows") && local != "-" {
             continue;
         }
         let line = format!("exec \"$@\" >'{}'", out.display());
