@@ -5,6 +5,10 @@
 //! has read. If the peer runs on this machine, as in most first tests of a program, the kernel knows both: on Linux
 //! any process can query the queue lengths of every local socket (sock_diag(7)). For any other peer, only the
 //! acknowledgements are known.
+//!
+//! Without these queries, two of five runs of 40 games each had a game that did not end, with all processors busy and
+//! clients that take one `recv` for one message (`tests/peers_load.rs`). With them none of eight had, and none of 1,000
+//! games in `.ci/run`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
