@@ -472,7 +472,10 @@ impl<R: Application> Model<R> {
 
     /// In the application's turn, reads once.
     pub fn listen(&mut self) -> Outcome<(), R> {
-        if !self.style.polls() {
+        if self.style.polls() {
+            // Nothing but `next` waits for an idle peer.
+            self.idle_ms = None;
+        } else {
             self.flush_all()?;
         }
         if !self.hand.can_read() {

@@ -249,8 +249,7 @@ where
     }
 
     fn send(&mut self) -> Result<(), M, T::Error> {
-        let Self { transport, session, want } = self;
-        *want = Want::Flush;
+        let Self { transport, session, .. } = self;
         Ready(transport).send(session.split().1).map_err(|e| e.map(Error::Transport))
     }
 }
