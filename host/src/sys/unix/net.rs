@@ -115,6 +115,15 @@ pub(crate) fn raise_socket_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
+/// Returns the idle time, the interval and the number of keep-alive probes; `None` if the system does not report them.
+#[cfg(test)]
+pub(crate) fn keepalive_times(
+    socket: &Socket,
+) -> Option<(std::time::Duration, std::time::Duration, u32)> {
+    let times = (socket.tcp_keepalive_time(), socket.tcp_keepalive_interval());
+    Some((times.0.ok()?, times.1.ok()?, socket.tcp_keepalive_retries().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

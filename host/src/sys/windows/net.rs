@@ -177,3 +177,11 @@ pub(crate) const fn allow_restart(_: &Socket) -> io::Result<()> {
 /// Does nothing: the number of sockets is not limited.
 #[cfg(feature = "cli")]
 pub(crate) const fn raise_socket_limit() {}
+
+/// Returns `None`: socket2 does not read these options here.
+#[cfg(test)]
+pub(crate) const fn keepalive_times(
+    _: &Socket,
+) -> Option<(std::time::Duration, std::time::Duration, u32)> {
+    None
+}
