@@ -350,11 +350,24 @@ impl Drop for Process {
     }
 }
 
+/// Panics if Wine crashed. Wine 8 does that, rarely, if a process ends while one of Wine's own threads in it is ending:
+/// the one that delivered Ctrl-C. The exit code is lost then.
+///
+/// A crash of the program itself has an exit code, because Windows has no signals.
+fn check_wine(name: &str, status: ExitStatus) {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    const SIGSEGV: i32 = 11;
+    let crashed = cfg!(feature = "windows") && status.signal() == Some(SIGSEGV);
+    assert!(!crashed, "{name}: Wine crashed at the end of the process");
+}
+
 impl Process {
     /// Panics if the server crashed. Without this, a test that only looks at the clients would
     /// pass.
     fn assert_not_crashed(&self, ended: Option<ExitStatus>) {
         // A panic exits with 101. A process ended by a signal has no code.
+        ended.inspect(|status| check_wine(&self.name, *status));
         let crashed = ended.is_some_and(|status| status.code().is_none_or(|code| code == 101));
         let (bytes, _) = self.stderr.wait(Instant::now() + DEADLINE, |_| false);
         let stderr = String::from_utf8_lossy(&bytes);
@@ -496,6 +509,7 @@ impl Process {
                 self.stderr()
             )
         };
+        check_wine(&self.name, status);
         // The caller checks the exit code itself.
         self.is_server = false;
         let took = self.started.elapsed();

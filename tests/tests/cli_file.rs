@@ -13,8 +13,7 @@ use std::thread;
 use socklab_tests::files::{Folder, answer, fetch, noise};
 use socklab_tests::oracle::file_reply;
 use socklab_tests::program::{
-    DEADLINE, FakeServer, NOTICES_RESETS, Program, STOP, Server, read_all, wait_until,
-    without_quote,
+    DEADLINE, FakeServer, Program, STOP, Server, read_all, wait_until, without_quote,
 };
 
 /// Sends a request and returns the reply.
@@ -423,6 +422,7 @@ fn a_byte_that_changes_in_transit_is_detected() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: the sockets of a killed process may stay open")]
 fn a_killed_server_causes_an_error_in_either_form() {
     let (root, here) = (Folder::new(), Folder::new());
     let big = fs::File::create(root.path("big")).unwrap();
@@ -449,17 +449,10 @@ fn a_killed_server_causes_an_error_in_either_form() {
         assert!(arrived.is_some(), "nothing arrives");
         drop(server);
         let failed = client.finish();
-        if NOTICES_RESETS {
-            assert!(
-                failed.failure(1).starts_with("the server reset the connection after "),
-                "{failed:?}"
-            );
-        } else if form.is_empty() {
-            failed.failure(1);
-        } else {
-            // In the plain form an orderly end is that of the file.
-            let _ = fs::remove_file(here.path("copy"));
-        }
+        assert!(
+            failed.failure(1).starts_with("the server reset the connection after "),
+            "{failed:?}"
+        );
         assert_eq!(here.list().len(), usize::from(form.is_empty()), "{:?}", here.list());
         let _ = fs::remove_file(&part);
     }

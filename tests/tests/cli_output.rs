@@ -560,7 +560,7 @@ mod signals {
 
     #[test]
     fn an_idle_server_ends_at_once_with_code_0() {
-        for (protocol, signal) in [("math", "INT"), ("math", "TERM"), ("echo", "INT")] {
+        for (protocol, signal) in [("math", "INT"), ("math", STOP), ("echo", "INT")] {
             let server = Server::start(protocol, &[]);
             let start = Instant::now();
             server.process.signal(signal);
