@@ -96,7 +96,6 @@ impl Keyboard {
     ///
     /// If stdin is closed, a thread cannot be started, or the mode of the terminal cannot be set.
     pub(crate) fn new() -> io::Result<Self> {
-        signals::claim();
         check_stdin()?;
         let shared = Arc::<Shared>::default();
         let kind = if screen::open()? {
@@ -120,6 +119,8 @@ impl Keyboard {
             ],
             Kind::Dumb | Kind::Pipe => &[Signal::Interrupt, Signal::Terminate],
         })?;
+        // Not earlier: a signal before this line ends the program elsewhere.
+        signals::claim();
         let shared = Arc::clone(&this.shared);
         thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {
