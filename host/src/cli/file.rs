@@ -454,9 +454,10 @@ enum Stage {
 
 impl Interrupts {
     fn watch() -> Result<Self, Failure> {
-        signals::claim();
         let mut signals = signals::watch(&[Signal::Interrupt, Signal::Terminate])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
+        // Not earlier: a signal before this line ends the program elsewhere.
+        signals::claim();
         let this = Self { caught: Arc::default(), stage: Arc::new(Mutex::new(Stage::Idle)) };
         let (caught, stage) = (Arc::clone(&this.caught), Arc::clone(&this.stage));
         std::thread::Builder::new()
