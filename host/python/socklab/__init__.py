@@ -4,17 +4,18 @@ This package only finds the program: ``python -m socklab`` runs it also where th
 PATH.
 """
 
-import csv
-import glob
+# ``python -m`` looks in the current folder first, and a student's file there may have the name of any module. These two
+# are loaded before. The others are imported when `__main__` has removed that folder.
 import os
 import sys
-import sysconfig
 
 __all__ = ["find_program"]
 
 
 def find_program():
     """Returns the path of the installed program. Raises FileNotFoundError with the places where it is not."""
+    import sysconfig
+
     name = "socklab" + (sysconfig.get_config_var("EXE") or "")
     seen = []
     for folder in _folders(name):
@@ -28,6 +29,10 @@ def find_program():
 
 def _folders(name):
     """Yields the folders that may contain the program, that of this very package first."""
+    import csv
+    import glob
+    import sysconfig
+
     packages = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     # With `pip install --target` the program is beside the package, and the record is wrong.
     yield os.path.join(packages, "bin")

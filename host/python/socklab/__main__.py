@@ -1,10 +1,15 @@
 """Runs the program: ``python -m socklab math client``."""
 
 import os
-import signal
 import sys
 
 from socklab import find_program
+
+if __name__ == "__main__" and sys.path and not getattr(sys.flags, "safe_path", False):
+    # The current folder: see __init__.py.
+    del sys.path[0]
+
+import signal  # noqa: E402
 
 
 def main():

@@ -18,6 +18,7 @@ use crate::echo::{BUFFER, Checker, FileMessage, Report, Service, Wrong, advice};
 use crate::net::{self, Target, reason};
 use crate::sys::file::TEMP_VARIABLE;
 use crate::sys::read::read_exact_at;
+use crate::sys::terminal::END_KEYS;
 use crate::ui::{Output, put_text, say};
 
 const PORT: u16 = 4567;
@@ -177,7 +178,7 @@ impl ClientArgs {
             connected(&mut output, client.peer())?;
             let source = if messages.is_empty() {
                 if io::IsTerminal::is_terminal(&io::stdin()) {
-                    say("each line you type is a message; Ctrl-D ends");
+                    say(format_args!("each line you type is a message; {END_KEYS} ends"));
                 }
                 Source::stdin(client.waker(), max).map_err(|e| Failure::stdin(&e))?
             } else {

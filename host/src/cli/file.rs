@@ -299,6 +299,8 @@ impl ClientArgs {
         let mut drawn = None::<Instant>;
         let progress = |Progress { got, size }: Progress| {
             if let Some(bar) = &bar
+                // Nothing has been received: the bar would look complete.
+                && (got > 0 || size.is_some())
                 && drawn.is_none_or(|drawn| drawn.elapsed() >= REDRAW)
             {
                 drawn = Some(Instant::now());

@@ -161,6 +161,10 @@ impl Local {
                     part = short;
                     continue;
                 }
+                // The folder is missing, so the name that the user gave says more than that of the temporary file.
+                Err(source) if source.kind() == ErrorKind::NotFound => {
+                    return Err(LocalError { doing: "write", path: path.into(), source });
+                }
                 Err(e) => return Err(fail(e)),
             };
             let found = Info::of(&file).map_err(fail)?;

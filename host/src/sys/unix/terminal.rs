@@ -9,6 +9,9 @@ use rustix::termios::{
     tcsetattr,
 };
 
+/// Keys that end the input, if the driver of the terminal edits the line.
+pub(crate) const END_KEYS: &str = "Ctrl-D";
+
 /// Mode of the terminal at startup.
 static MODE: OnceLock<Termios> = OnceLock::new();
 

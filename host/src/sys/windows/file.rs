@@ -212,7 +212,7 @@ pub(crate) fn replace(part: &Path, path: &Path) -> io::Result<()> {
         // The system reports that the access is denied, whatever the reason.
         Some(ERROR_ACCESS_DENIED) => match OpenOptions::new().access_mode(DELETE).open(path) {
             Err(in_use) if is_in_use(&in_use) => in_use,
-            _ => e,
+            _ => io::Error::other("permission denied; is it open in another program?"),
         },
         _ => e,
     })

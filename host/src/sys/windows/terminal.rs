@@ -19,6 +19,9 @@ mod flag {
     pub(super) const ENABLE_VIRTUAL_TERMINAL_PROCESSING: u32 = 0x4;
 }
 
+/// Keys that end the input, if the console edits the line.
+pub(crate) const END_KEYS: &str = "Ctrl-Z and Enter";
+
 /// The console that is edited on, with its modes at startup.
 static SAVED: OnceLock<Saved> = OnceLock::new();
 

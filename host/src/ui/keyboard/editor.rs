@@ -36,7 +36,7 @@ pub(super) enum Edit {
     Line(String),
     /// A line was entered that is too long, with this number of bytes. It is in the history.
     TooLong(usize),
-    /// Ctrl-D on an empty line.
+    /// Ctrl-D or Ctrl-Z on an empty line.
     End,
     /// Ctrl-L: clear the screen.
     Clear,
@@ -227,7 +227,8 @@ impl Perform for Keys {
             // shells.
             0x01 => Key::Edit(GoToStart),
             0x02 => Key::Edit(GoToPrevChar),
-            0x04 => Key::End,
+            // Ctrl-D, and Ctrl-Z, which ends the input on Windows. On Unix that is a signal and never a byte.
+            0x04 | 0x1a => Key::End,
             0x05 => Key::Edit(GoToEnd),
             0x06 => Key::Edit(GoToNextChar),
             0x08 => Key::Edit(DeletePrevChar),
@@ -367,7 +368,9 @@ mod tests {
         );
         let mut editor = Editor::default();
         assert_eq!(typed(&mut editor, b"\x1b[200~\x04\x1b[201~"), []);
-        assert_eq!(typed(&mut editor, b"\x04"), [Edit::End]);
+        for end in [b"\x04", b"\x1a"] {
+            assert_eq!(typed(&mut editor, end), [Edit::End]);
+        }
     }
 
     #[test]
