@@ -416,6 +416,10 @@ impl<R: Application> Model<R> {
 
     /// Sends something to make space for more.
     fn send(&mut self) -> Outcome<Performed, R> {
+        if self.style == Style::Polled {
+            // The driver for embedded_nal has no idle time while output is pending.
+            self.idle_ms = None;
+        }
         if self.style.polls() {
             return match self.write() {
                 Performed::Blocked => Err(Stop::Blocks),

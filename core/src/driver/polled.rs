@@ -249,7 +249,8 @@ where
     }
 
     fn send(&mut self) -> Result<(), M, T::Error> {
-        let Self { transport, session, .. } = self;
+        let Self { transport, session, want } = self;
+        *want = Want::Flush;
         Ready(transport).send(session.split().1).map_err(|e| e.map(Error::Transport))
     }
 }
