@@ -25,6 +25,8 @@
 //! |---|---|
 //! | [`net`] | the generic client, the listener, the server engine with one thread |
 //! | [`math`] and so on, one module for each protocol | `Client` and `Service` of a protocol |
+//! | [`proxy`] | a proxy between clients and a server, with observers and faults |
+//! | [`faults`] | the schedules of faults, without I/O |
 //! | `cli` | the program, with the feature `cli` |
 //!
 //! It runs on Linux, macOS, the BSDs and Windows.
@@ -33,11 +35,13 @@ pub mod add;
 pub mod chat;
 pub mod coin;
 pub mod echo;
+pub mod faults;
 pub mod file;
 pub mod guess;
 pub mod hello;
 pub mod math;
 pub mod net;
+pub mod proxy;
 pub mod rps;
 mod seed;
 mod sys;

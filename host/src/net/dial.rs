@@ -185,7 +185,7 @@ pub(super) fn dial(
 }
 
 /// Returns the log text for a timeout.
-pub(super) fn timeout_text(timeout: Option<Duration>) -> String {
+pub(crate) fn timeout_text(timeout: Option<Duration>) -> String {
     timeout.map_or_else(|| "no timeout".into(), |timeout| format!("timeout {timeout:?}"))
 }
 
@@ -221,8 +221,22 @@ fn connect(addr: SocketAddr) -> io::Result<TcpSocket> {
 /// The system selects the local port from a range. If no one listens on the destination port and that port is in
 /// the range, the local port can be the same. TCP then connects the socket to itself (simultaneous open: RFC 9293,
 /// section 3.5).
-fn is_self_connected(socket: &SockRef<'_>) -> bool {
+pub(crate) fn is_self_connected(socket: &SockRef<'_>) -> bool {
     matches!((socket.local_addr(), socket.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
+}
+
+/// Resolves the target's addresses, in the order in which [`dial`] tries them.
+pub(crate) fn resolve_all(
+    target: &Target,
+    timeout: Option<Duration>,
+) -> Result<Vec<SocketAddr>, DialError> {
+    let timed_out = || DialError::TimedOut(target.clone(), timeout.unwrap_or_default());
+    let addrs = resolve(target, timeout)?.ok_or_else(timed_out)??;
+    if addrs.is_empty() {
+        let nothing = io::Error::new(io::ErrorKind::NotFound, "no address");
+        return Err(DialError::Resolve(target.clone(), nothing));
+    }
+    Ok(addrs)
 }
 
 type Addresses = Result<Vec<SocketAddr>, DialError>;

@@ -14,7 +14,7 @@ use crate::sys::net as system;
 /// seconds. The system reduces the value to its own limit.
 const BACKLOG: i32 = 4096;
 /// Time until the next attempt to accept after a lack of system resources: no event reports that they are available.
-pub(super) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Why a server cannot listen.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct BindError {
 }
 
 impl BindError {
-    pub(super) fn new(addr: &str, source: io::Error) -> Self {
+    pub(crate) fn new(addr: &str, source: io::Error) -> Self {
         Self { addr: addr.to_owned(), source }
     }
 }
@@ -51,7 +51,7 @@ impl std::error::Error for BindError {
 }
 
 /// Listens on the first of the addresses that can be bound.
-pub(super) fn listen(
+pub(crate) fn listen(
     addrs: impl ToSocketAddrs + fmt::Debug,
 ) -> Result<mio::net::TcpListener, BindError> {
     let text = format!("{addrs:?}");
@@ -84,7 +84,7 @@ fn listen_on(addr: SocketAddr) -> io::Result<mio::net::TcpListener> {
 }
 
 /// Sets the options of every connection, dialled or accepted. Errors are ignored: the connection works without.
-pub(super) fn prepare(socket: &SockRef<'_>) {
+pub(crate) fn prepare(socket: &SockRef<'_>) {
     // Detects after two minutes that a peer has vanished (a crash, a cable), although nothing is sent. The
     // system's default is two hours.
     const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
@@ -97,7 +97,7 @@ pub(super) fn prepare(socket: &SockRef<'_>) {
 }
 
 /// Result of an [`accept`].
-pub(super) enum Incoming {
+pub(crate) enum Incoming {
     /// A client.
     Client(TcpStream, SocketAddr),
     /// No client is waiting.
@@ -110,12 +110,12 @@ pub(super) enum Incoming {
 }
 
 /// Returns the log message for [`Incoming::Starved`].
-pub(super) fn starved_message(e: &io::Error) -> String {
+pub(crate) fn starved_message(e: &io::Error) -> String {
     format!("cannot accept connections for now: {}; new clients have to wait", reason(e))
 }
 
 /// Accepts the next client of a listener without waiting.
-pub(super) fn accept(listener: &mio::net::TcpListener) -> Incoming {
+pub(crate) fn accept(listener: &mio::net::TcpListener) -> Incoming {
     match listener.accept() {
         Ok((stream, peer)) => Incoming::Client(stream, unmapped(peer)),
         Err(e) => classify_error(e),

@@ -10,13 +10,14 @@ mod quote;
 mod stack;
 
 pub use client::{Client, Delivery, Error, Surplus, Wake};
-pub(crate) use dial::reason;
 pub use dial::{DialError, Target};
+pub(crate) use dial::{is_self_connected, reason, resolve_all, timeout_text};
 pub use engine::{
     Ended, Internal, Limits, PayloadWriter, Running, Server, ServerControl, Service, SessionWaker,
     Stopper, Work,
 };
 pub use listen::BindError;
+pub(crate) use listen::{ACCEPT_RETRY, Incoming, accept, listen, prepare, starved_message};
 pub use listener::{Accepted, Listener};
 pub use quote::{Notice, Quote};
 pub use stack::{Direction, Observer};

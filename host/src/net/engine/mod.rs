@@ -230,6 +230,10 @@ pub struct Stopper {
 }
 
 impl Stopper {
+    pub(crate) fn new(waker: Arc<Waker>, calls: Arc<AtomicU32>) -> Self {
+        Self { waker, calls }
+    }
+
     /// Makes the server accept no more clients, let open sessions end, and return. After a second call it does not
     /// wait for them.
     pub fn stop(&self) {
@@ -239,7 +243,7 @@ impl Stopper {
     }
 }
 
-/// A server that runs in a thread of its own. Dropping it stops the server without a grace period.
+/// A server or a proxy that runs in a thread of its own. Dropping it stops the server without a grace period.
 pub struct Running {
     addr: SocketAddr,
     stopper: Stopper,
@@ -327,11 +331,19 @@ impl<S: Service> Server<S> {
         let thread = thread::Builder::new()
             .name("socklab server".into())
             .spawn(move || self.run().map(|_| ()))?;
-        Ok(Running { addr, stopper, thread: Some(thread) })
+        Ok(Running::new(addr, stopper, thread))
     }
 }
 
 impl Running {
+    pub(crate) fn new(
+        addr: SocketAddr,
+        stopper: Stopper,
+        thread: thread::JoinHandle<io::Result<()>>,
+    ) -> Self {
+        Self { addr, stopper, thread: Some(thread) }
+    }
+
     /// Returns the address the server listens on.
     pub const fn local_addr(&self) -> SocketAddr {
         self.addr

@@ -1,0 +1,341 @@
+//! A proxy for TCP: it passes bytes between clients and a server, shows them to observers, and adds
+//! [faults](crate::faults).
+//!
+//! ```
+//! use socklab::{echo, faults::{Cut, Faults}, net::Server, proxy::Proxy};
+//!
+//! let server = Server::bind("127.0.0.1:0", echo::Service::new())?.start()?;
+//! let bytewise = Faults { cut: Cut::every(1), ..Faults::default() };
+//! let proxy = Proxy::bind("127.0.0.1:0", &server.local_addr().into(), None)?
+//!     .faults(bytewise, bytewise, 0)
+//!     .start()?;
+//!
+//! let mut client = echo::Client::connect(proxy.local_addr())?;
+//! client.send_message(b"Four score and seven years ago")?;
+//! assert_eq!(client.receive_message()?, b" and seven years ago");
+//! # client.shutdown()?;
+//! # proxy.stop()?;
+//! # server.stop()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! One thread serves all connections. Each direction is passed on by itself: an orderly end leaves the other direction
+//! open, and a reset is passed on as a reset. A side that does not read makes the proxy stop reading from the other
+//! one, so a connection has at most 64 KiB of memory in each direction, and 1 MiB in a direction with faults.
+
+mod connection;
+mod engine;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::thread;
+use std::time::Duration;
+
+use mio::Waker;
+
+use self::engine::Engine;
+use crate::faults::{Ending, Faults};
+use crate::net::{
+    BindError, DEFAULT_CLIENTS, DEFAULT_TIMEOUT, DialError, Running, Stopper, Target, listen,
+    reason, resolve_all,
+};
+
+/// One end of a proxied connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The program that connected to the proxy.
+    Client,
+    /// The program that the proxy connected to.
+    Server,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        })
+    }
+}
+
+/// Direction of bytes through the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// From the client to the server.
+    Up,
+    /// From the server to the client.
+    Down,
+}
+
+impl Flow {
+    /// Returns the side that sends.
+    #[must_use]
+    pub const fn from(self) -> Side {
+        match self {
+            Self::Up => Side::Client,
+            Self::Down => Side::Server,
+        }
+    }
+
+    /// Returns the side that receives.
+    #[must_use]
+    pub const fn to(self) -> Side {
+        self.reverse().from()
+    }
+
+    /// Returns the other direction.
+    #[must_use]
+    pub const fn reverse(self) -> Self {
+        match self {
+            Self::Up => Self::Down,
+            Self::Down => Self::Up,
+        }
+    }
+}
+
+/// A proxied connection, as its observers see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Connection {
+    /// Number in the order of connecting, from 1.
+    pub number: u64,
+    /// Address of the client.
+    pub client: SocketAddr,
+    /// Address of the server that the proxy connects to.
+    pub server: SocketAddr,
+    /// Number of bytes passed on to the server.
+    pub up: u64,
+    /// Number of bytes passed on to the client.
+    pub down: u64,
+}
+
+/// Event of a connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'e> {
+    /// A client has connected, and the proxy connects to the server.
+    Opened,
+    /// The server has accepted the connection.
+    Connected,
+    /// Bytes have been passed on by one system call.
+    Moved(Flow, &'e [u8]),
+    /// The end of a direction has been passed on.
+    Closed(Flow),
+    /// No more bytes are passed on in a direction, because of a fault.
+    Stalled(Flow),
+    /// The connection has ended. This is its last event.
+    Ended(&'e Ended),
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Ended {
+    /// Both directions ended in an orderly way, and this side ended first.
+    Closed(Side),
+    /// This side reset the connection, and the proxy passed that on.
+    Reset(Side),
+    /// A fault ended this direction.
+    Fault(Flow, Ending),
+    /// The proxy could not connect to the server. It reset the client's connection.
+    Unreachable(io::Error),
+    /// Neither side made progress for [`Limits::idle`]. The proxy reset the connection.
+    TimedOut,
+    /// The proxy stopped. It reset the connection.
+    Stopped,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(side) => write!(f, "closed, by the {side} first"),
+            Self::Reset(side) => write!(f, "reset by the {side}"),
+            Self::Fault(flow, Ending::Close) => {
+                write!(f, "closed by a fault, to the {}", flow.to())
+            }
+            Self::Fault(flow, _) => write!(f, "reset by a fault, to the {}", flow.to()),
+            Self::Unreachable(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                f.write_str("connection refused; is a server listening on that port?")
+            }
+            Self::Unreachable(e) => f.write_str(&reason(e)),
+            Self::TimedOut => f.write_str("reset after a timeout: neither side made progress"),
+            Self::Stopped => f.write_str("reset: the proxy stopped"),
+        }
+    }
+}
+
+/// Receiver of the events of all connections, for a log, a trace or a capture.
+pub trait Observer: Send {
+    /// Called for each event, in order. It must not block: it is called in the thread of the proxy.
+    fn observe(&mut self, connection: &Connection, event: &Event<'_>);
+
+    /// Returns whether it can take more bytes. While it cannot, the proxy reads nothing. When it can again, it must call
+    /// the function that [`Proxy::resumer`] returned.
+    fn is_ready(&self) -> bool {
+        true
+    }
+}
+
+/// Limits of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Time for connecting to the server. `None` means that of the system.
+    pub connect: Option<Duration>,
+    /// Time without progress of either side after which a connection is reset. `None` means no limit. Progress is a byte
+    /// that a socket has delivered or accepted.
+    pub idle: Option<Duration>,
+    /// Maximum number of clients at a time, at least 1. Further clients wait until one leaves.
+    pub clients: usize,
+    /// Time that open connections have to end after a stop.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Some(DEFAULT_TIMEOUT),
+            idle: None,
+            clients: DEFAULT_CLIENTS,
+            grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why a proxy could not be set up.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The name of the server could not be resolved.
+    Target(DialError),
+    /// The proxy cannot listen.
+    Bind(BindError),
+    /// The server is the proxy itself.
+    Loop(SocketAddr),
+    /// The system cannot wait for events.
+    System(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Target(e) => e.fmt(f),
+            Self::Bind(e) => e.fmt(f),
+            Self::Loop(addr) => {
+                write!(f, "{addr} is the proxy itself; give the address of a server")
+            }
+            Self::System(e) => write!(f, "cannot wait for the network: {}", reason(e)),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A proxy that is bound to its address and does not serve yet.
+pub struct Proxy {
+    engine: Engine,
+    addr: SocketAddr,
+    waker: Arc<Waker>,
+    stops: Arc<AtomicU32>,
+}
+
+impl Proxy {
+    /// Resolves the name of the server, and listens on the first of these addresses that can be bound.
+    ///
+    /// The server's addresses are tried in order for each connection, beginning with the one that accepted the last
+    /// connection. Whether a server listens there shows when the first client connects.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]. `timeout` limits the time for resolving the name.
+    pub fn bind(
+        addrs: impl ToSocketAddrs + fmt::Debug,
+        target: &Target,
+        timeout: Option<Duration>,
+    ) -> Result<Self, Error> {
+        let targets = resolve_all(target, timeout).map_err(Error::Target)?;
+        let listener = listen(addrs).map_err(Error::Bind)?;
+        let addr = listener.local_addr().map_err(Error::System)?;
+        let is_self = |target: &&SocketAddr| {
+            let ip = addr.ip();
+            let is_same_ip =
+                ip == target.ip() || (ip.is_unspecified() && target.ip().is_loopback());
+            is_same_ip && addr.port() == target.port()
+        };
+        if let Some(target) = targets.iter().find(is_self) {
+            return Err(Error::Loop(*target));
+        }
+        let (engine, waker) = Engine::new(listener, targets).map_err(Error::System)?;
+        Ok(Self { engine, addr, waker, stops: Arc::default() })
+    }
+
+    /// Sets the faults of both directions. The seed selects the schedules of all connections, if they are random.
+    #[must_use]
+    pub fn faults(mut self, up: Faults, down: Faults, seed: u64) -> Self {
+        self.engine.set_faults(up, down, seed);
+        self
+    }
+
+    /// Replaces the default limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.engine.limits = limits;
+        self
+    }
+
+    /// Adds an observer.
+    #[must_use]
+    pub fn observer(mut self, observer: Box<dyn Observer>) -> Self {
+        self.engine.observers.push(observer);
+        self
+    }
+
+    /// Returns the address it listens on.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Returns the addresses of the server, in the order in which they are tried.
+    pub fn targets(&self) -> &[SocketAddr] {
+        &self.engine.targets
+    }
+
+    /// Returns the function that an observer calls when it [is ready](Observer::is_ready) again.
+    pub fn resumer(&self) -> impl Fn() + Send + Sync + use<> {
+        let waker = Arc::clone(&self.waker);
+        move || {
+            // An error means that the proxy has ended.
+            let _ = waker.wake();
+        }
+    }
+
+    /// Returns a handle that stops the proxy: first it accepts no more clients, and gives the open connections
+    /// [`Limits::grace`] to end. The second call resets them.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper::new(Arc::clone(&self.waker), Arc::clone(&self.stops))
+    }
+
+    /// Serves in this thread until [`Stopper::stop`].
+    ///
+    /// # Errors
+    ///
+    /// When the system cannot poll. An error of a connection ends only that connection.
+    pub fn run(mut self) -> io::Result<()> {
+        self.engine.run(&self.stops)
+    }
+
+    /// Serves in a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the system cannot create a thread.
+    pub fn start(self) -> io::Result<Running> {
+        let (addr, stopper) = (self.addr, self.stopper());
+        let thread =
+            thread::Builder::new().name("socklab proxy".into()).spawn(move || self.run())?;
+        Ok(Running::new(addr, stopper, thread))
+    }
+}
