@@ -14,8 +14,9 @@ use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use socklab_core::machine::{Machine, StreamEnd};
 use socklab_core::wire::Dissect;
 
-pub(super) use self::address::{Address, Host, Listen, host, port_help};
+pub(super) use self::address::{Address, Host, Listen, ListenAddr, host, listen_at, port_help};
 pub(super) use self::failure::Failure;
+pub(super) use self::serve::{Console, Reporter};
 use super::events::unfinished;
 use crate::net::{self, Delivery, Limits, Observer, Server, Service, Target};
 use crate::text::one_line;
@@ -75,11 +76,17 @@ impl<C: Args + Run, S: Args + Run> Role<C, S> {
                 common.end_on_interrupt()?;
                 args.run(&common)
             }
-            Self::Server(End { args, common }) => {
-                common.start_log();
-                args.run(&common)
-            }
+            Self::Server(end) => end.run(),
         }
+    }
+}
+
+impl<A: Args + Run> End<A> {
+    /// Runs a command that ends on a signal as servers do.
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let Self { args, common } = self;
+        common.start_log();
+        args.run(&common)
     }
 }
 
@@ -159,7 +166,7 @@ pub(super) struct MaxClients {
     /// Largest number of clients served at a time; further clients wait until one disconnects
     #[arg(long, value_name = "N", default_value_t = net::DEFAULT_CLIENTS,
           value_parser = max_clients, allow_negative_numbers = true)]
-    max_clients: usize,
+    pub(super) max_clients: usize,
 }
 
 fn max_clients(text: &str) -> Result<usize, String> {
@@ -182,6 +189,10 @@ impl Common {
 
     pub(super) const fn traces(&self) -> bool {
         self.trace
+    }
+
+    pub(super) const fn has_json(&self) -> bool {
+        self.json
     }
 
     pub(super) fn output(&self, raw: bool) -> Output {

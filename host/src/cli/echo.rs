@@ -75,7 +75,7 @@ pub(super) struct ServerArgs {
     clients: MaxClients,
 }
 
-fn header(text: &str) -> Result<u8, String> {
+pub(super) fn header(text: &str) -> Result<u8, String> {
     match text {
         "2" => Ok(2),
         "4" => Ok(4),

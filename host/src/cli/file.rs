@@ -553,7 +553,7 @@ fn report_json(report: &Report) -> Value {
 }
 
 /// Trace that dissects each reply in the form of its request.
-struct FileTrace<R, S> {
+pub(super) struct FileTrace<R, S> {
     trace: Trace<R, S>,
     /// Direction of the requests.
     requests: Direction,
@@ -563,7 +563,7 @@ struct FileTrace<R, S> {
 }
 
 impl FileTrace<ServerBytes, ClientBytes> {
-    fn client(output: TraceOutput, is_plain: bool) -> Self {
+    pub(super) fn client(output: TraceOutput, is_plain: bool) -> Self {
         let mut trace = Trace::new(output);
         if is_plain {
             // The only connection of a client has the number 0.

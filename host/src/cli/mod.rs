@@ -12,6 +12,7 @@ mod guess;
 mod hello;
 mod manual;
 mod math;
+mod proxy;
 mod rps;
 
 use std::ffi::OsString;
@@ -25,21 +26,23 @@ use serde_json::json;
 
 use crate::text::one_line;
 use crate::ui::{Output, say_last, streams};
-use common::{Failure, Role};
+use common::{End, Failure, Role};
 
 /// Example commands with descriptions, for the help and the man page.
-const EXAMPLES: [(&str, &str); 6] = [
+const EXAMPLES: [(&str, &str); 7] = [
     ("socklab math client", "solve the quiz of a built-in server"),
     ("socklab math client mathserver 8000", "solve the quiz of that server"),
     ("socklab math server 8000 --trace", "run such a server, and show every message"),
     ("socklab guess client", "play against a built-in server"),
     ("socklab chat server 0.0.0.0:12345", "chat with the first client that connects"),
     ("socklab file client host:12001:notes.txt notes.txt", "fetch a file"),
+    ("socklab proxy echo 9000 localhost:4567 --trace --cut 1", "send each byte by itself"),
 ];
 
 const USAGE: &str = "\
 socklab PROTOCOL client [HOST[:PORT] | HOST PORT] [OPTIONS]
-       socklab PROTOCOL server [[BIND:]PORT | BIND PORT] [OPTIONS]";
+       socklab PROTOCOL server [[BIND:]PORT | BIND PORT] [OPTIONS]
+       socklab proxy PROTOCOL|raw [BIND:]PORT HOST:PORT [OPTIONS]";
 
 const EXIT_CODES: &str = "\
 0 done; 1 the peer or the protocol failed; 2 usage error; 3 could not connect, bind, read or write; \
@@ -94,6 +97,7 @@ socklab_core::for_each_protocol!(protocols);
 enum Command {
     #[command(flatten)]
     Protocol(Protocol),
+    Proxy(Box<End<proxy::ProxyArgs>>),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -119,6 +123,7 @@ pub fn main() -> ExitCode {
     };
     let result = match command {
         Command::Protocol(protocol) => protocol.run(),
+        Command::Proxy(proxy) => proxy.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "socklab", &mut script);

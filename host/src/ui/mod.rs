@@ -1,6 +1,8 @@
 //! User interface: results, log lines, traces, JSON events, and input from the keyboard.
 
 mod bar;
+mod capture;
+mod hex;
 mod keyboard;
 mod lines;
 mod output;
@@ -9,6 +11,8 @@ pub(crate) mod streams;
 mod trace;
 
 pub(crate) use bar::Bar;
+pub(crate) use capture::Capture;
+pub(crate) use hex::HexTrace;
 pub(crate) use keyboard::{Keyboard, Typed};
 pub(crate) use lines::{Lines, LogWriter};
 pub(crate) use output::{Output, json_line, put_text, run_within, say, say_last};

@@ -13,9 +13,9 @@ use crate::text::one_line;
 /// Number of bytes of a message that are shown in hex.
 const HEX: usize = 16;
 
-const DIM: Style = Style::new().dimmed();
-const RECEIVED: Style = AnsiColor::Cyan.on_default();
-const SENT: Style = AnsiColor::Green.on_default();
+pub(super) const DIM: Style = Style::new().dimmed();
+pub(super) const RECEIVED: Style = AnsiColor::Cyan.on_default();
+pub(super) const SENT: Style = AnsiColor::Green.on_default();
 
 /// Destination of the lines of a trace.
 pub(crate) enum TraceOutput {
@@ -23,6 +23,9 @@ pub(crate) enum TraceOutput {
     Stderr,
     /// The log of a server, each line with the address of the client.
     Lines(Lines),
+    /// The log of a proxy, each line with the number of the connection if there is more than one. Everything has been
+    /// written by the proxy, in both directions.
+    Proxy(Lines),
 }
 
 /// Trace that shows each message on a line: time, direction, bytes, meaning.
@@ -32,6 +35,8 @@ pub(crate) enum TraceOutput {
 pub(crate) struct Trace<R, S> {
     output: TraceOutput,
     start: Instant,
+    /// Whether there has been more than one connection.
+    has_many: bool,
     connections: HashMap<usize, (Side<R>, Side<S>)>,
 }
 
@@ -48,7 +53,7 @@ struct Side<D> {
 
 impl<R: Dissect, S: Dissect> Trace<R, S> {
     pub(crate) fn new(output: TraceOutput) -> Self {
-        Self { output, start: Instant::now(), connections: HashMap::new() }
+        Self { output, start: Instant::now(), has_many: false, connections: HashMap::new() }
     }
 }
 
@@ -72,11 +77,13 @@ impl<R: Dissect, S: Dissect> Trace<R, S> {
 
 impl<R: Dissect + Send, S: Dissect + Send> Observer for Trace<R, S> {
     fn moved(&mut self, connection: usize, peer: SocketAddr, direction: Direction, bytes: &[u8]) {
+        self.has_many |= connection > 1;
         let (received, sent) = self.connections.entry(connection).or_default();
         let mut rows = Vec::new();
         let (style, arrow) = match direction {
             Direction::Received => {
-                received.dissect(bytes, "read", &mut rows);
+                let is_read = !matches!(self.output, TraceOutput::Proxy(_));
+                received.dissect(bytes, if is_read { "read" } else { "write" }, &mut rows);
                 (RECEIVED, "<-")
             }
             Direction::Sent => {
@@ -87,8 +94,14 @@ impl<R: Dissect + Send, S: Dissect + Send> Observer for Trace<R, S> {
         let time = self.start.elapsed().as_secs_f64();
         for Row { hex, meaning, note } in rows {
             let mut line = String::new();
-            if let TraceOutput::Lines(_) = self.output {
-                let _ = write!(line, "{peer} ");
+            match self.output {
+                TraceOutput::Lines(_) => {
+                    let _ = write!(line, "{peer} ");
+                }
+                TraceOutput::Proxy(_) if self.has_many => {
+                    let _ = write!(line, "#{connection} ");
+                }
+                TraceOutput::Proxy(_) | TraceOutput::Stderr => {}
             }
             let _ = write!(line, "{time:>10.6} {style}{arrow}{style:#} ");
             let _ = write!(line, "{hex:<width$} {style}{meaning}{style:#}", width = HEX * 3 + 2);
@@ -97,7 +110,7 @@ impl<R: Dissect + Send, S: Dissect + Send> Observer for Trace<R, S> {
             }
             match &self.output {
                 TraceOutput::Stderr => say(line),
-                TraceOutput::Lines(lines) => lines.line(line),
+                TraceOutput::Lines(lines) | TraceOutput::Proxy(lines) => lines.line(line),
             }
         }
     }

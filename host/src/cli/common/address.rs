@@ -165,7 +165,17 @@ impl<const PORT: u16> Listen<PORT> {
     }
 }
 
-struct ListenAddr {
+/// Parses the address that a proxy listens on: `PORT` or `BIND:PORT`.
+pub(in crate::cli) fn listen_at(text: &str) -> Result<ListenAddr, String> {
+    match bind(text)? {
+        Bind::Port(port) => Ok(ListenAddr { host: Ipv4Addr::LOCALHOST.to_string(), port }),
+        Bind::AddressAndPort(host, port) => Ok(ListenAddr { host, port }),
+        Bind::Address(_) => Err("expected PORT or BIND:PORT, such as 9000 or 0.0.0.0:9000".into()),
+    }
+}
+
+#[derive(Clone)]
+pub(in crate::cli) struct ListenAddr {
     host: String,
     port: u16,
 }

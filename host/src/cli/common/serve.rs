@@ -45,21 +45,49 @@ impl Common {
         service: S,
         report_json: fn(&S::Report) -> Value,
     ) -> Result<(), Failure> {
+        let console = Console::start(self.json)?;
+        let trace = self.trace.then(|| trace(console.log().clone()));
+        let (for_reports, for_notices) = (console.reporter(), console.reporter());
+        let server = Server::bind(addrs, service)?
+            .limits(limits)
+            .observer(trace)
+            .on_report(move |report| for_reports.report(&report, || report_json(&report)))
+            .on_notice(move |notice| for_notices.report(&notice, || unfinished(&notice)));
+        let addr = server.local_addr();
+        let announce = |reporter: &Reporter| {
+            let event = || json!({ "event": "listening", "address": addr.to_string() });
+            reporter.report(format_args!("listening on {addr}"), event);
+        };
+        console.run(&server.stopper(), announce, || server.run().map(|_| ()))
+    }
+}
+
+/// What a person and a program see of a server: its log on stderr, its events on stdout, and how it stops on a signal.
+pub(in crate::cli) struct Console {
+    reporter: Reporter,
+    signals: signals::Signals,
+    /// Stopped if the events cannot be written.
+    stopper: Arc<OnceLock<net::Stopper>>,
+}
+
+impl Console {
+    /// Starts the writers. `json`: events are written.
+    ///
+    /// This is done before the server listens: a program that reads the address may send a signal at once.
+    pub(in crate::cli) fn start(json: bool) -> Result<Self, Failure> {
         type Writer = Box<dyn io::Write + Send>;
         let lines = |writer: Writer, dropped: fn(u64) -> String, stop: Box<dyn FnOnce() + Send>| {
             Lines::new(writer, dropped, stop).map_err(|e| Failure::System(e.to_string()))
         };
-        // Before the address is printed: a program that reads the address may send a signal at once.
-        let mut signals = signals::watch(&[Signal::Interrupt, Signal::Terminate])
+        let signals = signals::watch(&[Signal::Interrupt, Signal::Terminate])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
 
         let dropped = |n| format!("({n} log lines dropped: the reader is too slow)");
         let log = lines(Box::new(anstream::stderr()), dropped, Box::new(|| {}))?;
         log.redirect_log();
-        let stopper_cell = Arc::new(OnceLock::<net::Stopper>::new());
-        let on_failure = Arc::clone(&stopper_cell);
-        let events = self
-            .json
+        let stopper = Arc::new(OnceLock::<net::Stopper>::new());
+        let on_failure = Arc::clone(&stopper);
+        let events = json
             .then(|| {
                 lines(
                     Box::new(streams::stdout()),
@@ -73,34 +101,41 @@ impl Common {
                 )
             })
             .transpose()?;
-        let reporter = Reporter { log: log.clone(), events: events.clone() };
-        let trace = self.trace.then(|| trace(log.clone()));
-
         sys::net::raise_socket_limit();
-        let (for_reports, for_notices) = (reporter.clone(), reporter.clone());
-        let server = Server::bind(addrs, service)?
-            .limits(limits)
-            .observer(trace)
-            .on_report(move |report| for_reports.report(&report, || report_json(&report)))
-            .on_notice(move |notice| for_notices.report(&notice, || unfinished(&notice)));
-        let stopper = server.stopper();
-        let _ = stopper_cell.set(stopper.clone());
+        Ok(Self { reporter: Reporter { log, events }, signals, stopper })
+    }
+
+    pub(in crate::cli) const fn log(&self) -> &Lines {
+        &self.reporter.log
+    }
+
+    pub(in crate::cli) fn reporter(&self) -> Reporter {
+        self.reporter.clone()
+    }
+
+    /// Calls `announce`, and then `serve` until the stopper ends it.
+    pub(in crate::cli) fn run(
+        self,
+        stopper: &net::Stopper,
+        announce: impl FnOnce(&Reporter),
+        serve: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        let Self { reporter, mut signals, stopper: on_failure } = self;
+        let _ = on_failure.set(stopper.clone());
         let closer = signals.closer();
+        let stopper = stopper.clone();
         let watcher = std::thread::spawn(move || {
             for _ in signals.forever() {
                 stopper.stop();
             }
         });
-        let addr = server.local_addr();
-        reporter.log.line(format_args!("listening on {addr}"));
-        reporter.event(&json!({ "event": "listening", "address": addr.to_string() }));
-
-        let ended = server.run().map(|_| ());
+        announce(&reporter);
+        let ended = serve();
         closer.close();
         let _ = watcher.join();
         log::debug!("stopped");
-        reporter.event(&json!({ "event": "stopped" }));
-        drop(reporter);
+        reporter.event(|| json!({ "event": "stopped" }));
+        let Reporter { log, events } = reporter;
         streams::record_result(log.finish());
         if let Some(events) = events {
             events.finish().map_err(Failure::stdout)?;
@@ -111,7 +146,7 @@ impl Common {
 
 /// Writer of a server's log lines and events.
 #[derive(Clone)]
-struct Reporter {
+pub(in crate::cli) struct Reporter {
     log: Lines,
     /// Events as JSON lines, if `--json` is given.
     events: Option<Lines>,
@@ -119,16 +154,20 @@ struct Reporter {
 
 impl Reporter {
     /// Writes a line to the log, and an event.
-    fn report(&self, line: impl fmt::Display, event: impl FnOnce() -> Value) {
-        self.log.line(line);
-        if let Some(events) = &self.events {
-            events.line(json_line(&event()));
-        }
+    pub(in crate::cli) fn report(&self, line: impl fmt::Display, event: impl FnOnce() -> Value) {
+        self.log(line);
+        self.event(event);
     }
 
-    fn event(&self, event: &Value) {
+    /// Writes a line to the log.
+    pub(in crate::cli) fn log(&self, line: impl fmt::Display) {
+        self.log.line(line);
+    }
+
+    /// Writes an event.
+    pub(in crate::cli) fn event(&self, event: impl FnOnce() -> Value) {
         if let Some(events) = &self.events {
-            events.line(json_line(event));
+            events.line(json_line(&event()));
         }
     }
 }

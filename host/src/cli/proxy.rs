@@ -1,0 +1,173 @@
+//! `socklab proxy`.
+
+mod faults;
+mod observers;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use serde_json::json;
+
+use self::faults::FaultArgs;
+use self::observers::{Log, Tracer};
+use super::common::{Common, Console, Failure, Host, ListenAddr, MaxClients, Run, host, listen_at};
+use super::file::FileTrace;
+use crate::faults::Faults;
+use crate::net::{self, reason};
+use crate::proxy::{Error, Limits, Proxy};
+use crate::ui::{Capture, HexTrace, Lines, Trace, TraceOutput};
+
+/// Name of the protocol without messages.
+const RAW: &str = "raw";
+
+/// Defines the list of the protocols, and the traces of their messages.
+macro_rules! protocols {
+    ($($module:ident $name:ident { $($rest:tt)* })*) => {
+        const NAMES: &[&str] = &[$(stringify!($module),)* RAW];
+
+        /// Returns the trace of a protocol, without regard to its options.
+        fn trace_of(protocol: &str, lines: Lines) -> Box<dyn net::Observer> {
+            $(
+                if protocol == stringify!($module) {
+                    use socklab_core::$module::{ClientBytes, ServerBytes};
+                    type Messages = Trace<ServerBytes, ClientBytes>;
+                    return Box::new(Messages::new(TraceOutput::Proxy(lines)));
+                }
+            )*
+            Box::new(HexTrace::new(lines))
+        }
+    };
+}
+
+socklab_core::for_each_protocol!(protocols);
+
+/// Pass bytes between clients and a server, show them, and treat them as networks do
+#[derive(Debug, Args)]
+pub(super) struct ProxyArgs {
+    /// The protocol that --trace shows message by message; raw shows bytes
+    #[arg(value_parser = PossibleValuesParser::new(NAMES))]
+    protocol: String,
+    /// Address to listen on: PORT or BIND:PORT; port 0 selects a free port
+    #[arg(value_name = "[BIND:]PORT", value_parser = listen_at)]
+    listen: ListenAddr,
+    /// The server's name or IP address, and its port; each client gets a connection of its own
+    #[arg(value_name = "HOST:PORT", value_parser = server)]
+    server: Host,
+    #[command(flatten)]
+    faults: FaultArgs,
+    /// Limit the faults to the direction from the clients to the server
+    #[arg(long, requires = "FaultArgs", help_heading = "Faults")]
+    up: bool,
+    /// Limit the faults to the direction from the server to the clients
+    #[arg(long, requires = "FaultArgs", conflicts_with = "up", help_heading = "Faults")]
+    down: bool,
+    /// Seed of random faults, to repeat a run [default: random, and shown]
+    #[arg(long, value_name = "N", help_heading = "Faults")]
+    seed: Option<u64>,
+    /// Write a capture for Wireshark or tcpdump. It has the bytes that the proxy passes on, as packets between client and
+    /// server
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// Size of the length field of echo in bytes
+    #[arg(long, value_name = "2|4", default_value = "4", value_parser = super::echo::header)]
+    header: u8,
+    #[command(flatten)]
+    clients: MaxClients,
+}
+
+fn server(text: &str) -> Result<Host, String> {
+    let host = host(text)?;
+    match host.port {
+        Some(_) => Ok(host),
+        None => Err("expected HOST:PORT, such as localhost:8000".into()),
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Self {
+        match e {
+            Error::Loop(_) => Self::Usage(e.to_string()),
+            _ => Self::System(e.to_string()),
+        }
+    }
+}
+
+impl Run for ProxyArgs {
+    fn run(self, common: &Common) -> Result<(), Failure> {
+        let target = self.server.target(None, 0)?;
+        let faults = self.faults.faults();
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..=u64::from(u32::MAX)));
+        // Before the address is bound: a capture that cannot be written is reported at once.
+        let capture = self.pcap.as_ref().map(Capture::create).transpose();
+        let capture = capture.map_err(|e| self.capture_failure(&e))?;
+
+        let console = Console::start(common.has_json())?;
+        let limits = Limits {
+            connect: common.timeout(),
+            idle: common.person_timeout(),
+            clients: self.clients.max_clients,
+            ..Limits::default()
+        };
+        let [up, down] = match (self.up, self.down) {
+            (true, _) => [faults, Faults::default()],
+            (_, true) => [Faults::default(), faults],
+            _ => [faults; 2],
+        };
+        let mut proxy = Proxy::bind(&self.listen, &target, common.timeout())?
+            .limits(limits)
+            .faults(up, down, seed);
+        // The trace first: the line about the end of a connection follows its last message.
+        if common.traces() {
+            proxy = proxy.observer(Box::new(Tracer::new(self.trace(console.log().clone()))));
+        }
+        proxy = proxy.observer(Box::new(Log::new(console.reporter())));
+        let capture = match capture {
+            Some((capture, file)) => {
+                let resume = proxy.resumer();
+                proxy = proxy.observer(Box::new(capture.on_ready(resume)));
+                Some(file)
+            }
+            None => None,
+        };
+
+        let addr = proxy.local_addr();
+        let servers: Vec<_> = proxy.targets().iter().map(ToString::to_string).collect();
+        let stopper = proxy.stopper();
+        let ended = console.run(
+            &stopper,
+            |reporter| {
+                let mut event = json!({
+                    "event": "listening", "address": addr.to_string(), "servers": servers,
+                });
+                let mut details = String::new();
+                if faults.is_random() {
+                    event["seed"] = seed.into();
+                    details = format!("; seed {seed}");
+                }
+                reporter.log(format_args!("forwarding to {target}{details}"));
+                reporter.report(format_args!("listening on {addr}"), || event);
+            },
+            || proxy.run(),
+        );
+        let written = capture.map_or(Ok(()), |file| file.finish());
+        ended.and_then(|()| written.map_err(|e| self.capture_failure(&e)))
+    }
+}
+
+impl ProxyArgs {
+    fn capture_failure(&self, e: &std::io::Error) -> Failure {
+        let path = self.pcap.as_deref().unwrap_or(std::path::Path::new("")).display();
+        Failure::System(format!("cannot write {path}: {}", reason(e)))
+    }
+
+    fn trace(&self, lines: Lines) -> Box<dyn net::Observer> {
+        type ShortEcho = Trace<socklab_core::echo::Messages<2>, socklab_core::echo::Messages<2>>;
+        match (self.protocol.as_str(), self.header) {
+            ("echo", 2) => Box::new(ShortEcho::new(TraceOutput::Proxy(lines))),
+            // The form of a reply depends on its request.
+            ("file", _) => Box::new(FileTrace::client(TraceOutput::Proxy(lines), false)),
+            (protocol, _) => trace_of(protocol, lines),
+        }
+    }
+}

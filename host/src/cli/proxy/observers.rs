@@ -1,0 +1,119 @@
+//! What a person sees of the connections of a proxy: log lines, events and the trace.
+
+use std::fmt;
+
+use serde_json::json;
+
+use super::super::common::Reporter;
+use crate::faults::Ending;
+use crate::net;
+use crate::net::Direction;
+use crate::proxy::{Connection, Ended, Event, Flow, Observer};
+
+/// Passes what the proxy writes to a trace.
+pub(super) struct Tracer(Box<dyn net::Observer>);
+
+impl Tracer {
+    pub(super) fn new(trace: Box<dyn net::Observer>) -> Self {
+        Self(trace)
+    }
+}
+
+impl Observer for Tracer {
+    fn observe(&mut self, connection: &Connection, event: &Event<'_>) {
+        // On a system with 32 bits, connections have the same number after four billions.
+        let number = usize::try_from(connection.number).unwrap_or(usize::MAX);
+        // As the client sees it: it sends to the server.
+        let direction = |flow: &Flow| match flow {
+            Flow::Up => Direction::Sent,
+            Flow::Down => Direction::Received,
+        };
+        match event {
+            Event::Moved(flow, bytes) => {
+                self.0.moved(number, connection.client, direction(flow), bytes);
+            }
+            Event::Closed(flow) => self.0.moved(number, connection.client, direction(flow), &[]),
+            Event::Ended(_) => self.0.ended(number, connection.client),
+            Event::Opened | Event::Connected | Event::Stalled(_) => {}
+        }
+    }
+}
+
+/// Writes log lines and events.
+pub(super) struct Log {
+    reporter: Reporter,
+    /// Whether there has been more than one connection.
+    has_many: bool,
+}
+
+impl Log {
+    pub(super) fn new(reporter: Reporter) -> Self {
+        Self { reporter, has_many: false }
+    }
+}
+
+impl Observer for Log {
+    fn observe(&mut self, connection: &Connection, event: &Event<'_>) {
+        let Connection { number, client, server, up, down, .. } = connection;
+        self.has_many |= *number > 1;
+        let prefix = if self.has_many { format!("#{number} ") } else { String::new() };
+        let (peer, server) = (client.to_string(), server.to_string());
+        match event {
+            Event::Connected => self.reporter.event(|| {
+                json!({ "event": "connected", "connection": number, "peer": peer, "server": server })
+            }),
+            Event::Stalled(flow) => {
+                let (bytes, to) = (Bytes(if *flow == Flow::Up { *up } else { *down }), flow.to());
+                self.reporter.report(format_args!("{prefix}{client}: stalled to the {to} after {bytes}"), || {
+                    json!({
+                        "event": "stalled", "connection": number, "peer": peer,
+                        "to": to.to_string(),
+                    })
+                });
+            }
+            Event::Ended(ended) => {
+                let line = match ended {
+                    Ended::Unreachable(_) => {
+                        format!("{prefix}{client}: cannot connect to {server}: {ended}")
+                    }
+                    _ => {
+                        let (up, down) = (Bytes(*up), Bytes(*down));
+                        format!("{prefix}{client}: {up} to the server, {down} to the client; {ended}")
+                    }
+                };
+                self.reporter.report(line, || {
+                    let (outcome, side) = match ended {
+                        Ended::Closed(side) => ("closed", Some(("first", *side))),
+                        Ended::Reset(side) => ("reset", Some(("by", *side))),
+                        Ended::Fault(flow, Ending::Close) => ("close fault", Some(("to", flow.to()))),
+                        Ended::Fault(flow, _) => ("reset fault", Some(("to", flow.to()))),
+                        Ended::Unreachable(_) => ("unreachable", None),
+                        Ended::TimedOut => ("timeout", None),
+                        Ended::Stopped => ("stopped", None),
+                    };
+                    let mut event = json!({
+                        "event": "ended", "connection": number, "peer": peer, "server": server,
+                        "up": up, "down": down, "outcome": outcome,
+                    });
+                    if let Some((key, side)) = side {
+                        event[key] = side.to_string().into();
+                    }
+                    if let Ended::Unreachable(_) = ended {
+                        event["error"] = ended.to_string().into();
+                    }
+                    event
+                });
+            }
+            Event::Opened | Event::Moved(..) | Event::Closed(_) => {}
+        }
+    }
+}
+
+/// A number of bytes in words.
+struct Bytes(u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} byte{}", self.0, if self.0 == 1 { "" } else { "s" })
+    }
+}

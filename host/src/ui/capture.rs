@@ -1,0 +1,402 @@
+//! Captures of the connections of a proxy, for Wireshark and tcpdump.
+//!
+//! The proxy sees bytes, not packets. The packets are made up: as if the client had connected to the server itself, each
+//! write in segments of maximum size, followed by an acknowledgement. The file is a classic pcap with nanoseconds, whose
+//! packets start with the IP header (`LINKTYPE_RAW`).
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
+
+use crate::faults::Ending;
+use crate::net::reason;
+use crate::proxy::{Connection, Ended, Event, Flow, Observer, Side};
+
+/// Number of bytes that may wait to be written. Then the proxy pauses, so that nothing is missing in the capture.
+const QUEUE: usize = 8 * 1024 * 1024;
+/// Number of waiting bytes below which the proxy continues.
+const RESUME: usize = QUEUE / 2;
+/// Approximate size of a record without its payload.
+const RECORD: usize = 128;
+
+/// Observer that passes events to the thread that writes the file.
+pub(crate) struct Capture {
+    records: Sender<Message>,
+    queue: Arc<Queue>,
+}
+
+/// The thread that writes the file.
+pub(crate) struct CaptureFile {
+    thread: JoinHandle<io::Result<()>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    bytes: AtomicUsize,
+    /// Whether the proxy pauses.
+    is_full: AtomicBool,
+    has_failed: AtomicBool,
+}
+
+enum Message {
+    /// What to call when the queue has space again.
+    Resume(Box<dyn Fn() + Send>),
+    Record(Box<Record>),
+}
+
+/// An event with its time.
+struct Record {
+    time: SystemTime,
+    connection: Connection,
+    event: Owned,
+}
+
+enum Owned {
+    Opened,
+    Connected,
+    Moved(Flow, Vec<u8>),
+    Closed(Flow),
+    /// The connection has ended, with a reset by this side, or without.
+    Ended(Option<Side>),
+}
+
+impl Capture {
+    /// Creates the file, and starts the thread that writes it.
+    ///
+    /// # Errors
+    ///
+    /// When the file or the thread cannot be created, or the start of the file cannot be written.
+    pub(crate) fn create(path: impl AsRef<Path>) -> io::Result<(Self, CaptureFile)> {
+        let file = File::create(path.as_ref())?;
+        let mut writer = Writer::new(BufWriter::with_capacity(1 << 16, file))?;
+        writer.flush()?;
+        let (records, messages) = mpsc::channel();
+        let queue = Arc::<Queue>::default();
+        let shared = Arc::clone(&queue);
+        let path = path.as_ref().display().to_string();
+        let thread = thread::Builder::new().name("capture".into()).spawn(move || {
+            let result = write(&mut writer, &messages, &shared);
+            if let Err(e) = &result {
+                log::warn!("cannot write {path}: {}; the capture ends here", reason(e));
+                shared.has_failed.store(true, Ordering::Release);
+                // The rest is dropped, and the proxy must not wait for it.
+                for message in messages {
+                    if let Message::Resume(resume) = message {
+                        resume();
+                    }
+                }
+            }
+            result
+        })?;
+        Ok((Self { records, queue }, CaptureFile { thread }))
+    }
+
+    /// Sets the function that is called when the proxy can continue: see [`Observer::is_ready`].
+    pub(crate) fn on_ready(self, resume: impl Fn() + Send + 'static) -> Self {
+        // The thread ends after this end of the channel.
+        let _ = self.records.send(Message::Resume(Box::new(resume)));
+        self
+    }
+}
+
+impl Observer for Capture {
+    fn observe(&mut self, connection: &Connection, event: &Event<'_>) {
+        if self.queue.has_failed.load(Ordering::Acquire) {
+            return;
+        }
+        let event = match event {
+            Event::Opened => Owned::Opened,
+            Event::Connected => Owned::Connected,
+            Event::Moved(flow, bytes) => Owned::Moved(*flow, bytes.to_vec()),
+            Event::Closed(flow) => Owned::Closed(*flow),
+            Event::Stalled(_) => return,
+            Event::Ended(ended) => Owned::Ended(match ended {
+                Ended::Closed(_) | Ended::Fault(_, Ending::Close | Ending::Stall) => None,
+                Ended::Reset(side) => Some(*side),
+                Ended::Fault(flow, Ending::Reset) => Some(flow.from()),
+                Ended::Unreachable(e) if e.kind() == ErrorKind::ConnectionRefused => {
+                    Some(Side::Server)
+                }
+                Ended::Unreachable(_) => None,
+                Ended::TimedOut | Ended::Stopped => Some(Side::Client),
+            }),
+        };
+        let record = Record { time: SystemTime::now(), connection: *connection, event };
+        self.queue.bytes.fetch_add(record.size(), Ordering::AcqRel);
+        let _ = self.records.send(Message::Record(Box::new(record)));
+    }
+
+    fn is_ready(&self) -> bool {
+        let is_full = || self.queue.bytes.load(Ordering::Acquire) >= QUEUE;
+        if self.queue.has_failed.load(Ordering::Acquire) || !is_full() {
+            return true;
+        }
+        self.queue.is_full.store(true, Ordering::SeqCst);
+        // The thread may have caught up before it could see that.
+        !is_full()
+    }
+}
+
+impl Record {
+    fn size(&self) -> usize {
+        RECORD + if let Owned::Moved(_, bytes) = &self.event { bytes.len() } else { 0 }
+    }
+}
+
+impl CaptureFile {
+    /// Waits until everything is written. The observer must have been dropped.
+    ///
+    /// # Errors
+    ///
+    /// The first error of writing.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread has panicked")))
+    }
+}
+
+/// Writes records until the observer is dropped.
+fn write(
+    writer: &mut Writer<impl Write>,
+    messages: &mpsc::Receiver<Message>,
+    queue: &Queue,
+) -> io::Result<()> {
+    let mut resume: Box<dyn Fn() + Send> = Box::new(|| {});
+    while let Ok(mut message) = messages.recv() {
+        loop {
+            match message {
+                Message::Resume(function) => resume = function,
+                Message::Record(record) => {
+                    writer.record(&record).inspect_err(|_| {
+                        queue.has_failed.store(true, Ordering::Release);
+                        resume();
+                    })?;
+                    let left =
+                        queue.bytes.fetch_sub(record.size(), Ordering::AcqRel) - record.size();
+                    if left < RESUME && queue.is_full.swap(false, Ordering::SeqCst) {
+                        resume();
+                    }
+                }
+            }
+            match messages.try_recv() {
+                Ok(next) => message = next,
+                Err(_) => break,
+            }
+        }
+        // So that the file can be read while the proxy runs.
+        writer.flush()?;
+    }
+    Ok(())
+}
+
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const PSH: u8 = 0x08;
+const ACK: u8 = 0x10;
+
+/// Binary logarithm of the unit of the window. With it the window is larger than any write.
+const WINDOW_SCALE: u8 = 7;
+/// Largest packet, as on Ethernet.
+const MTU: usize = 1500;
+const TCP_HEADER: usize = 20;
+
+/// Writer of the file.
+struct Writer<W> {
+    out: W,
+    conversations: HashMap<u64, Conversation>,
+    /// Number of the next IPv4 packet.
+    id: u16,
+    packet: Vec<u8>,
+}
+
+/// The two ends of a connection: first the client, then the server.
+struct Conversation {
+    addrs: [SocketAddr; 2],
+    /// Next sequence number of each.
+    next: [u32; 2],
+}
+
+impl Conversation {
+    fn new(connection: &Connection) -> Self {
+        let addrs = [connection.client, connection.server];
+        let addrs = match addrs {
+            [SocketAddr::V4(_), SocketAddr::V4(_)] => addrs,
+            // A packet has one version of IP. IPv4 addresses can be written as IPv6 ones.
+            _ => addrs.map(|addr| match addr.ip() {
+                IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), addr.port()),
+                IpAddr::V6(_) => addr,
+            }),
+        };
+        Self { addrs, next: [0; 2] }
+    }
+
+    fn header_size(&self) -> usize {
+        if self.addrs[0].is_ipv4() { 20 } else { 40 }
+    }
+
+    /// Largest payload of a segment.
+    fn mss(&self) -> usize {
+        MTU - TCP_HEADER - self.header_size()
+    }
+}
+
+impl<W: Write> Writer<W> {
+    fn new(mut out: W) -> io::Result<Self> {
+        /// Packets start with the IP header.
+        const LINKTYPE_RAW: u32 = 101;
+        let mut header = Vec::new();
+        // Times have nanoseconds.
+        header.extend(0xa1b2_3c4d_u32.to_le_bytes());
+        header.extend([2_u16, 4].map(u16::to_le_bytes).as_flattened());
+        header.extend([0, 0, 65_535, LINKTYPE_RAW].map(u32::to_le_bytes).as_flattened());
+        out.write_all(&header)?;
+        Ok(Self { out, conversations: HashMap::new(), id: 0, packet: Vec::new() })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn record(&mut self, record: &Record) -> io::Result<()> {
+        let Record { time, connection, event } = record;
+        let time = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut ends = match self.conversations.remove(&connection.number) {
+            // The address may have changed, after another one did not answer.
+            Some(ends) if !matches!(event, Owned::Connected) => ends,
+            Some(old) => {
+                let new = Conversation::new(connection);
+                if old.addrs != new.addrs {
+                    let syn = &mut Conversation::new(connection);
+                    self.packet(time, syn, 0, SYN, &[])?;
+                }
+                Conversation { next: old.next, ..new }
+            }
+            None => Conversation::new(connection),
+        };
+        match event {
+            Owned::Opened => self.packet(time, &mut ends, 0, SYN, &[])?,
+            Owned::Connected => {
+                self.packet(time, &mut ends, 1, SYN | ACK, &[])?;
+                self.packet(time, &mut ends, 0, ACK, &[])?;
+            }
+            Owned::Moved(flow, bytes) => {
+                let from = *flow as usize;
+                let mut segments = bytes.chunks(ends.mss()).peekable();
+                while let Some(segment) = segments.next() {
+                    let push = if segments.peek().is_none() { PSH } else { 0 };
+                    self.packet(time, &mut ends, from, push | ACK, segment)?;
+                }
+                self.packet(time, &mut ends, 1 - from, ACK, &[])?;
+            }
+            Owned::Closed(flow) => {
+                let from = *flow as usize;
+                self.packet(time, &mut ends, from, FIN | ACK, &[])?;
+                self.packet(time, &mut ends, 1 - from, ACK, &[])?;
+            }
+            Owned::Ended(reset) => {
+                if let Some(side) = reset {
+                    self.packet(time, &mut ends, *side as usize, RST | ACK, &[])?;
+                }
+                return Ok(());
+            }
+        }
+        self.conversations.insert(connection.number, ends);
+        Ok(())
+    }
+
+    /// Writes a packet from one end to the other.
+    fn packet(
+        &mut self,
+        time: Duration,
+        ends: &mut Conversation,
+        from: usize,
+        flags: u8,
+        payload: &[u8],
+    ) -> io::Result<()> {
+        let options: &[u8] = if flags & SYN == 0 {
+            &[]
+        } else {
+            let mss = ends.mss().to_be_bytes();
+            let [.., high, low] = mss;
+            // Maximum segment size; no operation; window scale.
+            &[2, 4, high, low, 1, 3, 3, WINDOW_SCALE]
+        };
+        let (source, destination) = (ends.addrs[from], ends.addrs[1 - from]);
+        let length = TCP_HEADER + options.len() + payload.len();
+        let (sequence, acknowledged) = (ends.next[from], ends.next[1 - from]);
+        let acknowledged = if flags & ACK == 0 { 0 } else { acknowledged };
+
+        let packet = &mut self.packet;
+        packet.clear();
+        // The sum of the fields that the checksum of TCP covers besides the segment: RFC 9293, section 3.1.
+        let pseudo = match (source.ip(), destination.ip()) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let total = u16::try_from(20 + length).unwrap_or(u16::MAX).to_be_bytes();
+                self.id = self.id.wrapping_add(1);
+                let [id_high, id_low] = self.id.to_be_bytes();
+                // Not to be fragmented, 64 hops, TCP.
+                packet.extend([0x45, 0, total[0], total[1], id_high, id_low, 0x40, 0, 64, 6, 0, 0]);
+                packet.extend(source.octets());
+                packet.extend(destination.octets());
+                let checksum = checksum(sum(packet)).to_be_bytes();
+                packet[10..12].copy_from_slice(&checksum);
+                sum(&source.octets()) + sum(&destination.octets())
+            }
+            (source, destination) => {
+                let octets = |ip| match ip {
+                    IpAddr::V6(ip) => ip.octets(),
+                    IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+                };
+                let size = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
+                // TCP, 64 hops.
+                packet.extend([0x60, 0, 0, 0, size[0], size[1], 6, 64]);
+                packet.extend(octets(source));
+                packet.extend(octets(destination));
+                sum(&octets(source)) + sum(&octets(destination))
+            }
+        };
+        let start = packet.len();
+        packet.extend(source.port().to_be_bytes());
+        packet.extend(destination.port().to_be_bytes());
+        packet.extend(sequence.to_be_bytes());
+        packet.extend(acknowledged.to_be_bytes());
+        let words = u8::try_from((TCP_HEADER + options.len()) / 4).unwrap_or(u8::MAX);
+        packet.extend([words << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        packet.extend(options);
+        packet.extend(payload);
+        let checksum = checksum(pseudo + 6 + length as u64 + sum(&packet[start..])).to_be_bytes();
+        packet[start + 16..start + 18].copy_from_slice(&checksum);
+
+        let counted = payload.len() + usize::from(flags & (SYN | FIN) != 0);
+        ends.next[from] = sequence.wrapping_add(u32::try_from(counted).unwrap_or(u32::MAX));
+
+        let size = u32::try_from(packet.len()).unwrap_or(u32::MAX);
+        // The format has 32 bits, until the year 2106.
+        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        let head = [seconds, time.subsec_nanos(), size, size].map(u32::to_le_bytes);
+        self.out.write_all(head.as_flattened())?;
+        self.out.write_all(&self.packet)
+    }
+}
+
+/// Returns the sum of the big-endian 16-bit words, the last one filled with a zero.
+fn sum(bytes: &[u8]) -> u64 {
+    let mut words = bytes.chunks_exact(2);
+    let whole: u64 = words.by_ref().map(|w| u64::from(u16::from_be_bytes([w[0], w[1]]))).sum();
+    whole + words.remainder().first().map_or(0, |byte| u64::from(*byte) << 8)
+}
+
+/// Returns the Internet checksum for a sum: RFC 1071.
+fn checksum(mut sum: u64) -> u16 {
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap_or(0)
+}
