@@ -1,5 +1,5 @@
 //! Detects what some tests need, so that they are ignored with the reason on a machine that lacks
-//! it: Python, Node, a C compiler, root, the right to mount. `.ci/run` does not accept a missing Python
+//! it: Python, Node, tshark, a C compiler, root, the right to mount. `.ci/run` does not accept a missing Python
 //! or C compiler.
 
 use std::path::Path;
@@ -27,6 +27,7 @@ fn main() {
     for (name, is_available) in [
         ("python3", works("python3", &["--version"])),
         ("wasm", works("node", &["--version"]) && has_wasm()),
+        ("tshark", works("tshark", &["--version"])),
         ("cc", works("cc", &["--version"])),
         ("superuser", works("sh", &["-c", "test \"$(id -u)\" = 0"])),
         ("unshare", works("unshare", &["-rm", "mount", "--bind", "/dev/null", "/dev/null"])),

@@ -12,7 +12,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
-use super::connection::{Context, Pair, SCRATCH, Turn};
+use super::connection::{Context, Pair, SCRATCH, SMALL_READ, Turn};
 use super::{Connection, Ended, Event, Limits, Observer};
 use crate::faults::Faults;
 use crate::net::{ACCEPT_RETRY, Incoming, accept, reason, starved_message, timeout_text};
@@ -22,7 +22,9 @@ const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 /// Number of clients accepted in one round. It is limited so that many new clients do not delay the present ones.
 const ACCEPTS: usize = 64;
-/// Longest and shortest interval between checks for idle connections.
+/// Number of bytes kept by all connections together, above which reads are small.
+const KEPT_MAX: usize = 64 * 1024 * 1024;
+/// Shortest and longest interval between checks for idle connections.
 const IDLE_CHECK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// Odd factor that makes the seed of a connection from its number.
 const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -53,6 +55,8 @@ pub(super) struct Engine {
     /// Whether the log message that clients have to wait has been written.
     full_logged: bool,
     scratch: Box<[u8]>,
+    /// Number of bytes that all connections keep.
+    kept: usize,
     faults: [Faults; 2],
     seed: u64,
     /// Number of connections that have been accepted.
@@ -90,6 +94,7 @@ impl Engine {
             accepting: Accepting::Waiting,
             full_logged: false,
             scratch: vec![0; SCRATCH].into_boxed_slice(),
+            kept: 0,
             faults: [Faults::default(); 2],
             seed: 0,
             count: 0,
@@ -317,6 +322,7 @@ impl Engine {
             now: self.now,
             scratch: &mut self.scratch,
             observers: &mut self.observers,
+            read_max: if self.kept > KEPT_MAX { SMALL_READ } else { SCRATCH },
             may_read: self.is_ready,
         };
         if pair.is_connecting() {
@@ -332,7 +338,9 @@ impl Engine {
                 }
             }
         }
+        let before = pair.kept();
         let turn = pair.turn(&mut context);
+        self.kept = self.kept + pair.kept() - before;
         if let Turn::End(ended) = turn {
             self.remove(key, &ended);
             return;
@@ -423,6 +431,7 @@ impl Engine {
             Accepting::Full => self.accepting = Accepting::Ready,
             Accepting::Waiting | Accepting::Ready => {}
         }
+        self.kept -= pair.kept();
         pair.end(ended);
         let info = pair.info;
         // Closed first: who reads of the end may rely on it.

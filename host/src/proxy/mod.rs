@@ -21,7 +21,8 @@
 //!
 //! One thread serves all connections. Each direction is passed on by itself: an orderly end leaves the other direction
 //! open, and a reset is passed on as a reset. A side that does not read makes the proxy stop reading from the other
-//! one, so a connection has at most 64 KiB of memory in each direction, and 1 MiB in a direction with faults.
+//! one, so a connection has at most 512 KiB of memory in each direction, 16 KiB if all together have 64 MiB, and 1 MiB in a
+//! direction with faults. A connection whose sides keep up has none.
 
 mod connection;
 mod engine;

@@ -400,3 +400,85 @@ fn checksum(mut sum: u64) -> u16 {
     }
     !u16::try_from(sum).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the packets of a conversation without the headers of the file.
+    fn packets(client: &str, server: &str, events: Vec<Owned>) -> Vec<Vec<u8>> {
+        let mut writer = Writer::new(Vec::new()).unwrap();
+        let (client, server) = (client.parse().unwrap(), server.parse().unwrap());
+        let connection = Connection { number: 1, client, server, up: 0, down: 0 };
+        for event in events {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+            writer.record(&Record { time, connection, event }).unwrap();
+        }
+        let (mut file, mut packets) = (&writer.out[24..], Vec::new());
+        while let Some((head, rest)) = file.split_first_chunk::<16>() {
+            let size = u32::from_le_bytes(head[8..12].try_into().unwrap()) as usize;
+            packets.push(rest[..size].to_vec());
+            file = &rest[size..];
+        }
+        packets
+    }
+
+    #[test]
+    fn addresses_of_both_versions_make_a_packet_of_ipv6() {
+        for (client, server) in [("[::1]:5", "[2001:db8::1]:80"), ("127.0.0.1:5", "[::1]:80")] {
+            let moved = Owned::Moved(Flow::Up, vec![7; 1441]);
+            let packets = packets(client, server, vec![Owned::Opened, Owned::Connected, moved]);
+            let sizes: Vec<usize> = packets.iter().map(Vec::len).collect();
+            // The largest segment, the rest, and the acknowledgement.
+            assert_eq!(sizes, [68, 68, 60, 1500, 61, 60]);
+            for packet in packets {
+                assert_eq!(packet[0] >> 4, 6);
+                let length = packet.len() as u64 - 40;
+                assert_eq!(checksum(sum(&packet[8..]) + 6 + length), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn sequence_numbers_wrap_around() {
+        let mut writer = Writer::new(Vec::new()).unwrap();
+        let addrs = ["127.0.0.1:5", "127.0.0.1:80"].map(|addr| addr.parse().unwrap());
+        let mut ends = Conversation { addrs, next: [u32::MAX - 1, 0] };
+        writer.packet(Duration::ZERO, &mut ends, 0, ACK, b"abcd").unwrap();
+        assert_eq!(ends.next, [2, 0]);
+    }
+
+    #[test]
+    fn a_server_that_refuses_resets() {
+        let packets = packets(
+            "127.0.0.1:5",
+            "127.0.0.1:80",
+            vec![Owned::Opened, Owned::Ended(Some(Side::Server))],
+        );
+        let flags: Vec<u8> = packets.iter().map(|packet| packet[33]).collect();
+        assert_eq!(flags, [SYN, RST | ACK]);
+    }
+
+    #[test]
+    fn the_proxy_waits_while_the_queue_is_full_and_continues_when_it_is_not() {
+        let (records, messages) = mpsc::channel();
+        let queue = Arc::<Queue>::default();
+        let (resumed, resumes) = mpsc::channel();
+        let capture = Capture { records, queue: Arc::clone(&queue) };
+        let mut capture = capture.on_ready(move || resumed.send(()).unwrap());
+        let (client, server) = ("127.0.0.1:5".parse().unwrap(), "127.0.0.1:80".parse().unwrap());
+        let connection = Connection { number: 1, client, server, up: 0, down: 0 };
+        let bytes = vec![0; QUEUE / 4];
+        for _ in 0..4 {
+            assert!(capture.is_ready());
+            capture.observe(&connection, &Event::Moved(Flow::Up, &bytes));
+        }
+        assert!(!capture.is_ready());
+        drop(capture);
+        let mut writer = Writer::new(Vec::new()).unwrap();
+        write(&mut writer, &messages, &queue).unwrap();
+        assert_eq!(queue.bytes.load(Ordering::Acquire), 0);
+        assert_eq!(resumes.try_iter().count(), 1);
+        assert!(writer.out.len() > QUEUE);
+    }
+}

@@ -1,0 +1,632 @@
+//! `socklab proxy` between programs: what it passes on, its faults, its limits, and what it reports.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socklab_tests::program::{
+    DEADLINE, FakeServer, NOTICES_RESETS, Program, STOP, Server, client, message, read, read_all,
+    reset, wait_until,
+};
+
+/// Starts `socklab proxy PROTOCOL 0 TARGET` with these arguments.
+fn proxy(protocol: &str, target: SocketAddr, args: &[&str]) -> Server {
+    let target = target.to_string();
+    Server::from_program(Program::socklab(&[&["proxy", protocol, "0", &target], args].concat()))
+}
+
+/// Returns the connection of a client through a proxy, that to the server, and the proxy.
+fn pair(args: &[&str]) -> (TcpStream, TcpStream, Server) {
+    let fake = FakeServer::new();
+    let proxy = proxy("raw", fake.addr, args);
+    let client = proxy.connect();
+    client.set_nodelay(true).unwrap();
+    let server = fake.accept();
+    (client, server, proxy)
+}
+
+/// Reads until the peer's end or a failure. Returns the bytes, and whether it was a reset.
+fn read_to_end(stream: &mut TcpStream) -> (Vec<u8>, bool) {
+    let mut bytes = Vec::new();
+    let result = stream.read_to_end(&mut bytes);
+    if let Err(e) = &result {
+        assert_eq!(e.kind(), std::io::ErrorKind::ConnectionReset, "{e}");
+    }
+    (bytes, result.is_err())
+}
+
+/// Options that change how bytes arrive, but not the bytes.
+const FAULTS: [&[&str]; 7] = [
+    &[],
+    &["--cut", "1"],
+    &["--cut", "random", "--seed", "7"],
+    &["--glue", "20ms"],
+    &["--delay", "20ms", "--jitter", "10ms"],
+    &["--rate", "5k"],
+    &["--cut", "3", "--gap", "0", "--delay", "5ms", "--down"],
+];
+
+#[test]
+fn client_and_server_of_every_protocol_work_through_a_proxy_with_every_fault_that_keeps_the_bytes()
+{
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("notes.txt"), "some notes\n".repeat(20)).unwrap();
+    let root = folder.path().to_str().unwrap();
+    let cases: [(&str, &[&str], &[&str], &str); 7] = [
+        ("math", &["--secret", "opensesm", "--seed", "1", "--rounds", "3"], &[], ""),
+        ("add", &["--number", "62"], &["--name", "Ada", "--number", "42"], ""),
+        ("echo", &[], &["Four score and seven", "naïve café, or naive?", ""], ""),
+        ("hello", &[], &[], ""),
+        ("coin", &["--seed", "1"], &[], "H\nT\nQ\n"),
+        ("guess", &["--number", "75"], &["--auto"], ""),
+        ("rps", &["--auto", "--seed", "1"], &[], "1\npaper\n3\n"),
+    ];
+    let run = |name, addr, args: &[&str], stdin: &str| {
+        let finished = client(name, addr, args).run_with(stdin);
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        String::from_utf8(finished.stdout).unwrap()
+    };
+    thread::scope(|scope| {
+        for (name, server_args, client_args, stdin) in cases {
+            scope.spawn(move || {
+                let server = Server::start(name, server_args);
+                let expected = run(name, server.addr, client_args, stdin);
+                assert!(!expected.is_empty());
+                for faults in FAULTS {
+                    let proxy = proxy(name, server.addr, &[faults, &["--trace"]].concat());
+                    assert_eq!(
+                        run(name, proxy.addr, client_args, stdin),
+                        expected,
+                        "{name} {faults:?}: {}",
+                        proxy.process.stderr()
+                    );
+                    proxy.process.wait_for("; closed, by the ");
+                }
+            });
+        }
+        scope.spawn(|| {
+            let server = Server::start("file", &["--root", root]);
+            for faults in FAULTS {
+                let proxy = proxy("file", server.addr, &[faults, &["--trace"]].concat());
+                let remote = format!("{}:notes.txt", proxy.addr);
+                let args = ["file", "client", &remote, "-", "--checked"];
+                let finished = Program::socklab(&args).run();
+                assert_eq!(finished.success(), "some notes\n".repeat(20).as_bytes(), "{faults:?}");
+            }
+        });
+        scope.spawn(|| {
+            for faults in FAULTS {
+                let program = Program::socklab(&["chat", "server", "0"]).with_stdin();
+                let mut server = Server::from_program(program);
+                let proxy = proxy("chat", server.addr, faults);
+                server.process.stdin().write_all(b"Hello!\nBYE\n").unwrap();
+                let finished = client("chat", proxy.addr, &[]).run_with("And how are you?\n");
+                assert_eq!(
+                    String::from_utf8_lossy(finished.success()),
+                    "Hello!\nBYE\n",
+                    "{faults:?}"
+                );
+                assert_eq!(server.process.finish().success(), b"And how are you?\n", "{faults:?}");
+            }
+        });
+    });
+}
+
+#[test]
+fn the_trace_shows_the_messages_of_both_directions_as_they_are_written() {
+    let server = Server::start("math", &["--secret", "opensesm", "--seed", "1", "--rounds", "1"]);
+    let proxy = proxy("math", server.addr, &["--trace", "--cut", "4"]);
+    let run = || client("math", proxy.addr, &[]).run();
+    assert_eq!(run().success(), b"opensesm\n");
+    proxy.process.wait_for("bytes to the client");
+    let first = proxy.process.stderr();
+    for text in [
+        " -> ",
+        "in 3 writes: 4 + 4 + 1 bytes",
+        "S secret \"opensesm\"",
+        "closed",
+        "4 bytes to the server, 18 bytes to the client; closed, by the server first",
+    ] {
+        assert!(first.contains(text), "{text}: {first}");
+    }
+    assert!(!first.contains('#'), "one connection needs no number: {first}");
+    assert_eq!(run().success(), b"opensesm\n");
+    let line = proxy.process.wait_for("#2 127.0.0.1:");
+    assert!(
+        line.ends_with(
+            "4 bytes to the server, 18 bytes to the client; closed, by the server first"
+        )
+    );
+    assert!(proxy.process.stderr().contains("#2   "), "{}", proxy.process.stderr());
+}
+
+#[test]
+fn raw_bytes_are_shown_in_hexadecimal_with_their_offset() {
+    let (mut client, mut server, proxy) = pair(&["--trace"]);
+    client.write_all(b"GET / HTTP/1.1\r\nabc").unwrap();
+    assert_eq!(&read::<19>(&mut server), b"GET / HTTP/1.1\r\nabc");
+    proxy.process.wait_for(
+        "-> 00000000  47 45 54 20 2f 20 48 54 54 50 2f 31 2e 31 0d 0a  |GET / HTTP/1.1..|",
+    );
+    proxy.process.wait_for("-> 00000010  61 62 63 ");
+    server.write_all(b"\xff").unwrap();
+    proxy.process.wait_for("<- 00000000  ff ");
+}
+
+#[test]
+fn each_direction_is_closed_by_itself() {
+    let (mut client, mut server, proxy) = pair(&[]);
+    client.write_all(b"question").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut server), b"question");
+    // The other direction is still open.
+    for _ in 0..3 {
+        server.write_all(b"answer").unwrap();
+        assert_eq!(&read::<6>(&mut client), b"answer");
+    }
+    drop(server);
+    assert_eq!(read_all(&mut client), b"");
+    proxy
+        .process
+        .wait_for("8 bytes to the server, 18 bytes to the client; closed, by the client first");
+}
+
+#[test]
+fn a_reset_is_passed_on_as_a_reset() {
+    for from_client in [true, false] {
+        let (mut client, mut server, proxy) = pair(&[]);
+        client.write_all(b"a").unwrap();
+        read::<1>(&mut server);
+        let (from, mut to, name) = match from_client {
+            true => (client, server, "client"),
+            false => (server, client, "server"),
+        };
+        reset(from);
+        let (bytes, was_reset) = read_to_end(&mut to);
+        assert_eq!(bytes, b"");
+        if NOTICES_RESETS {
+            assert!(was_reset, "{name}");
+            proxy.process.wait_for(&format!(
+                "1 byte to the server, 0 bytes to the client; reset by the {name}"
+            ));
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: a reset can arrive as an orderly end")]
+fn a_reply_that_a_closed_server_sent_arrives_before_the_reset() {
+    let (mut client, mut server, _proxy) = pair(&["--delay", "50ms"]);
+    client.write_all(b"ab").unwrap();
+    read::<2>(&mut server);
+    server.write_all(b"reply").unwrap();
+    server.shutdown(Shutdown::Write).unwrap();
+    drop(server);
+    assert_eq!(&read::<5>(&mut client), b"reply");
+}
+
+#[test]
+fn a_transfer_of_hundreds_of_megabytes_is_identical_in_constant_memory() {
+    const SIZE: usize = 300 << 20;
+    let (client, server, proxy) = pair(&[]);
+    let before = memory(&proxy);
+    // Both directions at the same time.
+    let both = [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)];
+    thread::scope(|scope| {
+        for (seed, (mut from, mut to)) in both.into_iter().enumerate() {
+            scope.spawn(move || {
+                let mut state = seed as u64;
+                for _ in 0..SIZE / PART {
+                    from.write_all(&part(&mut state)).unwrap();
+                }
+                from.shutdown(Shutdown::Write).unwrap();
+            });
+            scope.spawn(move || {
+                let (mut state, mut got) = (seed as u64, vec![0; PART]);
+                for _ in 0..SIZE / PART {
+                    to.read_exact(&mut got).unwrap();
+                    assert!(got == part(&mut state), "the bytes differ");
+                }
+                assert_eq!(to.read(&mut got).unwrap(), 0);
+            });
+        }
+    });
+    proxy.process.wait_for(&format!("{SIZE} bytes to the server, {SIZE} bytes to the client"));
+    assert!(memory(&proxy) <= before + (8 << 20), "{} to {}", before, memory(&proxy));
+}
+
+const PART: usize = 1 << 16;
+
+/// Returns bytes that follow from `state`, and advances it.
+fn part(state: &mut u64) -> Vec<u8> {
+    let next = |state: &mut u64| {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.to_be_bytes()
+    };
+    (0..PART / 8).flat_map(|_| next(state)).collect()
+}
+
+#[cfg(target_os = "linux")]
+fn memory(proxy: &Server) -> u64 {
+    proxy.process.memory("VmHWM")
+}
+
+#[cfg(not(target_os = "linux"))]
+fn memory(_: &Server) -> u64 {
+    0
+}
+
+#[test]
+fn a_slow_reader_stops_the_sender_and_the_memory_is_bounded() {
+    for args in [&[][..], &["--delay", "1ms"]] {
+        let (mut client, mut server, proxy) = pair(args);
+        let before = memory(&proxy);
+        client.set_nonblocking(true).unwrap();
+        let (mut state, mut sent) = (1, 0);
+        let mut bytes = part(&mut state);
+        // Until nothing more is accepted for a while.
+        let mut last = Instant::now();
+        while last.elapsed() < Duration::from_millis(500) {
+            match client.write(&bytes) {
+                Ok(n) => {
+                    sent += n;
+                    bytes.drain(..n);
+                    if bytes.is_empty() {
+                        bytes = part(&mut state);
+                    }
+                    last = Instant::now();
+                    assert!(sent < 200 << 20, "the proxy does not stop reading");
+                }
+                Err(_) => thread::sleep(Duration::from_millis(5)),
+            }
+        }
+        assert!(memory(&proxy) <= before + (4 << 20), "{} to {}", before, memory(&proxy));
+        client.shutdown(Shutdown::Write).unwrap();
+        let (mut state, mut got) = (1, 0);
+        let all = read_all(&mut server);
+        for chunk in all.chunks(PART) {
+            assert!(part(&mut state).starts_with(chunk), "the bytes differ after {got}");
+            got += chunk.len();
+        }
+        assert_eq!(got, sent);
+    }
+}
+
+#[test]
+fn a_thousand_connections_at_a_time() {
+    let server = Server::start("echo", &[]);
+    let proxy = proxy("echo", server.addr, &[]);
+    rustix_limit();
+    let mut clients: Vec<TcpStream> = (0..1000).map(|_| proxy.connect()).collect();
+    for round in 0..2 {
+        for (n, client) in clients.iter_mut().enumerate() {
+            client.write_all(&message(format!("0123456789{round}-{n}").as_bytes())).unwrap();
+        }
+        for (n, client) in clients.iter_mut().enumerate() {
+            let expected = message(format!("{round}-{n}").as_bytes());
+            let mut reply = vec![0; expected.len()];
+            client.read_exact(&mut reply).unwrap();
+            assert_eq!(reply, expected);
+        }
+    }
+    drop(clients);
+    proxy.process.wait_for("#1000 ");
+    let closed = || {
+        (proxy.process.stderr().matches("; closed, by the client first").count() == 1000)
+            .then_some(())
+    };
+    wait_until(DEADLINE, closed).expect("all end");
+}
+
+/// Raises the limit of descriptors of this process, whose default may be 1024.
+fn rustix_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+}
+
+#[test]
+fn cut_bytes_are_read_one_at_a_time() {
+    let (mut client, mut server, _proxy) = pair(&["--cut", "1", "--gap", "20ms", "--up"]);
+    client.write_all(b"abc").unwrap();
+    let mut buffer = [0; 10];
+    for expected in [b"a", b"b", b"c"] {
+        let n = server.read(&mut buffer).unwrap();
+        assert_eq!(&buffer[..n], expected);
+    }
+    // The other direction has no faults.
+    server.write_all(b"abc").unwrap();
+    assert_eq!(client.read(&mut buffer).unwrap(), 3);
+}
+
+#[test]
+fn glued_messages_are_read_at_once() {
+    let (mut client, mut server, _proxy) = pair(&["--glue", "300ms"]);
+    client.write_all(b"ab").unwrap();
+    thread::sleep(Duration::from_millis(50));
+    client.write_all(b"cd").unwrap();
+    let mut buffer = [0; 10];
+    assert_eq!(server.read(&mut buffer).unwrap(), 4);
+}
+
+#[test]
+fn a_delay_and_a_rate_take_their_time() {
+    for (args, least) in [(["--delay", "200ms"], 390), (["--rate", "1k"], 250)] {
+        let (mut client, mut server, _proxy) = pair(&args);
+        let start = Instant::now();
+        client.write_all(&[7; 200]).unwrap();
+        assert_eq!(read::<200>(&mut server), [7; 200]);
+        server.write_all(&[8; 200]).unwrap();
+        assert_eq!(read::<200>(&mut client), [8; 200]);
+        assert!(start.elapsed() >= Duration::from_millis(least), "{args:?} {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_noticed_by_the_client() {
+    let server = Server::start("echo", &[]);
+    // The first byte of the reply after its length.
+    let proxy = proxy("echo", server.addr, &["--flip", "4", "--down"]);
+    let finished = client("echo", proxy.addr, &["0123456789abc"]).run();
+    let line = finished.failure(1);
+    assert!(
+        line.starts_with("reply 1 is wrong at byte 0: got \"`bc\", expected \"abc\""),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_stalled_direction_ends_with_the_timeout() {
+    let (mut client, mut server, proxy) =
+        pair(&["--stall-after", "3", "--up", "--timeout", "600ms"]);
+    client.write_all(b"abcdef").unwrap();
+    assert_eq!(&read::<3>(&mut server), b"abc");
+    proxy.process.wait_for("stalled to the server after 3 bytes");
+    server.write_all(b"reply").unwrap();
+    assert_eq!(&read::<5>(&mut client), b"reply");
+    let (bytes, was_reset) = read_to_end(&mut server);
+    assert!(bytes.is_empty() && (was_reset || !NOTICES_RESETS));
+    proxy.process.wait_for("3 bytes to the server, 5 bytes to the client; reset after a timeout");
+}
+
+#[test]
+fn the_timeout_of_a_client_covers_a_stall() {
+    let server = Server::start("echo", &[]);
+    let proxy = proxy("echo", server.addr, &["--stall-after", "5", "--down"]);
+    let finished = client("echo", proxy.addr, &["0123456789abc", "--timeout", "500ms"]).run();
+    let line = finished.failure(1);
+    assert!(line.contains("in the middle of a message, after 5 of 7 bytes"), "{line}");
+    proxy.process.wait_for("stalled to the client after 5 bytes");
+}
+
+#[test]
+fn a_connection_is_closed_or_reset_after_a_number_of_bytes() {
+    for (option, end) in [("--close-after", "closed"), ("--reset-after", "reset")] {
+        for after in [0, 3] {
+            let (mut client, mut server, proxy) = pair(&[option, &after.to_string(), "--up"]);
+            if after > 0 {
+                client.write_all(b"abcdef").unwrap();
+            }
+            let (bytes, was_reset) = read_to_end(&mut server);
+            assert_eq!(bytes, &b"abc"[..after], "{option}");
+            assert!(was_reset == (end == "reset") || !NOTICES_RESETS, "{option} {after}");
+            let (bytes, was_reset) = read_to_end(&mut client);
+            assert!(bytes.is_empty() && (was_reset == (end == "reset") || !NOTICES_RESETS));
+            drop((client, server));
+            proxy.process.wait_for(&format!("{end} by a fault, to the server"));
+        }
+    }
+}
+
+#[test]
+fn if_the_server_refuses_the_client_is_reset_and_the_proxy_continues() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    drop(listener);
+    let proxy = proxy("raw", addr, &["--json"]);
+    for _ in 0..2 {
+        let (bytes, was_reset) = read_to_end(&mut proxy.connect());
+        assert!(bytes.is_empty() && (was_reset || !NOTICES_RESETS));
+    }
+    let line = proxy.process.wait_for("#2 ");
+    let reason = format!(
+        "cannot connect to {addr}: connection refused; is a server listening on that port?"
+    );
+    assert!(line.ends_with(&reason), "{line}");
+    let event = proxy.process.wait_for_stdout("\"connection\":2");
+    assert!(event.contains("\"outcome\":\"unreachable\""), "{event}");
+    // A server that is started later is reached.
+    let listener = TcpListener::bind(addr).unwrap();
+    let mut client = proxy.connect();
+    let (mut server, _) = listener.accept().unwrap();
+    server.write_all(b"x").unwrap();
+    assert_eq!(&read::<1>(&mut client), b"x");
+}
+
+#[test]
+fn an_unknown_name_a_used_port_and_an_unwritable_capture_end_the_proxy_at_once() {
+    let run = |args: &[&str]| Program::socklab(&[&["proxy", "raw"], args].concat()).run();
+    let finished = run(&["0", "nosuchhost.invalid:80"]);
+    let line = finished.failure(3);
+    let start = "cannot connect to nosuchhost.invalid:80: could not resolve host (";
+    assert!(
+        line.starts_with(start) && line.ends_with("check its spelling, or give an IP address"),
+        "{line}"
+    );
+
+    let fake = FakeServer::new();
+    let finished = run(&[&fake.addr.port().to_string(), "127.0.0.1:1"]);
+    assert!(finished.failure(3).starts_with(&format!("cannot listen on {}: ", fake.addr)));
+
+    let finished = run(&["0", "127.0.0.1:1", "--pcap", "/nosuchfolder/x.pcap"]);
+    assert!(finished.failure(3).starts_with("cannot write /nosuchfolder/x.pcap: "), "{finished:?}");
+}
+
+#[test]
+fn usage_errors_name_what_is_expected() {
+    for (args, text) in [
+        (&["raw", "0"][..], "<HOST:PORT>"),
+        (&["smtp", "0", "h:1"], "possible values: math, add"),
+        (&["raw", "0", "h"], "expected HOST:PORT, such as localhost:8000"),
+        (&["raw", "localhost", "h:1"], "expected PORT or BIND:PORT, such as 9000 or 0.0.0.0:9000"),
+        (&["raw", "0", "h:1", "--cut", "0"], "expected a number of at least 1, or random"),
+        (&["raw", "0", "h:1", "--rate", "fast"], "expected a number of bytes, such as 500, 10k"),
+        (&["raw", "0", "h:1", "--delay", "5"], "a time needs a unit: 5ms or 5s?"),
+        (&["raw", "0", "h:1", "--up"], "required arguments were not provided"),
+        (&["raw", "0", "h:1", "--cut", "1", "--up", "--down"], "cannot be used with '--down'"),
+        (&["raw", "0", "h:1", "--close-after", "1", "--reset-after", "2"], "cannot be used with"),
+        (&["raw", "0", "h:1", "--gap", "1ms"], "required arguments were not provided"),
+    ] {
+        let finished = Program::socklab(&[&["proxy"], args].concat()).run();
+        assert!(finished.failure(2).contains(text), "{args:?}: {finished:?}");
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    drop(listener);
+    let finished = Program::socklab(&["proxy", "raw", &port, &format!("127.0.0.1:{port}")]).run();
+    assert!(finished.failure(2).contains("is the proxy itself"), "{finished:?}");
+}
+
+#[test]
+fn events_are_json_lines_and_a_signal_ends_the_proxy_with_0() {
+    let fake = FakeServer::new();
+    let proxy = proxy("raw", fake.addr, &["--json", "--cut", "random", "--seed", "5"]);
+    let mut client = proxy.connect();
+    let mut server = fake.accept();
+    client.write_all(b"abc").unwrap();
+    read::<3>(&mut server);
+    let peer = client.local_addr().unwrap();
+    drop(client);
+    assert_eq!(read_all(&mut server), b"");
+    drop(server);
+    proxy.process.wait_for_stdout("\"ended\"");
+    proxy.process.signal(STOP);
+    let (addr, target) = (proxy.addr, fake.addr);
+    let stdout = proxy.process.finish();
+    let lines = String::from_utf8(stdout.success().to_vec()).unwrap();
+    let expected = [
+        format!(
+            "{{\"event\":\"listening\",\"address\":\"{addr}\",\"servers\":[\"{target}\"],\"seed\":5}}"
+        ),
+        format!(
+            "{{\"event\":\"connected\",\"connection\":1,\"peer\":\"{peer}\",\"server\":\"{target}\"}}"
+        ),
+        format!(
+            "{{\"event\":\"ended\",\"connection\":1,\"peer\":\"{peer}\",\"server\":\"{target}\",\"up\":3,\
+             \"down\":0,\"outcome\":\"closed\",\"first\":\"client\"}}"
+        ),
+        "{\"event\":\"stopped\"}".to_owned(),
+    ];
+    assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
+    let forwarding = format!("forwarding to {target}; seed 5\n");
+    assert!(stdout.stderr.starts_with(&forwarding), "{}", stdout.stderr);
+}
+
+#[test]
+fn the_second_signal_does_not_wait_for_open_connections() {
+    let (mut client, _server, proxy) = pair(&[]);
+    proxy.process.signal(STOP);
+    let refused = || TcpStream::connect(proxy.addr).is_err().then_some(());
+    wait_until(DEADLINE, refused).expect("no more clients are accepted");
+    proxy.process.signal(STOP);
+    let (_, was_reset) = read_to_end(&mut client);
+    assert!(was_reset || !NOTICES_RESETS);
+    let finished = proxy.process.finish();
+    finished.success();
+    assert!(finished.stderr.ends_with("reset: the proxy stopped\n"), "{}", finished.stderr);
+}
+
+#[test]
+fn further_clients_wait_while_the_limit_is_reached() {
+    let fake = FakeServer::new();
+    let proxy = proxy("raw", fake.addr, &["--max-clients", "1"]);
+    let (first, server) = (proxy.connect(), fake.accept());
+    let mut second = proxy.connect();
+    proxy.process.wait_for("serving 1 client, the limit; new clients have to wait");
+    assert!(fake.try_accept().is_none());
+    drop((first, server));
+    let mut server = fake.accept();
+    server.write_all(b"x").unwrap();
+    assert_eq!(&read::<1>(&mut second), b"x");
+}
+
+/// Returns the path of the capture of a conversation, and its folder.
+fn capture(args: &[&str], talk: impl FnOnce(TcpStream, TcpStream)) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.pcap").to_str().unwrap().to_owned();
+    let (client, server, proxy) = pair(&[&["--pcap", path.as_str()][..], args].concat());
+    talk(client, server);
+    proxy.process.wait_for("bytes to the client; ");
+    proxy.process.signal(STOP);
+    proxy.process.finish().success();
+    (folder, path)
+}
+
+/// More than one segment in each direction, and a half-close.
+fn talk(mut client: TcpStream, mut server: TcpStream) {
+    client.write_all(&[b'q'; 5000]).unwrap();
+    assert_eq!(read::<5000>(&mut server), [b'q'; 5000]);
+    server.write_all(b"answer").unwrap();
+    assert_eq!(&read::<6>(&mut client), b"answer");
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut server), b"");
+    server.write_all(&[b'r'; 3000]).unwrap();
+    drop(server);
+    assert_eq!(read_all(&mut client), [b'r'; 3000]);
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
+fn a_capture_has_the_bytes_and_the_ends_of_both_directions() {
+    // The program checks lengths, checksums, sequence numbers and acknowledgements.
+    let (_folder, path) = capture(&[], talk);
+    let finished = Program::peer("read_pcap.py", &[&path]).run();
+    let text = String::from_utf8_lossy(finished.success()).into_owned();
+    assert_eq!(text, "up 5000 q fin\ndown 3006 ar fin\n");
+    let (_folder, path) = capture(&[], |mut client, mut server| {
+        client.write_all(b"q").unwrap();
+        read::<1>(&mut server);
+        reset(client);
+        let _ = read_to_end(&mut server);
+    });
+    let finished = Program::peer("read_pcap.py", &[&path]).run();
+    assert_eq!(String::from_utf8_lossy(finished.success()), "up 1 q rst\ndown 0  \n");
+}
+
+#[test]
+#[cfg_attr(not(tshark), ignore = "needs tshark")]
+#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
+fn a_capture_opens_in_wireshark_without_a_warning() {
+    let (_folder, path) = capture(&["--cut", "700", "--gap", "0"], talk);
+    let checks = ["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"];
+    let tshark = |args: &[&str]| {
+        let finished = Program::new("tshark", &[&["-r", &path], &checks[..], args].concat()).run();
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        let stderr = finished.stderr.lines().filter(|line| !line.starts_with("Running as user"));
+        assert_eq!(stderr.count(), 0, "{finished:?}");
+        String::from_utf8(finished.stdout).unwrap()
+    };
+    // Severities of the expert: this is a warning.
+    let warnings =
+        tshark(&["-Y", "_ws.expert.severity >= 0x600000 || tcp.analysis.flags || _ws.malformed"]);
+    assert_eq!(warnings, "");
+    let streams = tshark(&["-q", "-z", "conv,tcp"]);
+    assert!(streams.contains("127.0.0.1"), "{streams}");
+    let payload = tshark(&["-T", "fields", "-e", "tcp.len", "-Y", "tcp.len > 0"]);
+    let lengths: Vec<usize> = payload.lines().map(|line| line.trim().parse().unwrap()).collect();
+    assert_eq!(lengths.iter().sum::<usize>(), 8006);
+    assert!(lengths.iter().all(|n| *n <= 700), "{lengths:?}");
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "needs /dev/full")]
+#[cfg_attr(feature = "windows", ignore = "Unix: /dev/full")]
+fn a_full_disk_is_reported_and_the_proxy_continues() {
+    let fake = FakeServer::new();
+    let path = "/dev/full";
+    let finished = Program::socklab(&["proxy", "raw", "0", &fake.addr.to_string(), "--pcap", path]);
+    let line = finished.run().failure(3).to_owned();
+    assert_eq!(line, "cannot write /dev/full: no space left on device");
+}
