@@ -6,6 +6,7 @@
 //! | [`role`] | a deterministic application for each machine |
 //! | [`samples`] | sessions and scripts of every protocol |
 //! | [`draw`] | bytes of a fuzz input as choices |
+//! | [`faults`] | the schedules of faults of the program's proxy |
 //! | [`pair`] | a client and a server over a simulated, faulty link, from a seed |
 //! | [`transport`] | in-memory transports for the three drivers, with every fault a real one has |
 //! | [`dissect`] | dissectors under cuts |
@@ -20,6 +21,9 @@
 pub mod board;
 pub mod dissect;
 pub mod draw;
+// The same file, and not the crate: the fuzz targets need this one module, and not the program.
+#[path = "../../host/src/faults.rs"]
+pub mod faults;
 #[cfg(unix)]
 pub mod files;
 pub mod generated;

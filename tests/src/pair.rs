@@ -5,12 +5,14 @@
 //! reset. The same seed gives the same run, and every failure names its seed.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use socklab_core::machine::{CommandError, Machine, StreamEnd};
 use socklab_core::math::{Question, Secret};
 use socklab_core::session::{Polled, Session, Want};
 use socklab_core::{echo, math};
 
+use crate::faults::{self, Cut, Schedule, Step};
 use crate::oracle::echo_reply_bytes;
 use crate::rng::Rng;
 use crate::role::{Application, EchoClient, EchoServer, MathClient, MathServer, Message};
@@ -64,13 +66,59 @@ pub type PairResult<C, S> = (
     EndResult<<S as Application>::Event, <<S as Application>::Machine as Machine>::Error>,
 );
 
-/// One direction of the link.
-#[derive(Debug, Default)]
+/// One direction of the link. Its schedule says when bytes can be read, and how many at a time.
+#[derive(Debug)]
 struct Direction {
-    /// Each byte, and the tick at which it can be read.
-    bytes: VecDeque<(u64, u8)>,
+    schedule: Schedule,
+    bytes: VecDeque<u8>,
     /// Whether the sender has closed.
     closed: bool,
+}
+
+/// Returns the time of a tick.
+const fn time(tick: u64) -> Duration {
+    Duration::from_millis(tick)
+}
+
+impl Direction {
+    fn new(faults: &Faults, rng: &mut Rng) -> Self {
+        let faults = faults::Faults {
+            cut: Some(Cut::Random),
+            jitter: time(faults.delay),
+            ..faults::Faults::default()
+        };
+        let schedule = Schedule::new(faults, rng.bits());
+        Self { schedule, bytes: VecDeque::new(), closed: false }
+    }
+
+    fn send(&mut self, bytes: &[u8], now: u64) {
+        let mut bytes = bytes.to_vec();
+        self.schedule.arrive(time(now), &mut bytes);
+        self.bytes.extend(bytes);
+    }
+
+    /// Returns the number of bytes that can be read now.
+    fn readable(&mut self, now: u64) -> usize {
+        match self.schedule.next(time(now)) {
+            Step::Write(n) => n,
+            _ => 0,
+        }
+    }
+
+    /// Reads bytes from the front, at most as many as there are.
+    fn read(&mut self, to: &mut [u8], now: u64) -> usize {
+        let n = self.bytes.len().min(to.len());
+        for (to, byte) in to.iter_mut().zip(self.bytes.drain(..n)) {
+            *to = byte;
+        }
+        self.schedule.left(time(now), n);
+        n
+    }
+
+    fn clear(&mut self, now: u64) {
+        self.schedule.left(time(now), self.bytes.len());
+        self.bytes.clear();
+    }
 }
 
 struct Endpoint<R: Application> {
@@ -187,26 +235,20 @@ impl<R: Application> Endpoint<R> {
         let room = faults.link.saturating_sub(out.bytes.len());
         let n = self.session.transmit().len().min(room);
         let n = if n > 0 { rng.within(1, n) } else { 0 };
-        if !out.closed && n > 0 {
-            let arrival = now + rng.below(faults.delay as usize + 1) as u64;
-            // Bytes arrive in order.
-            let arrival = out.bytes.back().map_or(arrival, |(last, _)| arrival.max(*last));
-            out.bytes.extend(self.session.transmit()[..n].iter().map(|byte| (arrival, *byte)));
+        if !out.closed && n > 0 && out.schedule.has_room() {
+            out.send(&self.session.transmit()[..n], now);
             self.session.transmitted(n);
             moved += n;
         }
         if self.ended.is_some() {
             // An end that has finished still drains the link before it closes.
             moved += back.bytes.len();
-            back.bytes.clear();
+            back.clear(now);
         } else if may_read {
-            let there = back.bytes.iter().take_while(|(arrival, _)| *arrival <= now).count();
+            let there = back.readable(now);
             let room = self.session.recv_space();
             let n = there.min(room.len());
-            let n = if n > 0 { rng.within(1, n) } else { 0 };
-            for (to, (_, byte)) in room.iter_mut().zip(back.bytes.drain(..n)) {
-                *to = byte;
-            }
+            let n = back.read(&mut room[..n], now);
             if n > 0 {
                 self.session.received(n);
             } else if back.closed && back.bytes.is_empty() && !self.session.has_ended() {
@@ -235,7 +277,7 @@ pub fn run_pair<C: Application, S: Application>(
     let mut rng = Rng::new(seed);
     let mut client = Endpoint::new(client, &mut rng, faults.spare);
     let mut server = Endpoint::new(server, &mut rng, faults.spare);
-    let (mut up, mut down) = (Direction::default(), Direction::default());
+    let (mut up, mut down) = (Direction::new(faults, &mut rng), Direction::new(faults, &mut rng));
     let (mut now, mut last_progress, mut transferred, mut was_reset) =
         (0_u64, 0_u64, 0_usize, false);
     let mut idles = 0;
@@ -284,14 +326,14 @@ pub fn run_pair<C: Application, S: Application>(
             (was_reset, moved) = (true, true);
             // A reset may or may not destroy the bytes in flight.
             if rng.percent(50) {
-                up.bytes.clear();
-                down.bytes.clear();
+                up.clear(now);
+                down.clear(now);
             }
             for lane in [&mut up, &mut down] {
                 lane.closed = true;
             }
-            reset(&mut client, &mut down);
-            reset(&mut server, &mut up);
+            reset(&mut client, &mut down, now);
+            reset(&mut server, &mut up, now);
         }
         if moved {
             (last_progress, idles) = (now, 0);
@@ -322,16 +364,12 @@ pub fn run_pair<C: Application, S: Application>(
 }
 
 /// Resets one end. What has arrived is read first, as far as there is space.
-fn reset<R: Application>(end: &mut Endpoint<R>, lane: &mut Direction) {
-    let room = end.session.recv_space();
-    let n = lane.bytes.len().min(room.len());
-    for (to, (_, byte)) in room.iter_mut().zip(lane.bytes.drain(..n)) {
-        *to = byte;
-    }
+fn reset<R: Application>(end: &mut Endpoint<R>, lane: &mut Direction, now: u64) {
+    let n = lane.read(end.session.recv_space(), now);
     end.session.received(n);
     end.session.ended(StreamEnd::Reset);
     end.session.write_ended(StreamEnd::Reset);
-    lane.bytes.clear();
+    lane.clear(now);
     end.busy_until = 0;
 }
 
