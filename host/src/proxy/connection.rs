@@ -485,7 +485,7 @@ impl Pair {
             if has_read {
                 let lane = &mut self.lanes[flow as usize];
                 let Some(schedule) = &mut lane.schedule else { return Turn::Wait };
-                let most = context.scratch.len().min(KEPT - lane.kept.len());
+                let most = context.read_max.min(context.scratch.len()).min(KEPT - lane.kept.len());
                 let scratch = &mut context.scratch[..most];
                 match socket.read(scratch) {
                     Received::Nothing => {}

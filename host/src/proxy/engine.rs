@@ -55,6 +55,8 @@ pub(super) struct Engine {
     /// Whether the log message that clients have to wait has been written.
     full_logged: bool,
     scratch: Box<[u8]>,
+    /// Maximum size of a read that all observers accept.
+    read_max: usize,
     /// Number of bytes that all connections keep.
     kept: usize,
     faults: [Faults; 2],
@@ -94,6 +96,7 @@ impl Engine {
             accepting: Accepting::Waiting,
             full_logged: false,
             scratch: vec![0; SCRATCH].into_boxed_slice(),
+            read_max: SCRATCH,
             kept: 0,
             faults: [Faults::default(); 2],
             seed: 0,
@@ -116,6 +119,8 @@ impl Engine {
         let mut events = Events::with_capacity(1024);
         let mut idle_checked = Duration::ZERO;
         let mut stopped_at = None;
+        let read_max = self.observers.iter().map(|observer| observer.read_max()).min();
+        self.read_max = read_max.unwrap_or(SCRATCH).max(1);
         log::debug!(
             "connecting: {}; idle connections: {}; at most {} clients",
             timeout_text(self.limits.connect),
@@ -322,7 +327,7 @@ impl Engine {
             now: self.now,
             scratch: &mut self.scratch,
             observers: &mut self.observers,
-            read_max: if self.kept > KEPT_MAX { SMALL_READ } else { SCRATCH },
+            read_max: if self.kept > KEPT_MAX { SMALL_READ } else { SCRATCH }.min(self.read_max),
             may_read: self.is_ready,
         };
         if pair.is_connecting() {

@@ -178,6 +178,12 @@ pub trait Observer: Send {
     fn is_ready(&self) -> bool {
         true
     }
+
+    /// Returns the maximum number of bytes that the proxy reads at a time, for an observer that needs long for many
+    /// bytes. The other connections wait meanwhile. Called once.
+    fn read_max(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// Limits of a proxy.

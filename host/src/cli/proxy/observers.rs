@@ -37,6 +37,11 @@ impl Observer for Tracer {
             Event::Opened | Event::Connected | Event::Stalled(_) => {}
         }
     }
+
+    /// Each line of a trace takes about a microsecond, and a message may have four bytes.
+    fn read_max(&self) -> usize {
+        16 * 1024
+    }
 }
 
 /// Writes log lines and events.
