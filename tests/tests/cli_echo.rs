@@ -125,6 +125,10 @@ fn messages_of_all_sizes_pass_with_every_read_size() {
     for buffer in ["1", "4096", "65536"] {
         let (mut stdin, mut stdout) = (Vec::new(), Vec::new());
         for length in [0, 1, 9, 10, 11, 40, 4091, 4092, 4093, 65_531, 65_532, 200_000] {
+            // Under Wine a read takes some 100 us, and here each byte is one.
+            if cfg!(feature = "windows") && buffer == "1" && length > 5000 {
+                continue;
+            }
             let line: Vec<u8> = (0..length).map(|n| b'a' + (n % 26) as u8).collect();
             stdout.extend_from_slice(line.get(10..).unwrap_or_default());
             stdin.extend_from_slice(&line);
