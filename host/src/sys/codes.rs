@@ -3,7 +3,7 @@
 /// A program that has a file open may forbid others to use it. Linux has no such error.
 pub(crate) const IN_USE: &str = "another program has it open; close it there";
 
-/// Returns the text that Linux has for the meaning of an error code of Windows; `None` if there is no such meaning, or
+/// Returns the text that Linux has for the meaning of an error code of Windows; `None` if it has none, or
 /// users do not meet it.
 pub(crate) const fn text(code: i32) -> Option<&'static str> {
     Some(match code {
