@@ -19,7 +19,9 @@ pub(super) use self::failure::Failure;
 pub(super) use self::serve::{Console, Reporter};
 use super::events::unfinished;
 use crate::net::{self, Delivery, Limits, Observer, Server, Service, Target};
+use crate::proxy::Side;
 use crate::text::one_line;
+use crate::ui::messages::{Conversation, Dissectors};
 use crate::ui::signals::{self, Signal};
 use crate::ui::{Keyboard, LogWriter, Output, Trace, TraceOutput, run_within, say};
 
@@ -271,13 +273,13 @@ impl Common {
         Ok(())
     }
 
-    /// Returns the trace of a client, if `--trace` is given.
-    pub(super) fn client_trace<R, S>(&self) -> Option<Box<dyn Observer>>
-    where
-        R: Dissect + Send + 'static,
-        S: Dissect + Send + 'static,
-    {
-        self.trace.then(|| Box::new(Trace::<R, S>::new(TraceOutput::Stderr)) as _)
+    /// Returns the trace of one connection, if `--trace` is given.
+    pub(super) fn trace_on_stderr(
+        &self,
+        local: Side,
+        dissectors: Dissectors,
+    ) -> Option<Box<dyn Observer>> {
+        self.trace.then(|| Box::new(Trace::new(TraceOutput::Stderr, local, dissectors)) as _)
     }
 
     /// Connects a client to `target`, with its timeout, trace and notices.
@@ -293,17 +295,17 @@ impl Common {
         M: Machine,
     {
         let client = net::Client::dial(target, machine, buffer, self.timeout())?;
-        Ok(self.observe::<R, S, M>(client))
+        Ok(self.observe(client, Side::Client, Conversation::new::<S, R>))
     }
 
-    /// Adds the trace and the notices to a client.
-    pub(super) fn observe<R, S, M>(&self, client: net::Client<M>) -> net::Client<M>
-    where
-        R: Dissect + Send + 'static,
-        S: Dissect + Send + 'static,
-        M: Machine,
-    {
-        self.report_notices(client).observer(self.client_trace::<R, S>())
+    /// Adds the trace and the notices to a connection.
+    pub(super) fn observe<M: Machine>(
+        &self,
+        client: net::Client<M>,
+        local: Side,
+        dissectors: Dissectors,
+    ) -> net::Client<M> {
+        self.report_notices(client).observer(self.trace_on_stderr(local, dissectors))
     }
 
     /// Makes a client report an incomplete message on stderr and as an event.
@@ -330,7 +332,7 @@ impl Common {
         let client =
             net::Client::accepted(accepted, machine, net::DEFAULT_BUFFER, self.person_timeout())
                 .map_err(|e| Failure::System(format!("cannot wait for the network: {e}")))?;
-        Ok(self.observe::<R, S, M>(client))
+        Ok(self.observe(client, Side::Server, Conversation::new::<R, S>))
     }
 
     /// Runs a client against `address`, or against a built-in server if there is none.

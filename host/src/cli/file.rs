@@ -1,9 +1,7 @@
 //! `socklab file`.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
-use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,19 +13,19 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use socklab_core::file::client::{Client as Machine, Error as Cause};
-use socklab_core::file::server::{Event as Asked, Server};
-use socklab_core::file::{ClientBytes, Form, Request, ServerBytes};
-use socklab_core::machine::{Action, Input, Machine as _, Step, StreamEnd};
+use socklab_core::file::{Form, Request};
 
 use super::common::{Common, Failure, Listen, MaxClients, Run};
 use super::events::{connected, emit, session, undelivered};
 use crate::file::{
     self, BUFFER, Client, Fetched, Local, Options, Outcome, Progress, Report, Service,
 };
-use crate::net::{self, DialError, Direction, Observer, Target};
+use crate::net::{self, DialError, Target};
+use crate::proxy::Side;
 use crate::sys;
+use crate::ui::messages::Conversation;
 use crate::ui::signals::{self, Signal};
-use crate::ui::{Bar, Trace, TraceOutput, put_text, say, streams};
+use crate::ui::{Bar, put_text, say, streams};
 
 const PORT: u16 = 12001;
 
@@ -287,8 +285,8 @@ impl ClientArgs {
     ) -> Result<Attempt, Failure> {
         let name = &self.remote.name;
         let mut output = common.output(false);
-        let trace = || Box::new(FileTrace::client(TraceOutput::Stderr, plain)) as Box<dyn Observer>;
-        let client = common.report_notices(client).observer(common.traces().then(trace));
+        let dissectors = if plain { Conversation::plain_file } else { Conversation::file };
+        let client = common.observe(client, Side::Client, dissectors);
         let Some(mut destination) = interrupts.start_fetching(client.waker()) else {
             return Err(Failure::INTERRUPTED);
         };
@@ -517,12 +515,10 @@ fn lock(stage: &Mutex<Stage>) -> MutexGuard<'_, Stage> {
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let service = serve(&self.root)?;
-        let trace =
-            |lines| Box::new(FileTrace::server(TraceOutput::Lines(lines))) as Box<dyn Observer>;
-        common.serve_traced(
+        common.serve_dissected(
             self.listen.addrs()?,
             common.limits(&self.clients),
-            trace,
+            Conversation::file,
             service,
             report_json,
         )
@@ -550,75 +546,6 @@ fn report_json(report: &Report) -> Value {
         details["sent"] = report.sent.into();
     }
     session(report.peer, details, outcome)
-}
-
-/// Trace that dissects each reply in the form of its request.
-pub(super) struct FileTrace<R, S> {
-    trace: Trace<R, S>,
-    /// Direction of the requests.
-    requests: Direction,
-    /// Start of the request of each connection; `None` once the reply has started.
-    heads: HashMap<usize, Option<Vec<u8>>>,
-    set_form: fn(&mut Trace<R, S>, usize, Form),
-}
-
-impl FileTrace<ServerBytes, ClientBytes> {
-    pub(super) fn client(output: TraceOutput, is_plain: bool) -> Self {
-        let mut trace = Trace::new(output);
-        if is_plain {
-            // The only connection of a client has the number 0.
-            trace.set_dissectors(0, None, Some(ClientBytes::bare()));
-        }
-        Self {
-            trace,
-            requests: Direction::Sent,
-            heads: HashMap::new(),
-            set_form: |trace, connection, form| {
-                trace.set_dissectors(connection, Some(ServerBytes::to(form)), None);
-            },
-        }
-    }
-}
-
-impl FileTrace<ClientBytes, ServerBytes> {
-    fn server(output: TraceOutput) -> Self {
-        Self {
-            trace: Trace::new(output),
-            requests: Direction::Received,
-            heads: HashMap::new(),
-            set_form: |trace, connection, form| {
-                trace.set_dissectors(connection, None, Some(ServerBytes::to(form)));
-            },
-        }
-    }
-}
-
-impl<R, S> Observer for FileTrace<R, S>
-where
-    R: socklab_core::wire::Dissect + Send,
-    S: socklab_core::wire::Dissect + Send,
-{
-    fn moved(&mut self, connection: usize, peer: SocketAddr, direction: Direction, bytes: &[u8]) {
-        let head = self.heads.entry(connection).or_insert_with(|| Some(Vec::new()));
-        if direction == self.requests {
-            if let Some(head) = head {
-                let room = socklab_core::wire::LINE_BYTES.saturating_sub(head.len());
-                head.extend_from_slice(&bytes[..bytes.len().min(room)]);
-            }
-        } else if let Some(head) = head.take() {
-            // The reply starts, so the request is complete. The server's machine parses it.
-            let asked = Server::new().step(Input::ended(&head, StreamEnd::Closed), &mut []);
-            if let Ok(Step { action: Action::Event(Asked::Request(request)), .. }) = asked {
-                (self.set_form)(&mut self.trace, connection, request.form);
-            }
-        }
-        self.trace.moved(connection, peer, direction, bytes);
-    }
-
-    fn ended(&mut self, connection: usize, peer: SocketAddr) {
-        self.heads.remove(&connection);
-        self.trace.ended(connection, peer);
-    }
 }
 
 #[cfg(test)]

@@ -12,35 +12,11 @@ use serde_json::json;
 use self::faults::FaultArgs;
 use self::observers::{Log, Tracer};
 use super::common::{Common, Console, Failure, Host, ListenAddr, MaxClients, Run, host, listen_at};
-use super::file::FileTrace;
 use crate::faults::Faults;
 use crate::net::{self, reason};
-use crate::proxy::{Error, Limits, Proxy};
+use crate::proxy::{Error, Limits, Proxy, Side};
+use crate::ui::messages::{NAMES, RAW, dissectors};
 use crate::ui::{Capture, HexTrace, Lines, Trace, TraceOutput};
-
-/// Name of the protocol without messages.
-const RAW: &str = "raw";
-
-/// Defines the list of the protocols, and the traces of their messages.
-macro_rules! protocols {
-    ($($module:ident $name:ident { $($rest:tt)* })*) => {
-        const NAMES: &[&str] = &[$(stringify!($module),)* RAW];
-
-        /// Returns the trace of a protocol, without regard to its options.
-        fn trace_of(protocol: &str, lines: Lines) -> Box<dyn net::Observer> {
-            $(
-                if protocol == stringify!($module) {
-                    use socklab_core::$module::{ClientBytes, ServerBytes};
-                    type Messages = Trace<ServerBytes, ClientBytes>;
-                    return Box::new(Messages::new(TraceOutput::Proxy(lines)));
-                }
-            )*
-            Box::new(HexTrace::new(lines))
-        }
-    };
-}
-
-socklab_core::for_each_protocol!(protocols);
 
 /// Pass bytes between clients and a server, show them, and treat them as networks do
 #[derive(Debug, Args)]
@@ -162,12 +138,11 @@ impl ProxyArgs {
     }
 
     fn trace(&self, lines: Lines) -> Box<dyn net::Observer> {
-        type ShortEcho = Trace<socklab_core::echo::Messages<2>, socklab_core::echo::Messages<2>>;
-        match (self.protocol.as_str(), self.header) {
-            ("echo", 2) => Box::new(ShortEcho::new(TraceOutput::Proxy(lines))),
-            // The form of a reply depends on its request.
-            ("file", _) => Box::new(FileTrace::client(TraceOutput::Proxy(lines), false)),
-            (protocol, _) => trace_of(protocol, lines),
+        if self.protocol == RAW {
+            return Box::new(HexTrace::new(lines));
         }
+        let dissectors = dissectors(&self.protocol, self.header);
+        // As the client sees it.
+        Box::new(Trace::new(TraceOutput::Proxy(lines), Side::Client, dissectors))
     }
 }

@@ -5,7 +5,10 @@ mod capture;
 mod hex;
 mod keyboard;
 mod lines;
+pub(crate) mod messages;
 mod output;
+#[allow(dead_code, reason = "the check and the picture use it")]
+pub(crate) mod recording;
 pub(crate) mod signals;
 pub(crate) mod streams;
 mod trace;

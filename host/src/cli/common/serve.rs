@@ -11,7 +11,9 @@ use socklab_core::wire::Dissect;
 use super::super::events::unfinished;
 use super::{Common, Failure};
 use crate::net::{self, Limits, Observer, Server, Service};
+use crate::proxy::Side;
 use crate::sys;
+use crate::ui::messages::{Conversation, Dissectors};
 use crate::ui::signals::{self, Signal};
 use crate::ui::{Lines, Trace, TraceOutput, json_line, streams};
 
@@ -32,21 +34,23 @@ impl Common {
         W: Dissect + Send + 'static,
         S: Service,
     {
-        let trace = |lines| Box::new(Trace::<R, W>::new(TraceOutput::Lines(lines))) as _;
-        self.serve_traced(addrs, limits, trace, service, report_json)
+        self.serve_dissected(addrs, limits, Conversation::new::<R, W>, service, report_json)
     }
 
-    /// Runs a server as [`serve`](Self::serve) does, with a trace that the caller creates.
-    pub(in crate::cli) fn serve_traced<S: Service>(
+    /// Runs a server as [`serve`](Self::serve) does, with other dissectors for its trace.
+    pub(in crate::cli) fn serve_dissected<S: Service>(
         &self,
         addrs: impl ToSocketAddrs + fmt::Debug,
         limits: Limits,
-        trace: impl FnOnce(Lines) -> Box<dyn Observer>,
+        dissectors: Dissectors,
         service: S,
         report_json: fn(&S::Report) -> Value,
     ) -> Result<(), Failure> {
         let console = Console::start(self.json)?;
-        let trace = self.trace.then(|| trace(console.log().clone()));
+        let trace = self.trace.then(|| {
+            let output = TraceOutput::Lines(console.log().clone());
+            Box::new(Trace::new(output, Side::Server, dissectors)) as Box<dyn Observer>
+        });
         let (for_reports, for_notices) = (console.reporter(), console.reporter());
         let server = Server::bind(addrs, service)?
             .limits(limits)
