@@ -48,6 +48,8 @@ mod sys;
 mod text;
 
 #[cfg(feature = "cli")]
+mod check;
+#[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]
 mod ui;

@@ -2,6 +2,7 @@
 
 mod add;
 mod chat;
+mod check;
 mod coin;
 mod common;
 mod echo;
@@ -97,6 +98,7 @@ socklab_core::for_each_protocol!(protocols);
 enum Command {
     #[command(flatten)]
     Protocol(Protocol),
+    Check(Box<check::CheckArgs>),
     Proxy(Box<End<proxy::ProxyArgs>>),
     /// Print a completion script for a shell
     Completions {
@@ -123,6 +125,7 @@ pub fn main() -> ExitCode {
     };
     let result = match command {
         Command::Protocol(protocol) => protocol.run(),
+        Command::Check(check) => check.run(),
         Command::Proxy(proxy) => proxy.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -2,4 +2,6 @@
 
 pub(crate) mod file;
 pub(crate) mod net;
+#[cfg(feature = "cli")]
+pub(crate) mod process;
 mod queues;

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`net`] | the client's TCP stack, readiness rules, errors of sockets | timer, queue lengths, `sendfile`, `splice` |
 //! | [`file`] | positioned reads, names, identities, the temporary file of a transfer | page cache, pseudo files, mount points |
+//! | [`process`] | child processes with their descendants | their processor time |
 //! | [`read`] | reads at an offset, for all systems | |
 //! | [`signals`] | interrupts and other signals | signals ignored since startup |
 //! | [`streams`] | standard streams: closed ones, output that nothing reads | |
@@ -34,11 +35,11 @@ pub(crate) use portable as extra;
 #[cfg(unix)]
 pub(crate) use unix::{error_text, file, net};
 #[cfg(all(unix, feature = "cli"))]
-pub(crate) use unix::{signals, streams, terminal};
+pub(crate) use unix::{process, signals, streams, terminal};
 #[cfg(windows)]
 pub(crate) use windows::{error_text, file, net};
 #[cfg(all(windows, feature = "cli"))]
-pub(crate) use windows::{signals, streams, terminal};
+pub(crate) use windows::{process, signals, streams, terminal};
 
 /// Signal to the program. A system reports only those that it has: Windows has interrupts alone.
 #[cfg(feature = "cli")]
@@ -59,3 +60,22 @@ pub(crate) enum Signal {
     /// The size of the terminal has changed.
     Resize,
 }
+
+/// How a child process has ended.
+#[cfg(feature = "cli")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// With this code.
+    Code(i32),
+    /// By this signal. Only on Unix.
+    #[cfg_attr(windows, expect(dead_code, reason = "Windows has no signals"))]
+    Signal(i32),
+}
+
+/// Standard streams of a child process.
+#[cfg(feature = "cli")]
+pub(crate) type Pipes = (
+    Option<std::process::ChildStdin>,
+    Option<std::process::ChildStdout>,
+    Option<std::process::ChildStderr>,
+);

@@ -2,3 +2,5 @@
 
 pub(crate) mod file;
 pub(crate) mod net;
+#[cfg(feature = "cli")]
+pub(crate) mod process;

@@ -5,6 +5,8 @@ use std::io;
 pub(crate) mod file;
 pub(crate) mod net;
 #[cfg(feature = "cli")]
+pub(crate) mod process;
+#[cfg(feature = "cli")]
 pub(crate) mod signals;
 #[cfg(feature = "cli")]
 pub(crate) mod streams;

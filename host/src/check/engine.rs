@@ -1,0 +1,304 @@
+//! Runs cases against a program.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::case::{Case, Group, Protocol, Situation};
+use super::failure::{Bytes, Failure, Kind, seconds};
+use super::hint;
+use super::program::Program;
+use super::setup::Setup;
+use super::talk::{Outcome, Talk};
+use crate::net::reason;
+use crate::sys::Exit;
+use crate::ui::recording::Recording;
+
+/// Time in which a program that has broken the connection may end, so that its error message can be shown.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Result of a case.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Pass,
+    Fail(Box<Failure>),
+    /// The document does not require it, but it is worth knowing.
+    Info(Box<Failure>),
+    /// The case was not run. Contains the reason.
+    Skip(String),
+}
+
+impl Verdict {
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail(_) => "fail",
+            Self::Info(_) => "info",
+            Self::Skip(_) => "skip",
+        }
+    }
+
+    pub(crate) const fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Fail(failure) | Self::Info(failure) => Some(failure),
+            Self::Pass | Self::Skip(_) => None,
+        }
+    }
+}
+
+/// A case that has been run or skipped.
+pub(crate) struct CaseResult {
+    /// `protocol/role/group/name`.
+    pub(crate) id: String,
+    pub(crate) group: Group,
+    pub(crate) requirement: &'static str,
+    pub(crate) source: &'static str,
+    pub(crate) verdict: Verdict,
+    pub(crate) time: Duration,
+    /// What happened on the wire.
+    pub(crate) recording: Option<Recording>,
+    /// Standard output and standard error of the program, as much as was kept.
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// How cases are run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Number of cases at a time.
+    pub(crate) jobs: usize,
+    /// Whether the first failure ends the run.
+    pub(crate) fail_fast: bool,
+    /// Limit for all cases together.
+    pub(crate) total: Option<Duration>,
+}
+
+/// Runs cases in the order of the table, several at a time. `report` is called in the order in which they end.
+///
+/// If a basic case fails, the cases of the other groups are skipped.
+///
+/// # Errors
+///
+/// When the program cannot be started at all.
+pub(crate) fn run(
+    protocol: &Protocol,
+    setup: &Arc<Setup>,
+    cases: &[Case],
+    plan: Plan,
+    report: &mut dyn FnMut(&CaseResult),
+) -> Result<Vec<CaseResult>, Box<Failure>> {
+    let start = Instant::now();
+    let (basic, others): (Vec<usize>, Vec<usize>) =
+        (0..cases.len()).partition(|i| cases[*i].group == Group::Basic);
+    let mut results: Vec<Option<CaseResult>> = cases.iter().map(|_| None).collect();
+    let mut error = None;
+    for (phase, indices) in [basic, others].into_iter().enumerate() {
+        let has_failed = |results: &[Option<CaseResult>]| {
+            results.iter().flatten().any(|result| matches!(result.verdict, Verdict::Fail(_)))
+        };
+        let reason = if phase == 1 && has_failed(&results) {
+            Some("a basic case failed")
+        } else if error.is_some() {
+            Some("the program cannot be started")
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            for i in indices {
+                let result = skipped(protocol, setup, &cases[i], reason);
+                report(&result);
+                results[i] = Some(result);
+            }
+            continue;
+        }
+        let queue = Mutex::new(VecDeque::from(indices));
+        let stopped = AtomicBool::new(false);
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        thread::scope(|scope| {
+            let (sender, receiver) = mpsc::channel();
+            for _ in 0..plan.jobs.max(1) {
+                let (sender, next, stopped) = (sender.clone(), &next, &stopped);
+                scope.spawn(move || {
+                    while let Some(i) = next() {
+                        let case = &cases[i];
+                        let late = plan.total.is_some_and(|total| start.elapsed() >= total);
+                        let result = if setup.cancelled.load(Ordering::Relaxed) {
+                            Ok(skipped(protocol, setup, case, "interrupted"))
+                        } else if late {
+                            Ok(skipped(protocol, setup, case, "the total time is over"))
+                        } else if stopped.load(Ordering::Relaxed) {
+                            Ok(skipped(protocol, setup, case, "a case failed before"))
+                        } else {
+                            run_case(protocol, setup, case)
+                        };
+                        if plan.fail_fast
+                            && matches!(&result, Ok(CaseResult { verdict: Verdict::Fail(_), .. }))
+                        {
+                            stopped.store(true, Ordering::Relaxed);
+                        }
+                        let is_error = result.is_err();
+                        if sender.send((i, result)).is_err() || is_error {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            for (i, result) in receiver {
+                match result {
+                    Ok(result) => {
+                        report(&result);
+                        results[i] = Some(result);
+                    }
+                    Err(failure) => {
+                        error.get_or_insert(failure);
+                        queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                    }
+                }
+            }
+        });
+    }
+    match error {
+        Some(failure) => Err(failure),
+        None => Ok(results.into_iter().flatten().collect()),
+    }
+}
+
+fn id(protocol: &Protocol, setup: &Setup, case: &Case) -> String {
+    format!("{}/{}/{}/{}", protocol.name, setup.role.name(), case.group.name(), case.name)
+}
+
+fn skipped(protocol: &Protocol, setup: &Setup, case: &Case, reason: &str) -> CaseResult {
+    CaseResult {
+        id: id(protocol, setup, case),
+        group: case.group,
+        requirement: case.requirement,
+        source: case.source,
+        verdict: Verdict::Skip(reason.to_owned()),
+        time: Duration::ZERO,
+        recording: None,
+        stdout: String::new(),
+        stderr: String::new(),
+    }
+}
+
+/// Runs a case. An error means that the program cannot be started.
+fn run_case(
+    protocol: &Protocol,
+    setup: &Arc<Setup>,
+    case: &Case,
+) -> Result<CaseResult, Box<Failure>> {
+    let start = Instant::now();
+    let mut result = skipped(protocol, setup, case, "");
+    let folder = if case.files.is_empty() { None } else { Some(folder_with(&case.files)?) };
+    let mut inputs = case.inputs.clone();
+    inputs.folder = folder.as_ref().map(|folder| folder.path().to_owned());
+    let mut talk = Talk::new(setup, inputs)?;
+    result.verdict = match play(case, &mut talk) {
+        Ok(()) => Verdict::Pass,
+        Err((failure, _)) if failure.kind == Kind::NotStarted => return Err(failure),
+        Err((failure, _)) if failure.kind == Kind::System => Verdict::Skip(failure.message),
+        Err((mut failure, is_info)) => {
+            explain(protocol, setup, case, &mut talk, &mut failure);
+            if case.is_info || is_info { Verdict::Info(failure) } else { Verdict::Fail(failure) }
+        }
+    };
+    talk.finish();
+    if let Some(program) = &mut talk.program {
+        program.kill();
+        (result.stdout, result.stderr) = (program.stdout.text(), program.stderr.text());
+    }
+    result.recording = Some(talk.recording);
+    result.time = start.elapsed();
+    Ok(result)
+}
+
+/// Performs the steps. Returns the first failure, and whether it is information.
+fn play(case: &Case, talk: &mut Talk) -> Result<(), (Box<Failure>, bool)> {
+    for (i, step) in case.steps.iter().enumerate() {
+        let outcome: Outcome = (step.run)(talk);
+        outcome.map_err(|mut failure| {
+            failure.step = (i + 1, step.text.to_string());
+            (failure, step.is_info)
+        })?;
+    }
+    Ok(())
+}
+
+fn folder_with(files: &[(&str, Vec<u8>)]) -> Result<tempfile::TempDir, Box<Failure>> {
+    let written = tempfile::Builder::new().prefix("socklab-").tempdir().and_then(|folder| {
+        for (name, content) in files {
+            fs::write(folder.path().join(name), content)?;
+        }
+        Ok(folder)
+    });
+    let failed = |e: &std::io::Error| format!("cannot write the files of the case: {}", reason(e));
+    written.map_err(|e| Box::new(Failure::new(Kind::NotStarted, failed(&e))))
+}
+
+/// Adds to a failure what the program did, and what is probably wrong in it.
+fn explain(
+    protocol: &Protocol,
+    setup: &Setup,
+    case: &Case,
+    talk: &mut Talk,
+    failure: &mut Failure,
+) {
+    let mut stderr = String::new();
+    if let Some(program) = &mut talk.program {
+        let start = Instant::now();
+        let has_left = matches!(
+            failure.kind,
+            Kind::Closed
+                | Kind::Reset
+                | Kind::NotListening
+                | Kind::NotConnected
+                | Kind::Output
+                | Kind::Exit
+        );
+        while has_left && start.elapsed() < LAST_WORDS {
+            if program.exit().is_some() && program.stderr.has_ended() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        failure.program = Some(state(program));
+        failure.stderr = program.stderr.last_line();
+        stderr = program.stderr.text();
+    }
+    if failure.hint.is_none() {
+        let none = Bytes::default();
+        let situation = Situation {
+            role: setup.role,
+            group: case.group,
+            wire: &setup.wire,
+            kind: failure.kind,
+            bytes: failure.bytes.as_ref().unwrap_or(&none),
+            sent: &talk.sent,
+            stderr: &stderr,
+        };
+        failure.hint = (protocol.hint)(&situation)
+            .or_else(|| hint::specific(&situation))
+            .or_else(|| case.hint.map(str::to_owned))
+            .or_else(|| hint::by_group(&situation));
+    }
+}
+
+/// Returns how a program has ended, or that it still runs.
+fn state(program: &mut Program) -> String {
+    match program.exit() {
+        None => "the program was still running".to_owned(),
+        Some((exit, time)) => {
+            let time = seconds(time);
+            match exit {
+                Exit::Code(code) => format!("the program ended with exit code {code} after {time}"),
+                Exit::Signal(signal) => {
+                    format!("the program was ended by signal {signal} after {time}")
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Likely mistakes that are the same in every protocol.
+
+use super::case::{Group, Situation};
+use super::failure::Kind;
+
+/// Returns a likely mistake that the program's own error message shows, or the bytes.
+pub(super) fn specific(situation: &Situation<'_>) -> Option<String> {
+    exception(situation).or_else(|| difference(situation))
+}
+
+/// Ends of exception lines of Python and Java, and what they mean here.
+const EXCEPTIONS: [(&str, &str); 15] = [
+    ("Address already in use", "the port is in use: set SO_REUSEADDR before bind()"),
+    (
+        "struct.error: unpack",
+        "one recv() was taken for one whole message: repeat recv() until all its bytes have arrived",
+    ),
+    (
+        "UnicodeDecodeError",
+        "bytes were decoded before the message was complete, or they are binary: collect all bytes first",
+    ),
+    ("a bytes-like object is required, not 'str'", "sockets send bytes: encode() the text first"),
+    (
+        "ConnectionRefusedError",
+        "it connects to another address: use the host and the port that it is started with",
+    ),
+    (
+        "ConnectionResetError",
+        "recv() and send() raise ConnectionResetError when the peer resets: catch it",
+    ),
+    (
+        "ConnectionAbortedError",
+        "recv() and send() raise ConnectionAbortedError when the peer resets: catch it",
+    ),
+    ("BrokenPipeError", "send() raises BrokenPipeError when the peer has closed: catch it"),
+    ("EOFError", "it reads more lines of input than the exercise has"),
+    (
+        "invalid literal for int()",
+        "text that is not exactly one number was converted: wait for a whole line, and take only that line",
+    ),
+    (
+        "IndexError",
+        "an empty result of recv() is the end of the stream: test for it before its bytes are used",
+    ),
+    ("SyntaxError", "the program cannot be compiled"),
+    ("ModuleNotFoundError", "the program imports a module that is not installed"),
+    (
+        "SocketException: Connection reset",
+        "reads and writes throw a SocketException when the peer resets: catch it",
+    ),
+    (
+        "EOFException",
+        "the end of the stream came before the message was complete: handle EOFException",
+    ),
+];
+
+/// Returns what the last exception in the program's standard error means.
+fn exception(situation: &Situation<'_>) -> Option<String> {
+    // A program that logs the exceptions that it handles has other problems.
+    let lines = situation.stderr.lines().rev().take(20);
+    lines.filter(|line| !line.starts_with(' ')).find_map(|line| {
+        let (_, meaning) = EXCEPTIONS.iter().find(|(text, _)| line.contains(text))?;
+        Some((*meaning).to_owned())
+    })
+}
+
+/// Returns what the difference of expected and actual bytes shows.
+fn difference(situation: &Situation<'_>) -> Option<String> {
+    let (expected, actual) =
+        (situation.bytes.expected.as_slice(), situation.bytes.actual.as_slice());
+    if expected.is_empty() || actual.is_empty() {
+        return None;
+    }
+    let text = |text: &str| Some(text.to_owned());
+    if let Some(rest) = actual.strip_prefix(expected) {
+        return match rest {
+            b"" => None,
+            b"\n" | b"\r\n" => text("a newline was added"),
+            [0, ..] if rest.iter().all(|byte| *byte == 0) => {
+                text("NUL bytes were added: send only the bytes of the text, not the whole buffer")
+            }
+            _ => None,
+        };
+    }
+    if expected.strip_suffix(b"\n") == Some(actual) {
+        return text("the newline at the end of the line is missing");
+    }
+    if actual.starts_with(b"b'") || actual.starts_with(b"b\"") {
+        return text("str() of bytes was sent, with b'' around it: use decode() and encode()");
+    }
+    let unquoted = actual.trim_ascii();
+    if unquoted.len() >= 2 && expected.trim_ascii() == unquoted.get(1..unquoted.len() - 1)? {
+        return text("the text was sent in quotes or brackets");
+    }
+    if matches!(expected.len(), 2 | 4 | 8) {
+        let reversed: Vec<u8> = expected.iter().rev().copied().collect();
+        if actual.starts_with(&reversed) {
+            return text("it is right in little-endian order: send it big-endian");
+        }
+        let number = expected.iter().fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
+        if actual.starts_with(number.to_string().as_bytes()) {
+            return text("it is decimal text: send the bytes of the integer, big-endian");
+        }
+    }
+    if expected.eq_ignore_ascii_case(actual) {
+        return text("upper and lower case differ");
+    }
+    let (one, other) = (expected.trim_ascii(), actual.trim_ascii());
+    if one == other {
+        return text("white space or line ends differ");
+    }
+    None
+}
+
+/// Returns the mistake that the group of the case looks for.
+pub(super) fn by_group(situation: &Situation<'_>) -> Option<String> {
+    let text = match (situation.group, situation.kind) {
+        (_, Kind::NotConnected | Kind::NotListening) if situation.group == Group::Basic => {
+            "use the host and the port that the program is started with: {host} and {port} in the command, or the \
+             environment variables HOST and PORT; --port names a port that is fixed in the program"
+        }
+        (_, Kind::System | Kind::Output) => return None,
+        (_, Kind::Spinning) => {
+            "recv() returns an empty result at the end of the stream, again and again: leave the loop then"
+        }
+        (Group::Segmentation, _) => {
+            "one recv() was probably taken for one whole message: TCP may deliver it in pieces, so repeat recv() until \
+             all its bytes have arrived"
+        }
+        (Group::Coalescing, _) => {
+            "one recv() may return more than one message: take only the bytes of the first one, and keep the rest for \
+             the next"
+        }
+        (Group::Slow, _) => {
+            "the program seems to give up, or to take what has arrived so far for all of it"
+        }
+        (Group::Close, _) => {
+            "recv() returns an empty result when the peer has closed: test for it in every loop"
+        }
+        (Group::Reset, _) => {
+            "recv() and send() fail when the peer resets the connection: catch that error"
+        }
+        (Group::Sequential, Kind::NotListening | Kind::Silent | Kind::Closed | Kind::Reset) => {
+            "the server seems to serve one client only: accept() the next one in a loop, and keep the listening socket open"
+        }
+        (Group::Restart, _) => {
+            "the port is still in use by old connections: set SO_REUSEADDR before bind()"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::failure::Bytes;
+    use super::super::setup::{Role, Wire};
+    use super::*;
+
+    fn hint(expected: &[u8], actual: &[u8], stderr: &str) -> String {
+        let bytes = Bytes { expected: expected.to_vec(), actual: actual.to_vec() };
+        specific(&Situation {
+            role: Role::Server,
+            group: Group::Basic,
+            wire: &Wire::default(),
+            kind: Kind::Different,
+            bytes: &bytes,
+            sent: &[],
+            stderr,
+        })
+        .unwrap_or_default()
+    }
+
+    #[test]
+    fn differences_of_bytes_are_recognised() {
+        for (expected, actual, text) in [
+            (&b"Ada\n"[..], &b"Ada"[..], "newline at the end of the line is missing"),
+            (b"Ada", b"Ada\n", "newline was added"),
+            (b"Ada\n", b"Ada\n\0\0\0", "NUL bytes"),
+            (b"Ada\n", b"b'Ada'", "str() of bytes"),
+            (b"Ada\n", b"\"Ada\"\n", "quotes"),
+            (&[0, 0, 1, 2], &[2, 1, 0, 0], "little-endian"),
+            (&[0, 0, 1, 2], b"258", "decimal text"),
+            (b"WIN\n", b"win\n", "case"),
+            (b"WIN\n", b" WIN \n", "white space"),
+        ] {
+            assert!(hint(expected, actual, "").contains(text), "{expected:?} {actual:?}");
+        }
+        assert_eq!(hint(b"one\n", b"two\n", ""), "");
+    }
+
+    #[test]
+    fn the_last_exception_is_explained() {
+        let stderr = "Traceback (most recent call last):\n  File \"x.py\", line 3\nstruct.error: unpack requires a \
+                      buffer of 9 bytes\n";
+        assert!(hint(b"", b"", stderr).contains("repeat recv()"));
+        assert_eq!(hint(b"", b"", "  a line of code: raise EOFError\n"), "");
+    }
+}

@@ -1,0 +1,32 @@
+//! The conformance tester: runs somebody else's program, talks with it, and judges what it does.
+//!
+//! | module | content |
+//! |---|---|
+//! | `case`, `steps` | a case as a row of a table, and the steps that all protocols share |
+//! | `math` and so on | the cases of a protocol |
+//! | `setup`, `program`, `connection` | the command and its address, the child process, a socket |
+//! | `talk` | a conversation: what the steps do |
+//! | `engine` | runs cases, several at a time |
+//! | `failure`, `hint` | why a step failed, and what is probably wrong in the program |
+//! | `report` | results as text and in the formats of other tools |
+
+#![allow(dead_code, reason = "the cases of the other protocols and the options follow")]
+
+mod case;
+mod connection;
+mod engine;
+mod failure;
+mod hint;
+mod math;
+mod program;
+pub(crate) mod report;
+mod setup;
+mod steps;
+mod talk;
+
+pub(crate) use case::Protocol;
+pub(crate) use engine::{Plan, Verdict, run};
+pub(crate) use setup::{Role, Setup, Target, Wire};
+
+/// The protocols that have cases.
+pub(crate) const PROTOCOLS: &[&Protocol] = &[&math::PROTOCOL];

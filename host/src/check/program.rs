@@ -1,0 +1,232 @@
+//! A program under test as a child process.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::sys::process::Family;
+use crate::sys::{Exit, extra};
+
+/// Number of bytes that are kept of the start of an output, and again of its end. The rest is read and dropped.
+const KEPT: usize = 64 * 1024;
+
+/// What is started: a program, its arguments, its folder and the address for its environment.
+#[derive(Clone, Debug)]
+pub(super) struct Launch {
+    pub(super) program: String,
+    pub(super) args: Vec<String>,
+    pub(super) folder: Option<PathBuf>,
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+/// A started program. It is killed with its descendants when it is dropped.
+#[derive(Debug)]
+pub(super) struct Program {
+    family: Family,
+    started: Instant,
+    /// Lines for its standard input; `None` after the end of the input.
+    input: Option<Sender<Vec<u8>>>,
+    pub(super) stdout: Captured,
+    pub(super) stderr: Captured,
+    ended: Option<(Exit, Duration)>,
+}
+
+impl Program {
+    /// Starts a program.
+    ///
+    /// # Errors
+    ///
+    /// When the system cannot start it.
+    pub(super) fn start(launch: &Launch) -> io::Result<Self> {
+        let mut command = Command::new(found(&launch.program));
+        command
+            .args(&launch.args)
+            .env("HOST", &launch.host)
+            .env("PORT", launch.port.to_string())
+            // Output to a pipe would stay in a buffer, and be lost when the program is killed.
+            .env("PYTHONUNBUFFERED", "1")
+            // Elsewhere than on a terminal, Python on Windows uses the code page of the system.
+            .env("PYTHONIOENCODING", "utf-8:backslashreplace")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(folder) = &launch.folder {
+            command.current_dir(folder);
+        }
+        let (family, (stdin, stdout, stderr)) = Family::start(command)?;
+        let (input, lines) = mpsc::channel::<Vec<u8>>();
+        if let Some(mut stdin) = stdin {
+            // In a thread, because the program may not read. The write ends with the program.
+            thread::Builder::new().name("stdin".into()).spawn(move || {
+                for line in lines {
+                    if stdin.write_all(&line).and_then(|()| stdin.flush()).is_err() {
+                        return;
+                    }
+                }
+            })?;
+        }
+        Ok(Self {
+            family,
+            started: Instant::now(),
+            input: Some(input),
+            stdout: Captured::start("stdout", stdout)?,
+            stderr: Captured::start("stderr", stderr)?,
+            ended: None,
+        })
+    }
+
+    /// Types text.
+    pub(super) fn type_text(&self, text: &str) {
+        if let Some(input) = &self.input {
+            // An error means that the program has closed its input or has ended, which shows elsewhere.
+            let _ = input.send(text.as_bytes().to_vec());
+        }
+    }
+
+    /// Ends the input.
+    pub(super) fn end_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Returns how the program has ended, and after which time since its start; `None` while it runs.
+    pub(super) fn exit(&mut self) -> Option<(Exit, Duration)> {
+        if self.ended.is_none() {
+            self.ended = self.family.exit().map(|exit| (exit, self.started.elapsed()));
+        }
+        self.ended
+    }
+
+    /// Returns the processor time used so far by the program and its descendants, if the system reports it.
+    pub(super) fn cpu_time(&self) -> Option<Duration> {
+        extra::process::cpu_time(self.family.id())
+    }
+
+    /// Kills the program and its descendants.
+    pub(super) fn kill(&mut self) {
+        self.exit();
+        self.family.kill();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Returns the path of a program. A relative path with a folder in it is taken from the current folder, also if the
+/// program is started in another one.
+pub(super) fn found(program: &str) -> PathBuf {
+    let path = Path::new(program);
+    let has_folder = path.components().count() > 1;
+    match std::path::absolute(path) {
+        Ok(absolute) if has_folder && path.is_relative() => absolute,
+        _ => path.to_owned(),
+    }
+}
+
+/// Output of a program, as much as is kept. It is read all the time, so that the program never waits for that.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Captured(Arc<Mutex<Output>>);
+
+#[derive(Debug, Default)]
+struct Output {
+    front: Vec<u8>,
+    back: Vec<u8>,
+    total: u64,
+    has_ended: bool,
+}
+
+impl Captured {
+    fn start(name: &str, pipe: Option<impl Read + Send + 'static>) -> io::Result<Self> {
+        let this = Self::default();
+        let Some(mut pipe) = pipe else { return Ok(this) };
+        let writer = this.clone();
+        // The thread is never joined: a descendant that has left the family may keep the pipe open.
+        thread::Builder::new().name(name.into()).spawn(move || {
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                let n = match pipe.read(&mut buffer) {
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                    result => result.unwrap_or(0),
+                };
+                let mut output = writer.lock();
+                output.push(buffer.get(..n).unwrap_or_default());
+                if n == 0 {
+                    output.has_ended = true;
+                    return;
+                }
+            }
+        })?;
+        Ok(this)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Output> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether no more output follows.
+    pub(super) fn has_ended(&self) -> bool {
+        self.lock().has_ended
+    }
+
+    /// Returns the number of bytes that the program has written.
+    pub(super) fn total(&self) -> u64 {
+        self.lock().total
+    }
+
+    /// Returns the output. A note stands for what was dropped.
+    pub(super) fn text(&self) -> String {
+        let output = self.lock();
+        let kept = (output.front.len() + output.back.len()) as u64;
+        let mut bytes = output.front.clone();
+        if output.total > kept {
+            let note = format!("\n[{} bytes left out]\n", output.total - kept);
+            bytes.extend_from_slice(note.as_bytes());
+        }
+        bytes.extend_from_slice(&output.back);
+        String::from_utf8_lossy(&bytes).replace("\r\n", "\n")
+    }
+
+    /// Returns the last line that is not blank.
+    pub(super) fn last_line(&self) -> Option<String> {
+        self.text().lines().map(str::trim_end).rfind(|line| !line.is_empty()).map(str::to_owned)
+    }
+}
+
+impl Output {
+    fn push(&mut self, bytes: &[u8]) {
+        self.total += bytes.len() as u64;
+        let (front, rest) = bytes.split_at(bytes.len().min(KEPT - self.front.len()));
+        self.front.extend_from_slice(front);
+        self.back.extend_from_slice(rest);
+        // Not at every push, which would move the bytes each time.
+        if self.back.len() > 2 * KEPT {
+            self.back.drain(..self.back.len() - KEPT);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_output_the_start_and_the_end_are_kept() {
+        let captured = Captured::default();
+        captured.lock().push(b"first\n");
+        for n in 0..100_000 {
+            captured.lock().push(format!("{n:09}\n").as_bytes());
+        }
+        let text = captured.text();
+        assert!(text.starts_with("first\n000000000\n") && text.len() < 4 * KEPT, "{}", text.len());
+        assert!(text.contains(" bytes left out]"));
+        assert_eq!(captured.total(), 1_000_006);
+        assert_eq!(captured.last_line().as_deref(), Some("000099999"));
+    }
+}

@@ -1,0 +1,3 @@
+//! Results as text and in the formats of other tools.
+
+pub(crate) mod text;

@@ -1,0 +1,331 @@
+//! What all cases of a run share: the program's command, the address, the limits.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::program::Launch;
+use crate::proxy::Side;
+use crate::ui::messages::{Dissectors, dissectors};
+
+/// The end that the program under test is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Client,
+    Server,
+}
+
+impl Role {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// The program under test.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// Program and arguments, with placeholders.
+    Command(Vec<String>),
+    /// A server that already runs.
+    Running(SocketAddr),
+}
+
+/// Variant of a protocol, as pairs of a key and a value.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wire(BTreeMap<String, String>);
+
+impl Wire {
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.0.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// Returns the value of a key, or its default.
+    pub(crate) fn get<'w>(&'w self, key: &str, default: &'w str) -> &'w str {
+        self.0.get(key).map_or(default, String::as_str)
+    }
+}
+
+/// What all cases of a run share.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// Name of the protocol.
+    pub(crate) protocol: &'static str,
+    pub(crate) role: Role,
+    pub(crate) target: Target,
+    /// Port that is fixed in the program.
+    pub(crate) port: Option<u16>,
+    /// Form of what is typed: see [`Setup::first_lines`].
+    pub(crate) stdin: Option<String>,
+    /// Limit of each wait.
+    pub(crate) timeout: Duration,
+    pub(crate) seed: u64,
+    pub(crate) wire: Wire,
+    /// Whether the run has been interrupted.
+    pub(crate) cancelled: AtomicBool,
+}
+
+/// What a case gives to the program when it starts: typed lines or arguments, and files.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inputs {
+    /// Name of the placeholder, and the values in the order in which they are typed.
+    pub(super) values: Vec<(&'static str, String)>,
+    /// Whether the standard input ends after the values.
+    pub(super) ends: bool,
+    /// Folder of the case with its files.
+    pub(super) folder: Option<PathBuf>,
+}
+
+/// A port that no other run uses at the same time. Dropping it frees the port.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) addr: SocketAddr,
+    /// The socket of a server, if the program is a client.
+    pub(super) listener: Option<TcpListener>,
+    /// Reserves the port among runs of this program: the ports of UDP are others than those of TCP.
+    _reserved: Option<UdpSocket>,
+}
+
+/// Ports that no system gives to outgoing connections. Such a connection could take the port just before the program
+/// under test listens on it.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+impl Setup {
+    /// Returns the address of a conversation.
+    ///
+    /// # Errors
+    ///
+    /// When a fixed port is in use.
+    pub(super) fn place(&self) -> io::Result<Place> {
+        let localhost = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        match (&self.target, self.role) {
+            (Target::Running(addr), _) => {
+                Ok(Place { addr: *addr, listener: None, _reserved: None })
+            }
+            (Target::Command(_), Role::Client) => {
+                let listener = TcpListener::bind(localhost(self.port.unwrap_or(0)))?;
+                listener.set_nonblocking(true)?;
+                Ok(Place {
+                    addr: listener.local_addr()?,
+                    listener: Some(listener),
+                    _reserved: None,
+                })
+            }
+            (Target::Command(_), Role::Server) => match self.port {
+                Some(port) => {
+                    // A server on it would be taken for the program.
+                    TcpListener::bind(localhost(port))?;
+                    Ok(Place { addr: localhost(port), listener: None, _reserved: None })
+                }
+                None => {
+                    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+                    for _ in 0..1000 {
+                        let addr = localhost(fastrand::u16(PORTS));
+                        let reserved = UdpSocket::bind(addr).and_then(|reserved| {
+                            TcpListener::bind(addr)?;
+                            Ok(reserved)
+                        });
+                        match reserved {
+                            Ok(reserved) => {
+                                return Ok(Place {
+                                    addr,
+                                    listener: None,
+                                    _reserved: Some(reserved),
+                                });
+                            }
+                            Err(e) => last = e,
+                        }
+                    }
+                    Err(last)
+                }
+            },
+        }
+    }
+
+    /// Returns the values of the placeholders of a case.
+    fn placeholders(&self, addr: SocketAddr, inputs: &Inputs) -> Vec<(String, Vec<String>)> {
+        let mut all = vec![
+            ("host".to_owned(), vec![addr.ip().to_string()]),
+            ("port".to_owned(), vec![addr.port().to_string()]),
+        ];
+        if let Some(folder) = &inputs.folder {
+            all.push(("dir".to_owned(), vec![folder.display().to_string()]));
+        }
+        for (name, value) in &inputs.values {
+            match all.iter_mut().find(|(known, _)| known == name) {
+                Some((_, values)) => values.push(value.clone()),
+                None => all.push(((*name).to_owned(), vec![value.clone()])),
+            }
+        }
+        all
+    }
+
+    /// Returns how the program is started for a case.
+    pub(super) fn launch(&self, command: &[String], addr: SocketAddr, inputs: &Inputs) -> Launch {
+        let placeholders = self.placeholders(addr, inputs);
+        let mut words = Vec::new();
+        for word in command {
+            // A word that is a placeholder of several values becomes several words.
+            let whole = placeholders.iter().find(|(name, _)| *word == format!("{{{name}}}"));
+            match whole {
+                Some((_, values)) => words.extend(values.iter().cloned()),
+                None => words.push(filled(word, &placeholders)),
+            }
+        }
+        let is_used = |name: &str| command.iter().any(|word| word.contains(&format!("{{{name}}}")));
+        let mut words = words.into_iter();
+        let program = words.next().unwrap_or_default();
+        let mut args: Vec<String> = words.collect();
+        // A program that is not given its folder finds its files in the current one.
+        let folder = inputs.folder.clone().filter(|_| !is_used("dir"));
+        if folder.is_some() {
+            for arg in &mut args {
+                if let Ok(path) = std::path::absolute(arg.as_str())
+                    && Path::new(arg.as_str()).is_relative()
+                    && path.exists()
+                {
+                    *arg = path.display().to_string();
+                }
+            }
+        }
+        Launch { program, args, folder, host: addr.ip().to_string(), port: addr.port() }
+    }
+
+    /// Returns whether a value of a case is an argument of the command.
+    pub(super) fn is_argument(&self, name: &str) -> bool {
+        let placeholder = format!("{{{name}}}");
+        matches!(&self.target, Target::Command(words) if words.iter().any(|word| word.contains(&placeholder)))
+    }
+
+    /// Returns what is typed at the start: the lines of `--stdin` that have no `{message}`, and the values of the case
+    /// that are no arguments.
+    pub(super) fn first_lines(&self, addr: SocketAddr, inputs: &Inputs) -> Vec<String> {
+        let placeholders = self.placeholders(addr, inputs);
+        let mut lines = Vec::new();
+        let form = self.stdin.as_deref().unwrap_or(MESSAGE);
+        for line in form.split('\n').filter(|line| !line.contains(MESSAGE)) {
+            lines.push(filled(line, &placeholders) + "\n");
+        }
+        for (name, value) in &inputs.values {
+            let is_typed_elsewhere = form.contains(&format!("{{{name}}}")) && *name != "message";
+            if !self.is_argument(name) && !is_typed_elsewhere {
+                lines.push(self.typed(value));
+            }
+        }
+        lines
+    }
+
+    /// Returns the text that types a line: the line of `--stdin` that has `{message}`.
+    pub(super) fn typed(&self, line: &str) -> String {
+        let form = self.stdin.as_deref().unwrap_or(MESSAGE);
+        let form = form.split('\n').find(|form| form.contains(MESSAGE)).unwrap_or(MESSAGE);
+        form.replace(MESSAGE, line) + "\n"
+    }
+
+    /// Returns our end of the connections.
+    pub(super) const fn our_side(&self) -> Side {
+        match self.role {
+            Role::Client => Side::Server,
+            Role::Server => Side::Client,
+        }
+    }
+
+    /// Returns the dissectors of the protocol.
+    pub(super) fn dissectors(&self) -> Dissectors {
+        let header = self.wire.get("header", "4").parse().unwrap_or(4);
+        dissectors(self.protocol, header)
+    }
+
+    /// Returns whether cases can run at the same time.
+    pub(crate) fn is_parallel(&self) -> bool {
+        self.port.is_none() && matches!(self.target, Target::Command(_))
+    }
+}
+
+/// Placeholder of a line that is typed.
+const MESSAGE: &str = "{message}";
+
+/// Returns text with its placeholders replaced. Several values are joined by a space.
+fn filled(text: &str, placeholders: &[(String, Vec<String>)]) -> String {
+    let mut text = text.to_owned();
+    for (name, values) in placeholders {
+        text = text.replace(&format!("{{{name}}}"), &values.join(" "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setup(command: &[&str], stdin: Option<&str>) -> Setup {
+        Setup {
+            protocol: "add",
+            role: Role::Client,
+            target: Target::Command(command.iter().map(ToString::to_string).collect()),
+            port: None,
+            stdin: stdin.map(str::to_owned),
+            timeout: Duration::from_secs(1),
+            seed: 0,
+            wire: Wire::default(),
+            cancelled: AtomicBool::new(false),
+        }
+    }
+
+    fn inputs(values: &[(&'static str, &str)]) -> Inputs {
+        let values = values.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Inputs { values, ..Inputs::default() }
+    }
+
+    #[test]
+    fn values_are_typed_unless_they_are_arguments() {
+        let addr = "127.0.0.1:7".parse().unwrap();
+        let values = inputs(&[("name", "Ada"), ("number", "42")]);
+        let typed = setup(&["p", "{host}", "{port}"], None);
+        assert_eq!(typed.first_lines(addr, &values), ["Ada\n", "42\n"]);
+        let Target::Command(words) = &typed.target else { unreachable!() };
+        assert_eq!(typed.launch(words, addr, &values).args, ["127.0.0.1", "7"]);
+
+        let given = setup(&["p", "--to={host}:{port}", "{name}"], None);
+        assert_eq!(given.first_lines(addr, &values), ["42\n"]);
+        let Target::Command(words) = &given.target else { unreachable!() };
+        assert_eq!(given.launch(words, addr, &values).args, ["--to=127.0.0.1:7", "Ada"]);
+    }
+
+    #[test]
+    fn several_messages_are_several_arguments() {
+        let addr = "127.0.0.1:7".parse().unwrap();
+        let setup = setup(&["p", "{message}"], None);
+        let Target::Command(words) = &setup.target else { unreachable!() };
+        let values = inputs(&[("message", "one"), ("message", "two words")]);
+        assert_eq!(setup.launch(words, addr, &values).args, ["one", "two words"]);
+        assert!(setup.first_lines(addr, &values).is_empty());
+    }
+
+    #[test]
+    fn the_form_of_the_input_has_a_beginning_and_a_line_for_each_message() {
+        let addr = "127.0.0.1:7".parse().unwrap();
+        let setup = setup(&["p"], Some("{host}\n{port}\nsay {message}"));
+        let values = inputs(&[("message", "one"), ("message", "two")]);
+        let lines = ["127.0.0.1\n", "7\n", "say one\n", "say two\n"];
+        assert_eq!(setup.first_lines(addr, &values), lines);
+        assert_eq!(setup.typed("three"), "say three\n");
+    }
+
+    #[test]
+    fn two_runs_have_different_ports() {
+        let mut setup = setup(&["p"], None);
+        setup.role = Role::Server;
+        let places: Vec<_> = (0..50).map(|_| setup.place().unwrap()).collect();
+        let mut ports: Vec<_> = places.iter().map(|place| place.addr.port()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 50);
+        assert!(ports.iter().all(|port| PORTS.contains(port)));
+    }
+}

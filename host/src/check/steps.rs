@@ -1,0 +1,187 @@
+//! Steps of all protocols.
+
+use std::time::Duration;
+
+use super::case::{Step, step};
+use super::failure::{Failure, Kind};
+use super::talk::Talk;
+use crate::faults::{Cut, Faults};
+use crate::text::one_line;
+
+/// Connects to the program, which is a server.
+pub(super) fn connect() -> Step {
+    step("connect", Talk::connect)
+}
+
+/// Accepts the connection of the program, which is a client.
+pub(super) fn accept() -> Step {
+    step("accept the connection", Talk::accept)
+}
+
+/// Sends bytes: `what` names them.
+pub(super) fn send(what: &str, bytes: impl Into<Vec<u8>>) -> Step {
+    let bytes = bytes.into();
+    step(format!("send {what}"), move |talk| talk.send(&bytes))
+}
+
+/// Sends parts in writes of their own. The program reads each before the next one leaves.
+pub(super) fn send_parts(what: &str, parts: impl Into<Vec<Vec<u8>>>) -> Step {
+    let parts = parts.into();
+    step(format!("send {what} in {} writes", parts.len()), move |talk| {
+        talk.send_parts(parts.iter().map(Vec::as_slice))
+    })
+}
+
+/// Receives exactly these bytes: `what` names them.
+pub(super) fn receive(what: &str, bytes: impl Into<Vec<u8>>) -> Step {
+    let (what, bytes) = (what.to_owned(), bytes.into());
+    step(format!("receive {what}"), move |talk| talk.receive_exactly(&what, &bytes))
+}
+
+/// Sends everything that follows one byte at a time.
+pub(super) fn byte_by_byte() -> Step {
+    faults("send byte by byte from here on", Faults { cut: Cut::every(1), ..Faults::default() })
+}
+
+/// Sends everything that follows in pieces of this size.
+pub(super) fn pieces_of(n: usize) -> Step {
+    faults(
+        format!("send in pieces of {n} bytes from here on"),
+        Faults { cut: Cut::every(n), ..Faults::default() },
+    )
+}
+
+/// Sends everything that follows in pieces of random size.
+pub(super) fn random_pieces() -> Step {
+    faults(
+        "send in random pieces from here on",
+        Faults { cut: Some(Cut::Random), ..Faults::default() },
+    )
+}
+
+/// Sends everything that follows one byte at a time, with this pause.
+pub(super) fn slowly(gap: Duration) -> Step {
+    let faults_ = Faults { cut: Cut::every(1), gap, ..Faults::default() };
+    faults(format!("send a byte every {} ms from here on", gap.as_millis()), faults_)
+}
+
+/// Sends everything that follows with these faults.
+pub(super) fn faults(text: impl Into<String>, faults: Faults) -> Step {
+    step(text.into(), move |talk| {
+        talk.set_faults(faults);
+        Ok(())
+    })
+}
+
+/// Waits.
+pub(super) fn pause(ms: u64) -> Step {
+    step(format!("wait {ms} ms"), move |talk| talk.pause(Duration::from_millis(ms)))
+}
+
+/// Checks that nothing arrives for a time.
+pub(super) fn silence(ms: u64) -> Step {
+    step(format!("receive nothing for {ms} ms"), move |talk| talk.silent(Duration::from_millis(ms)))
+}
+
+/// Waits for the orderly end of the program's stream.
+pub(super) fn closed() -> Step {
+    step("see the connection closed", |talk| talk.closed(false))
+}
+
+/// Waits for any end of the program's stream.
+pub(super) fn closed_or_reset() -> Step {
+    step("see the connection end", |talk| talk.closed(true))
+}
+
+/// Ends our stream. The program can still send.
+pub(super) fn half_close() -> Step {
+    step("close the sending side", Talk::half_close)
+}
+
+/// Closes the connection in an orderly way.
+pub(super) fn close() -> Step {
+    step("close the connection", Talk::close)
+}
+
+/// Resets the connection.
+pub(super) fn reset() -> Step {
+    step("reset the connection", Talk::reset)
+}
+
+/// Makes an earlier connection the current one, counted from 1.
+pub(super) fn on_connection(number: usize) -> Step {
+    step(format!("continue on connection {number}"), move |talk| {
+        talk.use_connection(number - 1);
+        Ok(())
+    })
+}
+
+/// Types a line into the program.
+pub(super) fn types(line: &str) -> Step {
+    let line = line.to_owned();
+    step(format!("type \"{line}\""), move |talk| talk.type_line(&line))
+}
+
+/// Ends the program's input, as Ctrl-D does.
+pub(super) fn input_ends() -> Step {
+    step("end the input", |talk| {
+        talk.end_input();
+        Ok(())
+    })
+}
+
+/// Waits until the program has printed this text.
+pub(super) fn prints(text: &str) -> Step {
+    let text = text.to_owned();
+    step(format!("see \"{}\" printed", one_line(&text)), move |talk| {
+        talk.printed(&format!("\"{}\"", one_line(&text)), |output| output.contains(&text))
+    })
+}
+
+/// Waits until the program has printed this number as a word of its own.
+pub(super) fn prints_number(number: i64) -> Step {
+    step(format!("see {number} printed"), move |talk| {
+        talk.printed(&number.to_string(), |output| {
+            output
+                .split(|c: char| !c.is_ascii_digit() && c != '-')
+                .any(|word| word.parse() == Ok(number))
+        })
+    })
+}
+
+/// Waits until the program has ended by itself.
+pub(super) fn ends() -> Step {
+    step("see the program end", Talk::ended)
+}
+
+/// Checks that the program has not crashed, if it has ended. An exit code that reports a failure is no crash.
+pub(super) fn without_crash() -> Step {
+    step("see no crash of the program", Talk::exit_was_no_crash)
+}
+
+/// Checks that the program has ended with exit code 0 and without a crash, if it has ended.
+pub(super) fn without_error() -> Step {
+    step("see no error of the program", Talk::exit_was_clean)
+}
+
+/// Kills the program and starts it again at the same address.
+pub(super) fn restart() -> Step {
+    step("end the program and start it again at the same port", Talk::restart)
+}
+
+/// Checks that the program does not keep the processor busy.
+pub(super) fn idles() -> Step {
+    step("see the program idle", |talk| {
+        if talk.spins()? {
+            let text = "the program keeps the processor busy, although it has nothing to do";
+            return Err(Failure::new(Kind::Spinning, text).into());
+        }
+        Ok(())
+    })
+}
+
+/// Makes the failure of a step information: the document does not require it.
+pub(super) fn info(mut step: Step) -> Step {
+    step.is_info = true;
+    step
+}

@@ -1,0 +1,568 @@
+//! A conversation with the program under test: what the steps of a case do.
+
+mod process;
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+use socklab_core::machine::StreamEnd;
+
+use super::connection::Connection;
+use super::failure::{Failure, Kind, seconds};
+use super::program::Program;
+use super::setup::{Inputs, Place, Setup};
+use crate::faults::{Ending, Faults, Schedule, Step};
+use crate::net::{Direction, is_self_connected, reason};
+use crate::proxy::Flow;
+use crate::sys::extra::net::SocketQueues;
+use crate::ui::messages::flow;
+use crate::ui::recording::{Event, Observed, Recording};
+
+/// Time for a program to start: to listen, or to connect.
+const STARTUP: Duration = Duration::from_secs(15);
+/// Time for a descendant to listen after the program itself has ended.
+const HANDOVER: Duration = Duration::from_secs(1);
+/// Time in which more of a wrong message may arrive, so that it can be shown as a whole.
+const MORE: Duration = Duration::from_millis(150);
+
+/// Result of a step.
+pub(super) type Outcome<T = ()> = Result<T, Box<Failure>>;
+
+/// What a parser says about the bytes that have arrived.
+#[derive(Debug)]
+pub(super) enum Parsed {
+    /// The message is incomplete.
+    More,
+    /// The message has this number of bytes.
+    Done(usize),
+    /// It is another message. Contains the expected bytes, if they are known, and what is wrong.
+    Wrong(Option<Vec<u8>>, String),
+}
+
+/// A conversation.
+pub(super) struct Talk {
+    pub(super) setup: Arc<Setup>,
+    pub(super) inputs: Inputs,
+    pub(super) program: Option<Program>,
+    /// Address of the program, if it is a server; ours, if it is a client.
+    place: Place,
+    connections: Vec<Connection>,
+    current: usize,
+    faults: Faults,
+    /// What the last sends have sent since something was received: their writes.
+    pub(super) sent: Vec<Vec<u8>>,
+    /// A number that a step leaves for later ones.
+    pub(super) noted: i64,
+    queues: SocketQueues,
+    has_started: bool,
+    pub(super) recording: Recording,
+}
+
+impl Talk {
+    /// Starts a conversation. A program that is a client finds a listener.
+    pub(super) fn new(setup: &Arc<Setup>, inputs: Inputs) -> Outcome<Self> {
+        let place = setup.place().map_err(|e| {
+            let port =
+                setup.port.map_or_else(|| "a port".to_owned(), |port| format!("port {port}"));
+            let text = format!("cannot use {port}: {}", reason(&e));
+            Box::new(Failure::new(Kind::NotStarted, text))
+        })?;
+        Ok(Self {
+            setup: Arc::clone(setup),
+            inputs,
+            program: None,
+            place,
+            connections: Vec::new(),
+            current: 0,
+            faults: Faults::default(),
+            sent: Vec::new(),
+            noted: 0,
+            queues: SocketQueues::new(),
+            has_started: false,
+            recording: Recording::new(Observed::Side(setup.our_side()), setup.dissectors()),
+        })
+    }
+
+    fn record(&mut self, event: &Event<'_>) {
+        self.recording.record(self.current as u64 + 1, event);
+    }
+
+    /// Returns the direction of what we send.
+    fn our_flow(&self) -> Flow {
+        flow(self.setup.our_side(), Direction::Sent)
+    }
+
+    /// Calls `look` until it returns a value, for this time at most.
+    fn wait<T>(
+        &mut self,
+        limit: Duration,
+        mut look: impl FnMut(&mut Self) -> Outcome<Option<T>>,
+    ) -> Outcome<Option<T>> {
+        let start = Instant::now();
+        let mut pause = Duration::from_micros(100);
+        loop {
+            if self.setup.cancelled.load(Ordering::Relaxed) {
+                return Err(Box::new(Failure::new(Kind::System, "interrupted")));
+            }
+            // Looked at once more after the limit: this thread may have slept longer.
+            let is_late = start.elapsed() >= limit;
+            if let Some(value) = look(self)? {
+                return Ok(Some(value));
+            }
+            if is_late {
+                return Ok(None);
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(5));
+        }
+    }
+
+    /// Returns the number of the current connection, from 0.
+    fn number(&self) -> usize {
+        self.current
+    }
+
+    /// Makes another connection the current one.
+    pub(super) fn use_connection(&mut self, number: usize) {
+        self.current = number;
+    }
+
+    fn adopt(&mut self, stream: TcpStream) -> Outcome {
+        let connection = Connection::new(stream).map_err(|e| system(&e))?;
+        self.connections.push(connection);
+        self.current = self.connections.len() - 1;
+        self.sent.clear();
+        self.record(&Event::Connected);
+        Ok(())
+    }
+
+    /// Connects to a server, which is started first. The first connection shows that it listens.
+    pub(super) fn connect(&mut self) -> Outcome {
+        self.start()?;
+        let limit = if self.has_started { self.setup.timeout } else { STARTUP };
+        let mut exited: Option<Instant> = None;
+        let mut error = None;
+        let stream = self.wait(limit, |talk| {
+            let attempt = Duration::from_secs(2);
+            match TcpStream::connect_timeout(&talk.place.addr, attempt) {
+                Ok(stream) if is_self_connected(&SockRef::from(&stream)) => {
+                    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                }
+                Ok(stream) => return Ok(Some(stream)),
+                Err(e) => error = Some(e),
+            }
+            // A descendant may serve after the program itself has ended.
+            if talk.program.as_mut().is_some_and(|program| program.exit().is_some())
+                && exited.get_or_insert_with(Instant::now).elapsed() > HANDOVER
+            {
+                return Err(Box::new(talk.not_listening()));
+            }
+            Ok(None)
+        })?;
+        let Some(stream) = stream else {
+            let e = error.map(|e| reason(&e)).unwrap_or_default();
+            let addr = self.place.addr;
+            let failure = if self.has_started {
+                Failure::new(Kind::NotListening, format!("cannot connect to {addr}: {e}"))
+            } else {
+                let limit = seconds(limit);
+                Failure::new(
+                    Kind::NotListening,
+                    format!("the program does not listen on {addr} within {limit}: {e}"),
+                )
+            };
+            return Err(Box::new(failure));
+        };
+        self.has_started = true;
+        self.adopt(stream)
+    }
+
+    fn not_listening(&mut self) -> Failure {
+        let when = if self.has_started {
+            "before another client could connect"
+        } else {
+            "before it listened"
+        };
+        Failure::new(Kind::NotListening, format!("the program ended {when}"))
+    }
+
+    /// Waits for the connection of a client, which is started first.
+    pub(super) fn accept(&mut self) -> Outcome {
+        self.start()?;
+        let limit = if self.has_started { self.setup.timeout } else { STARTUP };
+        let mut exited: Option<Instant> = None;
+        let stream = self.wait(limit, |talk| {
+            let has_exited = talk.program.as_mut().is_some_and(|program| program.exit().is_some());
+            if let Some(Ok((stream, _))) = talk.place.listener.as_ref().map(TcpListener::accept) {
+                return Ok(Some(stream));
+            }
+            if has_exited && exited.get_or_insert_with(Instant::now).elapsed() > HANDOVER {
+                let text = "the program ended without a connection";
+                return Err(Box::new(Failure::new(Kind::NotConnected, text)));
+            }
+            Ok(None)
+        })?;
+        let Some(stream) = stream else {
+            let text = format!(
+                "the program did not connect to {} within {}",
+                self.place.addr,
+                seconds(limit)
+            );
+            return Err(Box::new(Failure::new(Kind::NotConnected, text)));
+        };
+        self.has_started = true;
+        self.adopt(stream)
+    }
+
+    /// Checks that no other connection waits to be accepted.
+    pub(super) fn no_other_connection(&mut self) -> Outcome {
+        match self.place.listener.as_ref().map(TcpListener::accept) {
+            Some(Ok(_)) => Err(Box::new(Failure::new(
+                Kind::Unexpected,
+                "the program opened a second connection",
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn connection(&mut self) -> Outcome<&mut Connection> {
+        let number = self.number();
+        self.connections
+            .get_mut(number)
+            .ok_or_else(|| Box::new(Failure::new(Kind::System, "the case has no connection")))
+    }
+
+    /// Sets the faults of everything that is sent from now on.
+    pub(super) fn set_faults(&mut self, faults: Faults) {
+        self.faults = faults;
+    }
+
+    /// Sends bytes, with the faults in force. Succeeds if the program has ended the connection: that shows when
+    /// something is expected of it.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Outcome {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(self.faults, self.setup.seed);
+        let mut kept = bytes.to_vec();
+        let mut rest = kept.as_mut_slice();
+        schedule.arrive(Duration::ZERO, rest);
+        while !rest.is_empty() {
+            let now = start.elapsed();
+            match schedule.next(now) {
+                Step::Write(n) => {
+                    let (piece, others) = rest.split_at_mut(n.min(rest.len()));
+                    if !self.write(piece)? {
+                        return Ok(());
+                    }
+                    schedule.left(start.elapsed(), piece.len());
+                    rest = others;
+                    if !rest.is_empty() {
+                        self.settle()?;
+                    }
+                }
+                Step::Wait(time) => thread::sleep(time.saturating_sub(now)),
+                Step::Fault(Ending::Close) => return self.half_close(),
+                Step::Fault(Ending::Reset) => return self.reset(),
+                Step::Idle | Step::End(_) | Step::Fault(Ending::Stall) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends each part in a write of its own, which the program reads before the next one.
+    pub(super) fn send_parts<'p>(&mut self, parts: impl IntoIterator<Item = &'p [u8]>) -> Outcome {
+        for (i, part) in parts.into_iter().enumerate() {
+            if i > 0 {
+                self.settle()?;
+            }
+            self.send(part)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the program has read everything.
+    pub(super) fn settle(&mut self) -> Outcome {
+        let number = self.number();
+        if let Some(connection) = self.connections.get(number) {
+            connection.wait_until_read(&mut self.queues);
+        }
+        Ok(())
+    }
+
+    /// Writes all of the bytes. Returns `false` if the connection has ended.
+    fn write(&mut self, bytes: &[u8]) -> Outcome<bool> {
+        let mut done = 0;
+        let limit = self.setup.timeout;
+        // The limit counts from the last progress.
+        while done < bytes.len() {
+            let rest = bytes.get(done..).unwrap_or_default();
+            let n = self.wait(limit, |talk| {
+                // The program may send before it reads on.
+                talk.read()?;
+                let connection = talk.connection()?;
+                let n = connection.write(rest);
+                let has_reset = connection.end == Some(StreamEnd::Reset);
+                Ok(match n {
+                    Some(0) if has_reset => Some(None),
+                    Some(0) => None,
+                    n => Some(n),
+                })
+            })?;
+            match n {
+                Some(Some(n)) => done += n,
+                Some(None) => return Ok(false),
+                None => {
+                    let text = format!(
+                        "the program stopped reading after {done} of {} bytes, for {}",
+                        bytes.len(),
+                        seconds(limit)
+                    );
+                    return Err(Box::new(Failure::new(Kind::Silent, text)));
+                }
+            }
+        }
+        self.sent.push(bytes.to_vec());
+        self.record(&Event::Moved(self.our_flow(), bytes));
+        Ok(true)
+    }
+
+    /// Reads what has arrived on the current connection.
+    fn read(&mut self) -> Outcome {
+        let (bytes, has_ended) = self.connection()?.read();
+        let end = self.connection()?.end;
+        let theirs = flow(self.setup.our_side(), Direction::Received);
+        if !bytes.is_empty() {
+            self.record(&Event::Moved(theirs, &bytes));
+        }
+        match end {
+            Some(StreamEnd::Closed) if has_ended => self.record(&Event::Closed(theirs)),
+            Some(_) if has_ended => self.record(&Event::Reset(theirs.from())),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Receives a message.
+    pub(super) fn receive(
+        &mut self,
+        what: &str,
+        mut parse: impl FnMut(&[u8]) -> Parsed,
+    ) -> Outcome<Vec<u8>> {
+        enum Got {
+            Message(usize),
+            Wrong(Option<Vec<u8>>, String),
+            End(StreamEnd),
+        }
+        let limit = self.setup.timeout;
+        let mut seen = usize::MAX;
+        let mut last = Instant::now();
+        // The limit counts from the last byte.
+        let got = loop {
+            let left = limit.saturating_sub(last.elapsed());
+            let got = self.wait(left, |talk| {
+                talk.read()?;
+                let connection = talk.connection()?;
+                if connection.unread.len() != seen {
+                    seen = connection.unread.len();
+                    last = Instant::now();
+                    match parse(&connection.unread) {
+                        Parsed::Done(n) => return Ok(Some(Got::Message(n))),
+                        Parsed::Wrong(expected, text) => {
+                            return Ok(Some(Got::Wrong(expected, text)));
+                        }
+                        Parsed::More => {}
+                    }
+                }
+                Ok(connection.end.map(Got::End))
+            })?;
+            if got.is_some() || last.elapsed() >= limit {
+                break got;
+            }
+        };
+        let unread =
+            |talk: &mut Self| talk.connection().map(|c| c.unread.clone()).unwrap_or_default();
+        match got {
+            Some(Got::Message(n)) => {
+                let message = self.connection()?.unread.drain(..n).collect();
+                self.sent.clear();
+                Ok(message)
+            }
+            Some(Got::Wrong(expected, text)) => {
+                self.wait(MORE, |talk| {
+                    talk.read()?;
+                    Ok(talk.connection()?.end)
+                })?;
+                let mut failure = Failure::new(Kind::Different, text);
+                let actual = unread(self);
+                if let Some(expected) = expected {
+                    failure = failure.bytes(expected, actual);
+                } else {
+                    failure = failure.bytes([], actual);
+                }
+                Err(Box::new(failure))
+            }
+            Some(Got::End(end)) => {
+                let actual = unread(self);
+                let (kind, how) = match end {
+                    StreamEnd::Closed => (Kind::Closed, "closed the connection"),
+                    _ => (Kind::Reset, "reset the connection"),
+                };
+                let text = match actual.len() {
+                    0 => format!("the program {how} instead of sending {what}"),
+                    n => format!("the program {how} after {n} byte{} of {what}", plural(n)),
+                };
+                Err(Box::new(Failure::new(kind, text).bytes([], actual)))
+            }
+            None => {
+                let actual = unread(self);
+                let limit = seconds(limit);
+                let failure = match actual.len() {
+                    0 => {
+                        Failure::new(Kind::Silent, format!("{what} did not arrive within {limit}"))
+                    }
+                    n => Failure::new(
+                        Kind::Incomplete,
+                        format!(
+                            "only {n} byte{} of {what} arrived, and nothing more within {limit}",
+                            plural(n)
+                        ),
+                    ),
+                };
+                Err(Box::new(failure.bytes([], actual)))
+            }
+        }
+    }
+
+    /// Receives exactly these bytes.
+    pub(super) fn receive_exactly(&mut self, what: &str, expected: &[u8]) -> Outcome {
+        let parse = |bytes: &[u8]| {
+            let common = bytes.len().min(expected.len());
+            if bytes.get(..common) != expected.get(..common) {
+                Parsed::Wrong(Some(expected.to_vec()), format!("{what} is wrong"))
+            } else if common == expected.len() {
+                Parsed::Done(common)
+            } else {
+                Parsed::More
+            }
+        };
+        self.receive(what, parse).map(|_| ()).map_err(|mut failure| {
+            if let Some(bytes) = &mut failure.bytes
+                && bytes.expected.is_empty()
+            {
+                bytes.expected = expected.to_vec();
+            }
+            failure
+        })
+    }
+
+    /// Waits until the program ends its stream. `may_reset`: a reset is an end too.
+    pub(super) fn closed(&mut self, may_reset: bool) -> Outcome {
+        let limit = self.setup.timeout;
+        let end = self.wait(limit, |talk| {
+            talk.read()?;
+            let connection = talk.connection()?;
+            Ok(if connection.unread.is_empty() {
+                connection.end
+            } else {
+                Some(StreamEnd::TimedOut)
+            })
+        })?;
+        match end {
+            Some(StreamEnd::TimedOut) => {
+                self.wait(MORE, |talk| {
+                    talk.read()?;
+                    Ok(talk.connection()?.end)
+                })?;
+                let actual = self.connection()?.unread.clone();
+                let n = actual.len();
+                let text = format!(
+                    "the program sent {n} byte{} instead of closing the connection",
+                    plural(n)
+                );
+                Err(Box::new(Failure::new(Kind::Unexpected, text).bytes([], actual)))
+            }
+            Some(StreamEnd::Closed) => Ok(()),
+            Some(_) if may_reset => Ok(()),
+            Some(_) => Err(Box::new(Failure::new(
+                Kind::Reset,
+                "the program reset the connection instead of closing it",
+            ))),
+            None => {
+                let text =
+                    format!("the program did not close the connection within {}", seconds(limit));
+                Err(Box::new(Failure::new(Kind::StillOpen, text)))
+            }
+        }
+    }
+
+    /// Checks that nothing arrives for a time.
+    pub(super) fn silent(&mut self, time: Duration) -> Outcome {
+        let got = self.wait(time, |talk| {
+            talk.read()?;
+            let connection = talk.connection()?;
+            Ok((!connection.unread.is_empty() || connection.end.is_some())
+                .then_some(connection.end))
+        })?;
+        match got {
+            None => Ok(()),
+            Some(Some(StreamEnd::Closed)) => Err(Box::new(Failure::new(
+                Kind::Closed,
+                "the program closed the connection too early",
+            ))),
+            Some(Some(_)) => {
+                Err(Box::new(Failure::new(Kind::Reset, "the program reset the connection")))
+            }
+            Some(None) => {
+                let actual = self.connection()?.unread.clone();
+                let n = actual.len();
+                let text = format!("the program sent {n} byte{} too early", plural(n));
+                Err(Box::new(Failure::new(Kind::Unexpected, text).bytes([], actual)))
+            }
+        }
+    }
+
+    /// Waits.
+    pub(super) fn pause(&mut self, time: Duration) -> Outcome {
+        self.wait(time, |_| Ok(None::<()>)).map(|_| ())
+    }
+
+    /// Ends our stream in an orderly way. The program can still send.
+    pub(super) fn half_close(&mut self) -> Outcome {
+        self.connection()?.half_close();
+        self.record(&Event::Closed(self.our_flow()));
+        Ok(())
+    }
+
+    /// Closes the current connection in an orderly way. What the program sends later is refused.
+    pub(super) fn close(&mut self) -> Outcome {
+        self.connection()?.close();
+        self.record(&Event::Closed(self.our_flow()));
+        Ok(())
+    }
+
+    /// Resets the current connection.
+    pub(super) fn reset(&mut self) -> Outcome {
+        self.connection()?.reset();
+        self.record(&Event::Reset(self.setup.our_side()));
+        Ok(())
+    }
+
+    /// Ends the conversation. Resets free the ports at once.
+    pub(super) fn finish(&mut self) {
+        for connection in &mut self.connections {
+            connection.reset();
+        }
+        self.connections.clear();
+    }
+}
+
+fn system(e: &std::io::Error) -> Box<Failure> {
+    Box::new(Failure::new(Kind::System, reason(e)))
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}

@@ -1,0 +1,185 @@
+//! What the steps of a case do with the program itself.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::super::failure::{Failure, Kind, seconds};
+use super::super::program::Program;
+use super::super::setup::Target;
+use super::{HANDOVER, Outcome, Talk};
+use crate::net::reason;
+use crate::sys::Exit;
+use crate::text::one_line;
+
+/// Time for which the processor time of a program is measured, and the time that an idle one may use in it.
+const SPIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(150));
+
+impl Talk {
+    /// Starts the program, if it does not run.
+    pub(in crate::check) fn start(&mut self) -> Outcome {
+        let Target::Command(command) = &self.setup.target else { return Ok(()) };
+        if self.program.is_some() {
+            return Ok(());
+        }
+        let launch = self.setup.launch(command, self.place.addr, &self.inputs);
+        let mut program = Program::start(&launch).map_err(|e| {
+            Failure::new(
+                Kind::NotStarted,
+                format!("cannot start {}: {}", launch.program, reason(&e)),
+            )
+        })?;
+        for line in self.setup.first_lines(self.place.addr, &self.inputs) {
+            program.type_text(&line);
+        }
+        if self.inputs.ends {
+            program.end_input();
+        }
+        self.program = Some(program);
+        Ok(())
+    }
+
+    /// Kills the program, and starts it again at the same port.
+    pub(in crate::check) fn restart(&mut self) -> Outcome {
+        if let Some(mut program) = self.program.take() {
+            program.kill();
+        }
+        self.has_started = false;
+        self.start()
+    }
+
+    /// Types a line.
+    pub(in crate::check) fn type_line(&mut self, line: &str) -> Outcome {
+        self.start()?;
+        let text = self.setup.typed(line);
+        if let Some(program) = &self.program {
+            program.type_text(&text);
+        }
+        Ok(())
+    }
+
+    /// Ends the program's input.
+    pub(in crate::check) fn end_input(&mut self) {
+        if let Some(program) = &mut self.program {
+            program.end_input();
+        }
+    }
+
+    /// Waits until the program's standard output satisfies a condition.
+    pub(in crate::check) fn printed(
+        &mut self,
+        what: &str,
+        is_there: impl Fn(&str) -> bool,
+    ) -> Outcome {
+        if self.program.is_none() {
+            return Ok(());
+        }
+        let found = self.wait(self.setup.timeout, |talk| {
+            let Some(program) = &talk.program else { return Ok(Some(true)) };
+            // In this order: what was written before the end is in the text.
+            let has_ended = program.stdout.has_ended();
+            let is_there = is_there(&program.stdout.text());
+            Ok((is_there || has_ended).then_some(is_there))
+        })?;
+        if found == Some(true) {
+            return Ok(());
+        }
+        let text = self.program.as_ref().map(|program| program.stdout.text()).unwrap_or_default();
+        let shown = match text.trim_end() {
+            "" => "it printed nothing".to_owned(),
+            text => format!("it printed \"{}\"", end_of(text)),
+        };
+        Err(Box::new(Failure::new(
+            Kind::Output,
+            format!("the program did not print {what}; {shown}"),
+        )))
+    }
+
+    /// Waits until the program ends. Returns its exit.
+    pub(in crate::check) fn ended(&mut self) -> Outcome {
+        if self.program.is_none() {
+            return Ok(());
+        }
+        let limit = self.setup.timeout;
+        let exit = self.wait(limit, |talk| Ok(talk.program.as_mut().and_then(Program::exit)))?;
+        match exit {
+            Some(_) => Ok(()),
+            None if self.spins()? => Err(Box::new(Failure::new(
+                Kind::Spinning,
+                format!(
+                    "the program did not end within {} and keeps the processor busy",
+                    seconds(limit)
+                ),
+            ))),
+            None => Err(Box::new(Failure::new(
+                Kind::Running,
+                format!("the program did not end within {}", seconds(limit)),
+            ))),
+        }
+    }
+
+    /// Checks that a program that has ended did so with exit code 0 and without a crash.
+    pub(in crate::check) fn exit_was_clean(&mut self) -> Outcome {
+        self.exit_was(|exit, has_crashed| has_crashed || exit != Exit::Code(0))
+    }
+
+    /// Checks that a program that has ended has not crashed.
+    pub(in crate::check) fn exit_was_no_crash(&mut self) -> Outcome {
+        self.exit_was(|_, has_crashed| has_crashed)
+    }
+
+    fn exit_was(&mut self, is_wrong: fn(Exit, bool) -> bool) -> Outcome {
+        let Some(program) = &mut self.program else { return Ok(()) };
+        let Some((exit, _)) = program.exit() else { return Ok(()) };
+        let start = Instant::now();
+        // A descendant may keep the pipe open.
+        while !program.stderr.has_ended() && start.elapsed() < HANDOVER {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let crash = crash(&program.stderr.text());
+        let has_crashed = crash.is_some() || matches!(exit, Exit::Signal(_));
+        if !is_wrong(exit, has_crashed) {
+            return Ok(());
+        }
+        let text = match (exit, crash) {
+            (Exit::Code(code), Some(crash)) => {
+                format!("the program ended with {crash} and exit code {code}")
+            }
+            (Exit::Code(code), None) => format!("the program ended with exit code {code}"),
+            (Exit::Signal(signal), _) => format!("the program was ended by signal {signal}"),
+        };
+        Err(Box::new(Failure::new(Kind::Exit, text)))
+    }
+
+    /// Returns whether the program uses the processor, although it has nothing to do.
+    pub(in crate::check) fn spins(&mut self) -> Outcome<bool> {
+        let before = self.program.as_ref().and_then(Program::cpu_time);
+        let Some(before) = before else { return Ok(false) };
+        // Until it ends.
+        self.wait(SPIN.0, |talk| Ok(talk.program.as_mut().and_then(Program::exit)))?;
+        let Some(program) = &mut self.program else { return Ok(false) };
+        if program.exit().is_some() {
+            return Ok(false);
+        }
+        let used = program.cpu_time().unwrap_or(before).saturating_sub(before);
+        Ok(used >= SPIN.1)
+    }
+}
+
+/// Returns the end of a text, escaped.
+fn end_of(text: &str) -> String {
+    const SHOWN: usize = 120;
+    let start = text.len().saturating_sub(SHOWN);
+    let start = (start..=text.len()).find(|i| text.is_char_boundary(*i)).unwrap_or(text.len());
+    let dots = if start > 0 { "..." } else { "" };
+    format!("{dots}{}", one_line(text.get(start..).unwrap_or_default()))
+}
+
+/// Returns what a program has left on its standard error, if it has crashed.
+fn crash(stderr: &str) -> Option<&'static str> {
+    const CRASHES: [(&str, &str); 3] = [
+        ("Traceback (most recent call last)", "a traceback"),
+        ("Exception in thread \"main\"", "an exception"),
+        ("panicked at ", "a panic"),
+    ];
+    CRASHES.iter().find(|(text, _)| stderr.contains(text)).map(|(_, what)| *what)
+}
