@@ -12,13 +12,10 @@ use super::failure::{Bytes, Failure, Kind, seconds};
 use super::hint;
 use super::program::Program;
 use super::setup::Setup;
-use super::talk::{Outcome, Talk};
+use super::talk::{LAST_WORDS, Outcome, Talk};
 use crate::net::reason;
 use crate::sys::Exit;
 use crate::ui::recording::Recording;
-
-/// Time in which a program that has broken the connection may end, so that its error message can be shown.
-const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Result of a case.
 #[derive(Debug)]

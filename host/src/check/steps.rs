@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::case::{Step, step};
 use super::failure::{Failure, Kind};
-use super::talk::Talk;
+use super::talk::{Outcome, Talk};
 use crate::faults::{Cut, Faults};
 use crate::text::one_line;
 
@@ -167,6 +167,19 @@ pub(super) fn without_error() -> Step {
 /// Kills the program and starts it again at the same address.
 pub(super) fn restart() -> Step {
     step("end the program and start it again at the same port", Talk::restart)
+}
+
+/// Checks that the program serves another client, or has ended without a crash: a server may serve one client only.
+/// `next` is what the other client does, once it is connected.
+pub(super) fn survives(next: fn(&mut Talk) -> Outcome) -> Step {
+    step("see the program serve another client, or end without a crash", move |talk| {
+        talk.set_faults(Faults::default());
+        match talk.connect().and_then(|()| next(talk)) {
+            Err(failure) if !talk.has_exited()? => Err(failure),
+            Err(_) => talk.exit_was_no_crash(),
+            Ok(()) => Ok(()),
+        }
+    })
 }
 
 /// Checks that the program does not keep the processor busy.

@@ -29,6 +29,9 @@ const HANDOVER: Duration = Duration::from_secs(1);
 /// Time in which more of a wrong message may arrive, so that it can be shown as a whole.
 const MORE: Duration = Duration::from_millis(150);
 
+/// Time in which a program that has broken the connection may end, so that its error message can be shown.
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// Result of a step.
 pub(super) type Outcome<T = ()> = Result<T, Box<Failure>>;
 

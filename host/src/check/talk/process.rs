@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::failure::{Failure, Kind, seconds};
 use super::super::program::Program;
 use super::super::setup::Target;
-use super::{HANDOVER, Outcome, Talk};
+use super::{HANDOVER, LAST_WORDS, Outcome, Talk};
 use crate::net::reason;
 use crate::sys::Exit;
 use crate::text::one_line;
@@ -115,6 +115,13 @@ impl Talk {
                 format!("the program did not end within {}", seconds(limit)),
             ))),
         }
+    }
+
+    /// Returns whether the program has ended, or is about to.
+    pub(in crate::check) fn has_exited(&mut self) -> Outcome<bool> {
+        let exit =
+            self.wait(LAST_WORDS, |talk| Ok(talk.program.as_mut().and_then(Program::exit)))?;
+        Ok(exit.is_some())
     }
 
     /// Checks that a program that has ended did so with exit code 0 and without a crash.
