@@ -1,5 +1,5 @@
 //! Detects what some tests need, so that they are ignored with the reason on a machine that lacks
-//! it: Python, Node, tshark, a C compiler, root, the right to mount. `.ci/run` does not accept a missing Python
+//! it: Python, Node, tshark, compilers of C and Java, root, the right to mount. `.ci/run` does not accept a missing Python
 //! or C compiler.
 
 use std::path::Path;
@@ -29,6 +29,7 @@ fn main() {
         ("wasm", works("node", &["--version"]) && has_wasm()),
         ("tshark", works("tshark", &["--version"])),
         ("cc", works("cc", &["--version"])),
+        ("javac", works("javac", &["--version"])),
         ("superuser", works("sh", &["-c", "test \"$(id -u)\" = 0"])),
         ("unshare", works("unshare", &["-rm", "mount", "--bind", "/dev/null", "/dev/null"])),
     ] {

@@ -15,6 +15,7 @@
 //! | [`oracle`] | expected results, computed in the simplest way |
 //! | [`program`] | the real binary and Python peers as child processes |
 //! | [`files`] | helpers for tests of `socklab file` |
+//! | [`mutants`] | programs of students, correct and with planted mistakes |
 //! | [`board`] | programs for a microcontroller on an emulated one |
 
 #[cfg(unix)]
@@ -27,6 +28,7 @@ pub mod faults;
 #[cfg(unix)]
 pub mod files;
 pub mod generated;
+pub mod mutants;
 pub mod oracle;
 pub mod pair;
 pub mod program;
