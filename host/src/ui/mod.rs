@@ -4,10 +4,13 @@ mod bar;
 mod capture;
 mod hex;
 mod keyboard;
+mod ladder;
 mod lines;
 pub(crate) mod messages;
 mod output;
-#[allow(dead_code, reason = "the check and the picture use it")]
+#[allow(dead_code, reason = "parts of it are for the check")]
+pub(crate) mod page;
+#[allow(dead_code, reason = "parts of it are for the check")]
 pub(crate) mod recording;
 pub(crate) mod signals;
 pub(crate) mod streams;
