@@ -116,7 +116,7 @@ impl<const HEADER: usize> Client<HEADER> {
     /// # Errors
     ///
     /// None at present. The `Result` is reserved for errors of the close.
-    pub fn shutdown(self) -> Result<(), Error<HEADER>> {
+    pub fn shutdown(mut self) -> Result<(), Error<HEADER>> {
         self.inner.close_sending();
         Ok(())
     }

@@ -7,7 +7,9 @@ mod serve;
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
@@ -18,12 +20,12 @@ pub(super) use self::address::{Address, Host, Listen, ListenAddr, host, listen_a
 pub(super) use self::failure::Failure;
 pub(super) use self::serve::{Console, Reporter};
 use super::events::unfinished;
-use crate::net::{self, Delivery, Limits, Observer, Server, Service, Target};
+use crate::net::{self, Delivery, Limits, Observer, Server, Service, Target, reason};
 use crate::proxy::Side;
 use crate::text::one_line;
 use crate::ui::messages::{Conversation, Dissectors};
 use crate::ui::signals::{self, Signal};
-use crate::ui::{Keyboard, LogWriter, Output, Trace, TraceOutput, run_within, say};
+use crate::ui::{Capture, Keyboard, LogWriter, Output, Trace, TraceOutput, run_within, say};
 
 /// The two ends of a protocol. The help text of each stands at its arguments.
 #[derive(Debug, Subcommand)]
@@ -73,11 +75,7 @@ pub(super) trait Run {
 impl<C: Args + Run, S: Args + Run> Role<C, S> {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Client(End { args, common }) => {
-                common.start_log();
-                common.end_on_interrupt()?;
-                args.run(&common)
-            }
+            Self::Client(end) => end.run_with(Common::end_on_interrupt),
             Self::Server(end) => end.run(),
         }
     }
@@ -86,9 +84,16 @@ impl<C: Args + Run, S: Args + Run> Role<C, S> {
 impl<A: Args + Run> End<A> {
     /// Runs a command that ends on a signal as servers do.
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Self { args, common } = self;
+        self.run_with(|_| Ok(()))
+    }
+
+    fn run_with(self, start: fn(&Common) -> Result<(), Failure>) -> Result<(), Failure> {
+        let Self { args, mut common } = self;
         common.start_log();
-        args.run(&common)
+        common.start_capture()?;
+        start(&common)?;
+        let result = args.run(&common);
+        result.and(common.end_capture())
     }
 }
 
@@ -103,6 +108,12 @@ pub(super) struct Common {
     /// Show every message on stderr: time, direction, bytes, meaning
     #[arg(long)]
     trace: bool,
+    /// Write a capture for Wireshark or tcpdump: the bytes as packets between client and server
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// The capture, while the command runs
+    #[arg(skip)]
+    capture: Option<Arc<Capture>>,
     /// Write events as JSON lines to stdout, usage errors included
     #[arg(long)]
     json: bool,
@@ -256,7 +267,7 @@ impl Common {
 
         let mut signals = signals::watch(&[Signal::Interrupt, Signal::Terminate])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
-        let json = self.json;
+        let (json, capture) = (self.json, self.capture.clone());
         std::thread::Builder::new()
             .name("interrupt".into())
             .spawn(move || {
@@ -264,6 +275,7 @@ impl Common {
                 if signals.forever().next().is_none() || signals::is_claimed() {
                     return;
                 }
+                end_capture_within_limit(capture);
                 run_within(WRITE_TIMEOUT, move || {
                     let _ = super::fail(&Failure::INTERRUPTED, json);
                 });
@@ -273,16 +285,32 @@ impl Common {
         Ok(())
     }
 
-    /// Returns the trace of one connection, if `--trace` is given.
-    pub(super) fn trace_on_stderr(
-        &self,
-        local: Side,
-        dissectors: Dissectors,
-    ) -> Option<Box<dyn Observer>> {
-        self.trace.then(|| Box::new(Trace::new(TraceOutput::Stderr, local, dissectors)) as _)
+    /// Starts the capture, if `--pcap` is given. A file that cannot be written is reported before anything is run.
+    fn start_capture(&mut self) -> Result<(), Failure> {
+        if let Some(path) = &self.pcap {
+            let capture = Capture::create(path).map_err(|e| self.capture_failure(&reason(&e)))?;
+            self.capture = Some(Arc::new(capture));
+        }
+        Ok(())
     }
 
-    /// Connects a client to `target`, with its timeout, trace and notices.
+    /// Waits until the capture is written.
+    fn end_capture(&self) -> Result<(), Failure> {
+        let written = self.capture.as_ref().map_or(Ok(()), |capture| capture.finish());
+        written.map_err(|reason| self.capture_failure(&reason))
+    }
+
+    fn capture_failure(&self, reason: &str) -> Failure {
+        let path = self.pcap.as_deref().unwrap_or(Path::new("")).display();
+        Failure::System(format!("cannot write {path}: {reason}"))
+    }
+
+    /// Returns the capture, if `--pcap` is given.
+    pub(super) const fn capture(&self) -> Option<&Arc<Capture>> {
+        self.capture.as_ref()
+    }
+
+    /// Connects a client to `target`, with its timeout, observers and notices.
     pub(super) fn connect<R, S, M>(
         &self,
         target: &Target,
@@ -298,14 +326,17 @@ impl Common {
         Ok(self.observe(client, Side::Client, Conversation::new::<S, R>))
     }
 
-    /// Adds the trace and the notices to a connection.
+    /// Adds the observers and the notices to a connection of which this program is that side.
     pub(super) fn observe<M: Machine>(
         &self,
         client: net::Client<M>,
         local: Side,
         dissectors: Dissectors,
     ) -> net::Client<M> {
-        self.report_notices(client).observer(self.trace_on_stderr(local, dissectors))
+        let trace = || Box::new(Trace::new(TraceOutput::Stderr, local, dissectors)) as _;
+        let trace = self.trace.then(trace);
+        let capture = self.capture().map(|capture| Box::new(capture.connection(local)) as _);
+        self.report_notices(client).observer(several(trace.into_iter().chain(capture)))
     }
 
     /// Makes a client report an incomplete message on stderr and as an event.
@@ -318,7 +349,7 @@ impl Common {
         })
     }
 
-    /// Adds timeout, trace and notices to a connection that a server with one player has accepted.
+    /// Adds timeout, observers and notices to a connection that a server with one player has accepted.
     pub(super) fn accepted<R, S, M>(
         &self,
         accepted: net::Accepted,
@@ -399,6 +430,24 @@ impl Common {
     /// Returns the limits of a server whose clients are people. They may take any time to think.
     pub(super) fn person_limits(&self, pace: &Pace, clients: &MaxClients) -> Limits {
         Limits { idle: self.person_timeout(), pace: pace.time, ..self.limits(clients) }
+    }
+}
+
+/// Returns one observer for all, or `None` if there are none: then bytes may be transferred without a copy.
+fn several(observers: impl Iterator<Item = Box<dyn Observer>>) -> Option<Box<dyn Observer>> {
+    let observers: Vec<_> = observers.collect();
+    (!observers.is_empty()).then(|| Box::new(observers) as _)
+}
+
+/// Waits until the capture is written, before a signal ends the program.
+pub(super) fn end_capture_within_limit(capture: Option<Arc<Capture>>) {
+    /// A disk that takes longer for the few megabytes that can wait is not waited for.
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    if let Some(capture) = capture {
+        run_within(LIMIT, move || {
+            let _ = capture.finish();
+        });
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use socklab_core::file::client::{Client as Machine, Error as Cause};
 use socklab_core::file::{Form, Request};
 
-use super::common::{Common, Failure, Listen, MaxClients, Run};
+use super::common::{Common, Failure, Listen, MaxClients, Run, end_capture_within_limit};
 use super::events::{connected, emit, session, undelivered};
 use crate::file::{
     self, BUFFER, Client, Fetched, Local, Options, Outcome, Progress, Report, Service,
@@ -166,7 +166,7 @@ impl Run for ClientArgs {
                     .into(),
             ));
         }
-        let interrupts = Interrupts::watch()?;
+        let interrupts = Interrupts::watch(common)?;
         let destination = if stdout {
             let stdout = streams::check_stdout().and_then(|()| sys::file::stdout());
             let file = stdout.map_err(Failure::stdout)?;
@@ -453,13 +453,14 @@ enum Stage {
 }
 
 impl Interrupts {
-    fn watch() -> Result<Self, Failure> {
+    fn watch(common: &Common) -> Result<Self, Failure> {
         let mut signals = signals::watch(&[Signal::Interrupt, Signal::Terminate])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
         // Not earlier: a signal before this line ends the program elsewhere.
         signals::claim();
         let this = Self { caught: Arc::default(), stage: Arc::new(Mutex::new(Stage::Idle)) };
         let (caught, stage) = (Arc::clone(&this.caught), Arc::clone(&this.stage));
+        let capture = common.capture().cloned();
         std::thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
@@ -473,6 +474,7 @@ impl Interrupts {
                         let _ = waker.wake();
                     } else {
                         *stage = Stage::Idle;
+                        end_capture_within_limit(capture.clone());
                         signals::end_by(signal);
                     }
                 }

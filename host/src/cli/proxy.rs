@@ -3,8 +3,6 @@
 mod faults;
 mod observers;
 
-use std::path::PathBuf;
-
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
@@ -13,10 +11,10 @@ use self::faults::FaultArgs;
 use self::observers::{Log, Tracer};
 use super::common::{Common, Console, Failure, Host, ListenAddr, MaxClients, Run, host, listen_at};
 use crate::faults::Faults;
-use crate::net::{self, reason};
+use crate::net;
 use crate::proxy::{Error, Limits, Proxy, Side};
 use crate::ui::messages::{NAMES, RAW, dissectors};
-use crate::ui::{Capture, HexTrace, Lines, Trace, TraceOutput};
+use crate::ui::{HexTrace, Lines, Trace, TraceOutput};
 
 /// Pass bytes between clients and a server, show them, and treat them as networks do
 #[derive(Debug, Args)]
@@ -41,10 +39,6 @@ pub(super) struct ProxyArgs {
     /// Seed of random faults, to repeat a run [default: random, and shown]
     #[arg(long, value_name = "N", help_heading = "Faults")]
     seed: Option<u64>,
-    /// Write a capture for Wireshark or tcpdump. It has the bytes that the proxy passes on, as packets between client and
-    /// server
-    #[arg(long, value_name = "FILE")]
-    pcap: Option<PathBuf>,
     /// Size of the length field of echo in bytes
     #[arg(long, value_name = "2|4", default_value = "4", value_parser = super::echo::header)]
     header: u8,
@@ -74,9 +68,6 @@ impl Run for ProxyArgs {
         let target = self.server.target(None, 0)?;
         let faults = self.faults.faults();
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..=u64::from(u32::MAX)));
-        // Before the address is bound: a capture that cannot be written is reported at once.
-        let capture = self.pcap.as_ref().map(Capture::create).transpose();
-        let capture = capture.map_err(|e| self.capture_failure(&e))?;
 
         let console = Console::start(common.has_json())?;
         let limits = Limits {
@@ -98,19 +89,15 @@ impl Run for ProxyArgs {
             proxy = proxy.observer(Box::new(Tracer::new(self.trace(console.log().clone()))));
         }
         proxy = proxy.observer(Box::new(Log::new(console.reporter())));
-        let capture = match capture {
-            Some((capture, file)) => {
-                let resume = proxy.resumer();
-                proxy = proxy.observer(Box::new(capture.on_ready(resume)));
-                Some(file)
-            }
-            None => None,
-        };
+        if let Some(capture) = common.capture() {
+            capture.on_ready(proxy.resumer());
+            proxy = proxy.observer(Box::new(capture.proxy()));
+        }
 
         let addr = proxy.local_addr();
         let servers: Vec<_> = proxy.targets().iter().map(ToString::to_string).collect();
         let stopper = proxy.stopper();
-        let ended = console.run(
+        console.run(
             &stopper,
             |reporter| {
                 let mut event = json!({
@@ -125,18 +112,11 @@ impl Run for ProxyArgs {
                 reporter.report(format_args!("listening on {addr}"), || event);
             },
             || proxy.run(),
-        );
-        let written = capture.map_or(Ok(()), |file| file.finish());
-        ended.and_then(|()| written.map_err(|e| self.capture_failure(&e)))
+        )
     }
 }
 
 impl ProxyArgs {
-    fn capture_failure(&self, e: &std::io::Error) -> Failure {
-        let path = self.pcap.as_deref().unwrap_or(std::path::Path::new("")).display();
-        Failure::System(format!("cannot write {path}: {}", reason(e)))
-    }
-
     fn trace(&self, lines: Lines) -> Box<dyn net::Observer> {
         if self.protocol == RAW {
             return Box::new(HexTrace::new(lines));

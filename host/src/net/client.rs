@@ -248,7 +248,7 @@ impl<M: Machine> Client<M> {
     /// Passes every byte that is transferred from now on to `observer`.
     #[must_use]
     pub fn observer(mut self, observer: Option<Box<dyn Observer>>) -> Self {
-        self.stack.observer = observer.map(|o| (self.peer, o));
+        self.stack.observe(observer, self.peer, self.connection.socket());
         self
     }
 
@@ -417,7 +417,7 @@ impl<M: Machine> Client<M> {
     /// does not support this here.
     pub(crate) fn splice(&mut self, pipe: &Pipe) -> Option<usize> {
         let count = usize::try_from(self.connection.inbound_remaining()).unwrap_or(usize::MAX);
-        if count == 0 || self.is_sending() || self.stack.observer.is_some() {
+        if count == 0 || self.is_sending() || self.stack.has_observer() {
             return None;
         }
         let socket = borrow(self.connection.socket())?;
@@ -621,10 +621,17 @@ impl<M: Machine> Client<M> {
     }
 
     /// Closes the sending side (sends FIN). The peer's bytes can still be received.
-    pub fn close_sending(&self) {
-        if let Some(fd) = borrow(self.connection.socket()) {
-            let _ = socket2::SockRef::from(&fd).shutdown(std::net::Shutdown::Write);
-        }
+    pub fn close_sending(&mut self) {
+        close_sending(&mut self.stack, self.connection.socket());
+    }
+}
+
+/// Closes the sending side of a socket.
+fn close_sending(stack: &mut Stack, socket: &TcpSocket) {
+    if let Some(fd) = borrow(socket)
+        && socket2::SockRef::from(&fd).shutdown(std::net::Shutdown::Write).is_ok()
+    {
+        stack.closed_sending();
     }
 }
 

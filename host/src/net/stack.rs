@@ -1,10 +1,14 @@
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use embedded_nal::{TcpClientStack, TcpErrorKind};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use socket2::{SockRef, Socket};
 
+use super::peer::unmapped;
 use crate::sys::net::{self as system, Dialled, Dialler};
 
 /// Socket of the [`Stack`].
@@ -63,14 +67,139 @@ pub enum Direction {
 }
 
 /// Receiver of every byte that is transferred, for a trace or a capture.
+///
+/// `connection` distinguishes the open connections of a server. A client has only number 0.
 pub trait Observer: Send {
-    /// Called after `bytes` have been transferred by one system call. If they are received and empty, the peer has
-    /// closed its sending side. `connection` distinguishes the clients of a server.
+    /// Called once for each connection, before the other functions.
+    fn opened(&mut self, connection: usize, local: SocketAddr, peer: SocketAddr) {
+        let _ = (connection, local, peer);
+    }
+
+    /// Called after `bytes` have been transferred by one system call. If they are empty, this direction has been closed
+    /// in order.
     fn moved(&mut self, connection: usize, peer: SocketAddr, direction: Direction, bytes: &[u8]);
 
-    /// Called when the connection has ended.
-    fn ended(&mut self, connection: usize, peer: SocketAddr) {
-        let _ = (connection, peer);
+    /// Called once for each connection, after the other functions. `reset` is the direction in which a reset was
+    /// transferred, if that is known.
+    fn ended(&mut self, connection: usize, peer: SocketAddr, reset: Option<Direction>) {
+        let _ = (connection, peer, reset);
+    }
+
+    /// Returns whether it can take more bytes. While it cannot, a server transfers nothing. When it can again, it must
+    /// call the function that [`Server::resumer`](super::Server::resumer) returned.
+    ///
+    /// A client does not call this: `moved` blocks instead.
+    fn is_ready(&self) -> bool {
+        true
+    }
+}
+
+/// Several observers of the same connections.
+impl Observer for Vec<Box<dyn Observer>> {
+    fn opened(&mut self, connection: usize, local: SocketAddr, peer: SocketAddr) {
+        for observer in self {
+            observer.opened(connection, local, peer);
+        }
+    }
+
+    fn moved(&mut self, connection: usize, peer: SocketAddr, direction: Direction, bytes: &[u8]) {
+        for observer in self {
+            observer.moved(connection, peer, direction, bytes);
+        }
+    }
+
+    fn ended(&mut self, connection: usize, peer: SocketAddr, reset: Option<Direction>) {
+        for observer in self {
+            observer.ended(connection, peer, reset);
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.iter().all(|observer| observer.is_ready())
+    }
+}
+
+/// How far each direction of a connection has ended, before its socket is closed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ends {
+    /// The sending side has been closed in order.
+    pub(super) sent: bool,
+    /// The peer's end has been read.
+    pub(super) received: bool,
+    /// The peer has reset the connection.
+    pub(super) is_reset: bool,
+}
+
+/// Reports the end of a connection whose socket is about to be closed.
+pub(super) fn observe_end(
+    observer: &mut dyn Observer,
+    connection: usize,
+    peer: SocketAddr,
+    ends: Ends,
+    socket: &SockRef<'_>,
+) {
+    let reset = match ends {
+        Ends { is_reset: true, .. } => Some(Direction::Received),
+        Ends { sent: true, received: true, .. } => None,
+        _ => closing_resets(socket).then_some(Direction::Sent),
+    };
+    if reset.is_none() && !ends.sent {
+        observer.moved(connection, peer, Direction::Sent, &[]);
+    }
+    observer.ended(connection, peer, reset);
+}
+
+/// Returns whether closing the socket sends a reset instead of an orderly end: if it is set so, or if input is unread.
+fn closing_resets(socket: &SockRef<'_>) -> bool {
+    matches!(socket.linger(), Ok(Some(Duration::ZERO)))
+        || matches!(socket.peek(&mut [MaybeUninit::uninit()]), Ok(1..))
+}
+
+/// The observer of a [`Stack`], with what it has to know of the connection.
+pub(super) struct Observed {
+    observer: Box<dyn Observer>,
+    peer: SocketAddr,
+    /// Another handle of the socket, to look at it before it is closed.
+    socket: Socket,
+    ends: Ends,
+}
+
+impl Observed {
+    /// Reports the connection to its observer. Returns `None` if the system has no handle left.
+    fn new(mut observer: Box<dyn Observer>, peer: SocketAddr, socket: &TcpSocket) -> Option<Self> {
+        let socket = SockRef::from(&borrow(socket)?).try_clone().ok()?;
+        let local = socket.local_addr().ok().and_then(|addr| addr.as_socket()).unwrap_or(peer);
+        observer.opened(0, unmapped(local), peer);
+        Some(Self { observer, peer, socket, ends: Ends::default() })
+    }
+
+    fn moved(&mut self, direction: Direction, bytes: &[u8]) {
+        if bytes.is_empty() {
+            match direction {
+                Direction::Received => self.ends.received = true,
+                Direction::Sent if std::mem::replace(&mut self.ends.sent, true) => return,
+                Direction::Sent => {}
+            }
+        }
+        self.observer.moved(0, self.peer, direction, bytes);
+    }
+
+    fn failed(&mut self, e: &io::Error) {
+        use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        // After the own end, a write fails for that reason.
+        self.ends.is_reset |= match system::error_kind(e) {
+            ConnectionReset | ConnectionAborted => true,
+            BrokenPipe => !self.ends.sent,
+            _ => false,
+        };
+    }
+}
+
+/// The connection ends when its client is dropped.
+impl Drop for Observed {
+    fn drop(&mut self) {
+        let Self { observer, peer, socket, ends } = self;
+        observe_end(observer.as_mut(), 0, *peer, *ends, &SockRef::from(&*socket));
     }
 }
 
@@ -92,7 +221,7 @@ pub(super) struct Stack {
     pub(super) may_have_more: bool,
     /// Maximum number of bytes requested by one read.
     read_max: Option<usize>,
-    pub(super) observer: Option<(SocketAddr, Box<dyn Observer>)>,
+    observer: Option<Observed>,
 }
 
 impl Stack {
@@ -106,8 +235,34 @@ impl Stack {
         if direction == Direction::Received {
             self.received += bytes.len() as u64;
         }
-        if let Some((peer, observer)) = &mut self.observer {
-            observer.moved(0, *peer, direction, bytes);
+        if let Some(observer) = &mut self.observer {
+            observer.moved(direction, bytes);
+        }
+    }
+
+    /// Passes every byte that is transferred from now on to `observer`.
+    pub(super) fn observe(
+        &mut self,
+        observer: Option<Box<dyn Observer>>,
+        peer: SocketAddr,
+        socket: &TcpSocket,
+    ) {
+        self.observer = observer.and_then(|observer| Observed::new(observer, peer, socket));
+    }
+
+    pub(super) const fn has_observer(&self) -> bool {
+        self.observer.is_some()
+    }
+
+    /// Reports that the sending side has been closed.
+    pub(super) fn closed_sending(&mut self) {
+        self.record(Direction::Sent, &[]);
+    }
+
+    /// Reports an error of the connection to the observer.
+    fn check<T>(&mut self, result: &nb::Result<T, Fault>) {
+        if let (Some(observer), Err(nb::Error::Other(Fault(e)))) = (&mut self.observer, result) {
+            observer.failed(e);
         }
     }
 }
@@ -167,6 +322,7 @@ impl TcpClientStack for Stack {
             TcpSocket::Accepted(stream) => stream.write(bytes).map_err(map_io_error),
         });
         self.is_full = matches!(sent, Err(nb::Error::WouldBlock));
+        self.check(&sent);
         let n = sent?;
         self.record(Direction::Sent, &bytes[..n]);
         Ok(n)
@@ -180,6 +336,7 @@ impl TcpClientStack for Stack {
             TcpSocket::Accepted(stream) => stream.read(buffer).map_err(map_io_error),
         });
         self.may_have_more = received.is_ok();
+        self.check(&received);
         let was_ended = self.ended;
         self.ended |= matches!(received, Ok(0) | Err(nb::Error::Other(_)));
         let n = received?;

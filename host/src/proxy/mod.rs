@@ -149,6 +149,24 @@ pub enum Ended {
     Stopped,
 }
 
+impl Ended {
+    /// Returns the side that reset the connection, as the other one sees it. After a timeout or a stop that is the
+    /// client, which the proxy represents to the server.
+    #[must_use]
+    pub fn reset(&self) -> Option<Side> {
+        match self {
+            Self::Closed(_) | Self::Fault(_, Ending::Close | Ending::Stall) => None,
+            Self::Reset(side) => Some(*side),
+            Self::Fault(flow, Ending::Reset) => Some(flow.from()),
+            Self::Unreachable(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                Some(Side::Server)
+            }
+            Self::Unreachable(_) => None,
+            Self::TimedOut | Self::Stopped => Some(Side::Client),
+        }
+    }
+}
+
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

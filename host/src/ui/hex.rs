@@ -3,6 +3,8 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use anstyle::Style;
+
 use super::Lines;
 use super::trace::{DIM, RECEIVED, SENT};
 use crate::net::{Direction, Observer};
@@ -26,22 +28,37 @@ impl HexTrace {
     pub(crate) fn new(lines: Lines) -> Self {
         Self { lines, start: Instant::now(), has_many: false, offsets: HashMap::new() }
     }
+
+    /// Returns the start of a line, and the style of the rest.
+    fn front(&self, connection: usize, direction: Direction) -> (String, Style) {
+        let number = if self.has_many { format!("#{connection} ") } else { String::new() };
+        let time = self.start.elapsed().as_secs_f64();
+        let (style, arrow) = match direction {
+            Direction::Received => (RECEIVED, "<-"),
+            Direction::Sent => (SENT, "->"),
+        };
+        (format!("{number}{time:>10.6} {style}{arrow}{style:#}"), style)
+    }
+
+    fn end(&self, connection: usize, direction: Direction, how: &str) {
+        let (front, style) = self.front(connection, direction);
+        self.lines.line(format_args!("{front} {style}{how}{style:#}"));
+    }
 }
 
 impl Observer for HexTrace {
     fn moved(&mut self, connection: usize, _: SocketAddr, direction: Direction, bytes: &[u8]) {
         self.has_many |= connection > 1;
-        let number = if self.has_many { format!("#{connection} ") } else { String::new() };
-        let time = self.start.elapsed().as_secs_f64();
-        let [received, sent] = self.offsets.entry(connection).or_default();
-        let (style, arrow, offset) = match direction {
-            Direction::Received => (RECEIVED, "<-", received),
-            Direction::Sent => (SENT, "->", sent),
-        };
-        let front = format!("{number}{time:>10.6} {style}{arrow}{style:#}");
         if bytes.is_empty() {
-            self.lines.line(format_args!("{front} {style}closed{style:#}"));
+            self.end(connection, direction, "closed");
+            return;
         }
+        let (front, style) = self.front(connection, direction);
+        let [received, sent] = self.offsets.entry(connection).or_default();
+        let offset = match direction {
+            Direction::Received => received,
+            Direction::Sent => sent,
+        };
         for (row, part) in bytes.chunks(WIDTH).take(ROWS).enumerate() {
             let at = *offset + (row * WIDTH) as u64;
             self.lines.line(format_args!("{front} {}", hex_row(at, part, &style)));
@@ -53,13 +70,16 @@ impl Observer for HexTrace {
         }
     }
 
-    fn ended(&mut self, connection: usize, _: SocketAddr) {
+    fn ended(&mut self, connection: usize, _: SocketAddr, reset: Option<Direction>) {
         self.offsets.remove(&connection);
+        if let Some(direction) = reset {
+            self.end(connection, direction, "reset");
+        }
     }
 }
 
 /// Returns the offset, the bytes in hexadecimal, and the printable ones as text.
-fn hex_row(offset: u64, bytes: &[u8], style: &anstyle::Style) -> String {
+fn hex_row(offset: u64, bytes: &[u8], style: &Style) -> String {
     let mut row = format!("{offset:08x}  ");
     for at in 0..WIDTH {
         let _ = match bytes.get(at) {

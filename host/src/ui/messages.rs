@@ -128,6 +128,14 @@ impl Conversation {
         }
     }
 
+    /// Returns the reset of a connection in that direction.
+    pub(crate) fn reset(&self, flow: Flow) -> Row {
+        match flow {
+            Flow::Up => self.up.end("reset"),
+            Flow::Down => self.down.end("reset"),
+        }
+    }
+
     /// Removes the incomplete message at the end of a direction and returns it.
     pub(crate) fn take_partial(&mut self, flow: Flow) -> Option<Row> {
         match flow {
@@ -267,7 +275,7 @@ impl Stream {
 
     fn moved(&mut self, time: Duration, bytes: &[u8]) -> Vec<Row> {
         if bytes.is_empty() {
-            return vec![self.closed()];
+            return vec![self.end("closed")];
         }
         let mut rows = Vec::new();
         let mut joined = std::mem::take(&mut self.partial);
@@ -318,11 +326,12 @@ impl Stream {
         rows
     }
 
-    fn closed(&self) -> Row {
+    /// Returns the end of the direction. `how` is "closed" or "reset".
+    fn end(&self, how: &str) -> Row {
         let meaning = match (self.partial.len(), self.want) {
-            (0, _) => "closed".to_owned(),
-            (got, Some(want)) => format!("closed after {got} of {want} bytes"),
-            (got, None) => format!("closed after {got} bytes without an end"),
+            (0, _) => how.to_owned(),
+            (got, Some(want)) => format!("{how} after {got} of {want} bytes"),
+            (got, None) => format!("{how} after {got} bytes without an end"),
         };
         Row { what: What::Closed, meaning, bytes: vec![], length: 0, parts: vec![], shared: None }
     }

@@ -393,6 +393,18 @@ impl NetObserver {
 }
 
 impl net::Observer for NetObserver {
+    fn opened(&mut self, key: usize, local: SocketAddr, peer: SocketAddr) {
+        let recorder = self.recorder.clone();
+        let mut recording = recorder.lock();
+        let number = recording.next_number();
+        self.numbers.insert(key, number);
+        let (client, server) = match self.local {
+            Side::Client => (Some(local), Some(peer)),
+            Side::Server => (Some(peer), Some(local)),
+        };
+        recording.record(number, &Event::Opened { client, server });
+    }
+
     fn moved(&mut self, key: usize, peer: SocketAddr, direction: Direction, bytes: &[u8]) {
         let recorder = self.recorder.clone();
         let mut recording = recorder.lock();
@@ -400,10 +412,13 @@ impl net::Observer for NetObserver {
         recording.record(number, &Event::Moved(flow(self.local, direction), bytes));
     }
 
-    fn ended(&mut self, key: usize, peer: SocketAddr) {
+    fn ended(&mut self, key: usize, peer: SocketAddr, reset: Option<Direction>) {
         let recorder = self.recorder.clone();
         let mut recording = recorder.lock();
         let number = self.number(&mut recording, key, peer);
+        if let Some(direction) = reset {
+            recording.record(number, &Event::Reset(flow(self.local, direction).from()));
+        }
         recording.record(number, &Event::Ended);
         self.numbers.remove(&key);
     }
@@ -552,7 +567,7 @@ mod tests {
         let peer = |port| SocketAddr::from(([127, 0, 0, 1], port));
         for port in [1, 2] {
             observer.moved(0, peer(port), Direction::Received, b"hi\n");
-            observer.ended(0, peer(port));
+            observer.ended(0, peer(port), None);
         }
         let recording = recorder.lock();
         let clients: Vec<_> = recording.connections().values().map(|c| c.client).collect();

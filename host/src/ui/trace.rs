@@ -1,11 +1,11 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 
-use super::messages::{Conversation, Dissectors, HEX, flow};
+use super::messages::{Conversation, Dissectors, HEX, Row, flow};
 use super::{Lines, say};
 use crate::net::{Direction, Observer};
 use crate::proxy::Side;
@@ -52,6 +52,28 @@ impl Observer for Trace {
         let conversation = self.connections.entry(connection).or_insert_with(self.dissectors);
         let time = self.start.elapsed();
         let rows = conversation.moved(time, flow(self.local, direction), bytes);
+        self.show(connection, peer, direction, time, &rows);
+    }
+
+    fn ended(&mut self, connection: usize, peer: SocketAddr, reset: Option<Direction>) {
+        let conversation = self.connections.remove(&connection).unwrap_or_else(self.dissectors);
+        if let Some(direction) = reset {
+            let row = conversation.reset(flow(self.local, direction));
+            self.show(connection, peer, direction, self.start.elapsed(), &[row]);
+        }
+    }
+}
+
+impl Trace {
+    /// Writes rows as lines.
+    fn show(
+        &self,
+        connection: usize,
+        peer: SocketAddr,
+        direction: Direction,
+        time: Duration,
+        rows: &[Row],
+    ) {
         let is_proxy = matches!(self.output, TraceOutput::Proxy(_));
         let (style, arrow, call) = match direction {
             Direction::Received => (RECEIVED, "<-", if is_proxy { "write" } else { "read" }),
@@ -80,9 +102,5 @@ impl Observer for Trace {
                 TraceOutput::Lines(lines) | TraceOutput::Proxy(lines) => lines.line(line),
             }
         }
-    }
-
-    fn ended(&mut self, connection: usize, _: SocketAddr) {
-        self.connections.remove(&connection);
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use socklab_core::wire::Dissect;
 
 use super::super::events::unfinished;
-use super::{Common, Failure};
+use super::{Common, Failure, several};
 use crate::net::{self, Limits, Observer, Server, Service};
 use crate::proxy::Side;
 use crate::sys;
@@ -32,13 +32,13 @@ impl Common {
     where
         R: Dissect + Send + 'static,
         W: Dissect + Send + 'static,
-        S: Service,
+        S: Service + 'static,
     {
         self.serve_dissected(addrs, limits, Conversation::new::<R, W>, service, report_json)
     }
 
     /// Runs a server as [`serve`](Self::serve) does, with other dissectors for its trace.
-    pub(in crate::cli) fn serve_dissected<S: Service>(
+    pub(in crate::cli) fn serve_dissected<S: Service + 'static>(
         &self,
         addrs: impl ToSocketAddrs + fmt::Debug,
         limits: Limits,
@@ -51,12 +51,16 @@ impl Common {
             let output = TraceOutput::Lines(console.log().clone());
             Box::new(Trace::new(output, Side::Server, dissectors)) as Box<dyn Observer>
         });
+        let capture = self.capture().map(|capture| Box::new(capture.server()) as _);
         let (for_reports, for_notices) = (console.reporter(), console.reporter());
         let server = Server::bind(addrs, service)?
             .limits(limits)
-            .observer(trace)
+            .observer(several(trace.into_iter().chain(capture)))
             .on_report(move |report| for_reports.report(&report, || report_json(&report)))
             .on_notice(move |notice| for_notices.report(&notice, || unfinished(&notice)));
+        if let Some(capture) = self.capture() {
+            capture.on_ready(server.resumer());
+        }
         let addr = server.local_addr();
         let announce = |reporter: &Reporter| {
             let event = || json!({ "event": "listening", "address": addr.to_string() });

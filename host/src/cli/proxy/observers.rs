@@ -8,7 +8,7 @@ use super::super::common::Reporter;
 use crate::faults::Ending;
 use crate::net;
 use crate::net::Direction;
-use crate::proxy::{Connection, Ended, Event, Flow, Observer};
+use crate::proxy::{Connection, Ended, Event, Flow, Observer, Side};
 
 /// Passes what the proxy writes to a trace.
 pub(super) struct Tracer(Box<dyn net::Observer>);
@@ -33,7 +33,13 @@ impl Observer for Tracer {
                 self.0.moved(number, connection.client, direction(flow), bytes);
             }
             Event::Closed(flow) => self.0.moved(number, connection.client, direction(flow), &[]),
-            Event::Ended(_) => self.0.ended(number, connection.client),
+            Event::Ended(ended) => {
+                let reset = ended.reset().map(|side| match side {
+                    Side::Client => Direction::Sent,
+                    Side::Server => Direction::Received,
+                });
+                self.0.ended(number, connection.client, reset);
+            }
             Event::Opened | Event::Connected | Event::Stalled(_) => {}
         }
     }

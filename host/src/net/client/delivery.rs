@@ -10,7 +10,7 @@ use super::super::DEFAULT_TIMEOUT;
 use super::super::quote::Quote;
 use super::super::stack::{Stack, TcpSocket, borrow};
 use super::pause::endpoints;
-use super::{Client, Surplus};
+use super::{Client, Surplus, close_sending};
 use crate::sys::extra::net::SocketQueues;
 
 /// What became of the bytes that were sent last.
@@ -68,7 +68,7 @@ impl<M: Machine> Client<M> {
 
     /// Implements [`finish`](Self::finish). `linger` is the time to receive what a peer that has read everything
     /// still sends.
-    fn await_delivery(self, linger: Option<Duration>) -> (Delivery, Surplus) {
+    fn await_delivery(mut self, linger: Option<Duration>) -> (Delivery, Surplus) {
         /// Time to wait for an RST after an orderly close, where the system does not report acknowledgements.
         const GRACE: Duration = Duration::from_millis(200);
         const SHORTEST: Duration = Duration::from_millis(1);
@@ -137,9 +137,7 @@ impl<M: Machine> Client<M> {
             }
         };
         if let (Some(linger), Delivery::Read) = (linger, delivery) {
-            if let Some(fd) = borrow(&socket) {
-                let _ = socket2::SockRef::from(&fd).shutdown(std::net::Shutdown::Write);
-            }
+            close_sending(&mut stack, &socket);
             let start = Instant::now();
             while state == State::Open {
                 state = drain(&mut stack, &mut socket, &mut surplus);

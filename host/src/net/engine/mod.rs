@@ -11,6 +11,8 @@
 //!     work            let the service send a bounded amount of payload
 //! ```
 //!
+//! While an observer is not ready, the connections have no turns, and no client is accepted.
+//!
 //! A turn is bounded, so a client that floods the server does not delay the others. All connections share two
 //! scratch buffers. A connection has memory of its own only while bytes of it have to be stored.
 
@@ -285,6 +287,15 @@ impl<S: Service> Server<S> {
     pub fn on_report(mut self, report: impl FnMut(S::Report) + Send + 'static) -> Self {
         self.engine.report = Box::new(report);
         self
+    }
+
+    /// Returns the function that an observer calls when it [is ready](Observer::is_ready) again.
+    pub fn resumer(&self) -> impl Fn() + Send + Sync + use<S> {
+        let waker = Arc::clone(&self.stopper.waker);
+        move || {
+            // An error means that the server has ended.
+            let _ = waker.wake();
+        }
     }
 
     /// Passes each [`Notice`] to `notice` instead of logging it at level warn.

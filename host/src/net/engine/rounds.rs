@@ -19,7 +19,7 @@ use super::wakeups::Wakeups;
 use super::{Ended, Limits, ServerControl, Service};
 use crate::net::dial::{reason, timeout_text};
 use crate::net::listen::{ACCEPT_RETRY, Incoming, accept, starved_message};
-use crate::net::peer::Peer;
+use crate::net::peer::{Peer, unmapped};
 use crate::net::quote::Notice;
 use crate::net::stack::{Observer, interest};
 use crate::sys::extra::net::{SocketQueues, Tick};
@@ -93,6 +93,8 @@ pub(super) struct Engine<S: Service> {
     now: u64,
     pub(super) limits: Limits,
     pub(super) observer: Option<Box<dyn Observer>>,
+    /// Whether the observer can take more bytes. Otherwise connections have no turns, and no client is accepted.
+    is_ready: bool,
     pub(super) report: Box<dyn FnMut(S::Report) + Send>,
     pub(super) notice: Box<dyn FnMut(Notice) + Send>,
 }
@@ -130,6 +132,7 @@ impl<S: Service> Engine<S> {
             now: 0,
             limits: Limits::default(),
             observer: None,
+            is_ready: true,
             report: Box::new(|report| log::info!("{report}")),
             notice: Box::new(|notice| log::warn!("{notice}")),
         };
@@ -145,7 +148,7 @@ impl<S: Service> Engine<S> {
             "idle connections: {}; at most {clients} clients; pause between messages {pace:?}; grace period {grace:?}",
             timeout_text(idle)
         );
-        let mut stopped_at = None;
+        let (mut stopped_at, mut is_finishing) = (None, false);
         loop {
             let pause = self.poll_timeout(idle_checked_at, stopped_at);
             match self.poll.poll(&mut events, pause) {
@@ -153,6 +156,7 @@ impl<S: Service> Engine<S> {
                 _ => {}
             }
             self.now = millis(self.start.elapsed());
+            self.update_ready();
             let mut ticked = false;
             let mut woken = Vec::new();
             for event in &events {
@@ -171,8 +175,10 @@ impl<S: Service> Engine<S> {
                             if event.is_read_closed() || event.is_error() {
                                 slot.pending_end = slot.pending_end.max(PendingEnd::End);
                             }
-                            if !slot.flags.has(Flag::Queued) {
+                            if self.is_ready && !slot.flags.has(Flag::Queued) {
                                 self.turn(key, Wakeup::Event);
+                            } else {
+                                self.queue(key);
                             }
                         }
                     }
@@ -181,13 +187,12 @@ impl<S: Service> Engine<S> {
             // Only after the events: a new client must not get a slot that a later event of this batch refers to.
             self.accept(ACCEPTS);
             for key in woken {
-                if let Some(slot) = self.slots.get_mut(key)
-                    && !slot.flags.set(Flag::Queued, true)
-                {
-                    self.again.push_back(key);
-                }
+                self.queue(key);
             }
             for _ in 0..self.again.len() {
+                if !self.is_ready {
+                    break;
+                }
                 let Some(key) = self.again.pop_front() else { break };
                 if let Some(slot) = self.slots.get_mut(key) {
                     slot.flags.set(Flag::Queued, false);
@@ -195,7 +200,8 @@ impl<S: Service> Engine<S> {
                 }
             }
             self.fire_timers();
-            if ticked || self.now - idle_checked_at >= IDLE_CHECK_MS {
+            // While the observer is not ready, nothing can move.
+            if self.is_ready && (ticked || self.now - idle_checked_at >= IDLE_CHECK_MS) {
                 let since = self.now - idle_checked_at;
                 idle_checked_at = self.now;
                 self.close_idle(since);
@@ -215,14 +221,15 @@ impl<S: Service> Engine<S> {
                 }
             }
             let stops = stops.load(Ordering::Acquire);
-            if stops > 0 && stopped_at.is_none() {
-                stopped_at = Some(self.now);
-                self.finish();
-            }
-            if stops > 1 {
-                self.close_all();
-            }
-            if let Some(at) = stopped_at {
+            if stops > 0 {
+                let at = *stopped_at.get_or_insert(self.now);
+                if !is_finishing && self.is_ready {
+                    is_finishing = true;
+                    self.finish();
+                }
+                if stops > 1 {
+                    self.close_all();
+                }
                 if self.now - at >= millis(self.limits.grace) {
                     self.close_all();
                 }
@@ -235,18 +242,22 @@ impl<S: Service> Engine<S> {
 
     /// Returns the timeout for the poll.
     fn poll_timeout(&mut self, idle_checked_at: u64, stopped_at: Option<u64>) -> Option<Duration> {
-        if !self.again.is_empty() || matches!(self.accepting, Accepting::Ready) {
+        let has_work = !self.again.is_empty() || matches!(self.accepting, Accepting::Ready);
+        if self.is_ready && has_work {
             return Some(Duration::ZERO);
         }
         // Without connections there is nothing to check, and an idle server sleeps without a timeout.
         let ticks = self.tick.set(!self.slots.is_empty());
         let until = |due: u64| due.saturating_sub(self.now);
         let mut pauses = [None; 4];
-        if let Accepting::Starved(at) = self.accepting {
-            pauses[0] = Some(until(at));
+        // Otherwise the observer wakes the poll.
+        if self.is_ready {
+            if let Accepting::Starved(at) = self.accepting {
+                pauses[0] = Some(until(at));
+            }
+            pauses[1] = self.timers.peek().map(|Reverse(timer)| until(timer.due));
+            pauses[2] = (!ticks).then(|| until(idle_checked_at.saturating_add(IDLE_CHECK_MS)));
         }
-        pauses[1] = self.timers.peek().map(|Reverse(timer)| until(timer.due));
-        pauses[2] = (!ticks).then(|| until(idle_checked_at.saturating_add(IDLE_CHECK_MS)));
         pauses[3] = stopped_at.map(|at| until(at.saturating_add(millis(self.limits.grace))));
         // Rounded up: waking slightly too early would poll repeatedly with a timeout of 0.
         pauses.into_iter().flatten().min().map(|ms| Duration::from_millis(ms + 1))
@@ -260,6 +271,9 @@ impl<S: Service> Engine<S> {
         }
         let was_starved = matches!(self.accepting, Accepting::Starved(_));
         for _ in 0..most {
+            if !self.is_ready {
+                return;
+            }
             if self.service.control() != ServerControl::Serve {
                 self.close_listener();
                 return;
@@ -332,6 +346,9 @@ impl<S: Service> Engine<S> {
             let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
         let (machine, state) = self.service.open();
+        if let Some(observer) = &mut self.observer {
+            observer.opened(key, stream.local_addr().map_or(peer, unmapped), peer);
+        }
         let peer = Peer::from(peer);
         log::debug!("{}: connected", SocketAddr::from(peer));
         entry.insert(Slot::new(stream, machine, state, peer, self.now));
@@ -393,16 +410,26 @@ impl<S: Service> Engine<S> {
         }
         match turn {
             Turn::Wait => {}
-            Turn::Again => {
-                if !slot.flags.set(Flag::Queued, true) {
-                    self.again.push_back(key);
-                }
-            }
+            Turn::Again => self.queue(key),
             Turn::Close => {
                 self.remove(key, Ended::Stopped);
             }
         }
+        self.update_ready();
         turn
+    }
+
+    fn update_ready(&mut self) {
+        self.is_ready = self.observer.as_ref().is_none_or(|observer| observer.is_ready());
+    }
+
+    /// Gives a connection a turn after the others.
+    fn queue(&mut self, key: usize) {
+        if let Some(slot) = self.slots.get_mut(key)
+            && !slot.flags.set(Flag::Queued, true)
+        {
+            self.again.push_back(key);
+        }
     }
 
     /// Removes a connection, and reports its session with `ended` if that has not been done yet.
@@ -420,12 +447,12 @@ impl<S: Service> Engine<S> {
             self.again.retain(|queued| *queued != key);
         }
         self.buffered_bytes -= slot.buffered.as_ref().map_or(0, |buffered| buffered.bytes());
-        if let Some(observer) = &mut self.observer {
-            observer.ended(key, slot.peer.into());
-        }
         if slot.phase.is_over() && slot.has_output() {
             // After an orderly close the output would look complete.
             slot.reset();
+        }
+        if let Some(observer) = &mut self.observer {
+            slot.observe_end(key, observer.as_mut());
         }
         if !slot.phase.is_reported() {
             let queues = self.queues.get_or_insert_with(SocketQueues::new);
@@ -441,7 +468,7 @@ impl<S: Service> Engine<S> {
     /// Handles the timers that have expired.
     fn fire_timers(&mut self) {
         while let Some(Reverse(timer)) = self.timers.peek() {
-            if timer.due > self.now {
+            if timer.due > self.now || !self.is_ready {
                 return;
             }
             let Some(Reverse(Timer { key, number, .. })) = self.timers.pop() else { return };

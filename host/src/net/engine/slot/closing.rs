@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use socklab_core::machine::{Machine, StreamEnd};
 
-use super::{Context, Delivery, PendingEnd, Phase, Slot, Turn, timestamp};
+use super::{Context, Delivery, Flag, PendingEnd, Phase, Slot, Turn, timestamp};
 use crate::net::engine::{Ended, Service};
+use crate::net::stack::{Direction, Ends, Observer, observe_end};
 use crate::sys::extra::net::SocketQueues;
 
 /// Time in milliseconds until the first check whether the last bytes have been acknowledged.
@@ -37,6 +38,17 @@ impl<M: Machine, T> Slot<M, T> {
         let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
+    /// Reports the end of a connection that is about to be closed.
+    pub(in crate::net::engine) fn observe_end(&self, key: usize, observer: &mut dyn Observer) {
+        let ends = Ends {
+            sent: self.flags.has(Flag::SentEnd),
+            received: self.end == Some(StreamEnd::Closed),
+            is_reset: self.end == Some(StreamEnd::Reset) || self.pending_end == PendingEnd::Reset,
+        };
+        let socket = socket2::SockRef::from(&self.stream);
+        observe_end(observer, key, self.peer.into(), ends, &socket);
+    }
+
     /// Closes the sending side after all output has been sent, and waits for the peer to close.
     ///
     /// Closing the socket at once would send RST if there is unread input, and the peer could then lose the last
@@ -51,6 +63,11 @@ impl<M: Machine, T> Slot<M, T> {
         let is_lost = self.stream.shutdown(Shutdown::Write).is_err();
         if is_lost {
             self.pending_end = self.pending_end.max(PendingEnd::WriteClosed);
+        } else {
+            self.flags.set(Flag::SentEnd, true);
+            if let Some(observer) = context.observer {
+                observer.moved(context.key, self.peer.into(), Direction::Sent, &[]);
+            }
         }
         self.buffered = None;
         self.last_progress = timestamp(context.now);
@@ -71,7 +88,7 @@ impl<M: Machine, T> Slot<M, T> {
         S: Service<Machine = M, State = T>,
     {
         if self.end.is_none() && self.pending_end < PendingEnd::WriteClosed {
-            match self.read(context.input) {
+            match self.read(context, 0) {
                 // The peer's close usually arrives within this time, and confirms the delivery without a query.
                 None if context.is_last_written => context.timer_ms = Some(ACK_CHECK_MS),
                 // Written in an earlier turn, so usually acknowledged by now.
@@ -111,7 +128,7 @@ impl<M: Machine, T> Slot<M, T> {
 
     /// Reads and discards what the peer sends, until its end of stream.
     pub(super) fn linger<S: Service>(&mut self, context: &mut Context<'_, S>) -> Turn {
-        match self.read(context.input) {
+        match self.read(context, 0) {
             None => Turn::Wait,
             Some(0) => Turn::Close,
             Some(_) => Turn::Again,

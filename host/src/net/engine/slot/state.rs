@@ -84,6 +84,8 @@ pub(in crate::net::engine) enum Flag {
     Full = 16,
     /// The socket is registered for writing. Not used where events are edge-triggered.
     AwaitsWrite = 32,
+    /// The sending side has been closed.
+    SentEnd = 64,
 }
 
 impl Flags {

@@ -7,7 +7,6 @@ use socklab_core::machine::{Machine, StreamEnd};
 
 use super::{Context, Flag, PendingEnd, Phase, Slot, timestamp};
 use crate::net::engine::Service;
-use crate::net::peer::Peer;
 use crate::net::stack::{Direction, Observer, interest};
 use crate::sys::net as system;
 
@@ -39,15 +38,6 @@ pub(super) struct Unread {
     pub(super) drained: bool,
 }
 
-impl<S: Service> Context<'_, S> {
-    fn observe_received(&mut self, peer: Peer, at: usize, n: usize) {
-        if let Some(observer) = self.observer {
-            let bytes = &self.input[at..at + n];
-            observer.moved(self.key, peer.into(), Direction::Received, bytes);
-        }
-    }
-}
-
 impl<M: Machine, T> Slot<M, T> {
     /// Copies the buffered input to the scratch buffer, and reads once after it.
     pub(super) fn read_input<S: Service>(&mut self, context: &mut Context<'_, S>) -> Unread {
@@ -60,10 +50,9 @@ impl<M: Machine, T> Slot<M, T> {
         if self.end.is_some() || room == 0 {
             return Unread { have, fresh: 0, drained: self.end.is_some() };
         }
-        let Some(n) = self.read(&mut context.input[have..have + room]) else {
+        let Some(n) = self.read(context, have) else {
             return Unread { have, fresh: 0, drained: true };
         };
-        context.observe_received(self.peer, have, n);
         if n > 0 {
             self.last_progress = timestamp(context.now);
             if self.phase == Phase::IdleTimer {
@@ -77,20 +66,33 @@ impl<M: Machine, T> Slot<M, T> {
         Unread { have: have + n, fresh: n, drained }
     }
 
-    /// Reads once. Returns `None` if there is nothing to read now. At the end of the stream, sets `end` and
-    /// returns 0.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        loop {
+    /// Reads once, to the scratch buffer from `at`. Returns `None` if there is nothing to read now. At the end of the
+    /// stream, sets `end` and returns 0.
+    pub(super) fn read<S: Service>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        at: usize,
+    ) -> Option<usize> {
+        let end = context.input.len().min(at.saturating_add(context.read_max));
+        let buffer = &mut context.input[at..end];
+        let n = loop {
             match self.stream.read(buffer) {
                 Ok(0) if self.pending_end == PendingEnd::Reset => self.end = Some(StreamEnd::Reset),
                 Ok(0) => self.end = Some(StreamEnd::Closed),
-                Ok(n) => return Some(n),
+                Ok(n) => break n,
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return None,
                 Err(_) => self.end = Some(StreamEnd::Reset),
             }
-            return Some(0);
+            break 0;
+        };
+        // A reset is reported with the end of the connection.
+        if let Some(observer) = context.observer
+            && self.end != Some(StreamEnd::Reset)
+        {
+            observer.moved(context.key, self.peer.into(), Direction::Received, &buffer[..n]);
         }
+        Some(n)
     }
 
     /// Sends the buffered output. Returns whether all of it has been sent.

@@ -1,199 +1,11 @@
-//! Captures of the connections of a proxy, for Wireshark and tcpdump.
-//!
-//! The proxy sees bytes, not packets. The packets are made up: as if the client had connected to the server itself, each
-//! write in segments of maximum size, followed by an acknowledgement. The file is a classic pcap with nanoseconds, whose
-//! packets start with the IP header (`LINKTYPE_RAW`).
+//! The packets of a capture, as a classic pcap with nanoseconds whose packets start with the IP header (`LINKTYPE_RAW`).
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Sender};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use crate::faults::Ending;
-use crate::net::reason;
-use crate::proxy::{Connection, Ended, Event, Flow, Observer, Side};
-
-/// Number of bytes that may wait to be written. Then the proxy pauses, so that nothing is missing in the capture.
-const QUEUE: usize = 8 * 1024 * 1024;
-/// Number of waiting bytes below which the proxy continues.
-const RESUME: usize = QUEUE / 2;
-/// Approximate size of a record without its payload.
-const RECORD: usize = 128;
-
-/// Observer that passes events to the thread that writes the file.
-pub(crate) struct Capture {
-    records: Sender<Message>,
-    queue: Arc<Queue>,
-}
-
-/// The thread that writes the file.
-pub(crate) struct CaptureFile {
-    thread: JoinHandle<io::Result<()>>,
-}
-
-#[derive(Default)]
-struct Queue {
-    bytes: AtomicUsize,
-    /// Whether the proxy pauses.
-    is_full: AtomicBool,
-    has_failed: AtomicBool,
-}
-
-enum Message {
-    /// What to call when the queue has space again.
-    Resume(Box<dyn Fn() + Send>),
-    Record(Box<Record>),
-}
-
-/// An event with its time.
-struct Record {
-    time: SystemTime,
-    connection: Connection,
-    event: Owned,
-}
-
-enum Owned {
-    Opened,
-    Connected,
-    Moved(Flow, Vec<u8>),
-    Closed(Flow),
-    /// The connection has ended, with a reset by this side, or without.
-    Ended(Option<Side>),
-}
-
-impl Capture {
-    /// Creates the file, and starts the thread that writes it.
-    ///
-    /// # Errors
-    ///
-    /// When the file or the thread cannot be created, or the start of the file cannot be written.
-    pub(crate) fn create(path: impl AsRef<Path>) -> io::Result<(Self, CaptureFile)> {
-        let file = File::create(path.as_ref())?;
-        let mut writer = Writer::new(BufWriter::with_capacity(1 << 16, file))?;
-        writer.flush()?;
-        let (records, messages) = mpsc::channel();
-        let queue = Arc::<Queue>::default();
-        let shared = Arc::clone(&queue);
-        let path = path.as_ref().display().to_string();
-        let thread = thread::Builder::new().name("capture".into()).spawn(move || {
-            let result = write(&mut writer, &messages, &shared);
-            if let Err(e) = &result {
-                log::warn!("cannot write {path}: {}; the capture ends here", reason(e));
-                shared.has_failed.store(true, Ordering::Release);
-                // The rest is dropped, and the proxy must not wait for it.
-                for message in messages {
-                    if let Message::Resume(resume) = message {
-                        resume();
-                    }
-                }
-            }
-            result
-        })?;
-        Ok((Self { records, queue }, CaptureFile { thread }))
-    }
-
-    /// Sets the function that is called when the proxy can continue: see [`Observer::is_ready`].
-    pub(crate) fn on_ready(self, resume: impl Fn() + Send + 'static) -> Self {
-        // The thread ends after this end of the channel.
-        let _ = self.records.send(Message::Resume(Box::new(resume)));
-        self
-    }
-}
-
-impl Observer for Capture {
-    fn observe(&mut self, connection: &Connection, event: &Event<'_>) {
-        if self.queue.has_failed.load(Ordering::Acquire) {
-            return;
-        }
-        let event = match event {
-            Event::Opened => Owned::Opened,
-            Event::Connected => Owned::Connected,
-            Event::Moved(flow, bytes) => Owned::Moved(*flow, bytes.to_vec()),
-            Event::Closed(flow) => Owned::Closed(*flow),
-            Event::Stalled(_) => return,
-            Event::Ended(ended) => Owned::Ended(match ended {
-                Ended::Closed(_) | Ended::Fault(_, Ending::Close | Ending::Stall) => None,
-                Ended::Reset(side) => Some(*side),
-                Ended::Fault(flow, Ending::Reset) => Some(flow.from()),
-                Ended::Unreachable(e) if e.kind() == ErrorKind::ConnectionRefused => {
-                    Some(Side::Server)
-                }
-                Ended::Unreachable(_) => None,
-                Ended::TimedOut | Ended::Stopped => Some(Side::Client),
-            }),
-        };
-        let record = Record { time: SystemTime::now(), connection: *connection, event };
-        self.queue.bytes.fetch_add(record.size(), Ordering::AcqRel);
-        let _ = self.records.send(Message::Record(Box::new(record)));
-    }
-
-    fn is_ready(&self) -> bool {
-        let is_full = || self.queue.bytes.load(Ordering::Acquire) >= QUEUE;
-        if self.queue.has_failed.load(Ordering::Acquire) || !is_full() {
-            return true;
-        }
-        self.queue.is_full.store(true, Ordering::SeqCst);
-        // The thread may have caught up before it could see that.
-        !is_full()
-    }
-}
-
-impl Record {
-    fn size(&self) -> usize {
-        RECORD + if let Owned::Moved(_, bytes) = &self.event { bytes.len() } else { 0 }
-    }
-}
-
-impl CaptureFile {
-    /// Waits until everything is written. The observer must have been dropped.
-    ///
-    /// # Errors
-    ///
-    /// The first error of writing.
-    pub(crate) fn finish(self) -> io::Result<()> {
-        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread has panicked")))
-    }
-}
-
-/// Writes records until the observer is dropped.
-fn write(
-    writer: &mut Writer<impl Write>,
-    messages: &mpsc::Receiver<Message>,
-    queue: &Queue,
-) -> io::Result<()> {
-    let mut resume: Box<dyn Fn() + Send> = Box::new(|| {});
-    while let Ok(mut message) = messages.recv() {
-        loop {
-            match message {
-                Message::Resume(function) => resume = function,
-                Message::Record(record) => {
-                    writer.record(&record).inspect_err(|_| {
-                        queue.has_failed.store(true, Ordering::Release);
-                        resume();
-                    })?;
-                    let left =
-                        queue.bytes.fetch_sub(record.size(), Ordering::AcqRel) - record.size();
-                    if left < RESUME && queue.is_full.swap(false, Ordering::SeqCst) {
-                        resume();
-                    }
-                }
-            }
-            match messages.try_recv() {
-                Ok(next) => message = next,
-                Err(_) => break,
-            }
-        }
-        // So that the file can be read while the proxy runs.
-        writer.flush()?;
-    }
-    Ok(())
-}
+use super::{Key, Owned, Record};
 
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
@@ -208,9 +20,9 @@ const MTU: usize = 1500;
 const TCP_HEADER: usize = 20;
 
 /// Writer of the file.
-struct Writer<W> {
+pub(super) struct Writer<W> {
     out: W,
-    conversations: HashMap<u64, Conversation>,
+    conversations: HashMap<Key, Conversation>,
     /// Number of the next IPv4 packet.
     id: u16,
     packet: Vec<u8>,
@@ -224,8 +36,7 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn new(connection: &Connection) -> Self {
-        let addrs = [connection.client, connection.server];
+    fn new(addrs: [SocketAddr; 2]) -> Self {
         let addrs = match addrs {
             [SocketAddr::V4(_), SocketAddr::V4(_)] => addrs,
             // A packet has one version of IP. IPv4 addresses can be written as IPv6 ones.
@@ -248,7 +59,7 @@ impl Conversation {
 }
 
 impl<W: Write> Writer<W> {
-    fn new(mut out: W) -> io::Result<Self> {
+    pub(super) fn new(mut out: W) -> io::Result<Self> {
         /// Packets start with the IP header.
         const LINKTYPE_RAW: u32 = 101;
         let mut header = Vec::new();
@@ -260,25 +71,25 @@ impl<W: Write> Writer<W> {
         Ok(Self { out, conversations: HashMap::new(), id: 0, packet: Vec::new() })
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
-    fn record(&mut self, record: &Record) -> io::Result<()> {
-        let Record { time, connection, event } = record;
+    pub(super) fn record(&mut self, record: &Record) -> io::Result<()> {
+        let Record { time, key, addrs, event } = record;
         let time = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let mut ends = match self.conversations.remove(&connection.number) {
+        let mut ends = match self.conversations.remove(key) {
             // The address may have changed, after another one did not answer.
             Some(ends) if !matches!(event, Owned::Connected) => ends,
             Some(old) => {
-                let new = Conversation::new(connection);
+                let new = Conversation::new(*addrs);
                 if old.addrs != new.addrs {
-                    let syn = &mut Conversation::new(connection);
+                    let syn = &mut Conversation::new(*addrs);
                     self.packet(time, syn, 0, SYN, &[])?;
                 }
                 Conversation { next: old.next, ..new }
             }
-            None => Conversation::new(connection),
+            None => Conversation::new(*addrs),
         };
         match event {
             Owned::Opened => self.packet(time, &mut ends, 0, SYN, &[])?,
@@ -307,7 +118,7 @@ impl<W: Write> Writer<W> {
                 return Ok(());
             }
         }
-        self.conversations.insert(connection.number, ends);
+        self.conversations.insert(*key, ends);
         Ok(())
     }
 
@@ -404,15 +215,16 @@ fn checksum(mut sum: u64) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::{Flow, Side};
 
     /// Returns the packets of a conversation without the headers of the file.
     fn packets(client: &str, server: &str, events: Vec<Owned>) -> Vec<Vec<u8>> {
         let mut writer = Writer::new(Vec::new()).unwrap();
         let (client, server) = (client.parse().unwrap(), server.parse().unwrap());
-        let connection = Connection { number: 1, client, server, up: 0, down: 0 };
+        let addrs = [client, server];
         for event in events {
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
-            writer.record(&Record { time, connection, event }).unwrap();
+            writer.record(&Record { time, key: (0, 1), addrs, event }).unwrap();
         }
         let (mut file, mut packets) = (&writer.out[24..], Vec::new());
         while let Some((head, rest)) = file.split_first_chunk::<16>() {
@@ -457,28 +269,5 @@ mod tests {
         );
         let flags: Vec<u8> = packets.iter().map(|packet| packet[33]).collect();
         assert_eq!(flags, [SYN, RST | ACK]);
-    }
-
-    #[test]
-    fn the_proxy_waits_while_the_queue_is_full_and_continues_when_it_is_not() {
-        let (records, messages) = mpsc::channel();
-        let queue = Arc::<Queue>::default();
-        let (resumed, resumes) = mpsc::channel();
-        let capture = Capture { records, queue: Arc::clone(&queue) };
-        let mut capture = capture.on_ready(move || resumed.send(()).unwrap());
-        let (client, server) = ("127.0.0.1:5".parse().unwrap(), "127.0.0.1:80".parse().unwrap());
-        let connection = Connection { number: 1, client, server, up: 0, down: 0 };
-        let bytes = vec![0; QUEUE / 4];
-        for _ in 0..4 {
-            assert!(capture.is_ready());
-            capture.observe(&connection, &Event::Moved(Flow::Up, &bytes));
-        }
-        assert!(!capture.is_ready());
-        drop(capture);
-        let mut writer = Writer::new(Vec::new()).unwrap();
-        write(&mut writer, &messages, &queue).unwrap();
-        assert_eq!(queue.bytes.load(Ordering::Acquire), 0);
-        assert_eq!(resumes.try_iter().count(), 1);
-        assert!(writer.out.len() > QUEUE);
     }
 }
