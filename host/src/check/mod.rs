@@ -14,6 +14,7 @@
 
 mod case;
 mod connection;
+mod echo;
 mod engine;
 mod failure;
 mod hint;
@@ -29,4 +30,4 @@ pub(crate) use engine::{Plan, Verdict, run};
 pub(crate) use setup::{Role, Setup, Target, Wire};
 
 /// The protocols that have cases.
-pub(crate) const PROTOCOLS: &[&Protocol] = &[&math::PROTOCOL];
+pub(crate) const PROTOCOLS: &[&Protocol] = &[&math::PROTOCOL, &echo::PROTOCOL];

@@ -527,6 +527,17 @@ impl Talk {
         }
     }
 
+    /// Waits for more bytes or the end. Returns whether bytes have arrived that no step has taken.
+    pub(super) fn has_more(&mut self, time: Duration) -> Outcome<bool> {
+        let more = self.wait(time, |talk| {
+            talk.read()?;
+            let connection = talk.connection()?;
+            let has_bytes = !connection.unread.is_empty();
+            Ok((has_bytes || connection.end.is_some()).then_some(has_bytes))
+        })?;
+        Ok(more == Some(true))
+    }
+
     /// Waits.
     pub(super) fn pause(&mut self, time: Duration) -> Outcome {
         self.wait(time, |_| Ok(None::<()>)).map(|_| ())
