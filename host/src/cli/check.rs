@@ -22,6 +22,9 @@ pub(super) struct CheckArgs {
     /// What is typed
     #[arg(long)]
     stdin: Option<String>,
+    /// Limit of each wait
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
     /// Number of cases at a time
     #[arg(long, default_value = "4")]
     jobs: usize,
@@ -40,7 +43,7 @@ impl CheckArgs {
             target: Target::Command(self.command),
             port: self.port,
             stdin: self.stdin,
-            timeout: Duration::from_secs(5),
+            timeout: self.timeout,
             seed: 1,
             wire: Wire::default(),
             cancelled: AtomicBool::new(false),
