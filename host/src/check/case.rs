@@ -50,8 +50,10 @@ pub(crate) struct Case {
     /// Whether the document does not require it. Then a failure is reported as information.
     pub(crate) is_info: bool,
     pub(crate) inputs: Inputs,
-    /// Names and contents of the files in the case's folder. Without files the case has no folder.
+    /// Names and contents of the files in the case's folder.
     pub(crate) files: Vec<(&'static str, Vec<u8>)>,
+    /// Name of the file in the case's folder that the program writes. Its path is the placeholder `{local}`.
+    pub(crate) local: Option<&'static str>,
     pub(crate) steps: Vec<Step>,
     /// Likely mistake, if the bytes show none.
     pub(crate) hint: Option<&'static str>,
@@ -100,6 +102,7 @@ pub(super) fn case(
         is_info: false,
         inputs: Inputs::default(),
         files: Vec::new(),
+        local: None,
         steps: steps.into(),
         hint: None,
     }
@@ -127,10 +130,17 @@ impl Case {
         self
     }
 
-    /// Adds a file to the case's folder.
+    /// Adds a file to the case's folder, or beside it: `name` is a path in the folder.
     #[must_use]
     pub(super) fn file(mut self, name: &'static str, content: impl Into<Vec<u8>>) -> Self {
         self.files.push((name, content.into()));
+        self
+    }
+
+    /// Names the file in the case's folder that the program writes. Its path follows the other values.
+    #[must_use]
+    pub(super) fn local(mut self, name: &'static str) -> Self {
+        self.local = Some(name);
         self
     }
 

@@ -11,7 +11,7 @@ use super::case::{Case, Group, Protocol, Situation};
 use super::failure::{Bytes, Failure, Kind, seconds};
 use super::hint;
 use super::program::Program;
-use super::setup::Setup;
+use super::setup::{Setup, Target};
 use super::talk::{LAST_WORDS, Outcome, Talk};
 use crate::net::reason;
 use crate::sys::Exit;
@@ -190,9 +190,17 @@ fn run_case(
 ) -> Result<CaseResult, Box<Failure>> {
     let start = Instant::now();
     let mut result = skipped(protocol, setup, case, "");
-    let folder = if case.files.is_empty() { None } else { Some(folder_with(&case.files)?) };
+    let needs_folder = !case.files.is_empty() || case.local.is_some();
+    if needs_folder && matches!(setup.target, Target::Running(_)) {
+        let reason = "a program that was not started here does not have the files of the case";
+        return Ok(skipped(protocol, setup, case, reason));
+    }
+    let folder = if needs_folder { Some(folder_with(&case.files)?) } else { None };
     let mut inputs = case.inputs.clone();
-    inputs.folder = folder.as_ref().map(|folder| folder.path().to_owned());
+    inputs.folder = folder.as_ref().map(|folder| folder.path().join(FILES));
+    if let (Some(folder), Some(name)) = (&inputs.folder, case.local) {
+        inputs.values.push(("local", folder.join(name).display().to_string()));
+    }
     let mut talk = Talk::new(setup, inputs)?;
     result.verdict = match play(case, &mut talk) {
         Ok(()) => Verdict::Pass,
@@ -225,10 +233,15 @@ fn play(case: &Case, talk: &mut Talk) -> Result<(), (Box<Failure>, bool)> {
     Ok(())
 }
 
+/// Name of the folder of a case in a temporary folder. So there can be files beside it too.
+const FILES: &str = "files";
+
 fn folder_with(files: &[(&str, Vec<u8>)]) -> Result<tempfile::TempDir, Box<Failure>> {
     let written = tempfile::Builder::new().prefix("socklab-").tempdir().and_then(|folder| {
+        let path = folder.path().join(FILES);
+        fs::create_dir(&path)?;
         for (name, content) in files {
-            fs::write(folder.path().join(name), content)?;
+            fs::write(path.join(name), content)?;
         }
         Ok(folder)
     });

@@ -23,7 +23,7 @@ pub(super) enum Kind {
     NotListening,
     /// The program does not connect.
     NotConnected,
-    /// The program did not print what it should.
+    /// The program did not print what it should, or did not write it to its file.
     Output,
     /// The program did not end.
     Running,

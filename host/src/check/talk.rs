@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
-use socklab_core::machine::StreamEnd;
+use socklab_core::machine::{StreamEnd, StreamState};
 
 use super::connection::Connection;
 use super::failure::{Failure, Kind, seconds};
@@ -60,6 +60,8 @@ pub(super) struct Talk {
     pub(super) sent: Vec<Vec<u8>>,
     /// A number that a step leaves for later ones.
     pub(super) noted: i64,
+    /// A message that a step leaves for later ones.
+    pub(super) message: Vec<u8>,
     queues: SocketQueues,
     has_started: bool,
     pub(super) recording: Recording,
@@ -84,6 +86,7 @@ impl Talk {
             faults: Faults::default(),
             sent: Vec::new(),
             noted: 0,
+            message: Vec::new(),
             queues: SocketQueues::new(),
             has_started: false,
             recording: Recording::new(Observed::Side(setup.our_side()), setup.dissectors()),
@@ -354,6 +357,20 @@ impl Talk {
         what: &str,
         mut parse: impl FnMut(&[u8]) -> Parsed,
     ) -> Outcome<Vec<u8>> {
+        self.receive_ended(what, Duration::MAX, |bytes, state| match state {
+            StreamState::Open => parse(bytes),
+            StreamState::Idle | StreamState::Ended(_) => Parsed::More,
+        })
+    }
+
+    /// Receives a message that may have no end of its own: `parse` also gets bytes after which nothing has arrived for
+    /// the time `idle`, and those before an orderly close.
+    pub(super) fn receive_ended(
+        &mut self,
+        what: &str,
+        idle: Duration,
+        mut parse: impl FnMut(&[u8], StreamState) -> Parsed,
+    ) -> Outcome<Vec<u8>> {
         enum Got {
             Message(usize),
             Wrong(Option<Vec<u8>>, String),
@@ -362,20 +379,33 @@ impl Talk {
         let limit = self.setup.timeout;
         let mut seen = usize::MAX;
         let mut last = Instant::now();
+        let mut state = StreamState::Open;
         // The limit counts from the last byte.
         let got = loop {
             let left = limit.saturating_sub(last.elapsed());
             let got = self.wait(left, |talk| {
                 talk.read()?;
                 let connection = talk.connection()?;
-                if connection.unread.len() != seen {
+                let is_new = connection.unread.len() != seen;
+                let next = if is_new {
                     seen = connection.unread.len();
                     last = Instant::now();
-                    match parse(&connection.unread) {
+                    StreamState::Open
+                } else if connection.end == Some(StreamEnd::Closed) {
+                    StreamState::Ended(StreamEnd::Closed)
+                } else if last.elapsed() >= idle && seen > 0 {
+                    StreamState::Idle
+                } else {
+                    state
+                };
+                if is_new || next != state {
+                    state = next;
+                    match parse(&connection.unread, state) {
                         Parsed::Done(n) => return Ok(Some(Got::Message(n))),
                         Parsed::Wrong(expected, text) => {
                             return Ok(Some(Got::Wrong(expected, text)));
                         }
+                        Parsed::More if is_new => return Ok(None),
                         Parsed::More => {}
                     }
                 }

@@ -70,21 +70,44 @@ impl Talk {
         what: &str,
         is_there: impl Fn(&str) -> bool,
     ) -> Outcome {
+        self.wrote(what, is_there, |program| (program.stdout.text(), program.stdout.has_ended()))
+    }
+
+    /// Waits until what the program shows satisfies a condition: its standard output, or a log on standard error.
+    pub(in crate::check) fn shown(
+        &mut self,
+        what: &str,
+        is_there: impl Fn(&str) -> bool,
+    ) -> Outcome {
+        self.wrote(what, is_there, |program| {
+            let text = format!("{}\n{}", program.stdout.text(), program.stderr.text());
+            (text, program.stdout.has_ended() && program.stderr.has_ended())
+        })
+    }
+
+    /// Waits until an output of the program satisfies a condition. `output` returns its text, and whether it has ended.
+    fn wrote(
+        &mut self,
+        what: &str,
+        is_there: impl Fn(&str) -> bool,
+        output: impl Fn(&Program) -> (String, bool),
+    ) -> Outcome {
         if self.program.is_none() {
             return Ok(());
         }
+        let mut text = String::new();
         let found = self.wait(self.setup.timeout, |talk| {
             let Some(program) = &talk.program else { return Ok(Some(true)) };
-            // In this order: what was written before the end is in the text.
-            let has_ended = program.stdout.has_ended();
-            let is_there = is_there(&program.stdout.text());
+            // What was written before the end is in a text that is taken after it.
+            let (_, has_ended) = output(program);
+            (text, _) = output(program);
+            let is_there = is_there(&text);
             Ok((is_there || has_ended).then_some(is_there))
         })?;
         if found == Some(true) {
             return Ok(());
         }
-        let text = self.program.as_ref().map(|program| program.stdout.text()).unwrap_or_default();
-        let shown = match text.trim_end() {
+        let shown = match text.trim() {
             "" => "it printed nothing".to_owned(),
             text => format!("it printed \"{}\"", end_of(text)),
         };
