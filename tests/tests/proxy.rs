@@ -449,7 +449,7 @@ fn if_the_server_refuses_the_client_is_reset_and_the_proxy_continues() {
 }
 
 #[test]
-fn an_unknown_name_a_used_port_and_an_unwritable_capture_end_the_proxy_at_once() {
+fn an_unknown_name_and_a_used_port_end_the_proxy_at_once() {
     let run = |args: &[&str]| Program::socklab(&[&["proxy", "raw"], args].concat()).run();
     let finished = run(&["0", "nosuchhost.invalid:80"]);
     let line = finished.failure(3);
@@ -462,9 +462,6 @@ fn an_unknown_name_a_used_port_and_an_unwritable_capture_end_the_proxy_at_once()
     let fake = FakeServer::new();
     let finished = run(&[&fake.addr.port().to_string(), "127.0.0.1:1"]);
     assert!(finished.failure(3).starts_with(&format!("cannot listen on {}: ", fake.addr)));
-
-    let finished = run(&["0", "127.0.0.1:1", "--pcap", "/nosuchfolder/x.pcap"]);
-    assert!(finished.failure(3).starts_with("cannot write /nosuchfolder/x.pcap: "), "{finished:?}");
 }
 
 #[test]
@@ -553,84 +550,4 @@ fn further_clients_wait_while_the_limit_is_reached() {
     let mut server = fake.accept();
     server.write_all(b"x").unwrap();
     assert_eq!(&read::<1>(&mut second), b"x");
-}
-
-/// Returns the path of the capture of a conversation, and its folder.
-fn capture(args: &[&str], talk: impl FnOnce(TcpStream, TcpStream)) -> (tempfile::TempDir, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.pcap").to_str().unwrap().to_owned();
-    let (client, server, proxy) = pair(&[&["--pcap", path.as_str()][..], args].concat());
-    talk(client, server);
-    proxy.process.wait_for("bytes to the client; ");
-    proxy.process.signal(STOP);
-    proxy.process.finish().success();
-    (folder, path)
-}
-
-/// More than one segment in each direction, and a half-close.
-fn talk(mut client: TcpStream, mut server: TcpStream) {
-    client.write_all(&[b'q'; 5000]).unwrap();
-    assert_eq!(read::<5000>(&mut server), [b'q'; 5000]);
-    server.write_all(b"answer").unwrap();
-    assert_eq!(&read::<6>(&mut client), b"answer");
-    client.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(read_all(&mut server), b"");
-    server.write_all(&[b'r'; 3000]).unwrap();
-    drop(server);
-    assert_eq!(read_all(&mut client), [b'r'; 3000]);
-}
-
-#[test]
-#[cfg_attr(not(python3), ignore = "needs python3")]
-#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
-fn a_capture_has_the_bytes_and_the_ends_of_both_directions() {
-    // The program checks lengths, checksums, sequence numbers and acknowledgements.
-    let (_folder, path) = capture(&[], talk);
-    let finished = Program::peer("read_pcap.py", &[&path]).run();
-    let text = String::from_utf8_lossy(finished.success()).into_owned();
-    assert_eq!(text, "up 5000 q fin\ndown 3006 ar fin\n");
-    let (_folder, path) = capture(&[], |mut client, mut server| {
-        client.write_all(b"q").unwrap();
-        read::<1>(&mut server);
-        reset(client);
-        let _ = read_to_end(&mut server);
-    });
-    let finished = Program::peer("read_pcap.py", &[&path]).run();
-    assert_eq!(String::from_utf8_lossy(finished.success()), "up 1 q rst\ndown 0  \n");
-}
-
-#[test]
-#[cfg_attr(not(tshark), ignore = "needs tshark")]
-#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
-fn a_capture_opens_in_wireshark_without_a_warning() {
-    let (_folder, path) = capture(&["--cut", "700", "--gap", "0"], talk);
-    let checks = ["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"];
-    let tshark = |args: &[&str]| {
-        let finished = Program::new("tshark", &[&["-r", &path], &checks[..], args].concat()).run();
-        assert_eq!(finished.code, Some(0), "{finished:?}");
-        let stderr = finished.stderr.lines().filter(|line| !line.starts_with("Running as user"));
-        assert_eq!(stderr.count(), 0, "{finished:?}");
-        String::from_utf8(finished.stdout).unwrap()
-    };
-    // Severities of the expert: this is a warning.
-    let warnings =
-        tshark(&["-Y", "_ws.expert.severity >= 0x600000 || tcp.analysis.flags || _ws.malformed"]);
-    assert_eq!(warnings, "");
-    let streams = tshark(&["-q", "-z", "conv,tcp"]);
-    assert!(streams.contains("127.0.0.1"), "{streams}");
-    let payload = tshark(&["-T", "fields", "-e", "tcp.len", "-Y", "tcp.len > 0"]);
-    let lengths: Vec<usize> = payload.lines().map(|line| line.trim().parse().unwrap()).collect();
-    assert_eq!(lengths.iter().sum::<usize>(), 8006);
-    assert!(lengths.iter().all(|n| *n <= 700), "{lengths:?}");
-}
-
-#[test]
-#[cfg_attr(not(target_os = "linux"), ignore = "needs /dev/full")]
-#[cfg_attr(feature = "windows", ignore = "Unix: /dev/full")]
-fn a_full_disk_is_reported_and_the_proxy_continues() {
-    let fake = FakeServer::new();
-    let path = "/dev/full";
-    let finished = Program::socklab(&["proxy", "raw", "0", &fake.addr.to_string(), "--pcap", path]);
-    let line = finished.run().failure(3).to_owned();
-    assert_eq!(line, "cannot write /dev/full: no space left on device");
 }

@@ -336,7 +336,7 @@ impl Common {
         let trace = || Box::new(Trace::new(TraceOutput::Stderr, local, dissectors)) as _;
         let trace = self.trace.then(trace);
         let capture = self.capture().map(|capture| Box::new(capture.connection(local)) as _);
-        self.report_notices(client).observer(several(trace.into_iter().chain(capture)))
+        self.report_notices(client).observer(several([capture, trace]))
     }
 
     /// Makes a client report an incomplete message on stderr and as an event.
@@ -434,8 +434,10 @@ impl Common {
 }
 
 /// Returns one observer for all, or `None` if there are none: then bytes may be transferred without a copy.
-fn several(observers: impl Iterator<Item = Box<dyn Observer>>) -> Option<Box<dyn Observer>> {
-    let observers: Vec<_> = observers.collect();
+///
+/// A capture should be the first: what a trace shows has been captured then.
+fn several<const N: usize>(observers: [Option<Box<dyn Observer>>; N]) -> Option<Box<dyn Observer>> {
+    let observers: Vec<_> = observers.into_iter().flatten().collect();
     (!observers.is_empty()).then(|| Box::new(observers) as _)
 }
 

@@ -135,13 +135,26 @@ pub(super) fn observe_end(
     observer: &mut dyn Observer,
     connection: usize,
     peer: SocketAddr,
-    ends: Ends,
+    mut ends: Ends,
     socket: &SockRef<'_>,
 ) {
+    let mut has_unread = false;
+    if !ends.received && !ends.is_reset {
+        match socket.peek(&mut [MaybeUninit::uninit()]) {
+            Ok(0) => {
+                ends.received = true;
+                observer.moved(connection, peer, Direction::Received, &[]);
+            }
+            Ok(_) => has_unread = true,
+            Err(e) => ends.is_reset = is_reset(&e),
+        }
+    }
+    // The close of the socket sends a reset instead of an orderly end if it is set so, or if input is unread.
+    let resets = has_unread || matches!(socket.linger(), Ok(Some(Duration::ZERO)));
     let reset = match ends {
         Ends { is_reset: true, .. } => Some(Direction::Received),
         Ends { sent: true, received: true, .. } => None,
-        _ => closing_resets(socket).then_some(Direction::Sent),
+        _ => resets.then_some(Direction::Sent),
     };
     if reset.is_none() && !ends.sent {
         observer.moved(connection, peer, Direction::Sent, &[]);
@@ -149,10 +162,8 @@ pub(super) fn observe_end(
     observer.ended(connection, peer, reset);
 }
 
-/// Returns whether closing the socket sends a reset instead of an orderly end: if it is set so, or if input is unread.
-fn closing_resets(socket: &SockRef<'_>) -> bool {
-    matches!(socket.linger(), Ok(Some(Duration::ZERO)))
-        || matches!(socket.peek(&mut [MaybeUninit::uninit()]), Ok(1..))
+fn is_reset(e: &io::Error) -> bool {
+    matches!(system::error_kind(e), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted)
 }
 
 /// The observer of a [`Stack`], with what it has to know of the connection.
@@ -185,13 +196,9 @@ impl Observed {
     }
 
     fn failed(&mut self, e: &io::Error) {
-        use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
         // After the own end, a write fails for that reason.
-        self.ends.is_reset |= match system::error_kind(e) {
-            ConnectionReset | ConnectionAborted => true,
-            BrokenPipe => !self.ends.sent,
-            _ => false,
-        };
+        let is_lost = !self.ends.sent && system::error_kind(e) == ErrorKind::BrokenPipe;
+        self.ends.is_reset |= is_lost || is_reset(e);
     }
 }
 

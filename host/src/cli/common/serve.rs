@@ -55,7 +55,7 @@ impl Common {
         let (for_reports, for_notices) = (console.reporter(), console.reporter());
         let server = Server::bind(addrs, service)?
             .limits(limits)
-            .observer(several(trace.into_iter().chain(capture)))
+            .observer(several([capture, trace]))
             .on_report(move |report| for_reports.report(&report, || report_json(&report)))
             .on_notice(move |notice| for_notices.report(&notice, || unfinished(&notice)));
         if let Some(capture) = self.capture() {

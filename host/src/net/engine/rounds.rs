@@ -451,13 +451,13 @@ impl<S: Service> Engine<S> {
             // After an orderly close the output would look complete.
             slot.reset();
         }
+        let has_arrived = slot.phase == Phase::AwaitingAck
+            && slot.delivery(self.queues.get_or_insert_with(SocketQueues::new)) == Delivery::Done;
+        // Only now: the system reports an error of the socket once.
         if let Some(observer) = &mut self.observer {
             slot.observe_end(key, observer.as_mut());
         }
         if !slot.phase.is_reported() {
-            let queues = self.queues.get_or_insert_with(SocketQueues::new);
-            let has_arrived =
-                slot.phase == Phase::AwaitingAck && slot.delivery(queues) == Delivery::Done;
             let ended = if has_arrived { Ended::Done } else { ended };
             let peer = slot.peer.into();
             let report = self.service.closed(peer, &slot.machine, &mut slot.state, ended);
