@@ -2,6 +2,7 @@
 
 mod address;
 mod failure;
+mod picture;
 mod serve;
 
 use std::fmt;
@@ -18,12 +19,14 @@ use socklab_core::wire::Dissect;
 
 pub(super) use self::address::{Address, Host, Listen, ListenAddr, host, listen_at, port_help};
 pub(super) use self::failure::Failure;
+pub(super) use self::picture::Picture;
 pub(super) use self::serve::{Console, Reporter};
 use super::events::unfinished;
 use crate::net::{self, Delivery, Limits, Observer, Server, Service, Target, reason};
 use crate::proxy::Side;
 use crate::text::one_line;
 use crate::ui::messages::{Conversation, Dissectors};
+use crate::ui::recording::Observed;
 use crate::ui::signals::{self, Signal};
 use crate::ui::{Capture, Keyboard, LogWriter, Output, Trace, TraceOutput, run_within, say};
 
@@ -91,9 +94,11 @@ impl<A: Args + Run> End<A> {
         let Self { args, mut common } = self;
         common.start_log();
         common.start_capture()?;
+        common.start_picture()?;
         start(&common)?;
         let result = args.run(&common);
-        result.and(common.end_capture())
+        let drawn = common.end_picture(&result);
+        result.and(common.end_capture()).and(drawn)
     }
 }
 
@@ -114,6 +119,12 @@ pub(super) struct Common {
     /// The capture, while the command runs
     #[arg(skip)]
     capture: Option<Arc<Capture>>,
+    /// Write a page for a browser: an arrow for each message, with the reads and writes that made it up
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// The page, while the command runs
+    #[arg(skip)]
+    picture: Option<Arc<Picture>>,
     /// Write events as JSON lines to stdout, usage errors included
     #[arg(long)]
     json: bool,
@@ -267,7 +278,7 @@ impl Common {
 
         let mut signals = signals::watch(&[Signal::Interrupt, Signal::Terminate])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
-        let (json, capture) = (self.json, self.capture.clone());
+        let (json, recordings) = (self.json, self.recordings());
         std::thread::Builder::new()
             .name("interrupt".into())
             .spawn(move || {
@@ -275,7 +286,7 @@ impl Common {
                 if signals.forever().next().is_none() || signals::is_claimed() {
                     return;
                 }
-                end_capture_within_limit(capture);
+                recordings.end_within_limit();
                 run_within(WRITE_TIMEOUT, move || {
                     let _ = super::fail(&Failure::INTERRUPTED, json);
                 });
@@ -310,6 +321,28 @@ impl Common {
         self.capture.as_ref()
     }
 
+    /// Starts the picture, if `--html` is given. A file that cannot be written is reported before anything is run.
+    fn start_picture(&mut self) -> Result<(), Failure> {
+        self.picture = self.html.as_deref().map(Picture::create).transpose()?.map(Arc::new);
+        Ok(())
+    }
+
+    /// Writes the picture, with the result of the program.
+    fn end_picture(&self, result: &Result<(), Failure>) -> Result<(), Failure> {
+        let failure = result.as_ref().err();
+        self.picture.as_ref().map_or(Ok(()), |picture| picture.finish(failure))
+    }
+
+    /// Returns the picture, if `--html` is given.
+    pub(super) const fn picture(&self) -> Option<&Arc<Picture>> {
+        self.picture.as_ref()
+    }
+
+    /// Returns the files that must be complete before a signal ends the program.
+    pub(super) fn recordings(&self) -> Recordings {
+        Recordings { capture: self.capture.clone(), picture: self.picture.clone() }
+    }
+
     /// Connects a client to `target`, with its timeout, observers and notices.
     pub(super) fn connect<R, S, M>(
         &self,
@@ -336,7 +369,10 @@ impl Common {
         let trace = || Box::new(Trace::new(TraceOutput::Stderr, local, dissectors)) as _;
         let trace = self.trace.then(trace);
         let capture = self.capture().map(|capture| Box::new(capture.connection(local)) as _);
-        self.report_notices(client).observer(several([capture, trace]))
+        let picture = self
+            .picture()
+            .map(|picture| picture.recorder(Observed::Side(local), dissectors).observer(local));
+        self.report_notices(client).observer(several([capture, picture, trace]))
     }
 
     /// Makes a client report an incomplete message on stderr and as an event.
@@ -441,14 +477,30 @@ fn several<const N: usize>(observers: [Option<Box<dyn Observer>>; N]) -> Option<
     (!observers.is_empty()).then(|| Box::new(observers) as _)
 }
 
-/// Waits until the capture is written, before a signal ends the program.
-pub(super) fn end_capture_within_limit(capture: Option<Arc<Capture>>) {
-    /// A disk that takes longer for the few megabytes that can wait is not waited for.
-    const LIMIT: Duration = Duration::from_secs(10);
+/// The files that must be complete before a signal ends the program.
+#[derive(Clone)]
+pub(super) struct Recordings {
+    capture: Option<Arc<Capture>>,
+    picture: Option<Arc<Picture>>,
+}
 
-    if let Some(capture) = capture {
+impl Recordings {
+    /// Waits until the files are written.
+    pub(super) fn end_within_limit(self) {
+        /// A disk that takes longer for the few megabytes that can wait is not waited for.
+        const LIMIT: Duration = Duration::from_secs(10);
+
+        let Self { capture, picture } = self;
+        if capture.is_none() && picture.is_none() {
+            return;
+        }
         run_within(LIMIT, move || {
-            let _ = capture.finish();
+            if let Some(picture) = picture {
+                let _ = picture.finish(Some(&Failure::INTERRUPTED));
+            }
+            if let Some(capture) = capture {
+                let _ = capture.finish();
+            }
         });
     }
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use socklab_core::file::client::{Client as Machine, Error as Cause};
 use socklab_core::file::{Form, Request};
 
-use super::common::{Common, Failure, Listen, MaxClients, Run, end_capture_within_limit};
+use super::common::{Common, Failure, Listen, MaxClients, Run};
 use super::events::{connected, emit, session, undelivered};
 use crate::file::{
     self, BUFFER, Client, Fetched, Local, Options, Outcome, Progress, Report, Service,
@@ -460,7 +460,7 @@ impl Interrupts {
         signals::claim();
         let this = Self { caught: Arc::default(), stage: Arc::new(Mutex::new(Stage::Idle)) };
         let (caught, stage) = (Arc::clone(&this.caught), Arc::clone(&this.stage));
-        let capture = common.capture().cloned();
+        let recordings = common.recordings();
         std::thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
@@ -474,7 +474,7 @@ impl Interrupts {
                         let _ = waker.wake();
                     } else {
                         *stage = Stage::Idle;
-                        end_capture_within_limit(capture.clone());
+                        recordings.clone().end_within_limit();
                         signals::end_by(signal);
                     }
                 }

@@ -223,7 +223,7 @@ fn plain(line: &str) -> String {
 /// Returns the option of the error, if it is one of all clients and servers that stands before them.
 fn misplaced(e: &clap::Error) -> Option<&str> {
     let Some(ContextValue::String(option)) = e.get(ContextKind::InvalidArg) else { return None };
-    ["--timeout", "--trace", "--pcap", "--json", "--verbose", "-v"]
+    ["--timeout", "--trace", "--pcap", "--html", "--json", "--verbose", "-v"]
         .into_iter()
         .find(|known| option == known)
 }

@@ -14,6 +14,7 @@ use crate::faults::Faults;
 use crate::net;
 use crate::proxy::{Error, Limits, Proxy, Side};
 use crate::ui::messages::{NAMES, RAW, dissectors};
+use crate::ui::recording::Observed;
 use crate::ui::{HexTrace, Lines, Trace, TraceOutput};
 
 /// Pass bytes between clients and a server, show them, and treat them as networks do
@@ -89,6 +90,11 @@ impl Run for ProxyArgs {
             proxy = proxy.observer(Box::new(Tracer::new(self.trace(console.log().clone()))));
         }
         proxy = proxy.observer(Box::new(Log::new(console.reporter())));
+        if let Some(picture) = common.picture() {
+            let dissectors = dissectors(&self.protocol, self.header);
+            let recorder = picture.recorder(Observed::Proxy, dissectors);
+            proxy = proxy.observer(recorder.proxy_observer());
+        }
         if let Some(capture) = common.capture() {
             capture.on_ready(proxy.resumer());
             proxy = proxy.observer(Box::new(capture.proxy()));

@@ -94,7 +94,7 @@ fn seconds(time: Duration) -> String {
 }
 
 /// Returns a time with a unit and about three digits.
-fn rounded(time: Duration) -> String {
+pub(super) fn rounded(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let (value, unit) = match seconds {
         1.0.. => (seconds, "s"),

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::ladder::rounded;
 use super::messages::{Conversation, Dissectors, Row, What, flow};
 use crate::faults::Ending;
 use crate::net::{self, Direction};
@@ -123,6 +124,9 @@ pub(crate) struct Recording {
     first: Vec<Item>,
     last: VecDeque<Item>,
     connections: BTreeMap<u64, Connection>,
+    /// Number of all messages, and of all bytes.
+    messages: u64,
+    bytes: u64,
     dropped: u64,
     dropped_connections: u64,
 }
@@ -139,6 +143,8 @@ impl Recording {
             first: Vec::new(),
             last: VecDeque::new(),
             connections: BTreeMap::new(),
+            messages: 0,
+            bytes: 0,
             dropped: 0,
             dropped_connections: 0,
         }
@@ -148,6 +154,11 @@ impl Recording {
     pub(crate) fn half(mut self, half: usize) -> Self {
         self.half = half.max(1);
         self
+    }
+
+    /// Sets the dissectors of the connections from now on.
+    pub(crate) fn set_dissectors(&mut self, dissectors: Dissectors) {
+        self.dissectors = dissectors;
     }
 
     /// Adds what happens now. Connections have any numbers; a number is not used again.
@@ -179,10 +190,12 @@ impl Recording {
             Event::Connected => kinds.push(Kind::Connected),
             Event::Moved(flow, bytes) if !bytes.is_empty() => {
                 connection.bytes[index(*flow)] += bytes.len() as u64;
+                self.bytes += bytes.len() as u64;
                 let rows = connection.conversation.as_mut().map(|c| c.moved(time, *flow, bytes));
                 for row in rows.unwrap_or_default() {
                     if row.what == What::Message {
                         connection.messages[index(*flow)] += 1;
+                        self.messages += 1;
                         kinds.push(message(*flow, row));
                     }
                 }
@@ -284,6 +297,19 @@ impl Recording {
     /// Returns the connections of the items, with their numbers.
     pub(crate) const fn connections(&self) -> &BTreeMap<u64, Connection> {
         &self.connections
+    }
+
+    /// Returns the size of the recording in words: connections, messages, bytes, and the time of the last event.
+    pub(crate) fn facts(&self) -> [String; 4] {
+        let count = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let connections = self.connections.len() as u64 + self.dropped_connections;
+        let end = self.connections.values().map(|connection| connection.last).max();
+        [
+            count(connections, "connection"),
+            count(self.messages, "message"),
+            count(self.bytes, "byte"),
+            rounded(end.unwrap_or_default()),
+        ]
     }
 
     /// Returns the number of items that were dropped.

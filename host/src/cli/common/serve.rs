@@ -14,6 +14,7 @@ use crate::net::{self, Limits, Observer, Server, Service};
 use crate::proxy::Side;
 use crate::sys;
 use crate::ui::messages::{Conversation, Dissectors};
+use crate::ui::recording::Observed;
 use crate::ui::signals::{self, Signal};
 use crate::ui::{Lines, Trace, TraceOutput, json_line, streams};
 
@@ -52,10 +53,13 @@ impl Common {
             Box::new(Trace::new(output, Side::Server, dissectors)) as Box<dyn Observer>
         });
         let capture = self.capture().map(|capture| Box::new(capture.server()) as _);
+        let picture = self.picture().map(|picture| {
+            picture.recorder(Observed::Side(Side::Server), dissectors).observer(Side::Server)
+        });
         let (for_reports, for_notices) = (console.reporter(), console.reporter());
         let server = Server::bind(addrs, service)?
             .limits(limits)
-            .observer(several([capture, trace]))
+            .observer(several([capture, picture, trace]))
             .on_report(move |report| for_reports.report(&report, || report_json(&report)))
             .on_notice(move |notice| for_notices.report(&notice, || unfinished(&notice)));
         if let Some(capture) = self.capture() {
