@@ -173,6 +173,7 @@ pub(crate) struct Situation<'s> {
     pub(super) bytes: &'s Bytes,
     /// Writes since the program last sent a message.
     pub(super) sent: &'s [Vec<u8>],
-    /// The program's standard error.
+    /// The program's standard output and standard error.
+    pub(super) stdout: &'s str,
     pub(super) stderr: &'s str,
 }

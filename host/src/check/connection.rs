@@ -88,6 +88,13 @@ impl Connection {
         }
     }
 
+    /// Sets the size of the system's buffer for what arrives.
+    pub(super) fn set_buffer(&self, bytes: usize) {
+        if let Some(stream) = &self.stream {
+            let _ = SockRef::from(stream).set_recv_buffer_size(bytes);
+        }
+    }
+
     /// Ends our stream in an orderly way. The program can still send.
     pub(super) fn half_close(&mut self) {
         if let Some(stream) = self.stream.as_ref().filter(|_| self.our_end.is_none()) {

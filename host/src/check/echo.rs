@@ -3,7 +3,8 @@
 mod client;
 mod server;
 
-use super::case::{Case, Protocol, Situation};
+use super::case::{Case, Group, Protocol, Situation};
+use super::failure::Kind;
 use super::setup::{Role, Wire};
 use super::talk::{Outcome, Talk};
 use socklab_core::echo::client::Piece;
@@ -101,8 +102,17 @@ fn encoding_mistake(payload: &[u8], actual: &[u8], header: usize) -> Option<Stri
         }
     }
     let digits = actual.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if digits > 0 && actual.get(..digits) == Some(length.to_string().as_bytes()) {
+    let is_decimal = |n: usize| {
+        let digits = actual.get(..n).and_then(|digits| std::str::from_utf8(digits).ok());
+        digits.and_then(|digits| digits.parse().ok()) == Some(length)
+    };
+    if (1..=digits.min(10)).any(|n| is_decimal(n) && (follows(n) || n == digits)) {
         return text("the length is decimal text: send it as a 4-byte integer, big-endian");
+    }
+    if let Some([b'b', quote @ (b'\'' | b'"'), rest @ ..]) = actual.get(header..)
+        && (rest.starts_with(start.get(..1)?) || rest.first() == Some(quote))
+    {
+        return text("str() of bytes was sent, with b'' around it: use decode() and encode()");
     }
     if follows(header) {
         let sent = front(header)?;
@@ -139,6 +149,26 @@ fn reply_mistake(messages: &[&str], actual: &[u8], header: usize) -> Option<Stri
     if encoded.is_some() {
         return encoded;
     }
+    if header == 4 && actual.first().is_some_and(|byte| byte.is_ascii_graphic()) {
+        return Some(
+            "it starts with text instead of a length: nothing may be sent but replies".into(),
+        );
+    }
+    let sent = String::from_utf8_lossy(body);
+    if length == first.len() as u64 && sent == expected && expected != *first {
+        return Some("the length is that of the request: it must be that of the reply".into());
+    }
+    if sent != expected && !sent.is_empty() {
+        if sent == expected.trim() {
+            return Some(
+                "white space at the start or the end was removed: it is part of the message".into(),
+            );
+        }
+        let chars = first.chars().count().saturating_sub(10);
+        if sent == first.chars().take(chars).collect::<String>() {
+            return Some("the last ten characters were removed, not the first ten".into());
+        }
+    }
     let mut checker = Checker::new(header);
     for message in messages {
         checker.record_sent(message.as_bytes());
@@ -147,7 +177,13 @@ fn reply_mistake(messages: &[&str], actual: &[u8], header: usize) -> Option<Stri
     let bytes = body.get(..body.len().min(length as usize)).unwrap_or_default();
     let remaining = length - u32::try_from(bytes.len()).ok()?;
     match checker.check(Piece { offset: 0, bytes, remaining }) {
-        Err(Wrong::Reply(difference)) => difference.mistake.map(describe),
+        // After a piece of a message, an empty reply shows only that the program did not wait for the rest.
+        Err(Wrong::Reply(difference)) if difference.mistake != Some(Mistake::Empty) => {
+            let starts_right =
+                length as usize > expected.len() && body.starts_with(expected.as_bytes());
+            let merged = (starts_right && messages.len() > 1).then_some(Mistake::Merged);
+            difference.mistake.or(merged).map(describe)
+        }
         _ => None,
     }
 }
@@ -194,9 +230,21 @@ fn exchange(talk: &mut Talk, header: usize, payload: &str) -> Outcome {
     receive_reply(talk, header, &[payload])
 }
 
-fn hint(_: &Situation<'_>) -> Option<String> {
-    // The steps know the messages, and add the hints.
-    None
+/// Returns a likely mistake where nothing arrives. Where something does, the steps know the message.
+fn hint(situation: &Situation<'_>) -> Option<String> {
+    if situation.group != Group::Basic || !situation.stderr.is_empty() {
+        return None;
+    }
+    let text = match (situation.role, situation.kind) {
+        (Role::Server, Kind::Silent) if situation.bytes.actual.is_empty() => {
+            "the program waits for more: does it read the length as 4 bytes, big-endian, and then exactly as many bytes?"
+        }
+        (Role::Server, Kind::Closed) => {
+            "the program closes instead of waiting for the next message: serve a client in a loop until it leaves"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 #[cfg(test)]

@@ -257,7 +257,13 @@ fn explain(
     talk: &mut Talk,
     failure: &mut Failure,
 ) {
-    let mut stderr = String::new();
+    let (mut stdout, mut stderr) = (String::new(), String::new());
+    let may_spin = matches!(case.group, Group::Close | Group::Reset | Group::Sequential)
+        && matches!(
+            failure.kind,
+            Kind::Silent | Kind::Incomplete | Kind::StillOpen | Kind::Running
+        );
+    let spins = may_spin && talk.spins().unwrap_or(false);
     if let Some(program) = &mut talk.program {
         let start = Instant::now();
         let has_left = matches!(
@@ -275,9 +281,10 @@ fn explain(
             }
             thread::sleep(Duration::from_millis(5));
         }
-        failure.program = Some(state(program));
+        failure.program =
+            Some(state(program) + if spins { ", and kept the processor busy" } else { "" });
         failure.stderr = program.stderr.last_line();
-        stderr = program.stderr.text();
+        (stdout, stderr) = (program.stdout.text(), program.stderr.text());
     }
     if failure.hint.is_none() {
         let none = Bytes::default();
@@ -285,9 +292,10 @@ fn explain(
             role: setup.role,
             group: case.group,
             wire: &setup.wire,
-            kind: failure.kind,
+            kind: if spins { Kind::Spinning } else { failure.kind },
             bytes: failure.bytes.as_ref().unwrap_or(&none),
             sent: &talk.sent,
+            stdout: &stdout,
             stderr: &stderr,
         };
         failure.hint = (protocol.hint)(&situation)

@@ -5,7 +5,14 @@ use super::failure::Kind;
 
 /// Returns a likely mistake that the program's own error message shows, or the bytes.
 pub(super) fn specific(situation: &Situation<'_>) -> Option<String> {
-    exception(situation).or_else(|| difference(situation))
+    exception(situation).or_else(|| difference(situation)).or_else(|| output(situation))
+}
+
+/// Returns what the program's output shows, if it did not print what it should.
+fn output(situation: &Situation<'_>) -> Option<String> {
+    let prints_bytes = ["b'", "b\""].iter().any(|text| situation.stdout.contains(text));
+    (situation.kind == Kind::Output && prints_bytes)
+        .then(|| "bytes were printed, with b'' around them: decode() them first".to_owned())
 }
 
 /// Ends of exception lines of Python and Java, and what they mean here.
@@ -119,10 +126,15 @@ pub(super) fn by_group(situation: &Situation<'_>) -> Option<String> {
             "use the host and the port that the program is started with: {host} and {port} in the command, or the \
              environment variables HOST and PORT; --port names a port that is fixed in the program"
         }
-        (_, Kind::System | Kind::Output) => return None,
+        (_, Kind::System) => return None,
         (_, Kind::Spinning) => {
             "recv() returns an empty result at the end of the stream, again and again: leave the loop then"
         }
+        (Group::Basic, Kind::Running) => {
+            "the program waits for something that does not come: leave the loop and close the socket after the last \
+             message"
+        }
+        (Group::Basic, _) => return None,
         (Group::Segmentation, _) => {
             "one recv() was probably taken for one whole message: TCP may deliver it in pieces, so repeat recv() until \
              all its bytes have arrived"
@@ -134,14 +146,19 @@ pub(super) fn by_group(situation: &Situation<'_>) -> Option<String> {
         (Group::Slow, _) => {
             "the program seems to give up, or to take what has arrived so far for all of it"
         }
+        (Group::Close | Group::Reset | Group::Sequential, Kind::NotListening) => {
+            "the server seems to serve one client only: accept() the next one in a loop, and keep the listening socket \
+             open"
+        }
         (Group::Close, _) => {
             "recv() returns an empty result when the peer has closed: test for it in every loop"
         }
         (Group::Reset, _) => {
             "recv() and send() fail when the peer resets the connection: catch that error"
         }
-        (Group::Sequential, Kind::NotListening | Kind::Silent | Kind::Closed | Kind::Reset) => {
-            "the server seems to serve one client only: accept() the next one in a loop, and keep the listening socket open"
+        (Group::Sequential, Kind::Silent | Kind::Closed | Kind::Reset) => {
+            "the server does not serve this client: does it still wait for the one before? accept() the next one when a \
+             client has left"
         }
         (Group::Restart, _) => {
             "the port is still in use by old connections: set SO_REUSEADDR before bind()"
@@ -166,6 +183,7 @@ mod tests {
             kind: Kind::Different,
             bytes: &bytes,
             sent: &[],
+            stdout: "",
             stderr,
         })
         .unwrap_or_default()

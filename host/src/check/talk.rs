@@ -242,6 +242,12 @@ impl Talk {
             .ok_or_else(|| Box::new(Failure::new(Kind::System, "the case has no connection")))
     }
 
+    /// Sets the size of the buffer for what arrives. A small one makes the program wait until it is read.
+    pub(super) fn set_buffer(&mut self, bytes: usize) -> Outcome {
+        self.connection()?.set_buffer(bytes);
+        Ok(())
+    }
+
     /// Sets the faults of everything that is sent from now on.
     pub(super) fn set_faults(&mut self, faults: Faults) {
         self.faults = faults;
@@ -471,15 +477,15 @@ impl Talk {
 
     /// Receives exactly these bytes.
     pub(super) fn receive_exactly(&mut self, what: &str, expected: &[u8]) -> Outcome {
+        // What has been compared is not compared again: a message may have megabytes.
+        let mut same = 0;
         let parse = |bytes: &[u8]| {
             let common = bytes.len().min(expected.len());
-            if bytes.get(..common) != expected.get(..common) {
-                Parsed::Wrong(Some(expected.to_vec()), format!("{what} is wrong"))
-            } else if common == expected.len() {
-                Parsed::Done(common)
-            } else {
-                Parsed::More
+            if bytes.get(same..common) != expected.get(same..common) {
+                return Parsed::Wrong(Some(expected.to_vec()), format!("{what} is wrong"));
             }
+            same = common;
+            if common == expected.len() { Parsed::Done(common) } else { Parsed::More }
         };
         self.receive(what, parse).map(|_| ()).map_err(|mut failure| {
             if let Some(bytes) = &mut failure.bytes

@@ -9,6 +9,8 @@ use super::super::steps::{
 };
 use super::{BUFFERING, ENDINGS, FORMAT, UMLAUTS, message, receive_message, remainder, text_of};
 
+const BUFFER: &str = "one recv() returns at most as many bytes as its argument: repeat it until the whole payload has arrived";
+const SPACES: &str = "  spaces at both ends are part of it  ";
 const SHORT: &str = "Four score and seven years ago";
 const THREE: [&str; 3] = [SHORT, "the second of three", "and the third message"];
 
@@ -30,14 +32,16 @@ pub(super) fn cases(h: usize) -> Vec<Case> {
             "003, 3 Test cases 1(b) Medium message",
             with(vec![accept(), serves(h, &[&medium]), half_close(), prints(remainder(&medium))]),
         )
-        .messages(&[&medium]),
+        .messages(&[&medium])
+        .hint(BUFFER),
         case(
             "basic/long-message",
             "a message that is several times longer than the buffer is sent, and its reply is received",
             "003, 3 Test cases 1(c) Long message",
             with(vec![accept(), serves(h, &[&long]), half_close(), prints(remainder(&long))]),
         )
-        .messages(&[&long]),
+        .messages(&[&long])
+        .hint(BUFFER),
         case(
             "basic/multiple-messages-in-series",
             "three messages are sent, and the replies are received and printed apart",
@@ -66,6 +70,15 @@ pub(super) fn cases(h: usize) -> Vec<Case> {
             with(vec![accept(), serves(h, &["short", SHORT]), half_close(), prints(remainder(SHORT))]),
         )
         .messages(&["short", SHORT]),
+        case(
+            "basic/spaces",
+            "white space is part of a message",
+            FORMAT,
+            with(vec![accept(), serves(h, &[SPACES]), half_close(), prints(remainder(SPACES).trim_end())]),
+        )
+        .info()
+        .messages(&[SPACES])
+        .hint("white space was removed from the message, as by strip()"),
         case(
             "segmentation/one-byte",
             "a reply may arrive one byte at a time",
