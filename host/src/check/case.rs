@@ -173,6 +173,10 @@ pub(crate) struct Situation<'s> {
     pub(super) bytes: &'s Bytes,
     /// Writes since the program last sent a message.
     pub(super) sent: &'s [Vec<u8>],
+    /// Hint of the case, which is used if the protocol has none.
+    pub(super) case_hint: Option<&'static str>,
+    /// Whether the program has ended by itself.
+    pub(super) has_ended: bool,
     /// The program's standard output and standard error.
     pub(super) stdout: &'s str,
     pub(super) stderr: &'s str,

@@ -232,7 +232,10 @@ fn exchange(talk: &mut Talk, header: usize, payload: &str) -> Outcome {
 
 /// Returns a likely mistake where nothing arrives. Where something does, the steps know the message.
 fn hint(situation: &Situation<'_>) -> Option<String> {
-    if situation.group != Group::Basic || !situation.stderr.is_empty() {
+    if situation.group != Group::Basic
+        || !situation.stderr.is_empty()
+        || situation.case_hint.is_some()
+    {
         return None;
     }
     let text = match (situation.role, situation.kind) {

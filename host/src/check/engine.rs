@@ -295,6 +295,8 @@ fn explain(
             kind: if spins { Kind::Spinning } else { failure.kind },
             bytes: failure.bytes.as_ref().unwrap_or(&none),
             sent: &talk.sent,
+            case_hint: case.hint,
+            has_ended: talk.program.as_mut().is_some_and(|program| program.exit().is_some()),
             stdout: &stdout,
             stderr: &stderr,
         };

@@ -2,6 +2,7 @@
 
 use super::case::{Group, Situation};
 use super::failure::Kind;
+use super::setup::Role;
 
 /// Returns a likely mistake that the program's own error message shows, or the bytes.
 pub(super) fn specific(situation: &Situation<'_>) -> Option<String> {
@@ -146,7 +147,12 @@ pub(super) fn by_group(situation: &Situation<'_>) -> Option<String> {
         (Group::Slow, _) => {
             "the program seems to give up, or to take what has arrived so far for all of it"
         }
-        (Group::Close | Group::Reset | Group::Sequential, Kind::NotListening) => {
+        (Group::Close | Group::Reset | Group::Sequential, kind)
+            if kind == Kind::NotListening
+                || situation.has_ended
+                    && situation.stderr.is_empty()
+                    && situation.role == Role::Server =>
+        {
             "the server seems to serve one client only: accept() the next one in a loop, and keep the listening socket \
              open"
         }
@@ -171,7 +177,7 @@ pub(super) fn by_group(situation: &Situation<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::failure::Bytes;
-    use super::super::setup::{Role, Wire};
+    use super::super::setup::Wire;
     use super::*;
 
     fn hint(expected: &[u8], actual: &[u8], stderr: &str) -> String {
@@ -183,6 +189,8 @@ mod tests {
             kind: Kind::Different,
             bytes: &bytes,
             sent: &[],
+            case_hint: None,
+            has_ended: false,
             stdout: "",
             stderr,
         })

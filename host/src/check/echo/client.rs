@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::super::case::{Case, Step, case, step};
 use super::super::steps::{
-    accept, byte_by_byte, close, ends, half_close, info, input_ends, prints, random_pieces, reset,
-    send, slowly, without_crash, without_error,
+    accept, byte_by_byte, close, closed_or_reset, ends, half_close, info, prints, random_pieces,
+    reset, send, slowly, without_crash, without_error,
 };
 use super::{BUFFERING, ENDINGS, FORMAT, UMLAUTS, message, receive_message, remainder, text_of};
 
@@ -197,7 +197,7 @@ pub(super) fn cases(h: usize) -> Vec<Case> {
             "close/no-message",
             "a client without a message ends",
             FORMAT,
-            [accept(), input_ends(), half_close(), ends(), without_error()],
+            [accept(), closed_or_reset(), ends(), without_error()],
         )
         .info()
         .messages(&[]),
