@@ -144,6 +144,11 @@ impl Case {
         self
     }
 
+    /// Returns whether the program must be started for this case alone: with its input or its files.
+    pub(super) fn has_own_start(&self) -> bool {
+        !self.inputs.values.is_empty() || !self.files.is_empty() || self.local.is_some()
+    }
+
     /// Sets the likely mistake, for failures whose bytes show none.
     #[must_use]
     pub(super) fn hint(mut self, hint: &'static str) -> Self {

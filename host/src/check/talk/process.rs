@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::failure::{Failure, Kind, seconds};
-use super::super::program::Program;
+use super::super::program::{Launch, Program, found};
 use super::super::setup::Target;
 use super::{HANDOVER, LAST_WORDS, Outcome, Talk};
 use crate::net::reason;
@@ -23,10 +23,11 @@ impl Talk {
         }
         let launch = self.setup.launch(command, self.place.addr, &self.inputs);
         let mut program = Program::start(&launch).map_err(|e| {
-            Failure::new(
+            Box::new(Failure::new(
                 Kind::NotStarted,
-                format!("cannot start {}: {}", launch.program, reason(&e)),
-            )
+                format!("cannot start {}: {}", one_line(&launch.program), reason(&e)),
+            ))
+            .hint(not_started(&launch))
         })?;
         for line in self.setup.first_lines(self.place.addr, &self.inputs) {
             program.type_text(&line);
@@ -40,6 +41,9 @@ impl Talk {
 
     /// Kills the program, and starts it again at the same port.
     pub(in crate::check) fn restart(&mut self) -> Outcome {
+        if let Some(reason) = self.setup.shared_reason() {
+            return Err(Box::new(Failure::new(Kind::System, reason)));
+        }
         if let Some(mut program) = self.program.take() {
             program.kill();
         }
@@ -49,6 +53,10 @@ impl Talk {
 
     /// Types a line.
     pub(in crate::check) fn type_line(&mut self, line: &str) -> Outcome {
+        if matches!(self.setup.target, Target::Running(_)) {
+            let reason = "the case types into the program, and --connect cannot do that";
+            return Err(Box::new(Failure::new(Kind::System, reason)));
+        }
         self.start()?;
         let text = self.setup.typed(line);
         if let Some(program) = &self.program {
@@ -212,6 +220,23 @@ impl Talk {
         let used = program.cpu_time().unwrap_or(before).saturating_sub(before);
         Ok(used >= SPIN.1)
     }
+}
+
+/// Returns what to do about a command that cannot be started.
+fn not_started(launch: &Launch) -> String {
+    let path = found(&launch.program);
+    let text = if path.is_dir() {
+        "it is a folder: name the program itself"
+    } else if path.extension().is_some_and(|end| end == "py") {
+        "a Python program is started with python3, as in -- python3 FILE"
+    } else if path.is_file() {
+        "the file is not a program, or it is not marked as executable: chmod +x, or start it with its interpreter"
+    } else if launch.args.is_empty() && launch.program.contains(' ') {
+        "write the words of the command separately, without quotes around all of them"
+    } else {
+        "there is no such program: check its name and the folder"
+    };
+    text.to_owned()
 }
 
 /// Returns the end of a text, escaped.
