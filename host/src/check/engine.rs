@@ -132,7 +132,10 @@ pub(crate) fn run(
                         };
                         if result.is_err()
                             || plan.fail_fast
-                                && matches!(&result, Ok(CaseResult { verdict: Verdict::Fail(_), .. }))
+                                && matches!(
+                                    &result,
+                                    Ok(CaseResult { verdict: Verdict::Fail(_), .. })
+                                )
                         {
                             stopped.store(true, Ordering::Relaxed);
                         }
@@ -159,7 +162,8 @@ pub(crate) fn run(
     Run { results, error, is_late }
 }
 
-const NOT_STARTED: &str = "the program cannot be started";
+/// Reason for which a case is not run if the program cannot be started.
+pub(crate) const NOT_STARTED: &str = "the program cannot be started";
 
 /// Returns the results of cases before they are run.
 pub(crate) fn unstarted(protocol: &Protocol, setup: &Setup, cases: &[Case]) -> Vec<CaseResult> {
@@ -214,7 +218,11 @@ fn run_case(
         Err((failure, _)) if failure.kind == Kind::System => Verdict::Skip(failure.message),
         Err((mut failure, is_info)) => {
             explain(protocol, setup, case, &mut talk, &mut failure);
-            if (case.is_info || is_info) && !plan.strict { Verdict::Info(failure) } else { Verdict::Fail(failure) }
+            if (case.is_info || is_info) && !plan.strict {
+                Verdict::Info(failure)
+            } else {
+                Verdict::Fail(failure)
+            }
         }
     };
     talk.finish();
@@ -299,6 +307,12 @@ fn explain(
         (stdout, stderr) = (program.stdout.text(), program.stderr.text());
     }
     if failure.hint.is_none() {
+        let is_unreached = match failure.kind {
+            Kind::NotConnected => true,
+            // A program that has ended says why, unless it only misses its argument.
+            Kind::NotListening => talk.is_running() || hint::lacks_argument(&stderr),
+            _ => false,
+        };
         let none = Bytes::default();
         let situation = Situation {
             role: setup.role,
@@ -312,7 +326,9 @@ fn explain(
             stdout: &stdout,
             stderr: &stderr,
         };
-        failure.hint = (protocol.hint)(&situation)
+        failure.hint = (is_unreached && setup.lacks_port())
+            .then(|| hint::NO_PORT.to_owned())
+            .or_else(|| (protocol.hint)(&situation))
             .or_else(|| hint::specific(&situation))
             .or_else(|| case.hint.map(str::to_owned))
             .or_else(|| hint::by_group(&situation));

@@ -120,6 +120,16 @@ fn difference(situation: &Situation<'_>) -> Option<String> {
     None
 }
 
+/// The program is not reached, and was not given the port.
+pub(super) const NO_PORT: &str = "the command has no {port}: write {port}, and {host} for a client, where the program takes \
+     its address, or give --port N for a port that is fixed in the program";
+
+/// Returns whether a program has ended because an argument of its command is missing.
+pub(super) fn lacks_argument(stderr: &str) -> bool {
+    let texts = ["list index out of range", "ArrayIndexOutOfBounds", "usage", "Usage", "required"];
+    texts.iter().any(|text| stderr.contains(text))
+}
+
 /// Returns the mistake that the group of the case looks for.
 pub(super) fn by_group(situation: &Situation<'_>) -> Option<String> {
     let text = match (situation.group, situation.kind) {

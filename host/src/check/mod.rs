@@ -25,8 +25,8 @@ mod setup;
 mod steps;
 mod talk;
 
-pub(crate) use case::Protocol;
-pub(crate) use engine::{Plan, Verdict, run};
+pub(crate) use case::{Case, Protocol};
+pub(crate) use engine::{CaseResult, NOT_STARTED, Plan, Run, Verdict, id, run};
 pub(crate) use setup::{Role, Setup, Target, Wire};
 
 /// The protocols that have cases.

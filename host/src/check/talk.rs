@@ -112,7 +112,8 @@ impl Talk {
 
     /// Returns the recording, and the program for the next case if it still runs.
     pub(super) fn into_parts(self) -> (Recording, Option<Kept>) {
-        let Self { recording, program, place, .. } = self;
+        let Self { mut recording, program, place, .. } = self;
+        recording.finish();
         let kept = program.and_then(|mut program| {
             let is_running = program.exit().is_none();
             program.stdout.forget();

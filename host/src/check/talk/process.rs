@@ -51,6 +51,11 @@ impl Talk {
         self.start()
     }
 
+    /// Returns whether the program runs.
+    pub(in crate::check) fn is_running(&mut self) -> bool {
+        self.program.as_mut().is_some_and(|program| program.exit().is_none())
+    }
+
     /// Types a line.
     pub(in crate::check) fn type_line(&mut self, line: &str) -> Outcome {
         if matches!(self.setup.target, Target::Running(_)) {
