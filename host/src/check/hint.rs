@@ -93,6 +93,14 @@ fn difference(situation: &Situation<'_>) -> Option<String> {
     if expected.strip_suffix(b"\n") == Some(actual) {
         return text("the newline at the end of the line is missing");
     }
+    if expected.starts_with(actual)
+        && actual.len() < expected.len()
+        && std::str::from_utf8(expected).is_ok_and(|text| text.chars().count() == actual.len())
+    {
+        return text(
+            "the length counts characters, not bytes: encode the text first, then take its length",
+        );
+    }
     if actual.starts_with(b"b'") || actual.starts_with(b"b\"") {
         return text("str() of bytes was sent, with b'' around it: use decode() and encode()");
     }
@@ -212,6 +220,8 @@ mod tests {
         for (expected, actual, text) in [
             (&b"Ada\n"[..], &b"Ada"[..], "newline at the end of the line is missing"),
             (b"Ada", b"Ada\n", "newline was added"),
+            ("Zoë Müller\n".as_bytes(), "Zoë Müll".as_bytes(), ""),
+            ("Zoë Müller\n".as_bytes(), "Zoë Mülle".as_bytes(), "counts characters"),
             (b"Ada\n", b"Ada\n\0\0\0", "NUL bytes"),
             (b"Ada\n", b"b'Ada'", "str() of bytes"),
             (b"Ada\n", b"\"Ada\"\n", "quotes"),

@@ -12,6 +12,7 @@
 
 #![allow(dead_code, reason = "the cases of the other protocols and the options follow")]
 
+mod add;
 mod case;
 mod connection;
 mod echo;
@@ -30,4 +31,4 @@ pub(crate) use engine::{CaseResult, NOT_STARTED, Plan, Run, Verdict, id, run};
 pub(crate) use setup::{Role, Setup, Target, Wire};
 
 /// The protocols that have cases.
-pub(crate) const PROTOCOLS: &[&Protocol] = &[&math::PROTOCOL, &echo::PROTOCOL];
+pub(crate) const PROTOCOLS: &[&Protocol] = &[&math::PROTOCOL, &add::PROTOCOL, &echo::PROTOCOL];
