@@ -76,6 +76,10 @@ fn exception(situation: &Situation<'_>) -> Option<String> {
 fn difference(situation: &Situation<'_>) -> Option<String> {
     let (expected, actual) =
         (situation.bytes.expected.as_slice(), situation.bytes.actual.as_slice());
+    if situation.kind == Kind::Unexpected && matches!(actual, b"\n" | b"\r\n" | [0]) {
+        let what = if actual == [0] { "NUL byte" } else { "newline" };
+        return Some(format!("a {what} follows the last message: it is not part of it"));
+    }
     if expected.is_empty() || actual.is_empty() {
         return None;
     }
@@ -153,6 +157,10 @@ pub(super) fn by_group(situation: &Situation<'_>) -> Option<String> {
             "the program waits for something that does not come: leave the loop and close the socket after the last \
              message"
         }
+        (Group::Basic, Kind::StillOpen) => {
+            "the last message is followed by the close of the connection"
+        }
+        (Group::Basic, Kind::Exit) => "a program that has done its work ends with exit code 0",
         (Group::Basic, _) => return None,
         (Group::Segmentation, _) => {
             "one recv() was probably taken for one whole message: TCP may deliver it in pieces, so repeat recv() until \

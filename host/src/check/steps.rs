@@ -143,6 +143,20 @@ pub(super) fn prints(text: &str) -> Step {
     })
 }
 
+/// Waits until the program has printed this text as itself: not behind another letter or digit, and not in `b''`.
+pub(super) fn prints_exactly(text: &'static str) -> Step {
+    step(format!("see \"{}\" printed", one_line(text)), move |talk| {
+        talk.printed(&format!("\"{}\"", one_line(text)), |output| {
+            output.match_indices(text).any(|(at, _)| {
+                let front = output.get(..at).unwrap_or_default();
+                !front.ends_with(char::is_alphanumeric)
+                    && !front.ends_with("b'")
+                    && !front.ends_with("b\"")
+            })
+        })
+    })
+}
+
 /// Waits until the program has printed this number as a word of its own.
 pub(super) fn prints_number(number: i64) -> Step {
     step(format!("see {number} printed"), move |talk| {
