@@ -5,11 +5,7 @@ import sys
 
 
 async def main(host, port):
-    try:
-        reader, writer = await asyncio.open_connection(host, port)
-    except OSError as error:
-        print("cannot connect:", error, file=sys.stderr)
-        return 1
+    reader, writer = await asyncio.open_connection(host, port)
     try:
         while True:
             tag = await reader.readexactly(1)
