@@ -1,5 +1,5 @@
 //! Detects what some tests need, so that they are ignored with the reason on a machine that lacks
-//! it: Python, Node, tshark, compilers of C and Java, root, the right to mount. `.ci/run` does not accept a missing Python
+//! it: Python, Node, tshark, Chromium, compilers of C and Java, root, the right to mount. `.ci/run` does not accept a missing Python
 //! or C compiler.
 
 use std::path::Path;
@@ -28,6 +28,7 @@ fn main() {
         ("python3", works("python3", &["--version"])),
         ("wasm", works("node", &["--version"]) && has_wasm()),
         ("tshark", works("tshark", &["--version"])),
+        ("chromium", works("chromium", &["--version"])),
         ("cc", works("cc", &["--version"])),
         ("javac", works("javac", &["--version"])),
         ("superuser", works("sh", &["-c", "test \"$(id -u)\" = 0"])),

@@ -7,6 +7,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use socklab_tests::mutants::{PROTOCOLS, ROLES, Variant, load, program, variants};
 use socklab_tests::program::{Finished, Process, Program, Server};
@@ -327,6 +329,8 @@ fn client_of(student: &Student, process: &mut Process, port: u16, folder: &Path)
         let finished = Program::socklab(&args).run_with(session.answered.clone());
         if finished.code == Some(3) {
             if process.is_running() {
+                // Tries without a pause would leave no processor for the program, which is still starting.
+                thread::sleep(Duration::from_millis(30));
                 continue;
             }
             // Another process was faster, and has the port.

@@ -144,6 +144,11 @@ impl Case {
         self
     }
 
+    /// Returns whether the program must be started for this case alone: with its input or its files.
+    pub(super) fn has_own_start(&self) -> bool {
+        !self.inputs.values.is_empty() || !self.files.is_empty() || self.local.is_some()
+    }
+
     /// Sets the likely mistake, for failures whose bytes show none.
     #[must_use]
     pub(super) fn hint(mut self, hint: &'static str) -> Self {
@@ -159,7 +164,7 @@ pub(crate) struct Protocol {
     pub(crate) cases: fn(Role, &Wire) -> Vec<Case>,
     /// Returns a likely mistake that the bytes show.
     pub(crate) hint: fn(&Situation<'_>) -> Option<String>,
-    /// Keys of `--wire`, their values and what they mean. The first value is the default. Without values any word is one.
+    /// Keys of `--wire`, their values and what they mean.
     pub(crate) wire: &'static [(&'static str, &'static [&'static str], &'static str)],
 }
 

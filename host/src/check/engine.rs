@@ -11,8 +11,8 @@ use super::case::{Case, Group, Protocol, Situation};
 use super::failure::{Bytes, Failure, Kind, seconds};
 use super::hint;
 use super::program::Program;
-use super::setup::{Setup, Target};
-use super::talk::{LAST_WORDS, Outcome, Talk};
+use super::setup::{Role, Setup};
+use super::talk::{INTERRUPTED, Kept, LAST_WORDS, LATE, Outcome, Talk};
 use crate::net::reason;
 use crate::sys::Exit;
 use crate::ui::recording::Recording;
@@ -53,6 +53,8 @@ pub(crate) struct CaseResult {
     pub(crate) group: Group,
     pub(crate) requirement: &'static str,
     pub(crate) source: &'static str,
+    /// Whether the document does not require it.
+    pub(crate) is_info: bool,
     pub(crate) verdict: Verdict,
     pub(crate) time: Duration,
     /// What happened on the wire.
@@ -69,75 +71,75 @@ pub(crate) struct Plan {
     pub(crate) jobs: usize,
     /// Whether the first failure ends the run.
     pub(crate) fail_fast: bool,
-    /// Limit for all cases together.
-    pub(crate) total: Option<Duration>,
+    /// Whether what the document does not require is a failure too.
+    pub(crate) strict: bool,
 }
 
-/// Runs cases in the order of the table, several at a time. `report` is called in the order in which they end.
+/// Outcome of a run.
+pub(crate) struct Run {
+    /// Results in the order of the cases.
+    pub(crate) results: Vec<CaseResult>,
+    /// Why the program cannot be started at all. The other cases are skipped then.
+    pub(crate) error: Option<Box<Failure>>,
+    /// Whether the total time was over before all cases had been run.
+    pub(crate) is_late: bool,
+}
+
+/// Runs cases, several at a time. `report` is called in the order in which they end.
 ///
 /// If a basic case fails, the cases of the other groups are skipped.
-///
-/// # Errors
-///
-/// When the program cannot be started at all.
 pub(crate) fn run(
     protocol: &Protocol,
     setup: &Arc<Setup>,
     cases: &[Case],
     plan: Plan,
     report: &mut dyn FnMut(&CaseResult),
-) -> Result<Vec<CaseResult>, Box<Failure>> {
-    let start = Instant::now();
+) -> Run {
     let (basic, others): (Vec<usize>, Vec<usize>) =
         (0..cases.len()).partition(|i| cases[*i].group == Group::Basic);
     let mut results: Vec<Option<CaseResult>> = cases.iter().map(|_| None).collect();
     let mut error = None;
+    let is_late = AtomicBool::new(false);
+    let kept = Mutex::new(None);
     for (phase, indices) in [basic, others].into_iter().enumerate() {
         let has_failed = |results: &[Option<CaseResult>]| {
             results.iter().flatten().any(|result| matches!(result.verdict, Verdict::Fail(_)))
         };
-        let reason = if phase == 1 && has_failed(&results) {
-            Some("a basic case failed")
-        } else if error.is_some() {
-            Some("the program cannot be started")
-        } else {
-            None
-        };
-        if let Some(reason) = reason {
-            for i in indices {
-                let result = skipped(protocol, setup, &cases[i], reason);
-                report(&result);
-                results[i] = Some(result);
-            }
-            continue;
-        }
+        let has_no_basis = phase == 1 && has_failed(&results);
         let queue = Mutex::new(VecDeque::from(indices));
-        let stopped = AtomicBool::new(false);
+        let stopped = AtomicBool::new(error.is_some());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         thread::scope(|scope| {
             let (sender, receiver) = mpsc::channel();
             for _ in 0..plan.jobs.max(1) {
                 let (sender, next, stopped) = (sender.clone(), &next, &stopped);
+                let (is_late, kept) = (&is_late, &kept);
                 scope.spawn(move || {
                     while let Some(i) = next() {
                         let case = &cases[i];
-                        let late = plan.total.is_some_and(|total| start.elapsed() >= total);
+                        let skip = |reason| Ok(skipped(protocol, setup, case, reason));
                         let result = if setup.cancelled.load(Ordering::Relaxed) {
-                            Ok(skipped(protocol, setup, case, "interrupted"))
-                        } else if late {
-                            Ok(skipped(protocol, setup, case, "the total time is over"))
+                            skip(INTERRUPTED)
+                        } else if setup.is_late() {
+                            is_late.store(true, Ordering::Relaxed);
+                            skip(LATE)
+                        } else if has_no_basis {
+                            skip("a basic case failed")
                         } else if stopped.load(Ordering::Relaxed) {
-                            Ok(skipped(protocol, setup, case, "a case failed before"))
+                            skip(if plan.fail_fast { "a case failed before" } else { NOT_STARTED })
                         } else {
-                            run_case(protocol, setup, case)
+                            run_case(protocol, setup, case, plan, kept)
                         };
-                        if plan.fail_fast
-                            && matches!(&result, Ok(CaseResult { verdict: Verdict::Fail(_), .. }))
+                        if result.is_err()
+                            || plan.fail_fast
+                                && matches!(
+                                    &result,
+                                    Ok(CaseResult { verdict: Verdict::Fail(_), .. })
+                                )
                         {
                             stopped.store(true, Ordering::Relaxed);
                         }
-                        let is_error = result.is_err();
-                        if sender.send((i, result)).is_err() || is_error {
+                        if sender.send((i, result)).is_err() {
                             return;
                         }
                     }
@@ -145,35 +147,41 @@ pub(crate) fn run(
             }
             drop(sender);
             for (i, result) in receiver {
-                match result {
-                    Ok(result) => {
-                        report(&result);
-                        results[i] = Some(result);
-                    }
-                    Err(failure) => {
-                        error.get_or_insert(failure);
-                        queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                    }
-                }
+                let result = result.unwrap_or_else(|failure| {
+                    error.get_or_insert(failure);
+                    skipped(protocol, setup, &cases[i], NOT_STARTED)
+                });
+                report(&result);
+                results[i] = Some(result);
             }
         });
     }
-    match error {
-        Some(failure) => Err(failure),
-        None => Ok(results.into_iter().flatten().collect()),
-    }
+    let results: Vec<_> = results.into_iter().flatten().collect();
+    let is_late = is_late.into_inner()
+        || results.iter().any(|r| matches!(&r.verdict, Verdict::Skip(reason) if reason == LATE));
+    Run { results, error, is_late }
 }
 
-fn id(protocol: &Protocol, setup: &Setup, case: &Case) -> String {
-    format!("{}/{}/{}/{}", protocol.name, setup.role.name(), case.group.name(), case.name)
+/// Reason for which a case is not run if the program cannot be started.
+pub(crate) const NOT_STARTED: &str = "the program cannot be started";
+
+/// Returns the results of cases before they are run.
+pub(crate) fn unstarted(protocol: &Protocol, setup: &Setup, cases: &[Case]) -> Vec<CaseResult> {
+    cases.iter().map(|case| skipped(protocol, setup, case, "not run yet")).collect()
+}
+
+/// Returns the id of a case.
+pub(crate) fn id(protocol: &Protocol, role: Role, case: &Case) -> String {
+    format!("{}/{}/{}/{}", protocol.name, role.name(), case.group.name(), case.name)
 }
 
 fn skipped(protocol: &Protocol, setup: &Setup, case: &Case, reason: &str) -> CaseResult {
     CaseResult {
-        id: id(protocol, setup, case),
+        id: id(protocol, setup.role, case),
         group: case.group,
         requirement: case.requirement,
         source: case.source,
+        is_info: case.is_info,
         verdict: Verdict::Skip(reason.to_owned()),
         time: Duration::ZERO,
         recording: None,
@@ -187,37 +195,49 @@ fn run_case(
     protocol: &Protocol,
     setup: &Arc<Setup>,
     case: &Case,
+    plan: Plan,
+    kept: &Mutex<Option<Kept>>,
 ) -> Result<CaseResult, Box<Failure>> {
+    if let Some(reason) = setup.shared_reason().filter(|_| case.has_own_start()) {
+        return Ok(skipped(protocol, setup, case, reason));
+    }
     let start = Instant::now();
     let mut result = skipped(protocol, setup, case, "");
     let needs_folder = !case.files.is_empty() || case.local.is_some();
-    if needs_folder && matches!(setup.target, Target::Running(_)) {
-        let reason = "a program that was not started here does not have the files of the case";
-        return Ok(skipped(protocol, setup, case, reason));
-    }
     let folder = if needs_folder { Some(folder_with(&case.files)?) } else { None };
     let mut inputs = case.inputs.clone();
     inputs.folder = folder.as_ref().map(|folder| folder.path().join(FILES));
     if let (Some(folder), Some(name)) = (&inputs.folder, case.local) {
         inputs.values.push(("local", folder.join(name).display().to_string()));
     }
-    let mut talk = Talk::new(setup, inputs)?;
+    let before = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let mut talk = Talk::new(setup, inputs, before)?;
     result.verdict = match play(case, &mut talk) {
         Ok(()) => Verdict::Pass,
         Err((failure, _)) if failure.kind == Kind::NotStarted => return Err(failure),
         Err((failure, _)) if failure.kind == Kind::System => Verdict::Skip(failure.message),
         Err((mut failure, is_info)) => {
             explain(protocol, setup, case, &mut talk, &mut failure);
-            if case.is_info || is_info { Verdict::Info(failure) } else { Verdict::Fail(failure) }
+            if (case.is_info || is_info) && !plan.strict {
+                Verdict::Info(failure)
+            } else {
+                Verdict::Fail(failure)
+            }
         }
     };
     talk.finish();
     if let Some(program) = &mut talk.program {
-        program.kill();
+        if !setup.keep {
+            program.kill();
+        }
         (result.stdout, result.stderr) = (program.stdout.text(), program.stderr.text());
     }
-    result.recording = Some(talk.recording);
     result.time = start.elapsed();
+    let (recording, program) = talk.into_parts();
+    if setup.keep {
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = program;
+    }
+    result.recording = Some(recording);
     Ok(result)
 }
 
@@ -287,6 +307,12 @@ fn explain(
         (stdout, stderr) = (program.stdout.text(), program.stderr.text());
     }
     if failure.hint.is_none() {
+        let is_unreached = match failure.kind {
+            Kind::NotConnected => true,
+            // A program that has ended says why, unless it only misses its argument.
+            Kind::NotListening => talk.is_running() || hint::lacks_argument(&stderr),
+            _ => false,
+        };
         let none = Bytes::default();
         let situation = Situation {
             role: setup.role,
@@ -300,7 +326,9 @@ fn explain(
             stdout: &stdout,
             stderr: &stderr,
         };
-        failure.hint = (protocol.hint)(&situation)
+        failure.hint = (is_unreached && setup.lacks_port())
+            .then(|| hint::NO_PORT.to_owned())
+            .or_else(|| (protocol.hint)(&situation))
             .or_else(|| hint::specific(&situation))
             .or_else(|| case.hint.map(str::to_owned))
             .or_else(|| hint::by_group(&situation));

@@ -42,13 +42,13 @@ pub(super) enum Kind {
 pub(crate) struct Failure {
     pub(super) kind: Kind,
     /// What happened, as one line without a full stop.
-    pub(super) message: String,
+    pub(crate) message: String,
     /// What was expected and what came, if both are known.
     pub(super) bytes: Option<Bytes>,
     /// The step: its number from 1, and its text.
     pub(super) step: (usize, String),
     /// Likely mistake in the program.
-    pub(super) hint: Option<String>,
+    pub(crate) hint: Option<String>,
     /// How the program has ended, or that it still ran.
     pub(super) program: Option<String>,
     /// Last line of the program's standard error.
@@ -103,7 +103,7 @@ impl Failure {
 }
 
 /// Returns a duration in words: `5 s` or `300 ms`.
-pub(super) fn seconds(time: Duration) -> String {
+pub(crate) fn seconds(time: Duration) -> String {
     match time.as_millis() {
         ms @ 0..1000 => format!("{ms} ms"),
         ms if ms % 1000 == 0 => format!("{} s", ms / 1000),

@@ -5,13 +5,13 @@ use std::time::Duration;
 use socklab_core::math::{ANSWER_BYTES, Mistake, Question, Secret};
 use socklab_core::wire::Byte;
 
-use super::case::{Case, Protocol, Situation, Step, case, step};
+use super::case::{Case, Group, Protocol, Situation, Step, case, step};
 use super::failure::{Failure, Kind};
 use super::setup::{Role, Wire};
 use super::steps::{
-    accept, byte_by_byte, close, closed, closed_or_reset, connect, ends, half_close, info, prints,
-    random_pieces, receive, reset, restart, send, send_parts, slowly, survives, without_crash,
-    without_error,
+    accept, byte_by_byte, close, closed, closed_or_reset, connect, ends, half_close, info,
+    prints_exactly, random_pieces, receive, reset, restart, send, send_parts, slowly, survives,
+    without_crash, without_error,
 };
 use super::talk::{Outcome, Parsed, Talk};
 use crate::faults::Faults;
@@ -229,6 +229,13 @@ fn solve_all(talk: &mut Talk, cuts: &[usize]) -> Outcome {
         else {
             return Ok(());
         };
+        if message[1..].iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_whitespace()) {
+            let failure = Failure::new(Kind::Different, "the question has decimal digits");
+            let failure = Box::new(failure.bytes([], message));
+            return Err(
+                failure.hint("the integers are decimal text: send 4 bytes for each, big-endian")
+            );
+        }
         let answer = Question::parse(message).sum().to_be_bytes();
         let cut = cuts.get(n % cuts.len().max(1)).copied().unwrap_or(ANSWER_BYTES);
         let (front, back) = answer.split_at(cut);
@@ -259,7 +266,7 @@ fn client() -> Vec<Case> {
             ask_all(),
             send_secret(),
             half_close(),
-            prints("k7Qp2xZw"),
+            prints_exactly("k7Qp2xZw"),
             ends(),
             without_error(),
         ]
@@ -274,7 +281,7 @@ fn client() -> Vec<Case> {
                 ask(QUIZ[0]),
                 send_secret(),
                 half_close(),
-                prints("k7Qp2xZw"),
+                prints_exactly("k7Qp2xZw"),
                 ends(),
                 without_error(),
             ],
@@ -289,7 +296,7 @@ fn client() -> Vec<Case> {
             "basic/no-question",
             "the secret may come at once",
             SECRET_PHRASE,
-            [accept(), send_secret(), half_close(), prints("k7Qp2xZw"), ends(), without_error()],
+            [accept(), send_secret(), half_close(), prints_exactly("k7Qp2xZw"), ends(), without_error()],
         ),
         case(
             "basic/many-questions",
@@ -304,11 +311,25 @@ fn client() -> Vec<Case> {
                 }),
                 send_secret(),
                 half_close(),
-                prints("k7Qp2xZw"),
+                prints_exactly("k7Qp2xZw"),
                 ends(),
                 without_error(),
             ],
         ),
+        case(
+            "basic/spaces-in-secret",
+            "the secret may be any 8 bytes, also spaces",
+            SECRET_PHRASE,
+            [
+                accept(),
+                send("a secret with spaces", Secret(*b" 7Qp xZ ").emit()),
+                half_close(),
+                prints_exactly(" 7Qp xZ "),
+                ends(),
+            ],
+        )
+        .info()
+        .hint("white space was removed from the secret, as by strip(), or only a part of it was printed"),
         case(
             "segmentation/one-byte",
             "questions and the secret may arrive one byte at a time",
@@ -335,7 +356,7 @@ fn client() -> Vec<Case> {
                 }),
                 send_secret(),
                 half_close(),
-                prints("k7Qp2xZw"),
+                prints_exactly("k7Qp2xZw"),
                 ends(),
             ],
         ),
@@ -348,7 +369,7 @@ fn client() -> Vec<Case> {
                 ask(QUIZ[1]),
                 send_parts("the secret", [b"Sk7Q".to_vec(), b"p2xZw".to_vec()]),
                 half_close(),
-                prints("k7Qp2xZw"),
+                prints_exactly("k7Qp2xZw"),
                 ends(),
             ],
         ),
@@ -365,7 +386,7 @@ fn client() -> Vec<Case> {
                 }),
                 send_secret(),
                 half_close(),
-                prints("k7Qp2xZw"),
+                prints_exactly("k7Qp2xZw"),
                 ends(),
             ],
         ),
@@ -389,7 +410,7 @@ fn client() -> Vec<Case> {
                 answer_to(QUIZ[1]),
                 send_secret(),
                 half_close(),
-                prints("k7Qp2xZw"),
+                prints_exactly("k7Qp2xZw"),
                 ends(),
             ],
         )
@@ -404,7 +425,7 @@ fn client() -> Vec<Case> {
                 ask(QUIZ[0]),
                 send_secret(),
                 half_close(),
-                prints("k7Qp2xZw"),
+                prints_exactly("k7Qp2xZw"),
                 ends(),
             ],
         ),
@@ -465,7 +486,7 @@ fn client() -> Vec<Case> {
                 ask(Question { a: u32::MAX, b: 3 }),
                 send_secret(),
                 half_close(),
-                prints("k7Qp2xZw"),
+                prints_exactly("k7Qp2xZw"),
                 ends(),
             ],
         )
@@ -475,7 +496,34 @@ fn client() -> Vec<Case> {
 }
 
 fn receive_answer(talk: &mut Talk, question: Question) -> Outcome {
-    talk.receive_exactly(&format!("the answer to {question}"), &question.sum().to_be_bytes())
+    let what = format!("the answer to {question}");
+    talk.receive_exactly(&what, &question.sum().to_be_bytes()).map_err(|mut failure| {
+        if let Some(bytes) = &failure.bytes {
+            failure.hint = answer_mistake(question, &bytes.actual).map(str::to_owned);
+        }
+        failure
+    })
+}
+
+/// Returns the likely mistake in a wrong answer, if it depends on the question.
+fn answer_mistake(question: Question, actual: &[u8]) -> Option<&'static str> {
+    let swapped = question.a.swap_bytes().wrapping_add(question.b.swap_bytes());
+    let sum = question.sum();
+    if swapped != sum
+        && (actual.starts_with(&swapped.to_le_bytes())
+            || actual.starts_with(&swapped.to_be_bytes()))
+    {
+        return Some(
+            "the two integers were read in little-endian order: they are big-endian, in Python \"!II\"",
+        );
+    }
+    if actual.starts_with(&u64::from(sum).to_be_bytes()) {
+        return Some("the answer has 8 bytes, not 4: in Python \"!I\"");
+    }
+    match actual.strip_prefix(&sum.to_be_bytes()) {
+        Some(b"\n" | b"\r\n") => Some("a newline follows the answer: send its 4 bytes alone"),
+        _ => None,
+    }
 }
 
 fn ask_one(talk: &mut Talk, question: Question) -> Outcome {
@@ -502,6 +550,27 @@ fn send_secret() -> Step {
 }
 
 fn hint(situation: &Situation<'_>) -> Option<String> {
+    let actual = situation.bytes.actual.as_slice();
+    if situation.group == Group::Basic && situation.stderr.is_empty() {
+        let text = match (situation.role, situation.kind, actual) {
+            (Role::Client, Kind::Closed, _) => {
+                "the program closes before the secret has come: repeat until a message starts with S"
+            }
+            (Role::Server, Kind::Closed | Kind::Reset, []) => {
+                "the program refuses the right answer: read its 4 bytes as an integer, big-endian"
+            }
+            (Role::Server, Kind::Closed, [Secret::TAG, ..]) => {
+                "a secret has exactly 8 bytes after the S"
+            }
+            (Role::Server, Kind::Different, [first, ..]) if first.is_ascii_graphic() => {
+                "nothing may be sent but questions, which start with Q, and the secret, which starts with S"
+            }
+            _ => "",
+        };
+        if !text.is_empty() {
+            return Some(text.to_owned());
+        }
+    }
     let expected = situation.bytes.expected.as_slice().try_into().ok().map(u32::from_be_bytes)?;
     let sent = situation.bytes.actual.as_slice();
     let mistake = Mistake::find(sent.get(..ANSWER_BYTES)?, expected);

@@ -175,6 +175,12 @@ impl Captured {
         self.lock().has_ended
     }
 
+    /// Drops what has been written so far.
+    pub(super) fn forget(&self) {
+        let mut output = self.lock();
+        *output = Output { has_ended: output.has_ended, ..Output::default() };
+    }
+
     /// Returns the number of bytes that the program has written.
     pub(super) fn total(&self) -> u64 {
         self.lock().total

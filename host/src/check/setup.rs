@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::program::Launch;
 use crate::proxy::Side;
@@ -66,6 +66,10 @@ pub(crate) struct Setup {
     pub(crate) timeout: Duration,
     pub(crate) seed: u64,
     pub(crate) wire: Wire,
+    /// Whether the program is started once for all cases.
+    pub(crate) keep: bool,
+    /// End of the time for all cases together.
+    pub(crate) deadline: Option<Instant>,
     /// Whether the run has been interrupted.
     pub(crate) cancelled: AtomicBool,
 }
@@ -243,7 +247,29 @@ impl Setup {
 
     /// Returns whether cases can run at the same time.
     pub(crate) fn is_parallel(&self) -> bool {
-        self.port.is_none() && matches!(self.target, Target::Command(_))
+        self.port.is_none() && self.shared_reason().is_none()
+    }
+
+    /// Returns why the program is not started for each case, if that is so.
+    pub(super) fn shared_reason(&self) -> Option<&'static str> {
+        match &self.target {
+            Target::Running(_) => Some("the case must start the program, and --connect does not"),
+            Target::Command(_) if self.keep => {
+                Some("the case must start the program by itself, and --keep starts it once for all")
+            }
+            Target::Command(_) => None,
+        }
+    }
+
+    /// Returns whether the command has no place for the port, although the program does not have a fixed one.
+    pub(super) fn lacks_port(&self) -> bool {
+        matches!(&self.target, Target::Command(words) if !words.iter().any(|word| word.contains("{port}")))
+            && self.port.is_none()
+    }
+
+    /// Returns whether the time for all cases together is over.
+    pub(super) fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 }
 
@@ -273,6 +299,8 @@ mod tests {
             timeout: Duration::from_secs(1),
             seed: 0,
             wire: Wire::default(),
+            keep: false,
+            deadline: None,
             cancelled: AtomicBool::new(false),
         }
     }

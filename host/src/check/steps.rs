@@ -103,6 +103,11 @@ pub(super) fn close() -> Step {
     step("close the connection", Talk::close)
 }
 
+/// Waits until the program has read everything, so that a reset does not overtake it.
+pub(super) fn settled() -> Step {
+    step("wait until the program has read it", Talk::settle)
+}
+
 /// Resets the connection.
 pub(super) fn reset() -> Step {
     step("reset the connection", Talk::reset)
@@ -138,15 +143,30 @@ pub(super) fn prints(text: &str) -> Step {
     })
 }
 
+/// Waits until the program has printed this text as itself: not behind another letter or digit, and not in `b''`.
+pub(super) fn prints_exactly(text: &'static str) -> Step {
+    step(format!("see \"{}\" printed", one_line(text)), move |talk| {
+        talk.printed(&format!("\"{}\"", one_line(text)), |output| {
+            output.match_indices(text).any(|(at, _)| {
+                let front = output.get(..at).unwrap_or_default();
+                !front.ends_with(char::is_alphanumeric)
+                    && !front.ends_with("b'")
+                    && !front.ends_with("b\"")
+            })
+        })
+    })
+}
+
 /// Waits until the program has printed this number as a word of its own.
 pub(super) fn prints_number(number: i64) -> Step {
     step(format!("see {number} printed"), move |talk| {
-        talk.printed(&number.to_string(), |output| {
-            output
-                .split(|c: char| !c.is_ascii_digit() && c != '-')
-                .any(|word| word.parse() == Ok(number))
-        })
+        talk.printed(&number.to_string(), |output| contains_number(output, number))
     })
+}
+
+/// Returns whether a text contains this number as a word of its own.
+pub(super) fn contains_number(text: &str, number: i64) -> bool {
+    text.split(|c: char| !c.is_ascii_digit() && c != '-').any(|word| word.parse() == Ok(number))
 }
 
 /// Waits until the program has ended by itself.

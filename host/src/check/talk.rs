@@ -32,6 +32,10 @@ const MORE: Duration = Duration::from_millis(150);
 /// Time in which a program that has broken the connection may end, so that its error message can be shown.
 pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// Reasons for which a case is not run, or not to its end.
+pub(super) const INTERRUPTED: &str = "interrupted";
+pub(super) const LATE: &str = "the total time was over";
+
 /// Result of a step.
 pub(super) type Outcome<T = ()> = Result<T, Box<Failure>>;
 
@@ -44,6 +48,12 @@ pub(super) enum Parsed {
     Done(usize),
     /// It is another message. Contains the expected bytes, if they are known, and what is wrong.
     Wrong(Option<Vec<u8>>, String),
+}
+
+/// Program that serves the next case too, and its address.
+pub(super) struct Kept {
+    place: Place,
+    program: Program,
 }
 
 /// A conversation.
@@ -68,18 +78,17 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    /// Starts a conversation. A program that is a client finds a listener.
-    pub(super) fn new(setup: &Arc<Setup>, inputs: Inputs) -> Outcome<Self> {
-        let place = setup.place().map_err(|e| {
-            let port =
-                setup.port.map_or_else(|| "a port".to_owned(), |port| format!("port {port}"));
-            let text = format!("cannot use {port}: {}", reason(&e));
-            Box::new(Failure::new(Kind::NotStarted, text))
-        })?;
+    /// Starts a conversation. A program that is a client finds a listener. `kept` is the program of the case before.
+    pub(super) fn new(setup: &Arc<Setup>, inputs: Inputs, kept: Option<Kept>) -> Outcome<Self> {
+        let (place, program) = match kept {
+            Some(Kept { place, program }) => (place, Some(program)),
+            None => (Self::place(setup)?, None),
+        };
         Ok(Self {
             setup: Arc::clone(setup),
             inputs,
-            program: None,
+            has_started: program.is_some(),
+            program,
             place,
             connections: Vec::new(),
             current: 0,
@@ -88,9 +97,30 @@ impl Talk {
             noted: 0,
             message: Vec::new(),
             queues: SocketQueues::new(),
-            has_started: false,
             recording: Recording::new(Observed::Side(setup.our_side()), setup.dissectors()),
         })
+    }
+
+    fn place(setup: &Setup) -> Outcome<Place> {
+        setup.place().map_err(|e| {
+            let port =
+                setup.port.map_or_else(|| "a port".to_owned(), |port| format!("port {port}"));
+            let text = format!("cannot use {port}: {}", reason(&e));
+            Box::new(Failure::new(Kind::NotStarted, text))
+        })
+    }
+
+    /// Returns the recording, and the program for the next case if it still runs.
+    pub(super) fn into_parts(self) -> (Recording, Option<Kept>) {
+        let Self { mut recording, program, place, .. } = self;
+        recording.finish();
+        let kept = program.and_then(|mut program| {
+            let is_running = program.exit().is_none();
+            program.stdout.forget();
+            program.stderr.forget();
+            is_running.then_some(Kept { place, program })
+        });
+        (recording, kept)
     }
 
     fn record(&mut self, event: &Event<'_>) {
@@ -112,7 +142,10 @@ impl Talk {
         let mut pause = Duration::from_micros(100);
         loop {
             if self.setup.cancelled.load(Ordering::Relaxed) {
-                return Err(Box::new(Failure::new(Kind::System, "interrupted")));
+                return Err(Box::new(Failure::new(Kind::System, INTERRUPTED)));
+            }
+            if self.setup.is_late() {
+                return Err(Box::new(Failure::new(Kind::System, LATE)));
             }
             // Looked at once more after the limit: this thread may have slept longer.
             let is_late = start.elapsed() >= limit;
@@ -149,11 +182,7 @@ impl Talk {
     /// Connects to a server, which is started first. The first connection shows that it listens.
     pub(super) fn connect(&mut self) -> Outcome {
         self.start()?;
-        // A descendant that serves in place of the program has listened since the first connection.
-        let (limit, handover) = match self.has_started {
-            true => (self.setup.timeout, Duration::ZERO),
-            false => (STARTUP, HANDOVER),
-        };
+        let limit = if self.has_started { self.setup.timeout } else { STARTUP };
         let mut exited: Option<Instant> = None;
         let mut error = None;
         let stream = self.wait(limit, |talk| {
@@ -167,7 +196,7 @@ impl Talk {
             }
             // A descendant may serve after the program itself has ended.
             if talk.program.as_mut().is_some_and(|program| program.exit().is_some())
-                && exited.get_or_insert_with(Instant::now).elapsed() >= handover
+                && exited.get_or_insert_with(Instant::now).elapsed() > HANDOVER
             {
                 return Err(Box::new(talk.not_listening()));
             }
@@ -189,12 +218,6 @@ impl Talk {
         };
         self.has_started = true;
         self.adopt(stream)
-    }
-
-    /// Connects to a server that may refuse it.
-    pub(super) fn try_to_connect(&mut self) -> Outcome {
-        let limit = self.setup.timeout;
-        TcpStream::connect_timeout(&self.place.addr, limit).map_or(Ok(()), |s| self.adopt(s))
     }
 
     fn not_listening(&mut self) -> Failure {

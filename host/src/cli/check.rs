@@ -1,60 +1,438 @@
 //! `socklab check`.
 
+mod select;
+mod state;
+mod view;
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
 
-use super::common::Failure;
-use crate::check::{self, PROTOCOLS, Plan, Role, Setup, Target, Verdict, Wire};
+use self::select::Selection;
+use self::state::State;
+use self::view::View;
+use super::common::{Failure, Host, host, limit};
+use crate::check::report::{Again, Counts, json, text};
+use crate::check::{self, Case, PROTOCOLS, Plan, Protocol, Role, Setup, Target, Wire};
+use crate::net::reason;
+use crate::text::one_line;
+use crate::ui::signals::{self, Signal};
+use crate::ui::{Output, say};
+
+pub(super) const USAGE: &str = "\
+socklab check PROTOCOL client|server [OPTIONS] -- COMMAND...
+       socklab check PROTOCOL server [OPTIONS] --connect HOST:PORT
+       socklab check PROTOCOL client|server --list";
+
+/// Example commands with descriptions, for the help.
+const EXAMPLES: [(&str, &str); 5] = [
+    ("socklab check math server -- python3 server.py '{port}'", "start it with a port of our own"),
+    ("socklab check math server --port 8000 -- java Server", "the port is fixed in the source"),
+    ("socklab check math server --connect localhost:8000", "it already runs"),
+    ("socklab check echo client -- ./client '{host}' '{port}'", "the messages are typed into it"),
+    ("socklab check echo server --case 'close/*' -- ./server", "only some of the cases"),
+];
+
+pub(super) fn after_help() -> String {
+    let mut text = String::from(
+        "{host} and {port} in COMMAND stand for the address; the variables HOST and PORT contain it too. Each case starts \
+         the program anew. A verdict is pass, fail, skip (not run, and why) or info (the document does not require it, but \
+         it is worth knowing). Examples:\n\n",
+    );
+    for (command, what) in EXAMPLES {
+        text += &format!("  {command:<57}  {what}\n");
+    }
+    text + "\nExit codes: 0 no case failed; 1 a case failed, or the total time was over; 2 usage error, or no such case; \
+            3 the program could not be started, or a file could not be written; 130 interrupted."
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RoleArg {
+    Client,
+    Server,
+}
+
+fn protocols() -> PossibleValuesParser {
+    PossibleValuesParser::new(PROTOCOLS.iter().map(|protocol| protocol.name))
+}
 
 /// Test a client or server that somebody else has written
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// The protocol
+    /// The protocol, as in socklab PROTOCOL client
+    #[arg(value_parser = protocols(), hide_possible_values = true)]
     protocol: String,
-    /// What the program is: client or server
-    role: String,
-    /// Port that is fixed in the program
-    #[arg(long)]
-    port: Option<u16>,
-    /// What is typed
-    #[arg(long)]
-    stdin: Option<String>,
-    /// Limit of each wait
-    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
-    timeout: Duration,
-    /// Number of cases at a time
-    #[arg(long, default_value = "4")]
-    jobs: usize,
+    /// What the program is
+    #[arg(value_enum)]
+    role: RoleArg,
+    /// Catches a command without `--` before it.
+    #[arg(hide = true)]
+    stray: Vec<String>,
     /// The program and its arguments
-    #[arg(last = true)]
+    #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
+
+    /// List the cases with their requirements, and run nothing
+    #[arg(long, help_heading = "Cases")]
+    list: bool,
+    /// Run only the cases that match; * stands for any text. The start, such as math/server/, may be omitted. Can be given
+    /// several times
+    #[arg(long = "case", value_name = "GLOB", help_heading = "Cases")]
+    cases: Vec<String>,
+    /// Do not run the cases that match. Can be given several times
+    #[arg(long, value_name = "GLOB", help_heading = "Cases")]
+    exclude: Vec<String>,
+    /// Run only the cases that failed in the last run of the same command in the same folder
+    #[arg(long, help_heading = "Cases")]
+    failed: bool,
+    /// Skip the rest after the first failure
+    #[arg(long, help_heading = "Cases")]
+    fail_fast: bool,
+    /// Treat info as failure
+    #[arg(long, help_heading = "Cases")]
+    strict: bool,
+
+    /// Port that is fixed in the program
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Program")]
+    port: Option<u16>,
+    /// Test a server that already runs. What it prints and how it ends is not judged
+    #[arg(long, value_name = "HOST:PORT", value_parser = host, conflicts_with_all = ["port", "keep"], help_heading = "Program")]
+    connect: Option<Host>,
+    /// Start the program once, not for each case
+    #[arg(long, help_heading = "Program")]
+    keep: bool,
+    /// What is typed into the program: lines with \n between them. {message} stands for each line of a case, and {host} and
+    /// {port} for the address [default: '{message}']
+    #[arg(long, value_name = "TEMPLATE", help_heading = "Program")]
+    stdin: Option<String>,
+    /// Variant of the protocol, such as header=2 for echo. A wrong key lists those of the protocol
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, help_heading = "Program")]
+    wire: Vec<(String, String)>,
+
+    /// Limit of each wait: 5 (seconds), 500ms or 2min
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = limit, allow_negative_numbers = true)]
+    timeout: Duration,
+    /// Limit for all cases together
+    #[arg(long, value_name = "TIME", value_parser = limit, allow_negative_numbers = true)]
+    total_timeout: Option<Duration>,
+    /// Number of cases at a time [default: 6; 1 with --port, --connect and --keep]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), allow_negative_numbers = true)]
+    jobs: Option<u16>,
+    /// Seed of random pieces, to repeat a run [default: random, and shown]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Show only failures and the summary
+    #[arg(short, long, help_heading = "Results")]
+    quiet: bool,
+    /// Write results as JSON lines to stdout, usage errors included
+    #[arg(long, conflicts_with = "quiet", help_heading = "Results")]
+    json: bool,
+}
+
+/// Number of cases at a time. The time is spent waiting: with more, a run of a correct program is not faster on two
+/// processors, and the programs disturb each other.
+const JOBS: usize = 6;
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE".into()),
+    }
+}
+
+fn usage(text: impl Into<String>) -> Failure {
+    Failure::Usage(text.into() + "; see --help")
 }
 
 impl CheckArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let protocol = PROTOCOLS.iter().find(|p| p.name == self.protocol).expect("protocol");
-        let role = if self.role == "client" { Role::Client } else { Role::Server };
+        let protocol = PROTOCOLS.iter().find(|p| p.name == self.protocol);
+        let protocol = protocol.ok_or_else(|| usage("there is no such protocol"))?;
+        let role = match self.role {
+            RoleArg::Client => Role::Client,
+            RoleArg::Server => Role::Server,
+        };
+        let wire = self.wire(protocol)?;
+        let mut cases = (protocol.cases)(role, &wire);
+        let selection = Selection::new(&self.cases, &self.exclude);
+        selection.apply(&mut cases, |case| check::id(protocol, role, case))?;
+        if self.list {
+            return self.print_list(protocol, role, &cases);
+        }
+        let target = self.target(protocol, role)?;
+        let state = match &target {
+            Target::Command(command) => State::load(protocol.name, role.name(), command),
+            Target::Running(addr) => State::load(protocol.name, role.name(), &[addr.to_string()]),
+        };
+        if self.failed {
+            self.only_failed(&state, &mut cases, |case| check::id(protocol, role, case));
+        }
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..=u64::from(u32::MAX)));
         let setup = Arc::new(Setup {
             protocol: protocol.name,
             role,
-            target: Target::Command(self.command),
+            target,
             port: self.port,
-            stdin: self.stdin,
+            stdin: self.stdin.as_deref().map(unescaped),
             timeout: self.timeout,
-            seed: 1,
-            wire: Wire::default(),
+            seed,
+            wire,
+            keep: self.keep,
+            deadline: self.total_timeout.map(|time| Instant::now() + time),
             cancelled: AtomicBool::new(false),
         });
-        let cases = (protocol.cases)(role, &setup.wire);
-        let plan = Plan { jobs: self.jobs, fail_fast: false, total: None };
-        let results = check::run(protocol, &setup, &cases, plan, &mut |result| {
-            print!("{}", check::report::text::result(result, ""));
-        })
-        .map_err(|f| Failure::System(format!("{f:?}")))?;
-        let failed = results.iter().filter(|r| matches!(r.verdict, Verdict::Fail(_))).count();
-        if failed > 0 { Err(Failure::Peer(format!("{failed} failed"))) } else { Ok(()) }
+        self.run_cases(protocol, &setup, &cases, state)
+    }
+
+    fn run_cases(
+        &self,
+        protocol: &Protocol,
+        setup: &Arc<Setup>,
+        cases: &[Case],
+        mut state: State,
+    ) -> Result<(), Failure> {
+        let watcher = cancel_on_interrupt(setup)?;
+        let plan = Plan {
+            jobs: match self.jobs {
+                _ if !setup.is_parallel() => 1,
+                Some(jobs) => jobs.into(),
+                None => JOBS,
+            },
+            fail_fast: self.fail_fast,
+            strict: self.strict,
+        };
+        let again = self.again(setup);
+        let ids = cases.iter().map(|case| check::id(protocol, setup.role, case)).collect();
+        let mut view = View::new(self.json, self.quiet, ids, again);
+        let start = Instant::now();
+        view.header(&self.title(setup, cases.len()));
+        let run = check::run(protocol, setup, cases, plan, &mut |result| {
+            if view.result(result).is_err() {
+                // Without a reader of the results, the run has no purpose.
+                setup.cancelled.store(true, Ordering::Relaxed);
+            }
+        });
+        watcher.close();
+        state.update(&run.results);
+        view.summary(setup, &run, start.elapsed()).map_err(Failure::stdout)?;
+        if let Some(failure) = run.error {
+            let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+            return Err(Failure::System(format!("{}{hint}", failure.message)));
+        }
+        if setup.cancelled.load(Ordering::Relaxed) {
+            return Err(Failure::INTERRUPTED);
+        }
+        if run.is_late {
+            let text = "the total time was over before all cases had been run; --total-timeout changes that";
+            return Err(Failure::Peer(text.into()));
+        }
+        match Counts::of(&run.results).failed {
+            0 => Ok(()),
+            _ => Err(Failure::Judged),
+        }
+    }
+
+    /// Returns the first line of the results.
+    fn title(&self, setup: &Setup, count: usize) -> String {
+        let what = match &setup.target {
+            Target::Command(words) => words.join(" "),
+            Target::Running(addr) => addr.to_string(),
+        };
+        let s = if count == 1 { "" } else { "s" };
+        format!(
+            "{} {}: {} ({count} case{s}, seed {})",
+            setup.protocol,
+            setup.role.name(),
+            one_line(what),
+            setup.seed
+        )
+    }
+
+    fn print_list(&self, protocol: &Protocol, role: Role, cases: &[Case]) -> Result<(), Failure> {
+        let mut output = Output::new(self.json, true);
+        for case in cases {
+            let written = if self.json {
+                output.event(&json::case(protocol, role, case))
+            } else {
+                let id = check::id(protocol, role, case);
+                let info = if case.is_info { "; info" } else { "" };
+                let source = text::source(case.source);
+                output.line(format!("{id}\n    {} ({source}{info})", case.requirement).as_bytes())
+            };
+            written.map_err(Failure::stdout)?;
+        }
+        Ok(())
+    }
+
+    fn wire(&self, protocol: &Protocol) -> Result<Wire, Failure> {
+        let mut wire = Wire::default();
+        for (key, value) in &self.wire {
+            let known = protocol.wire.iter().find(|(known, ..)| known == key);
+            if known.is_none_or(|(_, values, _)| !values.contains(&value.as_str())) {
+                let all = protocol.wire.iter().map(|(key, values, meaning)| {
+                    format!("{key}={} ({meaning})", values.join("|"))
+                });
+                let all = all.collect::<Vec<_>>().join(", ");
+                let name = protocol.name;
+                return Err(usage(match protocol.wire {
+                    [] => format!("{name} has no variants that --wire selects"),
+                    _ => format!("--wire {key}={value}: {name} has {all}"),
+                }));
+            }
+            wire.set(key, value);
+        }
+        Ok(wire)
+    }
+
+    /// Returns the program under test. The errors say how it is given.
+    fn target(&self, protocol: &Protocol, role: Role) -> Result<Target, Failure> {
+        let example = match role {
+            Role::Client => "-- python3 client.py '{host}' '{port}'",
+            Role::Server => "-- python3 server.py '{port}'",
+        };
+        let example = format!("socklab check {} {} {example}", protocol.name, role.name());
+        if let Some(word) = self.stray.first() {
+            return Err(usage(format!(
+                "'{word}': the command of the program follows after --, as in {example}"
+            )));
+        }
+        if role == Role::Client && (self.keep || self.connect.is_some()) {
+            return Err(usage(
+                "--keep and --connect are for servers: a client is started for each case",
+            ));
+        }
+        match (&self.connect, self.command.as_slice()) {
+            (Some(_), [_, ..]) => Err(usage("give either a command after -- or --connect")),
+            (Some(server), []) => Ok(Target::Running(resolve(server)?)),
+            (None, []) => Err(usage(format!(
+                "the program is missing: give its command after --, as in {example}"
+            ))),
+            (None, [first, ..]) if first == "--" => {
+                Err(usage(format!("-- stands twice: once is enough, as in {example}")))
+            }
+            (None, [first, ..]) if first.is_empty() => {
+                Err(usage("the name of the program is empty"))
+            }
+            (None, command) => Ok(Target::Command(command.to_vec())),
+        }
+    }
+
+    /// Keeps only the cases that failed last time, if there are any.
+    fn only_failed(&self, state: &State, cases: &mut Vec<Case>, id: impl Fn(&Case) -> String) {
+        match state.failed() {
+            None => say(
+                "--failed: there is no earlier run of this command in this folder; all cases are run",
+            ),
+            Some(failed) if !cases.iter().any(|case| failed.contains(&id(case))) => {
+                say("--failed: none of these cases failed last time; all are run");
+            }
+            Some(failed) => cases.retain(|case| failed.contains(&id(case))),
+        }
+    }
+
+    /// Returns the command that runs a case again, with the options that matter for it.
+    fn again(&self, setup: &Setup) -> Again {
+        let mut before: Vec<String> =
+            ["socklab", "check", setup.protocol, setup.role.name()].map(str::to_owned).to_vec();
+        let mut option = |name: &str, value: String| before.extend([name.to_owned(), value]);
+        if let Some(port) = self.port {
+            option("--port", port.to_string());
+        }
+        if let Some(stdin) = &self.stdin {
+            option("--stdin", stdin.clone());
+        }
+        for (key, value) in &self.wire {
+            option("--wire", format!("{key}={value}"));
+        }
+        if self.timeout != Duration::from_secs(5) {
+            option(
+                "--timeout",
+                humantime::format_duration(self.timeout).to_string().replace(' ', ""),
+            );
+        }
+        let after = match &setup.target {
+            Target::Command(command) => {
+                std::iter::once("--".to_owned()).chain(command.iter().cloned()).collect()
+            }
+            Target::Running(addr) => vec!["--connect".into(), addr.to_string()],
+        };
+        Again { before, after, seed: setup.seed }
+    }
+}
+
+/// Returns the address of a server. IPv4 is preferred: the servers of the documents have no other.
+fn resolve(server: &Host) -> Result<SocketAddr, Failure> {
+    let (name, port) = server.parts();
+    let Some(port) = port else {
+        return Err(usage("--connect needs a port, as in --connect localhost:8000"));
+    };
+    let addrs = (name, port).to_socket_addrs().map_err(|e| {
+        Failure::System(format!("could not resolve host {}: {}", one_line(name), reason(&e)))
+    })?;
+    let addrs: Vec<_> = addrs.collect();
+    let addr = addrs.iter().find(|addr| addr.is_ipv4()).or(addrs.first());
+    addr.copied()
+        .ok_or_else(|| Failure::System(format!("could not resolve host {}", one_line(name))))
+}
+
+/// Returns a template with \n, \t and \\ replaced.
+fn unescaped(text: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (c, chars.clone().next()) {
+            ('\\', Some(next @ ('n' | 't' | '\\'))) => {
+                chars.next();
+                out.push(match next {
+                    'n' => '\n',
+                    't' => '\t',
+                    other => other,
+                });
+            }
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// Makes an interrupt end the run: the cases that run are ended, and the others are skipped.
+fn cancel_on_interrupt(setup: &Arc<Setup>) -> Result<Watcher, Failure> {
+    let failed = |e: std::io::Error| Failure::System(format!("cannot watch for signals: {e}"));
+    let mut signals = signals::watch(&[Signal::Interrupt, Signal::Terminate]).map_err(failed)?;
+    let closer = signals.closer();
+    let setup = Arc::clone(setup);
+    let thread = std::thread::Builder::new().name("interrupt".into()).spawn(move || {
+        for _ in signals.forever() {
+            setup.cancelled.store(true, Ordering::Relaxed);
+        }
+    });
+    Ok(Watcher { closer, thread: thread.map_err(failed)? })
+}
+
+/// Thread that waits for an interrupt.
+struct Watcher {
+    closer: signals::Closer,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Watcher {
+    fn close(self) {
+        self.closer.close();
+        let _ = self.thread.join();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_of_lines_has_escapes() {
+        assert_eq!(unescaped(r"{host}\n{message}\t\\n\x\"), "{host}\n{message}\t\\n\\x\\");
     }
 }

@@ -165,6 +165,14 @@ impl FromStr for Timeout {
     }
 }
 
+/// Parses a limit of time that must exist.
+pub(super) fn limit(text: &str) -> Result<Duration, String> {
+    match text.parse::<Timeout>() {
+        Ok(Timeout(Some(time))) => Ok(time),
+        _ => Err("expected a time of more than 0, such as 5, 500ms or 2min".into()),
+    }
+}
+
 /// Parses a pause: 0, or a time with a unit. Without a unit, both seconds and milliseconds would be likely.
 pub(super) fn pause(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {

@@ -30,19 +30,21 @@ use crate::ui::{Output, say_last, streams};
 use common::{End, Failure, Role};
 
 /// Example commands with descriptions, for the help and the man page.
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
     ("socklab math client", "solve the quiz of a built-in server"),
     ("socklab math client mathserver 8000", "solve the quiz of that server"),
     ("socklab math server 8000 --trace", "run such a server, and show every message"),
     ("socklab guess client", "play against a built-in server"),
     ("socklab chat server 0.0.0.0:12345", "chat with the first client that connects"),
     ("socklab file client host:12001:notes.txt notes.txt", "fetch a file"),
+    ("socklab check math server -- python3 server.py '{port}'", "test your own server"),
     ("socklab proxy echo 9000 localhost:4567 --trace --cut 1", "send each byte by itself"),
 ];
 
 const USAGE: &str = "\
 socklab PROTOCOL client [HOST[:PORT] | HOST PORT] [OPTIONS]
        socklab PROTOCOL server [[BIND:]PORT | BIND PORT] [OPTIONS]
+       socklab check PROTOCOL client|server [OPTIONS] -- COMMAND...
        socklab proxy PROTOCOL|raw [BIND:]PORT HOST:PORT [OPTIONS]";
 
 const EXIT_CODES: &str = "\
@@ -55,7 +57,7 @@ fn after_help() -> String {
          Each command has its own --help. Examples:\n\n",
     );
     for (command, what) in EXAMPLES {
-        text += &format!("  {command:<50}  {what}\n");
+        text += &format!("  {command:<56}  {what}\n");
     }
     text + "\nExit codes: " + EXIT_CODES
 }
@@ -98,6 +100,7 @@ socklab_core::for_each_protocol!(protocols);
 enum Command {
     #[command(flatten)]
     Protocol(Protocol),
+    #[command(override_usage = check::USAGE, after_help = check::after_help())]
     Check(Box<check::CheckArgs>),
     Proxy(Box<End<proxy::ProxyArgs>>),
     /// Print a completion script for a shell
@@ -142,6 +145,7 @@ pub fn main() -> ExitCode {
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure @ Failure::Judged) => ExitCode::from(failure.code()),
         Err(failure) => fail(&failure, json),
     }
 }
@@ -176,6 +180,17 @@ fn usage(e: &clap::Error, json: bool) -> ExitCode {
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             fail(&Failure::Usage("a command is missing; see --help".into()), json)
+        }
+        ErrorKind::UnknownArgument if is_check() => {
+            let argument = match e.get(ContextKind::InvalidArg) {
+                Some(ContextValue::String(argument)) => argument.as_str(),
+                _ => "",
+            };
+            let text = format!(
+                "'{}' is not an option of socklab check; the command of the program follows after --; see --help",
+                one_line(argument)
+            );
+            fail(&Failure::Usage(text), json)
         }
         ErrorKind::UnknownArgument if misplaced(e).is_some() => {
             let option = misplaced(e).unwrap_or_default();
@@ -218,6 +233,11 @@ fn plain(line: &str) -> String {
         }
         None => line.to_owned(),
     }
+}
+
+/// Returns whether the command is `check`.
+fn is_check() -> bool {
+    std::env::args_os().nth(1).is_some_and(|command| command == "check")
 }
 
 /// Returns the option of the error, if it is one of all clients and servers that stands before them.

@@ -1,5 +1,6 @@
 //! Sockets: connecting, the client, the listener, and the server engine with one thread.
 
+mod acceptor;
 mod client;
 mod dial;
 mod engine;
@@ -9,6 +10,7 @@ mod peer;
 mod quote;
 mod stack;
 
+pub(crate) use acceptor::{ACCEPTS, Acceptor, Clients};
 pub use client::{Client, Delivery, Error, Surplus, Wake};
 pub use dial::{DialError, Target};
 pub(crate) use dial::{is_self_connected, reason, resolve_all, timeout_text};
@@ -17,7 +19,7 @@ pub use engine::{
     Stopper, Work,
 };
 pub use listen::BindError;
-pub(crate) use listen::{ACCEPT_RETRY, Incoming, accept, listen, prepare, starved_message};
+pub(crate) use listen::{listen, prepare};
 pub use listener::{Accepted, Listener};
 pub use quote::{Notice, Quote};
 pub use stack::{Direction, Observer};

@@ -9,19 +9,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
 use super::connection::{Context, Pair, SCRATCH, SMALL_READ, Turn};
 use super::{Connection, Ended, Event, Limits, Observer};
 use crate::faults::Faults;
-use crate::net::{ACCEPT_RETRY, Incoming, accept, reason, starved_message, timeout_text};
-use crate::sys::net as system;
+use crate::net::{ACCEPTS, Acceptor, Clients, reason, timeout_text};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
-/// Number of clients accepted in one round. It is limited so that many new clients do not delay the present ones.
-const ACCEPTS: usize = 64;
 /// Number of bytes kept by all connections together, above which reads are small.
 const KEPT_MAX: usize = 64 * 1024 * 1024;
 /// Shortest and longest interval between checks for idle connections.
@@ -29,21 +26,9 @@ const IDLE_CHECK: (Duration, Duration) = (Duration::from_millis(10), Duration::f
 /// Odd factor that makes the seed of a connection from its number.
 const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Whether the listener may have clients.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Accepting {
-    /// None since the last event.
-    Waiting,
-    Ready,
-    /// The number of clients has reached the limit.
-    Full,
-    /// The system lacks resources until this time.
-    Starved(Duration),
-}
-
 pub(super) struct Engine {
     poll: Poll,
-    listener: Option<TcpListener>,
+    acceptor: Acceptor,
     pub(super) targets: Vec<SocketAddr>,
     /// Index of the address that is tried first.
     preferred: usize,
@@ -51,9 +36,6 @@ pub(super) struct Engine {
     again: VecDeque<usize>,
     /// Times at which connections have a turn, with their keys and numbers.
     timers: BinaryHeap<Reverse<(Duration, usize, u64)>>,
-    accepting: Accepting,
-    /// Whether the log message that clients have to wait has been written.
-    full_logged: bool,
     scratch: Box<[u8]>,
     /// Maximum size of a read that all observers accept.
     read_max: usize,
@@ -79,22 +61,20 @@ fn tokens(key: usize) -> [Token; 2] {
 
 impl Engine {
     pub(super) fn new(
-        mut listener: TcpListener,
+        listener: TcpListener,
         targets: Vec<SocketAddr>,
     ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let acceptor = Acceptor::new(listener, poll.registry(), LISTENER)?;
         let engine = Self {
             poll,
-            listener: Some(listener),
+            acceptor,
             targets,
             preferred: 0,
             pairs: Slab::new(),
             again: VecDeque::new(),
             timers: BinaryHeap::new(),
-            accepting: Accepting::Waiting,
-            full_logged: false,
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             read_max: SCRATCH,
             kept: 0,
@@ -137,10 +117,7 @@ impl Engine {
             self.is_ready = self.observers.iter().all(|observer| observer.is_ready());
             for event in &events {
                 match event.token() {
-                    // Another waiting client does not free a descriptor.
-                    LISTENER if matches!(self.accepting, Accepting::Starved(_)) => {}
-                    LISTENER if self.accepting == Accepting::Full => self.log_full(),
-                    LISTENER => self.accepting = Accepting::Ready,
+                    LISTENER => self.acceptor.wake(self.limits.clients),
                     WAKER => {}
                     Token(token) => {
                         let key = token / 2;
@@ -172,7 +149,7 @@ impl Engine {
             let stops = stops.load(Ordering::Acquire);
             if stops > 0 {
                 let since = *stopped_at.get_or_insert(self.now);
-                self.close_listener();
+                self.acceptor.close(self.poll.registry());
                 if stops > 1 || self.now - since >= self.limits.grace {
                     self.end_all();
                 }
@@ -185,15 +162,12 @@ impl Engine {
 
     /// Returns the timeout for the poll.
     fn poll_timeout(&self, idle_checked: Duration, stopped: Option<Duration>) -> Option<Duration> {
-        if (self.is_ready && !self.again.is_empty()) || self.accepting == Accepting::Ready {
+        if (self.is_ready && !self.again.is_empty()) || self.acceptor.is_ready() {
             return Some(Duration::ZERO);
         }
         let has_limit = self.limits.idle.is_some() && !self.pairs.is_empty();
         let due = [
-            match self.accepting {
-                Accepting::Starved(until) => Some(until),
-                _ => None,
-            },
+            self.acceptor.retry_at(),
             self.timers.peek().map(|Reverse((due, ..))| *due),
             has_limit.then(|| idle_checked + self.idle_interval()),
             stopped.map(|at| at + self.limits.grace),
@@ -208,64 +182,13 @@ impl Engine {
     }
 
     fn accept(&mut self) {
-        match self.accepting {
-            Accepting::Waiting | Accepting::Full => return,
-            Accepting::Starved(until) if self.now < until => return,
-            Accepting::Ready | Accepting::Starved(_) => {}
-        }
-        let was_starved = self.accepting != Accepting::Ready;
         for _ in 0..ACCEPTS {
-            let Some(listener) = &mut self.listener else {
-                self.accepting = Accepting::Waiting;
+            let clients = Clients { count: self.pairs.len(), limit: self.limits.clients };
+            let registry = self.poll.registry();
+            let Some((stream, peer)) = self.acceptor.accept(self.now, clients, registry) else {
                 return;
             };
-            if self.pairs.len() >= self.limits.clients.max(1) {
-                self.accepting = Accepting::Full;
-                if system::EDGE_TRIGGERED {
-                    self.log_full();
-                } else {
-                    // The next event of the listener shows whether clients wait.
-                    let registry = self.poll.registry();
-                    let _ = registry.reregister(listener, LISTENER, Interest::READABLE);
-                }
-                return;
-            }
-            match accept(listener) {
-                Incoming::Client(stream, peer) => {
-                    if was_starved && self.accepting != Accepting::Ready {
-                        log::warn!("accepting connections again");
-                    }
-                    self.accepting = Accepting::Ready;
-                    self.open(stream, peer);
-                }
-                Incoming::None => {
-                    self.accepting = Accepting::Waiting;
-                    self.full_logged = false;
-                    return;
-                }
-                Incoming::Gone(e) => {
-                    log::debug!("a client left before it was accepted: {}", reason(&e));
-                }
-                Incoming::Starved(e) => {
-                    if !was_starved {
-                        log::warn!("{}", starved_message(&e));
-                    }
-                    self.accepting = Accepting::Starved(self.now + ACCEPT_RETRY);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Logs that clients have to wait because of the limit, if any do. The message is not repeated until the backlog has
-    /// been empty.
-    fn log_full(&mut self) {
-        let Some(listener) = &self.listener else { return };
-        if !self.full_logged && system::has_client(listener) {
-            self.full_logged = true;
-            let most = self.limits.clients.max(1);
-            let s = if most == 1 { "" } else { "s" };
-            log::warn!("serving {most} client{s}, the limit; new clients have to wait");
+            self.open(stream, peer);
         }
     }
 
@@ -430,26 +353,13 @@ impl Engine {
             // Otherwise the next connection with this key would get an extra turn.
             self.again.retain(|queued| *queued != key);
         }
-        match &mut self.accepting {
-            // A descriptor has become free.
-            Accepting::Starved(until) => *until = self.now,
-            Accepting::Full => self.accepting = Accepting::Ready,
-            Accepting::Waiting | Accepting::Ready => {}
-        }
+        self.acceptor.freed(self.now);
         self.kept -= pair.kept();
         pair.end(ended);
         let info = pair.info;
         // Closed first: who reads of the end may rely on it.
         drop(pair);
         self.observe(&info, &Event::Ended(ended));
-    }
-
-    fn close_listener(&mut self) {
-        if let Some(mut listener) = self.listener.take() {
-            // Closed rather than only deregistered: the kernel would continue to accept connections.
-            let _ = self.poll.registry().deregister(&mut listener);
-        }
-        self.accepting = Accepting::Waiting;
     }
 
     fn end_all(&mut self) {

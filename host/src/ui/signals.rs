@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use crate::sys::Signal;
-pub(crate) use crate::sys::signals::{Signals, end_by, watch};
+pub(crate) use crate::sys::signals::{Closer, Signals, end_by, watch};
 
 /// A part of the program handles interrupts itself, because it has to clean up.
 static CLAIMED: AtomicBool = AtomicBool::new(false);

@@ -5,7 +5,11 @@ import sys
 
 
 async def main(host, port):
-    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        reader, writer = await asyncio.open_connection(host, port)
+    except OSError as error:
+        print("cannot connect:", error, file=sys.stderr)
+        return 1
     try:
         while True:
             tag = await reader.readexactly(1)

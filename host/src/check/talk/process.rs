@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::failure::{Failure, Kind, seconds};
-use super::super::program::Program;
+use super::super::program::{Launch, Program, found};
 use super::super::setup::Target;
 use super::{HANDOVER, LAST_WORDS, Outcome, Talk};
 use crate::net::reason;
@@ -13,6 +13,10 @@ use crate::text::one_line;
 
 /// Time for which the processor time of a program is measured, and the time that an idle one may use in it.
 const SPIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(150));
+/// Number of times that it is measured, until the program has used that time or is idle.
+const SPIN_ROUNDS: usize = 5;
+/// Processor time that a program may use in the first of these times and still be idle.
+const IDLE: Duration = Duration::from_millis(30);
 
 impl Talk {
     /// Starts the program, if it does not run.
@@ -23,10 +27,11 @@ impl Talk {
         }
         let launch = self.setup.launch(command, self.place.addr, &self.inputs);
         let mut program = Program::start(&launch).map_err(|e| {
-            Failure::new(
+            Box::new(Failure::new(
                 Kind::NotStarted,
-                format!("cannot start {}: {}", launch.program, reason(&e)),
-            )
+                format!("cannot start {}: {}", one_line(&launch.program), reason(&e)),
+            ))
+            .hint(not_started(&launch))
         })?;
         for line in self.setup.first_lines(self.place.addr, &self.inputs) {
             program.type_text(&line);
@@ -40,6 +45,9 @@ impl Talk {
 
     /// Kills the program, and starts it again at the same port.
     pub(in crate::check) fn restart(&mut self) -> Outcome {
+        if let Some(reason) = self.setup.shared_reason() {
+            return Err(Box::new(Failure::new(Kind::System, reason)));
+        }
         if let Some(mut program) = self.program.take() {
             program.kill();
         }
@@ -47,8 +55,17 @@ impl Talk {
         self.start()
     }
 
+    /// Returns whether the program runs.
+    pub(in crate::check) fn is_running(&mut self) -> bool {
+        self.program.as_mut().is_some_and(|program| program.exit().is_none())
+    }
+
     /// Types a line.
     pub(in crate::check) fn type_line(&mut self, line: &str) -> Outcome {
+        if matches!(self.setup.target, Target::Running(_)) {
+            let reason = "the case types into the program, and --connect cannot do that";
+            return Err(Box::new(Failure::new(Kind::System, reason)));
+        }
         self.start()?;
         let text = self.setup.typed(line);
         if let Some(program) = &self.program {
@@ -62,11 +79,6 @@ impl Talk {
         if let Some(program) = &mut self.program {
             program.end_input();
         }
-    }
-
-    /// Returns what the program has printed so far.
-    pub(in crate::check) fn stdout(&self) -> String {
-        self.program.as_ref().map(|program| program.stdout.text()).unwrap_or_default()
     }
 
     /// Waits until the program's standard output satisfies a condition.
@@ -88,6 +100,12 @@ impl Talk {
             let text = format!("{}\n{}", program.stdout.text(), program.stderr.text());
             (text, program.stdout.has_ended() && program.stderr.has_ended())
         })
+    }
+
+    /// Returns what the program has shown: its standard output, and a log on standard error.
+    pub(in crate::check) fn output(&self) -> String {
+        let output = |program: &Program| program.stdout.text() + "\n" + &program.stderr.text();
+        self.program.as_ref().map(output).unwrap_or_default()
     }
 
     /// Waits until an output of the program satisfies a condition. `output` returns its text, and whether it has ended.
@@ -116,10 +134,13 @@ impl Talk {
             "" => "it printed nothing".to_owned(),
             text => format!("it printed \"{}\"", end_of(text)),
         };
-        Err(Box::new(Failure::new(
-            Kind::Output,
-            format!("the program did not print {what}; {shown}"),
-        )))
+        let mut text = format!("the program did not print {what}; {shown}");
+        let mut kind = Kind::Output;
+        if self.spins()? {
+            text.push_str("; it keeps the processor busy");
+            kind = Kind::Spinning;
+        }
+        Err(Box::new(Failure::new(kind, text)))
     }
 
     /// Checks that the standard output of a program that has ended does not satisfy a condition.
@@ -133,7 +154,7 @@ impl Talk {
             let has_ended = talk.program.as_ref().is_none_or(|program| program.stdout.has_ended());
             Ok(has_ended.then_some(()))
         })?;
-        let text = self.stdout();
+        let text = self.program.as_ref().map(|program| program.stdout.text()).unwrap_or_default();
         if !is_there(&text) {
             return Ok(());
         }
@@ -208,15 +229,41 @@ impl Talk {
     pub(in crate::check) fn spins(&mut self) -> Outcome<bool> {
         let before = self.program.as_ref().and_then(Program::cpu_time);
         let Some(before) = before else { return Ok(false) };
-        // Until it ends.
-        self.wait(SPIN.0, |talk| Ok(talk.program.as_mut().and_then(Program::exit)))?;
-        let Some(program) = &mut self.program else { return Ok(false) };
-        if program.exit().is_some() {
-            return Ok(false);
+        for _ in 0..SPIN_ROUNDS {
+            // Until it ends.
+            self.wait(SPIN.0, |talk| Ok(talk.program.as_mut().and_then(Program::exit)))?;
+            let Some(program) = &mut self.program else { return Ok(false) };
+            if program.exit().is_some() {
+                return Ok(false);
+            }
+            let used = program.cpu_time().unwrap_or(before).saturating_sub(before);
+            if used >= SPIN.1 {
+                return Ok(true);
+            }
+            if used < IDLE {
+                return Ok(false);
+            }
+            // The machine may be busy, and the program gets a small part of its time.
         }
-        let used = program.cpu_time().unwrap_or(before).saturating_sub(before);
-        Ok(used >= SPIN.1)
+        Ok(false)
     }
+}
+
+/// Returns what to do about a command that cannot be started.
+fn not_started(launch: &Launch) -> String {
+    let path = found(&launch.program);
+    let text = if path.is_dir() {
+        "it is a folder: name the program itself"
+    } else if path.extension().is_some_and(|end| end == "py") {
+        "a Python program is started with python3, as in -- python3 FILE"
+    } else if path.is_file() {
+        "the file is not a program, or it is not marked as executable: chmod +x, or start it with its interpreter"
+    } else if launch.args.is_empty() && launch.program.contains(' ') {
+        "write the words of the command separately, without quotes around all of them"
+    } else {
+        "there is no such program: check its name and the folder"
+    };
+    text.to_owned()
 }
 
 /// Returns the end of a text, escaped.

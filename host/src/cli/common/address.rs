@@ -40,6 +40,11 @@ pub(in crate::cli) struct Host {
 }
 
 impl Host {
+    /// Returns the name or IP address, and the port.
+    pub(in crate::cli) fn parts(&self) -> (&str, Option<u16>) {
+        (&self.name, self.port)
+    }
+
     /// Returns the target with the port of the host or the separate `port`, otherwise with `default`.
     ///
     /// Both ports at once are an error.

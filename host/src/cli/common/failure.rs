@@ -18,6 +18,8 @@ pub(in crate::cli) enum Failure {
     /// The user interrupted the program before it was done: exit code 130, as shells report a program that SIGINT
     /// ended. The text is appended to the message.
     Interrupted(String),
+    /// A case of a check has failed, and the summary says so: exit code 1 without a message.
+    Judged,
     /// The user quit a game before it was over: exit code 1.
     Quit,
 }
@@ -27,7 +29,7 @@ impl Failure {
 
     pub(in crate::cli) const fn code(&self) -> u8 {
         match self {
-            Self::Peer(_) | Self::Quit => 1,
+            Self::Peer(_) | Self::Judged | Self::Quit => 1,
             Self::Interrupted(_) => 130,
             Self::Usage(_) => 2,
             Self::System(_) => 3,
@@ -60,6 +62,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Peer(text) | Self::Usage(text) | Self::System(text) => f.write_str(text),
             Self::Interrupted(details) => write!(f, "interrupted{details}"),
+            Self::Judged => f.write_str("a case has failed"),
             Self::Quit => f.write_str("you quit before the game was over"),
         }
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 use socklab_core::machine::{Machine, StreamEnd};
 
@@ -17,8 +17,8 @@ use super::progress::{Inactive, Progress};
 use super::slot::{Context, Delivery, Flag, PendingEnd, Phase, Slot, Turn, Wakeup, timestamp};
 use super::wakeups::Wakeups;
 use super::{Ended, Limits, ServerControl, Service};
+use crate::net::acceptor::{ACCEPTS, Acceptor, Clients};
 use crate::net::dial::{reason, timeout_text};
-use crate::net::listen::{ACCEPT_RETRY, Incoming, accept, starved_message};
 use crate::net::peer::{Peer, unmapped};
 use crate::net::quote::Notice;
 use crate::net::stack::{Observer, interest};
@@ -28,8 +28,6 @@ use crate::sys::net as system;
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 const TICK: Token = Token(usize::MAX - 2);
-/// Number of clients accepted in one round. It is limited so that many new clients do not delay the present ones.
-const ACCEPTS: usize = 64;
 /// Number of clients accepted from the backlog when the server stops: as many as the backlog can contain.
 const BACKLOG_MAX: usize = 4096;
 /// Initial capacity in slots. It is large enough that the allocator maps the slots separately from the heap.
@@ -47,18 +45,6 @@ const BUFFERED_MAX: usize = 64 << 20;
 /// Size of a small read in bytes. It must be enough for the longest unit of every protocol.
 const SMALL_READ: usize = 2048;
 
-/// State of accepting clients.
-enum Accepting {
-    /// Waits for the listener's next event.
-    Waiting,
-    /// More clients may be in the backlog.
-    Ready,
-    /// The system is out of descriptors or memory. The next attempt is at this time.
-    Starved(u64),
-    /// The limit of clients is reached. The next attempt is when one has left.
-    Full,
-}
-
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Timer {
     due: u64,
@@ -69,7 +55,7 @@ struct Timer {
 pub(super) struct Engine<S: Service> {
     poll: Poll,
     tick: Tick,
-    listener: Option<TcpListener>,
+    acceptor: Acceptor,
     pub(super) service: S,
     slots: Slab<Slot<S::Machine, S::State>>,
     again: VecDeque<usize>,
@@ -84,9 +70,6 @@ pub(super) struct Engine<S: Service> {
     /// Opened on first use.
     queues: Option<SocketQueues>,
     progress: Progress,
-    accepting: Accepting,
-    /// Whether the log message that clients have to wait has been written.
-    full_logged: bool,
     wakeups: Arc<Wakeups>,
     start: Instant,
     /// Milliseconds since the start, updated once in each round.
@@ -105,16 +88,16 @@ fn millis(duration: Duration) -> u64 {
 
 impl<S: Service> Engine<S> {
     /// Returns an engine for this listener, and its waker.
-    pub(super) fn new(mut listener: TcpListener, service: S) -> io::Result<(Self, Arc<Waker>)> {
+    pub(super) fn new(listener: TcpListener, service: S) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let acceptor = Acceptor::new(listener, poll.registry(), LISTENER)?;
         let tick = Tick::new(poll.registry(), TICK)?;
         let scratch = || vec![0; S::SCRATCH.max(SMALL_READ)].into_boxed_slice();
         let engine = Self {
             poll,
             tick,
-            listener: Some(listener),
+            acceptor,
             service,
             slots: Slab::with_capacity(SLOTS),
             again: VecDeque::new(),
@@ -124,8 +107,6 @@ impl<S: Service> Engine<S> {
             output: scratch(),
             buffered_bytes: 0,
             queues: None,
-            accepting: Accepting::Waiting,
-            full_logged: false,
             progress: Progress::default(),
             wakeups: Arc::new(Wakeups::new(Arc::clone(&waker))),
             start: Instant::now(),
@@ -161,10 +142,7 @@ impl<S: Service> Engine<S> {
             let mut woken = Vec::new();
             for event in &events {
                 match event.token() {
-                    // Another waiting client does not free a descriptor.
-                    LISTENER if matches!(self.accepting, Accepting::Starved(_)) => {}
-                    LISTENER if matches!(self.accepting, Accepting::Full) => self.log_full(),
-                    LISTENER => self.accepting = Accepting::Ready,
+                    LISTENER => self.acceptor.wake(self.limits.clients),
                     WAKER => woken = self.wakeups.take(),
                     TICK => {
                         self.tick.take();
@@ -242,7 +220,7 @@ impl<S: Service> Engine<S> {
 
     /// Returns the timeout for the poll.
     fn poll_timeout(&mut self, idle_checked_at: u64, stopped_at: Option<u64>) -> Option<Duration> {
-        let has_work = !self.again.is_empty() || matches!(self.accepting, Accepting::Ready);
+        let has_work = !self.again.is_empty() || self.acceptor.is_ready();
         if self.is_ready && has_work {
             return Some(Duration::ZERO);
         }
@@ -252,9 +230,7 @@ impl<S: Service> Engine<S> {
         let mut pauses = [None; 4];
         // Otherwise the observer wakes the poll.
         if self.is_ready {
-            if let Accepting::Starved(at) = self.accepting {
-                pauses[0] = Some(until(at));
-            }
+            pauses[0] = self.acceptor.retry_at().map(|at| until(millis(at)));
             pauses[1] = self.timers.peek().map(|Reverse(timer)| until(timer.due));
             pauses[2] = (!ticks).then(|| until(idle_checked_at.saturating_add(IDLE_CHECK_MS)));
         }
@@ -264,12 +240,6 @@ impl<S: Service> Engine<S> {
     }
 
     fn accept(&mut self, most: usize) {
-        match self.accepting {
-            Accepting::Waiting | Accepting::Full => return,
-            Accepting::Starved(at) if self.now < at => return,
-            _ => {}
-        }
-        let was_starved = matches!(self.accepting, Accepting::Starved(_));
         for _ in 0..most {
             if !self.is_ready {
                 return;
@@ -278,58 +248,13 @@ impl<S: Service> Engine<S> {
                 self.close_listener();
                 return;
             }
-            let Some(listener) = &self.listener else {
-                self.accepting = Accepting::Waiting;
+            let clients = Clients { count: self.slots.len(), limit: self.limits.clients };
+            let now = Duration::from_millis(self.now);
+            let Some((stream, peer)) = self.acceptor.accept(now, clients, self.poll.registry())
+            else {
                 return;
             };
-            if self.slots.len() >= self.limits.clients.max(1) {
-                self.accepting = Accepting::Full;
-                if system::EDGE_TRIGGERED {
-                    self.log_full();
-                } else if let Some(listener) = &mut self.listener {
-                    // The next event of the listener shows whether clients wait.
-                    let registry = self.poll.registry();
-                    let _ = registry.reregister(listener, LISTENER, Interest::READABLE);
-                }
-                return;
-            }
-            match accept(listener) {
-                Incoming::Client(stream, peer) => {
-                    if was_starved && !matches!(self.accepting, Accepting::Ready) {
-                        log::warn!("accepting connections again");
-                    }
-                    self.accepting = Accepting::Ready;
-                    self.open(stream, peer);
-                }
-                Incoming::None => {
-                    self.accepting = Accepting::Waiting;
-                    self.full_logged = false;
-                    return;
-                }
-                Incoming::Gone(e) => {
-                    log::debug!("a client left before it was accepted: {}", reason(&e));
-                }
-                Incoming::Starved(e) => {
-                    if !was_starved {
-                        log::warn!("{}", starved_message(&e));
-                    }
-                    let due = self.now.saturating_add(millis(ACCEPT_RETRY));
-                    self.accepting = Accepting::Starved(due);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Logs that clients have to wait because of the limit, if any do. The message is not repeated until the
-    /// backlog has been empty.
-    fn log_full(&mut self) {
-        let Some(listener) = &self.listener else { return };
-        if !self.full_logged && system::has_client(listener) {
-            self.full_logged = true;
-            let most = self.limits.clients.max(1);
-            let s = if most == 1 { "" } else { "s" };
-            log::warn!("serving {most} client{s}, the limit; new clients have to wait");
+            self.open(stream, peer);
         }
     }
 
@@ -436,12 +361,7 @@ impl<S: Service> Engine<S> {
     fn remove(&mut self, key: usize, ended: Ended<<S::Machine as Machine>::Error>) {
         let mut slot = self.slots.remove(key);
         self.progress.remove(key);
-        match &mut self.accepting {
-            // A descriptor has become free.
-            Accepting::Starved(at) => *at = self.now,
-            Accepting::Full => self.accepting = Accepting::Ready,
-            Accepting::Waiting | Accepting::Ready => {}
-        }
+        self.acceptor.freed(Duration::from_millis(self.now));
         if slot.flags.has(Flag::Queued) {
             // Otherwise the next connection with this key would get an extra turn.
             self.again.retain(|queued| *queued != key);
@@ -607,7 +527,7 @@ impl<S: Service> Engine<S> {
     /// Stops accepting clients, and requests the end of all sessions.
     fn finish(&mut self) {
         // For a client in the backlog, the connection is already established.
-        self.accepting = Accepting::Ready;
+        self.acceptor.retry();
         self.accept(BACKLOG_MAX);
         self.close_listener();
         let keys: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
@@ -617,11 +537,7 @@ impl<S: Service> Engine<S> {
     }
 
     fn close_listener(&mut self) {
-        if let Some(mut listener) = self.listener.take() {
-            // Closed rather than only deregistered: the kernel would continue to accept connections.
-            let _ = self.poll.registry().deregister(&mut listener);
-        }
-        self.accepting = Accepting::Waiting;
+        self.acceptor.close(self.poll.registry());
     }
 
     fn close_all(&mut self) {

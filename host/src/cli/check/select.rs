@@ -1,0 +1,115 @@
+//! Selection of cases by patterns.
+
+use wildmatch::WildMatch;
+
+use super::super::common::Failure;
+
+/// Returns whether a pattern matches an id, or what follows the protocol and the role in it. A `*` matches `/` too.
+pub(crate) fn matches(pattern: &str, id: &str) -> bool {
+    let glob = WildMatch::new(pattern);
+    let name = id.splitn(3, '/').last().unwrap_or(id);
+    glob.matches(id) || glob.matches(name)
+}
+
+/// Patterns of `--case` and `--exclude`.
+#[derive(Debug)]
+pub(super) struct Selection<'p> {
+    included: &'p [String],
+    excluded: &'p [String],
+}
+
+impl<'p> Selection<'p> {
+    pub(super) fn new(included: &'p [String], excluded: &'p [String]) -> Self {
+        Self { included, excluded }
+    }
+
+    /// Removes the cases that are not selected.
+    ///
+    /// # Errors
+    ///
+    /// When a pattern matches no case, or no case is left.
+    pub(super) fn apply<C>(
+        &self,
+        cases: &mut Vec<C>,
+        id: impl Fn(&C) -> String,
+    ) -> Result<(), Failure> {
+        let options = [("--case", self.included), ("--exclude", self.excluded)];
+        for (option, patterns) in options {
+            for pattern in patterns {
+                if !cases.iter().any(|case| matches(pattern, &id(case))) {
+                    let close = closest(pattern, cases.iter().map(&id));
+                    return Err(Failure::Usage(format!(
+                        "{option} '{pattern}' matches no case{close}; --list shows all cases"
+                    )));
+                }
+            }
+        }
+        let is_in = |patterns: &[String], id: &str| patterns.iter().any(|p| matches(p, id));
+        cases.retain(|case| {
+            let id = id(case);
+            (self.included.is_empty() || is_in(self.included, &id)) && !is_in(self.excluded, &id)
+        });
+        match cases.len() {
+            0 => Err(Failure::Usage("--exclude leaves no case to run".into())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Returns a question that names the case whose id has the most of a pattern's words.
+fn closest(pattern: &str, ids: impl Iterator<Item = String>) -> String {
+    let words = |text: &str| -> Vec<String> {
+        text.split(|c: char| !c.is_alphanumeric())
+            .map(str::to_owned)
+            .filter(|w| w.len() > 2)
+            .collect()
+    };
+    let wanted = words(pattern);
+    let shared = |id: &str| words(id).iter().filter(|word| wanted.contains(word)).count();
+    let best = ids.map(|id| (shared(&id), id)).max_by_key(|(count, _)| *count);
+    match best {
+        Some((1.., id)) => format!(" (did you mean {id}?)"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_the_id_or_its_end() {
+        let id = "math/server/close/after-connect";
+        for pattern in [id, "close/after-connect", "close/*", "*after*", "math/*", "*"] {
+            assert!(matches(pattern, id), "{pattern}");
+        }
+        for pattern in ["after-connect", "close", "server/close/*", "math"] {
+            assert!(!matches(pattern, id), "{pattern}");
+        }
+    }
+
+    fn select(included: &[&str], excluded: &[&str]) -> Result<Vec<String>, String> {
+        let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut cases = owned(&["p/server/a/one", "p/server/a/two", "p/server/b/one"]);
+        let (included, excluded) = (owned(included), owned(excluded));
+        let selection = Selection::new(&included, &excluded);
+        selection.apply(&mut cases, Clone::clone).map_err(|e| e.to_string())?;
+        Ok(cases)
+    }
+
+    #[test]
+    fn what_is_excluded_is_not_run() {
+        assert_eq!(select(&["a/*"], &["*/two"]).unwrap(), ["p/server/a/one"]);
+        assert_eq!(select(&[], &["a/*"]).unwrap(), ["p/server/b/one"]);
+        assert!(select(&["a/*"], &["a/*"]).unwrap_err().contains("no case"));
+    }
+
+    #[test]
+    fn a_pattern_without_a_match_is_an_error() {
+        assert_eq!(
+            select(&["a/*", "two/a"], &[]).unwrap_err(),
+            "--case 'two/a' matches no case (did you mean p/server/a/two?); --list shows all cases"
+        );
+        assert!(select(&[], &["c"]).unwrap_err().starts_with("--exclude 'c'"));
+    }
+}

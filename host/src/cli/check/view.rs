@@ -1,0 +1,163 @@
+//! What a person or a program sees of a run on standard output.
+
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use anstream::{AutoStream, ColorChoice};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::check::report::{Again, Counts, json, text};
+use crate::check::{CaseResult, NOT_STARTED, Run, Setup, Verdict};
+use crate::ui::{Bar, Output};
+
+/// Writer of results: as text in the order of the table, or as JSON as they come.
+pub(super) struct View {
+    output: Output,
+    quiet: bool,
+    has_colours: bool,
+    again: Again,
+    ids: Vec<String>,
+    /// Results that wait for one before them.
+    waiting: Vec<Option<Shown>>,
+    skipped: Option<Skipped>,
+    next: usize,
+    counts: Counts,
+    bar: Option<Bar>,
+    error: Option<io::Error>,
+}
+
+/// What is shown of a result.
+enum Shown {
+    Text(String),
+    /// The reason for which the case was skipped.
+    Skip(String),
+}
+
+/// Skipped cases in a row that have the same reason.
+struct Skipped {
+    first: usize,
+    count: usize,
+    reason: String,
+}
+
+impl View {
+    pub(super) fn new(json: bool, quiet: bool, ids: Vec<String>, again: Again) -> Self {
+        let has_colours = !matches!(AutoStream::choice(&io::stdout()), ColorChoice::Never);
+        let has_bar = io::stderr().is_terminal() && !json;
+        let bar = has_bar.then(|| {
+            let style = ProgressStyle::with_template("{pos} of {len} cases  {msg}");
+            let bar = ProgressBar::new(ids.len() as u64);
+            Bar::new(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+        });
+        Self {
+            output: Output::new(json, true),
+            quiet,
+            has_colours,
+            again,
+            waiting: ids.iter().map(|_| None).collect(),
+            ids,
+            next: 0,
+            skipped: None,
+            counts: Counts::default(),
+            bar,
+            error: None,
+        }
+    }
+
+    fn line(&mut self, text: &str) {
+        let text = if self.has_colours {
+            text.to_owned()
+        } else {
+            anstream::adapter::strip_str(text).to_string()
+        };
+        let written = self.output.line(text.trim_end_matches('\n').as_bytes());
+        self.note(written);
+    }
+
+    fn note(&mut self, result: io::Result<()>) {
+        if let Err(e) = result {
+            self.error.get_or_insert(e);
+        }
+    }
+
+    /// Writes the first line of a run.
+    pub(super) fn header(&mut self, title: &str) {
+        if !self.quiet {
+            self.line(title);
+        }
+        if let Some(bar) = &self.bar {
+            bar.tick();
+        }
+    }
+
+    /// Writes a result, as soon as all before it are written. An error means that nothing more can be written.
+    pub(super) fn result(&mut self, result: &CaseResult) -> Result<(), ()> {
+        self.counts.add(&result.verdict);
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.counts.all() as u64);
+            let failed = self.counts.failed;
+            bar.set_message(if failed > 0 { format!("{failed} failed") } else { String::new() });
+        }
+        let event = json::result(result, &self.again);
+        let written = self.output.event(&event);
+        self.note(written);
+        let shown = match &result.verdict {
+            // The last line of the program says that, and why.
+            Verdict::Skip(reason) if reason == NOT_STARTED => Shown::Text(String::new()),
+            Verdict::Skip(reason) if !self.quiet => Shown::Skip(reason.clone()),
+            Verdict::Skip(_) | Verdict::Pass | Verdict::Info(_) if self.quiet => {
+                Shown::Text(String::new())
+            }
+            _ => Shown::Text(text::result(result, &self.again)),
+        };
+        if let Some(i) = self.ids.iter().position(|id| *id == result.id) {
+            self.waiting[i] = Some(shown);
+        }
+        while let Some(Some(_)) = self.waiting.get(self.next) {
+            let Some(shown) = self.waiting[self.next].take() else { break };
+            self.show(self.next, shown);
+            self.next += 1;
+        }
+        if self.error.is_some() { Err(()) } else { Ok(()) }
+    }
+
+    /// Writes a result in its turn. Skipped cases with the same reason are counted first.
+    fn show(&mut self, i: usize, shown: Shown) {
+        match (shown, &mut self.skipped) {
+            (Shown::Skip(reason), Some(run)) if run.reason == reason => run.count += 1,
+            (Shown::Skip(reason), _) => {
+                self.show_skipped();
+                self.skipped = Some(Skipped { first: i, count: 1, reason });
+            }
+            (Shown::Text(text), _) => {
+                self.show_skipped();
+                if !text.is_empty() {
+                    self.line(&text);
+                }
+            }
+        }
+    }
+
+    /// Writes the line of the skipped cases that have been counted.
+    fn show_skipped(&mut self) {
+        if let Some(Skipped { first, count, reason }) = self.skipped.take() {
+            let text = text::skipped(&self.ids[first], count, &reason);
+            self.line(&text);
+        }
+    }
+
+    /// Writes the last line of a run.
+    ///
+    /// # Errors
+    ///
+    /// The first error of writing.
+    pub(super) fn summary(mut self, setup: &Setup, run: &Run, time: Duration) -> io::Result<()> {
+        self.show_skipped();
+        self.bar = None;
+        let written = self.output.event(&json::summary(setup, run, time));
+        self.note(written);
+        let summary = Counts::of(&run.results).summary(time);
+        self.line(&summary);
+        self.error.map_or(Ok(()), Err)
+    }
+}
