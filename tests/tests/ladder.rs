@@ -1,6 +1,4 @@
 //! `--html`: the pages that real programs write, and how a browser shows them.
-// A Windows program under Wine has other paths.
-#![cfg(not(feature = "windows"))]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -102,6 +100,7 @@ const CASES: [Case<'static>; 9] = [
 ];
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
 fn client_server_and_proxy_draw_the_same_messages_of_every_protocol() {
     thread::scope(|scope| {
         for case in CASES {
@@ -174,6 +173,7 @@ fn draw((protocol, server_args, client_args, stdin, [sent, received]): Case<'_>)
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
 fn a_client_of_a_built_in_server_draws_too() {
     let pages = Pages::new();
     let page = pages.option("page.html");
@@ -184,6 +184,7 @@ fn a_client_of_a_built_in_server_draws_too() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
 fn text_of_a_peer_is_escaped() {
     let pages = Pages::new();
     let option = pages.option("page.html");
@@ -201,6 +202,7 @@ fn text_of_a_peer_is_escaped() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
 fn an_interrupted_client_draws_what_it_had_received() {
     for protocol in ["math", "file"] {
         let pages = Pages::new();
@@ -228,6 +230,7 @@ fn an_interrupted_client_draws_what_it_had_received() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
 fn a_failed_client_draws_the_failure_and_the_reset() {
     let pages = Pages::new();
     let option = pages.option("page.html");
@@ -252,6 +255,7 @@ fn a_failed_client_draws_the_failure_and_the_reset() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
 fn a_proxy_draws_its_faults_and_several_connections() {
     let pages = Pages::new();
     let option = pages.option("page.html");
@@ -293,6 +297,7 @@ fn read_all_or_reset(stream: &mut std::net::TcpStream) -> usize {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
 fn a_page_that_cannot_be_written_is_reported_before_anything_is_run() {
     let pages = Pages::new();
     let option = pages.option("missing/page.html");
@@ -315,6 +320,7 @@ fn a_page_that_cannot_be_written_is_reported_before_anything_is_run() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
 #[cfg_attr(not(target_os = "linux"), ignore = "needs /dev/full")]
 fn a_full_disk_is_reported_at_the_end() {
     let finished = Program::socklab(&["hello", "client", "--html", "/dev/full"]).run();
@@ -338,6 +344,7 @@ fn many(pages: &Pages) -> String {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
 fn a_long_conversation_is_drawn_in_part_and_says_so() {
     let pages = Pages::new();
     let page = many(&pages);
@@ -376,6 +383,7 @@ fn shown(pages: &Pages, page: &Path) -> String {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
 #[cfg_attr(not(chromium), ignore = "needs chromium")]
 fn a_browser_shows_the_pages_without_an_error_and_without_scrolling_sideways() {
     let pages = Pages::new();
