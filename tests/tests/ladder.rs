@@ -180,7 +180,7 @@ fn a_client_of_a_built_in_server_draws_too() {
     Program::socklab(&args(&["math", "client"], &page)).run().success();
     let page = pages.read("page.html");
     assert_has_row(&page, "client to server:|answer ");
-    assert!(page.contains("<h1>socklab math client --html "), "{page}");
+    assert!(page.contains("<title>socklab math client --html "), "{page}");
 }
 
 #[test]
@@ -289,6 +289,27 @@ fn a_proxy_draws_its_faults_and_several_connections() {
     ] {
         assert_has_row(&page, row);
     }
+}
+
+#[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
+fn a_fault_stands_after_the_message_that_it_cut() {
+    let pages = Pages::new();
+    let option = pages.option("page.html");
+    let fake = FakeServer::new();
+    let target = fake.addr.to_string();
+    let first = ["proxy", "hello", "0", &target, "--close-after", "9", "--up"];
+    let proxy = Server::from_program(Program::socklab(&args(&first, &option)));
+    let mut client = proxy.connect();
+    let mut server = fake.accept();
+    client.write_all(b"Hello from client\n").unwrap();
+    assert_eq!(read_all(&mut server), b"Hello fro");
+    drop((client, server));
+    proxy.process.wait_for("closed by a fault");
+    stop(proxy);
+    let rows = rows(&pages.read("page.html"));
+    let place = |text| rows.iter().position(|row| row.contains(text)).expect(text);
+    assert!(place("incomplete: 9 bytes") < place("closed by a fault"), "{rows:#?}");
 }
 
 fn read_all_or_reset(stream: &mut std::net::TcpStream) -> usize {

@@ -100,7 +100,8 @@ impl Page {
              <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-             <header>\n<h1>{title}</h1>\n"
+             <header>\n<h1>{}</h1>\n",
+            words(&self.title)
         )?;
         if !self.facts.is_empty() {
             out.write_all(b"<ul class=\"facts\">")?;
@@ -213,6 +214,13 @@ impl Section {
 fn badge(mark: Mark) -> String {
     let word = mark.word();
     format!("<span class=\"mark {word}\">{word}</span>")
+}
+
+/// Returns a text for HTML, whose lines break only between words if possible.
+fn words(text: &str) -> String {
+    let words: Vec<_> =
+        text.split(' ').map(|word| format!("<span>{}</span>", html(word))).collect();
+    words.join(" ")
 }
 
 /// Returns a name with slashes for HTML. A line may break after each of them.
@@ -329,6 +337,7 @@ mod tests {
         section.hint(hostile);
         section.code(hostile, hostile);
         page.add(section);
-        assert_eq!(written(&page).matches(expected).count(), 10);
+        // The title is split into words.
+        assert_eq!(written(&page).matches(expected).count(), 9);
     }
 }

@@ -264,6 +264,18 @@ impl Recording {
         self.connections.len() as u64 + self.dropped_connections + 1
     }
 
+    /// Adds the incomplete messages of a connection, before an event that says why they are.
+    pub(crate) fn flush(&mut self, number: u64) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        let mut kinds = Vec::new();
+        connection.take_partials(&mut kinds);
+        connection.kept += kinds.len();
+        let time = self.start.elapsed();
+        for kind in kinds {
+            self.push(Item { time, connection: number, kind });
+        }
+    }
+
     /// Adds the incomplete messages of all connections. Nothing may be recorded afterwards.
     pub(crate) fn finish(&mut self) {
         let mut partials = Vec::new();
@@ -455,6 +467,9 @@ struct ProxyObserver(Recorder);
 impl proxy::Observer for ProxyObserver {
     fn observe(&mut self, connection: &proxy::Connection, event: &proxy::Event<'_>) {
         let mut recording = self.0.lock();
+        if matches!(event, proxy::Event::Ended(_)) {
+            recording.flush(connection.number);
+        }
         let mut record = |event: Event<'_>| recording.record(connection.number, &event);
         match event {
             proxy::Event::Opened => record(Event::Opened {
