@@ -40,7 +40,7 @@ const IDLE: Duration = Duration::from_millis(SILENCE_MS as u64);
 fn cases(role: Role, wire: &Wire) -> Vec<Case> {
     match role {
         Role::Server => server::cases(form(wire)),
-        Role::Client => client::cases(),
+        Role::Client | Role::Pair => client::cases(),
     }
 }
 

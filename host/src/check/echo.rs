@@ -27,22 +27,22 @@ fn cases(role: Role, wire: &Wire) -> Vec<Case> {
     let header = header(wire);
     match role {
         Role::Server => server::cases(header),
-        Role::Client => client::cases(header),
+        Role::Client | Role::Pair => client::cases(header),
     }
 }
 
-fn header(wire: &Wire) -> usize {
+pub(super) fn header(wire: &Wire) -> usize {
     wire.get("header", "4").parse().unwrap_or(4)
 }
 
 /// Returns the message with this payload.
-fn message(header: usize, payload: &str) -> Vec<u8> {
+pub(super) fn message(header: usize, payload: &str) -> Vec<u8> {
     let length = (payload.len() as u64).to_be_bytes();
     [&length[length.len() - header..], payload.as_bytes()].concat()
 }
 
 /// Returns the payload of the reply: the message without its first ten characters.
-fn remainder(payload: &str) -> &str {
+pub(super) fn remainder(payload: &str) -> &str {
     payload.get(removed(payload.as_bytes()).unwrap_or_default()..).unwrap_or_default()
 }
 

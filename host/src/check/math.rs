@@ -34,7 +34,7 @@ const QUIZ: [Question; 3] = [
 fn cases(role: Role, _: &Wire) -> Vec<Case> {
     match role {
         Role::Server => server(),
-        Role::Client => client(),
+        Role::Client | Role::Pair => client(),
     }
 }
 

@@ -20,6 +20,7 @@ mod engine;
 mod failure;
 mod hint;
 mod math;
+mod pair;
 mod program;
 pub(crate) mod report;
 mod setup;
@@ -32,3 +33,11 @@ pub(crate) use setup::{Role, Setup, Target, Wire};
 
 /// The protocols that have cases.
 pub(crate) const PROTOCOLS: &[&Protocol] = &[&math::PROTOCOL, &add::PROTOCOL, &echo::PROTOCOL];
+
+/// Returns the cases of a protocol for a role.
+pub(crate) fn cases(protocol: &Protocol, role: Role, wire: &Wire) -> Vec<Case> {
+    match role {
+        Role::Client | Role::Server => (protocol.cases)(role, wire),
+        Role::Pair => pair::cases(protocol.name, wire),
+    }
+}

@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::program::Launch;
 use crate::proxy::Side;
 use crate::ui::messages::{Dissectors, dissectors};
+use crate::ui::recording::Observed;
 
 /// The end that the program under test is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Client,
     Server,
+    /// Both ends, with a relay between them.
+    Pair,
 }
 
 impl Role {
@@ -23,6 +27,7 @@ impl Role {
         match self {
             Self::Client => "client",
             Self::Server => "server",
+            Self::Pair => "pair",
         }
     }
 }
@@ -34,6 +39,8 @@ pub(crate) enum Target {
     Command(Vec<String>),
     /// A server that already runs.
     Running(SocketAddr),
+    /// Client and server, both under test.
+    Pair { client: Vec<String>, server: Vec<String> },
 }
 
 /// Variant of a protocol, as pairs of a key and a value.
@@ -71,7 +78,7 @@ pub(crate) struct Setup {
     /// End of the time for all cases together.
     pub(crate) deadline: Option<Instant>,
     /// Whether the run has been interrupted.
-    pub(crate) cancelled: AtomicBool,
+    pub(crate) cancelled: Arc<AtomicBool>,
 }
 
 /// What a case gives to the program when it starts: typed lines or arguments, and files.
@@ -111,8 +118,10 @@ impl Setup {
             (Target::Running(addr), _) => {
                 Ok(Place { addr: *addr, listener: None, _reserved: None })
             }
-            (Target::Command(_), Role::Client) => {
-                let listener = TcpListener::bind(localhost(self.port.unwrap_or(0)))?;
+            (_, Role::Client | Role::Pair) => {
+                // The fixed port of a pair is that of its server.
+                let port = self.port.filter(|_| self.role == Role::Client).unwrap_or(0);
+                let listener = TcpListener::bind(localhost(port))?;
                 listener.set_nonblocking(true)?;
                 Ok(Place {
                     addr: listener.local_addr()?,
@@ -120,7 +129,7 @@ impl Setup {
                     _reserved: None,
                 })
             }
-            (Target::Command(_), Role::Server) => match self.port {
+            (_, Role::Server) => match self.port {
                 Some(port) => {
                     // A server on it would be taken for the program.
                     TcpListener::bind(localhost(port))?;
@@ -200,10 +209,34 @@ impl Setup {
         Launch { program, args, folder, host: addr.ip().to_string(), port: addr.port() }
     }
 
+    /// Returns the command of the program: of a pair, that of the client.
+    pub(super) fn command(&self) -> &[String] {
+        match &self.target {
+            Target::Command(command) | Target::Pair { client: command, .. } => command,
+            Target::Running(_) => &[],
+        }
+    }
+
+    /// Returns the setup of the server of a pair.
+    pub(super) fn server_of_pair(&self) -> Self {
+        let server = match &self.target {
+            Target::Pair { server, .. } => server.clone(),
+            Target::Command(_) | Target::Running(_) => Vec::new(),
+        };
+        Self {
+            role: Role::Server,
+            target: Target::Command(server),
+            stdin: None,
+            wire: self.wire.clone(),
+            cancelled: Arc::clone(&self.cancelled),
+            ..*self
+        }
+    }
+
     /// Returns whether a value of a case is an argument of the command.
     pub(super) fn is_argument(&self, name: &str) -> bool {
         let placeholder = format!("{{{name}}}");
-        matches!(&self.target, Target::Command(words) if words.iter().any(|word| word.contains(&placeholder)))
+        self.command().iter().any(|word| word.contains(&placeholder))
     }
 
     /// Returns what is typed at the start: the lines of `--stdin` that have no `{message}`, and the values of the case
@@ -234,8 +267,16 @@ impl Setup {
     /// Returns our end of the connections.
     pub(super) const fn our_side(&self) -> Side {
         match self.role {
-            Role::Client => Side::Server,
+            Role::Client | Role::Pair => Side::Server,
             Role::Server => Side::Client,
+        }
+    }
+
+    /// Returns who makes the reads and writes that are recorded.
+    pub(super) const fn observed(&self) -> Observed {
+        match self.role {
+            Role::Client | Role::Server => Observed::Side(self.our_side()),
+            Role::Pair => Observed::Proxy,
         }
     }
 
@@ -257,7 +298,7 @@ impl Setup {
             Target::Command(_) if self.keep => {
                 Some("the case must start the program by itself, and --keep starts it once for all")
             }
-            Target::Command(_) => None,
+            Target::Command(_) | Target::Pair { .. } => None,
         }
     }
 
@@ -301,7 +342,7 @@ mod tests {
             wire: Wire::default(),
             keep: false,
             deadline: None,
-            cancelled: AtomicBool::new(false),
+            cancelled: Arc::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A conversation with the program under test: what the steps of a case do.
 
 mod process;
+mod relay;
 
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::net::{Direction, is_self_connected, reason};
 use crate::proxy::Flow;
 use crate::sys::extra::net::SocketQueues;
 use crate::ui::messages::flow;
-use crate::ui::recording::{Event, Observed, Recording};
+use crate::ui::recording::{Event, Recording};
 
 /// Time for a program to start: to listen, or to connect.
 const STARTUP: Duration = Duration::from_secs(15);
@@ -35,6 +36,8 @@ pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Reasons for which a case is not run, or not to its end.
 pub(super) const INTERRUPTED: &str = "interrupted";
 pub(super) const LATE: &str = "the total time was over";
+
+pub(super) use self::relay::{Exchange, of_side};
 
 /// Result of a step.
 pub(super) type Outcome<T = ()> = Result<T, Box<Failure>>;
@@ -74,6 +77,11 @@ pub(super) struct Talk {
     pub(super) message: Vec<u8>,
     queues: SocketQueues,
     has_started: bool,
+    /// The server, if both ends are under test. This conversation is that with the client then.
+    partner: Option<Box<Self>>,
+    pub(super) exchange: Exchange,
+    /// Why a relay has ended before both programs had.
+    pub(super) late: Option<Box<Failure>>,
     pub(super) recording: Recording,
 }
 
@@ -97,7 +105,10 @@ impl Talk {
             noted: 0,
             message: Vec::new(),
             queues: SocketQueues::new(),
-            recording: Recording::new(Observed::Side(setup.our_side()), setup.dissectors()),
+            partner: None,
+            exchange: Exchange::default(),
+            late: None,
+            recording: Recording::new(setup.observed(), setup.dissectors()),
         })
     }
 

@@ -6,7 +6,7 @@ mod view;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::builder::PossibleValuesParser;
@@ -26,7 +26,8 @@ use crate::ui::{Output, say};
 pub(super) const USAGE: &str = "\
 socklab check PROTOCOL client|server [OPTIONS] -- COMMAND...
        socklab check PROTOCOL server [OPTIONS] --connect HOST:PORT
-       socklab check PROTOCOL client|server --list";
+       socklab check PROTOCOL pair [OPTIONS] --server COMMAND --client COMMAND
+       socklab check PROTOCOL client|server|pair --list";
 
 /// Example commands with descriptions, for the help.
 const EXAMPLES: [(&str, &str); 5] = [
@@ -54,6 +55,8 @@ pub(super) fn after_help() -> String {
 enum RoleArg {
     Client,
     Server,
+    /// Both, against each other, with a relay between them that judges what they send
+    Pair,
 }
 
 fn protocols() -> PossibleValuesParser {
@@ -102,6 +105,12 @@ pub(super) struct CheckArgs {
     /// Test a server that already runs. What it prints and how it ends is not judged
     #[arg(long, value_name = "HOST:PORT", value_parser = host, conflicts_with_all = ["port", "keep"], help_heading = "Program")]
     connect: Option<Host>,
+    /// Command of the server of a pair
+    #[arg(long, value_name = "COMMAND", help_heading = "Program")]
+    server: Option<String>,
+    /// Command of the client of a pair
+    #[arg(long, value_name = "COMMAND", help_heading = "Program")]
+    client: Option<String>,
     /// Start the program once, not for each case
     #[arg(long, help_heading = "Program")]
     keep: bool,
@@ -156,9 +165,10 @@ impl CheckArgs {
         let role = match self.role {
             RoleArg::Client => Role::Client,
             RoleArg::Server => Role::Server,
+            RoleArg::Pair => Role::Pair,
         };
         let wire = self.wire(protocol)?;
-        let mut cases = (protocol.cases)(role, &wire);
+        let mut cases = check::cases(protocol, role, &wire);
         let selection = Selection::new(&self.cases, &self.exclude);
         selection.apply(&mut cases, |case| check::id(protocol, role, case))?;
         if self.list {
@@ -168,6 +178,9 @@ impl CheckArgs {
         let state = match &target {
             Target::Command(command) => State::load(protocol.name, role.name(), command),
             Target::Running(addr) => State::load(protocol.name, role.name(), &[addr.to_string()]),
+            Target::Pair { client, server } => {
+                State::load(protocol.name, role.name(), &[server.as_slice(), client].concat())
+            }
         };
         if self.failed {
             self.only_failed(&state, &mut cases, |case| check::id(protocol, role, case));
@@ -184,7 +197,7 @@ impl CheckArgs {
             wire,
             keep: self.keep,
             deadline: self.total_timeout.map(|time| Instant::now() + time),
-            cancelled: AtomicBool::new(false),
+            cancelled: Arc::default(),
         });
         self.run_cases(protocol, &setup, &cases, state)
     }
@@ -242,6 +255,9 @@ impl CheckArgs {
         let what = match &setup.target {
             Target::Command(words) => words.join(" "),
             Target::Running(addr) => addr.to_string(),
+            Target::Pair { client, server } => {
+                format!("{} with {}", client.join(" "), server.join(" "))
+            }
         };
         let s = if count == 1 { "" } else { "s" };
         format!(
@@ -294,11 +310,34 @@ impl CheckArgs {
         let example = match role {
             Role::Client => "-- python3 client.py '{host}' '{port}'",
             Role::Server => "-- python3 server.py '{port}'",
+            Role::Pair => {
+                "--server 'python3 server.py {port}' --client 'python3 client.py {host} {port}'"
+            }
         };
         let example = format!("socklab check {} {} {example}", protocol.name, role.name());
         if let Some(word) = self.stray.first() {
             return Err(usage(format!(
                 "'{word}': the command of the program follows after --, as in {example}"
+            )));
+        }
+        if role == Role::Pair {
+            let words = |command: &Option<String>, what: &str| match command
+                .as_deref()
+                .map(shell_words::split)
+            {
+                Some(Ok(words)) if !words.is_empty() => Ok(words),
+                Some(Err(e)) => Err(usage(format!("--{what}: {e}"))),
+                _ => Err(usage(format!("--{what} is missing or empty, as in {example}"))),
+            };
+            if self.keep || self.connect.is_some() || !self.command.is_empty() {
+                return Err(usage(format!("a pair is given by its two commands, as in {example}")));
+            }
+            let (server, client) = (words(&self.server, "server")?, words(&self.client, "client")?);
+            return Ok(Target::Pair { client, server });
+        }
+        if self.server.is_some() || self.client.is_some() {
+            return Err(usage(format!(
+                "--server and --client are for a pair; one program follows --, as in {example}"
             )));
         }
         if role == Role::Client && (self.keep || self.connect.is_some()) {
@@ -360,6 +399,12 @@ impl CheckArgs {
                 std::iter::once("--".to_owned()).chain(command.iter().cloned()).collect()
             }
             Target::Running(addr) => vec!["--connect".into(), addr.to_string()],
+            Target::Pair { client, server } => vec![
+                "--server".into(),
+                shell_words::join(server),
+                "--client".into(),
+                shell_words::join(client),
+            ],
         };
         Again { before, after, seed: setup.seed }
     }

@@ -21,7 +21,10 @@ const IDLE: Duration = Duration::from_millis(30);
 impl Talk {
     /// Starts the program, if it does not run.
     pub(in crate::check) fn start(&mut self) -> Outcome {
-        let Target::Command(command) = &self.setup.target else { return Ok(()) };
+        let command = match self.setup.command() {
+            [] => return Ok(()),
+            command => command,
+        };
         if self.program.is_some() {
             return Ok(());
         }

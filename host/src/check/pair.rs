@@ -1,0 +1,210 @@
+//! Somebody's client against their own server: a relay passes what they send, and judges it.
+//!
+//! Two wrong ends that agree with each other must not pass. So what they have said is compared with the protocol, and not
+//! only what they print.
+
+mod add;
+mod chat;
+mod coin;
+mod echo;
+mod file;
+mod guess;
+mod hello;
+mod math;
+mod rps;
+
+use std::time::Duration;
+
+use super::case::{Case, Step, case, step};
+use super::failure::{Failure, Kind};
+use super::setup::{Inputs, Wire};
+use super::steps::{ends, without_error};
+use super::talk::{Outcome, Talk};
+use crate::faults::{Cut, Faults};
+use crate::text::one_line;
+
+/// Name of a file, and the function that returns its content.
+type File = (&'static str, fn() -> Vec<u8>);
+
+/// How a protocol is tried with both ends.
+pub(super) struct Pair {
+    /// What is typed into the client, with the names of the placeholders.
+    client: &'static [(&'static str, &'static str)],
+    /// What is typed into the server.
+    server: &'static [(&'static str, &'static str)],
+    /// Whether the client's input ends after that.
+    input_ends: bool,
+    /// Whether messages without an end of their own are sent, or the document's client takes one read for one message.
+    /// Then a document's program may fail if they are cut or glued.
+    has_prompts: bool,
+    /// The file that the client fetches, and its content.
+    file: Option<File>,
+    /// Judges what both have sent and printed.
+    judge: fn(&mut Talk) -> Outcome,
+}
+
+macro_rules! protocols {
+    ($($module:ident $name:ident { $($rest:tt)* })*) => {
+        fn pair(protocol: &str) -> Option<&'static Pair> {
+            match protocol {
+                $(stringify!($module) => Some(&$module::PAIR),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+socklab_core::for_each_protocol!(protocols);
+
+const SOURCE: &str = "the protocol as a whole";
+
+/// Returns the cases of a pair of programs.
+pub(super) fn cases(protocol: &str, _: &Wire) -> Vec<Case> {
+    let Some(pair) = pair(protocol) else { return Vec::new() };
+    let cut = |cut| Faults { cut: Some(cut), ..Faults::default() };
+    let byte = cut(Cut::every(1).unwrap_or(Cut::Random));
+    let glued = Faults { glue: Duration::from_millis(60), ..Faults::default() };
+    let late = Faults { delay: Duration::from_millis(40), ..Faults::default() };
+    let none = Faults::default();
+    let case = |path, requirement, up: Faults, down: Faults| {
+        let steps =
+            [meet(pair), relay(up, down), judged(pair), ends(), without_error(), server_is_well()];
+        let mut case = case(path, requirement, SOURCE, steps);
+        for (name, value) in pair.client {
+            case = case.input(name, *value);
+        }
+        if pair.input_ends {
+            case = case.input_ends();
+        }
+        if let Some((name, content)) = pair.file {
+            case = case.file(name, content()).local("fetched.bin");
+        }
+        if pair.has_prompts && path != "basic/conversation" && down != none && down != late {
+            case = case.info();
+        }
+        case
+    };
+    vec![
+        case(
+            "basic/conversation",
+            "client and server work together, and what they send is what the document asks for",
+            none,
+            none,
+        ),
+        case(
+            "segmentation/to-the-server",
+            "what the client sends may arrive one byte at a time",
+            byte,
+            none,
+        ),
+        case(
+            "segmentation/to-the-client",
+            "what the server sends may arrive one byte at a time",
+            none,
+            byte,
+        ),
+        case(
+            "segmentation/random",
+            "what both send may arrive in pieces of any size",
+            cut(Cut::Random),
+            cut(Cut::Random),
+        ),
+        case(
+            "coalescing/to-the-server",
+            "what the client sends apart may arrive together",
+            glued,
+            none,
+        ),
+        case(
+            "coalescing/to-the-client",
+            "what the server sends apart may arrive together",
+            none,
+            glued,
+        ),
+        case("slow/both", "what both send may arrive late", late, late),
+    ]
+}
+
+fn meet(pair: &'static Pair) -> Step {
+    step("start both programs and connect them through a relay", move |talk| {
+        let values = pair.server.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        // The server finds the files of the case, and the client is given the name of the one that it writes.
+        let folder = talk.inputs.folder.clone();
+        talk.meet(Inputs { values, ends: false, folder })
+    })
+}
+
+fn relay(up: Faults, down: Faults) -> Step {
+    step("pass on what they send, until both have closed", move |talk| {
+        talk.relay(up, down).or_else(|failure| {
+            // What they have said shows why they wait.
+            if failure.kind == Kind::Silent {
+                talk.late = Some(failure)
+            } else {
+                return Err(failure);
+            }
+            Ok(())
+        })
+    })
+}
+
+fn judged(pair: &'static Pair) -> Step {
+    step("compare what they have sent with the protocol", move |talk| {
+        let judged = (pair.judge)(talk);
+        match (judged, talk.late.take()) {
+            (Err(failure), _) => Err(failure),
+            (Ok(()), Some(late)) => Err(late),
+            (Ok(()), None) => Ok(()),
+        }
+    })
+}
+
+fn server_is_well() -> Step {
+    step("see no crash of the server", |talk| talk.with_server(Talk::exit_was_no_crash))
+}
+
+// What judges share.
+
+/// Compares what a side has sent with what it must send.
+fn same(who: &str, what: &str, expected: &[u8], actual: &[u8]) -> Outcome {
+    if expected == actual {
+        return Ok(());
+    }
+    let failure = Failure::new(Kind::Different, format!("{what} of the {who} is wrong"));
+    Err(failure.bytes(expected, actual).into())
+}
+
+/// Returns a failure about what a side has sent.
+fn wrong(who: &str, text: &str, actual: &[u8]) -> Box<Failure> {
+    Failure::new(Kind::Different, format!("the {who} {text}")).bytes([], actual).into()
+}
+
+/// Returns the lines of a text, without their ends. A BOM at the start is skipped.
+fn lines(bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    text.trim_start_matches('\u{feff}').lines().map(str::to_owned).collect()
+}
+
+/// Compares the lines that a side has sent with those that it must send, without regard to white space at their ends.
+fn same_lines(who: &str, expected: &[&str], actual: &[u8]) -> Outcome {
+    let sent = lines(actual);
+    let is_same =
+        sent.len() == expected.len() && sent.iter().zip(expected).all(|(a, b)| a.trim_end() == *b);
+    if is_same && actual.ends_with(b"\n") {
+        return Ok(());
+    }
+    same(who, "the text", (expected.join("\n") + "\n").as_bytes(), actual)
+}
+
+/// Waits until the client has printed a text.
+fn client_prints(talk: &mut Talk, text: &str) -> Outcome {
+    let what = format!("\"{}\"", one_line(text));
+    talk.printed(&what, |output| output.contains(text))
+        .map_err(|failure| super::talk::of_side(failure, "client"))
+}
+
+/// Waits until the server has printed a text.
+fn server_prints(talk: &mut Talk, text: &str) -> Outcome {
+    let what = format!("\"{}\"", one_line(text));
+    talk.with_server(|talk| talk.printed(&what, |output| output.contains(text)))
+}

@@ -1,0 +1,30 @@
+//! The length-prefixed messages with both ends.
+
+use super::{Pair, client_prints, same};
+use crate::check::echo::{header, message, remainder};
+use crate::check::talk::{Outcome, Talk};
+
+const MESSAGES: [&str; 3] = ["Four score and seven years ago", "äöüßéèñçøå and the rest", "short"];
+
+pub(super) const PAIR: Pair = Pair {
+    client: &[("message", MESSAGES[0]), ("message", MESSAGES[1]), ("message", MESSAGES[2])],
+    server: &[],
+    input_ends: true,
+    has_prompts: false,
+    file: None,
+    judge,
+};
+
+fn judge(talk: &mut Talk) -> Outcome {
+    let header = header(&talk.setup.wire);
+    let of = |payload: fn(&'static str) -> &'static str| -> Vec<u8> {
+        MESSAGES.iter().flat_map(|text| message(header, payload(text))).collect()
+    };
+    let form = "a message is its length in bytes, as an integer of 4 bytes, big-endian, and then the text in UTF-8";
+    same("client", "the messages", &of(|text| text), &talk.exchange.up)
+        .map_err(|failure| failure.hint(form))?;
+    same("server", "the replies", &of(remainder), &talk.exchange.down)
+        .map_err(|failure| failure.hint(format!("{form}, without its first ten characters")))?;
+    client_prints(talk, remainder(MESSAGES[0]))?;
+    client_prints(talk, remainder(MESSAGES[1]))
+}
