@@ -322,7 +322,7 @@ fn shuts_down() -> Step {
     step("see the server end", |talk| {
         (ends().run)(talk).map_err(|failure| match failure.kind {
             Kind::Running => failure.hint(
-                "a number outside of 1 to 100 ends the server: close the connection and the listening socket, and leave \
+                "a number outside 1 to 100 ends the server: close the connection and the listening socket, and leave \
                  the loop",
             ),
             _ => failure,
