@@ -10,7 +10,6 @@ pub(crate) mod messages;
 mod output;
 #[allow(dead_code, reason = "parts of it are for the check")]
 pub(crate) mod page;
-#[allow(dead_code, reason = "parts of it are for the check")]
 pub(crate) mod recording;
 pub(crate) mod signals;
 pub(crate) mod streams;

@@ -151,6 +151,7 @@ impl Recording {
     }
 
     /// Limits the number of items to the first and the last `half`.
+    #[cfg(test)]
     pub(crate) fn half(mut self, half: usize) -> Self {
         self.half = half.max(1);
         self
@@ -344,11 +345,6 @@ impl Connection {
                 kinds.push(message(flow, partial));
             }
         }
-    }
-
-    /// Returns whether it is over.
-    pub(crate) const fn is_over(&self) -> bool {
-        self.conversation.is_none()
     }
 }
 
@@ -549,7 +545,7 @@ mod tests {
         let connection = &recording.connections()[&1];
         assert_eq!((connection.bytes, connection.messages), ([10, 0], [2, 0]));
         assert_eq!((connection.first, connection.last), (ms(1), ms(6)));
-        assert!(connection.is_over());
+        assert!(connection.conversation.is_none());
     }
 
     #[test]
