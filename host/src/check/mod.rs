@@ -18,6 +18,7 @@ mod connection;
 mod echo;
 mod engine;
 mod failure;
+mod file;
 mod hint;
 mod math;
 mod pair;
@@ -32,7 +33,8 @@ pub(crate) use engine::{CaseResult, NOT_STARTED, Plan, Run, Verdict, id, run};
 pub(crate) use setup::{Role, Setup, Target, Wire};
 
 /// The protocols that have cases.
-pub(crate) const PROTOCOLS: &[&Protocol] = &[&math::PROTOCOL, &add::PROTOCOL, &echo::PROTOCOL];
+pub(crate) const PROTOCOLS: &[&Protocol] =
+    &[&math::PROTOCOL, &add::PROTOCOL, &file::PROTOCOL, &echo::PROTOCOL];
 
 /// Returns the cases of a protocol for a role.
 pub(crate) fn cases(protocol: &Protocol, role: Role, wire: &Wire) -> Vec<Case> {

@@ -268,6 +268,17 @@ impl Talk {
         self.adopt(stream)
     }
 
+    /// Resets further connections of a client until it ends: one that has lost a connection may try again.
+    pub(super) fn refuse_others(&mut self) -> Outcome {
+        self.wait(self.setup.timeout, |talk| {
+            if let Some(Ok((stream, _))) = talk.place.listener.as_ref().map(TcpListener::accept) {
+                let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            }
+            Ok(talk.program.as_mut().and_then(Program::exit))
+        })
+        .map(|_| ())
+    }
+
     /// Checks that no other connection waits to be accepted.
     pub(super) fn no_other_connection(&mut self) -> Outcome {
         match self.place.listener.as_ref().map(TcpListener::accept) {
@@ -284,6 +295,11 @@ impl Talk {
         self.connections
             .get_mut(number)
             .ok_or_else(|| Box::new(Failure::new(Kind::System, "the case has no connection")))
+    }
+
+    /// Returns whether the program has ended its stream.
+    pub(super) fn has_stream_ended(&mut self) -> bool {
+        self.connection().is_ok_and(|connection| connection.end.is_some())
     }
 
     /// Sets the size of the buffer for what arrives. A small one makes the program wait until it is read.
@@ -401,6 +417,19 @@ impl Talk {
         Ok(())
     }
 
+    /// Reads what has arrived, a large message in one go: between two looks at it there is a pause.
+    fn read_all(&mut self) -> Outcome {
+        const READS: usize = 64;
+        for _ in 0..READS {
+            let before = self.connection()?.unread.len();
+            self.read()?;
+            if self.connection()?.unread.len() == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Receives a message.
     pub(super) fn receive(
         &mut self,
@@ -434,7 +463,7 @@ impl Talk {
         let got = loop {
             let left = limit.saturating_sub(last.elapsed());
             let got = self.wait(left, |talk| {
-                talk.read()?;
+                talk.read_all()?;
                 let connection = talk.connection()?;
                 let is_new = connection.unread.len() != seen;
                 let next = if is_new {

@@ -1,4 +1,7 @@
-"""File server that reads the name as a line, or up to the end of the stream."""
+"""File server that reads the name as a line, or up to the end of the stream.
+
+wire: newline=yes
+"""
 
 import socket
 import sys

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::case::{Case, Step, case, step};
 use super::super::failure::{Failure, Kind};
+use super::super::setup::Target;
 use super::super::steps::{
     byte_by_byte, close, closed, closed_or_reset, connect, ends, half_close, info, pause,
     random_pieces, reset, restart, send, settled, slowly, survives, without_crash, without_error,
@@ -15,6 +16,12 @@ use super::{
 
 pub(super) fn cases(form: Form) -> Vec<Case> {
     let mut cases = table(form);
+    if form.separator == b' ' {
+        // The words of a name cannot be told from the number there, unless the message is read from its end.
+        for case in cases.iter_mut().filter(|case| case.name == "name-with-spaces") {
+            case.is_info = true;
+        }
+    }
     if !form.newline {
         // Without a newline no program can know where the message ends, and this form was asked for.
         for case in &mut cases {
@@ -78,14 +85,14 @@ fn table(form: Form) -> Vec<Case> {
             "segmentation/inside-character",
             "a character of several bytes may be cut between them",
             STREAM,
-            [connect(), introduce_cut("Zoë Müller", 42, Cut::InsideCharacter), answered(), closed()],
+            [connect(), introduce_cut("Zoë", 42, Cut::InsideCharacter), answered(), closed()],
         )
         .hint("bytes were probably decoded before the name was complete: collect the bytes up to the newline, then decode them"),
         case(
             "segmentation/random",
             "name and number may arrive in pieces of any size",
             STREAM,
-            [connect(), random_pieces(), introduce("Ada Lovelace", 9), answered(), closed(), shows("Ada Lovelace", 9)],
+            [connect(), random_pieces(), introduce("Ada", 9), answered(), closed(), shows("Ada", 9)],
         ),
         case(
             "coalescing/with-the-end",
@@ -169,26 +176,26 @@ fn table(form: Form) -> Vec<Case> {
             "bad-input/over-100",
             "a number over 100 ends the server, which closes its sockets and sends no reply",
             SERVER,
-            [connect(), introduce("Ada", 101), shuts_down(), without_crash(), info(no_reply()), info(without_error())],
+            [may_end(), connect(), introduce("Ada", 101), shuts_down(), without_crash(), info(no_reply()), info(without_error())],
         ),
         case(
             "bad-input/zero",
             "the number 0 ends the server, which closes its sockets and sends no reply",
             SERVER,
-            [connect(), introduce("Ada", 0), shuts_down(), without_crash(), info(no_reply()), info(without_error())],
+            [may_end(), connect(), introduce("Ada", 0), shuts_down(), without_crash(), info(no_reply()), info(without_error())],
         ),
         case(
             "bad-input/negative",
             "a negative number ends the server, which closes its sockets and sends no reply",
             SERVER,
-            [connect(), introduce("Ada", -42), shuts_down(), without_crash(), info(no_reply()), info(without_error())],
+            [may_end(), connect(), introduce("Ada", -42), shuts_down(), without_crash(), info(no_reply()), info(without_error())],
         ),
         case(
             "bad-input/later-client",
             "a number out of range ends the server also after it has served other clients",
             SERVER,
             [
-                connect(),
+                may_end(), connect(),
                 introduce("Ada", 42),
                 answered(),
                 closed(),
@@ -204,7 +211,7 @@ fn table(form: Form) -> Vec<Case> {
             "a number that does not fit into 64 bits is out of range too",
             SERVER,
             [
-                connect(),
+                may_end(), connect(),
                 send("a number of 30 digits", part("Ada", &"9".repeat(30))),
                 shuts_down(),
                 without_crash(),
@@ -235,7 +242,7 @@ fn table(form: Form) -> Vec<Case> {
             "bad-input/other-characters",
             "a name may have characters beyond ASCII, in UTF-8",
             SERVER,
-            [connect(), introduce("Zoë Müller", 42), answered(), closed(), info(shows("Zoë Müller", 42))],
+            [connect(), introduce("Zoë", 42), answered(), closed(), info(shows("Zoë", 42))],
         ),
         case(
             "sequential/second-client",
@@ -317,6 +324,17 @@ fn shows(name: &'static str, number: i64) -> Step {
     })
 }
 
+/// Skips the case if it would end a server that was not started for it.
+fn may_end() -> Step {
+    step("start the server", |talk| match talk.setup.target {
+        Target::Running(_) => {
+            let text = "it would end the server, which was not started here";
+            Err(Failure::new(Kind::System, text).into())
+        }
+        Target::Command(_) | Target::Pair { .. } => talk.start(),
+    })
+}
+
 /// Waits until the server ends because of a number out of range.
 fn shuts_down() -> Step {
     step("see the server end", |talk| {
@@ -346,7 +364,8 @@ fn exchange(talk: &mut Talk) -> Outcome {
     let bytes = message(form(&talk.setup.wire), "Bob", "17");
     talk.send(&bytes)?;
     reply(talk)?;
-    talk.closed(true)
+    talk.closed(true)?;
+    talk.close()
 }
 
 /// Performs an exchange as another client.
@@ -357,10 +376,8 @@ fn serves(name: &'static str, number: i32) -> Step {
         talk.connect()?;
         let bytes = message(form(&talk.setup.wire), name, &number.to_string());
         talk.send(&bytes)?;
-        let reply = reply(talk)?;
-        if reply.name.trim().is_empty() {
-            return Err(Failure::new(Kind::Different, "the server's name is empty").into());
-        }
-        Ok(())
+        reply(talk)?;
+        talk.closed(true)?;
+        talk.close()
     })
 }
