@@ -14,27 +14,38 @@
 
 mod add;
 mod case;
+mod coin;
 mod connection;
 mod echo;
 mod engine;
 mod failure;
 mod file;
+mod guess;
 mod hint;
 mod math;
 mod pair;
 mod program;
 pub(crate) mod report;
+mod rps;
 mod setup;
 mod steps;
 mod talk;
+mod turns;
 
 pub(crate) use case::{Case, Protocol};
 pub(crate) use engine::{CaseResult, NOT_STARTED, Plan, Run, Verdict, id, run};
 pub(crate) use setup::{Role, Setup, Target, Wire};
 
 /// The protocols that have cases.
-pub(crate) const PROTOCOLS: &[&Protocol] =
-    &[&math::PROTOCOL, &add::PROTOCOL, &file::PROTOCOL, &echo::PROTOCOL];
+pub(crate) const PROTOCOLS: &[&Protocol] = &[
+    &math::PROTOCOL,
+    &add::PROTOCOL,
+    &file::PROTOCOL,
+    &echo::PROTOCOL,
+    &coin::PROTOCOL,
+    &guess::PROTOCOL,
+    &rps::PROTOCOL,
+];
 
 /// Returns the cases of a protocol for a role.
 pub(crate) fn cases(protocol: &Protocol, role: Role, wire: &Wire) -> Vec<Case> {
