@@ -164,7 +164,7 @@ pub(crate) struct Protocol {
     pub(crate) cases: fn(Role, &Wire) -> Vec<Case>,
     /// Returns a likely mistake that the bytes show.
     pub(crate) hint: fn(&Situation<'_>) -> Option<String>,
-    /// Keys of `--wire`, their values and what they mean.
+    /// Keys of `--wire`, their values and what they mean. The first value is the default. Without values any word is one.
     pub(crate) wire: &'static [(&'static str, &'static [&'static str], &'static str)],
 }
 

@@ -105,8 +105,15 @@ fn difference(situation: &Situation<'_>) -> Option<String> {
             "the length counts characters, not bytes: encode the text first, then take its length",
         );
     }
+    if actual.starts_with(&[0xff, 0xfe]) || actual.starts_with(&[0xfe, 0xff]) {
+        return text("the text was sent in UTF-16: encode() it in UTF-8");
+    }
     if actual.starts_with(b"b'") || actual.starts_with(b"b\"") {
         return text("str() of bytes was sent, with b'' around it: use decode() and encode()");
+    }
+    let has_escape = |bytes: &[u8]| bytes.windows(2).any(|pair| pair == br"\n");
+    if has_escape(actual) && !has_escape(expected) {
+        return text("a backslash and an n were sent instead of a newline");
     }
     let unquoted = actual.trim_ascii();
     if unquoted.len() >= 2 && expected.trim_ascii() == unquoted.get(1..unquoted.len() - 1)? {
@@ -183,7 +190,7 @@ pub(super) fn by_group(situation: &Situation<'_>) -> Option<String> {
              open"
         }
         (Group::Close, _) => {
-            "recv() returns an empty result when the peer has closed: test for it in every loop"
+            "recv() returns an empty result at the end of the stream, when the peer has closed: test for it in every loop"
         }
         (Group::Reset, _) => {
             "recv() and send() fail when the peer resets the connection: catch that error"
@@ -232,6 +239,8 @@ mod tests {
             ("Zoë Müller\n".as_bytes(), "Zoë Mülle".as_bytes(), "counts characters"),
             (b"Ada\n", b"Ada\n\0\0\0", "NUL bytes"),
             (b"Ada\n", b"b'Ada'", "str() of bytes"),
+            (b"Ada\n", br"Ada\n", "a backslash and an n"),
+            (b"Ada\n", b"\xff\xfeA\0d\0a\0", "UTF-16"),
             (b"Ada\n", b"\"Ada\"\n", "quotes"),
             (&[0, 0, 1, 2], &[2, 1, 0, 0], "little-endian"),
             (&[0, 0, 1, 2], b"258", "decimal text"),

@@ -3,6 +3,7 @@
 //! | module | content |
 //! |---|---|
 //! | `case`, `steps` | a case as a row of a table, and the steps that all protocols share |
+//! | `lines` | lines of text, which several protocols have |
 //! | `math` and so on | the cases of a protocol |
 //! | `setup`, `program`, `connection` | the command and its address, the child process, a socket |
 //! | `talk` | a conversation: what the steps do |
@@ -14,6 +15,7 @@
 
 mod add;
 mod case;
+mod chat;
 mod coin;
 mod connection;
 mod echo;
@@ -21,7 +23,9 @@ mod engine;
 mod failure;
 mod file;
 mod guess;
+mod hello;
 mod hint;
+mod lines;
 mod math;
 mod pair;
 mod program;
@@ -42,6 +46,8 @@ pub(crate) const PROTOCOLS: &[&Protocol] = &[
     &add::PROTOCOL,
     &file::PROTOCOL,
     &echo::PROTOCOL,
+    &hello::PROTOCOL,
+    &chat::PROTOCOL,
     &coin::PROTOCOL,
     &guess::PROTOCOL,
     &rps::PROTOCOL,

@@ -193,7 +193,11 @@ impl Talk {
     /// Connects to a server, which is started first. The first connection shows that it listens.
     pub(super) fn connect(&mut self) -> Outcome {
         self.start()?;
-        let limit = if self.has_started { self.setup.timeout } else { STARTUP };
+        // A descendant that serves in place of the program has listened since the first connection.
+        let (limit, handover) = match self.has_started {
+            true => (self.setup.timeout, Duration::ZERO),
+            false => (STARTUP, HANDOVER),
+        };
         let mut exited: Option<Instant> = None;
         let mut error = None;
         let stream = self.wait(limit, |talk| {
@@ -207,7 +211,7 @@ impl Talk {
             }
             // A descendant may serve after the program itself has ended.
             if talk.program.as_mut().is_some_and(|program| program.exit().is_some())
-                && exited.get_or_insert_with(Instant::now).elapsed() > HANDOVER
+                && exited.get_or_insert_with(Instant::now).elapsed() >= handover
             {
                 return Err(Box::new(talk.not_listening()));
             }
@@ -229,6 +233,12 @@ impl Talk {
         };
         self.has_started = true;
         self.adopt(stream)
+    }
+
+    /// Connects to a server that may refuse it.
+    pub(super) fn try_to_connect(&mut self) -> Outcome {
+        let limit = self.setup.timeout;
+        TcpStream::connect_timeout(&self.place.addr, limit).map_or(Ok(()), |s| self.adopt(s))
     }
 
     fn not_listening(&mut self) -> Failure {

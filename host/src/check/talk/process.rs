@@ -84,6 +84,11 @@ impl Talk {
         }
     }
 
+    /// Returns what the program has printed so far.
+    pub(in crate::check) fn stdout(&self) -> String {
+        self.program.as_ref().map(|program| program.stdout.text()).unwrap_or_default()
+    }
+
     /// Waits until the program's standard output satisfies a condition.
     pub(in crate::check) fn printed(
         &mut self,
@@ -157,7 +162,7 @@ impl Talk {
             let has_ended = talk.program.as_ref().is_none_or(|program| program.stdout.has_ended());
             Ok(has_ended.then_some(()))
         })?;
-        let text = self.program.as_ref().map(|program| program.stdout.text()).unwrap_or_default();
+        let text = self.stdout();
         if !is_there(&text) {
             return Ok(());
         }
