@@ -631,7 +631,7 @@ fn hint(situation: &Situation<'_>) -> Option<String> {
         Kind::Silent if !has_turns => {
             "one thread reads lines from the socket, and another one those that are typed"
         }
-        Kind::Closed if is_closing(expected, situation.wire) => {
+        Kind::Closed if actual.is_empty() && is_closing(expected, situation.wire) => {
             "the line that has the closing word is sent too, before the program leaves its loop"
         }
         Kind::StillOpen | Kind::Running => {

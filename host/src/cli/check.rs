@@ -289,9 +289,15 @@ impl CheckArgs {
         let mut wire = Wire::default();
         for (key, value) in &self.wire {
             let known = protocol.wire.iter().find(|(known, ..)| known == key);
-            if known.is_none_or(|(_, values, _)| !values.contains(&value.as_str())) {
+            // A key without values takes any word.
+            let is_one = |values: &[&str]| match values {
+                [] => !value.is_empty() && !value.contains(char::is_whitespace),
+                values => values.contains(&value.as_str()),
+            };
+            if !known.is_some_and(|(_, values, _)| is_one(values)) {
                 let all = protocol.wire.iter().map(|(key, values, meaning)| {
-                    format!("{key}={} ({meaning})", values.join("|"))
+                    let values = if values.is_empty() { "WORD" } else { &values.join("|") };
+                    format!("{key}={values} ({meaning})")
                 });
                 let all = all.collect::<Vec<_>>().join(", ");
                 let name = protocol.name;

@@ -195,8 +195,20 @@ impl Talk {
 
     /// Returns whether the program has ended, or is about to.
     pub(in crate::check) fn has_exited(&mut self) -> Outcome<bool> {
-        let exit =
-            self.wait(LAST_WORDS, |talk| Ok(talk.program.as_mut().and_then(Program::exit)))?;
+        self.exits_within(LAST_WORDS)
+    }
+
+    /// Returns whether the program has ended, or is about to, after a failure of this kind.
+    pub(in crate::check) fn has_exited_after(&mut self, kind: Kind) -> Outcome<bool> {
+        match kind {
+            // Its sockets are closed before the process has ended, which takes longer on a loaded machine.
+            Kind::Closed | Kind::Reset => self.exits_within(self.setup.timeout),
+            _ => self.has_exited(),
+        }
+    }
+
+    fn exits_within(&mut self, limit: Duration) -> Outcome<bool> {
+        let exit = self.wait(limit, |talk| Ok(talk.program.as_mut().and_then(Program::exit)))?;
         Ok(exit.is_some())
     }
 
