@@ -306,6 +306,15 @@ fn explain(
         failure.stderr = program.stderr.last_line();
         (stdout, stderr) = (program.stdout.text(), program.stderr.text());
     }
+    if let Some(server) = talk.server() {
+        let client =
+            failure.program.take().map(|text| text.replacen("the program", "the client", 1));
+        let server_state = state(server).replacen("the program", "the server", 1);
+        failure.program =
+            Some(client.map_or(server_state.clone(), |client| format!("{client}; {server_state}")));
+        failure.stderr = failure.stderr.take().or_else(|| server.stderr.last_line());
+        stderr += &server.stderr.text();
+    }
     if failure.hint.is_none() {
         let is_unreached = match failure.kind {
             Kind::NotConnected => true,

@@ -170,7 +170,7 @@ fn same(who: &str, what: &str, expected: &[u8], actual: &[u8]) -> Outcome {
     if expected == actual {
         return Ok(());
     }
-    let failure = Failure::new(Kind::Different, format!("{what} of the {who} is wrong"));
+    let failure = Failure::new(Kind::Different, format!("the {who} did not {what}"));
     Err(failure.bytes(expected, actual).into())
 }
 
@@ -193,7 +193,7 @@ fn same_lines(who: &str, expected: &[&str], actual: &[u8]) -> Outcome {
     if is_same && actual.ends_with(b"\n") {
         return Ok(());
     }
-    same(who, "the text", (expected.join("\n") + "\n").as_bytes(), actual)
+    same(who, "send the right lines", (expected.join("\n") + "\n").as_bytes(), actual)
 }
 
 /// Waits until the client has printed a text.
@@ -203,8 +203,8 @@ fn client_prints(talk: &mut Talk, text: &str) -> Outcome {
         .map_err(|failure| super::talk::of_side(failure, "client"))
 }
 
-/// Waits until the server has printed a text.
+/// Waits until the server has shown a text. A server may write a log.
 fn server_prints(talk: &mut Talk, text: &str) -> Outcome {
     let what = format!("\"{}\"", one_line(text));
-    talk.with_server(|talk| talk.printed(&what, |output| output.contains(text)))
+    talk.with_server(|talk| talk.shown(&what, |output| output.contains(text)))
 }

@@ -21,9 +21,9 @@ fn judge(talk: &mut Talk) -> Outcome {
         MESSAGES.iter().flat_map(|text| message(header, payload(text))).collect()
     };
     let form = "a message is its length in bytes, as an integer of 4 bytes, big-endian, and then the text in UTF-8";
-    same("client", "the messages", &of(|text| text), &talk.exchange.up)
+    same("client", "send the right messages", &of(|text| text), &talk.exchange.up)
         .map_err(|failure| failure.hint(form))?;
-    same("server", "the replies", &of(remainder), &talk.exchange.down)
+    same("server", "send the right replies", &of(remainder), &talk.exchange.down)
         .map_err(|failure| failure.hint(format!("{form}, without its first ten characters")))?;
     client_prints(talk, remainder(MESSAGES[0]))?;
     client_prints(talk, remainder(MESSAGES[1]))

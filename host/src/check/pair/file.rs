@@ -21,11 +21,11 @@ fn content() -> Vec<u8> {
 
 fn judge(talk: &mut Talk) -> Outcome {
     let sent = talk.exchange.up.trim_ascii_end();
-    same("client", "the request", NAME.as_bytes(), sent)?;
-    same("server", "the file", &content(), &talk.exchange.down)?;
+    same("client", "send the right request", NAME.as_bytes(), sent)?;
+    same("server", "send the right file", &content(), &talk.exchange.down)?;
     talk.ended()?;
     let path =
         talk.inputs.values.iter().find(|(name, _)| *name == "local").map(|(_, path)| path.clone());
     let fetched = path.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
-    same("client", "the fetched file", &content(), &fetched)
+    same("client", "write the right file", &content(), &fetched)
 }

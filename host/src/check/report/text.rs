@@ -97,7 +97,9 @@ fn conversation(recording: &Recording) -> Vec<(&'static str, String)> {
     let has_many = recording.connections().len() > 1;
     let who = |side: Side| match recording.observed() {
         Observed::Side(ours) if side == ours => "tester",
-        _ => "program",
+        Observed::Side(_) => "program",
+        Observed::Proxy if side == Side::Client => "client",
+        Observed::Proxy => "server",
     };
     let mut lines = Vec::new();
     for item in recording.items() {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use socklab_core::machine::StreamEnd;
 
 use super::super::failure::{Failure, Kind, seconds};
+use super::super::program::Program;
 use super::super::setup::Inputs;
 use super::{Outcome, Talk};
 use crate::faults::{Faults, Schedule, Step};
@@ -177,6 +178,11 @@ impl Talk {
             Step::Wait(_) | Step::Idle | Step::Fault(_) => {}
         }
         Ok(moved)
+    }
+
+    /// Returns the server of a pair.
+    pub(in crate::check) fn server(&mut self) -> Option<&mut Program> {
+        self.partner.as_mut()?.program.as_mut()
     }
 
     /// Calls `look` for the server of a pair. A failure names the server.
