@@ -1,6 +1,6 @@
 //! Detects what some tests need, so that they are ignored with the reason on a machine that lacks
-//! it: Python, Node, tshark, Chromium, compilers of C and Java, root, the right to mount. `.ci/run` does not accept a missing Python
-//! or C compiler.
+//! it: Python, Node, tshark, Chromium, xmllint, compilers of C and Java, root, the right to mount. `.ci/run` does not
+//! accept a missing Python or C compiler.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -29,6 +29,7 @@ fn main() {
         ("wasm", works("node", &["--version"]) && has_wasm()),
         ("tshark", works("tshark", &["--version"])),
         ("chromium", works("chromium", &["--version"])),
+        ("xmllint", works("xmllint", &["--version"])),
         ("cc", works("cc", &["--version"])),
         ("javac", works("javac", &["--version"])),
         ("superuser", works("sh", &["-c", "test \"$(id -u)\" = 0"])),

@@ -83,6 +83,12 @@ impl Failure {
         }
     }
 
+    /// Returns what happened and what to do about it, as one line.
+    pub(crate) fn summary(&self) -> String {
+        let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        format!("{}{hint}", self.message)
+    }
+
     /// Adds expected and actual bytes.
     #[must_use]
     pub(super) fn bytes(

@@ -8,6 +8,7 @@
 //! | `setup`, `program`, `connection` | the command and its address, the child process, a socket |
 //! | `talk` | a conversation: what the steps do |
 //! | `engine` | runs cases, several at a time |
+//! | `pattern` | patterns that select cases |
 //! | `failure`, `hint` | why a step failed, and what is probably wrong in the program |
 //! | `report` | results as text and in the formats of other tools |
 
@@ -28,6 +29,7 @@ mod hint;
 mod lines;
 mod math;
 mod pair;
+mod pattern;
 mod program;
 pub(crate) mod report;
 mod rps;
@@ -37,7 +39,8 @@ mod talk;
 mod turns;
 
 pub(crate) use case::{Case, Protocol};
-pub(crate) use engine::{CaseResult, NOT_STARTED, Plan, Run, Verdict, id, run};
+pub(crate) use engine::{CaseResult, NOT_STARTED, Plan, Run, Verdict, id, run, unstarted};
+pub(crate) use pattern::matches;
 pub(crate) use setup::{Role, Setup, Target, Wire};
 
 /// The protocols that have cases.

@@ -1,13 +1,43 @@
 //! Results as text and in the formats of other tools.
 
+mod formats;
+mod html;
 pub(crate) mod json;
+mod points;
+pub(crate) mod tap;
 pub(crate) mod text;
 
+use std::time::Duration;
+
 use os_display::Quoted;
+use socklab_core::wire::Escaped;
 
 use super::engine::{CaseResult, Verdict};
 use super::failure::seconds;
-use std::time::Duration;
+
+pub(crate) use formats::{Format, Report};
+pub(crate) use points::Points;
+
+/// Number of bytes of a program's output that a result has at most: half from its start, half from its end.
+const OUTPUT: usize = 10_000;
+
+/// Returns output of a program for a file: escaped, and not longer than [`OUTPUT`].
+fn output(text: &str) -> String {
+    let text = Escaped(text.as_bytes()).to_string();
+    if text.len() <= OUTPUT {
+        return text;
+    }
+    let boundary = |from: usize| (from..text.len()).find(|i| text.is_char_boundary(*i));
+    let front = boundary(OUTPUT / 2).unwrap_or_default();
+    let back = boundary(text.len() - OUTPUT / 2).unwrap_or(text.len());
+    let (start, end) = (text.get(..front), text.get(back..));
+    format!(
+        "{}\n[{} bytes left out]\n{}",
+        start.unwrap_or_default(),
+        back - front,
+        end.unwrap_or_default()
+    )
+}
 
 /// Command that runs one case again.
 #[derive(Clone, Debug, Default)]
@@ -101,6 +131,14 @@ mod tests {
             "socklab check math server --case slow/bytes-apart -- python3 'my server.py' '{port}'";
         assert_eq!(again.command("math/server/slow/bytes-apart"), expected);
         assert!(again.command("math/server/slow/random").contains(" slow/random --seed 7 -- "));
+    }
+
+    #[test]
+    fn output_is_escaped_and_capped() {
+        assert_eq!(output("caf\u{e9}\n\x1b[31m\u{202e}"), "caf\u{e9}\n\\x1b[31m\\u{202e}");
+        let long = output(&format!("start {} end", "\0".repeat(100_000)));
+        assert!(long.len() < OUTPUT + 100, "{}", long.len());
+        assert!(long.starts_with("start ") && long.ends_with(" end") && long.contains("left out]"));
     }
 
     #[test]

@@ -1,23 +1,27 @@
 //! `socklab check`.
 
+mod files;
 mod select;
 mod state;
 mod view;
 
+use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
+use self::files::Files;
 use self::select::Selection;
 use self::state::State;
-use self::view::View;
+use self::view::{Style, View};
 use super::common::{Failure, Host, host, limit};
-use crate::check::report::{Again, Counts, json, text};
-use crate::check::{self, Case, PROTOCOLS, Plan, Protocol, Role, Setup, Target, Wire};
+use crate::check::report::{Again, Counts, Format, Points, Report, json, text};
+use crate::check::{self, Case, PROTOCOLS, Plan, Protocol, Role, Run, Setup, Target, Wire};
 use crate::net::reason;
 use crate::text::one_line;
 use crate::ui::signals::{self, Signal};
@@ -55,7 +59,6 @@ pub(super) fn after_help() -> String {
 enum RoleArg {
     Client,
     Server,
-    /// Both, against each other, with a relay between them that judges what they send
     Pair,
 }
 
@@ -69,7 +72,7 @@ pub(super) struct CheckArgs {
     /// The protocol, as in socklab PROTOCOL client
     #[arg(value_parser = protocols(), hide_possible_values = true)]
     protocol: String,
-    /// What the program is
+    /// What the program is; pair is both against each other, with a relay between them that judges what they send
     #[arg(value_enum)]
     role: RoleArg,
     /// Catches a command without `--` before it.
@@ -141,6 +144,25 @@ pub(super) struct CheckArgs {
     /// Write results as JSON lines to stdout, usage errors included
     #[arg(long, conflicts_with = "quiet", help_heading = "Results")]
     json: bool,
+    /// Write results as TAP version 14 to stdout
+    #[arg(long, conflicts_with_all = ["quiet", "json"], help_heading = "Results")]
+    tap: bool,
+    /// Write a page with a picture of every conversation
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    html: Option<PathBuf>,
+    /// Write results in the XML of JUnit, for Jenkins, GitLab and others
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    junit: Option<PathBuf>,
+    /// Write the results.json of a Gradescope autograder
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    gradescope: Option<PathBuf>,
+    /// Write results for the autograding reporter of GitHub Classroom
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    github: Option<PathBuf>,
+    /// Points of the cases, for --gradescope and --github: lines of GLOB POINTS; the last one that matches counts
+    /// [default: 1 for each case that the document requires]
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    points: Option<PathBuf>,
 }
 
 /// Number of cases at a time. The time is spent waiting: with more, a run of a correct program is not faster on two
@@ -175,6 +197,7 @@ impl CheckArgs {
             return self.print_list(protocol, role, &cases);
         }
         let target = self.target(protocol, role)?;
+        let points = self.points(protocol, &wire)?;
         let state = match &target {
             Target::Command(command) => State::load(protocol.name, role.name(), command),
             Target::Running(addr) => State::load(protocol.name, role.name(), &[addr.to_string()]),
@@ -199,7 +222,7 @@ impl CheckArgs {
             deadline: self.total_timeout.map(|time| Instant::now() + time),
             cancelled: Arc::default(),
         });
-        self.run_cases(protocol, &setup, &cases, state)
+        self.run_cases(protocol, &setup, &cases, &points, state)
     }
 
     fn run_cases(
@@ -207,8 +230,10 @@ impl CheckArgs {
         protocol: &Protocol,
         setup: &Arc<Setup>,
         cases: &[Case],
+        points: &Points,
         mut state: State,
     ) -> Result<(), Failure> {
+        let files = Files::open(self.files())?;
         let watcher = cancel_on_interrupt(setup)?;
         let plan = Plan {
             jobs: match self.jobs {
@@ -220,23 +245,38 @@ impl CheckArgs {
             strict: self.strict,
         };
         let again = self.again(setup);
+        let title = self.title(setup, cases.len());
+        let started = SystemTime::now();
+        let report = |run: &Run, time| {
+            let (again, title) = (&again, title.as_str());
+            files.write(&Report { setup, title, again, points, run, started, time })
+        };
+        let results = check::unstarted(protocol, setup, cases);
+        report(&Run { results, error: None, is_late: false }, Duration::ZERO)?;
         let ids = cases.iter().map(|case| check::id(protocol, setup.role, case)).collect();
-        let mut view = View::new(self.json, self.quiet, ids, again);
+        let style = match (self.json, self.tap) {
+            (true, _) => Style::Json,
+            (_, true) => Style::Tap,
+            _ => Style::Text,
+        };
+        let mut view = View::new(style, self.quiet, ids, &again);
         let start = Instant::now();
-        view.header(&self.title(setup, cases.len()));
+        view.header(&title);
         let run = check::run(protocol, setup, cases, plan, &mut |result| {
             if view.result(result).is_err() {
                 // Without a reader of the results, the run has no purpose.
                 setup.cancelled.store(true, Ordering::Relaxed);
             }
         });
+        let time = start.elapsed();
         watcher.close();
         state.update(&run.results);
-        view.summary(setup, &run, start.elapsed()).map_err(Failure::stdout)?;
-        if let Some(failure) = run.error {
-            let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-            return Err(Failure::System(format!("{}{hint}", failure.message)));
+        let written = report(&run, time);
+        view.summary(setup, &run, time).map_err(Failure::stdout)?;
+        if let Some(failure) = &run.error {
+            return Err(Failure::System(failure.summary()));
         }
+        written?;
         if setup.cancelled.load(Ordering::Relaxed) {
             return Err(Failure::INTERRUPTED);
         }
@@ -248,6 +288,34 @@ impl CheckArgs {
             0 => Ok(()),
             _ => Err(Failure::Judged),
         }
+    }
+
+    /// Returns the files of results.
+    fn files(&self) -> Vec<(Format, PathBuf)> {
+        let files = [
+            (Format::Html, &self.html),
+            (Format::Junit, &self.junit),
+            (Format::Gradescope, &self.gradescope),
+            (Format::Github, &self.github),
+        ];
+        files.into_iter().filter_map(|(format, path)| Some((format, path.clone()?))).collect()
+    }
+
+    /// Returns the points of the cases. A file may be for both roles.
+    fn points(&self, protocol: &Protocol, wire: &Wire) -> Result<Points, Failure> {
+        let Some(path) = &self.points else { return Ok(Points::default()) };
+        let shown = path.display();
+        let bytes = fs::read(path)
+            .map_err(|e| Failure::System(format!("cannot read {shown}: {}", reason(&e))))?;
+        let text = String::from_utf8_lossy(&bytes);
+        let ids = [Role::Client, Role::Server, Role::Pair].into_iter().flat_map(|role| {
+            check::cases(protocol, role, wire)
+                .into_iter()
+                .map(move |case| check::id(protocol, role, &case))
+        });
+        let ids: Vec<_> = ids.collect();
+        Points::parse(&text, &ids)
+            .map_err(|e| Failure::Usage(format!("{shown}:{}", one_line(e.to_string()))))
     }
 
     /// Returns the first line of the results.

@@ -1,15 +1,7 @@
 //! Selection of cases by patterns.
 
-use wildmatch::WildMatch;
-
 use super::super::common::Failure;
-
-/// Returns whether a pattern matches an id, or what follows the protocol and the role in it. A `*` matches `/` too.
-pub(crate) fn matches(pattern: &str, id: &str) -> bool {
-    let glob = WildMatch::new(pattern);
-    let name = id.splitn(3, '/').last().unwrap_or(id);
-    glob.matches(id) || glob.matches(name)
-}
+use crate::check::matches;
 
 /// Patterns of `--case` and `--exclude`.
 #[derive(Debug)]
@@ -76,17 +68,6 @@ fn closest(pattern: &str, ids: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_match_the_id_or_its_end() {
-        let id = "math/server/close/after-connect";
-        for pattern in [id, "close/after-connect", "close/*", "*after*", "math/*", "*"] {
-            assert!(matches(pattern, id), "{pattern}");
-        }
-        for pattern in ["after-connect", "close", "server/close/*", "math"] {
-            assert!(!matches(pattern, id), "{pattern}");
-        }
-    }
 
     fn select(included: &[&str], excluded: &[&str]) -> Result<Vec<String>, String> {
         let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();

@@ -6,16 +6,26 @@ use std::time::Duration;
 use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::check::report::{Again, Counts, json, text};
+use crate::check::report::{Again, Counts, json, tap, text};
 use crate::check::{CaseResult, NOT_STARTED, Run, Setup, Verdict};
 use crate::ui::{Bar, Output};
 
-/// Writer of results: as text in the order of the table, or as JSON as they come.
-pub(super) struct View {
+/// Form of the results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    Text,
+    /// Events, as the cases end.
+    Json,
+    Tap,
+}
+
+/// Writer of results: in the order of the table, or as JSON as they come.
+pub(super) struct View<'a> {
+    style: Style,
     output: Output,
     quiet: bool,
     has_colours: bool,
-    again: Again,
+    again: &'a Again,
     ids: Vec<String>,
     /// Results that wait for one before them.
     waiting: Vec<Option<Shown>>,
@@ -40,16 +50,18 @@ struct Skipped {
     reason: String,
 }
 
-impl View {
-    pub(super) fn new(json: bool, quiet: bool, ids: Vec<String>, again: Again) -> Self {
+impl<'a> View<'a> {
+    pub(super) fn new(style: Style, quiet: bool, ids: Vec<String>, again: &'a Again) -> Self {
+        let json = style == Style::Json;
         let has_colours = !matches!(AutoStream::choice(&io::stdout()), ColorChoice::Never);
         let has_bar = io::stderr().is_terminal() && !json;
         let bar = has_bar.then(|| {
-            let style = ProgressStyle::with_template("{pos} of {len} cases  {msg}");
+            let template = ProgressStyle::with_template("{pos} of {len} cases  {msg}");
             let bar = ProgressBar::new(ids.len() as u64);
-            Bar::new(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+            Bar::new(bar.with_style(template.unwrap_or_else(|_| ProgressStyle::default_bar())))
         });
         Self {
+            style,
             output: Output::new(json, true),
             quiet,
             has_colours,
@@ -82,8 +94,10 @@ impl View {
 
     /// Writes the first line of a run.
     pub(super) fn header(&mut self, title: &str) {
-        if !self.quiet {
-            self.line(title);
+        match self.style {
+            Style::Tap => self.line(&tap::header(title, self.ids.len())),
+            _ if self.quiet => {}
+            _ => self.line(title),
         }
         if let Some(bar) = &self.bar {
             bar.tick();
@@ -98,19 +112,23 @@ impl View {
             let failed = self.counts.failed;
             bar.set_message(if failed > 0 { format!("{failed} failed") } else { String::new() });
         }
-        let event = json::result(result, &self.again);
+        let event = json::result(result, self.again);
         let written = self.output.event(&event);
         self.note(written);
+        let at = self.ids.iter().position(|id| *id == result.id);
         let shown = match &result.verdict {
+            _ if self.style == Style::Tap => {
+                Shown::Text(tap::result(at.unwrap_or_default() + 1, result, self.again))
+            }
             // The last line of the program says that, and why.
             Verdict::Skip(reason) if reason == NOT_STARTED => Shown::Text(String::new()),
             Verdict::Skip(reason) if !self.quiet => Shown::Skip(reason.clone()),
             Verdict::Skip(_) | Verdict::Pass | Verdict::Info(_) if self.quiet => {
                 Shown::Text(String::new())
             }
-            _ => Shown::Text(text::result(result, &self.again)),
+            _ => Shown::Text(text::result(result, self.again)),
         };
-        if let Some(i) = self.ids.iter().position(|id| *id == result.id) {
+        if let Some(i) = at {
             self.waiting[i] = Some(shown);
         }
         while let Some(Some(_)) = self.waiting.get(self.next) {
@@ -157,7 +175,11 @@ impl View {
         let written = self.output.event(&json::summary(setup, run, time));
         self.note(written);
         let summary = Counts::of(&run.results).summary(time);
-        self.line(&summary);
+        match (self.style, &run.error) {
+            (Style::Tap, Some(failure)) => self.line(&tap::bail_out(&failure.message)),
+            (Style::Tap, None) => self.line(&format!("# {summary}")),
+            _ => self.line(&summary),
+        }
         self.error.map_or(Ok(()), Err)
     }
 }
