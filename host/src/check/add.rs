@@ -278,7 +278,9 @@ fn hint(situation: &Situation<'_>) -> Option<String> {
         _ => {}
     }
     if !actual.is_empty() {
-        return glued(actual).or_else(|| binary(expected, actual));
+        return glued(actual)
+            .or_else(|| binary(expected, actual))
+            .or_else(|| cut_name(expected, actual));
     }
     let sends_both = situation.sent.iter().any(|write| {
         read(write, StreamState::Idle).is_ok_and(|introduction| introduction.is_some())
@@ -325,6 +327,17 @@ fn binary(expected: &[u8], actual: &[u8]) -> Option<String> {
     let is_binary = number.iter().filter(|byte| **byte == 0).count() >= 2;
     (is_binary && expected.get(at..) != actual.get(at..)).then(|| {
         "the number seems to be sent as the bytes of an integer: send its decimal digits as text, with str()".to_owned()
+    })
+}
+
+/// Returns the likely mistake if the end of the name is missing.
+fn cut_name(expected: &[u8], actual: &[u8]) -> Option<String> {
+    let name = |bytes| read(bytes, StreamState::Idle).ok().flatten().map(|found| found.name);
+    let (expected, actual) = (name(expected)?, name(actual)?);
+    let is_counted = expected.starts_with(&actual) && actual.len() == expected.chars().count();
+    (is_counted && actual.len() < expected.len()).then(|| {
+        "the length counts characters, not bytes: encode the text first, then take its length"
+            .to_owned()
     })
 }
 
@@ -381,6 +394,8 @@ mod tests {
             let found = glued(bytes).or_else(|| binary(b"Ada\n42\n", bytes)).unwrap_or_default();
             assert!(found.contains(text), "{actual:?}: {found}");
         }
+        let cut = cut_name("Zoë Müller\n42\n".as_bytes(), "Zoë Müll\n42\n".as_bytes());
+        assert!(cut.is_some_and(|hint| hint.contains("characters")));
         assert_eq!(glued(b"Ada\n43\n").or_else(|| binary(b"Ada\n42\n", b"Ada\n43\n")), None);
     }
 }
