@@ -39,7 +39,12 @@ fn hint(situation: &Situation<'_>) -> Option<String> {
     let actual = situation.bytes.actual.as_slice();
     let text = match situation.role {
         Role::Client => return turns::hint(situation).or_else(|| client_mistake(situation)),
-        Role::Server if situation.kind == Kind::Incomplete => NO_NEWLINE,
+        Role::Server
+            if situation.kind == Kind::Incomplete
+                || situation.kind == Kind::Closed && !actual.is_empty() =>
+        {
+            NO_NEWLINE
+        }
         Role::Server if situation.kind == Kind::Different => return unknown(actual),
         Role::Server | Role::Pair => return None,
     };

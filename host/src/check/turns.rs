@@ -201,7 +201,11 @@ pub(super) fn hint(situation: &Situation<'_>) -> Option<String> {
         (situation.bytes.expected.as_slice(), situation.bytes.actual.as_slice());
     let has_newline = actual.contains(&b'\n');
     let text = match situation.kind {
-        Kind::Incomplete if !has_newline && !expected.is_empty() => NO_NEWLINE,
+        Kind::Incomplete | Kind::Closed
+            if !has_newline && !actual.is_empty() && !expected.is_empty() =>
+        {
+            NO_NEWLINE
+        }
         Kind::Different if situation.role == Role::Server => {
             if expected.ends_with(b": ") || actual.starts_with(b"\n") {
                 PROMPT_NEWLINE

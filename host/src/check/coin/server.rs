@@ -288,11 +288,13 @@ fn receive_reply(talk: &mut Talk, guess: &str) -> Outcome<Reply> {
     let first = allowed.first().map_or(&b""[..], |reply| reply.text());
     let what = format!("the reply to \"{}\"", one_line(guess));
     let line = talk.receive(&what, |bytes| reply(bytes, allowed, &what));
-    let line = line.map_err(|failure| match (failure.kind, allowed) {
-        (Kind::Closed, [Reply::Bye]) => {
+    let line = line.map_err(|failure| {
+        let is_empty = failure.bytes.as_ref().is_none_or(|bytes| bytes.actual.is_empty());
+        if allowed == [Reply::Bye] && failure.kind == Kind::Closed && is_empty {
             failure.hint("Q gets a reply too, before the connection is closed")
+        } else {
+            expecting(failure, first)
         }
-        _ => expecting(failure, first),
     })?;
     let text = words(&line);
     Ok(allowed.iter().copied().find(|reply| text == reply.text()).unwrap_or(Reply::Invalid))
