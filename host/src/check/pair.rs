@@ -196,15 +196,19 @@ fn same_lines(who: &str, expected: &[&str], actual: &[u8]) -> Outcome {
     same(who, "send the right lines", (expected.join("\n") + "\n").as_bytes(), actual)
 }
 
-/// Waits until the client has printed a text.
+/// Waits until the client has printed a text, in upper or lower case.
 fn client_prints(talk: &mut Talk, text: &str) -> Outcome {
     let what = format!("\"{}\"", one_line(text));
-    talk.printed(&what, |output| output.contains(text))
+    talk.printed(&what, |output| has(output, text))
         .map_err(|failure| super::talk::of_side(failure, "client"))
 }
 
-/// Waits until the server has shown a text. A server may write a log.
+/// Waits until the server has shown a text, in upper or lower case. A server may write a log.
 fn server_prints(talk: &mut Talk, text: &str) -> Outcome {
     let what = format!("\"{}\"", one_line(text));
-    talk.with_server(|talk| talk.shown(&what, |output| output.contains(text)))
+    talk.with_server(|talk| talk.shown(&what, |output| has(output, text)))
+}
+
+fn has(output: &str, text: &str) -> bool {
+    output.to_lowercase().contains(&text.to_lowercase())
 }

@@ -29,7 +29,7 @@ fn judge(talk: &mut Talk) -> Outcome {
         let what = "did not answer three guesses and a Q with three results and a farewell, each with a newline";
         return Err(wrong("server", what, &talk.exchange.down));
     }
-    let counters = format!("You have guessed correctly {right} out of 3 times.");
+    let counters = format!("guessed correctly {right} out of 3 times");
     client_prints(talk, &counters)?;
     server_prints(talk, &counters)
 }

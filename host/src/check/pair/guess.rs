@@ -57,8 +57,8 @@ fn judge(talk: &mut Talk) -> Outcome {
     }
     match end {
         _ if low > high => failed("contradicts itself: no number is left", talk),
-        Some("WIN") => client_prints(talk, "You win!"),
-        Some(_) => client_prints(talk, "Game over"),
+        Some("WIN") => client_prints(talk, "win"),
+        Some(_) => client_prints(talk, "over"),
         None => failed("sent neither WIN nor GAMEOVER", talk),
     }
 }
