@@ -12,8 +12,6 @@
 //! | `failure`, `hint` | why a step failed, and what is probably wrong in the program |
 //! | `report` | results as text and in the formats of other tools |
 
-#![allow(dead_code, reason = "the cases of the other protocols and the options follow")]
-
 mod add;
 mod case;
 mod chat;
@@ -43,18 +41,15 @@ pub(crate) use engine::{CaseResult, NOT_STARTED, Plan, Run, Verdict, id, run, un
 pub(crate) use pattern::matches;
 pub(crate) use setup::{Role, Setup, Target, Wire};
 
-/// The protocols that have cases.
-pub(crate) const PROTOCOLS: &[&Protocol] = &[
-    &math::PROTOCOL,
-    &add::PROTOCOL,
-    &file::PROTOCOL,
-    &echo::PROTOCOL,
-    &hello::PROTOCOL,
-    &chat::PROTOCOL,
-    &coin::PROTOCOL,
-    &guess::PROTOCOL,
-    &rps::PROTOCOL,
-];
+/// Defines the list of the protocols.
+macro_rules! protocols {
+    ($($module:ident $name:ident { $($rest:tt)* })*) => {
+        /// The protocols, in the order of the help.
+        pub(crate) const PROTOCOLS: &[&Protocol] = &[$(&$module::PROTOCOL,)*];
+    };
+}
+
+socklab_core::for_each_protocol!(protocols);
 
 /// Returns the cases of a protocol for a role.
 pub(crate) fn cases(protocol: &Protocol, role: Role, wire: &Wire) -> Vec<Case> {

@@ -126,15 +126,6 @@ pub(super) fn types(line: &str) -> Step {
     let line = line.to_owned();
     step(format!("type \"{line}\""), move |talk| talk.type_line(&line))
 }
-
-/// Ends the program's input, as Ctrl-D does.
-pub(super) fn input_ends() -> Step {
-    step("end the input", |talk| {
-        talk.end_input();
-        Ok(())
-    })
-}
-
 /// Waits until the program has printed this text.
 pub(super) fn prints(text: &str) -> Step {
     let text = text.to_owned();
@@ -156,14 +147,6 @@ pub(super) fn prints_exactly(text: &'static str) -> Step {
         })
     })
 }
-
-/// Waits until the program has printed this number as a word of its own.
-pub(super) fn prints_number(number: i64) -> Step {
-    step(format!("see {number} printed"), move |talk| {
-        talk.printed(&number.to_string(), |output| contains_number(output, number))
-    })
-}
-
 /// Returns whether a text contains this number as a word of its own.
 pub(super) fn contains_number(text: &str, number: i64) -> bool {
     text.split(|c: char| !c.is_ascii_digit() && c != '-').any(|word| word.parse() == Ok(number))

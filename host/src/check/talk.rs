@@ -288,18 +288,6 @@ impl Talk {
         })
         .map(|_| ())
     }
-
-    /// Checks that no other connection waits to be accepted.
-    pub(super) fn no_other_connection(&mut self) -> Outcome {
-        match self.place.listener.as_ref().map(TcpListener::accept) {
-            Some(Ok(_)) => Err(Box::new(Failure::new(
-                Kind::Unexpected,
-                "the program opened a second connection",
-            ))),
-            _ => Ok(()),
-        }
-    }
-
     fn connection(&mut self) -> Outcome<&mut Connection> {
         let number = self.number();
         self.connections

@@ -8,7 +8,6 @@ mod ladder;
 mod lines;
 pub(crate) mod messages;
 mod output;
-#[allow(dead_code, reason = "parts of it are for the check")]
 pub(crate) mod page;
 pub(crate) mod recording;
 pub(crate) mod signals;

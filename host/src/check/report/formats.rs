@@ -1,6 +1,6 @@
 //! Results in the formats of other tools.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use quick_junit as junit;
 use serde_json::{Value, json};
@@ -18,7 +18,6 @@ pub(crate) struct Report<'r> {
     pub(crate) again: &'r Again,
     pub(crate) points: &'r Points,
     pub(crate) run: &'r Run,
-    pub(crate) started: SystemTime,
     pub(crate) time: Duration,
 }
 

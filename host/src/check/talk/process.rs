@@ -76,14 +76,6 @@ impl Talk {
         }
         Ok(())
     }
-
-    /// Ends the program's input.
-    pub(in crate::check) fn end_input(&mut self) {
-        if let Some(program) = &mut self.program {
-            program.end_input();
-        }
-    }
-
     /// Returns what the program has printed so far.
     pub(in crate::check) fn stdout(&self) -> String {
         self.program.as_ref().map(|program| program.stdout.text()).unwrap_or_default()
@@ -150,26 +142,6 @@ impl Talk {
         }
         Err(Box::new(Failure::new(kind, text)))
     }
-
-    /// Checks that the standard output of a program that has ended does not satisfy a condition.
-    pub(in crate::check) fn not_printed(
-        &mut self,
-        what: &str,
-        is_there: impl Fn(&str) -> bool,
-    ) -> Outcome {
-        // A descendant may keep the pipe open.
-        self.wait(HANDOVER, |talk| {
-            let has_ended = talk.program.as_ref().is_none_or(|program| program.stdout.has_ended());
-            Ok(has_ended.then_some(()))
-        })?;
-        let text = self.stdout();
-        if !is_there(&text) {
-            return Ok(());
-        }
-        let text = format!("the program printed {what}: \"{}\"", end_of(text.trim_end()));
-        Err(Box::new(Failure::new(Kind::Output, text)))
-    }
-
     /// Waits until the program ends.
     pub(in crate::check) fn ended(&mut self) -> Outcome {
         if self.program.is_none() {
