@@ -17,7 +17,11 @@ fn output(situation: &Situation<'_>) -> Option<String> {
 }
 
 /// Ends of exception lines of Python and Java, and what they mean here.
-const EXCEPTIONS: [(&str, &str); 15] = [
+const EXCEPTIONS: [(&str, &str); 16] = [
+    (
+        "can't open file",
+        "the command names a file that does not exist: check the name and the folder",
+    ),
     ("Address already in use", "the port is in use: set SO_REUSEADDR before bind()"),
     (
         "struct.error: unpack",

@@ -23,13 +23,17 @@ const OUTPUT: usize = 10_000;
 
 /// Returns output of a program for a file: escaped, and not longer than [`OUTPUT`].
 fn output(text: &str) -> String {
-    let text = Escaped(text.as_bytes()).to_string();
-    if text.len() <= OUTPUT {
+    capped(Escaped(text.as_bytes()).to_string(), OUTPUT)
+}
+
+/// Returns a text of this length at most: a note stands for its middle.
+fn capped(text: String, most: usize) -> String {
+    if text.len() <= most {
         return text;
     }
     let boundary = |from: usize| (from..text.len()).find(|i| text.is_char_boundary(*i));
-    let front = boundary(OUTPUT / 2).unwrap_or_default();
-    let back = boundary(text.len() - OUTPUT / 2).unwrap_or(text.len());
+    let front = boundary(most / 2).unwrap_or_default();
+    let back = boundary(text.len() - most / 2).unwrap_or(text.len());
     let (start, end) = (text.get(..front), text.get(back..));
     format!(
         "{}\n[{} bytes left out]\n{}",

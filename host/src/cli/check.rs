@@ -51,6 +51,9 @@ pub(super) fn after_help() -> String {
     for (command, what) in EXAMPLES {
         text += &format!("  {command:<57}  {what}\n");
     }
+    text += "\nIn a Gradescope autograder, run_autograder contains, after a pip install socklab in setup.sh:\n\n  \
+             cd /autograder/submission; socklab check math server --quiet \\\n      \
+             --gradescope /autograder/results/results.json -- python3 server.py '{port}'\n";
     text + "\nExit codes: 0 no case failed; 1 a case failed, or the total time was over; 2 usage error, or no such case; \
             3 the program could not be started, or a file could not be written; 130 interrupted."
 }
@@ -165,8 +168,8 @@ pub(super) struct CheckArgs {
     points: Option<PathBuf>,
 }
 
-/// Number of cases at a time. The time is spent waiting: with more, a run of a correct program is not faster on two
-/// processors, and the programs disturb each other.
+/// Number of cases at a time. The time is spent waiting: on two processors, one at a time takes three times as long, from 4
+/// on there is no difference, and from 12 on the programs disturb each other.
 const JOBS: usize = 6;
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::engine::{CaseResult, Run, Verdict};
 use super::super::setup::Setup;
 use super::points::Points;
-use super::{Again, Counts, output, text};
+use super::{Again, Counts, capped, output, text};
 use crate::ui::json_line;
 
 /// What a file of results is made from.
@@ -188,12 +188,16 @@ impl Report<'_> {
             (None, 0) if !self.run.is_late => "pass",
             _ => "fail",
         };
+        // The reporter gets the file in a variable of the environment, which has 128 KiB at most, as base64.
+        let most = 60_000 / scores.len().max(1);
         let tests = self.run.results.iter().zip(scores).map(|(result, (score, _))| {
             let is_good = matches!(result.verdict, Verdict::Pass | Verdict::Info(_));
             let (status, message) = match &result.verdict {
                 Verdict::Pass => ("pass", Value::Null),
                 Verdict::Skip(_) if self.run.error.is_some() => ("error", self.summary().into()),
-                _ => (if is_good { "pass" } else { "fail" }, self.text(result).into()),
+                _ => {
+                    (if is_good { "pass" } else { "fail" }, capped(self.text(result), most).into())
+                }
             };
             json!({
                 "name": result.id,
