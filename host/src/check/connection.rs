@@ -107,7 +107,8 @@ impl Connection {
     pub(super) fn close(&mut self) {
         // Otherwise the system sends a reset at once.
         while !self.read().0.is_empty() {}
-        self.our_end.get_or_insert(StreamEnd::Closed);
+        // A program that is being started has a copy of the socket for a moment, and a close alone would wait for that.
+        self.half_close();
         self.stream = None;
     }
 

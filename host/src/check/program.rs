@@ -58,7 +58,10 @@ impl Program {
         if let Some(folder) = &launch.folder {
             command.current_dir(folder);
         }
-        let (family, (stdin, stdout, stderr)) = Family::start(command)?;
+        let (family, (stdin, stdout, stderr)) = {
+            let _alone = alone();
+            Family::start(command)?
+        };
         let (input, lines) = mpsc::channel::<Vec<u8>>();
         if let Some(mut stdin) = stdin {
             // In a thread, because the program may not read. The write ends with the program.
@@ -117,6 +120,15 @@ impl Drop for Program {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Waits until no other thread starts a program, and prevents it until the result is dropped.
+///
+/// A child has copies of all open sockets until it executes its program. A listener that is closed in this time would
+/// continue to listen.
+pub(super) fn alone() -> MutexGuard<'static, ()> {
+    static STARTS: Mutex<()> = Mutex::new(());
+    STARTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the path of a program. A relative path with a folder in it is taken from the current folder, also if the

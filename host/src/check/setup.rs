@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use super::program::Launch;
+use super::program::{Launch, alone};
 use crate::proxy::Side;
 use crate::ui::messages::{Dissectors, dissectors};
 use crate::ui::recording::Observed;
@@ -132,7 +132,7 @@ impl Setup {
             (_, Role::Server) => match self.port {
                 Some(port) => {
                     // A server on it would be taken for the program.
-                    TcpListener::bind(localhost(port))?;
+                    try_listen(localhost(port))?;
                     Ok(Place { addr: localhost(port), listener: None, _reserved: None })
                 }
                 None => {
@@ -140,7 +140,7 @@ impl Setup {
                     for _ in 0..1000 {
                         let addr = localhost(fastrand::u16(PORTS));
                         let reserved = UdpSocket::bind(addr).and_then(|reserved| {
-                            TcpListener::bind(addr)?;
+                            try_listen(addr)?;
                             Ok(reserved)
                         });
                         match reserved {
@@ -312,6 +312,12 @@ impl Setup {
     pub(super) fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
+}
+
+/// Checks that a server can listen at an address.
+fn try_listen(addr: SocketAddr) -> io::Result<()> {
+    let _alone = alone();
+    TcpListener::bind(addr).map(drop)
 }
 
 /// Placeholder of a line that is typed.
