@@ -107,6 +107,7 @@ fn a_correct_program_passes() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
+#[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn a_failure_teaches() {
     let check = Check::new();
     let finished = check.run(&["--case", "*/one-byte", "--quiet"], &naive(""));
@@ -195,6 +196,7 @@ fn a_command_that_is_no_program_cannot_be_started() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
+#[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn programs_that_do_not_serve_fail() {
     let check = Check::new();
     for (source, message) in [
@@ -214,6 +216,7 @@ fn programs_that_do_not_serve_fail() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
+#[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn a_client_that_never_ends_fails() {
     let source = "
 import socket, sys, time
@@ -234,6 +237,7 @@ time.sleep(1000)
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
+#[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn a_gigabyte_of_output_is_read_and_not_kept() {
     let check = Check::new();
     let results = check.arg("results.json");
@@ -269,6 +273,7 @@ fn an_error_in_the_points_has_its_place() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
+#[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn files_that_cannot_be_written_are_reported_before_anything_runs() {
     let check = Check::new();
     let marker = check.arg("marker");
@@ -285,7 +290,7 @@ fn files_that_cannot_be_written_are_reported_before_anything_runs() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
-#[cfg_attr(feature = "windows", ignore = "Unix: a signal to a process")]
+#[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn an_interrupt_ends_the_programs_and_keeps_the_results() {
     let check = Check::new();
     let (results, pid) = (check.arg("results.json"), check.arg("pid"));
@@ -318,6 +323,7 @@ time.sleep(1000)
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
+#[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn the_total_time_is_a_limit_for_all_cases() {
     let source = "
 import socket, sys, time
@@ -349,6 +355,7 @@ fn a_list_has_ids_and_requirements() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
+#[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn only_what_failed_last_time_is_run_again() {
     let check = Check::new();
     let command = naive("");
@@ -371,6 +378,7 @@ fn only_what_failed_last_time_is_run_again() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
+#[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn after_the_first_failure_the_rest_is_skipped() {
     let options = ["--fail-fast", "--jobs", "1", "--case", FIRST, "--case", "segmentation/*"];
     let finished = Check::new().run(&options, &naive(""));
@@ -406,6 +414,7 @@ fn a_kept_program_serves_all_cases() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
+#[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn tap_has_a_plan_and_a_reason() {
     let options = ["--tap", "--case", FIRST, "--case", "*/one-byte", "--case", "restart/*"];
     let finished = Check::new().run(&options, &naive("print('# not ok 1')"));
@@ -461,6 +470,7 @@ fn all_formats() -> Check {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
+#[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn gradescope_adds_the_points_of_the_cases() {
     let results = all_formats().json("gradescope.json");
     assert!(results.get("score").is_none());
@@ -486,6 +496,7 @@ fn gradescope_adds_the_points_of_the_cases() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
+#[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn the_classroom_reporter_gets_what_it_reads() {
     let results = all_formats().json("github.json");
     assert_eq!((&results["version"], &results["status"]), (&1.into(), &"fail".into()));
@@ -505,6 +516,7 @@ fn the_classroom_reporter_gets_what_it_reads() {
 
 #[test]
 #[cfg_attr(not(all(python3, xmllint)), ignore = "needs xmllint and python3")]
+#[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn the_file_of_junit_has_the_form_that_jenkins_reads() {
     let check = all_formats();
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/junit-10.xsd");
@@ -522,6 +534,7 @@ fn the_file_of_junit_has_the_form_that_jenkins_reads() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
+#[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn the_page_has_every_case_with_its_hint() {
     let check = all_formats();
     let page = fs::read_to_string(check.path("page.html")).unwrap();
