@@ -18,10 +18,9 @@ use std::time::Duration;
 use super::case::{Case, Step, case, step};
 use super::failure::{Failure, Kind};
 use super::setup::{Inputs, Wire};
-use super::steps::{ends, without_error};
+use super::steps::{ends, quoted, without_error};
 use super::talk::{Outcome, Talk};
 use crate::faults::{Cut, Faults};
-use crate::text::one_line;
 
 /// Name of a file, and the function that returns its content.
 type File = (&'static str, fn() -> Vec<u8>);
@@ -198,14 +197,14 @@ fn same_lines(who: &str, expected: &[&str], actual: &[u8]) -> Outcome {
 
 /// Waits until the client has printed a text, in upper or lower case.
 fn client_prints(talk: &mut Talk, text: &str) -> Outcome {
-    let what = format!("\"{}\"", one_line(text));
+    let what = quoted(text);
     talk.printed(&what, |output| has(output, text))
         .map_err(|failure| super::talk::of_side(failure, "client"))
 }
 
 /// Waits until the server has shown a text, in upper or lower case. A server may write a log.
 fn server_prints(talk: &mut Talk, text: &str) -> Outcome {
-    let what = format!("\"{}\"", one_line(text));
+    let what = quoted(text);
     talk.with_server(|talk| talk.shown(&what, |output| has(output, text)))
 }
 

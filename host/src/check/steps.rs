@@ -124,20 +124,20 @@ pub(super) fn on_connection(number: usize) -> Step {
 /// Types a line into the program.
 pub(super) fn types(line: &str) -> Step {
     let line = line.to_owned();
-    step(format!("type \"{line}\""), move |talk| talk.type_line(&line))
+    step(format!("type {}", quoted(&line)), move |talk| talk.type_line(&line))
 }
 /// Waits until the program has printed this text.
 pub(super) fn prints(text: &str) -> Step {
     let text = text.to_owned();
-    step(format!("see \"{}\" printed", one_line(&text)), move |talk| {
-        talk.printed(&format!("\"{}\"", one_line(&text)), |output| output.contains(&text))
+    step(format!("see {} printed", quoted(&text)), move |talk| {
+        talk.printed(&quoted(&text), |output| output.contains(&text))
     })
 }
 
 /// Waits until the program has printed this text as itself: not behind another letter or digit, and not in `b''`.
 pub(super) fn prints_exactly(text: &'static str) -> Step {
-    step(format!("see \"{}\" printed", one_line(text)), move |talk| {
-        talk.printed(&format!("\"{}\"", one_line(text)), |output| {
+    step(format!("see {} printed", quoted(text)), move |talk| {
+        talk.printed(&quoted(text), |output| {
             output.match_indices(text).any(|(at, _)| {
                 let front = output.get(..at).unwrap_or_default();
                 !front.ends_with(char::is_alphanumeric)
@@ -200,4 +200,13 @@ pub(super) fn idles() -> Step {
 pub(super) fn info(mut step: Step) -> Step {
     step.is_info = true;
     step
+}
+
+/// Returns text in quotes, as one line. Of a long text it has the start, and says how long it is.
+pub(super) fn quoted(text: &str) -> String {
+    const SHOWN: usize = 60;
+    match text.char_indices().nth(SHOWN) {
+        None => format!("\"{}\"", one_line(text)),
+        Some((end, _)) => format!("\"{}\"... ({} bytes)", one_line(&text[..end]), text.len()),
+    }
 }

@@ -218,7 +218,7 @@ impl<'r> Ladder<'r> {
             let class = if is_local { " class=\"me\"" } else { "" };
             let addr = match addr {
                 Some(addr) => addr.to_string(),
-                None if is_local => "this program".to_owned(),
+                None if is_local => "socklab".to_owned(),
                 None => String::new(),
             };
             let _ = write!(out, "<span{class}><b>{side}</b><span class=\"a\">{addr}</span></span>");
@@ -552,7 +552,7 @@ mod tests {
                 "<i style=\"flex-grow:2\" title=\"read 1 at 0.002000 s: 2 bytes\">2</i>",
                 "<i style=\"flex-grow:7\" title=\"read 2 at 0.004000 s: 7 bytes\">7</i>",
                 "<div class=\"s\" aria-hidden=\"true\"><i></i><b></b></div>",
-                "<span class=\"me\"><b>client</b><span class=\"a\">this program</span></span>",
+                "<span class=\"me\"><b>client</b><span class=\"a\">socklab</span></span>",
             ],
         );
     }

@@ -145,7 +145,7 @@ impl Page {
         for (number, section, (mark, text)) in rows() {
             writeln!(
                 out,
-                "<tr><td class=\"mk\">{}</td><td><a href=\"#s{number}\">{}</a></td><td>{}</td></tr>",
+                "<tr><td class=\"mk\">{}</td><td class=\"id\"><a href=\"#s{number}\">{}</a></td><td>{}</td></tr>",
                 badge(*mark),
                 path(&section.heading),
                 html(text)

@@ -217,12 +217,12 @@ fn table(has_newline: bool) -> Vec<Case> {
         .hint("catch the error of open(), and close that connection only"),
         case(
             "bad-input/outside-of-the-folder",
-            "a server should send no file that is outside of its folder",
+            "a server should send no file that is outside its folder",
             TRANSFER,
             [connect(), ask("../outside.txt"), closed_or_reset()],
         )
         .info()
-        .file("../outside.txt", "content outside of the folder\n")
+        .file("../outside.txt", "content outside the folder\n")
         .hint("any client can fetch any file of this computer: refuse names with .. and those that start with /"),
         case(
             "bad-input/long-name",
