@@ -478,6 +478,21 @@ fn client() -> Vec<Case> {
         )
         .info(),
         case(
+            "bad-input/sum-over-31-bits",
+            "the sum of two numbers below 2^31 always fits into the 4 bytes of the answer",
+            QUESTIONS,
+            [
+                accept(),
+                ask(Question { a: 0x7fff_fff0, b: 0x7fff_fff1 }),
+                send_secret(),
+                half_close(),
+                prints_exactly("k7Qp2xZw"),
+                ends(),
+            ],
+        )
+        .info()
+        .hint("the sum needs 32 bits without a sign: in Python the format \"!I\", not \"!i\""),
+        case(
             "bad-input/sum-over-32-bits",
             "the sum is taken modulo 2^32, if it does not fit into 4 bytes",
             QUESTIONS,

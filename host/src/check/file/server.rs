@@ -130,7 +130,7 @@ fn table(has_newline: bool) -> Vec<Case> {
                 small_buffer(),
                 ask("large.bin"),
                 start_of_large(),
-                pause(200),
+                pause(450),
                 large_buffer(),
                 file(large().get(BLOCK..).unwrap_or_default()),
                 closed(),

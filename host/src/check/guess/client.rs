@@ -57,6 +57,24 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .hint("wait for the line GUESS before a number is sent"),
         case(
+            "basic/waits-for-answer",
+            "the client waits for the answer to its fifth guess",
+            GAME,
+            [
+                accept(),
+                play(&[(10, Message::Low), (20, Message::Low), (30, Message::Low), (40, Message::Low)], NO_FAULTS),
+                types("50"),
+                send(Message::Guess),
+                number(50),
+                silence(150),
+                send(Message::Low),
+                send(Message::GameOver),
+                half_close(),
+                ends(),
+            ],
+        )
+        .hint("the answer to the fifth guess follows: end at WIN or GAMEOVER, not after five guesses"),
+        case(
             "basic/ends-at-win",
             "the client ends after WIN by itself, before the server has closed",
             GAME,
