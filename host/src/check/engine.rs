@@ -95,8 +95,12 @@ pub(crate) fn run(
     plan: Plan,
     report: &mut dyn FnMut(&CaseResult),
 ) -> Run {
-    let (basic, others): (Vec<usize>, Vec<usize>) =
+    let (basic, mut others): (Vec<usize>, Vec<usize>) =
         (0..cases.len()).partition(|i| cases[*i].group == Group::Basic);
+    if plan.jobs > 1 {
+        // The longest waits stand at the end of the tables: a server that serves one client at a time is found by a limit.
+        others.reverse();
+    }
     let mut results: Vec<Option<CaseResult>> = cases.iter().map(|_| None).collect();
     let mut error = None;
     let is_late = AtomicBool::new(false);
