@@ -342,7 +342,7 @@ fn late_reader(header: usize) -> Step {
     step("send a long message, and read the reply late", move |talk| {
         // Longer than the buffers of both systems.
         let payload = text_of(if header == 2 { 60_000 } else { 400_000 });
-        talk.set_buffer(4096)?;
+        talk.set_buffer(32_768)?;
         talk.send(&message(header, &payload))?;
         talk.pause(Duration::from_millis(200))?;
         talk.set_buffer(1 << 20)?;
