@@ -15,6 +15,7 @@
 //! | [`oracle`] | expected results, computed in the simplest way |
 //! | [`program`] | the real binary and Python peers as child processes |
 //! | [`files`] | helpers for tests of `socklab file` |
+//! | [`load`] | busy processors |
 //! | [`mutants`] | programs of students, correct and with planted mistakes |
 //! | [`board`] | programs for a microcontroller on an emulated one |
 
@@ -28,6 +29,7 @@ pub mod faults;
 #[cfg(unix)]
 pub mod files;
 pub mod generated;
+pub mod load;
 pub mod mutants;
 pub mod oracle;
 pub mod pair;

@@ -6,6 +6,8 @@ use std::fmt;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 /// Protocols with programs in `tests/mutants/`.
 pub const PROTOCOLS: [&str; 9] =
@@ -249,6 +251,73 @@ pub fn load(protocol: &str, role: &str) -> (String, Vec<Mutant>) {
     (read(&path), mutants.unwrap_or_else(|e| panic!("{}, {e}", table.display())))
 }
 
+/// Returns the path of the Python interpreter. A wrapper in the search path, which a version manager has, is slow.
+///
+/// # Panics
+///
+/// Panics without python3.
+#[must_use]
+pub fn python() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let script = "import sys; print(sys.executable)";
+        let output = Command::new("python3").args(["-c", script]).output().expect("python3");
+        String::from_utf8(output.stdout).expect("a path in UTF-8").trim().to_owned()
+    })
+}
+
+/// Returns the command that runs a source in Python, C or Java, or `None` without its compiler. Programs in C and Java are
+/// compiled into `folder`.
+///
+/// # Panics
+///
+/// Panics if the source cannot be compiled, or if a path is not in UTF-8.
+#[must_use]
+pub fn command(path: &Path, folder: &Path) -> Option<Vec<String>> {
+    let name = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+    match path.extension()?.to_str()? {
+        "py" => Some(vec![python().into(), "-B".into(), name(path)]),
+        "java" if cfg!(javac) => {
+            let folder = folder.join(path.file_stem()?);
+            compile(Command::new("javac").arg("-d").arg(&folder).arg(path));
+            let entries = fs::read_dir(&folder).expect("the folder of the classes");
+            let mut classes = entries.map(|entry| entry.expect("a class").path());
+            // Classes inside the main one have a `$` in their names.
+            let main = classes.find(|class| !name(class).contains('$')).expect("a class");
+            let main = main.with_extension("");
+            let main = main.file_name()?.to_str().expect("a name in UTF-8").to_owned();
+            Some(vec!["java".into(), "-cp".into(), name(&folder), main])
+        }
+        "c" if cfg!(cc) => {
+            let program = folder.join(path.file_stem()?);
+            let mut cc = Command::new("cc");
+            cc.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-O1", "-o"]);
+            compile(cc.arg(&program).arg(path));
+            Some(vec![name(&program)])
+        }
+        _ => None,
+    }
+}
+
+/// Runs a compiler.
+fn compile(command: &mut Command) {
+    let output = command.output().expect("the compiler starts");
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {messages}");
+}
+
+/// Returns whether a glob, in which `*` stands for any text, matches.
+#[must_use]
+pub fn glob_matches(glob: &str, text: &str) -> bool {
+    match glob.split_once('*') {
+        None => glob == text,
+        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
+            let mut ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+            ends.any(|at| glob_matches(rest, &text[at..]))
+        }),
+    }
+}
+
 /// Correct program in another style or language.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Variant {
@@ -347,6 +416,21 @@ mod tests {
             let mutant = one(&format!("mutant m: d\n{block}case a/*\n"));
             let error = mutant.apply(PROGRAM).unwrap_err();
             assert_eq!((error.line, error.message.as_str()), (line, message), "{block}");
+        }
+    }
+
+    #[test]
+    fn a_star_in_a_glob_stands_for_any_text() {
+        for (glob, text, expected) in [
+            ("close/*", "close/after-connect", true),
+            ("close/*", "bad-input/close", false),
+            ("*", "close/x", true),
+            ("basic/one", "basic/one", true),
+            ("basic/one", "basic/one-more", false),
+            ("*/*-é", "basic/café-é", true),
+            ("basic/*-file", "basic/empty", false),
+        ] {
+            assert_eq!(glob_matches(glob, text), expected, "{glob} {text}");
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use socklab_tests::mutants::{PROTOCOLS, ROLES, Variant, load, program, variants};
+use socklab_tests::mutants::{PROTOCOLS, ROLES, Variant, command, load, program, variants};
 use socklab_tests::program::{Finished, Process, Program, Server};
 use tempfile::TempDir;
 
@@ -108,25 +108,13 @@ struct Student {
     role: String,
     style: String,
     wire: Option<String>,
-    command: Vec<PathBuf>,
+    command: Vec<String>,
 }
 
 impl Student {
     fn new(path: &Path, variant: Option<&Variant>, folder: &Path) -> Option<Self> {
         let extension = path.extension().and_then(|extension| extension.to_str());
-        let command = match extension {
-            Some("py") => vec!["python3".into(), "-B".into(), path.into()],
-            Some("java") if cfg!(javac) => vec!["java".into(), path.into()],
-            Some("c") if cfg!(cc) => {
-                let program = folder.join(path.file_stem().unwrap());
-                let args =
-                    ["-std=c99", "-Wall", "-Wextra", "-Werror", "-O1", "-o"].map(PathBuf::from);
-                let args = [&args[..], &[program.clone(), path.into()]].concat();
-                assert_eq!(Program::new("cc", &args).run().success(), b"", "{}", path.display());
-                vec![program]
-            }
-            _ => return None,
-        };
+        let command = command(path, folder)?;
         let stem = path.file_stem().unwrap().to_str().unwrap();
         let mut parts = stem.splitn(3, '_').map(str::to_owned);
         Some(Self {
@@ -142,7 +130,7 @@ impl Student {
     fn program(&self, folder: &Path, args: &[&str]) -> Program {
         let mut all: Vec<PathBuf> = vec!["-c".into(), r#"cd "$0" && exec "$@""#.into()];
         all.push(folder.into());
-        all.extend_from_slice(&self.command);
+        all.extend(self.command.iter().map(PathBuf::from));
         all.extend(args.iter().map(PathBuf::from));
         Program::new("sh", &all)
     }

@@ -1,10 +1,9 @@
 //! Games with clients that take one `recv` for one message, on a busy machine. This is a test
 //! binary of its own so that it does not slow down other tests.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
+use socklab_tests::load::under_load;
 use socklab_tests::program::{Finished, Program, Server};
 
 /// Creates a Python client of our server.
@@ -15,31 +14,6 @@ fn python_client(script: &str, server: &Server, args: &[&str]) -> Program {
 
 fn stdout(finished: &Finished) -> String {
     String::from_utf8_lossy(finished.success()).into_owned()
-}
-
-/// Runs `what` while threads keep every processor busy several times over.
-fn under_load<T>(what: impl FnOnce() -> T) -> T {
-    /// Stops the load even if `what` panics.
-    struct Stop<'s>(&'s AtomicBool);
-    impl Drop for Stop<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let processors = thread::available_parallelism().map_or(2, usize::from);
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for _ in 0..(4 * processors).min(64) {
-            scope.spawn(|| {
-                let mut n = 0_u64;
-                while !over.load(Ordering::Relaxed) {
-                    n = std::hint::black_box(n.wrapping_mul(3).wrapping_add(1));
-                }
-            });
-        }
-        let _stop = Stop(&over);
-        what()
-    })
 }
 
 /// Plays `games` games of each kind with clients that take one recv for one message, several at a

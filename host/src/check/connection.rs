@@ -27,6 +27,8 @@ pub(super) struct Connection {
     pub(super) end: Option<StreamEnd>,
     /// How our own stream has ended.
     pub(super) our_end: Option<StreamEnd>,
+    /// Number of bytes that the program had not read when the last wait for that ended without effect.
+    left_unread: u32,
 }
 
 impl Connection {
@@ -34,7 +36,15 @@ impl Connection {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
-        Ok(Self { stream: Some(stream), local, peer, unread: Vec::new(), end: None, our_end: None })
+        Ok(Self {
+            stream: Some(stream),
+            local,
+            peer,
+            unread: Vec::new(),
+            end: None,
+            our_end: None,
+            left_unread: 0,
+        })
     }
 
     /// Reads what has arrived. Returns the new bytes, and whether the end has been read now.
@@ -70,16 +80,24 @@ impl Connection {
     }
 
     /// Waits until the program has read everything that was written, so that it reads the next write by itself. A slow
-    /// program gets a limited time.
-    pub(super) fn wait_until_read(&self, queues: &mut SocketQueues) {
+    /// program gets a limited time. One that has not read the write before either, and may wait for something else, gets
+    /// none: a message of many pieces would take minutes.
+    pub(super) fn wait_until_read(&mut self, queues: &mut SocketQueues) {
         let start = Instant::now();
         loop {
             match queues.unread(self.local, self.peer) {
-                Some(0) => return,
-                Some(_) if start.elapsed() < READ_WAIT => {
+                Some(0) => {
+                    self.left_unread = 0;
+                    return;
+                }
+                Some(n) => {
+                    let has_stopped = self.left_unread > 0 && n > self.left_unread;
+                    if has_stopped || start.elapsed() >= READ_WAIT {
+                        self.left_unread = n;
+                        return;
+                    }
                     std::thread::sleep(Duration::from_micros(200));
                 }
-                Some(_) => return,
                 None => {
                     std::thread::sleep(UNKNOWN_PAUSE);
                     return;
@@ -107,6 +125,12 @@ impl Connection {
     pub(super) fn close(&mut self) {
         // Otherwise the system sends a reset at once.
         while !self.read().0.is_empty() {}
+        if self.end.is_some() {
+            // The program has closed first. An orderly close would leave its port in TIME-WAIT, where a server that does not
+            // set SO_REUSEADDR cannot bind it again. A program that has closed its socket does not notice the difference.
+            self.reset();
+            return;
+        }
         // A program that is being started has a copy of the socket for a moment, and a close alone would wait for that.
         self.half_close();
         self.stream = None;

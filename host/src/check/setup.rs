@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use super::program::{Launch, alone};
 use crate::proxy::Side;
 use crate::ui::messages::{Dissectors, dissectors};
 use crate::ui::recording::Observed;
+use crate::ui::say;
 
 /// The end that the program under test is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,11 +134,7 @@ impl Setup {
                 })
             }
             (_, Role::Server) => match self.port {
-                Some(port) => {
-                    // A server on it would be taken for the program.
-                    try_listen(localhost(port))?;
-                    Ok(Place { addr: localhost(port), listener: None, _reserved: None })
-                }
+                Some(port) => self.fixed_place(localhost(port)),
                 None => {
                     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
                     for _ in 0..1000 {
@@ -157,6 +157,43 @@ impl Setup {
                     Err(last)
                 }
             },
+        }
+    }
+
+    /// Returns the place of a server whose port is fixed. Waits while another run uses it, and while old connections of an
+    /// earlier server are in TIME-WAIT, where a server that does not set `SO_REUSEADDR` cannot bind it.
+    fn fixed_place(&self, addr: SocketAddr) -> io::Result<Place> {
+        /// Longer than TIME-WAIT on every system in its default configuration but Windows (2 min).
+        const LIMIT: Duration = Duration::from_secs(130);
+        let start = Instant::now();
+        let mut has_said = false;
+        loop {
+            let reserved = UdpSocket::bind(addr);
+            let e = match reserved.and_then(|reserved| try_listen(addr).map(|()| reserved)) {
+                Ok(reserved) => {
+                    return Ok(Place { addr, listener: None, _reserved: Some(reserved) });
+                }
+                Err(e) => e,
+            };
+            // A server on it would be taken for the program. To wait for its end would be without effect.
+            let is_served = || TcpStream::connect_timeout(&addr, Duration::from_secs(2)).is_ok();
+            let is_over = self.cancelled.load(Ordering::Relaxed) || self.is_late();
+            if is_over || start.elapsed() > LIMIT || e.kind() != io::ErrorKind::AddrInUse {
+                return Err(e);
+            }
+            if UdpSocket::bind(addr).is_ok() && is_served() {
+                let text = "another program listens there; end it, or use --connect";
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+            }
+            if start.elapsed() > Duration::from_secs(1) && !has_said {
+                has_said = true;
+                say(format_args!(
+                    "waiting for port {}: another check uses it, or old connections of a server that does not set \
+                     SO_REUSEADDR are in TIME-WAIT for a minute",
+                    addr.port()
+                ));
+            }
+            thread::sleep(Duration::from_millis(100));
         }
     }
 
@@ -314,10 +351,12 @@ impl Setup {
     }
 }
 
-/// Checks that a server can listen at an address.
+/// Checks that a server can listen at an address, also one that does not set `SO_REUSEADDR`: the listener of std sets it,
+/// and would not notice a connection of an earlier program that is in TIME-WAIT.
 fn try_listen(addr: SocketAddr) -> io::Result<()> {
     let _alone = alone();
-    TcpListener::bind(addr).map(drop)
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    socket.bind(&addr.into())
 }
 
 /// Placeholder of a line that is typed.
@@ -334,6 +373,9 @@ fn filled(text: &str, placeholders: &[(String, Vec<String>)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::net::TcpStream;
+
     use super::*;
 
     fn setup(command: &[&str], stdin: Option<&str>) -> Setup {
@@ -390,6 +432,20 @@ mod tests {
         let lines = ["127.0.0.1\n", "7\n", "say one\n", "say two\n"];
         assert_eq!(setup.first_lines(addr, &values), lines);
         assert_eq!(setup.typed("three"), "say three\n");
+    }
+
+    #[test]
+    fn a_port_with_an_old_connection_is_not_free() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = server.local_addr().unwrap();
+        let client = TcpStream::connect(addr).unwrap();
+        let (accepted, _) = server.accept().unwrap();
+        // The side that closes first keeps the connection in TIME-WAIT.
+        drop(accepted);
+        (&client).read_to_end(&mut Vec::new()).unwrap();
+        drop((client, server));
+        TcpListener::bind(addr).unwrap();
+        assert_eq!(cfg!(unix), try_listen(addr).is_err());
     }
 
     #[test]

@@ -98,6 +98,17 @@ pub(super) fn half_close() -> Step {
     step("close the sending side", Talk::half_close)
 }
 
+/// Ends our stream after the program has ended its own, or has not done so within the limit of a wait.
+///
+/// A client whose input has ended may not know that yet when its last reply arrives: it reads its input beside the
+/// connection. An earlier end would come in the middle of the conversation then.
+pub(super) fn close_second() -> Step {
+    step("see the connection closed, or close it", |talk| {
+        talk.ended_by_program()?;
+        talk.half_close()
+    })
+}
+
 /// Closes the connection in an orderly way.
 pub(super) fn close() -> Step {
     step("close the connection", Talk::close)

@@ -356,7 +356,7 @@ impl Talk {
     /// Waits until the program has read everything.
     pub(super) fn settle(&mut self) -> Outcome {
         let number = self.number();
-        if let Some(connection) = self.connections.get(number) {
+        if let Some(connection) = self.connections.get_mut(number) {
             connection.wait_until_read(&mut self.queues);
         }
         Ok(())
@@ -606,6 +606,16 @@ impl Talk {
                 Err(Box::new(Failure::new(Kind::StillOpen, text)))
             }
         }
+    }
+
+    /// Waits until the program has ended its stream. Returns whether it has.
+    pub(super) fn ended_by_program(&mut self) -> Outcome<bool> {
+        let limit = self.setup.timeout;
+        let end = self.wait(limit, |talk| {
+            talk.read()?;
+            Ok(talk.connection()?.end)
+        })?;
+        Ok(end.is_some())
     }
 
     /// Checks that nothing arrives for a time.

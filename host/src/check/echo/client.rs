@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::case::{Case, Step, case, step};
 use super::super::steps::{
-    accept, byte_by_byte, close, closed_or_reset, ends, half_close, info, prints, random_pieces,
+    accept, byte_by_byte, close, close_second, closed_or_reset, ends, info, prints, random_pieces,
     reset, send, slowly, without_crash, without_error,
 };
 use super::{BUFFERING, ENDINGS, FORMAT, UMLAUTS, message, receive_message, remainder, text_of};
@@ -23,14 +23,14 @@ pub(super) fn cases(h: usize) -> Vec<Case> {
             "basic/short-message",
             "a short message is sent with its length, and its reply is received and printed",
             "003, 3 Test cases 1(a) Short message",
-            with(vec![accept(), serves(h, &[SHORT]), half_close(), prints(remainder(SHORT))]),
+            with(vec![accept(), serves(h, &[SHORT]), close_second(), prints(remainder(SHORT))]),
         )
         .messages(&[SHORT]),
         case(
             "basic/medium-message",
             "a message that is slightly longer than the buffer is sent, and its reply is received",
             "003, 3 Test cases 1(b) Medium message",
-            with(vec![accept(), serves(h, &[&medium]), half_close(), prints(remainder(&medium))]),
+            with(vec![accept(), serves(h, &[&medium]), close_second(), prints(remainder(&medium))]),
         )
         .messages(&[&medium])
         .hint(BUFFER),
@@ -38,7 +38,7 @@ pub(super) fn cases(h: usize) -> Vec<Case> {
             "basic/long-message",
             "a message that is several times longer than the buffer is sent, and its reply is received",
             "003, 3 Test cases 1(c) Long message",
-            with(vec![accept(), serves(h, &[&long]), half_close(), prints(remainder(&long))]),
+            with(vec![accept(), serves(h, &[&long]), close_second(), prints(remainder(&long))]),
         )
         .messages(&[&long])
         .hint(BUFFER),
@@ -46,35 +46,35 @@ pub(super) fn cases(h: usize) -> Vec<Case> {
             "basic/multiple-messages-in-series",
             "three messages are sent, and the replies are received and printed apart",
             "003, 3 Test cases 1(d) Multiple messages in \"series\"",
-            with(vec![accept(), serves(h, &THREE), half_close(), prints_lines(&THREE)]),
+            with(vec![accept(), serves(h, &THREE), close_second(), prints_lines(&THREE)]),
         )
         .messages(&THREE),
         case(
             "basic/multiple-messages-in-parallel",
             "the replies to three messages are received apart, also if they arrive together",
             "003, 3 Test cases 1(e) Multiple messages in \"parallel\"",
-            with(vec![accept(), serves_together(h, &THREE), half_close(), prints_lines(&THREE)]),
+            with(vec![accept(), serves_together(h, &THREE), close_second(), prints_lines(&THREE)]),
         )
         .messages(&THREE),
         case(
             "basic/characters",
             "the length counts the bytes of the encoded text, not its characters",
             FORMAT,
-            with(vec![accept(), serves(h, &[UMLAUTS]), half_close(), prints(remainder(UMLAUTS))]),
+            with(vec![accept(), serves(h, &[UMLAUTS]), close_second(), prints(remainder(UMLAUTS))]),
         )
         .messages(&[UMLAUTS]),
         case(
             "basic/empty-reply",
             "a message of fewer than ten characters gets an empty reply, and the next one is received too",
             "003, 1 Assignment Instructions 1(b)",
-            with(vec![accept(), serves(h, &["short", SHORT]), half_close(), prints(remainder(SHORT))]),
+            with(vec![accept(), serves(h, &["short", SHORT]), close_second(), prints(remainder(SHORT))]),
         )
         .messages(&["short", SHORT]),
         case(
             "basic/spaces",
             "white space is part of a message",
             FORMAT,
-            with(vec![accept(), serves(h, &[SPACES]), half_close(), prints(remainder(SPACES).trim_end())]),
+            with(vec![accept(), serves(h, &[SPACES]), close_second(), prints(remainder(SPACES).trim_end())]),
         )
         .info()
         .messages(&[SPACES])
@@ -83,28 +83,28 @@ pub(super) fn cases(h: usize) -> Vec<Case> {
             "segmentation/one-byte",
             "a reply may arrive one byte at a time",
             BUFFERING,
-            with(vec![accept(), byte_by_byte(), serves(h, &[SHORT, UMLAUTS]), half_close(), prints_lines(&[SHORT, UMLAUTS])]),
+            with(vec![accept(), byte_by_byte(), serves(h, &[SHORT, UMLAUTS]), close_second(), prints_lines(&[SHORT, UMLAUTS])]),
         )
         .messages(&[SHORT, UMLAUTS]),
         case(
             "segmentation/length-apart",
             "the length and the payload of a reply may arrive apart",
             BUFFERING,
-            with(vec![accept(), serves_cut(h, SHORT, &[h]), half_close(), prints(remainder(SHORT))]),
+            with(vec![accept(), serves_cut(h, SHORT, &[h]), close_second(), prints(remainder(SHORT))]),
         )
         .messages(&[SHORT]),
         case(
             "segmentation/inside-length",
             "the length of a reply may be cut",
             BUFFERING,
-            with(vec![accept(), serves_cut(h, SHORT, &[1, h - 1]), half_close(), prints(remainder(SHORT))]),
+            with(vec![accept(), serves_cut(h, SHORT, &[1, h - 1]), close_second(), prints(remainder(SHORT))]),
         )
         .messages(&[SHORT]),
         case(
             "segmentation/inside-payload",
             "the payload of a reply may arrive in pieces",
             BUFFERING,
-            with(vec![accept(), serves_cut(h, SHORT, &[h + 1, h + 9]), half_close(), prints(remainder(SHORT))]),
+            with(vec![accept(), serves_cut(h, SHORT, &[h + 1, h + 9]), close_second(), prints(remainder(SHORT))]),
         )
         .messages(&[SHORT]),
         case(
@@ -112,28 +112,28 @@ pub(super) fn cases(h: usize) -> Vec<Case> {
             "a reply may be cut inside a character",
             BUFFERING,
             // The remainder has 15 bytes in front of the first Chinese character.
-            with(vec![accept(), serves_cut(h, UMLAUTS, &[h + 16, h + 23]), half_close(), prints(remainder(UMLAUTS))]),
+            with(vec![accept(), serves_cut(h, UMLAUTS, &[h + 16, h + 23]), close_second(), prints(remainder(UMLAUTS))]),
         )
         .messages(&[UMLAUTS]),
         case(
             "segmentation/random",
             "a long reply may arrive in pieces of any size",
             BUFFERING,
-            with(vec![accept(), random_pieces(), serves(h, &[&long]), half_close(), prints(remainder(&long))]),
+            with(vec![accept(), random_pieces(), serves(h, &[&long]), close_second(), prints(remainder(&long))]),
         )
         .messages(&[&long]),
         case(
             "slow/bytes-apart",
             "the bytes of a reply may arrive with pauses",
             BUFFERING,
-            with(vec![accept(), slowly(Duration::from_millis(30)), serves(h, &[SHORT]), half_close(), prints(remainder(SHORT))]),
+            with(vec![accept(), slowly(Duration::from_millis(30)), serves(h, &[SHORT]), close_second(), prints(remainder(SHORT))]),
         )
         .messages(&[SHORT]),
         case(
             "slow/late-reply",
             "a reply may take a while",
             BUFFERING,
-            with(vec![accept(), late_reply(h), half_close(), prints(remainder(SHORT))]),
+            with(vec![accept(), late_reply(h), close_second(), prints(remainder(SHORT))]),
         )
         .messages(&[SHORT]),
         case(

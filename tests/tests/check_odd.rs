@@ -1,0 +1,263 @@
+//! `socklab check` on programs that are odd as processes, and the ways in which a program gets its address.
+
+#![cfg(unix)]
+
+mod checks;
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use checks::{Run, check, check_command, program, results, student};
+use socklab_tests::mutants;
+use socklab_tests::program::{DEADLINE, Process, Program, wait_until};
+use tempfile::TempDir;
+
+/// Variable that marks the processes of a test. Every descendant inherits it.
+const MARK: &str = "CHECK_MARK";
+
+/// Returns the ids of the running processes with this mark. A process that has ended has no environment.
+fn marked(mark: &str) -> Vec<String> {
+    let text = format!("{MARK}={mark}");
+    let processes = fs::read_dir("/proc").expect("/proc");
+    processes
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter(|id| {
+            let variables = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+            variables.split(|byte| *byte == 0).any(|variable| variable == text.as_bytes())
+        })
+        .collect()
+}
+
+/// Returns the largest amount of memory that a process has used so far, in KiB.
+fn peak_memory(process: &Process) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim_end_matches("kB").trim().parse().ok()
+}
+
+fn odd(name: &str) -> PathBuf {
+    mutants::folder().join("odd").join(name)
+}
+
+/// Returns the command of an odd server in Python.
+fn odd_command(protocol: &str, name: &str) -> Vec<String> {
+    student(protocol, "server", &odd(name), Path::new("")).expect("Python")
+}
+
+/// Result of a run on an odd program.
+struct Odd {
+    run: Run,
+    time: Duration,
+    /// Largest amount of memory that `socklab check` has used, in KiB.
+    memory: u64,
+}
+
+/// Checks an odd program, that it leaves no process behind, and that memory stays bounded.
+fn check_odd(protocol: &str, name: &str, options: &[&str]) -> Odd {
+    let mut args = vec![protocol.to_owned(), "server".into(), "--json".into()];
+    args.extend(options.iter().map(ToString::to_string));
+    args.push("--".into());
+    args.extend(odd_command(protocol, name));
+    let mark = format!("{}-{name}", std::process::id());
+    let start = Instant::now();
+    let mut process = program(&args).env(MARK, &mark).start();
+    let mut memory = 0;
+    let limit = Duration::from_secs(200);
+    let ended = wait_until(limit, || {
+        memory = peak_memory(&process).unwrap_or(0).max(memory);
+        (!process.is_running()).then_some(())
+    });
+    assert!(ended.is_some(), "{name}: still running after {limit:?}");
+    let time = start.elapsed();
+    // A killed process is still listed until its parent has noticed.
+    let gone = wait_until(DEADLINE, || marked(&mark).is_empty().then_some(()));
+    let left = marked(&mark);
+    if gone.is_none() {
+        for id in &left {
+            let _ = Program::new("kill", &["-KILL", id]).run();
+        }
+    }
+    assert!(left.is_empty(), "{name}: processes {left:?} are left");
+    let run = results(process.finish());
+    assert!(memory < 100_000, "{name}: {memory} KiB of memory");
+    println!("{name}: {memory} KiB, {time:?}");
+    Odd { run, time, memory }
+}
+
+macro_rules! passes {
+    ($($test:ident: $protocol:literal $name:literal $options:expr;)*) => {
+        $(
+            #[test]
+            #[cfg_attr(not(python3), ignore = "needs python3")]
+            fn $test() {
+                check_odd($protocol, $name, &$options).run.assert_no_failure($name);
+            }
+        )*
+    };
+}
+
+passes! {
+    a_flood_on_stdout_does_not_matter: "echo" "floods_stdout.py" [];
+    a_flood_of_binary_data_on_stderr_does_not_matter: "echo" "floods_stderr.py" [];
+    a_program_that_ignores_signals_is_ended: "echo" "ignores_sigterm.py" [];
+    a_server_in_a_child_process_is_ended: "echo" "forks_and_waits.py" [];
+    a_server_whose_parent_has_ended_is_ended: "echo" "forks_and_exits.py" [];
+    a_server_that_listens_after_five_seconds_passes: "echo" "listens_late.py"
+        ["--case", "basic/short-message", "--case", "restart/*"];
+    a_server_that_waits_for_a_line_gets_one: "math" "waits_for_stdin.py" ["--stdin", ""];
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_server_that_never_listens_fails_in_bounded_time() {
+    for name in ["never_listens.py", "waits_for_stdin.py"] {
+        let protocol = if name == "never_listens.py" { "echo" } else { "math" };
+        let Odd { run, time, .. } = check_odd(protocol, name, &[]);
+        assert_eq!(run.finished.code, Some(1), "{name}: {:?}", run.finished);
+        assert_eq!(run.with("pass").count(), 0, "{name}: {}", run.troubles());
+        let mut failed = 0;
+        for case in run.with("fail") {
+            assert!(case.message.contains("the program does not listen on 127.0.0.1:"), "{case:?}");
+            assert!(case.message.contains("the program was still running"), "{case:?}");
+            failed += 1;
+        }
+        assert!(failed > 0, "{name}: {}", run.troubles());
+        assert!(time < Duration::from_secs(100), "{name}: {time:?}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_server_that_ends_at_once_fails_with_its_last_words() {
+    for (name, words) in [
+        ("exits_at_once.py", "the program ended before it listened"),
+        ("traceback_at_once.py", "TypeError"),
+    ] {
+        let Odd { run, time, .. } = check_odd("echo", name, &[]);
+        assert_eq!(run.finished.code, Some(1), "{name}: {:?}", run.finished);
+        assert!(run.with("fail").count() > 0, "{name}");
+        for case in run.with("fail") {
+            assert!(case.message.contains(words), "{case:?}");
+        }
+        assert!(time < Duration::from_secs(60), "{name}: {time:?}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_loop_at_the_end_of_the_stream_is_named() {
+    let Odd { run, .. } =
+        check_odd("echo", "spins_at_end.py", &["--case", "basic/*", "--case", "close/*"]);
+    let named = run.cases.iter().filter(|case| case.hint.contains("again and again")).count();
+    assert!(named > 0, "{}", run.troubles());
+    assert!(run.with("pass").count() > 0, "{}", run.troubles());
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_server_that_sleeps_after_one_client_is_named() {
+    let Odd { run, .. } = check_odd("math", "sleeps_after_serving.py", &["--timeout", "3s"]);
+    let second = run.cases.iter().find(|case| case.path == "sequential/second-client").unwrap();
+    assert_eq!(second.verdict, "info", "{}", run.troubles());
+    assert!(second.hint.contains("accept()"), "{}", run.troubles());
+}
+
+#[test]
+#[ignore = "a gigabyte for each case takes a minute on a busy machine; .ci/run does it"]
+fn a_gigabyte_of_output_is_read_and_dropped() {
+    let odd = check_odd("math", "prints_gigabyte.py", &["--case", "basic/*"]);
+    odd.run.assert_no_failure("prints_gigabyte.py");
+    assert!(odd.memory > 0);
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_shell_script_is_a_program() {
+    let script = odd("shell_script.sh").to_str().unwrap().to_owned();
+    let command = ["sh", &script, "{port}"].map(str::to_owned);
+    check_command::<&str>("math", "server", &[], &command).assert_no_failure("a shell script");
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn the_environment_has_the_address() {
+    for (role, args) in [("server", "\"$PORT\""), ("client", "\"$HOST\" \"$PORT\"")] {
+        let path = mutants::program("math", role);
+        let line = format!("exec {} {} {args}", mutants::python(), path.display());
+        let command = ["sh", "-c", &line].map(str::to_owned);
+        check_command::<&str>("math", role, &[], &command).assert_no_failure(role);
+    }
+}
+
+/// Writes a copy of a program with other words, and returns its command.
+fn copy(folder: &TempDir, protocol: &str, role: &str, changes: &[(&str, &str)]) -> Vec<String> {
+    let mut source = fs::read_to_string(mutants::program(protocol, role)).unwrap();
+    for (old, new) in changes {
+        assert!(source.contains(old), "{protocol} {role}: no {old}");
+        source = source.replace(old, new);
+    }
+    let path = folder.path().join(format!("{protocol}_{role}.py"));
+    fs::write(&path, source).unwrap();
+    [mutants::python(), path.to_str().unwrap()].map(str::to_owned).to_vec()
+}
+
+/// Returns a port that is free now, and that the system gives to no outgoing connection.
+fn free_port() -> u16 {
+    let first = 14_000 + (std::process::id() % 400) as u16 * 10;
+    (first..first + 1000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_port_that_is_fixed_in_the_source_is_named() {
+    let folder = TempDir::new().unwrap();
+    let port = free_port().to_string();
+    for (role, changes) in [
+        ("server", vec![("int(sys.argv[1])", port.as_str())]),
+        ("client", vec![("sys.argv[1]", "\"127.0.0.1\""), ("int(sys.argv[2])", &port)]),
+    ] {
+        let command = copy(&folder, "hello", role, &changes);
+        let run = check_command("hello", role, &["--port", &port], &command);
+        run.assert_no_failure(&format!("hello {role} at port {port}"));
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_client_that_asks_for_the_address_gets_it_typed() {
+    let folder = TempDir::new().unwrap();
+    let asks = [
+        ("sys.argv[1]", "input('Enter IPv4 address of server: ')"),
+        ("sys.argv[2]", "input('Enter port number of server: ')"),
+    ];
+    for (protocol, template) in
+        [("hello", r"{host}\n{port}"), ("chat", r"{host}\n{port}\n{message}")]
+    {
+        let command = copy(&folder, protocol, "client", &asks);
+        let run = check_command(protocol, "client", &["--stdin", template], &command);
+        run.assert_no_failure(&format!("{protocol} client"));
+    }
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_server_that_already_runs_or_is_kept_is_tested() {
+    let port = free_port();
+    let mut args =
+        student("echo", "server", &mutants::program("echo", "server"), Path::new("")).unwrap();
+    *args.last_mut().unwrap() = port.to_string();
+    let process = Program::new(&args[0], &args[1..]).start();
+    let listens = wait_until(DEADLINE, || {
+        let unused = TcpListener::bind(("127.0.0.1", port)).is_ok();
+        (!unused).then_some(())
+    });
+    assert!(listens.is_some(), "{}", process.stderr());
+    let address = format!("127.0.0.1:{port}");
+    check(&["echo", "server", "--connect", &address]).assert_no_failure("--connect");
+    let path = mutants::program("echo", "server");
+    let command = student("echo", "server", &path, Path::new("")).unwrap();
+    check_command("echo", "server", &["--keep"], &command).assert_no_failure("--keep");
+}

@@ -1,0 +1,160 @@
+//! `socklab check` on the program's own clients and servers, and on correct programs in Python on a busy machine.
+
+mod checks;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use checks::{Run, check_command, check_pair, map, own, student};
+use socklab_tests::load::under_load;
+use socklab_tests::mutants::{self, ROLES};
+use socklab_tests::protocols::PROTOCOLS;
+
+/// Checks one end of a protocol.
+fn one(protocol: &str, role: &str) {
+    let run = check_command(protocol, role, &["--strict"], &own(protocol, role));
+    run.assert_passed(&format!("{protocol} {role}"));
+    assert!((10..=40).contains(&run.cases.len()), "{protocol} {role}: {}", run.cases.len());
+}
+
+fn pair(protocol: &str) {
+    let run = check_pair(
+        protocol,
+        &["--strict"],
+        &own_of_pair(protocol, "client"),
+        &own(protocol, "server"),
+    );
+    run.assert_passed(&format!("{protocol} pair"));
+}
+
+/// Returns our own command for a pair. The file client asks for the document's protocol, because the relay judges that.
+fn own_of_pair(protocol: &str, role: &str) -> Vec<String> {
+    let mut command = own(protocol, role);
+    if (protocol, role) == ("file", "client") {
+        command.insert(3, "--plain".into());
+    }
+    command
+}
+
+macro_rules! protocols {
+    ($($module:ident $name:ident { $($rest:tt)* })*) => {
+        $(mod $module {
+            #[test]
+            fn our_client_passes_everything() {
+                super::one(stringify!($module), "client");
+            }
+
+            #[test]
+            fn our_server_passes_everything() {
+                super::one(stringify!($module), "server");
+            }
+
+            #[test]
+            fn our_client_and_server_pass_as_a_pair() {
+                super::pair(stringify!($module));
+            }
+        })*
+    };
+}
+
+socklab_core::for_each_protocol!(protocols);
+
+/// A program that is checked again and again.
+struct Repeated {
+    name: String,
+    check: Box<dyn Fn() -> Run + Send + Sync>,
+    /// Whether every case must pass. Otherwise no case may fail.
+    is_strict: bool,
+}
+
+/// Returns our own programs, the pairs of them, and one program in Python for each protocol and role.
+///
+/// `CHECK_PROTOCOLS` restricts them to some protocols, separated by spaces.
+fn repeated() -> Vec<Repeated> {
+    let selected = std::env::var("CHECK_PROTOCOLS").ok();
+    let mut all = Vec::new();
+    for protocol in PROTOCOLS.iter().map(|protocol| protocol.name) {
+        if selected.as_ref().is_some_and(|names| !names.split(' ').any(|name| name == protocol)) {
+            continue;
+        }
+        for role in ROLES {
+            let path = mutants::program(protocol, role);
+            let python = student(protocol, role, &path, Path::new("")).expect("a Python program");
+            for (kind, command, is_strict) in
+                [("socklab", own(protocol, role), true), ("Python", python, false)]
+            {
+                let options: &[&str] = if is_strict { &["--strict"] } else { &[] };
+                all.push(Repeated {
+                    name: format!("{protocol} {role}, {kind}"),
+                    check: Box::new(move || check_command(protocol, role, options, &command)),
+                    is_strict,
+                });
+            }
+        }
+        let (client, server) = (own_of_pair(protocol, "client"), own(protocol, "server"));
+        all.push(Repeated {
+            name: format!("{protocol} pair, socklab"),
+            check: Box::new(move || check_pair(protocol, &["--strict"], &client, &server)),
+            is_strict: true,
+        });
+    }
+    all
+}
+
+/// Checks each program this number of times under load. Prints a table of Markdown.
+fn verdicts_are_the_same(runs: usize) {
+    /// Number of runs at a time.
+    const AT_ONCE: usize = 4;
+    let programs = repeated();
+    let first: Vec<Mutex<Option<BTreeMap<String, String>>>> =
+        programs.iter().map(|_| Mutex::new(None)).collect();
+    let failures = Mutex::new(Vec::new());
+    println!("| program | runs | cases | pass | info | same verdicts | seconds of a run |");
+    println!("|---|---|---|---|---|---|---|");
+    under_load(|| {
+        for (program, first) in programs.iter().zip(&first) {
+            let same = map((0..runs).collect(), AT_ONCE, |number| {
+                let start = Instant::now();
+                let run = (program.check)();
+                let time = start.elapsed();
+                let verdicts: BTreeMap<_, _> =
+                    run.cases.iter().map(|c| (c.path.clone(), c.verdict.clone())).collect();
+                let is_right = run.with("fail").count() == 0
+                    && (!program.is_strict || run.with("pass").count() == run.cases.len())
+                    && run.finished.code == Some(0);
+                let mut first = first.lock().unwrap();
+                let is_same = *first.get_or_insert_with(|| verdicts.clone()) == verdicts;
+                if !is_same || !is_right {
+                    let text = format!("{}, run {number}:\n{}", program.name, run.troubles());
+                    failures.lock().unwrap().push(text);
+                }
+                (is_same && is_right, time.as_secs_f64())
+            });
+            let verdicts = first.lock().unwrap().clone().unwrap_or_default();
+            let count = |verdict: &str| verdicts.values().filter(|v| *v == verdict).count();
+            let times = same.iter().map(|(_, time)| time);
+            println!(
+                "| {} | {runs} | {} | {} | {} | {} | {:.1} to {:.1} |",
+                program.name,
+                verdicts.len(),
+                count("pass"),
+                count("info"),
+                same.iter().filter(|(same, _)| *same).count(),
+                times.clone().copied().fold(f64::INFINITY, f64::min),
+                times.copied().fold(0.0, f64::max),
+            );
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} runs differ:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// `CHECK_RUNS` is another number of runs.
+#[test]
+#[ignore = "100 runs of each program under load take an hour; .ci/run does a few"]
+fn a_correct_program_gets_the_same_verdicts_in_100_runs_of_100_under_load() {
+    let runs = std::env::var("CHECK_RUNS").map_or(100, |runs| runs.parse().expect("a number"));
+    verdicts_are_the_same(runs);
+}
