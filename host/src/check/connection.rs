@@ -122,12 +122,14 @@ impl Connection {
     }
 
     /// Closes the socket in an orderly way. What the program sends later is refused with a reset.
-    pub(super) fn close(&mut self) {
+    ///
+    /// If the program has closed first, an orderly close leaves its port in TIME-WAIT, where a server that does not set
+    /// `SO_REUSEADDR` cannot bind it again. Unless `leaves_port` is wanted, a reset follows then: a program that has closed
+    /// its socket does not notice the difference.
+    pub(super) fn close(&mut self, leaves_port: bool) {
         // Otherwise the system sends a reset at once.
         while !self.read().0.is_empty() {}
-        if self.end.is_some() {
-            // The program has closed first. An orderly close would leave its port in TIME-WAIT, where a server that does not
-            // set SO_REUSEADDR cannot bind it again. A program that has closed its socket does not notice the difference.
+        if self.end.is_some() && !leaves_port {
             self.reset();
             return;
         }

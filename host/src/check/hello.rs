@@ -10,8 +10,8 @@ use super::lines::{
 use super::setup::{Role, Wire};
 use super::steps::{
     accept, byte_by_byte, close, closed, closed_or_reset, connect, ends, half_close, info,
-    on_connection, pause, pieces_of, random_pieces, reset, restart, send, send_parts, slowly,
-    survives, without_crash, without_error,
+    leaves_port, on_connection, pause, pieces_of, random_pieces, reset, restart, send, send_parts,
+    slowly, survives, without_crash, without_error,
 };
 use super::talk::{Outcome, Talk};
 use crate::faults::Faults;
@@ -145,7 +145,7 @@ fn clients(number: &str, greet: fn(&mut Talk) -> Outcome) -> Vec<Case> {
         "restart/port",
         "the server can be started again at once, at the same port",
         "003, 2.2 Setting up and using a server socket",
-        [first(), restart(), first()],
+        [leaves_port(), first(), restart(), first()],
     )
     .info();
     let second = |source| {

@@ -114,6 +114,14 @@ pub(super) fn close() -> Step {
     step("close the connection", Talk::close)
 }
 
+/// Leaves the port of a program that closes first in TIME-WAIT, for a case that starts it again.
+pub(super) fn leaves_port() -> Step {
+    step("leave the port in TIME-WAIT from here on", |talk| {
+        talk.leaves_port = true;
+        Ok(())
+    })
+}
+
 /// Waits until the program has read everything, so that a reset does not overtake it.
 pub(super) fn settled() -> Step {
     step("wait until the program has read it", Talk::settle)

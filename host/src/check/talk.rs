@@ -77,6 +77,8 @@ pub(super) struct Talk {
     pub(super) message: Vec<u8>,
     queues: SocketQueues,
     has_started: bool,
+    /// Whether the port of a program that has closed first stays in TIME-WAIT.
+    pub(super) leaves_port: bool,
     /// The server, if both ends are under test. This conversation is that with the client then.
     partner: Option<Box<Self>>,
     pub(super) exchange: Exchange,
@@ -105,6 +107,7 @@ impl Talk {
             noted: 0,
             message: Vec::new(),
             queues: SocketQueues::new(),
+            leaves_port: false,
             partner: None,
             exchange: Exchange::default(),
             late: None,
@@ -669,7 +672,8 @@ impl Talk {
 
     /// Closes the current connection in an orderly way. What the program sends later is refused.
     pub(super) fn close(&mut self) -> Outcome {
-        self.connection()?.close();
+        let leaves_port = self.leaves_port;
+        self.connection()?.close(leaves_port);
         self.record(&Event::Closed(self.our_flow()));
         Ok(())
     }
