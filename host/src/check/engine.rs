@@ -323,9 +323,15 @@ fn explain(
         let is_unreached = match failure.kind {
             Kind::NotConnected => true,
             // A program that has ended says why, unless it only misses its argument.
-            Kind::NotListening => talk.is_running() || hint::lacks_argument(&stderr),
+            Kind::NotListening => {
+                talk.is_running()
+                    || hint::lacks_argument(&stderr)
+                    // Several copies of a program with a fixed port.
+                    || stderr.contains("Address already in use")
+            }
             _ => false,
         };
+        let talk_runs = talk.is_running();
         let none = Bytes::default();
         let situation = Situation {
             role: setup.role,
@@ -339,8 +345,9 @@ fn explain(
             stdout: &stdout,
             stderr: &stderr,
         };
-        failure.hint = (is_unreached && setup.lacks_port())
-            .then(|| hint::NO_PORT.to_owned())
+        let asks = || if is_unreached && talk_runs { hint::asks(&stdout) } else { None };
+        failure.hint = asks()
+            .or_else(|| (is_unreached && setup.lacks_port()).then(|| hint::NO_PORT.to_owned()))
             .or_else(|| (protocol.hint)(&situation))
             .or_else(|| hint::specific(&situation))
             .or_else(|| case.hint.map(str::to_owned))

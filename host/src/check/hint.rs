@@ -3,6 +3,7 @@
 use super::case::{Group, Situation};
 use super::failure::Kind;
 use super::setup::Role;
+use super::steps::quoted;
 
 /// Returns a likely mistake that the program's own error message shows, or the bytes.
 pub(super) fn specific(situation: &Situation<'_>) -> Option<String> {
@@ -16,15 +17,22 @@ fn output(situation: &Situation<'_>) -> Option<String> {
         .then(|| "bytes were printed, with b'' around them: decode() them first".to_owned())
 }
 
+/// Start of the exception of Python for too few bytes.
+const SHORT: &str = "struct.error: unpack";
+
+/// What to do when the peer has left.
+const LEFT: &str =
+    "recv() returns an empty result when the peer has left: test for it before the bytes are used";
+
 /// Ends of exception lines of Python and Java, and what they mean here.
-const EXCEPTIONS: [(&str, &str); 16] = [
+const EXCEPTIONS: [(&str, &str); 19] = [
     (
         "can't open file",
         "the command names a file that does not exist: check the name and the folder",
     ),
     ("Address already in use", "the port is in use: set SO_REUSEADDR before bind()"),
     (
-        "struct.error: unpack",
+        SHORT,
         "one recv() was taken for one whole message: repeat recv() until all its bytes have arrived",
     ),
     (
@@ -54,6 +62,18 @@ const EXCEPTIONS: [(&str, &str); 16] = [
         "IndexError",
         "an empty result of recv() is the end of the stream: test for it before its bytes are used",
     ),
+    (
+        "FileNotFoundError",
+        "a file is missing in the folder where the program was started, which is the one where socklab runs",
+    ),
+    (
+        "'str' object cannot be interpreted as an integer",
+        "an argument of the command is text: convert it to a number, in Python int(sys.argv[1])",
+    ),
+    (
+        "an integer is required (got type str)",
+        "an argument of the command is text: convert it to a number, in Python int(sys.argv[1])",
+    ),
     ("SyntaxError", "the program cannot be compiled"),
     ("ModuleNotFoundError", "the program imports a module that is not installed"),
     (
@@ -68,11 +88,15 @@ const EXCEPTIONS: [(&str, &str); 16] = [
 
 /// Returns what the last exception in the program's standard error means.
 fn exception(situation: &Situation<'_>) -> Option<String> {
+    let has_left = matches!(situation.group, Group::Close | Group::Reset);
     // A program that logs the exceptions that it handles has other problems.
     let lines = situation.stderr.lines().rev().take(20);
     lines.filter(|line| !line.starts_with(' ')).find_map(|line| {
-        let (_, meaning) = EXCEPTIONS.iter().find(|(text, _)| line.contains(text))?;
-        Some((*meaning).to_owned())
+        let (text, meaning) = EXCEPTIONS.iter().find(|(text, _)| line.contains(text))?;
+        // Too few bytes are the consequence of the end then.
+        let is_consequence =
+            has_left && matches!(*text, SHORT | "IndexError" | "UnicodeDecodeError");
+        Some((if is_consequence { LEFT } else { *meaning }).to_owned())
     })
 }
 
@@ -147,6 +171,15 @@ fn difference(situation: &Situation<'_>) -> Option<String> {
 pub(super) const NO_PORT: &str = "the command has no {port}: write {port}, and {host} for a client, where the program takes \
      its address, or give --port N for a port that is fixed in the program";
 
+/// Hint for a program that asks for something and waits.
+pub(super) fn asks(stdout: &str) -> Option<String> {
+    let last = stdout.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    Some(format!(
+        "it printed {} and waits for input: --stdin '{{host}}\\n{{port}}\\n{{message}}' types host and port into it first",
+        quoted(last)
+    ))
+}
+
 /// Returns whether a program has ended because an argument of its command is missing.
 pub(super) fn lacks_argument(stderr: &str) -> bool {
     let texts = ["list index out of range", "ArrayIndexOutOfBounds", "usage", "Usage", "required"];
@@ -156,7 +189,11 @@ pub(super) fn lacks_argument(stderr: &str) -> bool {
 /// Returns the mistake that the group of the case looks for.
 pub(super) fn by_group(situation: &Situation<'_>) -> Option<String> {
     let text = match (situation.group, situation.kind) {
-        (_, Kind::NotConnected | Kind::NotListening) if situation.group == Group::Basic => {
+        // An error of its own, which is shown, is why.
+        (_, Kind::NotConnected | Kind::NotListening)
+            if situation.group == Group::Basic
+                && (!situation.has_ended || situation.stderr.trim().is_empty()) =>
+        {
             "use the host and the port that the program is started with: {host} and {port} in the command, or the \
              environment variables HOST and PORT; --port names a port that is fixed in the program"
         }
@@ -167,6 +204,11 @@ pub(super) fn by_group(situation: &Situation<'_>) -> Option<String> {
         (Group::Basic, Kind::Running) => {
             "the program waits for something that does not come: leave the loop and close the socket after the last \
              message"
+        }
+        (Group::Basic, Kind::Silent)
+            if situation.role == Role::Server && situation.sent.is_empty() =>
+        {
+            "the server speaks first here: it sends before it receives"
         }
         (Group::Basic, Kind::StillOpen) => {
             "the last message is followed by the close of the connection"
@@ -254,6 +296,17 @@ mod tests {
             assert!(hint(expected, actual, "").contains(text), "{expected:?} {actual:?}");
         }
         assert_eq!(hint(b"one\n", b"two\n", ""), "");
+    }
+
+    #[test]
+    fn a_program_that_asks_is_quoted() {
+        let hint = asks("Welcome\nEnter IPv4 address of server: ").unwrap();
+        assert!(
+            hint.starts_with("it printed \"Enter IPv4 address of server:\" and waits"),
+            "{hint}"
+        );
+        assert!(hint.contains("--stdin '{host}\\n{port}\\n{message}'"), "{hint}");
+        assert_eq!(asks(" \n"), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::case::{Step, step};
 use super::failure::Kind;
+use super::steps::quoted;
 use super::talk::{Outcome, Parsed, Talk};
 
 /// Longest line that is waited for.
@@ -100,12 +101,12 @@ pub(super) fn receive_rest(talk: &mut Talk) -> Outcome {
 /// Waits until the program has printed this text, as text.
 pub(super) fn shows(text: &str) -> Step {
     let text = text.to_owned();
-    step(format!("see \"{text}\" printed"), move |talk| shown(talk, &text))
+    step(format!("see {} printed", quoted(&text)), move |talk| shown(talk, &text))
 }
 
 /// Waits until the program has printed this text, or has ended.
 pub(super) fn shown(talk: &mut Talk, text: &str) -> Outcome {
-    let outcome = talk.printed(&format!("\"{text}\""), |output| is_shown(output, text));
+    let outcome = talk.printed(&quoted(text), |output| is_shown(output, text));
     outcome.map_err(|failure| {
         let output = talk.stdout();
         match printing_mistake(&output, text) {

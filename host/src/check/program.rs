@@ -211,9 +211,17 @@ impl Captured {
         String::from_utf8_lossy(&bytes).replace("\r\n", "\n")
     }
 
-    /// Returns the last line that is not blank.
+    /// Returns the last line that is not blank, with the place in the source that Python shows for it.
     pub(super) fn last_line(&self) -> Option<String> {
-        self.text().lines().map(str::trim_end).rfind(|line| !line.is_empty()).map(str::to_owned)
+        let text = self.text();
+        let last = text.lines().map(str::trim_end).rfind(|line| !line.is_empty())?;
+        let place = text.lines().rev().find_map(|line| {
+            let (file, rest) = line.strip_prefix("  File \"")?.split_once("\", line ")?;
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
+            Some(format!(" ({name}, line {})", rest.get(..digits)?))
+        });
+        Some(last.to_owned() + &place.unwrap_or_default())
     }
 }
 

@@ -128,7 +128,7 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair, help_heading = "Program")]
     wire: Vec<(String, String)>,
 
-    /// Limit of each wait: 5 (seconds), 500ms or 2min
+    /// Limit of each wait: 5 (seconds), 500ms or 2min. A program has 15 s to start
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = limit, allow_negative_numbers = true)]
     timeout: Duration,
     /// Limit for all cases together

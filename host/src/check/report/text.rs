@@ -139,7 +139,11 @@ fn message(row: &Row, count: usize, call: &str) -> String {
         What::Partial(Some(want)) => {
             format!("only {} of the {want} bytes of a message{cut}", row.length)
         }
-        What::Partial(None) => format!("{} byte{s} of an incomplete message{cut}", row.length),
+        // Some forms have no end of their own, so it may be all of the message.
+        What::Partial(None) => {
+            let text = one_line(&row.bytes);
+            format!("\"{text}\", without an end ({} byte{s}{cut})", row.length)
+        }
         What::Message | What::Closed => {
             let note = if count > ITEMS { format!("in {count} {call}s") } else { row.note(call) };
             let comma = if note.is_empty() { "" } else { ", " };
