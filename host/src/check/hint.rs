@@ -171,6 +171,14 @@ fn difference(situation: &Situation<'_>) -> Option<String> {
 pub(super) const NO_PORT: &str = "the command has no {port}: write {port}, and {host} for a client, where the program takes \
      its address, or give --port N for a port that is fixed in the program";
 
+/// Returns whether both the expected and the actual bytes are known, and are text.
+fn is_text(situation: &Situation<'_>) -> bool {
+    [&situation.bytes.expected, &situation.bytes.actual].into_iter().all(|bytes| {
+        !bytes.is_empty()
+            && bytes.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
+    })
+}
+
 /// Hint for a program that asks for something and waits.
 pub(super) fn asks(stdout: &str) -> Option<String> {
     let last = stdout.lines().map(str::trim).rfind(|line| !line.is_empty())?;
@@ -212,6 +220,12 @@ pub(super) fn by_group(situation: &Situation<'_>) -> Option<String> {
         }
         (Group::Basic, Kind::StillOpen) => {
             "the last message is followed by the close of the connection"
+        }
+        (Group::Basic, Kind::Output) => {
+            "the document asks for this output: nothing may be missing, and nothing added to what was received"
+        }
+        (Group::Basic, Kind::Different) if is_text(situation) => {
+            "the text is another one than the document's: compare it at the caret, letter by letter"
         }
         (Group::Basic, Kind::Exit) => "a program that has done its work ends with exit code 0",
         (Group::Basic, _) => return None,
