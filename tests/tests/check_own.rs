@@ -128,6 +128,7 @@ fn verdicts_are_the_same(runs: usize) {
                 let is_same = *first.get_or_insert_with(|| verdicts.clone()) == verdicts;
                 if !is_same || !is_right {
                     let text = format!("{}, run {number}:\n{}", program.name, run.troubles());
+                    println!("{text}");
                     failures.lock().unwrap().push(text);
                 }
                 (is_same && is_right, time.as_secs_f64())
