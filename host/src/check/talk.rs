@@ -1,5 +1,6 @@
 //! A conversation with the program under test: what the steps of a case do.
 
+mod limit;
 mod process;
 mod receive;
 mod relay;
@@ -23,6 +24,8 @@ use crate::proxy::Flow;
 use crate::sys::extra::net::SocketQueues;
 use crate::ui::messages::flow;
 use crate::ui::recording::{Event, Recording};
+
+use limit::Limit;
 
 /// Time for a program to start: to listen, or to connect.
 const STARTUP: Duration = Duration::from_secs(15);
@@ -150,13 +153,13 @@ impl Talk {
         flow(self.setup.our_side(), Direction::Sent)
     }
 
-    /// Calls `look` until it returns a value, for this time at most.
+    /// Calls `look` until it returns a value, for this time at most. Stalls of the machine do not count.
     fn wait<T>(
         &mut self,
         limit: Duration,
         mut look: impl FnMut(&mut Self) -> Outcome<Option<T>>,
     ) -> Outcome<Option<T>> {
-        let start = Instant::now();
+        let mut limit = Limit::new(Instant::now(), limit);
         let mut pause = Duration::from_micros(100);
         loop {
             if self.setup.cancelled.load(Ordering::Relaxed) {
@@ -166,14 +169,16 @@ impl Talk {
                 return Err(Box::new(Failure::new(Kind::System, LATE)));
             }
             // Looked at once more after the limit: this thread may have slept longer.
-            let is_late = start.elapsed() >= limit;
+            let is_late = limit.is_over(Instant::now());
             if let Some(value) = look(self)? {
                 return Ok(Some(value));
             }
             if is_late {
                 return Ok(None);
             }
+            let asleep = Instant::now();
             thread::sleep(pause);
+            limit.slept(pause, asleep.elapsed());
             pause = (pause * 2).min(Duration::from_millis(5));
         }
     }
