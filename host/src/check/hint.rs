@@ -17,6 +17,8 @@ fn output(situation: &Situation<'_>) -> Option<String> {
         .then(|| "bytes were printed, with b'' around them: decode() them first".to_owned())
 }
 
+/// Exception of Python for a file that does not exist.
+const MISSING_FILE: &str = "FileNotFoundError";
 /// Start of the exception of Python for too few bytes.
 const SHORT: &str = "struct.error: unpack";
 
@@ -63,7 +65,7 @@ const EXCEPTIONS: [(&str, &str); 19] = [
         "an empty result of recv() is the end of the stream: test for it before its bytes are used",
     ),
     (
-        "FileNotFoundError",
+        MISSING_FILE,
         "a file is missing in the folder where the program was started, which is the one where socklab runs",
     ),
     (
@@ -93,6 +95,10 @@ fn exception(situation: &Situation<'_>) -> Option<String> {
     let lines = situation.stderr.lines().rev().take(20);
     lines.filter(|line| !line.starts_with(' ')).find_map(|line| {
         let (text, meaning) = EXCEPTIONS.iter().find(|(text, _)| line.contains(text))?;
+        if *text == MISSING_FILE && situation.group != Group::Basic {
+            // The case asks for one that does not exist.
+            return None;
+        }
         // Too few bytes are the consequence of the end then.
         let is_consequence =
             has_left && matches!(*text, SHORT | "IndexError" | "UnicodeDecodeError");

@@ -17,7 +17,7 @@ use socklab_core::machine::StreamEnd;
 use super::connection::Connection;
 use super::failure::{Failure, Kind, seconds};
 use super::program::Program;
-use super::setup::{Inputs, Place, Setup};
+use super::setup::{Inputs, Place, Role, Setup};
 use crate::faults::{Cut, Ending, Faults, Schedule, Step};
 use crate::net::{Direction, is_self_connected, reason};
 use crate::proxy::Flow;
@@ -453,7 +453,10 @@ impl Talk {
 
     /// Closes the current connection in an orderly way. What the program sends later is refused.
     pub(super) fn close(&mut self) -> Outcome {
-        let leaves_port = self.leaves_port;
+        // A program that is a client, or has another port in each case, may have closed its sending side alone: a reset could
+        // take from it what it has not read.
+        let has_fixed_port = self.setup.role == Role::Server && self.setup.port.is_some();
+        let leaves_port = self.leaves_port || !has_fixed_port;
         self.connection()?.close(leaves_port);
         self.record(&Event::Closed(self.our_flow()));
         Ok(())
