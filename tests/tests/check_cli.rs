@@ -176,7 +176,7 @@ fn a_command_that_is_no_program_cannot_be_started() {
         fs::write(check.path(name), "print()\n").unwrap();
     }
     for (command, hint) in [
-        (check.arg("nothing"), "there is no such program"),
+        (check.arg("nothing"), "no such program"),
         (check.arg(""), "it is a folder"),
         (check.arg("text.txt"), "not marked as executable"),
         (check.arg("program.py"), "started with python3"),

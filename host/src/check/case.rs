@@ -85,7 +85,7 @@ pub(super) fn step(
 ///
 /// # Panics
 ///
-/// Panics if there is no such group: a mistake in the table, which a test finds.
+/// Panics if the group does not exist: a mistake in the table, which a test finds.
 pub(super) fn case(
     path: &'static str,
     requirement: &'static str,

@@ -322,7 +322,7 @@ impl Chat {
         let lost = |path, requirement, middle: Vec<Step>| {
             case(path, requirement, ENDINGS, steps([self.opened(), middle, self.left()]))
         };
-        // A client that does not end is no matter of robustness.
+        // Whether a client ends is not a matter of robustness.
         let reset_by_us = |path, requirement, middle| {
             let case = lost(path, requirement, middle);
             if self.role == Role::Server { case.info() } else { case }
@@ -485,7 +485,7 @@ impl Chat {
             .hint("remove white space around the line before it is compared, in Python with strip()"),
             case(
                 "bad-input/not-utf-8",
-                "a line that is no text does not end the conversation",
+                "a line that is not text does not end the conversation",
                 LINES,
                 self.whole([send("bytes that are not UTF-8", b"Hello \xff\xfe\xc3\n"), says("What?")], &[]),
             )
@@ -605,7 +605,7 @@ fn next_client(talk: &mut Talk) -> Outcome {
     receive_any_line(talk, "a typed line")?;
     let bye = talk.setup.wire.get("bye", "BYE").to_owned() + "\n";
     talk.send(bye.as_bytes())?;
-    // In it may be another such line, if there are no turns.
+    // Without turns, it may contain another such line.
     receive_rest(talk)
 }
 

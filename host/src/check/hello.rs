@@ -330,7 +330,7 @@ fn server_of_both() -> Vec<Case> {
         .info(),
         case(
             "bad-input/not-utf-8",
-            "an answer that is no text does not end the server",
+            "an answer that is not text does not end the server",
             PROJECT_2,
             [connect(), greeting(), send("bytes that are not UTF-8", b"\xff\xfe\xc3\n"), closed_or_reset(), survives(greet_both)],
         )
@@ -593,7 +593,7 @@ fn endings() -> Vec<Case> {
         ),
         case(
             "bad-input/not-utf-8",
-            "a greeting that is no text ends the client without a crash",
+            "a greeting that is not text ends the client without a crash",
             PROJECT_2,
             ended(vec![
                 accept(),

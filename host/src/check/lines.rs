@@ -28,7 +28,7 @@ pub(super) fn line(what: &str, text: &str) -> Step {
     step(format!("receive {what}"), move |talk| receive_line(talk, &what, &text))
 }
 
-/// Receives this line. A carriage return before the newline and a byte order mark before the text are no mistakes.
+/// Receives this line. A carriage return before the newline and a byte order mark before the text are accepted.
 pub(super) fn receive_line(talk: &mut Talk, what: &str, text: &str) -> Outcome {
     let expected = [text.as_bytes(), b"\n"].concat();
     let parse = |bytes: &[u8]| progress(bytes, text.as_bytes(), what);

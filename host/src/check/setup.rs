@@ -277,7 +277,7 @@ impl Setup {
     }
 
     /// Returns what is typed at the start: the lines of `--stdin` that have no `{message}`, and the values of the case
-    /// that are no arguments.
+    /// that are not arguments.
     pub(super) fn first_lines(&self, addr: SocketAddr, inputs: &Inputs) -> Vec<String> {
         let placeholders = self.placeholders(addr, inputs);
         let mut lines = Vec::new();

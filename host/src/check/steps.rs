@@ -176,7 +176,7 @@ pub(super) fn ends() -> Step {
     step("see the program end", Talk::ended)
 }
 
-/// Checks that the program has not crashed, if it has ended. An exit code that reports a failure is no crash.
+/// Checks that the program has not crashed, if it has ended. An exit code that reports a failure is not a crash.
 pub(super) fn without_crash() -> Step {
     step("see no crash of the program", Talk::exit_was_no_crash)
 }

@@ -169,7 +169,7 @@ pub(super) struct CheckArgs {
 }
 
 /// Number of cases at a time. The time is spent waiting: on two processors, one at a time takes three times as long, from 4
-/// on there is no difference, and from 12 on the programs disturb each other.
+/// on nothing changes, and from 12 on the programs disturb each other.
 const JOBS: usize = 6;
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -186,7 +186,7 @@ fn usage(text: impl Into<String>) -> Failure {
 impl CheckArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let protocol = PROTOCOLS.iter().find(|p| p.name == self.protocol);
-        let protocol = protocol.ok_or_else(|| usage("there is no such protocol"))?;
+        let protocol = protocol.ok_or_else(|| usage("no such protocol"))?;
         let role = match self.role {
             RoleArg::Client => Role::Client,
             RoleArg::Server => Role::Server,
@@ -441,7 +441,7 @@ impl CheckArgs {
     fn only_failed(&self, state: &State, cases: &mut Vec<Case>, id: impl Fn(&Case) -> String) {
         match state.failed() {
             None => say(
-                "--failed: there is no earlier run of this command in this folder; all cases are run",
+                "--failed: no earlier run of this command in this folder was found; all cases are run",
             ),
             Some(failed) if !cases.iter().any(|case| failed.contains(&id(case))) => {
                 say("--failed: none of these cases failed last time; all are run");

@@ -20,7 +20,7 @@ try:
             sys.stdout.buffer.write(message[1:] + b"\n")
             break
         else:
-            print("this is no message of the quiz", file=sys.stderr)
+            print("this is not a message of the quiz", file=sys.stderr)
             break
 except OSError as error:
     print("error:", error, file=sys.stderr)

@@ -17,7 +17,7 @@ use super::{
 pub(super) fn cases(form: Form) -> Vec<Case> {
     let mut cases = table(form);
     if form.separator == b' ' {
-        // The words of a name cannot be told from the number there, unless the message is read from its end.
+        // The words of a name cannot be distinguished from the number there, unless the message is read from its end.
         for case in cases.iter_mut().filter(|case| case.name == "name-with-spaces") {
             case.is_info = true;
         }
@@ -309,7 +309,7 @@ fn answered() -> Step {
 /// Waits until the server shows what it has received and what it has last sent.
 fn shows(name: &'static str, number: i64) -> Step {
     step("see both names, both numbers and their sum shown", move |talk| {
-        // Without a program whose output can be seen there is no message that has to be read.
+        // Without a program whose output is visible, no message has to be read.
         let Some(sent) = read_lines(&talk.message, super::StreamState::Idle).ok().flatten() else {
             return Ok(());
         };

@@ -46,7 +46,7 @@ pub(super) fn cases() -> Vec<Case> {
         pieces("segmentation/one-byte", "the file may arrive one byte at a time", NOTES.into(), |content| {
             vec![byte_by_byte(), send("the file", content)]
         }),
-        pieces("segmentation/pieces-of-1000", "the file may arrive in pieces that are no blocks", binary(10_000), |content| {
+        pieces("segmentation/pieces-of-1000", "the file may arrive in pieces that are not blocks", binary(10_000), |content| {
             vec![pieces_of(1000), send("the file", content)]
         }),
         pieces("segmentation/short-piece-first", "a short piece is not the end of the file", text(4000), |content| {

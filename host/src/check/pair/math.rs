@@ -30,7 +30,7 @@ fn judge(talk: &mut Talk) -> Outcome {
     if !rest.is_empty() {
         return Err(wrong("server", "sent an incomplete message at the end", rest));
     }
-    // First, because a wrong answer is why there is no secret.
+    // First, because a wrong answer is why the secret is missing.
     same("client", "send the right answers", &sums, &talk.exchange.up).map_err(|failure| {
         failure.hint("each answer is the sum of a question, as 4 bytes, big-endian; so are the numbers of a question")
     })?;

@@ -151,7 +151,7 @@ impl Report<'_> {
         status
     }
 
-    /// Returns the results.json of Gradescope. There is no score at the top: Gradescope adds those of the tests.
+    /// Returns the results.json of Gradescope. It has no score at the top: Gradescope adds those of the tests.
     fn gradescope(&self) -> Value {
         let tests = self.run.results.iter().enumerate().map(|(i, result)| {
             let (score, max_score) = self.score(result);

@@ -253,7 +253,7 @@ fn not_started(launch: &Launch) -> String {
     } else if launch.args.is_empty() && launch.program.contains(' ') {
         "write the words of the command separately, without quotes around all of them"
     } else {
-        "there is no such program: check its name and the folder"
+        "no such program: check its name and the folder"
     };
     text.to_owned()
 }
