@@ -5,9 +5,10 @@ mod checks;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use checks::{Run, check_command, check_pair, map, own, student};
+use checks::{Run, check_command, check_pair, map, own, program, results, student};
 use socklab_tests::load::under_load;
 use socklab_tests::mutants::{self, ROLES};
 use socklab_tests::protocols::PROTOCOLS;
@@ -60,6 +61,36 @@ macro_rules! protocols {
 }
 
 socklab_core::for_each_protocol!(protocols);
+
+/// A machine that stops now and then: the tester alone is stopped, so the program sees pauses in the middle of messages that
+/// it may take for their end.
+#[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: no signals")]
+fn a_stall_of_the_tester_is_not_held_against_the_program() {
+    const STOPS: usize = 60;
+    for (protocol, role) in [("file", "server"), ("add", "server"), ("coin", "client")] {
+        let command = own(protocol, role);
+        let mut args = vec![protocol, role, "--json", "--strict", "--case", "slow/*", "--"];
+        args.extend(command.iter().map(String::as_str));
+        let mut process = program(&args).start();
+        for _ in 0..STOPS {
+            // It may end in between.
+            if !process.is_running() {
+                break;
+            }
+            process.signal("STOP");
+            thread::sleep(Duration::from_millis(400));
+            process.signal("CONT");
+            thread::sleep(Duration::from_millis(90));
+        }
+        let run = results(process.finish());
+        assert!(!run.cases.is_empty(), "{protocol} {role}: {run:?}");
+        for case in &run.cases {
+            let is_stalled = case.verdict == "skip" && case.message.contains("too busy");
+            assert!(case.verdict == "pass" || is_stalled, "{protocol} {role}: {}", run.troubles());
+        }
+    }
+}
 
 /// A program that is checked again and again.
 struct Repeated {

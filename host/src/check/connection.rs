@@ -82,7 +82,11 @@ impl Connection {
     /// Waits until the program has read everything that was written, so that it reads the next write by itself. A slow
     /// program gets a limited time. One that has not read the write before either, and may wait for something else, gets
     /// none: a message of many pieces would take minutes.
-    pub(super) fn wait_until_read(&mut self, queues: &mut SocketQueues) {
+    pub(super) fn wait_until_read(
+        &mut self,
+        queues: &mut SocketQueues,
+        sleep: &mut dyn FnMut(Duration),
+    ) {
         let start = Instant::now();
         loop {
             match queues.unread(self.local, self.peer) {
@@ -96,10 +100,10 @@ impl Connection {
                         self.left_unread = n;
                         return;
                     }
-                    std::thread::sleep(Duration::from_micros(200));
+                    sleep(Duration::from_micros(200));
                 }
                 None => {
-                    std::thread::sleep(UNKNOWN_PAUSE);
+                    sleep(UNKNOWN_PAUSE);
                     return;
                 }
             }

@@ -195,6 +195,8 @@ fn skipped(protocol: &Protocol, setup: &Setup, case: &Case, reason: &str) -> Cas
 }
 
 /// Runs a case. An error means that the program cannot be started.
+///
+/// A failure after a stall of the machine says nothing about the program. The case is repeated then.
 fn run_case(
     protocol: &Protocol,
     setup: &Arc<Setup>,
@@ -202,10 +204,37 @@ fn run_case(
     plan: Plan,
     kept: &Mutex<Option<Kept>>,
 ) -> Result<CaseResult, Box<Failure>> {
-    if let Some(reason) = setup.shared_reason().filter(|_| case.has_own_start()) {
-        return Ok(skipped(protocol, setup, case, reason));
-    }
+    const ATTEMPTS: usize = 5;
     let start = Instant::now();
+    let mut attempt = 1;
+    loop {
+        let (mut result, stall) = run_once(protocol, setup, case, plan, kept)?;
+        result.time = start.elapsed();
+        let Some(stall) = stall.filter(|_| result.verdict.failure().is_some()) else {
+            return Ok(result);
+        };
+        if attempt == ATTEMPTS {
+            result.verdict = Verdict::Skip(format!(
+                "this machine is too busy: it stopped for {} ms in the middle of a message",
+                stall.as_millis()
+            ));
+            return Ok(result);
+        }
+        attempt += 1;
+    }
+}
+
+/// Runs a case once. Returns the longest stall of the machine too, if the program may have noticed it.
+fn run_once(
+    protocol: &Protocol,
+    setup: &Arc<Setup>,
+    case: &Case,
+    plan: Plan,
+    kept: &Mutex<Option<Kept>>,
+) -> Result<(CaseResult, Option<Duration>), Box<Failure>> {
+    if let Some(reason) = setup.shared_reason().filter(|_| case.has_own_start()) {
+        return Ok((skipped(protocol, setup, case, reason), None));
+    }
     let mut result = skipped(protocol, setup, case, "");
     let needs_folder = !case.files.is_empty() || case.local.is_some();
     let folder = if needs_folder { Some(folder_with(&case.files)?) } else { None };
@@ -236,13 +265,13 @@ fn run_case(
         }
         (result.stdout, result.stderr) = (program.stdout.text(), program.stderr.text());
     }
-    result.time = start.elapsed();
+    let stall = talk.stall();
     let (recording, program) = talk.into_parts();
     if setup.keep {
         *kept.lock().unwrap_or_else(PoisonError::into_inner) = program;
     }
     result.recording = Some(recording);
-    Ok(result)
+    Ok((result, stall))
 }
 
 /// Performs the steps. Returns the first failure, and whether it is information.

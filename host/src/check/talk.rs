@@ -25,7 +25,7 @@ use crate::sys::extra::net::SocketQueues;
 use crate::ui::messages::flow;
 use crate::ui::recording::{Event, Recording};
 
-use limit::Limit;
+use limit::{Limit, Stalls};
 
 /// Time for a program to start: to listen, or to connect.
 const STARTUP: Duration = Duration::from_secs(15);
@@ -82,6 +82,7 @@ pub(super) struct Talk {
     /// A message that a step leaves for later ones.
     pub(super) message: Vec<u8>,
     queues: SocketQueues,
+    stalls: Stalls,
     has_started: bool,
     /// Whether the port of a program that has closed first stays in TIME-WAIT.
     pub(super) leaves_port: bool,
@@ -114,6 +115,7 @@ impl Talk {
             noted: 0,
             message: Vec::new(),
             queues: SocketQueues::new(),
+            stalls: Stalls::default(),
             leaves_port: false,
             partner: None,
             exchange: Exchange::default(),
@@ -179,8 +181,14 @@ impl Talk {
             let asleep = Instant::now();
             thread::sleep(pause);
             limit.slept(pause, asleep.elapsed());
+            self.stalls.slept(pause, asleep.elapsed());
             pause = (pause * 2).min(Duration::from_millis(5));
         }
+    }
+
+    /// Returns the longest stall of the machine that the program may have taken for the end of a message.
+    pub(super) fn stall(&self) -> Option<Duration> {
+        self.stalls.noticeable()
     }
 
     /// Returns the number of the current connection, from 0.
@@ -344,7 +352,7 @@ impl Talk {
                         self.settle()?;
                     }
                 }
-                Step::Wait(time) => thread::sleep(time.saturating_sub(now)),
+                Step::Wait(time) => self.stalls.sleep(time.saturating_sub(now)),
                 Step::Fault(Ending::Close) => return self.half_close(),
                 Step::Fault(Ending::Reset) => return self.reset(),
                 Step::Idle | Step::End(_) | Step::Fault(Ending::Stall) => return Ok(()),
@@ -368,13 +376,15 @@ impl Talk {
     pub(super) fn settle(&mut self) -> Outcome {
         let number = self.number();
         if let Some(connection) = self.connections.get_mut(number) {
-            connection.wait_until_read(&mut self.queues);
+            connection.wait_until_read(&mut self.queues, &mut |time| self.stalls.sleep(time));
         }
         Ok(())
     }
 
     /// Writes all of the bytes. Returns `false` if the connection has ended.
     fn write(&mut self, bytes: &[u8]) -> Outcome<bool> {
+        // Even if the program has left: that may be the effect.
+        self.stalls.written(!self.sent.is_empty());
         let mut done = 0;
         let limit = self.setup.timeout;
         // The limit counts from the last progress.
@@ -447,6 +457,7 @@ impl Talk {
     /// Ends our stream in an orderly way. The program can still send.
     pub(super) fn half_close(&mut self) -> Outcome {
         self.connection()?.half_close();
+        self.stalls.written(!self.sent.is_empty());
         self.record(&Event::Closed(self.our_flow()));
         Ok(())
     }

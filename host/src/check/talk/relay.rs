@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use socklab_core::machine::StreamEnd;
@@ -32,6 +33,8 @@ struct Lane {
     schedule: Schedule,
     /// Bytes that have not left.
     kept: VecDeque<u8>,
+    /// Whether the last write left bytes behind that had arrived.
+    is_cut: bool,
     /// Whether the receiver has been given the end.
     is_over: bool,
 }
@@ -55,6 +58,7 @@ impl Talk {
             flow,
             schedule: Schedule::new(faults, seed),
             kept: VecDeque::new(),
+            is_cut: false,
             is_over: false,
         };
         let mut lanes = [lane(Flow::Up, up), lane(Flow::Down, down)];
@@ -147,10 +151,12 @@ impl Talk {
                 if written == 0 {
                     return Ok(moved);
                 }
-                let has_more = written < lane.kept.len();
-                if has_more {
-                    target.wait_until_read(&mut SocketQueues::new());
+                let was_cut = lane.is_cut;
+                lane.is_cut = written < lane.kept.len();
+                if lane.is_cut {
+                    target.wait_until_read(&mut SocketQueues::new(), &mut thread::sleep);
                 }
+                self.stalls.written(was_cut);
                 lane.schedule.left(start.elapsed(), written);
                 lane.kept.drain(..written);
                 let bytes = bytes.get(..written).unwrap_or_default();
