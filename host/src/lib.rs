@@ -31,6 +31,9 @@
 //!
 //! It runs on Linux, macOS, the BSDs and Windows.
 
+// Not `forbid`, because of two exceptions in `sys`: an inherited descriptor, and a check before `main`.
+#![deny(unsafe_code)]
+
 pub mod add;
 pub mod chat;
 pub mod coin;

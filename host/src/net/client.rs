@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use embedded_nal::TcpClientStack;
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use socklab_core::driver::{self, Next, nonblocking::Connection};
 use socklab_core::machine::{CommandError, EventView, Machine};
@@ -202,11 +203,11 @@ impl<M: Machine> Client<M> {
         timeout: Option<Duration>,
     ) -> io::Result<Self> {
         let Accepted { stream, peer } = accepted;
-        Self::from_socket(TcpSocket::Accepted(stream), peer, machine, buffer, timeout)
+        Self::from_socket(stream, peer, machine, buffer, timeout)
     }
 
     fn from_socket(
-        socket: TcpSocket,
+        mut stream: TcpStream,
         peer: SocketAddr,
         machine: M,
         buffer: usize,
@@ -215,13 +216,12 @@ impl<M: Machine> Client<M> {
         log::debug!("{peer}: idle connection, {}", timeout_text(timeout));
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        let mut socket = socket;
         let registered = interest(false);
-        socket.register(poll.registry(), SOCKET, registered)?;
+        poll.registry().register(&mut stream, SOCKET, registered)?;
         let input = vec![0; buffer.max(M::MIN_INPUT)].into_boxed_slice();
         let output = vec![0; buffer.max(M::MIN_OUTPUT).max(OUTPUT_MIN)].into_boxed_slice();
         let connection =
-            Connection::new(socket, machine, input, output).map_err(io::Error::other)?;
+            Connection::new(Some(stream), machine, input, output).map_err(io::Error::other)?;
         Ok(Self {
             stack: Stack::with_read_max(buffer),
             connection,
@@ -421,7 +421,7 @@ impl<M: Machine> Client<M> {
             return None;
         }
         let socket = borrow(self.connection.socket())?;
-        match pipe.fill(&socket2::SockRef::from(&socket), count) {
+        match pipe.fill(&socket, count) {
             // The end of the stream: a read returns it to the machine.
             Ok(None | Some(0)) => None,
             Ok(Some(n)) => {
@@ -515,8 +515,7 @@ impl<M: Machine> Client<M> {
     /// Returns the number of bytes sent that the peer has not acknowledged or not read, or `None` if the system
     /// does not report it.
     fn outstanding(&mut self) -> Option<u32> {
-        let fd = borrow(self.connection.socket())?;
-        let local = socket2::SockRef::from(&fd).local_addr().ok()?.as_socket()?;
+        let local = self.connection.socket().as_ref()?.local_addr().ok()?;
         self.queues.get_or_insert_with(SocketQueues::new).outstanding(local, self.peer)
     }
 
@@ -560,7 +559,10 @@ impl<M: Machine> Client<M> {
             return Ok(());
         }
         self.registered = wanted;
-        self.connection.socket_mut().reregister(self.poll.registry(), SOCKET, wanted)
+        match self.connection.socket_mut() {
+            Some(stream) => self.poll.registry().reregister(stream, SOCKET, wanted),
+            None => Ok(()),
+        }
     }
 
     /// Sleeps as [`wait`](Self::wait) does, but without a timeout: it is not the peer's turn.
@@ -628,8 +630,8 @@ impl<M: Machine> Client<M> {
 
 /// Closes the sending side of a socket.
 fn close_sending(stack: &mut Stack, socket: &TcpSocket) {
-    if let Some(fd) = borrow(socket)
-        && socket2::SockRef::from(&fd).shutdown(std::net::Shutdown::Write).is_ok()
+    if let Some(stream) = socket
+        && stream.shutdown(std::net::Shutdown::Write).is_ok()
     {
         stack.closed_sending();
     }

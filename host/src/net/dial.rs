@@ -5,11 +5,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use embedded_nal::TcpClientStack;
+use mio::net::TcpStream;
 use socket2::SockRef;
 
 use super::listen::prepare;
-use super::stack::{Fault, Stack, TcpSocket, borrow};
 use crate::sys;
 
 /// Time without an answer after which the next address is tried as well (RFC 8305, section 5).
@@ -116,13 +115,13 @@ pub(crate) fn reason(e: &io::Error) -> String {
 
 /// Connects to the first of the target's addresses that accepts.
 ///
-/// The stack's `connect` and the resolver block without a time limit. So each call runs in a thread of its own.
+/// [`connect`] and the resolver block without a time limit. So each call runs in a thread of its own.
 /// After the timeout the thread is abandoned, and ends when the system call returns. Addresses are tried in order:
 /// the next one at once after a failure, or after [`ATTEMPT_DELAY`] without an answer (happy eyeballs).
 pub(super) fn dial(
     target: &Target,
     timeout: Option<Duration>,
-) -> Result<(TcpSocket, SocketAddr), DialError> {
+) -> Result<(TcpStream, SocketAddr), DialError> {
     let start = Instant::now();
     let left = || timeout.map(|t| t.saturating_sub(start.elapsed()));
     let timed_out = || DialError::TimedOut(target.clone(), timeout.unwrap_or_default());
@@ -168,9 +167,8 @@ pub(super) fn dial(
         };
         match recv_timeout(&receiver, pause) {
             Ok((addr, Ok(socket))) => {
-                let local = borrow(&socket).and_then(|fd| SockRef::from(&fd).local_addr().ok());
-                let local = local.and_then(|local| local.as_socket());
-                let local = local.map_or_else(String::new, |local| format!(" from {local}"));
+                let local = socket.local_addr();
+                let local = local.map_or_else(|_| String::new(), |local| format!(" from {local}"));
                 log::debug!("connected to {addr}{local} after {:.1?}", start.elapsed());
                 return Ok((socket, addr));
             }
@@ -194,26 +192,19 @@ fn recv_timeout<T>(from: &mpsc::Receiver<T>, timeout: Duration) -> Result<T, Rec
     from.recv_timeout(timeout.min(Duration::from_secs(86_400)))
 }
 
-fn connect(addr: SocketAddr) -> io::Result<TcpSocket> {
-    let mut stack = Stack::default();
-    let mut socket = stack.socket().map_err(|Fault(e)| e)?;
-    match stack.connect(&mut socket, addr) {
-        Ok(()) => {
-            if let Some(fd) = borrow(&socket) {
-                let fd = SockRef::from(&fd);
-                if is_self_connected(&fd) {
-                    log::debug!("{addr} is this client's own port: it connected to itself");
-                    // An orderly close would leave the port in TIME_WAIT, where some servers cannot bind it.
-                    let _ = fd.set_linger(Some(Duration::ZERO));
-                    return Err(io::ErrorKind::ConnectionRefused.into());
-                }
-                prepare(&fd);
-            }
-            Ok(socket)
-        }
-        Err(nb::Error::Other(Fault(e))) => Err(e),
-        Err(nb::Error::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+/// Connects to an address. Blocks until the connection is established, as long as the system permits.
+pub(super) fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let stream = std::net::TcpStream::connect(addr)?;
+    let socket = SockRef::from(&stream);
+    if is_self_connected(&socket) {
+        log::debug!("{addr} is this client's own port: it connected to itself");
+        // An orderly close would leave the port in TIME_WAIT, where some servers cannot bind it.
+        let _ = socket.set_linger(Some(Duration::ZERO));
+        return Err(io::ErrorKind::ConnectionRefused.into());
     }
+    prepare(&socket);
+    stream.set_nonblocking(true)?;
+    Ok(TcpStream::from_std(stream))
 }
 
 /// Returns whether both ends of a connection are this socket.
@@ -304,8 +295,7 @@ mod tests {
 
             let listener = TcpListener::bind(addr).unwrap();
             let socket = connect(listener.local_addr().unwrap()).unwrap();
-            let fd = borrow(&socket).unwrap();
-            assert!(!is_self_connected(&SockRef::from(&fd)));
+            assert!(!is_self_connected(&SockRef::from(&socket)));
         }
     }
 
@@ -313,7 +303,7 @@ mod tests {
     fn a_dialled_connection_has_keep_alive_and_no_delay() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (socket, _) = dial(&listener.local_addr().unwrap().into(), None).unwrap();
-        crate::net::listen::tests::assert_prepared(&SockRef::from(&borrow(&socket).unwrap()));
+        crate::net::listen::tests::assert_prepared(&SockRef::from(&socket));
     }
 
     /// Linux assigns consecutive local ports to connections to one address. So it reaches the destination port

@@ -4,48 +4,21 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use embedded_nal::{TcpClientStack, TcpErrorKind};
+use mio::Interest;
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
 use socket2::{SockRef, Socket};
 
+use super::dial::connect;
 use super::peer::unmapped;
-use crate::sys::net::{self as system, Dialled, Dialler};
+use crate::sys::net as system;
 
-/// Socket of the [`Stack`].
-pub(super) enum TcpSocket {
-    /// Connected by the [`Dialler`].
-    Dialled(Dialled),
-    /// Accepted by mio, and non-blocking. std-embedded-nal cannot adopt such a socket, and its own `accept` returns
-    /// blocking ones.
-    Accepted(TcpStream),
-}
+/// Socket of the [`Stack`]: `None` before it is connected. It is mio's and not std's, because on Windows mio waits for
+/// a socket again only after a call of its own returned `WouldBlock`.
+pub(super) type TcpSocket = Option<TcpStream>;
 
-impl TcpSocket {
-    /// Registers the socket for events.
-    pub(super) fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        match self {
-            Self::Dialled(socket) => system::register(socket, registry, token, interest),
-            Self::Accepted(stream) => registry.register(stream, token, interest),
-        }
-    }
-
-    /// Changes the events for which the socket is registered, and asks again for those that have been reported.
-    pub(super) fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        match self {
-            Self::Dialled(socket) => system::reregister(socket, registry, token, interest),
-            Self::Accepted(stream) => registry.reregister(stream, token, interest),
-        }
-    }
+/// Returns the socket of the operating system, or `None` before it is connected.
+pub(super) fn borrow(socket: &TcpSocket) -> Option<SockRef<'_>> {
+    socket.as_ref().map(SockRef::from)
 }
 
 /// Returns the events to register a socket for. `is_full`: it has refused bytes.
@@ -178,7 +151,7 @@ pub(super) struct Observed {
 impl Observed {
     /// Reports the connection to its observer. Returns `None` if the system has no handle left.
     fn new(mut observer: Box<dyn Observer>, peer: SocketAddr, socket: &TcpSocket) -> Option<Self> {
-        let socket = SockRef::from(&borrow(socket)?).try_clone().ok()?;
+        let socket = borrow(socket)?.try_clone().ok()?;
         let local = socket.local_addr().ok().and_then(|addr| addr.as_socket()).unwrap_or(peer);
         observer.opened(0, unmapped(local), peer);
         Some(Self { observer, peer, socket, ends: Ends::default() })
@@ -210,11 +183,13 @@ impl Drop for Observed {
     }
 }
 
-/// TCP stack of the operating system. In addition to std-embedded-nal, it repeats interrupted calls, counts bytes for
-/// the idle timeout, and passes them to an observer.
+/// TCP stack of the operating system for the driver of the core. It repeats interrupted calls, counts bytes for the idle
+/// timeout, and passes them to an observer.
+///
+/// The stack of std-embedded-nal is for datagrams only: its TCP sockets have no handle on Windows and only a number on
+/// Unix, and it cannot adopt an accepted connection.
 #[derive(Default)]
 pub(super) struct Stack {
-    inner: Dialler,
     /// Number of bytes transferred in both directions.
     pub(super) moved: u64,
     /// Number of bytes received.
@@ -287,23 +262,18 @@ impl embedded_nal::TcpError for Fault {
     }
 }
 
-fn map_fault(e: nb::Error<<Dialler as TcpClientStack>::Error>) -> nb::Error<Fault> {
-    e.map(|e| Fault(system::dialler_error(e)))
-}
-
-fn map_io_error(e: io::Error) -> nb::Error<Fault> {
-    match e.kind() {
-        ErrorKind::WouldBlock => nb::Error::WouldBlock,
-        _ => nb::Error::Other(Fault(e)),
-    }
-}
-
-/// Repeats a call that was interrupted by a signal.
-fn retry<T>(mut call: impl FnMut() -> nb::Result<T, Fault>) -> nb::Result<T, Fault> {
+/// Makes a call on a connected socket. Repeats it if a signal interrupts it.
+fn call(
+    socket: &mut TcpSocket,
+    mut call: impl FnMut(&mut TcpStream) -> io::Result<usize>,
+) -> nb::Result<usize, Fault> {
+    let stream = socket.as_mut().ok_or_else(|| Fault(ErrorKind::NotConnected.into()))?;
     loop {
-        match call() {
-            Err(nb::Error::Other(Fault(e))) if e.kind() == ErrorKind::Interrupted => {}
-            result => return result,
+        match call(stream) {
+            Ok(n) => return Ok(n),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Err(nb::Error::WouldBlock),
+            Err(e) => return Err(nb::Error::Other(Fault(e))),
         }
     }
 }
@@ -313,21 +283,17 @@ impl TcpClientStack for Stack {
     type Error = Fault;
 
     fn socket(&mut self) -> Result<TcpSocket, Fault> {
-        self.inner.socket().map(TcpSocket::Dialled).map_err(|e| Fault(system::dialler_error(e)))
+        Ok(None)
     }
 
+    /// Blocks until the connection is established. [`dial`](super::dial::dial) has a time limit.
     fn connect(&mut self, socket: &mut TcpSocket, remote: SocketAddr) -> nb::Result<(), Fault> {
-        match socket {
-            TcpSocket::Dialled(socket) => self.inner.connect(socket, remote).map_err(map_fault),
-            TcpSocket::Accepted(_) => Err(nb::Error::Other(Fault(ErrorKind::AlreadyExists.into()))),
-        }
+        *socket = Some(connect(remote).map_err(Fault)?);
+        Ok(())
     }
 
     fn send(&mut self, socket: &mut TcpSocket, bytes: &[u8]) -> nb::Result<usize, Fault> {
-        let sent = retry(|| match socket {
-            TcpSocket::Dialled(socket) => self.inner.send(socket, bytes).map_err(map_fault),
-            TcpSocket::Accepted(stream) => stream.write(bytes).map_err(map_io_error),
-        });
+        let sent = call(socket, |stream| stream.write(bytes));
         self.is_full = matches!(sent, Err(nb::Error::WouldBlock));
         self.check(&sent);
         let n = sent?;
@@ -338,10 +304,7 @@ impl TcpClientStack for Stack {
     fn receive(&mut self, socket: &mut TcpSocket, buffer: &mut [u8]) -> nb::Result<usize, Fault> {
         let n = buffer.len().min(self.read_max.unwrap_or(usize::MAX));
         let buffer = &mut buffer[..n];
-        let received = retry(|| match socket {
-            TcpSocket::Dialled(socket) => self.inner.receive(socket, buffer).map_err(map_fault),
-            TcpSocket::Accepted(stream) => stream.read(buffer).map_err(map_io_error),
-        });
+        let received = call(socket, |stream| stream.read(buffer));
         self.may_have_more = received.is_ok();
         self.check(&received);
         let was_ended = self.ended;
@@ -353,20 +316,42 @@ impl TcpClientStack for Stack {
         Ok(n)
     }
 
-    fn close(&mut self, socket: TcpSocket) -> Result<(), Fault> {
-        match socket {
-            TcpSocket::Dialled(socket) => {
-                self.inner.close(socket).map_err(|e| Fault(system::dialler_error(e)))
-            }
-            TcpSocket::Accepted(_) => Ok(()),
-        }
+    /// Does nothing: the socket closes when it is dropped.
+    fn close(&mut self, _: TcpSocket) -> Result<(), Fault> {
+        Ok(())
     }
 }
 
-/// Returns the handle of a socket, or `None` before it is connected.
-pub(super) fn borrow(socket: &TcpSocket) -> Option<system::Handle<'_>> {
-    match socket {
-        TcpSocket::Dialled(socket) => system::dialled(socket),
-        TcpSocket::Accepted(stream) => Some(system::accepted(stream)),
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_stack_connects_and_transfers_bytes() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stack = Stack::default();
+        let mut socket = stack.socket().unwrap();
+        let early = stack.send(&mut socket, b"early");
+        assert!(matches!(
+            early,
+            Err(nb::Error::Other(Fault(e))) if e.kind() == ErrorKind::NotConnected
+        ));
+
+        stack.connect(&mut socket, listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut buffer = [0; 8];
+        let nothing = stack.receive(&mut socket, &mut buffer);
+        assert!(matches!(nothing, Err(nb::Error::WouldBlock)));
+        assert_eq!(nb::block!(stack.send(&mut socket, b"ping")).unwrap(), 4);
+        peer.read_exact(&mut buffer[..4]).unwrap();
+        assert_eq!(&buffer[..4], b"ping");
+        peer.write_all(b"pong").unwrap();
+        assert_eq!(nb::block!(stack.receive(&mut socket, &mut buffer)).unwrap(), 4);
+        assert_eq!(&buffer[..4], b"pong");
+
+        stack.close(socket).unwrap();
+        assert_eq!(peer.read(&mut buffer).unwrap(), 0);
     }
 }

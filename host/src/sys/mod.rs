@@ -3,7 +3,7 @@
 //!
 //! | module | content | on Linux also |
 //! |---|---|---|
-//! | [`net`] | the client's TCP stack, readiness rules, errors of sockets | timer, queue lengths, `sendfile`, `splice` |
+//! | [`net`] | readiness rules and errors of sockets | timer, queue lengths, `sendfile`, `splice` |
 //! | [`file`] | positioned reads, names, identities, the temporary file of a transfer | page cache, pseudo files, mount points |
 //! | [`process`] | child processes with their descendants | their processor time |
 //! | [`read`] | reads at an offset, for all systems | |

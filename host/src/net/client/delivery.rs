@@ -8,7 +8,7 @@ use socklab_core::machine::{Machine, StreamEnd};
 
 use super::super::DEFAULT_TIMEOUT;
 use super::super::quote::Quote;
-use super::super::stack::{Stack, TcpSocket, borrow};
+use super::super::stack::{Stack, TcpSocket};
 use super::pause::endpoints;
 use super::{Client, Surplus, close_sending};
 use crate::sys::extra::net::SocketQueues;
@@ -197,5 +197,5 @@ fn drain(stack: &mut Stack, socket: &mut TcpSocket, surplus: &mut Discarded) -> 
 
 /// Returns whether a socket error is pending. A read does not return an RST that follows an orderly close.
 fn has_error(socket: &TcpSocket) -> bool {
-    borrow(socket).and_then(|fd| socket2::SockRef::from(&fd).take_error().ok().flatten()).is_some()
+    socket.as_ref().and_then(|stream| stream.take_error().ok().flatten()).is_some()
 }

@@ -1,10 +1,9 @@
 //! The pause at a message boundary.
 
-use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::super::stack::{TcpSocket, borrow};
+use super::super::stack::TcpSocket;
 use crate::sys::extra::net::SocketQueues;
 
 /// The pause at a message boundary. It lasts for the pace at least, and until the peer has read everything
@@ -21,10 +20,8 @@ pub(super) struct Pause {
 
 /// Returns the local address and the peer's address, or `None` after a reset.
 pub(super) fn endpoints(socket: &TcpSocket) -> Option<(SocketAddr, SocketAddr)> {
-    let fd = borrow(socket)?;
-    let socket = socket2::SockRef::from(&fd);
-    let addr = |addr: io::Result<socket2::SockAddr>| addr.ok()?.as_socket();
-    Some((addr(socket.local_addr())?, addr(socket.peer_addr())?))
+    let stream = socket.as_ref()?;
+    Some((stream.local_addr().ok()?, stream.peer_addr().ok()?))
 }
 
 impl Pause {

@@ -1,65 +1,10 @@
 //! Sockets of Unix.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
 
-use embedded_nal::TcpClientStack;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use socket2::Socket;
-
-/// TCP stack that connects the clients. std-embedded-nal does not export the names of its types.
-pub(crate) type Dialler = std_embedded_nal::Stack;
-/// Socket of the [`Dialler`].
-pub(crate) type Dialled = <Dialler as TcpClientStack>::TcpSocket;
-
-/// Returns the error of the operating system that the [`Dialler`] has wrapped.
-pub(crate) fn dialler_error(e: <Dialler as TcpClientStack>::Error) -> io::Error {
-    e.0
-}
-
-/// Socket of the operating system.
-pub(crate) type Handle<'s> = BorrowedFd<'s>;
-
-/// Returns the handle of a socket, or `None` before it is connected.
-pub(crate) fn dialled(socket: &Dialled) -> Option<Handle<'_>> {
-    #[expect(unsafe_code, reason = "std-embedded-nal provides only a raw descriptor")]
-    // SAFETY: the descriptor belongs to `socket`, which is borrowed for as long as the result.
-    socket.as_raw_fd().map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
-}
-
-/// Returns the handle of an accepted connection.
-pub(crate) fn accepted(stream: &mio::net::TcpStream) -> Handle<'_> {
-    stream.as_fd()
-}
-
-/// Registers a socket for events. One that is not connected has none.
-pub(crate) fn register(
-    socket: &mut Dialled,
-    registry: &Registry,
-    token: Token,
-    interest: Interest,
-) -> io::Result<()> {
-    match socket.as_raw_fd() {
-        Some(fd) => registry.register(&mut SourceFd(&fd), token, interest),
-        None => Ok(()),
-    }
-}
-
-/// Changes the events for which a socket is registered.
-pub(crate) fn reregister(
-    socket: &mut Dialled,
-    registry: &Registry,
-    token: Token,
-    interest: Interest,
-) -> io::Result<()> {
-    match socket.as_raw_fd() {
-        Some(fd) => registry.reregister(&mut SourceFd(&fd), token, interest),
-        None => Ok(()),
-    }
-}
 
 /// Whether an event is delivered once for each change. Then a socket is registered once, for reading and writing, and
 /// a short read shows that it is empty.

@@ -59,6 +59,8 @@ fn owner(folder: &Path) -> Option<Owner> {
 /// Duplicates a descriptor that this process inherited.
 fn duplicate(name: &Path, number: RawFd) -> io::Result<File> {
     fs::symlink_metadata(name).map_err(|_| Errno::BADF)?;
+    // Safe functions would be an open of the name, which on Linux has an offset of its own, and `pidfd_getfd`, which
+    // old kernels lack and containers forbid.
     #[expect(unsafe_code, reason = "a descriptor by its number")]
     // SAFETY: the descriptor is open, because its name exists, and it is used for the following calls only.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
