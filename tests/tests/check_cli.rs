@@ -261,6 +261,17 @@ fn a_port_in_use_is_reported() {
 }
 
 #[test]
+fn the_points_are_shown_without_a_file_of_results() {
+    let check = Check::new();
+    let points = check.arg("points.txt");
+    fs::write(&points, "* 2\nclose/* 0.5\n").unwrap();
+    let options = ["--points", &points, "--case", "basic/*", "--case", "close/inside-answer"];
+    let finished = check.run(&options, &server());
+    let text = String::from_utf8(finished.success().to_vec()).unwrap();
+    assert!(text.lines().last().is_some_and(|line| line.ends_with("4.5 of 4.5 points")), "{text}");
+}
+
+#[test]
 fn an_error_in_the_points_has_its_place() {
     let check = Check::new();
     let points = check.arg("points.txt");

@@ -62,6 +62,19 @@ macro_rules! protocols {
 
 socklab_core::for_each_protocol!(protocols);
 
+#[test]
+fn a_client_that_is_checked_as_a_server_is_recognised_and_the_reverse() {
+    // Clients that connect before they read input.
+    for protocol in ["math", "hello", "guess"] {
+        for (role, other) in [("client", "server"), ("server", "client")] {
+            let run = check_command(protocol, role, &["--case", "basic/*"], &own(protocol, other));
+            let expected = format!("check it with the role {other}");
+            let is_recognised = run.with("fail").next().is_some_and(|c| c.hint.contains(&expected));
+            assert!(is_recognised, "{protocol} {role}:\n{}", run.troubles());
+        }
+    }
+}
+
 /// A machine that stops now and then: the tester alone is stopped, so the program sees pauses in the middle of messages that
 /// it may take for their end.
 #[test]

@@ -376,6 +376,7 @@ fn explain(
         };
         let asks = || if is_unreached && talk_runs { hint::asks(&stdout) } else { None };
         failure.hint = asks()
+            .or_else(|| hint::other_end(&situation))
             .or_else(|| (is_unreached && setup.lacks_port()).then(|| hint::NO_PORT.to_owned()))
             .or_else(|| (protocol.hint)(&situation))
             .or_else(|| hint::specific(&situation))

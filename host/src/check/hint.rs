@@ -10,6 +10,29 @@ pub(super) fn specific(situation: &Situation<'_>) -> Option<String> {
     exception(situation).or_else(|| difference(situation)).or_else(|| output(situation))
 }
 
+/// Returns the mistake of a command, if the program seems to be the other end: a client that was checked as a server, or
+/// the reverse.
+pub(super) fn other_end(situation: &Situation<'_>) -> Option<String> {
+    let has = |texts: &[&str]| texts.iter().any(|text| situation.stderr.contains(text));
+    match (situation.role, situation.kind) {
+        // It connects to the port on which it should listen.
+        (Role::Server, Kind::NotListening)
+            if has(&["ConnectionRefused", "onnection refused", "ECONNREFUSED"]) =>
+        {
+            Some("this seems to be a client, which finds no server: check it with the role client".into())
+        }
+        // The tester listens on the port.
+        (Role::Client, Kind::NotConnected)
+            if has(&["ddress already in use", "AddrInUse", "EADDRINUSE"]) =>
+        {
+            Some(
+                "this seems to be a server, whose port the tester has: check it with the role server".into(),
+            )
+        }
+        _ => None,
+    }
+}
+
 /// Returns what the program's output shows, if it did not print what it should.
 fn output(situation: &Situation<'_>) -> Option<String> {
     let prints_bytes = ["b'", "b\""].iter().any(|text| situation.stdout.contains(text));

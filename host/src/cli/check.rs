@@ -274,7 +274,7 @@ impl CheckArgs {
         watcher.close();
         state.update(&run.results);
         let written = report(&run, time);
-        view.summary(setup, &run, time).map_err(Failure::stdout)?;
+        view.summary(setup, &run, points, time).map_err(Failure::stdout)?;
         if let Some(failure) = &run.error {
             return Err(Failure::System(failure.summary()));
         }

@@ -54,18 +54,6 @@ impl Report<'_> {
         }
     }
 
-    /// Returns the points that a case has got, and those that it can get.
-    fn score(&self, result: &CaseResult) -> (f64, f64) {
-        let all = self.points.of(&result.id, result.is_info);
-        let has_passed = match &result.verdict {
-            Verdict::Pass => true,
-            // A part of the case that the document does not require. A teacher who names such a case requires it.
-            Verdict::Info(_) => !result.is_info,
-            Verdict::Fail(_) | Verdict::Skip(_) => false,
-        };
-        (if has_passed { all } else { 0.0 }, all)
-    }
-
     /// Returns what is known of a case as text for the student.
     fn text(&self, result: &CaseResult) -> String {
         let mut text = match &result.verdict {
@@ -154,7 +142,7 @@ impl Report<'_> {
     /// Returns the results.json of Gradescope. It has no score at the top: Gradescope adds those of the tests.
     fn gradescope(&self) -> Value {
         let tests = self.run.results.iter().enumerate().map(|(i, result)| {
-            let (score, max_score) = self.score(result);
+            let (score, max_score) = self.points.score(result);
             let has_passed = matches!(result.verdict, Verdict::Pass | Verdict::Info(_));
             json!({
                 "name": format!("{}: {}", result.id, result.requirement),
@@ -180,7 +168,8 @@ impl Report<'_> {
 
     /// Returns the result of a runner of GitHub Classroom, as its reporter reads it.
     fn github(&self) -> Value {
-        let scores: Vec<_> = self.run.results.iter().map(|result| self.score(result)).collect();
+        let scores: Vec<_> =
+            self.run.results.iter().map(|result| self.points.score(result)).collect();
         let max_score: f64 = scores.iter().map(|(_, max)| max).sum();
         let counts = Counts::of(&self.run.results);
         let status = match (&self.run.error, counts.failed) {

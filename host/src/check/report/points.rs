@@ -9,6 +9,7 @@
 
 use std::fmt;
 
+use super::super::engine::{CaseResult, Verdict};
 use super::super::pattern::matches;
 
 /// Weights of cases.
@@ -76,6 +77,28 @@ impl Points {
             lines.push(Line { pattern: pattern.to_owned(), points });
         }
         Ok(Self { lines })
+    }
+
+    /// Returns the points that a case has got, and those that it can get.
+    pub(crate) fn score(&self, result: &CaseResult) -> (f64, f64) {
+        let all = self.of(&result.id, result.is_info);
+        let has_passed = match &result.verdict {
+            Verdict::Pass => true,
+            // A part of the case that the document does not require. A teacher who names such a case requires it.
+            Verdict::Info(_) => !result.is_info,
+            Verdict::Fail(_) | Verdict::Skip(_) => false,
+        };
+        (if has_passed { all } else { 0.0 }, all)
+    }
+
+    /// Returns the points of a run as text, if there is a file of points.
+    pub(crate) fn total(&self, results: &[CaseResult]) -> Option<String> {
+        if self.lines.is_empty() {
+            return None;
+        }
+        let scores = results.iter().map(|result| self.score(result));
+        let (got, all) = scores.fold((0.0, 0.0), |sum, score| (sum.0 + score.0, sum.1 + score.1));
+        Some(format!("{got} of {all} points"))
     }
 
     /// Returns the points of a case. What the document does not require has none, unless a line has its name without a

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::check::report::{Again, Counts, json, tap, text};
+use crate::check::report::{Again, Counts, Points, json, tap, text};
 use crate::check::{CaseResult, NOT_STARTED, Run, Setup, Verdict};
 use crate::ui::{Bar, Output};
 
@@ -169,7 +169,13 @@ impl<'a> View<'a> {
     /// # Errors
     ///
     /// The first error of writing.
-    pub(super) fn summary(mut self, setup: &Setup, run: &Run, time: Duration) -> io::Result<()> {
+    pub(super) fn summary(
+        mut self,
+        setup: &Setup,
+        run: &Run,
+        points: &Points,
+        time: Duration,
+    ) -> io::Result<()> {
         self.show_skipped();
         self.bar = None;
         let written = self.output.event(&json::summary(setup, run, time));
@@ -179,6 +185,10 @@ impl<'a> View<'a> {
             (Style::Tap, Some(failure)) => self.line(&tap::bail_out(&failure.message)),
             (Style::Tap, None) => self.line(&format!("# {summary}")),
             _ => self.line(&summary),
+        }
+        if let Some(total) = points.total(&run.results) {
+            let mark = if self.style == Style::Tap { "# " } else { "" };
+            self.line(&format!("{mark}{total}"));
         }
         self.error.map_or(Ok(()), Err)
     }
