@@ -354,4 +354,32 @@ mod tests {
         stack.close(socket).unwrap();
         assert_eq!(peer.read(&mut buffer).unwrap(), 0);
     }
+
+    /// Without this error an idle client would never notice that its peer has vanished. std-embedded-nal returns
+    /// `WouldBlock` instead.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_time_out_of_the_system_is_an_error_and_not_would_block() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stack = Stack::default();
+        let mut socket = stack.socket().unwrap();
+        stack.connect(&mut socket, listener.local_addr().unwrap()).unwrap();
+        // A peer that reads nothing is given up like one that has vanished.
+        let limit = Some(Duration::from_millis(100));
+        borrow(&socket).unwrap().set_tcp_user_timeout(limit).unwrap();
+        let _peer = listener.accept().unwrap();
+
+        let start = std::time::Instant::now();
+        let error = loop {
+            match stack.send(&mut socket, &[0; 1 << 16]) {
+                Ok(_) => {}
+                Err(nb::Error::WouldBlock) if start.elapsed() < Duration::from_secs(20) => {
+                    std::thread::yield_now();
+                }
+                Err(nb::Error::Other(Fault(e))) => break e,
+                Err(nb::Error::WouldBlock) => panic!("the system does not give up"),
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
 }
