@@ -1,4 +1,5 @@
-//! What protocols share: lines, prompts, integers, text, frames, truncated streams, and dissectors for traces.
+//! What protocols share: lines, prompts, integers, text, frames, truncated streams, packed values, and dissectors for
+//! traces.
 //!
 //! Positions of bytes, in values and in messages, count from 0.
 
@@ -6,6 +7,7 @@ mod decimal;
 mod dissect;
 mod frame;
 mod line;
+pub mod pack;
 mod peer;
 mod prompt;
 mod text;
