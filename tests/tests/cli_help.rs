@@ -17,7 +17,15 @@ use socklab_tests::protocols::PROTOCOLS;
 
 /// Returns the words after `socklab` of every command that has a help text.
 fn commands() -> Vec<Vec<&'static str>> {
-    let mut commands = vec![vec![], vec!["completions"], vec!["man"], vec!["proxy"], vec!["check"]];
+    let mut commands = vec![
+        vec![],
+        vec!["completions"],
+        vec!["man"],
+        vec!["proxy"],
+        vec!["check"],
+        vec!["pack"],
+        vec!["unpack"],
+    ];
     for name in PROTOCOLS.iter().map(|protocol| protocol.name) {
         commands.extend([vec![name], vec![name, "client"], vec![name, "server"]]);
     }

@@ -46,6 +46,10 @@ fn write_program(
     synopsis.text([bold("socklab"), roman(" PROTOCOL server [[BIND:]PORT | BIND PORT] [OPTIONS]")]);
     synopsis.control("br", []);
     synopsis.text([bold("socklab"), roman(" proxy PROTOCOL|raw [BIND:]PORT HOST:PORT [OPTIONS]")]);
+    synopsis.control("br", []);
+    synopsis.text([bold("socklab"), roman(" pack FORMAT [VALUE]...")]);
+    synopsis.control("br", []);
+    synopsis.text([bold("socklab"), roman(" unpack FORMAT [HEX]...")]);
     synopsis.to_writer(page)?;
     man.render_description_section(page)?;
     // The options of all clients and servers are listed once here, and not for each command.

@@ -13,6 +13,7 @@ mod guess;
 mod hello;
 mod manual;
 mod math;
+mod pack;
 mod proxy;
 mod rps;
 
@@ -30,7 +31,7 @@ use crate::ui::{Output, say_last, streams};
 use common::{End, Failure, Role};
 
 /// Example commands with descriptions, for the help and the man page.
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 9] = [
     ("socklab math client", "solve the quiz of a built-in server"),
     ("socklab math client mathserver 8000", "solve the quiz of that server"),
     ("socklab math server 8000 --trace", "run such a server, and show every message"),
@@ -39,13 +40,15 @@ const EXAMPLES: [(&str, &str); 8] = [
     ("socklab file client host:12001:notes.txt notes.txt", "fetch a file"),
     ("socklab check math server -- python3 server.py '{port}'", "test your own server"),
     ("socklab proxy echo 9000 localhost:4567 --trace --cut 1", "send each byte by itself"),
+    ("socklab pack '!hf' -13 0.5", "show the bytes of two values"),
 ];
 
 const USAGE: &str = "\
 socklab PROTOCOL client [HOST[:PORT] | HOST PORT] [OPTIONS]
        socklab PROTOCOL server [[BIND:]PORT | BIND PORT] [OPTIONS]
        socklab check PROTOCOL client|server [OPTIONS] -- COMMAND...
-       socklab proxy PROTOCOL|raw [BIND:]PORT HOST:PORT [OPTIONS]";
+       socklab proxy PROTOCOL|raw [BIND:]PORT HOST:PORT [OPTIONS]
+       socklab pack FORMAT [VALUE]... | unpack FORMAT [HEX]...";
 
 const EXIT_CODES: &str = "\
 0 done; 1 the peer or the protocol failed; 2 usage error; 3 could not connect, bind, read or write; \
@@ -103,6 +106,10 @@ enum Command {
     #[command(override_usage = check::USAGE, after_help = check::after_help())]
     Check(Box<check::CheckArgs>),
     Proxy(Box<End<proxy::ProxyArgs>>),
+    #[command(after_help = pack::after_pack_help())]
+    Pack(pack::PackArgs),
+    #[command(after_help = pack::after_unpack_help())]
+    Unpack(pack::UnpackArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -122,7 +129,7 @@ pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     // Searched before parsing, because a usage error must be reported as an event too.
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
-    let command = match Cli::try_parse_from(args) {
+    let command = match Cli::try_parse_from(pack::arranged(args)) {
         Ok(Cli { command }) => command,
         Err(e) => return usage(&e, json),
     };
@@ -130,6 +137,8 @@ pub fn main() -> ExitCode {
         Command::Protocol(protocol) => protocol.run(),
         Command::Check(check) => check.run(),
         Command::Proxy(proxy) => proxy.run(),
+        Command::Pack(pack) => pack.run(),
+        Command::Unpack(unpack) => unpack.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "socklab", &mut script);
