@@ -337,6 +337,7 @@ fn bad_input_is_refused_in_one_line() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: descriptors closed by a shell, and /dev/zero")]
 fn input_that_is_not_text_or_without_end_is_refused() {
     let finished = Program::socklab(&["unpack", "!h"]).run_with(*b"\x00\xff");
     let text = "standard input is not hexadecimal text; use --raw for bytes";

@@ -6,6 +6,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::fmt::Write as _;
 use std::hint::black_box;
 use std::task::{Context, Poll, Waker};
 
@@ -15,6 +16,7 @@ use socklab_core::driver::nonblocking::{Ended, Outcome};
 use socklab_core::driver::{Next, asynch, blocking, nonblocking};
 use socklab_core::machine::{EventView, Input, Machine, StreamEnd};
 use socklab_core::session::{Handler, Pumped, Stop, Want, pump};
+use socklab_core::wire::pack::{Format, Value};
 use socklab_core::wire::{Dissect, Dissected};
 use socklab_core::{echo, math};
 use socklab_tests::role;
@@ -440,6 +442,44 @@ fn payload_and_dissectors_do_not_allocate() {
     assert_eq!(without_allocating(|| dissected(echo::Messages::<4>::default(), ECHO)), 3);
     assert_eq!(without_allocating(|| dissected(math::ServerBytes::default(), QUIZ)), 3);
     assert_eq!(without_allocating(|| dissected(math::ClientBytes, &[0; 8])), 2);
+}
+
+#[test]
+fn packing_does_not_allocate() {
+    without_allocating(|| {
+        let format = Format::parse("!?hQefd3s5pc2x").unwrap();
+        let values = [
+            true.into(),
+            (-13).into(),
+            u64::MAX.into(),
+            0.5.into(),
+            0.3871.into(),
+            f64::INFINITY.into(),
+            Value::Bytes(b"abc"),
+            Value::Bytes(b"de"),
+            Value::Char(b'x'),
+        ];
+        let mut packed = [0; 64];
+        let n = format.pack(&values, &mut packed).unwrap();
+        assert!(n == format.size() && format.unpack(&packed[..n]).unwrap().count() == 9);
+        let mut errors = Counter(0);
+        write!(errors, "{}", Format::parse("!hk").unwrap_err()).unwrap();
+        write!(errors, "{}", format.pack(&[], &mut packed).unwrap_err()).unwrap();
+        let string = Format::parse("h").unwrap().pack(&values[..1], &mut packed);
+        write!(errors, "{}", string.unwrap_err()).unwrap();
+        write!(errors, "{}", format.unpack(&[]).unwrap_err()).unwrap();
+        assert!(errors.0 > 100);
+    });
+}
+
+/// Writer that only counts.
+struct Counter(usize);
+
+impl std::fmt::Write for Counter {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0 += text.len();
+        Ok(())
+    }
 }
 
 /// Returns the number of messages.

@@ -139,6 +139,9 @@ fn the_readme_lists_the_exercises_of_the_table() {
         let [client, server] = protocol.commands;
         format!("| {} | `{client}` | `{server}` |", protocol.exercise)
     });
+    // Not a protocol.
+    let pack = "| values as bytes, and back (003) | `socklab pack '!hf' -13 0.5` | `socklab unpack '!hf' fff33f000000` |";
+    let rows = rows.chain([pack.to_owned()]);
     let head = "| the exercise | the command | its server |";
     check_table("README.md", head, &rows.collect::<Vec<_>>()).unwrap_or_else(|e| panic!("{e}"));
 }

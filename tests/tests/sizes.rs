@@ -61,7 +61,7 @@ fn the_readme_states_the_flash_sizes_of_the_budget() {
     };
     let (small, smaller) = (table(small), table(smaller));
     let machines = PROTOCOLS.iter().flat_map(|protocol| protocol.machines).map(|(name, _)| *name);
-    let images = machines.chain(["every_machine", "nal_clients", "nal_servers", "nal"]);
+    let images = machines.chain(["every_machine", "nal_clients", "nal_servers", "nal", "pack"]);
     // Those are stated in the header.
     let for_c = ["c_math_client", "c_chat", "c"];
     let images = images.chain(for_c);

@@ -4,7 +4,7 @@ use core::fmt;
 
 use socklab_core::machine::{Input, Machine};
 use socklab_core::session::{self, Buffer, Pumped, Session};
-use socklab_core::wire::{self, Dissect};
+use socklab_core::wire::{self, Dissect, pack};
 use socklab_core::{echo, for_each_dissector, for_each_machine, for_each_protocol};
 
 use crate::world::Player;
@@ -159,6 +159,22 @@ kept! {
     wire::PromptMessages::dissect,
 }
 
+kept! {
+    /// Values as bytes, and back.
+    PACK:
+    pack::Format::parse,
+    pack::Format::fields,
+    <pack::Fields<'_> as Iterator>::next,
+    pack::Format::pack,
+    pack::Format::unpack,
+    <pack::Unpacked<'_, '_> as Iterator>::next,
+    pack::Field::pack,
+    pack::Field::unpack,
+    pack::Field::bytes,
+    pack::Field::range,
+    pack::Field::capacity,
+}
+
 macro_rules! dissectors {
     ($($dissector:ty,)*) => {
         kept! {
@@ -219,4 +235,10 @@ kept! {
     <wire::LineMessage<'_> as fmt::Display>::fmt,
     <wire::PromptMessage<'_> as fmt::Display>::fmt,
     <session::TooSmall as fmt::Display>::fmt,
+    <pack::Field as fmt::Display>::fmt,
+    <pack::Order as fmt::Display>::fmt,
+    <pack::FormatError as fmt::Display>::fmt,
+    <pack::PackError as fmt::Display>::fmt,
+    <pack::ValueError as fmt::Display>::fmt,
+    <pack::WrongSize as fmt::Display>::fmt,
 }

@@ -203,6 +203,7 @@ impl core::error::Error for FormatError {}
 
 /// A code with its count.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 struct Item {
     position: usize,
     count: usize,
@@ -232,6 +233,7 @@ impl Item {
 
 /// The codes of a format, with their counts.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 struct Items<'f> {
     text: &'f str,
     order: Order,
@@ -382,6 +384,7 @@ impl<'f> IntoIterator for Format<'f> {
 
 /// Iterator over the fields of a format. See [`Format::fields`].
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Fields<'f> {
     items: Items<'f>,
     /// The item whose fields come next.

@@ -330,6 +330,7 @@ impl<'f> Format<'f> {
 
 /// Iterator over the values in some bytes, each with its field. See [`Format::unpack`].
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Unpacked<'f, 'b> {
     fields: Fields<'f>,
     bytes: &'b [u8],

@@ -1,8 +1,8 @@
-//! Every machine, session, pump and dissector.
+//! Every machine, session, pump and dissector, and packing.
 
 #![no_std]
 #![no_main]
 
 use socklab_proofs::machines::*;
 
-socklab_proofs::image!(ALONE, SHORT, BULK, SESSIONS, BUFFER, WIRE, DISSECTORS, FUNCTIONS);
+socklab_proofs::image!(ALONE, SHORT, BULK, SESSIONS, BUFFER, WIRE, PACK, DISSECTORS, FUNCTIONS);
