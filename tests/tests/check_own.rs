@@ -115,9 +115,10 @@ struct Repeated {
 
 /// Returns our own programs, the pairs of them, and one program in Python for each protocol and role.
 ///
-/// `CHECK_PROTOCOLS` restricts them to some protocols, separated by spaces.
+/// `CHECK_PROTOCOLS` restricts them to some protocols, separated by spaces, and `CHECK_KIND` to `socklab` or `Python`.
 fn repeated() -> Vec<Repeated> {
     let selected = std::env::var("CHECK_PROTOCOLS").ok();
+    let kind = std::env::var("CHECK_KIND").ok();
     let mut all = Vec::new();
     for protocol in PROTOCOLS.iter().map(|protocol| protocol.name) {
         if selected.as_ref().is_some_and(|names| !names.split(' ').any(|name| name == protocol)) {
@@ -144,6 +145,7 @@ fn repeated() -> Vec<Repeated> {
             is_strict: true,
         });
     }
+    all.retain(|program| kind.as_ref().is_none_or(|kind| program.name.ends_with(kind)));
     all
 }
 
