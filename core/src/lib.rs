@@ -60,6 +60,7 @@ pub mod add;
 pub mod chat;
 pub mod coin;
 mod count;
+pub mod datagram;
 pub mod driver;
 pub mod echo;
 pub mod file;
@@ -72,6 +73,7 @@ pub mod session;
 mod table;
 #[cfg(test)]
 mod texts;
+pub mod udp;
 pub mod wire;
 
 pub use machine::Machine;

@@ -236,6 +236,8 @@ pub enum Invalid {
     OutOfRange,
     /// More payload than was announced.
     Overrun,
+    /// A part of a text that the protocol counts in characters is not UTF-8.
+    NotUtf8,
 }
 
 impl fmt::Display for Invalid {
@@ -249,6 +251,7 @@ impl fmt::Display for Invalid {
             Self::Reserved => "the text has another meaning in this protocol",
             Self::OutOfRange => "a number is out of range",
             Self::Overrun => "more payload than announced",
+            Self::NotUtf8 => "the text is not UTF-8",
         })
     }
 }

@@ -6,8 +6,9 @@
 //! | `polled` | the same with `{ReadReady, WriteReady}`, for serial lines | `embedded-io` |
 //! | `asynch` | [`embedded_io_async::{Read, Write}`](https://docs.rs/embedded-io-async) | `embedded-io-async` |
 //! | `nonblocking` | [`embedded_nal::TcpClientStack`](https://docs.rs/embedded-nal) with [`nb`](https://docs.rs/nb) | `nal` |
+//! | `datagrams` | [`embedded_nal::{UdpClientStack, UdpFullStack}`](https://docs.rs/embedded-nal) with `nb`: for the [machines over datagrams](crate::datagram) | `nal` |
 //!
-//! Each has a `Connection` with the same methods, and an application is the same loop over each:
+//! Each but the last has a `Connection` with the same methods, and an application is the same loop over each:
 //!
 //! ```text
 //!   loop { match connection.next() {
@@ -73,6 +74,8 @@
 pub mod asynch;
 #[cfg(feature = "embedded-io")]
 pub mod blocking;
+#[cfg(feature = "nal")]
+pub mod datagrams;
 #[cfg(feature = "nal")]
 pub mod nonblocking;
 #[cfg(feature = "embedded-io")]
