@@ -13,6 +13,7 @@
 //! [`add`]: mod@add
 //! [`file`]: mod@file
 //! [`echo`]: mod@echo
+//! [`udp`]: mod@udp
 //! [`hello`]: mod@hello
 //! [`chat`]: mod@chat
 //! [`coin`]: mod@coin
@@ -156,6 +157,24 @@ macro_rules! for_each_protocol {
                 exercise: "length-prefixed messages (003)",
                 commands: ["socklab echo client HOST 4567 \"Four score and seven\"", "socklab echo server"],
                 summary: "length-prefixed messages, returned without their first ten characters",
+            }
+            udp Udp {
+                about: "The same in datagrams, which can be lost, duplicated and reordered",
+                machines: [],
+                clients: [],
+                servers: [],
+                dissectors: [],
+                functions: [
+                    $crate::udp::reply_to,
+                    <$crate::udp::Server as $crate::datagram::Machine<core::net::SocketAddr>>::step,
+                    <$crate::udp::Client<core::net::SocketAddr> as $crate::datagram::Machine<core::net::SocketAddr>>::send,
+                    <$crate::udp::Client<core::net::SocketAddr> as $crate::datagram::Machine<core::net::SocketAddr>>::step,
+                ],
+                sentences: [$crate::udp::Message<'_>, $crate::udp::Mistake, $crate::udp::server::Refusal, $crate::udp::client::Summary],
+                port: 3456,
+                exercise: "datagrams (003)",
+                commands: ["socklab udp client HOST 3456 \"Four score and seven\"", "socklab udp server"],
+                summary: "datagrams, returned without their first ten characters",
             }
             hello Hello {
                 about: "Greetings: the server says hello, and the client may too",

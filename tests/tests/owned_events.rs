@@ -128,11 +128,12 @@ macro_rules! tests {
             fn $module() {
                 let mut owning = Owning::default();
                 role::$module::scripts(&mut owning);
-                let events = |machine| owning.0.get(machine).is_some_and(|events| *events > 0);
-                $(
-                    let machine = std::any::type_name::<$machine>();
-                    assert!(events(machine), "no script of {machine} emits an event");
-                )*
+                // A protocol over datagrams has none.
+                let machines: &[&str] = &[$(std::any::type_name::<$machine>()),*];
+                for machine in machines {
+                    let has_events = owning.0.get(machine).is_some_and(|events| *events > 0);
+                    assert!(has_events, "no script of {machine} emits an event");
+                }
             }
         )*
     };

@@ -35,6 +35,7 @@ mod setup;
 mod steps;
 mod talk;
 mod turns;
+mod udp;
 
 pub(crate) use case::{Case, Protocol};
 pub(crate) use engine::{CaseResult, NOT_STARTED, Plan, Run, Verdict, id, run, unstarted};

@@ -12,6 +12,7 @@ mod guess;
 mod hello;
 mod math;
 mod rps;
+mod udp;
 
 use std::time::Duration;
 

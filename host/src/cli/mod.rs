@@ -16,6 +16,7 @@ mod math;
 mod pack;
 mod proxy;
 mod rps;
+mod udp;
 
 use std::ffi::OsString;
 use std::io::Write as _;

@@ -10,6 +10,7 @@ pub mod guess;
 pub mod hello;
 pub mod math;
 pub mod rps;
+pub mod udp;
 
 use crate::draw::Draw;
 
