@@ -24,7 +24,7 @@ pub mod board;
 pub mod dissect;
 pub mod draw;
 // The same file, and not the crate: the fuzz targets need this one module, and not the program.
-#[path = "../../host/src/faults.rs"]
+#[path = "../../host/src/faults/mod.rs"]
 pub mod faults;
 #[cfg(unix)]
 pub mod files;

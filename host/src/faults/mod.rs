@@ -19,6 +19,10 @@
 //!
 //! The stages stand in this order: a bit is flipped, the bytes travel (`delay`, `jitter`), they are collected (`glue`),
 //! they are cut, and they leave at the `rate`. Bytes never overtake each other.
+//!
+//! Datagrams have faults of their own: see [`datagrams`].
+
+pub mod datagrams;
 
 use std::collections::VecDeque;
 use std::num::{NonZeroU64, NonZeroUsize};
