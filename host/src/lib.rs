@@ -49,6 +49,7 @@ pub mod rps;
 mod seed;
 mod sys;
 mod text;
+pub mod udp;
 
 #[cfg(feature = "cli")]
 mod check;

@@ -37,7 +37,7 @@ pub use server::Server;
 
 use core::fmt;
 
-use crate::wire::{Dissect, Dissected, Escaped, LENGTH_BYTES, Prefix, prefix_of_chars};
+use crate::wire::{Dissect, Dissected, Escaped, LENGTH_BYTES, Prefix, Transport, prefix_of_chars};
 
 pub use crate::echo::REMOVED_CHARS;
 
@@ -74,6 +74,8 @@ impl fmt::Display for Message<'_> {
 
 impl Dissect for Datagrams {
     type Message<'b> = Message<'b>;
+
+    const TRANSPORT: Transport = Transport::Datagrams;
 
     fn dissect<'b>(&mut self, bytes: &'b [u8]) -> Dissected<Message<'b>> {
         if bytes.is_empty() {

@@ -16,8 +16,23 @@ pub trait Dissect: Default {
     /// A message. It is displayed as one line.
     type Message<'b>: fmt::Display;
 
+    /// What carries the bytes. This is where a program that handles any protocol learns it.
+    const TRANSPORT: Transport = Transport::Stream;
+
     /// Returns the message at the front of `bytes`.
     fn dissect<'b>(&mut self, bytes: &'b [u8]) -> Dissected<Self::Message<'b>>;
+}
+
+/// What carries the bytes of a protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Transport {
+    /// A connection of TCP, or any other stream of bytes. A dissector is given what is not taken yet.
+    #[default]
+    Stream,
+    /// Datagrams of UDP, for example. A dissector is given one at a time, and takes all of it.
+    Datagrams,
 }
 
 /// Result of [`Dissect::dissect`].

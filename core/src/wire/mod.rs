@@ -15,7 +15,7 @@ mod truncated;
 mod words;
 
 pub use decimal::{DECIMAL_BYTES, DecimalError, Unexpected, decimal, put_decimal};
-pub use dissect::{Dissect, Dissected};
+pub use dissect::{Dissect, Dissected, Transport};
 pub use frame::{LENGTH_BYTES, copy, length_max, length_of, put_length};
 pub(crate) use line::unmarked;
 pub use line::{

@@ -14,15 +14,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
+use socklab_core::datagram::DATAGRAM_MAX;
 use socklab_core::machine::{Machine, StreamEnd};
 use socklab_core::wire::Dissect;
 
-pub(super) use self::address::{Address, Host, Listen, ListenAddr, host, listen_at, port_help};
+pub(super) use self::address::{Address, Host, Listen, ListenAddr, Messages, host, listen_at};
 pub(super) use self::failure::Failure;
 pub(super) use self::picture::Picture;
 pub(super) use self::serve::{Console, Reporter};
 use super::events::unfinished;
-use crate::net::{self, Delivery, Limits, Observer, Server, Service, Target, reason};
+use crate::net::{
+    self, DatagramServer, DatagramService, Delivery, EventOf, Limits, Observer, Running, Server,
+    Service, Target, reason,
+};
 use crate::proxy::Side;
 use crate::text::one_line;
 use crate::ui::messages::{Conversation, Dissectors};
@@ -32,7 +36,7 @@ use crate::ui::{Capture, Keyboard, LogWriter, Output, Trace, TraceOutput, run_wi
 
 /// The two ends of a protocol. The help text of each stands at its arguments.
 #[derive(Debug, Subcommand)]
-pub(super) enum Role<C: Args, S: Args> {
+pub(super) enum Role<C: Args + Run, S: Args + Run> {
     Client(End<C>),
     Server(End<S>),
 }
@@ -46,11 +50,11 @@ pub(super) struct End<A> {
     common: Common,
 }
 
-impl<A: Args> Args for End<A> {
+impl<A: Args + Run> Args for End<A> {
     fn augment_args(command: clap::Command) -> clap::Command {
         let command = A::augment_args(command);
         let about = command.get_about().cloned().unwrap_or_default();
-        Common::augment_args(command).about(about)
+        A::adjust(Common::augment_args(command).about(about))
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -58,7 +62,7 @@ impl<A: Args> Args for End<A> {
     }
 }
 
-impl<A: Args> FromArgMatches for End<A> {
+impl<A: Args + Run> FromArgMatches for End<A> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let common = Common::from_arg_matches(matches)?;
         Ok(Self { args: A::from_arg_matches(matches)?, common })
@@ -73,6 +77,11 @@ impl<A: Args> FromArgMatches for End<A> {
 /// A command that can be run.
 pub(super) trait Run {
     fn run(self, common: &Common) -> Result<(), Failure>;
+
+    /// Changes the options of [`Common`] for this command, such as their help.
+    fn adjust(command: clap::Command) -> clap::Command {
+        command
+    }
 }
 
 impl<C: Args + Run, S: Args + Run> Role<C, S> {
@@ -211,7 +220,12 @@ fn max_clients(text: &str) -> Result<usize, String> {
 impl Common {
     /// Returns the limit for connecting and for waiting for a program.
     pub(super) fn timeout(&self) -> Option<Duration> {
-        self.timeout.map_or(Some(net::DEFAULT_TIMEOUT), |timeout| timeout.0)
+        self.timeout_or(net::DEFAULT_TIMEOUT)
+    }
+
+    /// Returns the limit, or `default` if none is given.
+    pub(super) fn timeout_or(&self, default: Duration) -> Option<Duration> {
+        self.timeout.map_or(Some(default), |timeout| timeout.0)
     }
 
     /// Returns the limit for waiting for a person: none by default.
@@ -374,13 +388,22 @@ impl Common {
         local: Side,
         dissectors: Dissectors,
     ) -> net::Client<M> {
+        self.report_notices(client).observer(self.observers(local, dissectors))
+    }
+
+    /// Returns the observers of what this program exchanges as that side.
+    pub(super) fn observers(
+        &self,
+        local: Side,
+        dissectors: Dissectors,
+    ) -> Option<Box<dyn Observer>> {
         let trace = || Box::new(Trace::new(TraceOutput::Stderr, local, dissectors)) as _;
         let trace = self.trace.then(trace);
         let capture = self.capture().map(|capture| Box::new(capture.connection(local)) as _);
         let picture = self
             .picture()
             .map(|picture| picture.recorder(Observed::Side(local), dissectors).observer(local));
-        self.report_notices(client).observer(several([capture, picture, trace]))
+        several([capture, picture, trace])
     }
 
     /// Makes a client report an incomplete message on stderr and as an event.
@@ -459,11 +482,28 @@ impl Common {
     {
         let limits = Limits { idle: None, ..Limits::default() };
         let server = Server::bind((Ipv4Addr::LOCALHOST, 0), service)?.limits(limits);
-        let running = server.start().map_err(|e| Failure::System(e.to_string()))?;
-        let addr = running.local_addr();
-        say(format_args!("no address given: a built-in {name} server runs on {addr}"));
-        client(&addr.into())?;
-        running.stop().map_err(|e| Failure::System(e.to_string()))
+        with_running(name, server.start(), client)
+    }
+
+    /// Runs a client against `target`, or against a built-in server for datagrams if there is none.
+    pub(super) fn dial_datagrams<S>(
+        &self,
+        target: Option<Target>,
+        name: &str,
+        service: impl FnOnce() -> S,
+        client: impl FnOnce(&Target) -> Result<(), Failure>,
+    ) -> Result<(), Failure>
+    where
+        S: DatagramService + Send + 'static,
+        S::Machine: Send,
+        EventOf<S>: Send,
+    {
+        let Some(target) = target else {
+            let addr = (Ipv4Addr::LOCALHOST, 0);
+            let server = DatagramServer::bind(addr, service(), DATAGRAM_MAX)?;
+            return with_running(name, server.start(), client);
+        };
+        client(&target)
     }
 
     /// Returns the limits of a server whose clients are programs.
@@ -475,6 +515,20 @@ impl Common {
     pub(super) fn person_limits(&self, pace: &Pace, clients: &MaxClients) -> Limits {
         Limits { idle: self.person_timeout(), pace: pace.time, ..self.limits(clients) }
     }
+}
+
+/// Runs a client against a built-in server, and stops that.
+fn with_running(
+    name: &str,
+    server: io::Result<Running>,
+    client: impl FnOnce(&Target) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let failed = |e: io::Error| Failure::System(e.to_string());
+    let running = server.map_err(failed)?;
+    let addr = running.local_addr();
+    say(format_args!("no address given: a built-in {name} server runs on {addr}"));
+    client(&addr.into())?;
+    running.stop().map_err(failed)
 }
 
 /// Returns one observer for all, or `None` if there are none: then bytes may be transferred without a copy.

@@ -7,12 +7,12 @@ use std::io;
 use clap::Args;
 use serde_json::{Value, json};
 use socklab_core::driver::Next;
-use socklab_core::echo::Messages;
+use socklab_core::echo;
 use socklab_core::echo::client::{self, Client, Command, Event, Piece};
 use socklab_core::wire::length_max;
 
 use self::source::{Message, Next as NextMessage, Source, SourceError};
-use super::common::{Common, Failure, Host, Listen, MaxClients, Run, host, port_help};
+use super::common::{Common, Failure, Listen, MaxClients, Messages, Run};
 use super::events::{connected, emit, outcome, session};
 use crate::echo::{BUFFER, Checker, FileMessage, Report, Service, Wrong, advice};
 use crate::net::{self, Target, reason};
@@ -36,14 +36,8 @@ const JSON_MAX: usize = 1 << 16;
 /// Send messages and print their replies in order, one per line
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
-    /// The server's name or IP address [default: a built-in server]
-    #[arg(value_name = "HOST[:PORT]", value_parser = host)]
-    host: Option<Host>,
-    // With a port in `host`, this is the first message.
-    #[arg(help = port_help::<PORT>())]
-    port: Option<String>,
-    /// The messages [default: each line of stdin is one]
-    messages: Vec<String>,
+    #[command(flatten)]
+    messages: Messages<PORT>,
     /// Size of the length field on the wire in bytes
     #[arg(long, value_name = "2|4", default_value = "4", value_parser = header)]
     header: u8,
@@ -95,7 +89,7 @@ impl Run for ServerArgs {
 impl ServerArgs {
     fn serve<const HEADER: usize>(self, common: &Common) -> Result<(), Failure> {
         let service = Service::<HEADER>::with_header();
-        common.serve::<Messages<HEADER>, Messages<HEADER>, _>(
+        common.serve::<echo::Messages<HEADER>, echo::Messages<HEADER>, _>(
             self.listen.addrs()?,
             common.limits(&self.clients),
             service,
@@ -114,30 +108,9 @@ fn report_json<const HEADER: usize>(report: &Report<HEADER>) -> Value {
     session(report.peer, details, outcome)
 }
 
-impl ClientArgs {
-    /// Returns the target, or `None` for a built-in server, and the messages.
-    fn target(&self) -> Result<(Option<Target>, Vec<String>), Failure> {
-        let mut messages = self.messages.clone();
-        let Some(host) = &self.host else { return Ok((None, messages)) };
-        let port = match &self.port {
-            Some(message) if host.port.is_some() => {
-                messages.insert(0, message.clone());
-                None
-            }
-            Some(text) => Some(text.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
-                Failure::Usage(format!(
-                    "invalid value '{text}' for '[PORT]': expected a number from 1 to 65535; see --help"
-                ))
-            })?),
-            None => None,
-        };
-        Ok((Some(host.target(port, PORT)?), messages))
-    }
-}
-
 impl Run for ClientArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        let (target, messages) = self.target()?;
+        let (target, messages) = self.messages.target()?;
         match self.header {
             2 => self.exchange::<2>(target, messages, common),
             _ => self.exchange::<4>(target, messages, common),
@@ -170,7 +143,7 @@ impl ClientArgs {
         common.dial_target(target, "echo", service, |target| {
             let mut output = common.output(self.raw);
             let machine = Client::<HEADER>::with_header();
-            let client = common.connect::<Messages<HEADER>, Messages<HEADER>, _>(
+            let client = common.connect::<echo::Messages<HEADER>, echo::Messages<HEADER>, _>(
                 target,
                 machine,
                 self.buffer as usize,

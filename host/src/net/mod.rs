@@ -1,7 +1,8 @@
-//! Sockets: connecting, the client, the listener, and the server engine with one thread.
+//! Sockets: connecting, the client, the listener, the server engine with one thread, and datagrams.
 
 mod acceptor;
 mod client;
+mod datagrams;
 mod dial;
 mod engine;
 mod listen;
@@ -12,6 +13,8 @@ mod stack;
 
 pub(crate) use acceptor::{ACCEPTS, Acceptor, Clients};
 pub use client::{Client, Delivery, Error, Surplus, Wake};
+pub(crate) use datagrams::EventOf;
+pub use datagrams::{DatagramClient, DatagramServer, DatagramService};
 pub use dial::{DialError, Target};
 pub(crate) use dial::{is_self_connected, reason, resolve_all, timeout_text};
 pub use engine::{

@@ -7,6 +7,7 @@ use embedded_nal::{TcpClientStack, TcpErrorKind};
 use mio::Interest;
 use mio::net::TcpStream;
 use socket2::{SockRef, Socket};
+use socklab_core::datagram::Datagram;
 
 use super::dial::connect;
 use super::peer::unmapped;
@@ -58,6 +59,26 @@ pub trait Observer: Send {
         let _ = (connection, peer, reset);
     }
 
+    /// Called after a datagram has been sent, or received as far as the buffer takes it.
+    ///
+    /// Datagrams have no connection. Here `connection` distinguishes the peers, and [`ended`](Self::ended) is the end of
+    /// the observation.
+    fn datagram(
+        &mut self,
+        connection: usize,
+        local: SocketAddr,
+        peer: SocketAddr,
+        direction: Direction,
+        datagram: Datagram<'_>,
+    ) {
+        let _ = (connection, local, peer, direction, datagram);
+    }
+
+    /// Called when something else has happened, in words: a reply to a datagram has not come in time, for example.
+    fn note(&mut self, connection: usize, local: SocketAddr, peer: SocketAddr, text: &str) {
+        let _ = (connection, local, peer, text);
+    }
+
     /// Returns whether it can take more bytes. While it cannot, a server transfers nothing. When it can again, it must
     /// call the function that [`Server::resumer`](super::Server::resumer) returned.
     ///
@@ -84,6 +105,25 @@ impl Observer for Vec<Box<dyn Observer>> {
     fn ended(&mut self, connection: usize, peer: SocketAddr, reset: Option<Direction>) {
         for observer in self {
             observer.ended(connection, peer, reset);
+        }
+    }
+
+    fn datagram(
+        &mut self,
+        connection: usize,
+        local: SocketAddr,
+        peer: SocketAddr,
+        direction: Direction,
+        datagram: Datagram<'_>,
+    ) {
+        for observer in self {
+            observer.datagram(connection, local, peer, direction, datagram);
+        }
+    }
+
+    fn note(&mut self, connection: usize, local: SocketAddr, peer: SocketAddr, text: &str) {
+        for observer in self {
+            observer.note(connection, local, peer, text);
         }
     }
 

@@ -4,6 +4,7 @@
 //! | module | content | on Linux also |
 //! |---|---|---|
 //! | [`net`] | readiness rules and errors of sockets | timer, queue lengths, `sendfile`, `splice` |
+//! | [`datagrams`] | sockets of UDP, and how they report that a datagram did not arrive | an option for that |
 //! | [`file`] | positioned reads, names, identities, the temporary file of a transfer | page cache, pseudo files, mount points |
 //! | [`process`] | child processes with their descendants | their processor time |
 //! | [`read`] | reads at an offset, for all systems | |
@@ -33,11 +34,11 @@ pub(crate) use linux as extra;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable as extra;
 #[cfg(unix)]
-pub(crate) use unix::{error_text, file, net};
+pub(crate) use unix::{datagrams, error_text, file, net};
 #[cfg(all(unix, feature = "cli"))]
 pub(crate) use unix::{process, signals, streams, terminal};
 #[cfg(windows)]
-pub(crate) use windows::{error_text, file, net};
+pub(crate) use windows::{datagrams, error_text, file, net};
 #[cfg(all(windows, feature = "cli"))]
 pub(crate) use windows::{process, signals, streams, terminal};
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+pub(crate) mod datagrams;
 pub(crate) mod file;
 pub(crate) mod net;
 #[cfg(feature = "cli")]

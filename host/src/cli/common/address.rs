@@ -20,8 +20,42 @@ pub(in crate::cli) struct Address<const PORT: u16> {
     port: Option<u16>,
 }
 
+/// Address that a client connects to, as [`Address`] has it, and the messages that it sends.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Messages<const PORT: u16> {
+    /// The server's name or IP address [default: a built-in server]
+    #[arg(value_name = "HOST[:PORT]", value_parser = host)]
+    host: Option<Host>,
+    // With a port in `host`, this is the first message.
+    #[arg(help = port_help::<PORT>())]
+    port: Option<String>,
+    /// The messages [default: each line of stdin is one]
+    messages: Vec<String>,
+}
+
+impl<const PORT: u16> Messages<PORT> {
+    /// Returns the target, or `None` for a built-in server, and the messages.
+    pub(in crate::cli) fn target(&self) -> Result<(Option<Target>, Vec<String>), Failure> {
+        let mut messages = self.messages.clone();
+        let Some(host) = &self.host else { return Ok((None, messages)) };
+        let port = match &self.port {
+            Some(message) if host.port.is_some() => {
+                messages.insert(0, message.clone());
+                None
+            }
+            Some(text) => Some(text.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
+                Failure::Usage(format!(
+                    "invalid value '{text}' for '[PORT]': expected a number from 1 to 65535; see --help"
+                ))
+            })?),
+            None => None,
+        };
+        Ok((Some(host.target(port, PORT)?), messages))
+    }
+}
+
 /// Returns the help text of a client's port.
-pub(in crate::cli) fn port_help<const PORT: u16>() -> String {
+fn port_help<const PORT: u16>() -> String {
     format!("The server's port [default: {PORT}]")
 }
 

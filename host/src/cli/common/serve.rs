@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use socklab_core::wire::Dissect;
 
 use super::super::events::unfinished;
 use super::{Common, Failure, several};
-use crate::net::{self, Limits, Observer, Server, Service};
+use crate::net::{self, DatagramServer, DatagramService, Limits, Observer, Server, Service};
 use crate::proxy::Side;
 use crate::sys;
 use crate::ui::messages::{Conversation, Dissectors};
@@ -48,6 +48,51 @@ impl Common {
         report_json: fn(&S::Report) -> Value,
     ) -> Result<(), Failure> {
         let console = Console::start(self.json)?;
+        let observers = self.server_observers(&console, dissectors);
+        let (for_reports, for_notices) = (console.reporter(), console.reporter());
+        let server = Server::bind(addrs, service)?
+            .limits(limits)
+            .observer(observers)
+            .on_report(move |report| for_reports.report(&report, || report_json(&report)))
+            .on_notice(move |notice| for_notices.report(&notice, || unfinished(&notice)));
+        if let Some(capture) = self.capture() {
+            capture.on_ready(server.resumer());
+        }
+        let announce = listening(server.local_addr());
+        console.run(&server.stopper(), announce, || server.run().map(|_| ()))
+    }
+
+    /// Runs a server for datagrams until Ctrl-C or SIGTERM, or until its service ends it.
+    ///
+    /// `service` gets the writer of log lines and events. `summary` is called at the end.
+    pub(in crate::cli) fn serve_datagrams<S: DatagramService + 'static>(
+        &self,
+        addrs: impl ToSocketAddrs + fmt::Debug,
+        buffer: usize,
+        dissectors: Dissectors,
+        service: impl FnOnce(Reporter) -> S,
+        summary: impl FnOnce(&S, &Reporter),
+    ) -> Result<(), Failure> {
+        let console = Console::start(self.json)?;
+        let observers = self.server_observers(&console, dissectors);
+        let reporter = console.reporter();
+        let server = DatagramServer::bind(addrs, service(console.reporter()), buffer)?;
+        let server = server.observer(observers);
+        if let Some(capture) = self.capture() {
+            capture.on_ready(server.resumer());
+        }
+        let announce = listening(server.local_addr());
+        console.run(&server.stopper(), announce, || {
+            server.run().map(|service| summary(&service, &reporter))
+        })
+    }
+
+    /// Returns the observers of a server.
+    fn server_observers(
+        &self,
+        console: &Console,
+        dissectors: Dissectors,
+    ) -> Option<Box<dyn Observer>> {
         let trace = self.trace.then(|| {
             let output = TraceOutput::Lines(console.log().clone());
             Box::new(Trace::new(output, Side::Server, dissectors)) as Box<dyn Observer>
@@ -56,21 +101,15 @@ impl Common {
         let picture = self.picture().map(|picture| {
             picture.recorder(Observed::Side(Side::Server), dissectors).observer(Side::Server)
         });
-        let (for_reports, for_notices) = (console.reporter(), console.reporter());
-        let server = Server::bind(addrs, service)?
-            .limits(limits)
-            .observer(several([capture, picture, trace]))
-            .on_report(move |report| for_reports.report(&report, || report_json(&report)))
-            .on_notice(move |notice| for_notices.report(&notice, || unfinished(&notice)));
-        if let Some(capture) = self.capture() {
-            capture.on_ready(server.resumer());
-        }
-        let addr = server.local_addr();
-        let announce = |reporter: &Reporter| {
-            let event = || json!({ "event": "listening", "address": addr.to_string() });
-            reporter.report(format_args!("listening on {addr}"), event);
-        };
-        console.run(&server.stopper(), announce, || server.run().map(|_| ()))
+        several([capture, picture, trace])
+    }
+}
+
+/// Returns the function that announces the address of a server.
+fn listening(addr: SocketAddr) -> impl FnOnce(&Reporter) {
+    move |reporter| {
+        let event = || json!({ "event": "listening", "address": addr.to_string() });
+        reporter.report(format_args!("listening on {addr}"), event);
     }
 }
 
