@@ -75,7 +75,8 @@ pub struct Ended {
 pub struct Launch {
     program: String,
     args: Vec<String>,
-    forward: Option<u16>,
+    /// Transport and port.
+    forward: Option<(&'static str, u16)>,
     serial: Option<SocketAddr>,
     deadline: Duration,
     decode: Decode,
@@ -103,10 +104,17 @@ impl Launch {
         self
     }
 
-    /// Forwards a free port of this machine to this port of the board.
+    /// Forwards a free port of this machine to this port of the board, for TCP.
     #[must_use]
     pub const fn forward(mut self, port: u16) -> Self {
-        self.forward = Some(port);
+        self.forward = Some(("tcp", port));
+        self
+    }
+
+    /// Forwards a free port of this machine to this port of the board, for UDP.
+    #[must_use]
+    pub const fn forward_datagrams(mut self, port: u16) -> Self {
+        self.forward = Some(("udp", port));
         self
     }
 
@@ -139,9 +147,9 @@ impl Launch {
     pub fn start(self) -> Board {
         let elf = programs().join(&self.program);
         let mut network = String::from("user,model=stellaris");
-        if let Some(port) = self.forward {
+        if let Some((transport, port)) = self.forward {
             // Port 0 chooses a free port, which the monitor reports.
-            network += &format!(",hostfwd=tcp:127.0.0.1:0-10.0.2.15:{port}");
+            network += &format!(",hostfwd={transport}:127.0.0.1:0-10.0.2.15:{port}");
         }
         let mut serial = String::from("none");
         if let Some(to) = self.serial {
@@ -220,7 +228,7 @@ impl Board {
     ///
     /// Panics if no port is forwarded.
     pub fn listening(&mut self) -> SocketAddr {
-        // QEMU accepts connections before the board does.
+        // QEMU accepts connections and datagrams before the board does.
         self.wait_for("listening on port");
         self.monitor.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         self.monitor.write_all(b"info usernet\n").expect("the monitor");

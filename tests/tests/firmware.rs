@@ -9,13 +9,15 @@
 mod decode;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use decode::decode;
 use socklab_core::math::Question;
 use socklab_tests::board::{Ended, HOST, Launch};
-use socklab_tests::program::{FakeServer, Server, client, message, read, read_all, reset};
+use socklab_tests::program::{
+    DEADLINE, FakeServer, Server, client, message, read, read_all, reset,
+};
 
 /// Largest stack of a program in bytes: the measured value and a fifth. Buffers are not on the
 /// stack, so it is the same for all programs.
@@ -325,6 +327,112 @@ fn an_idle_board_sleeps() {
     let used = board.process().cpu() - before;
     println!("2 s of waiting: {used:?} of CPU");
     assert!(used < Duration::from_millis(600), "{used:?}");
+}
+
+/// Launches the server of datagrams, which ends after `datagrams` of them.
+fn udp_server(datagrams: u32) -> Launch {
+    launch("udp-server").forward_datagrams(3456).arg(format!("datagrams={datagrams}"))
+}
+
+/// Launches the client of datagrams, which sends to this port of this machine.
+fn udp_client(port: u16) -> Launch {
+    launch("udp-client").arg(format!("to={HOST}:{port}"))
+}
+
+/// Returns a socket for datagrams on loopback.
+fn datagrams() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    socket
+}
+
+/// Returns the next datagram and its sender.
+#[track_caller]
+fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = [0; 2048];
+    let (n, from) = socket.recv_from(&mut buffer).expect("a datagram");
+    (buffer[..n].to_vec(), from)
+}
+
+#[test]
+#[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
+fn the_server_answers_only_whole_and_valid_datagrams() {
+    /// Length of the longest datagram that the server takes for whole.
+    const WHOLE: usize = 576;
+    /// Length of the longest one that fits a packet.
+    const CARRIED: usize = 1472;
+    // The answer, or what the log has for a datagram without one.
+    let cases: [(&[u8], Result<&[u8], &str>); 8] = [
+        (b"Four score and seven", Ok(b" and seven")),
+        (b"", Ok(b"")),
+        (b"ten chars!", Ok(b"")),
+        (b"abc\xff56789012", Err("no answer: NotUtf8 { byte: 255, at: 3 }")),
+        (b"abc\xc3", Err("no answer: CutCharacter { length: 4 }")),
+        (&[b'x'; WHOLE], Ok(&[b'x'; WHOLE - 10])),
+        (&[b'x'; WHOLE + 1], Err("no answer: Truncated { length: 577 }")),
+        (&[b'x'; CARRIED], Err("no answer: Truncated { length: 577 }")),
+    ];
+    let mut board = udp_server(9).start();
+    let addr = board.listening();
+    let socket = datagrams();
+    for (datagram, expected) in cases {
+        socket.send_to(datagram, addr).expect("a datagram");
+        match expected {
+            Ok(answer) => assert_eq!(receive(&socket), (answer.to_vec(), addr)),
+            // An answer to it would be received in place of the next one.
+            Err(line) => drop(board.wait_for(line)),
+        }
+    }
+    // QEMU fragments this one, and the board drops fragments.
+    socket.send_to(&[b'x'; CARRIED + 1], addr).expect("a datagram");
+    socket.send_to(b"the end of the test", addr).expect("a datagram");
+    assert_eq!(receive(&socket), (b" the test".to_vec(), addr));
+    let log = check_ended(&board.finish(), 0);
+    assert_eq!(log.matches("no answer").count(), 4, "{log}");
+    check_stack("udp-server", &log);
+}
+
+#[test]
+#[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
+fn the_client_of_datagrams_counts_what_the_network_did() {
+    let (server, stranger) = (datagrams(), datagrams());
+    let port = server.local_addr().expect("an address").port();
+    let board = udp_client(port).arg("messages=3").arg("timeout=1000").arg("retries=1").start();
+    // The first datagram is lost.
+    let (first, _) = receive(&server);
+    let (again, board_addr) = receive(&server);
+    assert_eq!((&first[..], &again[..]), (&b"Four score and 1 years"[..], &first[..]));
+    let send = |bytes: &[u8]| {
+        server.send_to(bytes, board_addr).expect("a datagram");
+    };
+    stranger.send_to(b" and 1 years", board_addr).expect("a datagram");
+    // The buffer of the client has 64 bytes, and a datagram that fills it is not taken for whole.
+    for other in [&[b'x'; 64][..], &[b'x'; 1472], b"", b"Four score and 1 years"] {
+        send(other);
+    }
+    send(b" and 1 years");
+    send(b" and 1 years");
+    // The second message is lost twice, and its reply comes after that.
+    for _ in 0..2 {
+        assert_eq!(receive(&server).0, b"Four score and 2 years");
+    }
+    assert_eq!(receive(&server).0, b"Four score and 3 years");
+    send(b" and 2 years");
+    send(b" and 3 years");
+    let log = check_ended(&board.finish(), 0);
+    let summary = "Summary { sent: 3, retries: 2, received: 3, lost: 0, duplicates: 1, \
+        reordered: 1, unmatched: 2, truncated: 2, strangers: 1, unreachable: 0 }";
+    assert!(log.contains(summary), "{log}");
+    check_stack("udp-client", &log);
+}
+
+#[test]
+#[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
+fn the_client_of_datagrams_gives_up_where_no_program_listens() {
+    let port = datagrams().local_addr().expect("an address").port();
+    let board = udp_client(port).arg("messages=1").arg("timeout=100").start();
+    let log = check_ended(&board.finish(), 1);
+    assert!(log.contains("ERROR message 1: Lost { attempts: 3 }"), "{log}");
 }
 
 /// Launches the client at the serial port, which QEMU connects to this address.

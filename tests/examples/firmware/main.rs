@@ -25,27 +25,32 @@ fn main() -> ExitCode {
         launch = launch.arg(arg);
     }
     let (protocol, port) = match program.as_str() {
-        "math-client" | "uart-math-client" => {
-            let server = given("to").is_none().then(|| Server::start("math", &[]));
+        "math-client" | "uart-math-client" | "udp-client" => {
+            let protocol = if program == "udp-client" { "udp" } else { "math" };
+            let server = given("to").is_none().then(|| Server::start(protocol, &[]));
             if let Some(Server { addr, .. }) = &server {
-                if program == "math-client" {
-                    println!("here:  socklab math server listens on {addr}, {HOST} to the board");
-                    launch = launch.arg(format!("to={HOST}:{}", addr.port()));
-                } else {
-                    println!("here:  socklab math server listens on {addr}, the board's UART0");
+                print!("here:  socklab {protocol} server listens on {addr}, ");
+                if program == "uart-math-client" {
+                    println!("the board's UART0");
                     launch = launch.serial(*addr);
+                } else {
+                    println!("{HOST} to the board");
+                    launch = launch.arg(format!("to={HOST}:{}", addr.port()));
                 }
             }
             let ended = launch.start().finish();
-            if let Some(server) = server {
+            if let Some(server) = server.filter(|_| protocol == "math") {
                 println!("here:  {}", server.process.wait_for("correct, secret sent"));
             }
             return code(ended.code);
         }
         "math-server" => ("math", 8000),
         "echo-server" => ("echo", 4567),
+        "udp-server" => ("udp", 3456),
         _ => {
-            eprintln!("expected math-client, uart-math-client, math-server or echo-server");
+            eprintln!(
+                "expected math-client, uart-math-client, udp-client, math-server, echo-server or udp-server"
+            );
             return ExitCode::from(2);
         }
     };
@@ -54,9 +59,11 @@ fn main() -> ExitCode {
         eprintln!("a port is a number up to 65535");
         return ExitCode::from(2);
     };
-    let mut board = launch.forward(port).start();
+    let launch =
+        if protocol == "udp" { launch.forward_datagrams(port) } else { launch.forward(port) };
+    let mut board = launch.start();
     let addr = board.listening();
-    let message = if protocol == "echo" { " \"Four score and seven\"" } else { "" };
+    let message = if protocol == "math" { "" } else { " \"Four score and seven\"" };
     println!("here:  Ctrl-C ends it. In another terminal:");
     println!(
         "here:  cargo run --release -- {protocol} client {} {}{message}",

@@ -1,14 +1,15 @@
 //! What the programs for the board share: clock, network, arguments, and how they end.
 //!
 //! ```text
-//!   math-client   math-server   echo-server     uart-math-client        src/bin
-//!        '-------------+-------------'                 |
-//!                      |                               |
-//!        socklab_core::driver::nonblocking   socklab_core::driver::polled
-//!                      |                               |
-//!                     nal                            uart              two queues and an interrupt
-//!                      |
-//!              smoltcp, ethernet, clock                                frames, registers, SysTick
+//!   udp-client  udp-server    math-client  math-server  echo-server     uart-math-client     src/bin
+//!        '----+-----'              '------------+------------'                 |
+//!             |                                 |                              |
+//!     driver::datagrams               driver::nonblocking               driver::polled  of the core
+//!             |                                 |                              |
+//!          nal::udp                            nal                           uart    two queues and
+//!             '--------------+------------------'                                    an interrupt
+//!                            |
+//!                 smoltcp, ethernet, clock                         frames, registers, SysTick
 //! ```
 
 #![no_std]

@@ -1,4 +1,5 @@
-//! TCP over smoltcp as an [`embedded_nal`] stack, in memory that is given once: no allocation.
+//! TCP and UDP over smoltcp as an [`embedded_nal`] stack, in memory that is given once: no
+//! allocation. This file has TCP, and [`udp`] has UDP.
 //!
 //! ```text
 //!              connect                               close
@@ -12,7 +13,8 @@
 //! [`BACKLOG`] sockets listening, so that a client that connects while another connection is being
 //! set up finds one. Clients beyond that number, or beyond the number of sockets, are refused:
 //! smoltcp answers with a reset, where an operating system would let the client try again.
-//! an operating system would have the client try again.
+
+pub mod udp;
 
 use core::net::{Ipv4Addr, SocketAddr};
 
@@ -60,12 +62,13 @@ pub const fn buffers<const N: usize, const RX: usize, const TX: usize>() -> Buff
     [([0; RX], [0; TX]); N]
 }
 
-/// The network, with `N` sockets.
-pub struct Stack<const N: usize> {
+/// The network, with `N` sockets for TCP and `D` for UDP.
+pub struct Stack<const N: usize, const D: usize = 0> {
     ethernet: Ethernet,
     interface: Interface,
     sockets: SocketSet<'static>,
     slots: [Slot; N],
+    datagrams: [udp::Slot; D],
     next_port: u16,
 }
 
@@ -113,6 +116,8 @@ pub enum Error {
     Lost,
     /// The connection was closed by us.
     Closed,
+    /// The datagram is longer than a packet or the socket's buffer.
+    TooLong,
 }
 
 impl TcpError for Error {
@@ -125,13 +130,54 @@ impl TcpError for Error {
 }
 
 impl<const N: usize> Stack<N> {
-    /// Creates the network over this controller. Sequence and port numbers are derived from `seed`.
+    /// Creates the network over this controller, for TCP alone. Sequence and port numbers are
+    /// derived from `seed`.
     pub fn new<const RX: usize, const TX: usize>(
-        mut ethernet: Ethernet,
+        ethernet: Ethernet,
         sockets: &'static mut Sockets<N>,
         buffers: &'static mut Buffers<N, RX, TX>,
         seed: u64,
     ) -> Self {
+        let none: &'static mut Buffers<0, 0, 0> = &mut [];
+        Self::with(ethernet, sockets, buffers, (&mut [], none), seed)
+    }
+}
+
+impl<const D: usize> Stack<0, D> {
+    /// Creates the network over this controller, for UDP alone. Port numbers are derived from
+    /// `seed`.
+    pub fn datagrams<const RX: usize, const TX: usize>(
+        ethernet: Ethernet,
+        sockets: &'static mut Sockets<D>,
+        queues: &'static mut udp::Queues<D>,
+        buffers: &'static mut Buffers<D, RX, TX>,
+        seed: u64,
+    ) -> Self {
+        let none: &'static mut Buffers<0, 0, 0> = &mut [];
+        Self::with(ethernet, sockets, none, (queues, buffers), seed)
+    }
+}
+
+/// What the sockets for UDP need.
+type Datagrams<const D: usize, const RX: usize, const TX: usize> =
+    (&'static mut udp::Queues<D>, &'static mut Buffers<D, RX, TX>);
+
+impl<const N: usize, const D: usize> Stack<N, D> {
+    /// Creates the network over this controller, for both. `sockets` has `N` + `D` entries.
+    pub fn with<
+        const ALL: usize,
+        const RX: usize,
+        const TX: usize,
+        const UDP_RX: usize,
+        const UDP_TX: usize,
+    >(
+        mut ethernet: Ethernet,
+        sockets: &'static mut Sockets<ALL>,
+        buffers: &'static mut Buffers<N, RX, TX>,
+        (queues, datagrams): Datagrams<D, UDP_RX, UDP_TX>,
+        seed: u64,
+    ) -> Self {
+        const { assert!(ALL == N + D) };
         let mut config = Config::new(HardwareAddress::Ethernet(ethernet.address()));
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut ethernet, clock::now());
@@ -156,8 +202,11 @@ impl<const N: usize> Stack<N> {
             socket.set_nagle_enabled(false);
             Slot { handle: sockets.add(socket), usage: Usage::Free }
         });
+        let (mut queues, mut buffers) = (queues.iter_mut(), datagrams.iter_mut());
+        let datagrams =
+            [(); D].map(|()| udp::Slot::new(&mut sockets, queues.next(), buffers.next()));
         let next_port = FIRST_PORT | seed as u16;
-        Self { ethernet, interface, sockets, slots, next_port }
+        Self { ethernet, interface, sockets, slots, datagrams, next_port }
     }
 
     /// Moves packets in both directions.
@@ -195,15 +244,26 @@ impl<const N: usize> Stack<N> {
         }
     }
 
-    /// Waits until all closed connections have ended, so that the peers notice.
+    /// Waits until all closed connections have ended, so that the peers notice, and until all
+    /// datagrams have left.
     pub fn finish(&mut self) {
+        let until = clock::now() + LINGER;
         loop {
             self.poll();
-            if !self.slots.iter().any(|slot| matches!(slot.usage, Usage::Closing(_))) {
+            let is_closing = self.slots.iter().any(|slot| matches!(slot.usage, Usage::Closing(_)));
+            // Without a limit a receiver whose Ethernet address remains unknown would hold it up.
+            if !is_closing && (!self.owes_datagrams() || clock::now() >= until) {
                 return;
             }
-            self.wait(None);
+            self.wait(Some(until));
         }
+    }
+
+    /// Returns the next port for outgoing traffic.
+    fn outgoing_port(&mut self) -> u16 {
+        let port = self.next_port;
+        self.next_port = FIRST_PORT | port.wrapping_add(1);
+        port
     }
 
     fn open(&mut self, index: usize) {
@@ -270,7 +330,7 @@ fn set_timeouts(socket: &mut tcp::Socket<'_>) {
     socket.set_keep_alive(Some(KEEP_ALIVE));
 }
 
-impl<const N: usize> TcpClientStack for Stack<N> {
+impl<const N: usize, const D: usize> TcpClientStack for Stack<N, D> {
     type TcpSocket = Socket;
     type Error = Error;
 
@@ -282,8 +342,7 @@ impl<const N: usize> TcpClientStack for Stack<N> {
         if let Kind::New = socket.0 {
             let SocketAddr::V4(remote) = remote else { return Err(Error::Unaddressable.into()) };
             let index = self.free_slot().ok_or(Error::NoSocket)?;
-            let port = self.next_port;
-            self.next_port = FIRST_PORT | port.wrapping_add(1);
+            let port = self.outgoing_port();
             let handle = self.slots[index].handle;
             let tcp = self.sockets.get_mut::<tcp::Socket<'_>>(handle);
             tcp.connect(self.interface.context(), (*remote.ip(), remote.port()), port)
@@ -337,7 +396,7 @@ impl<const N: usize> TcpClientStack for Stack<N> {
     }
 }
 
-impl<const N: usize> TcpFullStack for Stack<N> {
+impl<const N: usize, const D: usize> TcpFullStack for Stack<N, D> {
     fn bind(&mut self, socket: &mut Socket, port: u16) -> Result<(), Error> {
         match socket.0 {
             Kind::New => {
