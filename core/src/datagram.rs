@@ -134,7 +134,8 @@ impl Payload {
     }
 }
 
-/// What the caller must do with its timer.
+/// What the caller must do with its timer. A caller's timer that rings between an input and the next one
+/// may be an old one: [`Start`](Self::Start) and [`Stop`](Self::Stop) cancel it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Timer {
@@ -151,10 +152,13 @@ pub enum Timer {
 ///
 /// # Laws
 ///
-/// 1. An input without effect changes nothing and returns [`Step::none`].
-/// 2. A span lies inside the datagram of the same input.
-/// 3. An end that answers never sends more bytes than it has received: it is of no use for an
-///    amplification attack.
+/// 1. For each input at most one datagram leaves. A span lies inside the datagram of the same input.
+/// 2. The answer to a datagram goes to its sender, and has no more bytes: a machine amplifies no attack. A
+///    [message](Payload::Message) leaves only at [`send`](Self::send) and at a time-out.
+/// 3. A datagram that does not come from the peer, is truncated or does not fit the protocol changes neither the
+///    timer nor what the machine waits for: a forged one cannot delay a time-out.
+/// 4. [`Input::TimedOut`] without a running timer, such as one that was stopped too late, has no effect.
+/// 5. A `send` that is rejected has no effect.
 pub trait Machine<A> {
     /// What the machine emits.
     type Event: Copy;

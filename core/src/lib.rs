@@ -90,6 +90,7 @@ pub use machine::Machine;
 /// | name and `Name` | module in `core`, `host`, `host::cli` and `socklab_tests::role`, and command; variant of the command |
 /// | `about` | line in the help |
 /// | `machines` | image in the proofs and type, the client's first. A machine may be both ends |
+/// | `datagrams` | instead of `machines`: the same for machines over datagrams. The address of a peer is a `SocketAddr` |
 /// | `clients`, `servers` | functions of the role module that draw a role from fuzzer bytes, with its **number in the seeds** |
 /// | `dissectors` | dissectors of the protocol, without those in `wire` |
 /// | `functions`, `sentences` | what else is proved not to panic: functions, and types with `Display` |
@@ -160,17 +161,18 @@ macro_rules! for_each_protocol {
             }
             udp Udp {
                 about: "The same in datagrams, which can be lost, duplicated and reordered",
-                machines: [],
+                datagrams: [
+                    udp_client: $crate::udp::Client<core::net::SocketAddr>,
+                    udp_server: $crate::udp::Server,
+                ],
                 clients: [],
                 servers: [],
                 dissectors: [],
-                functions: [
-                    $crate::udp::reply_to,
-                    <$crate::udp::Server as $crate::datagram::Machine<core::net::SocketAddr>>::step,
-                    <$crate::udp::Client<core::net::SocketAddr> as $crate::datagram::Machine<core::net::SocketAddr>>::send,
-                    <$crate::udp::Client<core::net::SocketAddr> as $crate::datagram::Machine<core::net::SocketAddr>>::step,
+                functions: [$crate::udp::reply_to, $crate::udp::Mistake::of],
+                sentences: [
+                    $crate::udp::Message<'_>, $crate::udp::Mistake, $crate::udp::server::Refusal,
+                    $crate::udp::client::Summary,
                 ],
-                sentences: [$crate::udp::Message<'_>, $crate::udp::Mistake, $crate::udp::server::Refusal, $crate::udp::client::Summary],
                 port: 3456,
                 exercise: "datagrams (003)",
                 commands: ["socklab udp client HOST 3456 \"Four score and seven\"", "socklab udp server"],

@@ -1,7 +1,7 @@
 //! Macros that select one field of every row in `lib.rs`. Only this file and the users of whole rows depend on the
 //! order of the fields.
 
-/// Calls a macro with each machine: `image: Type,`. Tokens after a comma are passed first.
+/// Calls a macro with each machine over a stream: `image: Type,`. Tokens after a comma are passed first.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_machine {
@@ -17,11 +17,39 @@ macro_rules! __machines {
         $($each:ident)::+ [$($first:tt)*]
         $($module:ident $name:ident {
             about: $about:tt,
-            machines: [$($image:ident: $machine:ty),* $(,)?],
+            $(machines: [$($image:ident: $machine:ty),* $(,)?],)?
+            $(datagrams: $datagrams:tt,)?
+            clients: $clients:tt,
             $($rest:tt)*
         })*
     ) => {
-        $($each)::+! { $($first)* $($($image: $machine,)*)* }
+        $($each)::+! { $($first)* $($($($image: $machine,)*)?)* }
+    };
+}
+
+/// Calls a macro with each machine over datagrams: `image: Type,`. Tokens after a comma are passed first.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_each_datagram_machine {
+    ($($each:ident)::+ $(, $($first:tt)*)?) => {
+        $crate::for_each_protocol! { $crate::__datagrams, $($each)::+ [$($($first)*)?] }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __datagrams {
+    (
+        $($each:ident)::+ [$($first:tt)*]
+        $($module:ident $name:ident {
+            about: $about:tt,
+            $(machines: $machines:tt,)?
+            $(datagrams: [$($image:ident: $machine:ty),* $(,)?],)?
+            clients: $clients:tt,
+            $($rest:tt)*
+        })*
+    ) => {
+        $($each)::+! { $($first)* $($($($image: $machine,)*)?)* }
     };
 }
 
@@ -41,7 +69,7 @@ macro_rules! __dissectors {
         $($each:ident)::+ [$($first:tt)*]
         $($module:ident $name:ident {
             about: $about:tt,
-            machines: $machines:tt,
+            $transport:ident: $machines:tt,
             clients: $clients:tt,
             servers: $servers:tt,
             dissectors: [$($dissector:ty),* $(,)?],
@@ -69,7 +97,7 @@ macro_rules! __roles {
         $($each:ident)::+ [$($first:tt)*]
         $($module:ident $name:ident {
             about: $about:tt,
-            machines: $machines:tt,
+            $transport:ident: $machines:tt,
             clients: [$($client:ident $client_number:literal),* $(,)?],
             servers: [$($server:ident $server_number:literal),* $(,)?],
             $($rest:tt)*

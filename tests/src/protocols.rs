@@ -17,12 +17,14 @@ pub struct Protocol {
     pub summary: &'static str,
     /// Name and size of each machine, the client's first.
     pub machines: &'static [(&'static str, usize)],
+    /// Whether they are over datagrams.
+    pub is_datagrams: bool,
 }
 
 macro_rules! protocols {
     ($($module:ident $name:ident {
         about: $about:literal,
-        machines: [$($image:ident: $machine:ty),* $(,)?],
+        $transport:ident: [$($image:ident: $machine:ty),* $(,)?],
         clients: $clients:tt,
         servers: $servers:tt,
         dissectors: $dissectors:tt,
@@ -42,6 +44,7 @@ macro_rules! protocols {
             commands: $commands,
             summary: $summary,
             machines: &[$((stringify!($image), size_of::<$machine>())),*],
+            is_datagrams: matches!(stringify!($transport).as_bytes(), b"datagrams"),
         }),*];
     };
 }

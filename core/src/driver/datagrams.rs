@@ -63,8 +63,13 @@ struct End<M, B, E> {
     /// Event to be reported once that has left.
     event: Option<E>,
     timer: Timer,
-    has_timed_out: bool,
+    /// Number of datagrams that are still received before the time-out is handled, if there is one.
+    timed_out: Option<u8>,
 }
+
+/// Number of datagrams that may be received before a time-out is handled. The reply may be one of them, if the
+/// caller was late. Without a limit a flood of forged ones would hold the time-out up.
+const BEFORE_TIME_OUT: u8 = 16;
 
 impl<M, B, E> End<M, B, E>
 where
@@ -81,7 +86,7 @@ where
             pending: None,
             event: None,
             timer: Timer::Keep,
-            has_timed_out: false,
+            timed_out: None,
         }
     }
 
@@ -90,13 +95,22 @@ where
         buffer.get(..self.received).unwrap_or(buffer)
     }
 
-    fn take(&mut self, step: Step<SocketAddr, E>) {
-        self.pending = step.transmit;
-        self.event = step.event;
+    /// Takes datagram and timer of a step. Returns its event.
+    fn take(&mut self, step: Step<SocketAddr, E>) -> Option<E> {
+        if step.transmit.is_some() {
+            self.pending = step.transmit;
+        }
         if step.timer != Timer::Keep {
             self.timer = step.timer;
-            self.has_timed_out = false;
+            self.timed_out = None;
         }
+        step.event
+    }
+
+    /// Reports that a datagram did not arrive.
+    fn unreachable(&mut self, message: &[u8]) -> Option<E> {
+        let step = self.machine.step(Input::Unreachable, message);
+        self.take(step)
     }
 
     /// Sends what is pending, then receives and handles datagrams until the machine emits an event.
@@ -117,17 +131,23 @@ where
             if let Some(event) = self.event.take() {
                 return Ok(event);
             }
-            if core::mem::take(&mut self.has_timed_out) {
-                let step = self.machine.step(Input::TimedOut, message);
-                self.take(step);
-                continue;
+            if self.timed_out != Some(0) {
+                self.timed_out = self.timed_out.map(|left| left.saturating_sub(1));
+                match network.receive(self.buffer.as_mut()) {
+                    Ok((n, from)) => {
+                        (self.received, self.from) = (n, Some(from));
+                        let datagram = Datagram::in_buffer(self.buffer.as_ref(), n);
+                        let step = self.machine.step(Input::Received { from, datagram }, message);
+                        self.event = self.take(step);
+                        continue;
+                    }
+                    Err(nb::Error::WouldBlock) if self.timed_out.is_some() => {}
+                    Err(e) => return Err(e.map(Error::Transport)),
+                }
             }
-            let received = network.receive(self.buffer.as_mut());
-            let (n, from) = received.map_err(|e| e.map(Error::Transport))?;
-            (self.received, self.from) = (n, Some(from));
-            let datagram = Datagram::in_buffer(self.buffer.as_ref(), n);
-            let step = self.machine.step(Input::Received { from, datagram }, message);
-            self.take(step);
+            self.timed_out = None;
+            let step = self.machine.step(Input::TimedOut, message);
+            self.event = self.take(step);
         }
     }
 }
@@ -225,9 +245,10 @@ where
         core::mem::replace(&mut self.end.timer, Timer::Keep)
     }
 
-    /// Reports that the time of the timer has passed. The next call of [`next`](Self::next) handles it.
+    /// Reports that the time of the timer has passed. [`next`](Self::next) handles it after the datagrams that have
+    /// already arrived, at most 16: the reply may be one of them.
     pub const fn timed_out(&mut self) {
-        self.end.has_timed_out = true;
+        self.end.timed_out = Some(BEFORE_TIME_OUT);
     }
 
     /// Starts a message. The next call of [`next`](Self::next) sends it.
@@ -237,14 +258,15 @@ where
     /// [`CommandError`] if the machine rejects it.
     pub fn send(&mut self, message: &[u8]) -> Result<(), CommandError> {
         let step = self.end.machine.send(message)?;
-        self.end.take(step);
+        // A machine that is not waiting emits nothing here, and an event that still has to be returned stays.
+        let _ = self.end.take(step);
         Ok(())
     }
 
     /// Reports that a datagram did not arrive. Call it when the stack's error means that. Returns the
     /// machine's event.
     pub fn unreachable(&mut self, message: &[u8]) -> Option<M::Event> {
-        self.end.machine.step(Input::Unreachable, message).event
+        self.end.unreachable(message)
     }
 
     /// Sends what is pending, and returns what happens next. `message` is that of the last
@@ -313,7 +335,7 @@ where
     /// Reports that an answer did not arrive. Call it when the stack's error means that. Returns the
     /// machine's event.
     pub fn unreachable(&mut self) -> Option<M::Event> {
-        self.end.machine.step(Input::Unreachable, &[]).event
+        self.end.unreachable(&[])
     }
 
     /// Answers datagrams until the machine emits an event, and returns that.
@@ -445,6 +467,55 @@ mod tests {
         assert_eq!(client.received(), Datagram::whole(b" and seven"));
         assert_eq!(client.timer(), Timer::Stop);
         assert_eq!(client.next(&mut stack, MESSAGE), Ok(client::Event::Truncated));
+    }
+
+    #[test]
+    fn a_reply_that_has_arrived_comes_before_a_late_time_out_but_a_flood_does_not() {
+        let mut stack = Fake::default();
+        let machine = udp::Client::new(address(1), client::Limits { timeout_ms: 5, retries: 0 });
+        let mut client = Client::<Fake, _, _>::new((), machine, [0; 33]);
+        client.send(MESSAGE).unwrap();
+        assert_eq!(client.next(&mut stack, MESSAGE), Err(nb::Error::WouldBlock));
+        stack.arriving.push_back(Ok((address(2), Vec::new())));
+        stack.arriving.push_back(Ok((address(1), b" and seven".to_vec())));
+        client.timed_out();
+        assert_eq!(client.next(&mut stack, MESSAGE), Ok(client::Event::Stranger));
+        let reply = client::Event::Reply { attempts: 1, is_ambiguous: false };
+        assert_eq!(client.next(&mut stack, MESSAGE), Ok(reply));
+        // The reply has stopped the timer.
+        assert_eq!(client.next(&mut stack, MESSAGE), Err(nb::Error::WouldBlock));
+        client.send(MESSAGE).unwrap();
+        client.timed_out();
+        for _ in 0..100 {
+            stack.arriving.push_back(Ok((address(2), Vec::new())));
+        }
+        for _ in 0..16 {
+            assert_eq!(client.next(&mut stack, MESSAGE), Ok(client::Event::Stranger));
+        }
+        assert_eq!(client.next(&mut stack, MESSAGE), Ok(client::Event::Lost { attempts: 1 }));
+        assert_eq!(stack.arriving.len(), 84);
+    }
+
+    #[test]
+    fn a_client_and_a_server_can_stand_in_a_static() {
+        use std::sync::Mutex;
+        const LIMITS: client::Limits = client::Limits { timeout_ms: 500, retries: 1 };
+        const PEER: SocketAddr =
+            SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::LOCALHOST), 1);
+        static CLIENT: Mutex<Client<Fake, udp::Client<SocketAddr>, [u8; 65]>> =
+            Mutex::new(Client::new((), udp::Client::new(PEER, LIMITS), [0; 65]));
+        static SERVER: Mutex<Server<Fake, udp::Server, [u8; 65]>> =
+            Mutex::new(Server::new((), udp::Server::new(), [0; 65]));
+        let (mut client, mut server) = (CLIENT.lock().unwrap(), SERVER.lock().unwrap());
+        let mut stack = Fake::default();
+        client.send(MESSAGE).unwrap();
+        assert_eq!(client.next(&mut stack, MESSAGE), Err(nb::Error::WouldBlock));
+        let (_, sent) = stack.sent.pop().unwrap();
+        stack.arriving.push_back(Ok((address(2), sent)));
+        assert!(server.next(&mut stack).is_ok());
+        let (_, sent) = stack.sent.pop().unwrap();
+        stack.arriving.push_back(Ok((PEER, sent)));
+        assert!(matches!(client.next(&mut stack, MESSAGE), Ok(client::Event::Reply { .. })));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{Mistake, reply_to};
 use crate::datagram::{DATAGRAM_MAX, Input, Machine, Payload, Step, Timer, Transmit};
 use crate::machine::{CommandError, Invalid};
 
-/// Number of earlier messages whose late and repeated replies a client recognises.
+/// Number of earlier messages that a client remembers, by default.
 pub const HISTORY: usize = 8;
 
 /// How long and how often a client tries.
@@ -24,6 +24,23 @@ impl Default for Limits {
     fn default() -> Self {
         Self { timeout_ms: 1000, retries: 2 }
     }
+}
+
+/// What counts the events of a client: a [`Summary`], or `()` where that is too large.
+pub trait Counters {
+    /// Counts a message that is sent for the first time.
+    fn sent(&mut self);
+
+    /// Counts an event. Each event of a client is counted once.
+    fn event(&mut self, event: &Event);
+}
+
+impl Counters for () {
+    #[inline]
+    fn sent(&mut self) {}
+
+    #[inline]
+    fn event(&mut self, _: &Event) {}
 }
 
 /// Numbers of messages and datagrams. They stop at 2^32 - 1.
@@ -55,55 +72,34 @@ pub struct Summary {
     pub unreachable: u32,
 }
 
-/// Client of the exercise with datagrams. 132 bytes with an IPv4 address and port.
+/// Client of the exercise with datagrams. 116 bytes with a `SocketAddr`.
 ///
-/// One message is in flight at a time. `A` is the address of a peer. The caller keeps the message, and
-/// passes it with each input.
+/// One message is in flight at a time. The caller keeps the message, and passes it with each input.
+///
+/// `A` is the address of a peer. The client remembers the last `H` messages, at most 32, by 4 bytes each:
+/// that is how it recognises late and repeated replies. With 0 these are [unmatched](Event::Unmatched),
+/// and nothing is ambiguous. `C` counts. So a `Client<SocketAddrV4, 4, ()>` has 36 bytes.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Client<A> {
+pub struct Client<A, const H: usize = HISTORY, C = Summary> {
     server: A,
-    limits: Limits,
+    // The two limits apart: a `Limits` is padded.
+    timeout_ms: u32,
+    retries: u8,
     /// Number of retries left, while a message is in flight.
     left: Option<u8>,
-    current: Past,
-    summary: Summary,
-    past: [Past; HISTORY],
-    /// Position of the oldest entry.
-    oldest: u8,
+    /// Number of messages remembered.
+    known: u8,
+    /// Hashes of their replies, the last message first.
+    past: [u32; H],
+    /// Which of them are lost: the lowest bit is that of the last message.
+    lost: u32,
+    counters: C,
 }
 
-/// What a client remembers of a message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-struct Past {
-    /// Hash of the reply.
-    hash: u32,
-    /// Length of the reply in bytes.
-    length: u16,
-    /// Number of datagrams whose reply may still come.
-    open: u8,
-    state: Fate,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-enum Fate {
-    /// The entry is not used.
-    #[default]
-    None,
-    Answered,
-    Lost,
-}
-
-impl Past {
-    fn is_reply(&self, hash: u32, length: usize) -> bool {
-        self.state != Fate::None && self.hash == hash && usize::from(self.length) == length
-    }
-}
-
-/// FNV-1a of 32 bits. It recognises replies to earlier messages, whose bytes are not kept. The reply to the current one is
-/// compared byte by byte.
+/// Returns the FNV-1a hash of 32 bits. It recognises replies to earlier messages, whose bytes are not kept. The reply to
+/// the current message is compared byte by byte. So two replies with one hash can only make a number of the summary
+/// wrong by one, or an event ambiguous that is not.
 fn hash(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
@@ -117,7 +113,8 @@ pub enum Event {
     Reply {
         /// Number of times that the message had been sent.
         attempts: u16,
-        /// Whether it may be the late reply to an earlier message, which has the same rest.
+        /// Whether one of the messages that the client remembers has the same reply. Then this may be
+        /// that message's reply, late or duplicated by the network: the protocol cannot tell.
         is_ambiguous: bool,
     },
     /// No reply has come in time. The message is sent again.
@@ -149,13 +146,10 @@ impl<A> Client<A> {
     /// Returns a client of the server at this address.
     #[must_use]
     pub const fn new(server: A, limits: Limits) -> Self {
-        const NONE: Past = Past { hash: 0, length: 0, open: 0, state: Fate::None };
-        Self {
+        Self::with_counters(
             server,
             limits,
-            left: None,
-            current: NONE,
-            summary: Summary {
+            Summary {
                 sent: 0,
                 retries: 0,
                 received: 0,
@@ -167,20 +161,49 @@ impl<A> Client<A> {
                 strangers: 0,
                 unreachable: 0,
             },
-            past: [NONE; HISTORY],
-            oldest: 0,
+        )
+    }
+}
+
+impl<A, const H: usize> Client<A, H> {
+    /// Returns the numbers of messages and datagrams until now.
+    #[must_use]
+    pub const fn summary(&self) -> Summary {
+        self.counters
+    }
+}
+
+impl<A, const H: usize, C> Client<A, H, C> {
+    /// Returns a client with counters of the caller, `()` say, that remembers `H` messages. A type
+    /// annotation chooses `H`.
+    ///
+    /// ```
+    /// use core::net::SocketAddrV4;
+    /// use socklab_core::udp::{Client, client::Limits};
+    ///
+    /// fn small(server: SocketAddrV4) -> Client<SocketAddrV4, 4, ()> {
+    ///     Client::with_counters(server, Limits::default(), ())
+    /// }
+    /// assert_eq!(size_of::<Client<SocketAddrV4, 4, ()>>(), 36);
+    /// ```
+    #[must_use]
+    pub const fn with_counters(server: A, limits: Limits, counters: C) -> Self {
+        const { assert!(H <= 32, "a client remembers at most 32 messages") };
+        Self {
+            server,
+            timeout_ms: limits.timeout_ms,
+            retries: limits.retries,
+            left: None,
+            known: 0,
+            past: [0; H],
+            lost: 0,
+            counters,
         }
     }
 
     /// Returns the address of the server.
     pub const fn server(&self) -> &A {
         &self.server
-    }
-
-    /// Returns the numbers of messages and datagrams until now.
-    #[must_use]
-    pub const fn summary(&self) -> Summary {
-        self.summary
     }
 
     /// Whether a message waits for its reply.
@@ -191,98 +214,83 @@ impl<A> Client<A> {
 
     /// Number of times that the current message has been sent.
     fn attempts(&self, left: u8) -> u16 {
-        u16::from(self.limits.retries).saturating_sub(u16::from(left)).saturating_add(1)
+        u16::from(self.retries).saturating_sub(u16::from(left)).saturating_add(1)
     }
 
-    /// Ends the current message, and remembers it.
-    fn finish(&mut self, state: Fate) {
-        let place = self.past.get_mut(usize::from(self.oldest));
-        if let Some(place) = place {
-            *place = Past { state, ..self.current };
-        }
+    /// Ends the current message, and remembers the hash of its reply.
+    fn finish(&mut self, hash: u32, is_lost: bool) {
         self.left = None;
-        let next = self.oldest.wrapping_add(1);
-        self.oldest = if usize::from(next) < HISTORY { next } else { 0 };
+        let mut moved = hash;
+        for place in &mut self.past {
+            core::mem::swap(place, &mut moved);
+        }
+        self.lost = self.lost.wrapping_shl(1) | u32::from(is_lost);
+        if usize::from(self.known) < H {
+            self.known = self.known.saturating_add(1);
+        }
     }
 
-    /// Returns the last earlier message with this reply, an answer still open preferred.
-    fn earlier(&mut self, hash: u32, length: usize) -> Option<&mut Past> {
-        let is_open = |past: &Past| past.is_reply(hash, length) && past.open > 0;
-        let open = self.past.iter().position(is_open);
-        let place = open.or_else(|| self.past.iter().position(|past| past.is_reply(hash, length)));
-        self.past.get_mut(place?)
+    /// Returns the bit of the last earlier message with this reply, a lost one preferred; 0 if none has it.
+    fn earlier(&self, hash: u32) -> u32 {
+        let (mut found, mut bit) = (0, 1_u32);
+        for past in self.past.iter().take(self.known.into()) {
+            let is_better = found == 0 || (self.lost & found == 0 && self.lost & bit != 0);
+            if *past == hash && is_better {
+                found = bit;
+            }
+            bit = bit.wrapping_shl(1);
+        }
+        found
     }
-}
 
-fn count(n: &mut u32) {
-    *n = n.saturating_add(1);
-}
-
-impl<A: Copy + PartialEq> Client<A> {
     /// Handles a datagram of the server.
-    fn receive<E>(&mut self, reply: &[u8], message: &[u8]) -> Step<E, Event> {
-        let (hash, length) = (hash(reply), reply.len());
+    fn receive(&mut self, reply: &[u8], message: &[u8]) -> Step<A, Event> {
+        let hash = hash(reply);
+        let earlier = self.earlier(hash);
         if let Some(left) = self.left
             && reply_to(message) == Some(reply)
         {
-            let is_ambiguous =
-                self.past.iter().any(|past| past.is_reply(hash, length) && past.open > 0);
-            self.current.open = self.current.open.saturating_sub(1);
-            let attempts = self.attempts(left);
-            self.finish(Fate::Answered);
-            count(&mut self.summary.received);
+            let (attempts, is_ambiguous) = (self.attempts(left), earlier != 0);
+            self.finish(hash, false);
             let event = Event::Reply { attempts, is_ambiguous };
             return Step { transmit: None, timer: Timer::Stop, event: Some(event) };
         }
-        let earlier = self.earlier(hash, length).map(|past| {
-            past.open = past.open.saturating_sub(1);
-            core::mem::replace(&mut past.state, Fate::Answered)
-        });
-        Step::event(match earlier {
-            Some(Fate::Lost) => {
-                count(&mut self.summary.received);
-                count(&mut self.summary.reordered);
-                self.summary.lost = self.summary.lost.saturating_sub(1);
-                Event::Late
-            }
-            Some(_) => {
-                count(&mut self.summary.duplicates);
-                Event::Duplicate
-            }
-            None => {
-                count(&mut self.summary.unmatched);
-                Event::Unmatched(self.left.and_then(|_| Mistake::of(message, reply)))
-            }
+        Step::event(if self.lost & earlier != 0 {
+            self.lost &= !earlier;
+            Event::Late
+        } else if earlier != 0 {
+            Event::Duplicate
+        } else {
+            Event::Unmatched(self.left.and_then(|_| Mistake::of(message, reply)))
         })
     }
+}
 
-    fn time_out(&mut self) -> Step<A, Event> {
+impl<A: Copy, const H: usize, C> Client<A, H, C> {
+    fn time_out(&mut self, message: &[u8]) -> Step<A, Event> {
         let Some(left) = self.left else { return Step::none() };
         let attempts = self.attempts(left);
         let Some(rest) = left.checked_sub(1) else {
-            self.finish(Fate::Lost);
-            count(&mut self.summary.lost);
+            self.finish(hash(reply_to(message).unwrap_or_default()), true);
             let event = Event::Lost { attempts };
             return Step { transmit: None, timer: Timer::Stop, event: Some(event) };
         };
         self.left = Some(rest);
-        count(&mut self.summary.retries);
         let event = Event::Again { attempts: attempts.saturating_add(1) };
         Step { event: Some(event), ..self.transmit() }
     }
 
-    /// Sends the message once more.
-    fn transmit(&mut self) -> Step<A, Event> {
-        self.current.open = self.current.open.saturating_add(1);
+    /// Returns the step that sends the message.
+    const fn transmit(&self) -> Step<A, Event> {
         Step {
             transmit: Some(Transmit { to: self.server, payload: Payload::Message }),
-            timer: Timer::Start(self.limits.timeout_ms),
+            timer: Timer::Start(self.timeout_ms),
             event: None,
         }
     }
 }
 
-impl<A: Copy + PartialEq> Machine<A> for Client<A> {
+impl<A: Copy + PartialEq, const H: usize, C: Counters> Machine<A> for Client<A, H, C> {
     type Event = Event;
 
     /// Sends a message of up to [`DATAGRAM_MAX`] bytes, whose first ten characters are UTF-8.
@@ -294,32 +302,57 @@ impl<A: Copy + PartialEq> Machine<A> for Client<A> {
             return Err(Invalid::TooLong.into());
         }
         // The server does not answer that.
-        let reply = reply_to(message).ok_or(Invalid::NotUtf8)?;
-        let length = u16::try_from(reply.len()).unwrap_or(u16::MAX);
-        self.current = Past { hash: hash(reply), length, open: 0, state: Fate::None };
-        self.left = Some(self.limits.retries);
-        count(&mut self.summary.sent);
+        if reply_to(message).is_none() {
+            return Err(Invalid::NotUtf8.into());
+        }
+        self.left = Some(self.retries);
+        self.counters.sent();
         Ok(self.transmit())
     }
 
     fn step(&mut self, input: Input<'_, A>, message: &[u8]) -> Step<A, Event> {
-        match input {
-            Input::TimedOut => self.time_out(),
-            Input::Unreachable => {
-                count(&mut self.summary.unreachable);
-                Step::event(Event::Unreachable)
-            }
-            Input::Received { from, .. } if from != self.server => {
-                count(&mut self.summary.strangers);
-                Step::event(Event::Stranger)
-            }
+        let step = match input {
+            Input::TimedOut => self.time_out(message),
+            Input::Unreachable => Step::event(Event::Unreachable),
+            Input::Received { from, .. } if from != self.server => Step::event(Event::Stranger),
             Input::Received { datagram, .. } if datagram.is_truncated => {
-                count(&mut self.summary.truncated);
                 Step::event(Event::Truncated)
             }
             Input::Received { datagram, .. } => self.receive(datagram.bytes, message),
+        };
+        if let Some(event) = &step.event {
+            self.counters.event(event);
         }
+        step
     }
+}
+
+impl Counters for Summary {
+    fn sent(&mut self) {
+        count(&mut self.sent);
+    }
+
+    fn event(&mut self, event: &Event) {
+        count(match event {
+            Event::Reply { .. } => &mut self.received,
+            Event::Again { .. } => &mut self.retries,
+            Event::Lost { .. } => &mut self.lost,
+            Event::Late => {
+                self.lost = self.lost.saturating_sub(1);
+                count(&mut self.received);
+                &mut self.reordered
+            }
+            Event::Duplicate => &mut self.duplicates,
+            Event::Unmatched(_) => &mut self.unmatched,
+            Event::Truncated => &mut self.truncated,
+            Event::Stranger => &mut self.strangers,
+            Event::Unreachable => &mut self.unreachable,
+        });
+    }
+}
+
+fn count(n: &mut u32) {
+    *n = n.saturating_add(1);
 }
 
 impl fmt::Display for Summary {
@@ -427,7 +460,7 @@ mod tests {
         let _ = client.step(Input::TimedOut, b"short");
         let reply = |is_ambiguous, attempts| Some(Event::Reply { attempts, is_ambiguous });
         assert_eq!(client.step(from(SERVER, b""), b"short").event, reply(false, 2));
-        // One of the two datagrams may still be answered, and the next message has the same reply.
+        // The other datagram may still be answered, and the next message has the same reply.
         let _ = client.send(b"tiny").unwrap();
         assert_eq!(client.step(from(SERVER, b""), b"tiny").event, reply(true, 1));
     }
@@ -484,7 +517,60 @@ mod tests {
     }
 
     #[test]
-    fn a_client_of_an_ipv4_address_has_132_bytes() {
-        assert_eq!(size_of::<Client<core::net::SocketAddrV4>>(), 132);
+    fn a_late_reply_is_that_of_the_lost_one_among_equal_messages() {
+        let mut client = client(0);
+        let lost = Some(Event::Lost { attempts: 1 });
+        let _ = client.send(A).unwrap();
+        assert_eq!(client.step(Input::TimedOut, A).event, lost);
+        let _ = client.send(A).unwrap();
+        let event = Event::Reply { attempts: 1, is_ambiguous: true };
+        assert_eq!(client.step(from(SERVER, b" first"), A).event, Some(event));
+        for event in [Event::Late, Event::Duplicate] {
+            assert_eq!(client.step(from(SERVER, b" first"), b""), Step::event(event));
+        }
+        let Summary { sent, received, lost, .. } = client.summary();
+        assert_eq!((sent, received, lost), (2, 2, 0));
+    }
+
+    #[test]
+    fn a_client_without_history_knows_its_current_message_alone() {
+        let mut client: Client<u8, 0, ()> = Client::with_counters(SERVER, Limits::default(), ());
+        for _ in 0..2 {
+            let _ = client.send(A).unwrap();
+            let event = Event::Reply { attempts: 1, is_ambiguous: false };
+            assert_eq!(client.step(from(SERVER, b" first"), A).event, Some(event));
+            let unmatched = Step::event(Event::Unmatched(None));
+            assert_eq!(client.step(from(SERVER, b" first"), A), unmatched);
+        }
+    }
+
+    #[test]
+    fn a_client_remembers_up_to_32_messages() {
+        let mut client: Client<u8, 32, ()> =
+            Client::with_counters(SERVER, Limits { timeout_ms: 1, retries: 0 }, ());
+        let message = |n: usize| [&b"0123456789"[..], n.to_string().as_bytes()].concat();
+        for n in 0..33 {
+            let _ = client.send(&message(n)).unwrap();
+            assert_eq!(
+                client.step(Input::TimedOut, &message(n)).event,
+                Some(Event::Lost { attempts: 1 })
+            );
+        }
+        let mut event = |n: usize| client.step(from(SERVER, n.to_string().as_bytes()), b"").event;
+        assert_eq!(event(0), Some(Event::Unmatched(None)));
+        for n in 1..33 {
+            assert_eq!(event(n), Some(Event::Late));
+            assert_eq!(event(n), Some(Event::Duplicate));
+        }
+    }
+
+    #[test]
+    fn a_client_has_the_stated_sizes() {
+        use core::net::{SocketAddr, SocketAddrV4};
+        assert_eq!(size_of::<Client<SocketAddr>>(), 116);
+        assert_eq!(size_of::<Client<SocketAddrV4>>(), 92);
+        assert_eq!(size_of::<Client<SocketAddrV4, 4, ()>>(), 36);
+        assert_eq!(size_of::<Client<SocketAddrV4, 0, ()>>(), 20);
+        assert_eq!(size_of::<Summary>(), 40);
     }
 }

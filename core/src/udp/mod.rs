@@ -27,7 +27,12 @@
 //! ```
 //!
 //! What this protocol cannot know: two messages with the same rest have the same reply. If the first
-//! one was sent again, its second reply may be taken for that of the next one. The event says so.
+//! one was sent again, or the network duplicated it, its second reply may be taken for that of the next one.
+//! The event [says so](client::Event::Reply), as long as the client remembers the first one.
+//!
+//! Nor can it know who sent a datagram: an address can be forged. Someone who knows the address of a client and the
+//! content of its message can answer it. A server can be made to answer someone who did not ask, with no more
+//! bytes than it received, and [two servers](Server#loops) to answer each other.
 
 pub mod client;
 pub mod server;

@@ -8,19 +8,35 @@ use crate::datagram::{Input, Machine, Payload, Step, Timer, Transmit};
 use crate::machine::{CommandError, Span};
 use crate::wire::{Byte, Prefix, prefix_of_chars};
 
-/// Server of the exercise with datagrams. It has no state.
+/// Server of the exercise with datagrams. 1 byte: it has an option and no state.
 ///
 /// A datagram is answered or [refused](Event::Refused). A refused one gets no answer. The answer is
 /// never longer than the datagram.
+///
+/// # Loops
+///
+/// Two servers that answer each datagram answer each other: a datagram with a forged sender is enough.
+/// Each answer is ten characters shorter, but an empty one is answered with an empty one, without end.
+/// The protocol wants that answer, so [`new`](Self::new) gives it. A server that anyone can reach should be one
+/// [that ignores empty datagrams](Self::ignoring_empty): then a loop ends by itself, after one answer for
+/// ten characters. Its clients lose only the answer to an empty message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Server;
+pub struct Server {
+    ignores_empty: bool,
+}
 
 impl Server {
-    /// Returns a server.
+    /// Returns a server that answers each datagram.
     #[must_use]
     pub const fn new() -> Self {
-        Self
+        Self { ignores_empty: false }
+    }
+
+    /// Returns a server that does not answer an empty datagram, against [loops](Self#loops).
+    #[must_use]
+    pub const fn ignoring_empty() -> Self {
+        Self { ignores_empty: true }
     }
 }
 
@@ -64,6 +80,8 @@ pub enum Refusal {
         /// Number of bytes that fit.
         length: usize,
     },
+    /// The datagram is empty, and the server [ignores](Server::ignoring_empty) that.
+    Empty,
 }
 
 impl fmt::Display for Refusal {
@@ -80,6 +98,7 @@ impl fmt::Display for Refusal {
             Self::Truncated { length } => {
                 write!(f, "the datagram is longer than the buffer, which takes {length} bytes")
             }
+            Self::Empty => f.write_str("the datagram is empty"),
         }
     }
 }
@@ -104,6 +123,9 @@ impl<A: Copy> Machine<A> for Server {
         let length = bytes.len();
         if datagram.is_truncated {
             return Step::event(Event::Refused(Refusal::Truncated { length }));
+        }
+        if bytes.is_empty() && self.ignores_empty {
+            return Step::event(Event::Refused(Refusal::Empty));
         }
         let start = match prefix_of_chars(bytes, REMOVED_CHARS) {
             Prefix::Whole(n) => n,
@@ -175,6 +197,29 @@ mod tests {
             let Some(Event::Refused(refusal)) = step.event else { panic!("{step:?}") };
             assert_eq!(refusal.to_string(), text);
         }
+    }
+
+    #[test]
+    fn two_servers_answer_each_other_until_one_ignores_an_empty_datagram() {
+        let forged = "Four score and seven years ago".as_bytes();
+        for (servers, answers) in [
+            ([Server::ignoring_empty(); 2], Some(3)),
+            ([Server::new(), Server::ignoring_empty()], Some(3)),
+            ([Server::ignoring_empty(), Server::new()], Some(4)),
+            ([Server::new(); 2], None),
+        ] {
+            let mut bytes = forged;
+            let ended = (0..100).find(|n| {
+                let mut server = servers[n % 2];
+                let input = Input::Received { from: 1 - n % 2, datagram: Datagram::whole(bytes) };
+                let Some(transmit) = server.step(input, b"").transmit else { return true };
+                assert_eq!(transmit.to, 1 - n % 2);
+                bytes = transmit.payload.of(b"", bytes);
+                false
+            });
+            assert_eq!(ended, answers, "{servers:?}");
+        }
+        assert_eq!(Refusal::Empty.to_string(), "the datagram is empty");
     }
 
     #[test]

@@ -193,7 +193,7 @@ for_each_dissector!(dissectors);
 macro_rules! others {
     ($($module:ident $name:ident {
         about: $about:tt,
-        machines: $machines:tt,
+        $transport:ident: $machines:tt,
         clients: $clients:tt,
         servers: $servers:tt,
         dissectors: $dissectors:tt,
