@@ -130,6 +130,13 @@ impl Case {
         self
     }
 
+    /// Sets the messages that a client sends, after which its input ends.
+    #[must_use]
+    pub(super) fn messages(self, messages: &[&str]) -> Self {
+        let case = messages.iter().fold(self, |case, message| case.input("message", *message));
+        case.input_ends()
+    }
+
     /// Adds a file to the case's folder, or beside it: `name` is a path in the folder.
     #[must_use]
     pub(super) fn file(mut self, name: &'static str, content: impl Into<Vec<u8>>) -> Self {
@@ -172,6 +179,8 @@ pub(crate) struct Protocol {
 pub(crate) struct Situation<'s> {
     pub(super) role: Role,
     pub(super) group: Group,
+    /// Whether the protocol is over datagrams.
+    pub(super) is_datagrams: bool,
     pub(super) wire: &'s Wire,
     pub(super) kind: super::failure::Kind,
     /// Expected and actual bytes. Where nothing arrived or the expectation is not known, they are empty.

@@ -47,7 +47,7 @@ pub(super) fn remainder(payload: &str) -> &str {
 }
 
 /// Returns a text of this number of bytes, in which no two places look alike.
-fn text_of(length: usize) -> String {
+pub(super) fn text_of(length: usize) -> String {
     (0..)
         .map(|n| format!("{n:05} "))
         .flat_map(String::into_bytes)
@@ -57,7 +57,7 @@ fn text_of(length: usize) -> String {
 }
 
 /// Ten characters that have more than ten bytes, and what follows them.
-const UMLAUTS: &str = "äöüßéèñçøå and the rest: 中文 ☃ 🙂";
+pub(super) const UMLAUTS: &str = "äöüßéèñçøå and the rest: 中文 ☃ 🙂";
 
 /// Returns the likely mistake in the encoding of a message. `payload` is the expected payload.
 fn encoding_mistake(payload: &[u8], actual: &[u8], header: usize) -> Option<String> {

@@ -365,6 +365,7 @@ fn explain(
         let situation = Situation {
             role: setup.role,
             group: case.group,
+            is_datagrams: setup.is_datagrams(),
             wire: &setup.wire,
             kind: if spins { Kind::Spinning } else { failure.kind },
             bytes: failure.bytes.as_ref().unwrap_or(&none),

@@ -1,5 +1,7 @@
 //! Likely mistakes that are the same in every protocol.
 
+mod datagrams;
+
 use super::case::{Group, Situation};
 use super::failure::Kind;
 use super::setup::Role;
@@ -117,6 +119,11 @@ fn exception(situation: &Situation<'_>) -> Option<String> {
     // A program that logs the exceptions that it handles has other problems.
     let lines = situation.stderr.lines().rev().take(20);
     lines.filter(|line| !line.starts_with(' ')).find_map(|line| {
+        if situation.is_datagrams
+            && let Some(meaning) = datagrams::exception(line, situation)
+        {
+            return Some(meaning.to_owned());
+        }
         let (text, meaning) = EXCEPTIONS.iter().find(|(text, _)| line.contains(text))?;
         if *text == MISSING_FILE && situation.group != Group::Basic {
             // The case asks for one that does not exist.
@@ -225,6 +232,9 @@ pub(super) fn lacks_argument(stderr: &str) -> bool {
 
 /// Returns the mistake that the group of the case looks for.
 pub(super) fn by_group(situation: &Situation<'_>) -> Option<String> {
+    if situation.is_datagrams {
+        return datagrams::by_group(situation).map(str::to_owned);
+    }
     let text = match (situation.group, situation.kind) {
         // An error of its own, which is shown, is why.
         (_, Kind::NotConnected | Kind::NotListening)
@@ -307,6 +317,7 @@ mod tests {
         specific(&Situation {
             role: Role::Server,
             group: Group::Basic,
+            is_datagrams: false,
             wire: &Wire::default(),
             kind: Kind::Different,
             bytes: &bytes,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `case`, `steps` | a case as a row of a table, and the steps that all protocols share |
 //! | `lines` | lines of text, which several protocols have |
+//! | `datagrams` | the steps of the protocols over datagrams |
 //! | `math` and so on | the cases of a protocol |
 //! | `setup`, `program`, `connection` | the command and its address, the child process, a socket |
 //! | `talk` | a conversation: what the steps do |
@@ -17,6 +18,7 @@ mod case;
 mod chat;
 mod coin;
 mod connection;
+mod datagrams;
 mod echo;
 mod engine;
 mod failure;

@@ -6,6 +6,7 @@
 mod add;
 mod chat;
 mod coin;
+mod datagrams;
 mod echo;
 mod file;
 mod guess;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use super::case::{Case, Step, case, step};
 use super::failure::{Failure, Kind};
-use super::setup::{Inputs, Wire};
+use super::setup::{Inputs, Wire, is_datagrams};
 use super::steps::{ends, quoted, without_error};
 use super::talk::{Outcome, Talk};
 use crate::faults::{Cut, Faults};
@@ -61,6 +62,9 @@ const SOURCE: &str = "the protocol as a whole";
 /// Returns the cases of a pair of programs.
 pub(super) fn cases(protocol: &str, _: &Wire) -> Vec<Case> {
     let Some(pair) = pair(protocol) else { return Vec::new() };
+    if is_datagrams(protocol) {
+        return datagrams::cases(pair);
+    }
     let cut = |cut| Faults { cut: Some(cut), ..Faults::default() };
     let byte = cut(Cut::every(1).unwrap_or(Cut::Random));
     let glued = Faults { glue: Duration::from_millis(60), ..Faults::default() };

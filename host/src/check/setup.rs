@@ -1,21 +1,21 @@
 //! What all cases of a run share: the program's command, the address, the limits.
 
+mod place;
+
 use std::collections::BTreeMap;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
+use socklab_core::wire::{Dissect, Transport};
 
-use super::program::{Launch, alone};
+pub(super) use self::place::Place;
+use super::program::Launch;
 use crate::proxy::Side;
 use crate::ui::messages::{Dissectors, dissectors};
 use crate::ui::recording::Observed;
-use crate::ui::say;
 
 /// The end that the program under test is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,107 +96,7 @@ pub(crate) struct Inputs {
     pub(super) folder: Option<PathBuf>,
 }
 
-/// A port that no other run uses at the same time. Dropping it frees the port.
-#[derive(Debug)]
-pub(super) struct Place {
-    pub(super) addr: SocketAddr,
-    /// The socket of a server, if the program is a client.
-    pub(super) listener: Option<TcpListener>,
-    /// Reserves the port among runs of this program: the ports of UDP are others than those of TCP.
-    _reserved: Option<UdpSocket>,
-}
-
-/// Ports that no system gives to outgoing connections. Such a connection could take the port just before the program
-/// under test listens on it.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
-
 impl Setup {
-    /// Returns the address of a conversation.
-    ///
-    /// # Errors
-    ///
-    /// When a fixed port is in use.
-    pub(super) fn place(&self) -> io::Result<Place> {
-        let localhost = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        match (&self.target, self.role) {
-            (Target::Running(addr), _) => {
-                Ok(Place { addr: *addr, listener: None, _reserved: None })
-            }
-            (_, Role::Client | Role::Pair) => {
-                // The fixed port of a pair is that of its server.
-                let port = self.port.filter(|_| self.role == Role::Client).unwrap_or(0);
-                let listener = TcpListener::bind(localhost(port))?;
-                listener.set_nonblocking(true)?;
-                Ok(Place {
-                    addr: listener.local_addr()?,
-                    listener: Some(listener),
-                    _reserved: None,
-                })
-            }
-            (_, Role::Server) => match self.port {
-                Some(port) => self.fixed_place(localhost(port)),
-                None => {
-                    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
-                    for _ in 0..1000 {
-                        let addr = localhost(fastrand::u16(PORTS));
-                        let reserved = UdpSocket::bind(addr).and_then(|reserved| {
-                            try_listen(addr)?;
-                            Ok(reserved)
-                        });
-                        match reserved {
-                            Ok(reserved) => {
-                                return Ok(Place {
-                                    addr,
-                                    listener: None,
-                                    _reserved: Some(reserved),
-                                });
-                            }
-                            Err(e) => last = e,
-                        }
-                    }
-                    Err(last)
-                }
-            },
-        }
-    }
-
-    /// Returns the place of a server whose port is fixed. Waits while another run uses it, and while old connections of an
-    /// earlier server are in TIME-WAIT, where a server that does not set `SO_REUSEADDR` cannot bind it.
-    fn fixed_place(&self, addr: SocketAddr) -> io::Result<Place> {
-        /// Longer than TIME-WAIT on every system in its default configuration but Windows (2 min).
-        const LIMIT: Duration = Duration::from_secs(130);
-        let start = Instant::now();
-        let mut has_said = false;
-        loop {
-            let reserved = UdpSocket::bind(addr);
-            let e = match reserved.and_then(|reserved| try_listen(addr).map(|()| reserved)) {
-                Ok(reserved) => {
-                    return Ok(Place { addr, listener: None, _reserved: Some(reserved) });
-                }
-                Err(e) => e,
-            };
-            // A server on it would be taken for the program. To wait for its end would be without effect.
-            let is_served = || TcpStream::connect_timeout(&addr, Duration::from_secs(2)).is_ok();
-            let is_over = self.cancelled.load(Ordering::Relaxed) || self.is_late();
-            if is_over || start.elapsed() > LIMIT || e.kind() != io::ErrorKind::AddrInUse {
-                return Err(e);
-            }
-            if UdpSocket::bind(addr).is_ok() && is_served() {
-                let text = "another program listens there; end it, or use --connect";
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
-            }
-            if start.elapsed() > Duration::from_secs(1) && !has_said {
-                has_said = true;
-                say(format_args!(
-                    "waiting for port {}: another check uses it, or old connections of a server that does not set \
-                     SO_REUSEADDR are in TIME-WAIT for a minute",
-                    addr.port()
-                ));
-            }
-            thread::sleep(Duration::from_millis(100));
-        }
-    }
-
     /// Returns the values of the placeholders of a case.
     fn placeholders(&self, addr: SocketAddr, inputs: &Inputs) -> Vec<(String, Vec<String>)> {
         let mut all = vec![
@@ -309,6 +209,11 @@ impl Setup {
         }
     }
 
+    /// Returns whether the protocol is over datagrams.
+    pub(super) fn is_datagrams(&self) -> bool {
+        is_datagrams(self.protocol)
+    }
+
     /// Returns who makes the reads and writes that are recorded.
     pub(super) const fn observed(&self) -> Observed {
         match self.role {
@@ -351,13 +256,20 @@ impl Setup {
     }
 }
 
-/// Checks that a server can listen at an address, also one that does not set `SO_REUSEADDR`: the listener of std sets it,
-/// and would not notice a connection of an earlier program that is in TIME-WAIT.
-fn try_listen(addr: SocketAddr) -> io::Result<()> {
-    let _alone = alone();
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
-    socket.bind(&addr.into())
+macro_rules! protocols {
+    ($($module:ident $name:ident { $($rest:tt)* })*) => {
+        /// Returns whether a protocol is over datagrams.
+        pub(super) fn is_datagrams(protocol: &str) -> bool {
+            let transport = match protocol {
+                $(stringify!($module) => <socklab_core::$module::ClientBytes as Dissect>::TRANSPORT,)*
+                _ => Transport::Stream,
+            };
+            transport == Transport::Datagrams
+        }
+    };
 }
+
+socklab_core::for_each_protocol!(protocols);
 
 /// Placeholder of a line that is typed.
 const MESSAGE: &str = "{message}";
@@ -373,12 +285,9 @@ fn filled(text: &str, placeholders: &[(String, Vec<String>)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
-    use std::net::TcpStream;
-
     use super::*;
 
-    fn setup(command: &[&str], stdin: Option<&str>) -> Setup {
+    pub(super) fn setup(command: &[&str], stdin: Option<&str>) -> Setup {
         Setup {
             protocol: "add",
             role: Role::Client,
@@ -432,31 +341,5 @@ mod tests {
         let lines = ["127.0.0.1\n", "7\n", "say one\n", "say two\n"];
         assert_eq!(setup.first_lines(addr, &values), lines);
         assert_eq!(setup.typed("three"), "say three\n");
-    }
-
-    #[test]
-    fn a_port_with_an_old_connection_is_not_free() {
-        let server = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = server.local_addr().unwrap();
-        let client = TcpStream::connect(addr).unwrap();
-        let (accepted, _) = server.accept().unwrap();
-        // The side that closes first keeps the connection in TIME-WAIT.
-        drop(accepted);
-        (&client).read_to_end(&mut Vec::new()).unwrap();
-        drop((client, server));
-        TcpListener::bind(addr).unwrap();
-        assert_eq!(cfg!(unix), try_listen(addr).is_err());
-    }
-
-    #[test]
-    fn two_runs_have_different_ports() {
-        let mut setup = setup(&["p"], None);
-        setup.role = Role::Server;
-        let places: Vec<_> = (0..50).map(|_| setup.place().unwrap()).collect();
-        let mut ports: Vec<_> = places.iter().map(|place| place.addr.port()).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        assert_eq!(ports.len(), 50);
-        assert!(ports.iter().all(|port| PORTS.contains(port)));
     }
 }

@@ -166,6 +166,23 @@ pub(super) fn prints_exactly(text: &'static str) -> Step {
         })
     })
 }
+
+/// Waits until the program has printed replies, in this order and not merged into one line.
+pub(super) fn prints_apart(replies: impl IntoIterator<Item = &'static str>) -> Step {
+    let replies: Vec<_> = replies.into_iter().collect();
+    step("see each reply printed on a line of its own", move |talk| {
+        talk.printed("each reply on a line of its own", |output| {
+            let mut lines = output.lines();
+            replies.iter().all(|reply| {
+                lines.any(|line| {
+                    let mut others = replies.iter().filter(|other| *other != reply);
+                    line.contains(reply) && !others.any(|other| line.contains(other))
+                })
+            })
+        })
+    })
+}
+
 /// Returns whether a text contains this number as a word of its own.
 pub(super) fn contains_number(text: &str, number: i64) -> bool {
     text.split(|c: char| !c.is_ascii_digit() && c != '-').any(|word| word.parse() == Ok(number))
@@ -184,6 +201,11 @@ pub(super) fn without_crash() -> Step {
 /// Checks that the program has ended with exit code 0 and without a crash, if it has ended.
 pub(super) fn without_error() -> Step {
     step("see no error of the program", Talk::exit_was_clean)
+}
+
+/// Starts the program.
+pub(super) fn starts() -> Step {
+    step("start the program", Talk::start)
 }
 
 /// Kills the program and starts it again at the same address.

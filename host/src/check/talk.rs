@@ -1,11 +1,13 @@
 //! A conversation with the program under test: what the steps of a case do.
 
+mod datagram_relay;
+mod datagrams;
 mod limit;
 mod process;
 mod receive;
 mod relay;
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -25,6 +27,7 @@ use crate::sys::extra::net::SocketQueues;
 use crate::ui::messages::flow;
 use crate::ui::recording::{Event, Recording};
 
+use datagrams::Mailbox;
 use limit::{Limit, Stalls};
 
 /// Time for a program to start: to listen, or to connect.
@@ -41,6 +44,7 @@ pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
 pub(super) const INTERRUPTED: &str = "interrupted";
 pub(super) const LATE: &str = "the total time was over";
 
+pub(super) use self::datagram_relay::Passing;
 pub(super) use self::relay::{Exchange, of_side};
 
 /// Result of a step.
@@ -71,6 +75,16 @@ pub(super) struct Talk {
     /// Address of the program, if it is a server; ours, if it is a client.
     place: Place,
     connections: Vec<Connection>,
+    /// Sockets for datagrams.
+    mailboxes: Vec<Mailbox>,
+    /// Addresses of clients that have sent datagrams, and the last of them.
+    clients: Vec<SocketAddr>,
+    client: Option<SocketAddr>,
+    /// Whether a datagram of the program has arrived.
+    has_answered: bool,
+    /// The last message of a client, and when it came.
+    received: Option<(Vec<u8>, Instant)>,
+    /// Number of the current connection or socket, from 0.
     current: usize,
     faults: Faults,
     /// Number of seeds that have been used.
@@ -108,6 +122,11 @@ impl Talk {
             program,
             place,
             connections: Vec::new(),
+            mailboxes: Vec::new(),
+            clients: Vec::new(),
+            client: None,
+            has_answered: false,
+            received: None,
             current: 0,
             faults: Faults::default(),
             draws: 0,
@@ -486,6 +505,7 @@ impl Talk {
             connection.reset();
         }
         self.connections.clear();
+        self.mailboxes.clear();
     }
 }
 

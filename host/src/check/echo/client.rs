@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::super::case::{Case, Step, case, step};
 use super::super::steps::{
-    accept, byte_by_byte, close, close_second, closed_or_reset, ends, info, prints, random_pieces,
-    reset, send, slowly, without_crash, without_error,
+    accept, byte_by_byte, close, close_second, closed_or_reset, ends, info, prints, prints_apart,
+    random_pieces, reset, send, slowly, without_crash, without_error,
 };
 use super::{BUFFERING, ENDINGS, FORMAT, UMLAUTS, message, receive_message, remainder, text_of};
 
@@ -204,14 +204,6 @@ pub(super) fn cases(h: usize) -> Vec<Case> {
     ]
 }
 
-impl Case {
-    /// Sets the messages that the client sends, after which its input ends.
-    fn messages(self, messages: &[&str]) -> Self {
-        let case = messages.iter().fold(self, |case, message| case.input("message", *message));
-        case.input_ends()
-    }
-}
-
 /// Receives messages, and sends the reply to each.
 fn serves(header: usize, payloads: &[&str]) -> Step {
     let payloads: Vec<String> = payloads.iter().map(ToString::to_string).collect();
@@ -281,17 +273,6 @@ fn late_reply(header: usize) -> Step {
 }
 
 /// Sees the replies printed, in this order and not merged into one line.
-fn prints_lines(payloads: &'static [&'static str]) -> Step {
-    step("see each reply printed on a line of its own", move |talk| {
-        talk.printed("each reply on a line of its own", |output| {
-            let mut lines = output.lines();
-            payloads.iter().all(|payload| {
-                lines.any(|line| {
-                    let others = payloads.iter().filter(|other| *other != payload);
-                    line.contains(remainder(payload))
-                        && !others.clone().any(|other| line.contains(remainder(other)))
-                })
-            })
-        })
-    })
+fn prints_lines(payloads: &[&'static str]) -> Step {
+    prints_apart(payloads.iter().map(|payload| remainder(payload)))
 }

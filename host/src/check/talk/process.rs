@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::failure::{Failure, Kind, seconds};
 use super::super::program::{Launch, Program, found};
 use super::super::setup::Target;
-use super::{HANDOVER, LAST_WORDS, Outcome, Talk};
+use super::{HANDOVER, LAST_WORDS, Outcome, STARTUP, Talk};
 use crate::net::reason;
 use crate::sys::Exit;
 use crate::text::one_line;
@@ -54,7 +54,7 @@ impl Talk {
         if let Some(mut program) = self.program.take() {
             program.kill();
         }
-        self.has_started = false;
+        (self.has_started, self.has_answered) = (false, false);
         self.start()
     }
 
@@ -147,7 +147,8 @@ impl Talk {
         if self.program.is_none() {
             return Ok(());
         }
-        let limit = self.setup.timeout;
+        // A program of which nothing has been seen may still be starting.
+        let limit = if self.has_started { self.setup.timeout } else { STARTUP };
         let exit = self.wait(limit, |talk| Ok(talk.program.as_mut().and_then(Program::exit)))?;
         match exit {
             Some(_) => Ok(()),
