@@ -9,9 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Protocols with programs in `tests/mutants/`.
-pub const PROTOCOLS: [&str; 9] =
-    ["math", "add", "file", "echo", "hello", "chat", "coin", "guess", "rps"];
+macro_rules! protocols {
+    ($($module:ident $name:ident { $($rest:tt)* })*) => {
+        /// Protocols, each with programs in `tests/mutants/`.
+        pub const PROTOCOLS: [&str; [$(stringify!($module)),*].len()] = [$(stringify!($module)),*];
+    };
+}
+
+socklab_core::for_each_protocol!(protocols);
 
 /// Roles of each protocol.
 pub const ROLES: [&str; 2] = ["client", "server"];

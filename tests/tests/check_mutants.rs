@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use checks::{Case, Run, check, check_command, map, student};
 use socklab_tests::mutants::{self, Mutant, PROTOCOLS, ROLES, glob_matches};
-use socklab_tests::protocols;
 use tempfile::TempDir;
 
 /// Limit of each wait for a program with a mistake. It ends what waits without an end.
@@ -17,15 +16,6 @@ const TIMEOUT: &str = "2s";
 
 /// Number of programs at a time. Each check runs several cases at a time, and most of the time is spent waiting.
 const AT_ONCE: usize = 6;
-
-#[test]
-fn every_protocol_has_programs() {
-    let mut names: Vec<&str> = protocols::PROTOCOLS.iter().map(|protocol| protocol.name).collect();
-    let mut with_programs = PROTOCOLS;
-    names.sort_unstable();
-    with_programs.sort_unstable();
-    assert_eq!(names, with_programs);
-}
 
 /// Returns each protocol with each role.
 fn ends() -> Vec<(&'static str, &'static str)> {

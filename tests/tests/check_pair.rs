@@ -124,11 +124,23 @@ fn two_ends_that_agree_on_a_length_in_front_of_the_file_do_not_pass() {
 
 #[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
+fn two_ends_with_a_length_in_front_of_each_datagram_do_not_pass() {
+    is_caught(
+        "udp",
+        [&["length-in-front"], &["length-expected"]],
+        "the client did not send",
+        "nothing in front",
+    );
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
 fn the_wrong_end_of_a_pair_is_named() {
     for (protocol, client, server) in [
         ("math", "little-endian-answer", "secret-without-tag"),
         ("echo", "little-endian-out", "little-endian-reply"),
         ("file", "whole-argument", "size-first"),
+        ("udp", "newline", "nothing-removed"),
         ("chat", "two-lines", "no-newline"),
     ] {
         is_caught(protocol, [&[client], &[]], "the client ", "");

@@ -233,6 +233,18 @@ fn session(student: &Student, folder: &Path) -> Session {
                 session.prints.push(format!("{reply}\n"));
             }
         }
+        "udp" => {
+            // A server that is being started is asked again.
+            session.client = strings(&["--timeout", "500ms", "--retries", "60"]);
+            for message in ["Four score and seven years ago", "short", "äöüäöüäöüä€ 12"]
+            {
+                let reply: String = message.chars().skip(10).collect();
+                session.client.push(message.into());
+                writeln!(session.typed, "{message}").unwrap();
+                writeln!(session.shown, "{reply}").unwrap();
+                session.prints.push(format!("{reply}\n"));
+            }
+        }
         "hello" => {
             session.shown = "Hello from server\n".into();
             session.prints = strings(&["Hello from server"]);
@@ -391,6 +403,12 @@ fn correct_programs_of_file_work_with_socklab() {
 #[cfg_attr(not(python3), ignore = "needs python3")]
 fn correct_programs_of_echo_work_with_socklab() {
     check("echo");
+}
+
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn correct_programs_of_udp_work_with_socklab() {
+    check("udp");
 }
 
 #[test]
