@@ -1,19 +1,20 @@
 //! `socklab proxy`.
 
+mod datagrams;
 mod faults;
 mod observers;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
+use socklab_core::wire::Transport;
 
 use self::faults::FaultArgs;
 use self::observers::{Log, Tracer};
 use super::common::{Common, Console, Failure, Host, ListenAddr, MaxClients, Run, host, listen_at};
-use crate::faults::Faults;
 use crate::net;
 use crate::proxy::{Error, Limits, Proxy, Side};
-use crate::ui::messages::{NAMES, RAW, dissectors};
+use crate::ui::messages::{NAMES, RAW, dissectors, transport};
 use crate::ui::recording::Observed;
 use crate::ui::{HexTrace, Lines, Trace, TraceOutput};
 
@@ -26,22 +27,26 @@ pub(super) struct ProxyArgs {
     /// Address to listen on: PORT or BIND:PORT; port 0 selects a free port
     #[arg(value_name = "[BIND:]PORT", value_parser = listen_at)]
     listen: ListenAddr,
-    /// The server's name or IP address, and its port; each client gets a connection of its own
+    /// The server's name or IP address, and its port; each client gets a socket of its own
     #[arg(value_name = "HOST:PORT", value_parser = server)]
     server: Host,
+    /// With raw: pass datagrams (UDP), and not connections (TCP)
+    #[arg(long)]
+    datagrams: bool,
     #[command(flatten)]
     faults: FaultArgs,
     /// Limit the faults to the direction from the clients to the server
-    #[arg(long, requires = "FaultArgs", help_heading = "Faults")]
+    #[arg(long, help_heading = "Faults")]
     up: bool,
     /// Limit the faults to the direction from the server to the clients
-    #[arg(long, requires = "FaultArgs", conflicts_with = "up", help_heading = "Faults")]
+    #[arg(long, conflicts_with = "up", help_heading = "Faults")]
     down: bool,
     /// Seed of random faults, to repeat a run [default: random, and shown]
     #[arg(long, value_name = "N", help_heading = "Faults")]
     seed: Option<u64>,
     /// Size of the length field of echo in bytes
-    #[arg(long, value_name = "2|4", default_value = "4", value_parser = super::echo::header)]
+    #[arg(long, value_name = "2|4", default_value = "4", value_parser = super::echo::header,
+          help_heading = "Options")]
     header: u8,
     #[command(flatten)]
     clients: MaxClients,
@@ -67,8 +72,18 @@ impl From<Error> for Failure {
 impl Run for ProxyArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
         let target = self.server.target(None, 0)?;
-        let faults = self.faults.faults();
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..=u64::from(u32::MAX)));
+        if (self.up || self.down) && !self.faults.is_given() {
+            let option = if self.up { "--up" } else { "--down" };
+            return Err(Failure::Usage(format!(
+                "{option} limits the faults to one direction, but none is given; see --help"
+            )));
+        }
+        if self.has_datagrams()? {
+            let faults = self.faults.of_datagrams().map_err(|e| self.misplaced(&e))?;
+            return self.run_datagrams(common, &target, faults, seed);
+        }
+        let faults = self.faults.of_stream().map_err(|e| self.misplaced(&e))?;
 
         let console = Console::start(common.has_json())?;
         let limits = Limits {
@@ -77,11 +92,7 @@ impl Run for ProxyArgs {
             clients: self.clients.max_clients,
             ..Limits::default()
         };
-        let [up, down] = match (self.up, self.down) {
-            (true, _) => [faults, Faults::default()],
-            (_, true) => [Faults::default(), faults],
-            _ => [faults; 2],
-        };
+        let [up, down] = self.directions(faults);
         let mut proxy = Proxy::bind(&self.listen, &target, common.timeout())?
             .limits(limits)
             .faults(up, down, seed);
@@ -123,6 +134,31 @@ impl Run for ProxyArgs {
 }
 
 impl ProxyArgs {
+    /// Returns whether datagrams are passed, and not connections.
+    fn has_datagrams(&self) -> Result<bool, Failure> {
+        let is_datagrams = transport(&self.protocol) == Transport::Datagrams;
+        match (self.datagrams, self.protocol.as_str()) {
+            (true, RAW) => Ok(true),
+            (true, name) if !is_datagrams => Err(Failure::Usage(format!(
+                "--datagrams is for raw: {name} has connections; see --help"
+            ))),
+            _ => Ok(is_datagrams),
+        }
+    }
+
+    /// Returns the faults to the server, and those to the clients.
+    fn directions<F: Copy + Default>(&self, faults: F) -> [F; 2] {
+        match (self.up, self.down) {
+            (true, _) => [faults, F::default()],
+            (_, true) => [F::default(), faults],
+            _ => [faults; 2],
+        }
+    }
+
+    fn misplaced(&self, e: &str) -> Failure {
+        Failure::Usage(format!("{e}; {} has no such fault; see --help", self.protocol))
+    }
+
     fn trace(&self, lines: Lines) -> Box<dyn net::Observer> {
         if self.protocol == RAW {
             return Box::new(HexTrace::new(lines));

@@ -166,6 +166,34 @@ pub struct Counts {
     pub reordered: u64,
 }
 
+impl Counts {
+    const NONE: Self =
+        Self { arrived: 0, passed: 0, dropped: 0, overflowed: 0, duplicated: 0, reordered: 0 };
+
+    /// Counts a datagram that has arrived.
+    pub(crate) const fn arrived(&mut self, fate: Fate) {
+        self.arrived += 1;
+        match fate {
+            Fate::Leaves(_) | Fate::Held => {}
+            Fate::Dropped => self.dropped += 1,
+            Fate::Overflowed => self.overflowed += 1,
+        }
+    }
+
+    /// Counts a datagram that leaves.
+    pub(crate) fn left(&mut self, copies: u8, is_reordered: bool) {
+        self.passed += 1;
+        self.duplicated += u64::from(copies > 1);
+        self.reordered += u64::from(is_reordered);
+    }
+
+    /// Returns the number of datagrams that have arrived and neither left nor been dropped.
+    #[must_use]
+    pub const fn kept(&self) -> u64 {
+        self.arrived - self.passed - self.dropped - self.overflowed
+    }
+}
+
 /// Schedule of one direction. The same faults, seed and arrivals give the same schedule.
 #[derive(Clone, Debug)]
 pub struct Schedule<T> {
@@ -210,14 +238,7 @@ impl<T> Schedule<T> {
             held: None,
             bytes: 0,
             last: None,
-            counts: Counts {
-                arrived: 0,
-                passed: 0,
-                dropped: 0,
-                overflowed: 0,
-                duplicated: 0,
-                reordered: 0,
-            },
+            counts: Counts::NONE,
         }
     }
 
@@ -241,19 +262,22 @@ impl<T> Schedule<T> {
 
     /// Records a datagram of `len` bytes that arrives, and keeps it unless it is dropped.
     pub fn arrive(&mut self, now: Duration, datagram: T, len: usize) -> Fate {
-        let Faults { drop, duplicate, reorder, hold, delay, jitter } = self.faults;
         let number = self.counts.arrived;
-        self.counts.arrived += 1;
+        let fate = self.draw(now, number, datagram, len);
+        self.counts.arrived(fate);
+        fate
+    }
+
+    fn draw(&mut self, now: Duration, number: u64, datagram: T, len: usize) -> Fate {
+        let Faults { drop, duplicate, reorder, hold, delay, jitter } = self.faults;
         let [is_dropped, is_duplicated, is_reordered] =
             [drop, duplicate, reorder].map(|chance| chance.draw(&mut self.random));
         let jitter = self.random.up_to(u64::try_from(jitter.as_nanos()).unwrap_or(u64::MAX));
         if is_dropped {
-            self.counts.dropped += 1;
             return Fate::Dropped;
         }
         let kept = self.waiting.len() + usize::from(self.held.is_some());
         if kept >= KEPT || self.bytes.saturating_add(len) > KEPT_BYTES {
-            self.counts.overflowed += 1;
             return Fate::Overflowed;
         }
         self.bytes += len;
@@ -294,9 +318,7 @@ impl<T> Schedule<T> {
         let is_reordered = self.last.is_some_and(|last| last > number);
         self.last = self.last.max(Some(number));
         self.bytes -= len;
-        self.counts.passed += 1;
-        self.counts.duplicated += u64::from(copies > 1);
-        self.counts.reordered += u64::from(is_reordered);
+        self.counts.left(copies, is_reordered);
         Step::Send(Departure { datagram, number, copies, is_reordered })
     }
 }

@@ -24,6 +24,7 @@ pub use engine::{
 pub use listen::BindError;
 pub(crate) use listen::{listen, prepare};
 pub use listener::{Accepted, Listener};
+pub(crate) use peer::unmapped;
 pub use quote::{Notice, Quote};
 pub use stack::{Direction, Observer};
 

@@ -44,7 +44,7 @@ impl From<Peer> for SocketAddr {
 }
 
 /// Converts an IPv4-mapped IPv6 address to IPv4. Any other address is returned unchanged, with its scope.
-pub(super) fn unmapped(addr: SocketAddr) -> SocketAddr {
+pub(crate) fn unmapped(addr: SocketAddr) -> SocketAddr {
     match addr.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
         IpAddr::V6(_) => addr,

@@ -23,8 +23,11 @@
 //! open, and a reset is passed on as a reset. A side that does not read makes the proxy stop reading from the other
 //! one, so a connection has at most 512 KiB of memory in each direction, 16 KiB if all together have 64 MiB, and 1 MiB in a
 //! direction with faults. A connection whose sides keep up has none.
+//!
+//! Datagrams have a proxy of their own: see [`datagrams`].
 
 mod connection;
+pub mod datagrams;
 mod engine;
 
 use std::fmt;
@@ -283,13 +286,7 @@ impl Proxy {
         let targets = resolve_all(target, timeout).map_err(Error::Target)?;
         let listener = listen(addrs).map_err(Error::Bind)?;
         let addr = listener.local_addr().map_err(Error::System)?;
-        let is_self = |target: &&SocketAddr| {
-            let ip = addr.ip();
-            let is_same_ip =
-                ip == target.ip() || (ip.is_unspecified() && target.ip().is_loopback());
-            is_same_ip && addr.port() == target.port()
-        };
-        if let Some(target) = targets.iter().find(is_self) {
+        if let Some(target) = targets.iter().find(|target| is_itself(addr, **target)) {
             return Err(Error::Loop(*target));
         }
         let (engine, waker) = Engine::new(listener, targets).map_err(Error::System)?;
@@ -363,4 +360,11 @@ impl Proxy {
             thread::Builder::new().name("socklab proxy".into()).spawn(move || self.run())?;
         Ok(Running::new(addr, stopper, thread))
     }
+}
+
+/// Returns whether a server address is that of the proxy itself.
+fn is_itself(proxy: SocketAddr, target: SocketAddr) -> bool {
+    let ip = proxy.ip();
+    let is_same_ip = ip == target.ip() || (ip.is_unspecified() && target.ip().is_loopback());
+    is_same_ip && proxy.port() == target.port()
 }

@@ -8,7 +8,7 @@ use socklab_core::echo::Messages;
 use socklab_core::file;
 use socklab_core::file::server::{Event, Server};
 use socklab_core::machine::{Action, Input, Machine as _, Step, StreamEnd};
-use socklab_core::wire::{Dissect, Dissected, LINE_BYTES};
+use socklab_core::wire::{Dissect, Dissected, LINE_BYTES, Transport};
 
 use crate::net::{Direction, Quote};
 use crate::proxy::{Flow, Side};
@@ -39,6 +39,16 @@ macro_rules! protocols {
                 }
             )*
             Conversation::raw
+        }
+
+        /// Returns what carries a protocol. It is a stream for [`RAW`].
+        pub(crate) fn transport(protocol: &str) -> Transport {
+            $(
+                if protocol == stringify!($module) {
+                    return <socklab_core::$module::ClientBytes as Dissect>::TRANSPORT;
+                }
+            )*
+            Transport::Stream
         }
     };
 }

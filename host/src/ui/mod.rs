@@ -2,6 +2,7 @@
 
 mod bar;
 mod capture;
+mod datagrams;
 mod hex;
 mod keyboard;
 mod ladder;
@@ -16,6 +17,7 @@ mod trace;
 
 pub(crate) use bar::Bar;
 pub(crate) use capture::Capture;
+pub(crate) use datagrams::DatagramTrace;
 pub(crate) use hex::HexTrace;
 pub(crate) use keyboard::{Keyboard, Typed};
 pub(crate) use lines::{Lines, LogWriter};

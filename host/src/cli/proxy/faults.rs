@@ -6,12 +6,29 @@ use std::time::Duration;
 use clap::Args;
 
 use super::super::common::pause;
+use crate::faults::datagrams::{self, Chance};
 use crate::faults::{Cut, Ending, Faults};
 
-/// What the proxy does to the bytes, in both directions if not limited to one.
+/// What the proxy does to what passes, in both directions if not limited to one.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Faults")]
 pub(super) struct FaultArgs {
+    /// Pass everything on after this time
+    #[arg(long, value_name = "TIME", value_parser = pause)]
+    delay: Option<Duration>,
+    /// Add a random time up to this one to the delay; datagrams may overtake each other then
+    #[arg(long, value_name = "TIME", value_parser = pause)]
+    jitter: Option<Duration>,
+    #[command(flatten)]
+    stream: StreamArgs,
+    #[command(flatten)]
+    datagrams: DatagramArgs,
+}
+
+/// Faults of a stream of bytes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Faults of streams")]
+struct StreamArgs {
     /// Write at most N bytes at a time; with random, a random number of the bytes that wait
     #[arg(long, value_name = "N|random", value_parser = cut)]
     cut: Option<Cut>,
@@ -21,12 +38,6 @@ pub(super) struct FaultArgs {
     /// Collect bytes for this time, and write them at once
     #[arg(long, value_name = "TIME", value_parser = pause)]
     glue: Option<Duration>,
-    /// Pass bytes on after this time
-    #[arg(long, value_name = "TIME", value_parser = pause)]
-    delay: Option<Duration>,
-    /// Add a random time up to this one to the delay
-    #[arg(long, value_name = "TIME", value_parser = pause)]
-    jitter: Option<Duration>,
     /// Pass on at most this number of bytes per second, such as 500, 10k or 1M
     #[arg(long, value_name = "BYTES", value_parser = rate)]
     rate: Option<NonZeroU64>,
@@ -44,26 +55,141 @@ pub(super) struct FaultArgs {
     reset_after: Option<u64>,
 }
 
+/// Faults of datagrams.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Faults of datagrams")]
+struct DatagramArgs {
+    /// Drop datagrams with this probability, such as 0.3 or 30%
+    #[arg(long, value_name = "P", value_parser = chance)]
+    drop: Option<Chance>,
+    /// Send datagrams twice with this probability
+    #[arg(long, value_name = "P", value_parser = chance)]
+    duplicate: Option<Chance>,
+    /// Hold datagrams with this probability, one at a time, until the next one has passed it
+    #[arg(long, value_name = "P", value_parser = chance)]
+    reorder: Option<Chance>,
+    /// Maximum time for which --reorder holds a datagram [default: 100ms]
+    #[arg(long, value_name = "TIME", value_parser = pause, requires = "reorder")]
+    hold: Option<Duration>,
+}
+
+impl StreamArgs {
+    const fn is_given(&self) -> bool {
+        let Self { cut, gap: _, glue, rate, flip, stall_after, close_after, reset_after } = self;
+        cut.is_some()
+            || glue.is_some()
+            || rate.is_some()
+            || flip.is_some()
+            || stall_after.is_some()
+            || close_after.is_some()
+            || reset_after.is_some()
+    }
+}
+
+impl DatagramArgs {
+    const fn is_given(&self) -> bool {
+        let Self { drop, duplicate, reorder, hold: _ } = self;
+        drop.is_some() || duplicate.is_some() || reorder.is_some()
+    }
+}
+
 impl FaultArgs {
     /// Default pause between writes, long enough that most receivers read each by itself.
     const GAP: Duration = Duration::from_millis(1);
 
-    pub(super) fn faults(&self) -> Faults {
-        let ending = [
-            (self.stall_after, Ending::Stall),
-            (self.close_after, Ending::Close),
-            (self.reset_after, Ending::Reset),
+    /// Returns whether there is any fault.
+    pub(super) const fn is_given(&self) -> bool {
+        let Self { delay, jitter, stream, datagrams } = self;
+        delay.is_some() || jitter.is_some() || stream.is_given() || datagrams.is_given()
+    }
+
+    /// Returns the faults of a stream.
+    ///
+    /// # Errors
+    ///
+    /// If one is only for datagrams.
+    pub(super) fn of_stream(&self) -> Result<Faults, String> {
+        let Self { delay, jitter, stream, datagrams } = self;
+        let given = [
+            ("drop", datagrams.drop.is_some()),
+            ("duplicate", datagrams.duplicate.is_some()),
+            ("reorder", datagrams.reorder.is_some()),
         ];
-        Faults {
-            cut: self.cut,
-            gap: self.gap.unwrap_or(Self::GAP),
-            glue: self.glue.unwrap_or_default(),
-            delay: self.delay.unwrap_or_default(),
-            jitter: self.jitter.unwrap_or_default(),
-            rate: self.rate,
-            flip: self.flip,
-            ending: ending.into_iter().find_map(|(after, ending)| Some((after?, ending))),
+        if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(format!(
+                "--{option} is for datagrams; a stream hides that from programs, because TCP sends lost bytes again, in \
+                 order and once"
+            ));
         }
+        let ending = [
+            (stream.stall_after, Ending::Stall),
+            (stream.close_after, Ending::Close),
+            (stream.reset_after, Ending::Reset),
+        ];
+        Ok(Faults {
+            cut: stream.cut,
+            gap: stream.gap.unwrap_or(Self::GAP),
+            glue: stream.glue.unwrap_or_default(),
+            delay: delay.unwrap_or_default(),
+            jitter: jitter.unwrap_or_default(),
+            rate: stream.rate,
+            flip: stream.flip,
+            ending: ending.into_iter().find_map(|(after, ending)| Some((after?, ending))),
+        })
+    }
+
+    /// Returns the faults of datagrams.
+    ///
+    /// # Errors
+    ///
+    /// If one is only for streams.
+    pub(super) fn of_datagrams(&self) -> Result<datagrams::Faults, String> {
+        let Self { delay, jitter, stream, datagrams } = self;
+        let given = [
+            ("cut", stream.cut.is_some(), "a datagram arrives as a whole or not at all"),
+            ("glue", stream.glue.is_some(), "each datagram arrives by itself"),
+            ("rate", stream.rate.is_some(), "a sender of datagrams does not wait; use --drop"),
+            ("flip", stream.flip.is_some(), "datagrams have no place in a stream"),
+            ("stall-after", stream.stall_after.is_some(), "datagrams have no connection"),
+            ("close-after", stream.close_after.is_some(), "datagrams have no connection"),
+            ("reset-after", stream.reset_after.is_some(), "datagrams have no connection"),
+        ];
+        if let Some((option, _, why)) = given.into_iter().find(|(_, is_given, _)| *is_given) {
+            return Err(format!("--{option} is for streams: {why}"));
+        }
+        let default = datagrams::Faults::default();
+        Ok(datagrams::Faults {
+            drop: datagrams.drop.unwrap_or_default(),
+            duplicate: datagrams.duplicate.unwrap_or_default(),
+            reorder: datagrams.reorder.unwrap_or_default(),
+            hold: datagrams.hold.unwrap_or(default.hold),
+            delay: delay.unwrap_or_default(),
+            jitter: jitter.unwrap_or_default(),
+        })
+    }
+}
+
+/// Parses a probability: `0.3`, `1`, `30%`, `0.5%`.
+fn chance(text: &str) -> Result<Chance, String> {
+    let expected = || "expected a probability from 0 to 1, such as 0.3, or in percent, such as 30%";
+    // Digits after the point that count: a billionth is the smallest step.
+    let (digits, places, most) = match text.strip_suffix('%') {
+        Some(digits) => (digits, 7, 100),
+        None => (text, 9, 1),
+    };
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(part) {
+        return Err(expected().into());
+    }
+    let unit = 10_u64.pow(places);
+    let part = format!("{part:0<width$.width$}", width = places as usize);
+    let part: u64 = part.parse().map_err(|_| expected())?;
+    let whole: u64 = whole.parse().map_err(|_| expected())?;
+    let billionths = whole.checked_mul(unit).and_then(|n| n.checked_add(part));
+    match billionths.filter(|n| *n <= most * unit).map(u32::try_from) {
+        Some(Ok(n)) => Ok(Chance::billionths(n)),
+        _ => Err(expected().into()),
     }
 }
 
@@ -123,6 +249,39 @@ mod tests {
             ["", "k", "-1", "1 k", "1e3", ".5k", "5.k", "10kk", "10x", "1,5k", "18446744074G"]
         {
             assert!(size(text).unwrap_err().starts_with("expected a number of bytes"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_probability_is_a_part_of_one_or_in_percent() {
+        for (text, billionths) in [
+            ("0", 0),
+            ("0.3", 300_000_000),
+            ("30%", 300_000_000),
+            ("1", 1_000_000_000),
+            ("1.000", 1_000_000_000),
+            ("100%", 1_000_000_000),
+            ("0.5%", 5_000_000),
+            ("0.0000000019", 1),
+            ("00.25", 250_000_000),
+        ] {
+            assert_eq!(chance(text), Ok(Chance::billionths(billionths)), "{text}");
+        }
+        for text in [
+            "",
+            "%",
+            ".3",
+            "3.",
+            "1.1",
+            "30",
+            "101%",
+            "-0.1",
+            "0,3",
+            "3e-1",
+            "NaN",
+            "99999999999999999999",
+        ] {
+            assert!(chance(text).unwrap_err().starts_with("expected a probability"), "{text}");
         }
     }
 

@@ -1,0 +1,144 @@
+//! Trace of a proxy for datagrams.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use super::Lines;
+use super::ladder::rounded;
+use super::messages::{Dissectors, HEX, What};
+use super::trace::{DIM, RECEIVED, SENT};
+use crate::faults::datagrams::Fate;
+use crate::net::reason;
+use crate::proxy::Flow;
+use crate::proxy::datagrams::{Client, Event, Observer, Passage};
+
+/// Shortest time in the proxy that is worth a note: it takes some for every datagram.
+const KEPT: Duration = Duration::from_millis(1);
+
+/// Trace that shows each datagram on a line, with what happened to it.
+pub(crate) struct DatagramTrace {
+    lines: Lines,
+    dissectors: Dissectors,
+    start: Instant,
+    /// Whether there has been more than one client.
+    has_many: bool,
+}
+
+/// End of an arrow.
+#[derive(Clone, Copy)]
+enum End {
+    Sent,
+    Held,
+    Lost,
+}
+
+impl DatagramTrace {
+    pub(crate) fn new(lines: Lines, dissectors: Dissectors) -> Self {
+        Self { lines, dissectors, start: Instant::now(), has_many: false }
+    }
+
+    fn line(&self, client: &Client, arrow: &str, flow: Flow, text: &str, note: &str) {
+        let mut line = String::new();
+        if self.has_many {
+            let _ = write!(line, "#{} ", client.number);
+        }
+        let style = match flow {
+            Flow::Up => SENT,
+            Flow::Down => RECEIVED,
+        };
+        let time = self.start.elapsed().as_secs_f64();
+        let _ = write!(line, "{time:>10.6} {style}{arrow}{style:#} {text}");
+        if !note.is_empty() {
+            let _ = write!(line, " {DIM}[{note}]{DIM:#}");
+        }
+        self.lines.line(line);
+    }
+
+    fn datagram(&self, client: &Client, flow: Flow, bytes: &[u8], end: End, note: &str) {
+        let (hex, meaning) = meaning(self.dissectors, flow, bytes);
+        let style = match flow {
+            Flow::Up => SENT,
+            Flow::Down => RECEIVED,
+        };
+        let text = format!("{hex:<width$} {style}{meaning}{style:#}", width = HEX * 3 + 2);
+        let arrow = match (flow, end) {
+            (Flow::Up, End::Sent) => "->",
+            (Flow::Down, End::Sent) => "<-",
+            (Flow::Up, End::Held) => "-|",
+            (Flow::Down, End::Held) => "|-",
+            (Flow::Up, End::Lost) => "-x",
+            (Flow::Down, End::Lost) => "x-",
+        };
+        self.line(client, arrow, flow, &text, note);
+    }
+}
+
+impl Observer for DatagramTrace {
+    fn observe(&mut self, client: &Client, event: &Event<'_>) {
+        self.has_many |= client.number > 1;
+        match event {
+            Event::Sent(flow, bytes, passage) => {
+                self.datagram(client, *flow, bytes, End::Sent, &passed(passage));
+            }
+            Event::Arrived(flow, bytes, fate) => {
+                if let Some(text) = fate_text(*fate) {
+                    let end = if *fate == Fate::Held { End::Held } else { End::Lost };
+                    self.datagram(client, *flow, bytes, end, text);
+                }
+            }
+            Event::Failed(flow, bytes, e) => {
+                let note = format!("not sent: {}", reason(e));
+                self.datagram(client, *flow, bytes, End::Lost, &note);
+            }
+            Event::Unreachable(e) => {
+                let text = format!("{} is unreachable: {}", client.server, reason(e));
+                self.line(client, "<-", Flow::Down, &text, "");
+            }
+            Event::Opened | Event::Ended(_) => {}
+        }
+    }
+}
+
+/// Returns the first bytes of a datagram in hexadecimal, and its meaning.
+fn meaning(dissectors: Dissectors, flow: Flow, bytes: &[u8]) -> (String, Cow<'static, str>) {
+    if bytes.is_empty() {
+        return (String::new(), "empty datagram".into());
+    }
+    // Each datagram stands for itself.
+    let rows = dissectors().moved(Duration::ZERO, flow, bytes);
+    let hex = rows.first().map(super::messages::Row::hex).unwrap_or_default();
+    let meanings: Vec<_> = rows
+        .into_iter()
+        .map(|row| match row.what {
+            What::Partial(_) => "incomplete".to_owned(),
+            What::Message | What::Closed => row.meaning,
+        })
+        .collect();
+    (hex, meanings.join("; ").into())
+}
+
+/// Returns what happened to a datagram that arrived and was not sent, in words.
+pub(crate) const fn fate_text(fate: Fate) -> Option<&'static str> {
+    match fate {
+        Fate::Leaves(_) => None,
+        Fate::Held => Some("held until the next one has left"),
+        Fate::Dropped => Some("dropped"),
+        Fate::Overflowed => Some("dropped, because too many wait"),
+    }
+}
+
+/// Returns what happened to a datagram that was sent, in words. The text is empty if it was sent as it arrived.
+pub(crate) fn passed(passage: &Passage) -> String {
+    let mut notes = Vec::new();
+    if passage.copy > 1 {
+        notes.push("duplicate".to_owned());
+    }
+    if passage.is_reordered {
+        notes.push("reordered".to_owned());
+    }
+    if passage.kept >= KEPT {
+        notes.push(format!("after {}", rounded(passage.kept)));
+    }
+    notes.join(", ")
+}
