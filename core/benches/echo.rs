@@ -3,18 +3,19 @@
 //! `cargo bench -p socklab-core --bench echo`, with `-- --quick` for a short run.
 
 mod common;
+#[path = "common/stream.rs"]
+mod stream;
 
 use std::hint::black_box;
 
 use bytes::{Buf, BytesMut};
-use common::{
-    Gone, PIECE, Row, STREAM, Targets, Wire, drive, head, pumped, same, segments, stepped,
-};
+use common::{Gone, Row, STREAM, Targets, Wire, head, same};
 use socklab_core::Machine;
 use socklab_core::echo::client::{self, Piece};
 use socklab_core::echo::server::{self, Event};
 use socklab_core::echo::{Client, Server};
 use socklab_core::session::Handler;
+use stream::{PIECE, drive, pumped, segments, stepped};
 use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 
 /// Sizes of the payload in bytes, and the least speed relative to the codec.

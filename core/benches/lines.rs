@@ -7,17 +7,18 @@
 //! if a read has cut it.
 
 mod common;
+#[path = "common/stream.rs"]
+mod stream;
 
 use std::hint::black_box;
 
 use bytes::BytesMut;
-use common::{
-    Gone, PIECE, Row, STREAM, Targets, Wire, drive, head, pumped, same, segments, stepped,
-};
+use common::{Gone, Row, STREAM, Targets, Wire, head, same};
 use memchr::memchr;
 use socklab_core::machine::{Action, CommandError, Input, Machine, Need, Span, Step};
 use socklab_core::session::Handler;
 use socklab_core::wire::{LINE_BYTES, LINE_MAX, Line, LineError, LineScanner};
+use stream::{PIECE, drive, pumped, segments, stepped};
 use tokio_util::codec::{Decoder, LinesCodec};
 
 /// Bytes of a line before its `\n`, and the least speed relative to the codec.

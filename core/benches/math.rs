@@ -3,20 +3,21 @@
 //! `cargo bench -p socklab-core --bench math`, with `-- --quick` for a short run.
 
 mod common;
+#[path = "common/stream.rs"]
+mod stream;
 
 use std::hint::black_box;
 use std::io;
 
 use bytes::{Buf, BufMut, BytesMut};
-use common::{
-    Gone, PIECE, Row, STREAM, Targets, Wire, drive, head, pumped, same, segments, stepped,
-};
+use common::{Gone, Row, STREAM, Targets, Wire, head, same};
 use socklab_core::Machine;
 use socklab_core::machine::{Action, Input, Need, Step};
 use socklab_core::math::client::Event;
 use socklab_core::math::server::{self, Command};
 use socklab_core::math::{ANSWER_BYTES, Client, Question, Secret, Server};
 use socklab_core::session::Handler;
+use stream::{PIECE, drive, pumped, segments, stepped};
 use tokio_util::codec::{Decoder, Encoder};
 
 /// Size of the output in bytes: at most nine bytes of output for four of input.

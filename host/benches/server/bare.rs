@@ -26,7 +26,7 @@ pub(crate) fn serve(rounds: u16) -> ! {
     poll.registry()
         .register(&mut listener, LISTENER, Interest::READABLE)
         .expect("cannot register for events");
-    crate::process::report_address(listener.local_addr().expect("no address"));
+    crate::common::report_address(listener.local_addr().expect("no address"));
     let mut connections: Slab<Connection> = Slab::new();
     let mut rng = Rng::new();
     loop {

@@ -9,14 +9,13 @@
 //!     cargo bench -p socklab -- --quick a few seconds, for a first impression
 
 mod bare;
+#[path = "../common/mod.rs"]
+mod common;
 mod load;
-mod process;
 mod threads;
 mod tokio_server;
 
-use std::io::Read as _;
-
-use process::Child;
+use common::{Child, median};
 use socklab::{math, net::Limits, net::Server};
 
 /// Number of questions in a session. It is near the maximum, since connecting is not to be measured.
@@ -25,8 +24,7 @@ const ROUNDS: u16 = 60_000;
 const PEERS: [&str; 4] = ["bare mio", "socklab", "tokio", "threads"];
 
 fn main() {
-    let mut args = std::env::args().skip_while(|arg| arg != "--serve").skip(1);
-    if let Some(name) = args.next() {
+    if let Some(name) = common::server_name() {
         serve(&name);
     }
     let quick = std::env::args().any(|arg| arg == "--quick");
@@ -52,11 +50,6 @@ fn main() {
 
 /// Runs the server `name` until the parent process ends.
 fn serve(name: &str) -> ! {
-    std::thread::spawn(|| {
-        // The standard input ends when the parent process ends.
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        std::process::exit(0);
-    });
     match name {
         "bare mio" => bare::serve(ROUNDS),
         "tokio" => tokio_server::serve(ROUNDS),
@@ -67,7 +60,7 @@ fn serve(name: &str) -> ! {
             let limits = Limits { idle: None, ..Default::default() };
             let server = Server::bind("127.0.0.1:0", quiz).expect("no free port");
             let server = server.limits(limits).on_report(|_| {});
-            process::report_address(server.local_addr());
+            common::report_address(server.local_addr());
             server.run().expect("cannot poll");
         }
     }
@@ -105,9 +98,9 @@ fn memory(name: &str, count: usize) {
     let child = Child::start(name);
     // The first client makes the server allocate its shared buffers, which are not to be measured.
     load::answer(child.addr, 1, 1000);
-    let before = child.memory();
+    let before = private_memory(&child);
     let connections = load::idle(child.addr, count);
-    let after = child.memory();
+    let after = private_memory(&child);
     drop(connections);
     let each = (after - before) as f64 / count as f64;
     let target = match name {
@@ -118,7 +111,10 @@ fn memory(name: &str, count: usize) {
     println!("{name:>12} {each:>18.0} {target:>8}");
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+/// Returns the private memory (anonymous and resident) in bytes.
+fn private_memory(child: &Child) -> i64 {
+    let status = child.report("status");
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("no RssAnon line");
+    let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<i64>().ok());
+    kib.expect("no number in the RssAnon line") * 1024
 }

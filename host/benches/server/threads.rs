@@ -9,7 +9,7 @@ use socklab_core::math::{Question, Secret};
 
 pub(crate) fn serve(rounds: u16) -> ! {
     let listener = TcpListener::bind("127.0.0.1:0").expect("no free port");
-    crate::process::report_address(listener.local_addr().expect("no address"));
+    crate::common::report_address(listener.local_addr().expect("no address"));
     loop {
         let (stream, _) = listener.accept().expect("cannot accept");
         thread::spawn(move || session(stream, rounds));

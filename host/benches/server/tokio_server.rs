@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 #[tokio::main]
 pub(crate) async fn serve(rounds: u16) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("no free port");
-    crate::process::report_address(listener.local_addr().expect("no address"));
+    crate::common::report_address(listener.local_addr().expect("no address"));
     loop {
         let (stream, _) = listener.accept().await.expect("cannot accept");
         tokio::spawn(session(stream, rounds));

@@ -1,13 +1,24 @@
-//! Server in a process of its own, with its CPU time and memory as reported by the system.
+//! Shared parts of the benchmarks: a server in a process of its own, with its CPU time as reported by the system.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 pub(crate) struct Child {
     process: std::process::Child,
     pub(crate) addr: SocketAddr,
+}
+
+/// Returns the name of the server that this process has to be, if it was started as a [`Child`].
+pub(crate) fn server_name() -> Option<String> {
+    let name = std::env::args().skip_while(|arg| arg != "--serve").nth(1)?;
+    std::thread::spawn(|| {
+        // The standard input ends when the parent process ends.
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+    Some(name)
 }
 
 /// Prints the address on which the server listens.
@@ -40,21 +51,15 @@ impl Child {
             .filter_map(|stat| stat.split(' ').next()?.parse::<u64>().ok())
             .sum();
         // Only the clock ticks of the process (hundredths of a second) include threads that have ended.
-        let stat = fs::read_to_string(self.path("stat"))
-            .expect("cannot read the statistics of the server");
+        let stat = self.report("stat");
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split(' ').collect();
         let ticks = |at: usize| fields.get(at).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
         (nanoseconds as f64 / 1e9).max((ticks(12) + ticks(13)) / 100.0)
     }
 
-    /// Returns the private memory (anonymous and resident) in bytes.
-    pub(crate) fn memory(&self) -> i64 {
-        let status = fs::read_to_string(self.path("status"))
-            .expect("cannot read the statistics of the server");
-        let line =
-            status.lines().find(|line| line.starts_with("RssAnon:")).expect("no RssAnon line");
-        let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<i64>().ok());
-        kib.expect("no number in the RssAnon line") * 1024
+    /// Returns the text of a file about the process in `/proc`.
+    pub(crate) fn report(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).expect("cannot read the statistics of the server")
     }
 
     fn path(&self, name: &str) -> String {
@@ -67,4 +72,9 @@ impl Drop for Child {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
