@@ -356,6 +356,21 @@ fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
 
 #[test]
 #[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
+fn the_server_answers_the_datagrams_of_the_hosts_client() {
+    let mut board = udp_server(100).start();
+    let addr = board.listening();
+    let lines: String = (0..100).map(|n| format!("Four score and {n} years\n")).collect();
+    let replies: String = (0..100).map(|n| format!(" and {n} years\n")).collect();
+    let finished = client("udp", addr, &[]).run_with(lines.into_bytes());
+    assert_eq!(String::from_utf8_lossy(finished.success()), replies);
+    let log = check_ended(&board.finish(), 0);
+    assert_eq!(log.matches("bytes, answer").count(), 100, "{log}");
+    println!("100 datagrams there and back in {:.2?}", finished.took);
+    check_stack("udp-server", &log);
+}
+
+#[test]
+#[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
 fn the_server_answers_only_whole_and_valid_datagrams() {
     /// Length of the longest datagram that the server takes for whole.
     const WHOLE: usize = 576;
@@ -390,6 +405,16 @@ fn the_server_answers_only_whole_and_valid_datagrams() {
     let log = check_ended(&board.finish(), 0);
     assert_eq!(log.matches("no answer").count(), 4, "{log}");
     check_stack("udp-server", &log);
+}
+
+#[test]
+#[ignore = "needs qemu-system-arm and the thumbv7m-none-eabi target: .ci/run installs and runs it"]
+fn the_client_of_datagrams_gets_replies_from_the_hosts_server() {
+    let server = Server::start("udp", &[]);
+    let log = check_ended(&udp_client(server.addr.port()).arg("messages=100").start().finish(), 0);
+    assert!(log.contains(r#"INFO b" and 100 years": Reply"#), "{log}");
+    assert!(log.contains("Summary { sent: 100, retries: 0, received: 100, lost: 0,"), "{log}");
+    check_stack("udp-client", &log);
 }
 
 #[test]
