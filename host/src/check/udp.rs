@@ -17,6 +17,8 @@ const ENCODED: &str = "003, 2.1 Setting up and using a client socket";
 const SERVER: &str = "003, 2.2 Setting up and using a server socket";
 const DATAGRAMS: &str = "003, 2.4.1 Receiving data with UDP Sockets";
 const EXERCISE: &str = "003, 1 Assignment Instructions 2(a)";
+const SERIES: &str = "003, 3 Test cases 1(d) Multiple messages in \"series\"";
+const PARALLEL: &str = "003, 3 Test cases 1(e) Multiple messages in \"parallel\"";
 /// What no document has, but every program over datagrams meets.
 const NETWORK: &str =
     "RFC 768: datagrams can be lost, duplicated and reordered, and anyone can send one";
@@ -156,7 +158,8 @@ fn with_reply_hint(
 
 /// Receives a message of the client.
 fn receive_message(talk: &mut Talk, message: &str) -> Outcome {
-    talk.expect_message("the message", message.as_bytes()).map_err(|mut failure| {
+    let what = if talk.has_found() { "the next message" } else { "the message" };
+    talk.expect_message(what, message.as_bytes()).map_err(|mut failure| {
         if let (Kind::Different, Some(bytes)) = (failure.kind, &failure.bytes) {
             failure.hint = message_mistake(message, &bytes.actual);
         }

@@ -86,6 +86,9 @@ pub(super) fn by_group(situation: &Situation<'_>) -> Option<&'static str> {
         (_, Kind::Closed) if is_server => {
             "the server ends after a message: receive and reply in a loop without an end"
         }
+        (_, Kind::Closed) => {
+            "the client ends before its last message: send each line of its input, until the input ends"
+        }
         (Group::Basic, Kind::NotConnected) => {
             "send to the host and the port that the program is started with, from a datagram socket (SOCK_DGRAM)"
         }

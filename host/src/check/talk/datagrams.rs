@@ -89,21 +89,28 @@ impl Mailbox {
     /// Sends a datagram.
     pub(super) fn send(&mut self, to: SocketAddr, bytes: &[u8]) -> std::io::Result<()> {
         let Some(socket) = &self.socket else { return Ok(()) };
-        // The report about an earlier datagram may arrive with this one, which is not sent then.
-        for _ in 0..2 {
+        let send = || {
             let sent =
                 if self.is_connected { socket.send(bytes) } else { socket.send_to(bytes, to) };
-            match sent {
-                Err(e) if is_refusal(&e) => self.is_refused = true,
-                sent => return sent.map(|_| ()),
-            }
+            sent.map(|_| ())
+        };
+        match send() {
+            // It reports that an earlier datagram did not arrive, and this one was not sent.
+            Err(e) if is_refusal(&e) => send(),
+            sent => sent,
         }
-        Ok(())
     }
 }
 
 fn is_refusal(e: &std::io::Error) -> bool {
     matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset)
+}
+
+/// Returns the failure of a datagram that the system does not send, as some do not send the longest ones.
+fn unsendable(bytes: &[u8], e: &std::io::Error) -> Box<Failure> {
+    let text =
+        format!("this system does not send a datagram of {} bytes: {}", bytes.len(), reason(e));
+    Failure::new(Kind::System, text).into()
 }
 
 impl Talk {
@@ -244,11 +251,10 @@ impl Talk {
     fn post_to(&mut self, to: SocketAddr, bytes: &[u8]) -> Outcome {
         // A server notices no pause between two messages, but a client may send its message again.
         self.stalls.written(self.setup.role != Role::Server);
-        let sent = self.mailbox()?.send(to, bytes);
-        if let Err(e) = sent {
-            let n = bytes.len();
-            let text = format!("this system does not send a datagram of {n} bytes: {}", reason(&e));
-            return Err(Failure::new(Kind::System, text).into());
+        match self.mailbox()?.send(to, bytes) {
+            // What the system reports shows when something is expected.
+            Err(e) if !is_refusal(&e) => return Err(unsendable(bytes, &e)),
+            _ => {}
         }
         let number = self.current;
         self.sent.push(bytes.to_vec());
@@ -278,8 +284,11 @@ impl Talk {
             }
             let mailbox = talk.mailbox()?;
             mailbox.is_refused = false;
-            mailbox.send(to, bytes).map_err(|e| system(&e))?;
-            sent = (!mailbox.is_refused).then(Instant::now);
+            sent = match mailbox.send(to, bytes) {
+                Ok(()) => Some(Instant::now()),
+                Err(e) if is_refusal(&e) => None,
+                Err(e) => return Err(unsendable(bytes, &e)),
+            };
             Ok(None)
         })?;
         if found.is_none() {
@@ -312,66 +321,87 @@ impl Talk {
             Ok(talk.mailbox()?.inbox.pop_front())
         })?;
         if let Some(arrived) = &arrived {
-            self.sent.clear();
-            self.has_answered = true;
-            if self.setup.role != Role::Server {
-                self.stalls.written(false);
-                self.client = Some(arrived.from);
-                self.current = self.number_of(arrived.from);
-            }
+            self.took(arrived);
         }
         Ok(arrived)
     }
 
+    /// Notes that a step has taken a datagram.
+    fn took(&mut self, arrived: &Arrived) {
+        self.sent.clear();
+        (self.has_started, self.has_answered) = (true, true);
+        if self.setup.role != Role::Server {
+            self.stalls.written(false);
+            self.client = Some(arrived.from);
+            self.current = self.number_of(arrived.from);
+        }
+    }
+
     /// Waits for the next datagram, and fails without one: `what` names it.
     pub(in crate::check) fn expect(&mut self, what: &str) -> Outcome<Arrived> {
-        let is_first = self.setup.role != Role::Server && !self.has_started;
+        enum Got {
+            Datagram(Arrived),
+            Refused,
+            Exited,
+        }
+        let role = self.setup.role;
+        let is_first = role != Role::Server && !self.has_started;
         let limit = if is_first { STARTUP } else { self.setup.timeout };
+        if role != Role::Server {
+            self.open_server()?;
+            self.start()?;
+        }
         let mut exited: Option<Instant> = None;
-        let mut start = Instant::now();
-        loop {
-            // In short waits, because the program may end.
-            let left = limit.saturating_sub(start.elapsed());
-            if let Some(arrived) = self.arrival(left.min(MORE))? {
-                self.has_started = true;
-                return Ok(arrived);
+        let got = self.wait(limit, |talk| {
+            talk.read_datagrams();
+            let mailbox = talk.mailbox()?;
+            if let Some(arrived) = mailbox.inbox.pop_front() {
+                return Ok(Some(Got::Datagram(arrived)));
             }
-            let has_exited = self.program.as_mut().is_some_and(|program| program.exit().is_some());
-            if has_exited && exited.get_or_insert_with(Instant::now).elapsed() >= HANDOVER {
-                let (kind, text) = match (self.setup.role, is_first) {
-                    (Role::Server, _) => {
-                        (Kind::Closed, format!("the program ended without {what}"))
-                    }
-                    (_, true) => {
-                        (Kind::NotConnected, "the program ended without a datagram".to_owned())
-                    }
-                    (_, false) => (Kind::Closed, format!("the program ended without {what}")),
-                };
-                return Err(Failure::new(kind, text).into());
+            if mailbox.is_refused && role == Role::Server {
+                return Ok(Some(Got::Refused));
             }
-            if self.mailbox()?.is_refused && self.setup.role == Role::Server {
+            let has_exited = talk.program.as_mut().is_some_and(|program| program.exit().is_some());
+            // A descendant may send after the program itself has ended.
+            let is_over =
+                has_exited && exited.get_or_insert_with(Instant::now).elapsed() >= HANDOVER;
+            Ok(is_over.then_some(Got::Exited))
+        })?;
+        // One that has ended before the limit does not send any more.
+        let got = got.or_else(|| exited.is_some().then_some(Got::Exited));
+        match got {
+            Some(Got::Datagram(arrived)) => {
+                self.took(&arrived);
+                Ok(arrived)
+            }
+            Some(Got::Refused) => {
                 if let (false, Some(message)) = (self.has_answered, self.sent.pop()) {
-                    // The report came late.
+                    // The report about the first message came late. It does so once.
+                    self.has_answered = true;
                     self.find(self.place.addr, &message)?;
-                    start = Instant::now();
-                    continue;
+                    return self.expect(what);
                 }
+                let addr = self.place.addr;
                 let text = format!(
-                    "{what} did not arrive: the system reports that nothing receives at {} any more",
-                    self.place.addr
+                    "{what} did not arrive: the system reports that nothing receives at {addr} any more"
                 );
-                return Err(Failure::new(Kind::Closed, text).into());
+                Err(Failure::new(Kind::Closed, text).into())
             }
-            if left.is_zero() {
-                break;
+            Some(Got::Exited) if is_first => {
+                let text = "the program ended without a datagram";
+                Err(Failure::new(Kind::NotConnected, text).into())
             }
+            Some(Got::Exited) => {
+                let text = format!("the program ended without {what}");
+                Err(Failure::new(Kind::Closed, text).into())
+            }
+            None if is_first => {
+                let (addr, limit) = (self.place.addr, seconds(limit));
+                let text = format!("no datagram arrived at {addr} within {limit}");
+                Err(Failure::new(Kind::NotConnected, text).into())
+            }
+            None => Err(self.missing(what, limit)),
         }
-        if is_first {
-            let text =
-                format!("no datagram arrived at {} within {}", self.place.addr, seconds(limit));
-            return Err(Failure::new(Kind::NotConnected, text).into());
-        }
-        Err(self.missing(what, limit))
     }
 
     /// Returns why nothing has arrived.

@@ -8,7 +8,8 @@ use super::super::steps::{
     ends, pause, prints, prints_apart, quoted, starts, without_crash, without_error,
 };
 use super::{
-    ADVISED, DATAGRAMS, ENCODED, EXERCISE, NETWORK, SHORT, UMLAUTS, named, receive_message, rest,
+    ADVISED, DATAGRAMS, ENCODED, EXERCISE, NETWORK, PARALLEL, SERIES, SHORT, UMLAUTS, named,
+    receive_message, rest,
 };
 use crate::check::echo::text_of;
 
@@ -56,7 +57,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "basic/messages-in-series",
             "three messages are sent, and the replies are received and printed apart",
-            EXERCISE,
+            SERIES,
             with(vec![serves(&THREE), prints_apart(THREE.map(rest))]),
         )
         .messages(&THREE),
@@ -97,7 +98,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "coalescing/replies-at-once",
             "replies that wait to be received are received apart",
-            DATAGRAMS,
+            PARALLEL,
             with(vec![serves_together(&THREE), prints_apart(THREE.map(rest))]),
         )
         .messages(&THREE),
