@@ -148,13 +148,29 @@ impl Talk {
 
     /// Opens our socket again at the same port, as a server that was started again.
     pub(in crate::check) fn reopen(&mut self) -> Outcome {
-        // A program that is being started has a copy of the socket for a moment.
-        let _alone = alone();
-        self.mailbox()?.socket = None;
-        let socket = self.bound()?;
+        let socket = match self.close_socket(true)? {
+            Some(socket) => socket,
+            None => self.bound()?,
+        };
         self.mailbox()?.socket = Some(socket);
         self.note("the tester closes its socket and opens it again");
         Ok(())
+    }
+
+    /// Closes the current socket, and waits until no process has a copy: a program that is being started has one until it
+    /// is executed, and for a moment more. Then the address can be bound again. Returns a socket that is, if it is wanted.
+    fn close_socket(&mut self, is_wanted: bool) -> Outcome<Option<UdpSocket>> {
+        let Some(socket) = self.mailbox()?.socket.take() else { return Ok(None) };
+        let local = socket.local_addr().map_err(|e| system(&e))?;
+        drop(socket);
+        let socket = self.wait(HANDOVER, |_| {
+            let _alone = alone();
+            let socket = UdpSocket::bind(local);
+            let socket = socket.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+            // Without a copy in a program that is being started.
+            Ok(socket.ok().map(|socket| is_wanted.then_some(socket)))
+        })?;
+        Ok(socket.flatten())
     }
 
     /// Closes the current socket. The system reports to the program that its next datagrams do not arrive.
@@ -162,11 +178,7 @@ impl Talk {
         if self.setup.role == Role::Client {
             self.open_server()?;
         }
-        {
-            // A program that is being started has a copy of the socket for a moment.
-            let _alone = alone();
-            self.mailbox()?.socket = None;
-        }
+        self.close_socket(false)?;
         self.note("the tester closes its socket");
         Ok(())
     }
