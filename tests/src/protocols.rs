@@ -1,5 +1,7 @@
 //! The protocols of the table in the core, for tests that cover all of them.
 
+use socklab_core::wire::{Dissect, Transport};
+
 /// A row of the table, without its types.
 #[derive(Clone, Copy, Debug)]
 pub struct Protocol {
@@ -44,7 +46,10 @@ macro_rules! protocols {
             commands: $commands,
             summary: $summary,
             machines: &[$((stringify!($image), size_of::<$machine>())),*],
-            is_datagrams: matches!(stringify!($transport).as_bytes(), b"datagrams"),
+            is_datagrams: matches!(
+                <socklab_core::$module::ClientBytes as Dissect>::TRANSPORT,
+                Transport::Datagrams
+            ),
         }),*];
     };
 }

@@ -157,6 +157,7 @@ impl Run for ClientArgs {
                 has_fragments: false,
                 unreachable: 0,
                 cause: None,
+                lost: None,
                 invalid: None,
             }
             .run()
@@ -200,6 +201,8 @@ struct Session {
     unreachable: u32,
     /// What has come since the current message was sent instead of its reply.
     cause: Option<Cause>,
+    /// The probable reason why the first lost message has stayed without a reply.
+    lost: Option<String>,
     /// The first message that could not be sent.
     invalid: Option<String>,
 }
@@ -214,7 +217,7 @@ impl Session {
         if summary.lost > 0 {
             let Summary { sent, lost, .. } = summary;
             let s = if sent == 1 { "" } else { "s" };
-            let why = self.why();
+            let why = self.lost.unwrap_or_default();
             return Err(Failure::Peer(format!(
                 "{lost} of {sent} message{s} stayed without a reply: {why}"
             )));
@@ -340,6 +343,7 @@ impl Session {
                 emit(&mut self.output, event)?;
                 let times = if attempts == 1 { "once".into() } else { format!("{attempts} times") };
                 self.notice(|| format!("no reply to message {number}, sent {times}"));
+                self.lost.get_or_insert(why);
             }
             Event::Duplicate => {
                 log::debug!("a reply has come again");
@@ -397,7 +401,7 @@ impl Session {
         Ok(())
     }
 
-    /// Returns the probable reason why the last message has stayed without a reply.
+    /// Returns the probable reason why the current message has stayed without a reply.
     fn why(&self) -> String {
         let server = self.server;
         match &self.cause {

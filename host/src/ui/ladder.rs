@@ -26,9 +26,9 @@ pub(super) const SECTION: char = '\0';
 
 /// Writes the ladders of all connections. `number` distinguishes the recordings of a section.
 pub(super) fn write(out: &mut String, recording: &Recording, number: usize) {
-    let left_out = recording.dropped_connections();
+    let (left_out, noun) = (recording.dropped_connections(), recording.noun());
     if recording.connections().is_empty() {
-        out.push_str("<p>no connection</p>\n");
+        let _ = writeln!(out, "<p>no {noun}</p>");
         return;
     }
     let is_one = recording.connections().len() == 1 && left_out == 0;
@@ -44,7 +44,7 @@ pub(super) fn write(out: &mut String, recording: &Recording, number: usize) {
             let open = if at < UNFOLDED { " open" } else { "" };
             let _ = writeln!(
                 out,
-                "<details class=\"ladder\" id=\"{SECTION}-{number}-{key}\"{open}><summary>connection {key}</summary>"
+                "<details class=\"ladder\" id=\"{SECTION}-{number}-{key}\"{open}><summary>{noun} {key}</summary>"
             );
         }
         Ladder::new(recording, connection, &items).write(out);
@@ -56,10 +56,12 @@ pub(super) fn write(out: &mut String, recording: &Recording, number: usize) {
 fn write_connections(out: &mut String, recording: &Recording, number: usize) {
     let connections = recording.connections();
     let end = connections.values().map(|connection| connection.last).max().unwrap_or_default();
-    out.push_str(
-        "<div class=\"wide\"><table>\n<thead><tr><th class=\"num\">connection</th><th class=\"opt\">client</th>\
+    let noun = recording.noun();
+    let _ = writeln!(
+        out,
+        "<div class=\"wide\"><table>\n<thead><tr><th class=\"num\">{noun}</th><th class=\"opt\">client</th>\
          <th class=\"num\">messages \u{2192}</th><th class=\"num\">\u{2190}</th><th class=\"num opt\">bytes \u{2192}</th>\
-         <th class=\"num opt\">\u{2190}</th><th>from start to end</th></tr></thead>\n<tbody>\n",
+         <th class=\"num opt\">\u{2190}</th><th>from start to end</th></tr></thead>\n<tbody>"
     );
     for (key, connection) in connections {
         let ([up, down], [up_bytes, down_bytes]) = (connection.messages, connection.bytes);
@@ -78,9 +80,11 @@ fn write_connections(out: &mut String, recording: &Recording, number: usize) {
     out.push_str("</tbody>\n</table></div>\n");
     match recording.dropped_connections() {
         0 => {}
-        1 => out.push_str("<p class=\"left\">1 more connection was left out</p>\n"),
+        1 => {
+            let _ = writeln!(out, "<p class=\"left\">1 more {noun} was left out</p>");
+        }
         n => {
-            let _ = writeln!(out, "<p class=\"left\">{n} more connections were left out</p>");
+            let _ = writeln!(out, "<p class=\"left\">{n} more {noun}s were left out</p>");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::time::Duration;
 
+use socklab_core::datagram::Datagram;
 use socklab_core::echo::Messages;
 use socklab_core::file;
 use socklab_core::file::server::{Event, Server};
@@ -80,6 +81,7 @@ pub(crate) struct Conversation {
     down: Stream,
     /// Start of the request of a connection of `file`. It is removed once the reply has started.
     request: Option<Vec<u8>>,
+    transport: Transport,
 }
 
 impl Conversation {
@@ -89,11 +91,17 @@ impl Conversation {
         U: Dissect + Send + 'static,
         D: Dissect + Send + 'static,
     {
-        Self::with(U::default(), D::default())
+        Self { transport: U::TRANSPORT, ..Self::with(U::default(), D::default()) }
+    }
+
+    /// Returns what carries the messages.
+    pub(crate) const fn transport(&self) -> Transport {
+        self.transport
     }
 
     fn with(up: impl Dissector + 'static, down: impl Dissector + 'static) -> Self {
-        Self { up: Stream::new(Box::new(up)), down: Stream::new(Box::new(down)), request: None }
+        let (up, down) = (Stream::new(Box::new(up)), Stream::new(Box::new(down)));
+        Self { up, down, request: None, transport: Transport::Stream }
     }
 
     /// Returns a conversation whose messages are the reads and writes themselves.
@@ -135,6 +143,14 @@ impl Conversation {
                 }
                 self.down.moved(time, bytes)
             }
+        }
+    }
+
+    /// Returns the message of one datagram.
+    pub(crate) fn datagram(&mut self, time: Duration, flow: Flow, datagram: Datagram<'_>) -> Row {
+        match flow {
+            Flow::Up => self.up.datagram(time, datagram),
+            Flow::Down => self.down.datagram(time, datagram),
         }
     }
 
@@ -336,6 +352,26 @@ impl Stream {
         rows
     }
 
+    fn datagram(&mut self, time: Duration, datagram: Datagram<'_>) -> Row {
+        let Datagram { bytes, is_truncated } = datagram;
+        let mut meaning = match bytes {
+            // There is nothing to dissect.
+            [] => "empty datagram".into(),
+            bytes => match self.dissector.dissect(bytes) {
+                Dissected::Message(_, meaning) => meaning,
+                Dissected::Partial(_) | Dissected::Unterminated => "...".into(),
+            },
+        };
+        if is_truncated {
+            meaning.push_str(", truncated: the buffer is too small");
+        }
+        let range = 0..bytes.len();
+        let parts = vec![Part { call: self.calls, time, size: bytes.len(), range }];
+        self.calls += 1;
+        let (length, bytes) = (bytes.len(), start(bytes));
+        Row { what: What::Message, meaning, bytes, length, parts, shared: None }
+    }
+
     /// Returns the end of the direction. `how` is "closed" or "reset".
     fn end(&self, how: &str) -> Row {
         let meaning = match (self.partial.len(), self.want) {
@@ -455,6 +491,24 @@ mod tests {
         assert_eq!((parts(&partial), partial.what), (vec![(2, 8..9, 9)], What::Partial(None)));
         assert_eq!(conversation.take_partial(Flow::Up), None);
         assert_eq!(conversation.take_partial(Flow::Down), None);
+    }
+
+    #[test]
+    fn a_datagram_is_a_message_even_if_it_is_empty_or_truncated() {
+        type Datagrams = socklab_core::udp::Datagrams;
+        let mut conversation = Conversation::new::<Datagrams, Datagrams>();
+        assert_eq!(conversation.transport(), Transport::Datagrams);
+        let mut meaning = |bytes, is_truncated| {
+            let datagram = Datagram { bytes, is_truncated };
+            let row = conversation.datagram(Duration::ZERO, Flow::Up, datagram);
+            assert_eq!((row.what, row.note("read").as_str()), (What::Message, ""));
+            assert_eq!((row.length, row.parts.len()), (bytes.len(), 1));
+            row.meaning
+        };
+        assert_eq!(meaning(b"", false), "empty datagram");
+        assert_eq!(meaning(b"one", false), "datagram of 3 \"one\"");
+        let truncated = "datagram of 3 \"two\", truncated: the buffer is too small";
+        assert_eq!(meaning(b"two", true), truncated);
     }
 
     #[test]

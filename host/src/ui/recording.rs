@@ -15,6 +15,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use socklab_core::datagram::Datagram;
+use socklab_core::wire::Transport;
+
 use super::ladder::rounded;
 use super::messages::{Conversation, Dissectors, Row, What, flow};
 use crate::faults::Ending;
@@ -53,8 +56,12 @@ impl Observed {
 pub(crate) enum Event<'h> {
     /// The client asked for the connection.
     Opened { client: Option<SocketAddr>, server: Option<SocketAddr> },
+    /// Datagrams are exchanged between these addresses. They have no connection.
+    Ends { client: Option<SocketAddr>, server: Option<SocketAddr> },
     /// The connection was established.
     Connected,
+    /// A datagram was transferred.
+    Datagram(Flow, Datagram<'h>),
     /// One read or write transferred these bytes.
     Moved(Flow, &'h [u8]),
     /// A direction ended in an orderly way.
@@ -188,7 +195,19 @@ impl Recording {
                 (connection.client, connection.server) = (*client, *server);
                 kinds.push(Kind::Opened);
             }
+            Event::Ends { client, server } => {
+                (connection.client, connection.server) = (*client, *server);
+            }
             Event::Connected => kinds.push(Kind::Connected),
+            Event::Datagram(flow, datagram) => {
+                connection.bytes[index(*flow)] += datagram.bytes.len() as u64;
+                self.bytes += datagram.bytes.len() as u64;
+                connection.messages[index(*flow)] += 1;
+                self.messages += 1;
+                let row = connection.conversation.as_mut();
+                let row = row.map(|c| c.datagram(time, *flow, *datagram));
+                kinds.extend(row.map(|row| message(*flow, row)));
+            }
             Event::Moved(flow, bytes) if !bytes.is_empty() => {
                 connection.bytes[index(*flow)] += bytes.len() as u64;
                 self.bytes += bytes.len() as u64;
@@ -297,6 +316,14 @@ impl Recording {
         self.observed
     }
 
+    /// Returns the word for what has a number: datagrams have no connection.
+    pub(crate) fn noun(&self) -> &'static str {
+        match (self.dissectors)().transport() {
+            Transport::Datagrams => "conversation",
+            _ => "connection",
+        }
+    }
+
     /// Returns the kept items in order. Those that were dropped are missing after the first [`Recording::gap`] items.
     pub(crate) fn items(&self) -> impl DoubleEndedIterator<Item = &Item> {
         self.first.iter().chain(&self.last)
@@ -318,7 +345,7 @@ impl Recording {
         let connections = self.connections.len() as u64 + self.dropped_connections;
         let end = self.connections.values().map(|connection| connection.last).max();
         [
-            count(connections, "connection"),
+            count(connections, self.noun()),
             count(self.messages, "message"),
             count(self.bytes, "byte"),
             rounded(end.unwrap_or_default()),
@@ -410,46 +437,73 @@ struct NetObserver {
 }
 
 impl NetObserver {
-    /// Returns the number of a connection. It is new if this is the first event of the connection.
-    fn number(&mut self, recording: &mut Recording, key: usize, peer: SocketAddr) -> u64 {
+    /// Returns the number of a connection, or of a conversation in datagrams. It is new if this is the first event.
+    fn number(
+        &mut self,
+        recording: &mut Recording,
+        key: usize,
+        transport: Transport,
+        local: Option<SocketAddr>,
+        peer: SocketAddr,
+    ) -> u64 {
         if let Some(number) = self.numbers.get(&key) {
             return *number;
         }
         let number = recording.next_number();
         self.numbers.insert(key, number);
         let (client, server) = match self.local {
-            Side::Client => (None, Some(peer)),
-            Side::Server => (Some(peer), None),
+            Side::Client => (local, Some(peer)),
+            Side::Server => (Some(peer), local),
         };
-        recording.record(number, &Event::Opened { client, server });
+        let event = match transport {
+            Transport::Datagrams => Event::Ends { client, server },
+            _ => Event::Opened { client, server },
+        };
+        recording.record(number, &event);
         number
     }
 }
 
 impl net::Observer for NetObserver {
+    fn datagram(
+        &mut self,
+        key: usize,
+        local: SocketAddr,
+        peer: SocketAddr,
+        direction: Direction,
+        datagram: Datagram<'_>,
+    ) {
+        let recorder = self.recorder.clone();
+        let mut recording = recorder.lock();
+        let number = self.number(&mut recording, key, Transport::Datagrams, Some(local), peer);
+        recording.record(number, &Event::Datagram(flow(self.local, direction), datagram));
+    }
+
+    fn note(&mut self, key: usize, local: SocketAddr, peer: SocketAddr, text: &str) {
+        let recorder = self.recorder.clone();
+        let mut recording = recorder.lock();
+        let number = self.number(&mut recording, key, Transport::Datagrams, Some(local), peer);
+        recording.record(number, &Event::Note(text));
+    }
+
     fn opened(&mut self, key: usize, local: SocketAddr, peer: SocketAddr) {
         let recorder = self.recorder.clone();
         let mut recording = recorder.lock();
-        let number = recording.next_number();
-        self.numbers.insert(key, number);
-        let (client, server) = match self.local {
-            Side::Client => (Some(local), Some(peer)),
-            Side::Server => (Some(peer), Some(local)),
-        };
-        recording.record(number, &Event::Opened { client, server });
+        self.numbers.remove(&key);
+        self.number(&mut recording, key, Transport::Stream, Some(local), peer);
     }
 
     fn moved(&mut self, key: usize, peer: SocketAddr, direction: Direction, bytes: &[u8]) {
         let recorder = self.recorder.clone();
         let mut recording = recorder.lock();
-        let number = self.number(&mut recording, key, peer);
+        let number = self.number(&mut recording, key, Transport::Stream, None, peer);
         recording.record(number, &Event::Moved(flow(self.local, direction), bytes));
     }
 
     fn ended(&mut self, key: usize, peer: SocketAddr, reset: Option<Direction>) {
         let recorder = self.recorder.clone();
         let mut recording = recorder.lock();
-        let number = self.number(&mut recording, key, peer);
+        let number = self.number(&mut recording, key, Transport::Stream, None, peer);
         if let Some(direction) = reset {
             recording.record(number, &Event::Reset(flow(self.local, direction).from()));
         }
@@ -546,6 +600,30 @@ mod tests {
         assert_eq!((connection.bytes, connection.messages), ([10, 0], [2, 0]));
         assert_eq!((connection.first, connection.last), (ms(1), ms(6)));
         assert!(connection.conversation.is_none());
+    }
+
+    #[test]
+    fn datagrams_are_messages_and_have_no_connection() {
+        type Datagrams = socklab_core::udp::Datagrams;
+        let dissectors = Conversation::new::<Datagrams, Datagrams>;
+        let recorder = Recorder::new(Recording::new(Observed::Side(Side::Client), dissectors));
+        let mut observer = recorder.observer(Side::Client);
+        let [local, server] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        observer.datagram(0, local, server, Direction::Sent, Datagram::whole(b"one"));
+        observer.note(0, local, server, "no reply within 1s, sent again");
+        observer.datagram(0, local, server, Direction::Received, Datagram::whole(b""));
+        observer.ended(0, server, None);
+        let recording = recorder.lock();
+        let expected = [
+            "#1 Up datagram of 3 \"one\" Message in 1",
+            "#1 Note(\"no reply within 1s, sent again\")",
+            "#1 Down empty datagram Message in 1",
+        ];
+        assert_eq!(shown(&recording), expected);
+        let connection = &recording.connections()[&1];
+        assert_eq!((connection.bytes, connection.messages), ([3, 0], [1, 1]));
+        assert_eq!((connection.client, connection.server), (Some(local), Some(server)));
+        assert_eq!(recording.facts()[0], "1 conversation");
     }
 
     #[test]

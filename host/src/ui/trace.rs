@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
+use socklab_core::datagram::Datagram;
 
 use super::messages::{Conversation, Dissectors, HEX, Row, flow};
 use super::{Lines, say};
 use crate::net::{Direction, Observer};
 use crate::proxy::Side;
+use crate::text::one_line;
 
 pub(super) const DIM: Style = Style::new().dimmed();
 pub(super) const RECEIVED: Style = AnsiColor::Cyan.on_default();
@@ -55,6 +57,27 @@ impl Observer for Trace {
         self.show(connection, peer, direction, time, &rows);
     }
 
+    fn datagram(
+        &mut self,
+        connection: usize,
+        _: SocketAddr,
+        peer: SocketAddr,
+        direction: Direction,
+        datagram: Datagram<'_>,
+    ) {
+        let conversation = self.connections.entry(connection).or_insert_with(self.dissectors);
+        let time = self.start.elapsed();
+        let row = conversation.datagram(time, flow(self.local, direction), datagram);
+        self.show(connection, peer, direction, time, &[row]);
+    }
+
+    fn note(&mut self, connection: usize, _: SocketAddr, peer: SocketAddr, text: &str) {
+        let mut line = self.prefix(connection, peer);
+        let time = self.start.elapsed().as_secs_f64();
+        let _ = write!(line, "{time:>10.6} -- {DIM}{}{DIM:#}", one_line(text));
+        self.write(line);
+    }
+
     fn ended(&mut self, connection: usize, peer: SocketAddr, reset: Option<Direction>) {
         let conversation = self.connections.remove(&connection).unwrap_or_else(self.dissectors);
         if let Some(direction) = reset {
@@ -81,26 +104,32 @@ impl Trace {
         };
         let time = time.as_secs_f64();
         for row in rows {
-            let mut line = String::new();
-            match self.output {
-                TraceOutput::Lines(_) => {
-                    let _ = write!(line, "{peer} ");
-                }
-                TraceOutput::Proxy(_) if self.has_many => {
-                    let _ = write!(line, "#{connection} ");
-                }
-                TraceOutput::Proxy(_) | TraceOutput::Stderr => {}
-            }
+            let mut line = self.prefix(connection, peer);
             let (hex, meaning, note) = (row.hex(), &row.meaning, row.note(call));
             let _ = write!(line, "{time:>10.6} {style}{arrow}{style:#} ");
             let _ = write!(line, "{hex:<width$} {style}{meaning}{style:#}", width = HEX * 3 + 2);
             if !note.is_empty() {
                 let _ = write!(line, " {DIM}[{note}]{DIM:#}");
             }
-            match &self.output {
-                TraceOutput::Stderr => say(line),
-                TraceOutput::Lines(lines) | TraceOutput::Proxy(lines) => lines.line(line),
-            }
+            self.write(line);
+        }
+    }
+
+    /// Returns the start of a line, which says whose it is.
+    fn prefix(&self, connection: usize, peer: SocketAddr) -> String {
+        match self.output {
+            TraceOutput::Lines(_) => format!("{peer} "),
+            TraceOutput::Proxy(_) if self.has_many => format!("#{connection} "),
+            // A client has one peer, but anyone can send it a datagram.
+            TraceOutput::Stderr if connection > 0 => format!("{peer} "),
+            TraceOutput::Proxy(_) | TraceOutput::Stderr => String::new(),
+        }
+    }
+
+    fn write(&self, line: String) {
+        match &self.output {
+            TraceOutput::Stderr => say(line),
+            TraceOutput::Lines(lines) | TraceOutput::Proxy(lines) => lines.line(line),
         }
     }
 }

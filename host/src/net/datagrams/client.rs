@@ -11,6 +11,7 @@ use socklab_core::machine::CommandError;
 
 use super::stack::{DatagramSocket, Stack, is_unreachable};
 use crate::net::peer::unmapped;
+use crate::net::reason;
 use crate::net::stack::Observer;
 
 const SOCKET: Token = Token(0);
@@ -145,6 +146,11 @@ impl<M: Machine<SocketAddr>> DatagramClient<M> {
                 self.check_timer();
             }
             let next = self.driver.next(&mut self.stack, &self.message);
+            if !self.driver.wants_send()
+                && let Some(time) = self.stack.timed_out.take()
+            {
+                self.stack.note(self.server, || format!("no reply within {time:?}, given up"));
+            }
             match self.driver.timer() {
                 Timer::Keep => {}
                 Timer::Stop => self.timer = None,
@@ -167,7 +173,9 @@ impl<M: Machine<SocketAddr>> DatagramClient<M> {
                     if !is_unreachable(&e) {
                         return Err(e);
                     }
-                    log::debug!("{}: {}", self.server, super::super::reason(&e));
+                    let text = reason(&e);
+                    log::debug!("{}: {text}", self.server);
+                    self.stack.note(self.server, || text);
                     self.report = Some(e);
                     if let Some(event) = self.driver.unreachable(&self.message) {
                         return Ok(Some(event));
@@ -187,7 +195,7 @@ impl<M: Machine<SocketAddr>> DatagramClient<M> {
             return false;
         }
         self.timer = None;
-        self.stack.note(self.server, || format!("no reply within {time:?}"));
+        self.stack.timed_out = Some(time);
         self.driver.timed_out();
         true
     }

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use embedded_nal::{UdpClientStack, UdpFullStack};
 use mio::net::UdpSocket;
@@ -170,6 +171,8 @@ pub(super) struct Stack {
     report: Option<io::Error>,
     /// Sender of the datagram received last.
     pub(super) from: Option<SocketAddr>,
+    /// Time that has passed without a reply, until it is clear whether the message is sent again.
+    pub(super) timed_out: Option<Duration>,
     observed: Option<Observed>,
 }
 
@@ -280,6 +283,9 @@ impl Stack {
             }
         }
         self.report = report.or(self.report.take());
+        if let Some(time) = self.timed_out.take() {
+            self.note(to, || format!("no reply within {time:?}, sent again"));
+        }
         self.record(Direction::Sent, to, Datagram::whole(bytes));
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Captures of connections for Wireshark and tcpdump.
 //!
 //! The program sees bytes, not packets. The packets are made up: each read or write in segments of maximum size, followed
-//! by an acknowledgement. In the capture of a proxy, the client has connected to the server itself.
+//! by an acknowledgement. In the capture of a proxy, the client has connected to the server itself. A datagram is one packet,
+//! without fragments.
 //!
 //! A capture loses nothing. If the disk is slower than the network, a client waits for it, while a server and a proxy stop
 //! reading until it has caught up: their other work continues.
@@ -18,6 +19,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::SystemTime;
+
+use socklab_core::datagram::Datagram;
 
 use self::packets::Writer;
 use super::messages::flow;
@@ -96,6 +99,7 @@ enum Owned {
     Connected,
     Moved(Flow, Vec<u8>),
     Closed(Flow),
+    Datagram(Flow, Vec<u8>),
     /// The connection has ended, with a reset by this side, or without.
     Ended(Option<Side>),
 }
@@ -297,6 +301,25 @@ impl net::Observer for NetCapture {
         }
     }
 
+    fn datagram(
+        &mut self,
+        connection: usize,
+        local: SocketAddr,
+        peer: SocketAddr,
+        direction: Direction,
+        datagram: Datagram<'_>,
+    ) {
+        let addrs = match self.local {
+            Side::Client => [local, peer],
+            Side::Server => [peer, local],
+        };
+        let event = Owned::Datagram(flow(self.local, direction), datagram.bytes.to_vec());
+        self.recorder.record(connection as u64, addrs, event);
+        if self.blocks {
+            self.recorder.wait();
+        }
+    }
+
     fn ended(&mut self, connection: usize, _: SocketAddr, reset: Option<Direction>) {
         let side = reset.map(|direction| flow(self.local, direction).from());
         self.record(connection, Owned::Ended(side));
@@ -310,7 +333,11 @@ impl net::Observer for NetCapture {
 
 impl Record {
     fn size(&self) -> usize {
-        RECORD + if let Owned::Moved(_, bytes) = &self.event { bytes.len() } else { 0 }
+        RECORD
+            + match &self.event {
+                Owned::Moved(_, bytes) | Owned::Datagram(_, bytes) => bytes.len(),
+                _ => 0,
+            }
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use super::{Key, Owned, Record};
+use crate::proxy::Flow;
 
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
@@ -18,6 +19,10 @@ const WINDOW_SCALE: u8 = 7;
 /// Largest packet, as on Ethernet.
 const MTU: usize = 1500;
 const TCP_HEADER: usize = 20;
+const UDP_HEADER: usize = 8;
+/// Numbers of the protocols in a header of IP.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 
 /// Writer of the file.
 pub(super) struct Writer<W> {
@@ -78,6 +83,14 @@ impl<W: Write> Writer<W> {
     pub(super) fn record(&mut self, record: &Record) -> io::Result<()> {
         let Record { time, key, addrs, event } = record;
         let time = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        if let Owned::Datagram(flow, bytes) = event {
+            let [client, server] = Conversation::new(*addrs).addrs;
+            let addrs = match flow {
+                Flow::Up => [client, server],
+                Flow::Down => [server, client],
+            };
+            return self.datagram(time, addrs, bytes);
+        }
         let mut ends = match self.conversations.remove(key) {
             // The address may have changed, after another one did not answer.
             Some(ends) if !matches!(event, Owned::Connected) => ends,
@@ -117,6 +130,8 @@ impl<W: Write> Writer<W> {
                 }
                 return Ok(());
             }
+            // They have no connection.
+            Owned::Datagram(..) => return Ok(()),
         }
         self.conversations.insert(*key, ends);
         Ok(())
@@ -144,16 +159,70 @@ impl<W: Write> Writer<W> {
         let (sequence, acknowledged) = (ends.next[from], ends.next[1 - from]);
         let acknowledged = if flags & ACK == 0 { 0 } else { acknowledged };
 
+        let pseudo = self.start_packet(source, destination, TCP, length);
+        let packet = &mut self.packet;
+        let start = packet.len();
+        packet.extend(source.port().to_be_bytes());
+        packet.extend(destination.port().to_be_bytes());
+        packet.extend(sequence.to_be_bytes());
+        packet.extend(acknowledged.to_be_bytes());
+        let words = u8::try_from((TCP_HEADER + options.len()) / 4).unwrap_or(u8::MAX);
+        packet.extend([words << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        packet.extend(options);
+        packet.extend(payload);
+        let checksum = checksum(pseudo + sum(&packet[start..])).to_be_bytes();
+        packet[start + 16..start + 18].copy_from_slice(&checksum);
+
+        let counted = payload.len() + usize::from(flags & (SYN | FIN) != 0);
+        ends.next[from] = sequence.wrapping_add(u32::try_from(counted).unwrap_or(u32::MAX));
+
+        self.write_packet(time)
+    }
+
+    /// Writes a datagram of UDP (RFC 768).
+    fn datagram(
+        &mut self,
+        time: Duration,
+        [source, destination]: [SocketAddr; 2],
+        payload: &[u8],
+    ) -> io::Result<()> {
+        let length = UDP_HEADER + payload.len();
+        let pseudo = self.start_packet(source, destination, UDP, length);
+        let packet = &mut self.packet;
+        let start = packet.len();
+        packet.extend(source.port().to_be_bytes());
+        packet.extend(destination.port().to_be_bytes());
+        packet.extend(u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
+        packet.extend([0, 0]);
+        packet.extend(payload);
+        // 0 would mean that there is none.
+        let checksum = match checksum(pseudo + sum(&packet[start..])) {
+            0 => 0xffff,
+            checksum => checksum,
+        };
+        packet[start + 6..start + 8].copy_from_slice(&checksum.to_be_bytes());
+        self.write_packet(time)
+    }
+
+    /// Starts a packet of `length` bytes after the header of IP. Returns the sum of the fields that the checksum of TCP or
+    /// UDP covers besides these bytes: RFC 9293, section 3.1, and RFC 8200, section 8.1.
+    fn start_packet(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        protocol: u8,
+        length: usize,
+    ) -> u64 {
         let packet = &mut self.packet;
         packet.clear();
-        // The sum of the fields that the checksum of TCP covers besides the segment: RFC 9293, section 3.1.
-        let pseudo = match (source.ip(), destination.ip()) {
+        let addrs = match (source.ip(), destination.ip()) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let total = u16::try_from(20 + length).unwrap_or(u16::MAX).to_be_bytes();
                 self.id = self.id.wrapping_add(1);
                 let [id_high, id_low] = self.id.to_be_bytes();
-                // Not to be fragmented, 64 hops, TCP.
-                packet.extend([0x45, 0, total[0], total[1], id_high, id_low, 0x40, 0, 64, 6, 0, 0]);
+                // Not to be fragmented, 64 hops.
+                packet.extend([0x45, 0, total[0], total[1], id_high, id_low]);
+                packet.extend([0x40, 0, 64, protocol, 0, 0]);
                 packet.extend(source.octets());
                 packet.extend(destination.octets());
                 let checksum = checksum(sum(packet)).to_be_bytes();
@@ -166,29 +235,18 @@ impl<W: Write> Writer<W> {
                     IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
                 };
                 let size = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
-                // TCP, 64 hops.
-                packet.extend([0x60, 0, 0, 0, size[0], size[1], 6, 64]);
+                // 64 hops.
+                packet.extend([0x60, 0, 0, 0, size[0], size[1], protocol, 64]);
                 packet.extend(octets(source));
                 packet.extend(octets(destination));
                 sum(&octets(source)) + sum(&octets(destination))
             }
         };
-        let start = packet.len();
-        packet.extend(source.port().to_be_bytes());
-        packet.extend(destination.port().to_be_bytes());
-        packet.extend(sequence.to_be_bytes());
-        packet.extend(acknowledged.to_be_bytes());
-        let words = u8::try_from((TCP_HEADER + options.len()) / 4).unwrap_or(u8::MAX);
-        packet.extend([words << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
-        packet.extend(options);
-        packet.extend(payload);
-        let checksum = checksum(pseudo + 6 + length as u64 + sum(&packet[start..])).to_be_bytes();
-        packet[start + 16..start + 18].copy_from_slice(&checksum);
+        addrs + u64::from(protocol) + length as u64
+    }
 
-        let counted = payload.len() + usize::from(flags & (SYN | FIN) != 0);
-        ends.next[from] = sequence.wrapping_add(u32::try_from(counted).unwrap_or(u32::MAX));
-
-        let size = u32::try_from(packet.len()).unwrap_or(u32::MAX);
+    fn write_packet(&mut self, time: Duration) -> io::Result<()> {
+        let size = u32::try_from(self.packet.len()).unwrap_or(u32::MAX);
         // The format has 32 bits, until the year 2106.
         let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         let head = [seconds, time.subsec_nanos(), size, size].map(u32::to_le_bytes);
@@ -215,7 +273,7 @@ fn checksum(mut sum: u64) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::{Flow, Side};
+    use crate::proxy::Side;
 
     /// Returns the packets of a conversation without the headers of the file.
     fn packets(client: &str, server: &str, events: Vec<Owned>) -> Vec<Vec<u8>> {
@@ -258,6 +316,27 @@ mod tests {
         let mut ends = Conversation { addrs, next: [u32::MAX - 1, 0] };
         writer.packet(Duration::ZERO, &mut ends, 0, ACK, b"abcd").unwrap();
         assert_eq!(ends.next, [2, 0]);
+    }
+
+    #[test]
+    fn a_datagram_is_one_packet_with_a_checksum() {
+        for (client, server, header) in
+            [("127.0.0.1:5", "127.0.0.1:80", 20), ("[::1]:5", "[2001:db8::1]:80", 40)]
+        {
+            let sent = [vec![], b"odd".to_vec(), vec![7; 65_507]];
+            let events = sent.iter().map(|bytes| Owned::Datagram(Flow::Down, bytes.clone()));
+            let packets = packets(client, server, events.collect());
+            for (packet, bytes) in packets.iter().zip(&sent) {
+                let udp = &packet[header..];
+                assert_eq!(udp[..4], [0, 80, 0, 5]);
+                assert_eq!(u16::from_be_bytes([udp[4], udp[5]]) as usize, udp.len());
+                assert_eq!(&udp[8..], bytes);
+                let addrs = if header == 20 { &packet[12..20] } else { &packet[8..40] };
+                let sum = sum(addrs) + 17 + udp.len() as u64 + sum(udp);
+                assert_eq!(checksum(sum), 0);
+            }
+            assert_eq!(packets.len(), 3);
+        }
     }
 
     #[test]
