@@ -37,6 +37,8 @@ pub struct Client {
     buffer: usize,
     /// Further addresses of the server, the next one last.
     addrs: Vec<SocketAddr>,
+    /// Addresses to which the first message did not arrive.
+    given_up: Vec<SocketAddr>,
 }
 
 /// Why a message could not be exchanged.
@@ -105,7 +107,9 @@ impl Client {
         while let Some(server) = addrs.pop() {
             let machine = client::Client::new(server, limits);
             match DatagramClient::open(server, machine, buffer) {
-                Ok(inner) => return Ok(Self { inner, limits, buffer, addrs }),
+                Ok(inner) => {
+                    return Ok(Self { inner, limits, buffer, addrs, given_up: Vec::new() });
+                }
                 Err(e) => {
                     first.get_or_insert(e);
                 }
@@ -125,6 +129,12 @@ impl Client {
     /// Returns the server's address.
     pub const fn server(&self) -> SocketAddr {
         self.inner.server()
+    }
+
+    /// Returns the addresses of the server to which the first message did not arrive, before the next one was tried.
+    #[must_use]
+    pub fn given_up(&self) -> &[SocketAddr] {
+        &self.given_up
     }
 
     /// Returns the numbers of messages and datagrams until now.
@@ -216,11 +226,12 @@ impl Client {
         }
         while let Some(server) = self.addrs.pop() {
             log::debug!("trying the next address, {server}");
-            let message = self.inner.message().to_vec();
+            let (before, message) = (self.server(), self.inner.message().to_vec());
             let machine = client::Client::new(server, self.limits);
             if self.inner.reopen(server, machine, self.buffer).is_ok()
                 && self.inner.send(&message).is_ok()
             {
+                self.given_up.push(before);
                 return true;
             }
         }

@@ -2,6 +2,7 @@
 
 mod source;
 
+use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -231,7 +232,11 @@ impl Session {
         loop {
             if !has_ended && !self.client.is_waiting() {
                 match self.source.next().map_err(|e| Failure::stdin(&e))? {
-                    Next::Message(message) => self.send(&message)?,
+                    Next::Message(message) => {
+                        if !self.send(&message)? {
+                            continue;
+                        }
+                    }
                     Next::TooLong(line) => {
                         self.number += 1;
                         self.reject(format!("line {line} of standard input has {}", too_long()))?;
@@ -255,16 +260,17 @@ impl Session {
         }
     }
 
-    /// Starts a message.
-    fn send(&mut self, message: &[u8]) -> Result<(), Failure> {
+    /// Starts a message. Returns whether it can be sent.
+    fn send(&mut self, message: &[u8]) -> Result<bool, Failure> {
         self.number += 1;
         let (number, length) = (self.number, message.len());
         match self.client.send(message) {
             Ok(()) => {}
             Err(Error::Refused(CommandError::Invalid(Invalid::NotUtf8))) => {
-                return self.reject(format!(
+                self.reject(format!(
                     "the first ten characters of message {number} are not UTF-8, so a server does not answer it"
-                ));
+                ))?;
+                return Ok(false);
             }
             Err(e) => return Err(failed(e)),
         }
@@ -276,7 +282,7 @@ impl Session {
                  and is lost if one fragment is"
             );
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Reports a message that cannot be sent.
@@ -419,7 +425,11 @@ impl Session {
             None if self.client.summary().unreachable > self.unreachable => {
                 match self.client.report() {
                     Some(e) if is_refusal(e) => {
-                        format!("no program listens on {server}; is a server running on that port?")
+                        let mut addrs = server.to_string();
+                        for addr in self.client.given_up() {
+                            let _ = write!(addrs, " or {addr}");
+                        }
+                        format!("no program listens on {addrs}; is a server running on that port?")
                     }
                     Some(e) => format!("{server} cannot be reached: {}", reason(e)),
                     None => format!("{server} cannot be reached"),
