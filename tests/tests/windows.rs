@@ -12,7 +12,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
-use socklab_core::wire::Transport;
 use socklab_tests::files::{Folder, noise};
 use socklab_tests::oracle::file_reply;
 use socklab_tests::program::{
@@ -191,9 +190,9 @@ fn ctrl_c_ends_a_server_with_code_0_and_a_client_with_code_130() {
         let finished = server.process.finish_with_stdin_open();
         assert_eq!(finished.success(), b"", "{name}");
         // A server of datagrams has no sessions. It ends with their number.
-        let lines = if protocol.transport == Transport::Datagrams { 2 } else { 1 };
+        let lines = if protocol.is_datagrams { 2 } else { 1 };
         assert_eq!(finished.stderr.lines().count(), lines, "{name}: {finished:?}");
-        if protocol.transport == Transport::Datagrams {
+        if protocol.is_datagrams {
             // Its client has no connection: see `cli_udp.rs`.
             continue;
         }
