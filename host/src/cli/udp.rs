@@ -332,7 +332,10 @@ impl Session {
                     event
                 })?;
                 self.output.line(&bytes).map_err(Failure::stdout)?;
-                if is_ambiguous && !std::mem::replace(&mut self.has_ambiguous, true) {
+                // On a network that has neither lost nor repeated anything, it is almost certainly the right one.
+                let Summary { retries, lost, duplicates, .. } = self.client.summary();
+                let is_doubtful = is_ambiguous && [retries, lost, duplicates] != [0; 3];
+                if is_doubtful && !std::mem::replace(&mut self.has_ambiguous, true) {
                     say(format_args!(
                         "the reply to message {number} may be a late one to an earlier message with the same rest"
                     ));
