@@ -423,7 +423,7 @@ impl Session {
                 self.buffer
             ),
             Some(Cause::Stranger(from)) => format!(
-                "a datagram came from {from}; a server has to answer from the socket that it receives with, {server}"
+                "a datagram came from {from} instead of {server}; a server has to answer from the socket that it receives with"
             ),
             None if self.client.summary().unreachable > self.unreachable => {
                 match self.client.report() {
