@@ -1,6 +1,7 @@
 //! Cases of the addition of two numbers.
 
 mod client;
+mod pair;
 mod server;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::talk::{Outcome, Parsed, Talk};
 pub(super) const PROTOCOL: Protocol = Protocol {
     name: "add",
     cases,
+    pair: &pair::PAIR,
     hint,
     wire: &[
         (

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::failure::Bytes;
+use super::pair::Pair;
 use super::setup::{Inputs, Role, Wire};
 use super::talk::{Outcome, Talk};
 
@@ -169,6 +170,8 @@ pub(crate) struct Protocol {
     pub(crate) name: &'static str,
     /// Returns the cases of a role.
     pub(crate) cases: fn(Role, &Wire) -> Vec<Case>,
+    /// How a client and a server are tried with each other.
+    pub(super) pair: &'static Pair,
     /// Returns a likely mistake that the bytes show.
     pub(crate) hint: fn(&Situation<'_>) -> Option<String>,
     /// Keys of `--wire`, their values and what they mean. The first value is the default. Without values any word is one.

@@ -1,5 +1,7 @@
 //! Cases of the conversation in lines.
 
+mod pair;
+
 use std::time::Duration;
 
 use super::case::{Case, Group, Protocol, Situation, Step, case, step};
@@ -20,6 +22,7 @@ use super::talk::{Outcome, Talk};
 pub(super) const PROTOCOL: Protocol = Protocol {
     name: "chat",
     cases,
+    pair: &pair::PAIR,
     hint,
     wire: &[
         ("bye", &[], "word that ends a conversation instead of BYE"),

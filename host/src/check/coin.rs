@@ -1,6 +1,7 @@
 //! Cases of the game head or tail.
 
 mod client;
+mod pair;
 mod server;
 
 use socklab_core::coin::Reply;
@@ -11,7 +12,8 @@ use super::setup::{Role, Wire};
 use super::talk::{Outcome, Talk};
 use super::turns::{self, NO_NEWLINE, ONE_RECV, PROMPT_END, words};
 
-pub(super) const PROTOCOL: Protocol = Protocol { name: "coin", cases, hint, wire: &[] };
+pub(super) const PROTOCOL: Protocol =
+    Protocol { name: "coin", cases, pair: &pair::PAIR, hint, wire: &[] };
 
 const GAME: &str = "004, Project 5";
 const COUNTERS: &str = "004, Assignment 4";

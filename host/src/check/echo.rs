@@ -1,6 +1,7 @@
 //! Cases of the length-prefixed messages.
 
 mod client;
+mod pair;
 mod server;
 
 use super::case::{Case, Group, Protocol, Situation};
@@ -14,6 +15,7 @@ use crate::echo::{Checker, Mistake, Wrong, removed};
 pub(super) const PROTOCOL: Protocol = Protocol {
     name: "echo",
     cases,
+    pair: &pair::PAIR,
     hint,
     wire: &[("header", &["4", "2"], "size of the length in bytes")],
 };

@@ -1,6 +1,7 @@
 //! Cases of the file transfer, in the form of the document.
 
 mod client;
+mod pair;
 mod server;
 
 use super::case::{Case, Protocol, Situation};
@@ -10,6 +11,7 @@ use super::setup::{Role, Wire};
 pub(super) const PROTOCOL: Protocol = Protocol {
     name: "file",
     cases,
+    pair: &pair::PAIR,
     hint,
     wire: &[("newline", &["no", "yes"], "whether a newline follows the name that a server gets")],
 };

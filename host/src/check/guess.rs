@@ -1,6 +1,7 @@
 //! Cases of the game high or low.
 
 mod client;
+mod pair;
 mod server;
 
 use socklab_core::guess::Message;
@@ -10,7 +11,8 @@ use super::failure::Kind;
 use super::setup::{Role, Wire};
 use super::turns::{self, NO_NEWLINE, trimmed};
 
-pub(super) const PROTOCOL: Protocol = Protocol { name: "guess", cases, hint, wire: &[] };
+pub(super) const PROTOCOL: Protocol =
+    Protocol { name: "guess", cases, pair: &pair::PAIR, hint, wire: &[] };
 
 const GAME: &str = "004, Assignment 5";
 const STREAM: &str = "004, Project 2";

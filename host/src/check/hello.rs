@@ -1,5 +1,7 @@
 //! Cases of the greetings.
 
+mod pair;
+
 use std::time::Duration;
 
 use super::case::{Case, Protocol, Situation, Step, case, step};
@@ -19,6 +21,7 @@ use crate::faults::Faults;
 pub(super) const PROTOCOL: Protocol = Protocol {
     name: "hello",
     cases,
+    pair: &pair::PAIR,
     hint,
     wire: &[
         ("both", &["no", "yes"], "whether the client answers with a greeting (Assignment 2)"),

@@ -1,5 +1,7 @@
 //! Cases of the math quiz.
 
+mod pair;
+
 use std::time::Duration;
 
 use socklab_core::math::{ANSWER_BYTES, Mistake, Question, Secret};
@@ -16,7 +18,8 @@ use super::steps::{
 use super::talk::{Outcome, Parsed, Talk};
 use crate::faults::Faults;
 
-pub(super) const PROTOCOL: Protocol = Protocol { name: "math", cases, hint, wire: &[] };
+pub(super) const PROTOCOL: Protocol =
+    Protocol { name: "math", cases, pair: &pair::PAIR, hint, wire: &[] };
 
 const QUESTIONS: &str = "001, Questions & Answers";
 const SECRET_PHRASE: &str = "001, Secret Phrase";

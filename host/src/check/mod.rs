@@ -58,6 +58,6 @@ socklab_core::for_each_protocol!(protocols);
 pub(crate) fn cases(protocol: &Protocol, role: Role, wire: &Wire) -> Vec<Case> {
     match role {
         Role::Client | Role::Server => (protocol.cases)(role, wire),
-        Role::Pair => pair::cases(protocol.name, wire),
+        Role::Pair => pair::cases(protocol),
     }
 }

@@ -3,66 +3,43 @@
 //! Two wrong ends that agree with each other must not pass. So what they have said is compared with the protocol, and not
 //! only what they print.
 
-mod add;
-mod chat;
-mod coin;
 mod datagrams;
-mod echo;
-mod file;
-mod guess;
-mod hello;
-mod math;
-mod rps;
-mod udp;
 
 use std::time::Duration;
 
-use super::case::{Case, Step, case, step};
+use super::case::{Case, Protocol, Step, case, step};
 use super::failure::{Failure, Kind};
-use super::setup::{Inputs, Wire, is_datagrams};
+use super::setup::{Inputs, is_datagrams};
 use super::steps::{ends, quoted, without_error};
 use super::talk::{Outcome, Talk};
 use crate::faults::{Cut, Faults};
 
 /// Name of a file, and the function that returns its content.
-type File = (&'static str, fn() -> Vec<u8>);
+pub(super) type File = (&'static str, fn() -> Vec<u8>);
 
 /// How a protocol is tried with both ends.
 pub(super) struct Pair {
     /// What is typed into the client, with the names of the placeholders.
-    client: &'static [(&'static str, &'static str)],
+    pub(super) client: &'static [(&'static str, &'static str)],
     /// What is typed into the server.
-    server: &'static [(&'static str, &'static str)],
+    pub(super) server: &'static [(&'static str, &'static str)],
     /// Whether the client's input ends after that.
-    input_ends: bool,
+    pub(super) input_ends: bool,
     /// Whether messages without an end of their own are sent, or the document's client takes one read for one message.
     /// Then a document's program may fail if they are cut or glued.
-    has_prompts: bool,
+    pub(super) has_prompts: bool,
     /// The file that the client fetches, and its content.
-    file: Option<File>,
+    pub(super) file: Option<File>,
     /// Judges what both have sent and printed.
-    judge: fn(&mut Talk) -> Outcome,
+    pub(super) judge: fn(&mut Talk) -> Outcome,
 }
-
-macro_rules! protocols {
-    ($($module:ident $name:ident { $($rest:tt)* })*) => {
-        fn pair(protocol: &str) -> Option<&'static Pair> {
-            match protocol {
-                $(stringify!($module) => Some(&$module::PAIR),)*
-                _ => None,
-            }
-        }
-    };
-}
-
-socklab_core::for_each_protocol!(protocols);
 
 const SOURCE: &str = "the protocol as a whole";
 
 /// Returns the cases of a pair of programs.
-pub(super) fn cases(protocol: &str, _: &Wire) -> Vec<Case> {
-    let Some(pair) = pair(protocol) else { return Vec::new() };
-    if is_datagrams(protocol) {
+pub(super) fn cases(protocol: &Protocol) -> Vec<Case> {
+    let pair = protocol.pair;
+    if is_datagrams(protocol.name) {
         return datagrams::cases(pair);
     }
     let cut = |cut| Faults { cut: Some(cut), ..Faults::default() };
@@ -170,7 +147,7 @@ fn server_is_well() -> Step {
 // What judges share.
 
 /// Compares what a side has sent with what it must send.
-fn same(who: &str, what: &str, expected: &[u8], actual: &[u8]) -> Outcome {
+pub(super) fn same(who: &str, what: &str, expected: &[u8], actual: &[u8]) -> Outcome {
     if expected == actual {
         return Ok(());
     }
@@ -179,18 +156,18 @@ fn same(who: &str, what: &str, expected: &[u8], actual: &[u8]) -> Outcome {
 }
 
 /// Returns a failure about what a side has sent.
-fn wrong(who: &str, text: &str, actual: &[u8]) -> Box<Failure> {
+pub(super) fn wrong(who: &str, text: &str, actual: &[u8]) -> Box<Failure> {
     Failure::new(Kind::Different, format!("the {who} {text}")).bytes([], actual).into()
 }
 
 /// Returns the lines of a text, without their ends. A BOM at the start is skipped.
-fn lines(bytes: &[u8]) -> Vec<String> {
+pub(super) fn lines(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     text.trim_start_matches('\u{feff}').lines().map(str::to_owned).collect()
 }
 
 /// Compares the lines that a side has sent with those that it must send, without regard to white space at their ends.
-fn same_lines(who: &str, expected: &[&str], actual: &[u8]) -> Outcome {
+pub(super) fn same_lines(who: &str, expected: &[&str], actual: &[u8]) -> Outcome {
     let sent = lines(actual);
     let is_same =
         sent.len() == expected.len() && sent.iter().zip(expected).all(|(a, b)| a.trim_end() == *b);
@@ -201,14 +178,14 @@ fn same_lines(who: &str, expected: &[&str], actual: &[u8]) -> Outcome {
 }
 
 /// Waits until the client has printed a text, in upper or lower case.
-fn client_prints(talk: &mut Talk, text: &str) -> Outcome {
+pub(super) fn client_prints(talk: &mut Talk, text: &str) -> Outcome {
     let what = quoted(text);
     talk.printed(&what, |output| has(output, text))
         .map_err(|failure| super::talk::of_side(failure, "client"))
 }
 
 /// Waits until the server has shown a text, in upper or lower case. A server may write a log.
-fn server_prints(talk: &mut Talk, text: &str) -> Outcome {
+pub(super) fn server_prints(talk: &mut Talk, text: &str) -> Outcome {
     let what = quoted(text);
     talk.with_server(|talk| talk.shown(&what, |output| has(output, text)))
 }

@@ -1,6 +1,7 @@
 //! Cases of scissor, paper, stone.
 
 mod client;
+mod pair;
 mod server;
 
 use socklab_core::rps::{Choice, Round, Verdict};
@@ -10,7 +11,8 @@ use super::failure::Kind;
 use super::setup::{Role, Wire};
 use super::turns::{self, NO_NEWLINE, PROMPT_END, trimmed};
 
-pub(super) const PROTOCOL: Protocol = Protocol { name: "rps", cases, hint, wire: &[] };
+pub(super) const PROTOCOL: Protocol =
+    Protocol { name: "rps", cases, pair: &pair::PAIR, hint, wire: &[] };
 
 const GAME: &str = "004, Assignment 6";
 const STREAM: &str = "004, Project 2";

@@ -1,6 +1,7 @@
 //! Cases of the datagrams.
 
 mod client;
+mod pair;
 mod server;
 
 use socklab_core::udp::{Mistake, reply_to};
@@ -11,7 +12,8 @@ use super::failure::Kind;
 use super::setup::{Role, Wire};
 use super::talk::{Outcome, Talk};
 
-pub(super) const PROTOCOL: Protocol = Protocol { name: "udp", cases, hint, wire: &[] };
+pub(super) const PROTOCOL: Protocol =
+    Protocol { name: "udp", cases, pair: &pair::PAIR, hint, wire: &[] };
 
 const ENCODED: &str = "003, 2.1 Setting up and using a client socket";
 const SERVER: &str = "003, 2.2 Setting up and using a server socket";

@@ -1,7 +1,7 @@
 //! The length-prefixed messages with both ends.
 
-use super::{Pair, client_prints, same};
 use crate::check::echo::{header, message, remainder};
+use crate::check::pair::{Pair, client_prints, same};
 use crate::check::talk::{Outcome, Talk};
 
 const MESSAGES: [&str; 3] = ["Four score and seven years ago", "äöüßéèñçøå and the rest", "short"];

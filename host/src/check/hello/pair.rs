@@ -1,6 +1,6 @@
 //! The greetings with both ends.
 
-use super::{Pair, client_prints, same_lines};
+use crate::check::pair::{Pair, client_prints, same_lines};
 use crate::check::talk::{Outcome, Talk};
 
 pub(super) const PAIR: Pair =

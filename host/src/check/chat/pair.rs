@@ -1,6 +1,6 @@
 //! The conversation with both ends.
 
-use super::{Pair, client_prints, same_lines, server_prints, wrong};
+use crate::check::pair::{Pair, client_prints, same_lines, server_prints, wrong};
 use crate::check::talk::{Outcome, Talk};
 use crate::proxy::Flow;
 

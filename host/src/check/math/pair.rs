@@ -2,7 +2,7 @@
 
 use socklab_core::math::{Question, Secret};
 
-use super::{Pair, client_prints, same, wrong};
+use crate::check::pair::{Pair, client_prints, same, wrong};
 use crate::check::talk::{Outcome, Talk};
 
 pub(super) const PAIR: Pair =

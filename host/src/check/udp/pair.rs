@@ -1,6 +1,6 @@
 //! The datagrams with both ends.
 
-use super::{Pair, client_prints, same};
+use crate::check::pair::{Pair, client_prints, same};
 use crate::check::talk::{Outcome, Talk};
 use crate::check::udp::rest;
 use crate::proxy::Flow;

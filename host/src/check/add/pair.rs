@@ -1,6 +1,6 @@
 //! Two names and two numbers, with both ends.
 
-use super::{Pair, client_prints, server_prints, wrong};
+use crate::check::pair::{Pair, client_prints, server_prints, wrong};
 use crate::check::talk::{Outcome, Talk};
 
 pub(super) const PAIR: Pair = Pair {

@@ -1,6 +1,6 @@
 //! Head or tail, with both ends.
 
-use super::{Pair, client_prints, same_lines, server_prints, wrong};
+use crate::check::pair::{Pair, client_prints, same_lines, server_prints, wrong};
 use crate::check::talk::{Outcome, Talk};
 
 const GUESSES: [&str; 4] = ["H", "T", "H", "Q"];

@@ -1,6 +1,6 @@
 //! The file transfer with both ends.
 
-use super::{Pair, same};
+use crate::check::pair::{Pair, same};
 use crate::check::talk::{Outcome, Talk};
 
 const NAME: &str = "numbers.bin";

@@ -1,6 +1,6 @@
 //! Scissor, paper, stone, with both ends.
 
-use super::{Pair, client_prints, lines, wrong};
+use crate::check::pair::{Pair, client_prints, lines, wrong};
 use crate::check::talk::{Outcome, Talk};
 
 pub(super) const PAIR: Pair = Pair {
