@@ -10,6 +10,8 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use socklab_core::datagram::Datagram;
+
 use super::super::failure::{Failure, Kind, seconds};
 use super::super::program::alone;
 use super::super::setup::Role;
@@ -202,11 +204,7 @@ impl Talk {
     }
 
     pub(super) fn record_datagram(&mut self, number: usize, flow: Flow, bytes: &[u8]) {
-        let number = number as u64 + 1;
-        match bytes {
-            [] => self.recording.record(number, &Event::Note("an empty datagram")),
-            _ => self.recording.record(number, &Event::Moved(flow, bytes)),
-        }
+        self.recording.record(number as u64 + 1, &Event::Datagram(flow, Datagram::whole(bytes)));
     }
 
     /// Reads what has arrived at all sockets.
