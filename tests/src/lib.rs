@@ -7,6 +7,7 @@
 //! | [`samples`] | sessions and scripts of every protocol |
 //! | [`draw`] | bytes of a fuzz input as choices |
 //! | [`faults`] | the schedules of faults of the program's proxy |
+//! | [`datagrams`] | clients and a server over a simulated, faulty datagram network, from a seed |
 //! | [`pair`] | a client and a server over a simulated, faulty link, from a seed |
 //! | [`transport`] | in-memory transports for the three drivers, with every fault a real one has |
 //! | [`dissect`] | dissectors under cuts |
@@ -21,6 +22,7 @@
 
 #[cfg(unix)]
 pub mod board;
+pub mod datagrams;
 pub mod dissect;
 pub mod draw;
 // The same file, and not the crate: the fuzz targets need this one module, and not the program.

@@ -153,6 +153,10 @@ fn every_machine_has_a_fuzz_target() {
         let target = format!("{}_{}.rs", role.protocol, role.role);
         assert!(targets.contains(&target), "no fuzz/fuzz_targets/{target}");
     }
+    let datagrams = PROTOCOLS.iter().filter(|protocol| protocol.is_datagrams);
+    for (machine, _) in datagrams.flat_map(|protocol| protocol.machines) {
+        assert!(targets.contains(&format!("{machine}.rs")), "no fuzz/fuzz_targets/{machine}.rs");
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub use hello::{HelloClient, HelloServer, hello_agrees};
 pub use math::{MathClient, MathServer};
 pub use rps::{RpsClient, RpsEvent, RpsServer, rps_agrees};
 pub use socklab_laws::{Application, Command};
+pub use udp::{UdpClientModel, udp_reply};
 
 /// Number of a role in the first byte of a fuzz input, from the table in the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
