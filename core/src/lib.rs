@@ -8,6 +8,7 @@
 //! [`Input::ended`]: machine::Input::ended
 //! [`Session`]: session::Session
 //! [`pump`]: session::pump
+//! [datagram]: mod@datagram
 //! [driver]: mod@driver
 //! [`math`]: mod@math
 //! [`add`]: mod@add

@@ -303,8 +303,8 @@ pub fn run<const H: usize>(network: &Network, seed: u64) -> Result<Vec<Report>, 
         let mut sent = Vec::new();
         let mut next: Option<Duration> = None;
         let mut has_moved = false;
-        for way in 0..2 {
-            match ways[way].next(now) {
+        for way in &mut ways {
+            match way.next(now) {
                 Next::Send(departure) => {
                     has_moved = true;
                     for _ in 0..departure.copies {

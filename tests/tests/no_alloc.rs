@@ -8,17 +8,19 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::task::{Context, Poll, Waker};
 
 use embedded_io::{ErrorKind, ErrorType, Read, Write};
-use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack};
+use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack, UdpClientStack, UdpFullStack};
+use socklab_core::datagram::Timer;
 use socklab_core::driver::nonblocking::{Ended, Outcome};
-use socklab_core::driver::{Next, asynch, blocking, nonblocking};
+use socklab_core::driver::{Next, asynch, blocking, datagrams, nonblocking};
 use socklab_core::machine::{EventView, Input, Machine, StreamEnd};
 use socklab_core::session::{Handler, Pumped, Stop, Want, pump};
 use socklab_core::wire::pack::{Format, Value};
 use socklab_core::wire::{Dissect, Dissected};
-use socklab_core::{echo, math};
+use socklab_core::{echo, math, udp};
 use socklab_tests::role;
 use socklab_tests::samples::{CommandAt, Sessions};
 use socklab_tests::transport::{Failed, NetError};
@@ -491,4 +493,89 @@ fn dissected<D: Dissect>(mut dissector: D, bytes: &[u8]) -> usize {
         rest = &rest[n..];
     }
     messages
+}
+
+/// A datagram that a socket of [`Cable`] has sent.
+type Sent = ([u8; 32], usize);
+
+/// Two sockets, 0 and 1, each with place for one datagram from the other one.
+struct Cable([Option<Sent>; 2]);
+
+const ENDS: [SocketAddr; 2] = {
+    let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    [SocketAddr::new(localhost, 1), SocketAddr::new(localhost, 2)]
+};
+
+impl UdpClientStack for Cable {
+    type UdpSocket = usize;
+    type Error = NetError;
+
+    fn socket(&mut self) -> Result<usize, NetError> {
+        Ok(0)
+    }
+
+    fn connect(&mut self, _: &mut usize, _: SocketAddr) -> Result<(), NetError> {
+        Ok(())
+    }
+
+    fn send(&mut self, socket: &mut usize, buffer: &[u8]) -> nb::Result<(), NetError> {
+        let mut bytes = [0; 32];
+        bytes[..buffer.len()].copy_from_slice(buffer);
+        self.0[1 - *socket] = Some((bytes, buffer.len()));
+        Ok(())
+    }
+
+    fn receive(
+        &mut self,
+        socket: &mut usize,
+        buffer: &mut [u8],
+    ) -> nb::Result<(usize, SocketAddr), NetError> {
+        let (bytes, length) = self.0[*socket].take().ok_or(nb::Error::WouldBlock)?;
+        buffer[..length].copy_from_slice(&bytes[..length]);
+        Ok((length, ENDS[1 - *socket]))
+    }
+
+    fn close(&mut self, _: usize) -> Result<(), NetError> {
+        Ok(())
+    }
+}
+
+impl UdpFullStack for Cable {
+    fn bind(&mut self, _: &mut usize, _: u16) -> Result<(), NetError> {
+        Ok(())
+    }
+
+    fn send_to(
+        &mut self,
+        socket: &mut usize,
+        to: SocketAddr,
+        buffer: &[u8],
+    ) -> nb::Result<(), NetError> {
+        assert_eq!(to, ENDS[1 - *socket]);
+        self.send(socket, buffer)
+    }
+}
+
+#[test]
+fn neither_machines_over_datagrams_nor_their_driver_allocate() {
+    const MESSAGE: &[u8] = b"Four score and seven";
+    let summary = without_allocating(|| {
+        let mut cable = Cable([None; 2]);
+        let machine = udp::Client::new(ENDS[1], udp::client::Limits::default());
+        let mut client = datagrams::Client::<Cable, _, _>::new(0, machine, [0; 64]);
+        let mut server = datagrams::Server::<Cable, _, _>::new(1, udp::Server::new(), [0; 64]);
+        client.send(MESSAGE).unwrap();
+        assert!(client.next(&mut cable, MESSAGE).is_err());
+        // The first one is lost.
+        cable.0[1] = None;
+        assert!(matches!(client.timer(), Timer::Start(_)));
+        client.timed_out();
+        black_box(client.next(&mut cable, MESSAGE).unwrap());
+        black_box(server.next(&mut cable).unwrap());
+        black_box(client.next(&mut cable, MESSAGE).unwrap());
+        assert_eq!(client.received().bytes, b" and seven");
+        client.unreachable(MESSAGE);
+        client.machine().summary()
+    });
+    assert_eq!((summary.sent, summary.retries, summary.received), (1, 1, 1));
 }

@@ -23,7 +23,7 @@ use core::net::SocketAddr;
 
 use embedded_nal::{UdpClientStack, UdpFullStack};
 
-use crate::datagram::{Datagram, Input, Machine, Step, Timer, Transmit};
+use crate::datagram::{Datagram, Input, Machine, Payload, Step, Timer, Transmit};
 use crate::machine::CommandError;
 
 /// Why a call failed.
@@ -58,8 +58,9 @@ struct End<M, B, E> {
     received: usize,
     /// Its sender.
     from: Option<SocketAddr>,
-    /// Datagram that the network has not taken. Nothing is received before it has left.
-    pending: Option<Transmit<SocketAddr>>,
+    /// Datagram that the network has not taken. Nothing is received before it has left. Its receiver is the peer of a
+    /// connected socket, or the sender of the datagram that it answers: see the laws of [`Machine`].
+    pending: Option<Payload>,
     /// Event to be reported once that has left.
     event: Option<E>,
     timer: Timer,
@@ -97,8 +98,8 @@ where
 
     /// Takes datagram and timer of a step. Returns its event.
     fn take(&mut self, step: Step<SocketAddr, E>) -> Option<E> {
-        if step.transmit.is_some() {
-            self.pending = step.transmit;
+        if let Some(Transmit { payload, .. }) = step.transmit {
+            self.pending = Some(payload);
         }
         if step.timer != Timer::Keep {
             self.timer = step.timer;
@@ -121,8 +122,8 @@ where
         message: &[u8],
     ) -> nb::Result<E, Error<N::Error>> {
         loop {
-            if let Some(Transmit { to, payload }) = self.pending {
-                let result = network.send(to, payload.of(message, self.bytes()));
+            if let Some(payload) = self.pending {
+                let result = network.send(self.from, payload.of(message, self.bytes()));
                 if !matches!(result, Err(nb::Error::WouldBlock)) {
                     self.pending = None;
                 }
@@ -155,7 +156,8 @@ where
 /// A stack with one of its sockets.
 trait Network {
     type Error;
-    fn send(&mut self, to: SocketAddr, bytes: &[u8]) -> nb::Result<(), Self::Error>;
+    /// Sends a datagram. `from` is the sender of the datagram that it may answer.
+    fn send(&mut self, from: Option<SocketAddr>, bytes: &[u8]) -> nb::Result<(), Self::Error>;
     fn receive(&mut self, buffer: &mut [u8]) -> nb::Result<(usize, SocketAddr), Self::Error>;
 }
 
@@ -165,7 +167,7 @@ struct Connected<'s, S: UdpClientStack>(&'s mut S, &'s mut S::UdpSocket);
 impl<S: UdpClientStack> Network for Connected<'_, S> {
     type Error = S::Error;
 
-    fn send(&mut self, _: SocketAddr, bytes: &[u8]) -> nb::Result<(), S::Error> {
+    fn send(&mut self, _: Option<SocketAddr>, bytes: &[u8]) -> nb::Result<(), S::Error> {
         self.0.send(self.1, bytes)
     }
 
@@ -181,8 +183,9 @@ impl<S: UdpFullStack> Network for Bound<'_, S> {
     type Error = S::Error;
 
     #[inline]
-    fn send(&mut self, to: SocketAddr, bytes: &[u8]) -> nb::Result<(), S::Error> {
-        self.0.send_to(self.1, to, bytes)
+    fn send(&mut self, from: Option<SocketAddr>, bytes: &[u8]) -> nb::Result<(), S::Error> {
+        // A server sends nothing before it has received something.
+        from.map_or(Ok(()), |to| self.0.send_to(self.1, to, bytes))
     }
 
     #[inline]

@@ -155,7 +155,11 @@ impl Mistake {
         }
         if !reply.is_empty() && message.ends_with(reply) {
             let front = message.get(..message.len().wrapping_sub(reply.len()))?;
-            return Some(Self::OtherCount(core::str::from_utf8(front).ok()?.chars().count()));
+            // The starts of characters. Whether they are whole is not checked: `from_utf8` costs flash.
+            let is_inside = |byte: &u8| byte & 0xc0 == 0x80;
+            let starts =
+                front.iter().fold(0, |n: usize, byte| n.wrapping_add((!is_inside(byte)).into()));
+            return (!reply.first().is_some_and(is_inside)).then_some(Self::OtherCount(starts));
         }
         right.strip_prefix(reply).map(|missing| Self::Short(missing.len()))
     }

@@ -5,13 +5,13 @@ use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
 use socklab_core::driver::asynch::{FaultOf, Halves};
-use socklab_core::driver::{Error, Next, asynch, blocking, nonblocking, polled};
+use socklab_core::driver::{Error, Next, asynch, blocking, datagrams, nonblocking, polled};
 use socklab_core::machine::{EventView, Machine};
-use socklab_core::{echo, math};
+use socklab_core::{datagram, echo, math, udp};
 
-use crate::machines::{Bytes, MACHINES};
-use crate::world::{Fault, Net, Player, Wire};
-use crate::{Function, Kept, of_each_machine};
+use crate::machines::{Bytes, DATAGRAM_MACHINES, MACHINES};
+use crate::world::{Datagrams, Fault, Net, Player, Wire};
+use crate::{Function, Kept, of_each_datagram_machine, of_each_machine};
 
 const fn over_embedded_io<M: Machine>() -> Kept<8> {
     type Of<M> = blocking::Connection<Wire, M, Bytes, Bytes>;
@@ -89,6 +89,41 @@ const fn pool<M: Machine>() -> Kept<7> {
 
 /// The server pool of each machine. It works without knowing the application.
 pub static POOL: [Kept<7>; MACHINES] = of_each_machine!(pool);
+
+const fn over_datagrams<M: datagram::Machine<SocketAddr>>() -> Kept<9> {
+    type Client<M> = datagrams::Client<Datagrams, M, Bytes>;
+    type Server<M> = datagrams::Server<Datagrams, M, Bytes>;
+    Kept([
+        Client::<M>::send as Function,
+        Client::<M>::next as Function,
+        Client::<M>::received as Function,
+        Client::<M>::timer as Function,
+        Client::<M>::timed_out as Function,
+        Client::<M>::unreachable as Function,
+        Server::<M>::next as Function,
+        Server::<M>::received as Function,
+        Server::<M>::unreachable as Function,
+    ])
+}
+
+/// Both ends of the driver for datagrams, with each machine over datagrams.
+pub static DATAGRAMS: [Kept<9>; DATAGRAM_MACHINES] = of_each_datagram_machine!(over_datagrams);
+
+/// What an application calls with a udp client that remembers 4 messages and does not count, and with a udp server, over
+/// `embedded-nal`, with buffers of 64 bytes.
+pub static NAL_DATAGRAMS: Kept<7> = {
+    type Client = datagrams::Client<Datagrams, udp::Client<SocketAddr, 4, ()>, Small>;
+    type Server = datagrams::Server<Datagrams, udp::Server, Small>;
+    Kept([
+        Client::send as Function,
+        Client::next as Function,
+        Client::received as Function,
+        Client::timer as Function,
+        Client::timed_out as Function,
+        Server::next as Function,
+        Server::received as Function,
+    ])
+};
 
 type Small = [u8; 64];
 

@@ -1,11 +1,15 @@
 //! Machines, their sessions and dissectors, without a transport.
 
 use core::fmt;
+use core::net::SocketAddr;
 
+use socklab_core::datagram;
 use socklab_core::machine::{Input, Machine};
 use socklab_core::session::{self, Buffer, Pumped, Session};
 use socklab_core::wire::{self, Dissect, pack};
-use socklab_core::{echo, for_each_dissector, for_each_machine, for_each_protocol};
+use socklab_core::{
+    echo, for_each_datagram_machine, for_each_dissector, for_each_machine, for_each_protocol,
+};
 
 use crate::world::Player;
 use crate::{Function, Kept};
@@ -13,6 +17,19 @@ use crate::{Function, Kept};
 /// Functions that the image of a single machine keeps: step and command.
 const fn alone<M: Machine>() -> Kept<2> {
     Kept([M::step as Function, M::command as Function])
+}
+
+/// Does what [`alone`] does, for a machine over datagrams.
+const fn datagrams_alone<M: datagram::Machine<SocketAddr>>() -> Kept<2> {
+    Kept([M::step as Function, M::send as Function])
+}
+
+/// Makes an array with an entry for each machine over datagrams.
+#[macro_export]
+macro_rules! of_each_datagram_machine {
+    ($entry:ident) => {
+        ::socklab_core::for_each_datagram_machine!($crate::entries, $entry =>)
+    };
 }
 
 /// Makes an array with an entry for each machine.
@@ -39,8 +56,18 @@ pub const MACHINES: usize = for_each_machine!(names).len();
 /// Images of one machine each.
 const NAMES: [&str; MACHINES] = for_each_machine!(names);
 
+/// Number of machines over datagrams.
+pub const DATAGRAM_MACHINES: usize = for_each_datagram_machine!(names).len();
+
+/// Images of one machine over datagrams each.
+const DATAGRAM_NAMES: [&str; DATAGRAM_MACHINES] = for_each_datagram_machine!(names);
+
 /// Every machine without session or driver.
 pub static ALONE: [Kept<2>; MACHINES] = of_each_machine!(alone);
+
+/// Every machine over datagrams without driver.
+pub static DATAGRAMS_ALONE: [Kept<2>; DATAGRAM_MACHINES] =
+    of_each_datagram_machine!(datagrams_alone);
 
 /// Returns the functions that the image of a single machine keeps.
 ///
@@ -50,14 +77,26 @@ pub static ALONE: [Kept<2>; MACHINES] = of_each_machine!(alone);
 #[must_use]
 pub const fn named(name: &str) -> Kept<2> {
     let tables: [Kept<2>; MACHINES] = of_each_machine!(alone);
+    if let Some(at) = position(&NAMES, name) {
+        return Kept(tables[at].0);
+    }
+    let tables: [Kept<2>; DATAGRAM_MACHINES] = of_each_datagram_machine!(datagrams_alone);
+    if let Some(at) = position(&DATAGRAM_NAMES, name) {
+        return Kept(tables[at].0);
+    }
+    panic!("no machine in the table of the core has this name")
+}
+
+/// Returns the position of a name, at compile time.
+const fn position(names: &[&str], name: &str) -> Option<usize> {
     let mut at = 0;
-    while at < MACHINES {
-        if is_same(NAMES[at].as_bytes(), name.as_bytes()) {
-            return Kept(tables[at].0);
+    while at < names.len() {
+        if is_same(names[at].as_bytes(), name.as_bytes()) {
+            return Some(at);
         }
         at += 1;
     }
-    panic!("no machine in the table of the core has this name")
+    None
 }
 
 /// `==`, at compile time.

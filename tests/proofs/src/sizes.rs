@@ -4,12 +4,13 @@
 #![cfg(target_pointer_width = "32")]
 
 use core::mem::size_of;
+use core::net::{SocketAddr, SocketAddrV4};
 
-use socklab_core::driver::nonblocking;
+use socklab_core::driver::{datagrams, nonblocking};
 use socklab_core::session::Session;
-use socklab_core::{echo, math};
+use socklab_core::{echo, math, udp};
 
-use crate::world::Net;
+use crate::world::{Datagrams, Net};
 
 const _: () = assert!(size_of::<math::Client>() == 8);
 const _: () = assert!(size_of::<math::Server>() == 12);
@@ -36,3 +37,16 @@ const _: () = assert!(
 const _: () = assert!(
     size_of::<ConnectionOf<echo::Server>>() == size_of::<SessionOf<echo::Server>>() + NONBLOCKING
 );
+
+const _: () = assert!(size_of::<udp::Client<SocketAddr>>() == 116);
+const _: () = assert!(size_of::<udp::Client<SocketAddrV4, 4, ()>>() == 36);
+const _: () = assert!(size_of::<udp::Server>() == 1);
+
+/// Bytes that the driver for datagrams adds to machine and buffer, with a socket of one word. 32 of them are the address
+/// of the last sender.
+pub const DATAGRAMS: usize = 72;
+
+type ClientOf<M> = datagrams::Client<Datagrams, M, [u8; 64]>;
+const _: () = assert!(size_of::<ClientOf<udp::Client<SocketAddr>>>() == 116 + 64 + DATAGRAMS);
+type ServerOf<M> = datagrams::Server<Datagrams, M, [u8; 64]>;
+const _: () = assert!(size_of::<ServerOf<udp::Server>>() == 140);

@@ -5,7 +5,9 @@ use core::net::SocketAddr;
 use core::task::{Context, Poll};
 
 use embedded_io::{ErrorKind, ErrorType};
-use embedded_nal::{TcpClientStack, TcpError, TcpErrorKind, TcpFullStack};
+use embedded_nal::{
+    TcpClientStack, TcpError, TcpErrorKind, TcpFullStack, UdpClientStack, UdpFullStack,
+};
 use socklab_core::machine::{EventView, Machine};
 use socklab_core::session::Handler;
 
@@ -151,5 +153,57 @@ impl TcpFullStack for Net {
 
     fn accept(&mut self, socket: &mut Socket) -> nb::Result<(Socket, SocketAddr), Fault> {
         (self.accept)(socket)
+    }
+}
+
+/// A non-blocking stack for datagrams.
+pub struct Datagrams {
+    socket: fn() -> Result<Socket, Fault>,
+    send: fn(&mut Socket, Option<SocketAddr>, &[u8]) -> nb::Result<(), Fault>,
+    receive: fn(&mut Socket, &mut [u8]) -> nb::Result<(usize, SocketAddr), Fault>,
+    action: fn(&mut Socket) -> Result<(), Fault>,
+}
+
+impl UdpClientStack for Datagrams {
+    type UdpSocket = Socket;
+    type Error = Fault;
+
+    fn socket(&mut self) -> Result<Socket, Fault> {
+        (self.socket)()
+    }
+
+    fn connect(&mut self, socket: &mut Socket, _: SocketAddr) -> Result<(), Fault> {
+        (self.action)(socket)
+    }
+
+    fn send(&mut self, socket: &mut Socket, bytes: &[u8]) -> nb::Result<(), Fault> {
+        (self.send)(socket, None, bytes)
+    }
+
+    fn receive(
+        &mut self,
+        socket: &mut Socket,
+        room: &mut [u8],
+    ) -> nb::Result<(usize, SocketAddr), Fault> {
+        (self.receive)(socket, room)
+    }
+
+    fn close(&mut self, mut socket: Socket) -> Result<(), Fault> {
+        (self.action)(&mut socket)
+    }
+}
+
+impl UdpFullStack for Datagrams {
+    fn bind(&mut self, socket: &mut Socket, _: u16) -> Result<(), Fault> {
+        (self.action)(socket)
+    }
+
+    fn send_to(
+        &mut self,
+        socket: &mut Socket,
+        to: SocketAddr,
+        bytes: &[u8],
+    ) -> nb::Result<(), Fault> {
+        (self.send)(socket, Some(to), bytes)
     }
 }

@@ -1,4 +1,4 @@
-//! Every machine of both roles, without session or driver.
+//! Every machine over a stream, of both roles, without session or driver.
 
 #![no_std]
 #![no_main]

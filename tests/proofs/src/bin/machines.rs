@@ -5,4 +5,15 @@
 
 use socklab_proofs::machines::*;
 
-socklab_proofs::image!(ALONE, SHORT, BULK, SESSIONS, BUFFER, WIRE, PACK, DISSECTORS, FUNCTIONS);
+socklab_proofs::image!(
+    ALONE,
+    DATAGRAMS_ALONE,
+    SHORT,
+    BULK,
+    SESSIONS,
+    BUFFER,
+    WIRE,
+    PACK,
+    DISSECTORS,
+    FUNCTIONS
+);
