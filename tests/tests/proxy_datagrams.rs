@@ -355,6 +355,36 @@ fn the_trace_shows_what_happened_to_each_datagram() {
 }
 
 #[test]
+fn a_capture_has_what_was_sent_and_a_picture_also_what_was_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pcap, page) = (folder.path().join("a.pcap"), folder.path().join("a.html"));
+    let files = ["--pcap", pcap.to_str().unwrap(), "--html", page.to_str().unwrap()];
+    let (client, server, proxy) = pair(&[&files[..], &["--duplicate", "1", "--up"]].concat());
+    client.send(b"<twice>").unwrap();
+    let (_, from) = receive_from(&server);
+    assert_eq!(receive(&server), b"<twice>");
+    server.send_to(b"reply", from).unwrap();
+    assert_eq!(receive(&client), b"reply");
+    stop(proxy).success();
+    let bytes = std::fs::read(&pcap).unwrap();
+    let count = |text: &[u8]| bytes.windows(text.len()).filter(|part| *part == text).count();
+    assert_eq!((count(b"<twice>"), count(b"reply")), (2, 1));
+    let html = std::fs::read_to_string(&page).unwrap();
+    let arrows = html.matches("<div class=\"s\" aria-hidden=\"true\"><i></i><b></b></div>").count();
+    assert_eq!((arrows, html.matches("<span>duplicate</span>").count()), (3, 1), "{html}");
+    assert!(!html.contains("<twice>"), "{html}");
+
+    let args = ["--html", page.to_str().unwrap(), "--drop", "1"];
+    let (client, server, proxy) = pair(&args);
+    client.send(b"lost").unwrap();
+    assert!(receive_all(&server).is_empty());
+    stop(proxy).success();
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains("<span class=\"lost\"></span></div>"), "{html}");
+    assert!(html.contains("<span>dropped</span>"), "{html}");
+}
+
+#[test]
 fn events_describe_each_datagram() {
     let (client, server, proxy) = pair(&["--json", "--drop", "1", "--down"]);
     client.send(b"question").unwrap();

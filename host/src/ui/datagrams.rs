@@ -1,12 +1,14 @@
-//! Trace of a proxy for datagrams.
+//! Trace and recording of a proxy for datagrams.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use socklab_core::datagram::Datagram;
+
 use super::Lines;
 use super::ladder::rounded;
-use super::messages::{Dissectors, HEX, What};
+use super::messages::{Dissectors, HEX};
+use super::recording::{self, Recorder};
 use super::trace::{DIM, RECEIVED, SENT};
 use crate::faults::datagrams::Fate;
 use crate::net::reason;
@@ -56,7 +58,9 @@ impl DatagramTrace {
     }
 
     fn datagram(&self, client: &Client, flow: Flow, bytes: &[u8], end: End, note: &str) {
-        let (hex, meaning) = meaning(self.dissectors, flow, bytes);
+        // Each datagram stands for itself.
+        let row = (self.dissectors)().datagram(Duration::ZERO, flow, Datagram::whole(bytes));
+        let (hex, meaning) = (row.hex(), row.meaning);
         let style = match flow {
             Flow::Up => SENT,
             Flow::Down => RECEIVED,
@@ -100,26 +104,50 @@ impl Observer for DatagramTrace {
     }
 }
 
-/// Returns the first bytes of a datagram in hexadecimal, and its meaning.
-fn meaning(dissectors: Dissectors, flow: Flow, bytes: &[u8]) -> (String, Cow<'static, str>) {
-    if bytes.is_empty() {
-        return (String::new(), "empty datagram".into());
+/// Observer that records the datagrams of a proxy.
+pub(crate) struct DatagramRecorder(pub(super) Recorder);
+
+impl Observer for DatagramRecorder {
+    fn observe(&mut self, client: &Client, event: &Event<'_>) {
+        let mut recording = self.0.lock();
+        let mut record = |event: recording::Event<'_>| recording.record(client.number, &event);
+        let passed_or_lost = |flow: &Flow, bytes, is_lost, note| recording::Event::Passed {
+            flow: *flow,
+            datagram: Datagram::whole(bytes),
+            is_lost,
+            note,
+        };
+        match event {
+            Event::Opened => record(recording::Event::Ends {
+                client: Some(client.client),
+                server: Some(client.server),
+            }),
+            Event::Sent(flow, bytes, passage) => {
+                record(passed_or_lost(flow, bytes, false, &passed(passage)));
+            }
+            // One that is held is shown when it leaves.
+            Event::Arrived(_, _, Fate::Held | Fate::Leaves(_)) => {}
+            Event::Arrived(flow, bytes, fate) => {
+                record(passed_or_lost(flow, bytes, true, fate_text(*fate).unwrap_or_default()));
+            }
+            Event::Failed(flow, bytes, e) => {
+                let note = format!("not sent: {}", reason(e));
+                record(passed_or_lost(flow, bytes, true, &note));
+            }
+            Event::Unreachable(e) => {
+                let text = format!("{} is unreachable: {}", client.server, reason(e));
+                record(recording::Event::Note(&text));
+            }
+            Event::Ended(ended) => {
+                record(recording::Event::Note(&ended.to_string()));
+                record(recording::Event::Ended);
+            }
+        }
     }
-    // Each datagram stands for itself.
-    let rows = dissectors().moved(Duration::ZERO, flow, bytes);
-    let hex = rows.first().map(super::messages::Row::hex).unwrap_or_default();
-    let meanings: Vec<_> = rows
-        .into_iter()
-        .map(|row| match row.what {
-            What::Partial(_) => "incomplete".to_owned(),
-            What::Message | What::Closed => row.meaning,
-        })
-        .collect();
-    (hex, meanings.join("; ").into())
 }
 
 /// Returns what happened to a datagram that arrived and was not sent, in words.
-pub(crate) const fn fate_text(fate: Fate) -> Option<&'static str> {
+const fn fate_text(fate: Fate) -> Option<&'static str> {
     match fate {
         Fate::Leaves(_) => None,
         Fate::Held => Some("held until the next one has left"),
@@ -129,7 +157,7 @@ pub(crate) const fn fate_text(fate: Fate) -> Option<&'static str> {
 }
 
 /// Returns what happened to a datagram that was sent, in words. The text is empty if it was sent as it arrived.
-pub(crate) fn passed(passage: &Passage) -> String {
+fn passed(passage: &Passage) -> String {
     let mut notes = Vec::new();
     if passage.copy > 1 {
         notes.push("duplicate".to_owned());

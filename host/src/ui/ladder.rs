@@ -252,6 +252,7 @@ impl<'r> Ladder<'r> {
     fn write_item(&self, out: &mut String, at: usize, item: &Item, height: Duration) {
         let (flow, is_bad) = match &item.kind {
             Kind::Message(flow, row, _) => (*flow, row.what != What::Message),
+            Kind::Datagram { flow, is_lost, .. } => (*flow, *is_lost),
             Kind::Closed(flow, reason) => (*flow, reason.is_some()),
             Kind::Stalled(flow) | Kind::Fault(flow, _) => (*flow, true),
             Kind::Reset(side) => (if *side == Side::Client { Flow::Up } else { Flow::Down }, true),
@@ -261,7 +262,7 @@ impl<'r> Ladder<'r> {
             Flow::Up => "up",
             Flow::Down => "down",
         };
-        let is_message = matches!(item.kind, Kind::Message(..));
+        let is_message = matches!(item.kind, Kind::Message(..) | Kind::Datagram { .. });
         let e = if is_message { "" } else { " e" };
         let bad = if is_bad { " bad" } else { "" };
         let _ = write!(
@@ -273,6 +274,9 @@ impl<'r> Ladder<'r> {
         self.write_bars(out, at, flow);
         match &item.kind {
             Kind::Message(flow, row, calls) => self.write_message(out, *flow, row, *calls, at),
+            Kind::Datagram { flow, row, is_lost, note } => {
+                datagram(out, *flow, row, *is_lost, note);
+            }
             Kind::Opened => line(out, "the client connects", "<i></i><b></b>"),
             Kind::Connected => tag(out, "connected"),
             Kind::Closed(_, None) => {
@@ -423,6 +427,27 @@ fn bar(flow: Flow, part: &str) -> String {
         Flow::Down => "from",
     };
     format!("<span class=\"g {side} {part}\"></span>")
+}
+
+/// Writes a datagram. The arrow of one that is lost ends in the middle.
+fn datagram(out: &mut String, flow: Flow, row: &Row, is_lost: bool, note: &str) {
+    let arrow = match is_lost {
+        true => "<i></i><span class=\"x\">\u{d7}</span><span class=\"lost\"></span>",
+        false => "<i></i><b></b>",
+    };
+    let _ = write!(
+        out,
+        "<span class=\"vh\">{} to {}: </span><bdi class=\"t\">{}</bdi>\
+         <div class=\"s\" aria-hidden=\"true\">{arrow}</div><div class=\"n\">",
+        flow.from(),
+        flow.to(),
+        html(&row.meaning)
+    );
+    if !note.is_empty() {
+        let _ = write!(out, "<span>{}</span>", html(note));
+    }
+    write_bytes(out, row);
+    out.push_str("</div>");
 }
 
 /// Writes an event that looks like an arrow.

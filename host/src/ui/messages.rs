@@ -109,6 +109,11 @@ impl Conversation {
         Self::with(Raw, Raw)
     }
 
+    /// Returns a conversation whose messages are the datagrams themselves.
+    pub(crate) fn raw_datagrams() -> Self {
+        Self { transport: Transport::Datagrams, ..Self::raw() }
+    }
+
     /// Returns a conversation of `file`. The form of a reply depends on its request.
     pub(crate) fn file() -> Self {
         let conversation = Self::new::<file::ClientBytes, file::ServerBytes>();

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use socklab_core::datagram::Datagram;
 use socklab_core::wire::Transport;
 
+use super::datagrams::DatagramRecorder;
 use super::ladder::rounded;
 use super::messages::{Conversation, Dissectors, Row, What, flow};
 use crate::faults::Ending;
@@ -62,6 +63,8 @@ pub(crate) enum Event<'h> {
     Connected,
     /// A datagram was transferred.
     Datagram(Flow, Datagram<'h>),
+    /// A proxy has passed a datagram, or has lost it. The text says more.
+    Passed { flow: Flow, datagram: Datagram<'h>, is_lost: bool, note: &'h str },
     /// One read or write transferred these bytes.
     Moved(Flow, &'h [u8]),
     /// A direction ended in an orderly way.
@@ -96,6 +99,13 @@ pub(crate) enum Kind {
     /// A message, or an incomplete one at the end of a direction, and the number of reads or writes that transferred it.
     /// Its row has at most the first 63 of them, and the last.
     Message(Flow, Row, usize),
+    /// A datagram that a proxy has passed or lost, and what happened to it.
+    Datagram {
+        flow: Flow,
+        row: Row,
+        is_lost: bool,
+        note: String,
+    },
     /// A direction ended in an orderly way, and why that is unexpected: it cut a message.
     Closed(Flow, Option<String>),
     Reset(Side),
@@ -207,6 +217,20 @@ impl Recording {
                 let row = connection.conversation.as_mut();
                 let row = row.map(|c| c.datagram(time, *flow, *datagram));
                 kinds.extend(row.map(|row| message(*flow, row)));
+            }
+            Event::Passed { flow, datagram, is_lost, note } => {
+                if !is_lost {
+                    connection.bytes[index(*flow)] += datagram.bytes.len() as u64;
+                    self.bytes += datagram.bytes.len() as u64;
+                    connection.messages[index(*flow)] += 1;
+                    self.messages += 1;
+                }
+                let row = connection.conversation.as_mut();
+                if let Some(row) = row.map(|c| c.datagram(time, *flow, *datagram)) {
+                    let row = Row { meaning: shortened(&row.meaning), ..row };
+                    let (flow, is_lost, note) = (*flow, *is_lost, shortened(note));
+                    kinds.push(Kind::Datagram { flow, row, is_lost, note });
+                }
             }
             Event::Moved(flow, bytes) if !bytes.is_empty() => {
                 connection.bytes[index(*flow)] += bytes.len() as u64;
@@ -421,6 +445,11 @@ impl Recorder {
     /// Returns an observer of the connections of a client or a server.
     pub(crate) fn observer(&self, local: Side) -> Box<dyn net::Observer> {
         Box::new(NetObserver { recorder: self.clone(), local, numbers: HashMap::new() })
+    }
+
+    /// Returns an observer of the datagrams of a proxy.
+    pub(crate) fn datagram_proxy_observer(&self) -> Box<dyn proxy::datagrams::Observer> {
+        Box::new(DatagramRecorder(self.clone()))
     }
 
     /// Returns an observer of the connections of a proxy.

@@ -111,6 +111,10 @@ fn conversation(recording: &Recording) -> Vec<(&'static str, String)> {
             Kind::Message(flow, row, count) => {
                 (Some(flow.from()), message(row, *count, recording.observed().call(*flow)))
             }
+            Kind::Datagram { flow, row, note, .. } => {
+                let comma = if note.is_empty() { "" } else { ", " };
+                (Some(flow.from()), format!("{}{comma}{note}", row.meaning))
+            }
             Kind::Closed(flow, None) => (Some(flow.from()), "closed".to_owned()),
             Kind::Closed(flow, Some(reason)) => (Some(flow.from()), reason.clone()),
             Kind::Reset(side) => (Some(*side), "reset the connection".to_owned()),

@@ -11,7 +11,8 @@ use crate::net::{Target, reason};
 use crate::proxy::Flow;
 use crate::proxy::datagrams::{Client, Ended, Event, Limits, Observer, Proxy, Totals, Traffic};
 use crate::ui::DatagramTrace;
-use crate::ui::messages::dissectors;
+use crate::ui::messages::{Conversation, RAW, dissectors};
+use crate::ui::recording::Observed;
 
 impl ProxyArgs {
     pub(super) fn run_datagrams(
@@ -31,13 +32,25 @@ impl ProxyArgs {
         let mut proxy = Proxy::bind(&self.listen, target, common.timeout())?
             .limits(Limits { idle, clients: self.clients.max_clients })
             .faults(up, down, seed);
-        let dissectors = dissectors(&self.protocol, self.header);
+        let dissectors = match self.protocol.as_str() {
+            RAW => Conversation::raw_datagrams,
+            name => dissectors(name, self.header),
+        };
         if common.traces() {
             let trace = DatagramTrace::new(console.log().clone(), dissectors);
             proxy = proxy.observer(Box::new(trace));
         }
         let reporter = console.reporter();
         proxy = proxy.observer(Box::new(Log::new(reporter.clone())));
+
+        if let Some(picture) = common.picture() {
+            let recorder = picture.recorder(Observed::Proxy, dissectors);
+            proxy = proxy.observer(recorder.datagram_proxy_observer());
+        }
+        if let Some(capture) = common.capture() {
+            capture.on_ready(proxy.resumer());
+            proxy = proxy.observer(Box::new(capture.datagram_proxy()));
+        }
 
         let addr = proxy.local_addr();
         let servers: Vec<_> = proxy.targets().iter().map(ToString::to_string).collect();

@@ -144,6 +144,11 @@ impl Capture {
         ProxyCapture(self.recorder())
     }
 
+    /// Returns an observer for a proxy for datagrams.
+    pub(crate) fn datagram_proxy(&self) -> impl proxy::datagrams::Observer + use<> {
+        DatagramCapture(self.recorder())
+    }
+
     /// Returns an observer for a server with many clients, which it never blocks.
     pub(crate) fn server(&self) -> impl net::Observer + use<> {
         self.observer(Side::Server, false)
@@ -253,6 +258,22 @@ impl proxy::Observer for ProxyCapture {
             Event::Ended(ended) => Owned::Ended(ended.reset()),
         };
         self.0.record(connection.number, [connection.client, connection.server], event);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.is_ready()
+    }
+}
+
+/// Observer of a proxy for datagrams. It captures what has been sent, as if the server had received it from the client.
+struct DatagramCapture(Recorder);
+
+impl proxy::datagrams::Observer for DatagramCapture {
+    fn observe(&mut self, client: &proxy::datagrams::Client, event: &proxy::datagrams::Event<'_>) {
+        if let proxy::datagrams::Event::Sent(flow, bytes, _) = event {
+            let event = Owned::Datagram(*flow, bytes.to_vec());
+            self.0.record(client.number, [client.client, client.server], event);
+        }
     }
 
     fn is_ready(&self) -> bool {
