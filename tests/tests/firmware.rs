@@ -376,8 +376,9 @@ fn the_server_answers_only_whole_and_valid_datagrams() {
     const WHOLE: usize = 576;
     /// Length of the longest one that fits a packet.
     const CARRIED: usize = 1472;
-    // The answer, or what the log has for a datagram without one.
-    let cases: [(&[u8], Result<&[u8], &str>); 8] = [
+    /// A datagram, and its answer or what the log has instead.
+    type Case<'c> = (&'c [u8], Result<&'c [u8], &'c str>);
+    let cases: [Case<'_>; 8] = [
         (b"Four score and seven", Ok(b" and seven")),
         (b"", Ok(b"")),
         (b"ten chars!", Ok(b"")),

@@ -13,8 +13,8 @@ mod stack;
 
 pub(crate) use acceptor::{ACCEPTS, Acceptor, Clients};
 pub use client::{Client, Delivery, Error, Surplus, Wake};
-pub(crate) use datagrams::EventOf;
-pub use datagrams::{DatagramClient, DatagramServer, DatagramService};
+
+pub use datagrams::{DatagramClient, DatagramServer, DatagramService, EventOf};
 pub use dial::{DialError, Target};
 pub(crate) use dial::{is_self_connected, reason, resolve_all, timeout_text};
 pub use engine::{

@@ -5,5 +5,4 @@ mod server;
 mod stack;
 
 pub use client::DatagramClient;
-pub(crate) use server::EventOf;
-pub use server::{DatagramServer, DatagramService};
+pub use server::{DatagramServer, DatagramService, EventOf};

@@ -44,7 +44,7 @@ pub trait DatagramService {
 }
 
 /// Event of the machine of a service.
-pub(crate) type EventOf<S> = <<S as DatagramService>::Machine as Machine<SocketAddr>>::Event;
+pub type EventOf<S> = <<S as DatagramService>::Machine as Machine<SocketAddr>>::Event;
 
 /// Server for datagrams that is bound to its address and does not serve yet.
 pub struct DatagramServer<S: DatagramService> {
