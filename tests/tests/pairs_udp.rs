@@ -56,7 +56,7 @@ fn every_law_holds_over_any_network() {
             }
         }
     }
-    // What the laws are about happens often, so they are not kept for want of an occasion.
+    // What the laws are about happens often, so they are not kept if there was no occasion.
     assert!(mistaken > 1000, "{mistaken}");
     assert!(forgotten[1] > 100 && forgotten[2] == 0, "{forgotten:?}");
     let Summary { received, lost, duplicates, reordered, unmatched, .. } = sum;
