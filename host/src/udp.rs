@@ -330,6 +330,7 @@ pub struct Service {
     counts: Counts,
     /// Number of datagrams after which the server stops.
     limit: u64,
+    ignores_empty: bool,
     reports_answers: bool,
     report: Box<dyn FnMut(&Report<'_>) + Send>,
 }
@@ -345,13 +346,26 @@ impl Service {
     #[must_use]
     pub fn new() -> Self {
         let report = Box::new(|report: &Report<'_>| log::info!("{report}"));
-        Self { counts: Counts::default(), limit: u64::MAX, reports_answers: false, report }
+        Self {
+            counts: Counts::default(),
+            limit: u64::MAX,
+            ignores_empty: false,
+            reports_answers: false,
+            report,
+        }
     }
 
     /// Makes the server stop after this number of datagrams.
     #[must_use]
     pub const fn count(mut self, limit: u64) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Sets whether empty datagrams get no answer, against [loops](server::Server#loops).
+    #[must_use]
+    pub const fn ignore_empty(mut self, ignores: bool) -> Self {
+        self.ignores_empty = ignores;
         self
     }
 
@@ -378,7 +392,7 @@ impl DatagramService for Service {
     type Machine = server::Server;
 
     fn machine(&self) -> server::Server {
-        server::Server::new()
+        if self.ignores_empty { server::Server::ignoring_empty() } else { server::Server::new() }
     }
 
     #[inline]

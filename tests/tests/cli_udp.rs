@@ -202,7 +202,7 @@ fn duplicates_and_late_replies_are_counted() {
     peer.send(b" second", from);
     let finished = process.finish();
     assert_eq!(finished.success(), b" second\n");
-    let expected = "2 sent, 2 received, 0 lost, 1 duplicates, 1 reordered";
+    let expected = "2 sent, 2 received, 0 lost, 1 duplicate, 1 reordered";
     assert_eq!(summary(&finished.stderr), expected);
 }
 
@@ -272,7 +272,7 @@ fn an_empty_datagram_is_a_reply_only_to_a_short_message() {
     peer.send(REST, from);
     let finished = process.finish();
     assert_eq!(finished.success(), b"\n and seven\n");
-    assert!(summary(&finished.stderr).contains(" 1 duplicates"), "{finished:?}");
+    assert!(summary(&finished.stderr).contains(" 1 duplicate,"), "{finished:?}");
 }
 
 #[test]
@@ -556,4 +556,16 @@ fn a_server_stops_while_it_is_flooded() {
         finished
     });
     finished.success();
+}
+
+#[test]
+fn a_server_can_ignore_empty_datagrams() {
+    let server = Server::start("udp", &["--ignore-empty"]);
+    let (peer, addr) = (Peer::new(), server.addr);
+    peer.send(b"", addr);
+    assert_eq!(peer.ask(addr, b"Four score and seven"), b" and seven");
+    server.process.signal(STOP);
+    let finished = server.process.finish();
+    let text = "datagram of 0 bytes refused: the datagram is empty";
+    assert!(finished.stderr.contains(text), "{finished:?}");
 }

@@ -31,7 +31,7 @@ fn a_students_server_that_loses_or_repeats_is_worked_with() {
             &[MESSAGE][..],
             "1 received, 0 lost, 0 duplicates, 0 reordered, 1 sent again",
         ),
-        ("twice", 2, &[MESSAGE, "second message"], "2 received, 0 lost, 1 duplicates, 0 reordered"),
+        ("twice", 2, &[MESSAGE, "second message"], "2 received, 0 lost, 1 duplicate, 0 reordered"),
         // Sent twice, and the reply to the first comes with the second.
         ("late", 2, &[MESSAGE], "1 received, 0 lost, 0 duplicates, 0 reordered, 1 sent again"),
     ] {
@@ -40,7 +40,7 @@ fn a_students_server_that_loses_or_repeats_is_worked_with() {
         let finished = client("udp", server.addr, &args).run();
         finished.success();
         // The second copy of the last reply may come too late to be counted.
-        let found = finished.stderr.replace("2 duplicates", "1 duplicates");
+        let found = finished.stderr.replace("2 duplicates", "1 duplicate");
         assert!(found.ends_with(&format!("sent, {summary}\n")), "{fault}: {finished:?}");
     }
 }

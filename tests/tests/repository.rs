@@ -359,3 +359,56 @@ fn a_missing_path_or_test_in_the_guide_is_noticed() {
     assert!(missing("core/src/nothing.rs").is_some());
     assert_eq!(code("a `b` c\n```sh\nd  # e\n```\n`f`"), ["b", "d", "f"]);
 }
+
+/// Returns the files of Rust in a folder, without those of a protocol itself.
+fn shared_files(folder: &Path, protocol: &str, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_stem().unwrap() == protocol {
+            continue;
+        }
+        if path.is_dir() {
+            shared_files(&path, protocol, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The price of a protocol: its own files, a row of the table in the core, and the lines that declare its modules.
+#[test]
+fn the_newest_protocol_is_named_in_five_shared_files() {
+    const PROTOCOL: &str = "udp";
+    let root = root();
+    let mut files = Vec::new();
+    for folder in ["core/src", "host/src", "tests/src", "fuzz/src"] {
+        shared_files(&root.join(folder), PROTOCOL, &mut files);
+    }
+    let is_named = |path: &PathBuf| {
+        let text = fs::read_to_string(path).unwrap();
+        // Unit tests stand last.
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let mut words =
+            lines.flat_map(|line| line.split(|c: char| c != '_' && !c.is_ascii_alphanumeric()));
+        words.any(|word| word == PROTOCOL)
+    };
+    let mut named: Vec<_> = files
+        .iter()
+        .filter(|path| is_named(path))
+        .map(|path| path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/"))
+        .collect();
+    named.sort();
+    // Its simulated network, and the transport to the emulated board.
+    named.retain(|path| !["tests/src/datagrams.rs", "tests/src/board.rs"].contains(&path.as_str()));
+    assert_eq!(
+        named,
+        [
+            "core/src/lib.rs",
+            "host/src/check/mod.rs",
+            "host/src/cli/mod.rs",
+            "host/src/lib.rs",
+            "tests/src/role/mod.rs",
+        ]
+    );
+}

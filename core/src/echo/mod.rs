@@ -40,7 +40,7 @@ pub use server::Server;
 
 use core::fmt;
 
-use crate::wire::{Dissect, Dissected, Escaped, LENGTH_BYTES, Truncated, length_of};
+use crate::wire::{Dissect, Dissected, Escaped, LENGTH_BYTES, Truncated, front, length_of};
 
 /// Number of characters that the server removes from the front of each payload (document 003).
 pub const REMOVED_CHARS: usize = 10;
@@ -84,7 +84,7 @@ impl fmt::Display for Part<'_> {
             Some(length) => write!(f, "message of {length}")?,
             None => write!(f, "{} more of it", self.payload.len())?,
         }
-        if let Some(shown) = self.payload.get(..SHOWN) {
+        if let Some(shown) = front(self.payload, SHOWN) {
             write!(f, " \"{}\"...", Escaped(shown))?;
         } else {
             write!(f, " \"{}\"", Escaped(self.payload))?;

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{CRC_BYTES, FOUND, Form, Malformed, REFUSED, Request, SIZE_BYTES};
-use crate::wire::{Byte, Bytes, Dissect, Dissected, Escaped, LineMessage, LineMessages};
+use crate::wire::{Byte, Bytes, Dissect, Dissected, Escaped, LineMessage, LineMessages, front};
 
 /// Number of bytes of a name or reason that fit in a line of a trace.
 const SHOWN: usize = 64;
@@ -13,7 +13,7 @@ struct Shown<'b>(&'b [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.get(..SHOWN) {
+        match front(self.0, SHOWN) {
             Some(shown) => write!(f, "\"{}\"...", Escaped(shown)),
             None => write!(f, "\"{}\"", Escaped(self.0)),
         }

@@ -360,8 +360,13 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} sent, {} received, {} lost, {} duplicates, {} reordered",
-            self.sent, self.received, self.lost, self.duplicates, self.reordered
+            "{} sent, {} received, {} lost, {} duplicate{}, {} reordered",
+            self.sent,
+            self.received,
+            self.lost,
+            self.duplicates,
+            if self.duplicates == 1 { "" } else { "s" },
+            self.reordered
         )?;
         for (n, what) in [
             (self.retries, "sent again"),
@@ -438,7 +443,7 @@ mod tests {
         assert!(client.is_waiting());
         assert_eq!(
             client.summary().to_string(),
-            "2 sent, 1 received, 0 lost, 1 duplicates, 1 reordered, 2 sent again"
+            "2 sent, 1 received, 0 lost, 1 duplicate, 1 reordered, 2 sent again"
         );
     }
 

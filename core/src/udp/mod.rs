@@ -42,7 +42,9 @@ pub use server::Server;
 
 use core::fmt;
 
-use crate::wire::{Dissect, Dissected, Escaped, LENGTH_BYTES, Prefix, Transport, prefix_of_chars};
+use crate::wire::{
+    Dissect, Dissected, Escaped, LENGTH_BYTES, Prefix, Transport, front, prefix_of_chars,
+};
 
 pub use crate::echo::REMOVED_CHARS;
 
@@ -70,9 +72,9 @@ impl fmt::Display for Message<'_> {
         /// Number of bytes that fit in a line of a trace.
         const SHOWN: usize = 48;
         write!(f, "datagram of {}", self.0.len())?;
-        match self.0.get(..SHOWN) {
-            Some(shown) if self.0.len() > SHOWN => write!(f, " \"{}\"...", Escaped(shown)),
-            _ => write!(f, " \"{}\"", Escaped(self.0)),
+        match front(self.0, SHOWN) {
+            Some(shown) => write!(f, " \"{}\"...", Escaped(shown)),
+            None => write!(f, " \"{}\"", Escaped(self.0)),
         }
     }
 }

@@ -1,6 +1,6 @@
 use core::fmt;
 
-use super::{Bytes, Dissect, Dissected, Escaped, Truncated, find, put_ended};
+use super::{Bytes, Dissect, Dissected, Escaped, Truncated, find, front, put_ended};
 use crate::count;
 use crate::machine::{CommandError, Input, Invalid, Need, StreamEnd, StreamState};
 
@@ -343,7 +343,7 @@ impl fmt::Display for LineMessage<'_> {
             Self::TooLong(_) => write!(f, "{} without a newline ", Bytes::of(text))?,
             Self::More(_) => write!(f, "{} more of it ", text.len())?,
         }
-        match text.get(..SHOWN) {
+        match front(text, SHOWN) {
             Some(shown) => write!(f, "\"{}\"...", Escaped(shown)),
             None => write!(f, "\"{}\"", Escaped(text)),
         }

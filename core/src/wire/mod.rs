@@ -25,7 +25,7 @@ pub(crate) use peer::{CloseInTurn, check_turn, line_error};
 pub use prompt::{
     PROMPT_SILENCE_MS, PromptEnd, PromptMessage, PromptMessages, PromptScanner, PromptToken,
 };
-pub(crate) use text::Bytes;
 pub use text::{Byte, Escaped, Prefix, prefix_of_chars};
+pub(crate) use text::{Bytes, front};
 pub use truncated::Truncated;
 pub(crate) use words::{find, put, put_ended, split, strip_word, trim, trim_end, trim_start, word};

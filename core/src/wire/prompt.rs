@@ -2,7 +2,7 @@ use core::fmt;
 
 use super::line::{BEGUN, part_of_long, unmarked};
 use super::{
-    Bytes, Dissect, Dissected, Escaped, LINE_BYTES, Line, LineError, trim_end, trim_start,
+    Bytes, Dissect, Dissected, Escaped, LINE_BYTES, Line, LineError, front, trim_end, trim_start,
 };
 use crate::count;
 use crate::machine::{Input, Need, StreamEnd, StreamState};
@@ -172,7 +172,7 @@ impl fmt::Display for PromptMessage<'_> {
                 text
             }
         };
-        match text.get(..SHOWN) {
+        match front(text, SHOWN) {
             Some(shown) => write!(f, "\"{}\"...", Escaped(shown)),
             None => write!(f, "\"{}\"", Escaped(text)),
         }

@@ -52,6 +52,23 @@ pub fn prefix_of_chars(bytes: &[u8], count: usize) -> Prefix {
     Prefix::Whole(count::sub(bytes.len(), rest.len()))
 }
 
+/// Returns the first `max` bytes for a trace, up to three fewer if a character would be cut. `None` if there are no more.
+pub(crate) fn front(bytes: &[u8], max: usize) -> Option<&[u8]> {
+    let follows = bytes.get(max..).filter(|rest| !rest.is_empty())?;
+    let mut front = bytes.get(..count::sub(bytes.len(), follows.len()))?;
+    // A byte that continues a character begins with the bits 10.
+    let continues = |byte: Option<&u8>| byte.is_some_and(|byte| byte & 0xc0 == 0x80);
+    let mut next = follows.first();
+    for _ in 0..3 {
+        if !continues(next) {
+            return Some(front);
+        }
+        let Some((last, rest)) = front.split_last() else { break };
+        (next, front) = (Some(last), rest);
+    }
+    Some(if continues(next) { bytes.get(..max)? } else { front })
+}
+
 /// A number of bytes in a message: `1 byte`, `2 bytes`.
 #[derive(Clone, Copy)]
 pub(crate) struct Bytes(pub(crate) u64);
@@ -195,6 +212,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_front_of_a_text_ends_between_characters() {
+        assert_eq!(front(b"abc", 3), None);
+        assert_eq!(front(b"", 0), None);
+        assert_eq!(front(b"abcd", 3), Some(&b"abc"[..]));
+        for (text, max, end) in
+            [("aäb", 2, 1), ("aäb", 3, 3), ("🦀🦀", 7, 4), ("🦀🦀", 5, 4), ("🦀", 2, 0)]
+        {
+            assert_eq!(front(text.as_bytes(), max), text.as_bytes().get(..end), "{text} {max}");
+        }
+        // Bytes that are not text are cut where they are.
+        assert_eq!(front(&[0x80; 9], 6), Some(&[0x80; 6][..]));
     }
 
     #[test]

@@ -60,6 +60,9 @@ pub(super) struct ServerArgs {
     /// Stop after N datagrams
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+    /// Do not answer empty datagrams. Otherwise a forged one makes two servers answer each other without end
+    #[arg(long)]
+    ignore_empty: bool,
 }
 
 #[derive(Debug, Args)]
@@ -72,13 +75,16 @@ struct Buffer {
 
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        let Self { listen, buffer, count } = self;
+        let Self { listen, buffer, count, ignore_empty } = self;
         let service = |reporter: Reporter| {
             let report = move |report: &Report<'_>| match report.outcome {
                 Outcome::Answered(_) => reporter.event(|| report_json(report)),
                 _ => reporter.report(report, || report_json(report)),
             };
-            Service::new().count(count.unwrap_or(u64::MAX)).on_report(common.has_json(), report)
+            Service::new()
+                .count(count.unwrap_or(u64::MAX))
+                .ignore_empty(ignore_empty)
+                .on_report(common.has_json(), report)
         };
         let (buffer, dissectors) =
             (buffer.bytes as usize, Conversation::new::<Datagrams, Datagrams>);
