@@ -45,8 +45,7 @@ pub(super) struct ProxyArgs {
     #[arg(long, value_name = "N", help_heading = "Faults")]
     seed: Option<u64>,
     /// Size of the length field of echo in bytes
-    #[arg(long, value_name = "2|4", default_value = "4", value_parser = super::echo::header,
-          help_heading = "Options")]
+    #[arg(long, value_name = "2|4", default_value = "4", value_parser = super::echo::header)]
     header: u8,
     #[command(flatten)]
     clients: MaxClients,
@@ -130,6 +129,15 @@ impl Run for ProxyArgs {
             },
             || proxy.run(),
         )
+    }
+
+    fn adjust(command: clap::Command) -> clap::Command {
+        command.mut_arg("max_clients", |arg| {
+            arg.help(
+                "Largest number of clients served at a time; further clients wait until one disconnects, and with \
+                 datagrams replace the one that has been idle longest",
+            )
+        })
     }
 }
 

@@ -11,13 +11,12 @@ use crate::faults::{Cut, Ending, Faults};
 
 /// What the proxy does to what passes, in both directions if not limited to one.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Faults")]
 pub(super) struct FaultArgs {
     /// Pass everything on after this time
-    #[arg(long, value_name = "TIME", value_parser = pause)]
+    #[arg(long, help_heading = "Faults", value_name = "TIME", value_parser = pause)]
     delay: Option<Duration>,
     /// Add a random time up to this one to the delay; datagrams may overtake each other then
-    #[arg(long, value_name = "TIME", value_parser = pause)]
+    #[arg(long, help_heading = "Faults", value_name = "TIME", value_parser = pause)]
     jitter: Option<Duration>,
     #[command(flatten)]
     stream: StreamArgs,
@@ -27,49 +26,47 @@ pub(super) struct FaultArgs {
 
 /// Faults of a stream of bytes.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Faults of streams")]
 struct StreamArgs {
     /// Write at most N bytes at a time; with random, a random number of the bytes that wait
-    #[arg(long, value_name = "N|random", value_parser = cut)]
+    #[arg(long, help_heading = "Faults of streams", value_name = "N|random", value_parser = cut)]
     cut: Option<Cut>,
     /// Pause after each write of --cut; without a pause the receiver may read several at once [default: 1ms]
-    #[arg(long, value_name = "TIME", value_parser = pause, requires = "cut")]
+    #[arg(long, help_heading = "Faults of streams", value_name = "TIME", value_parser = pause, requires = "cut")]
     gap: Option<Duration>,
     /// Collect bytes for this time, and write them at once
-    #[arg(long, value_name = "TIME", value_parser = pause)]
+    #[arg(long, help_heading = "Faults of streams", value_name = "TIME", value_parser = pause)]
     glue: Option<Duration>,
     /// Pass on at most this number of bytes per second, such as 500, 10k or 1M
-    #[arg(long, value_name = "BYTES", value_parser = rate)]
+    #[arg(long, help_heading = "Faults of streams", value_name = "BYTES", value_parser = rate)]
     rate: Option<NonZeroU64>,
     /// Invert the lowest bit of the byte at this offset; the first byte is 0
-    #[arg(long, value_name = "N", value_parser = size)]
+    #[arg(long, help_heading = "Faults of streams", value_name = "N", value_parser = size)]
     flip: Option<u64>,
     /// Pass on N bytes, and then nothing, not even the end
-    #[arg(long, value_name = "N", value_parser = size, conflicts_with_all = ["close_after", "reset_after"])]
+    #[arg(long, help_heading = "Faults of streams", value_name = "N", value_parser = size, conflicts_with_all = ["close_after", "reset_after"])]
     stall_after: Option<u64>,
     /// Pass on N bytes, and then close the connection
-    #[arg(long, value_name = "N", value_parser = size, conflicts_with = "reset_after")]
+    #[arg(long, help_heading = "Faults of streams", value_name = "N", value_parser = size, conflicts_with = "reset_after")]
     close_after: Option<u64>,
     /// Pass on N bytes, and then reset the connection
-    #[arg(long, value_name = "N", value_parser = size)]
+    #[arg(long, help_heading = "Faults of streams", value_name = "N", value_parser = size)]
     reset_after: Option<u64>,
 }
 
 /// Faults of datagrams.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Faults of datagrams")]
 struct DatagramArgs {
     /// Drop datagrams with this probability, such as 0.3 or 30%
-    #[arg(long, value_name = "P", value_parser = chance)]
+    #[arg(long, help_heading = "Faults of datagrams", value_name = "P", value_parser = chance)]
     drop: Option<Chance>,
     /// Send datagrams twice with this probability
-    #[arg(long, value_name = "P", value_parser = chance)]
+    #[arg(long, help_heading = "Faults of datagrams", value_name = "P", value_parser = chance)]
     duplicate: Option<Chance>,
     /// Hold datagrams with this probability, one at a time, until the next one has passed it
-    #[arg(long, value_name = "P", value_parser = chance)]
+    #[arg(long, help_heading = "Faults of datagrams", value_name = "P", value_parser = chance)]
     reorder: Option<Chance>,
     /// Maximum time for which --reorder holds a datagram [default: 100ms]
-    #[arg(long, value_name = "TIME", value_parser = pause, requires = "reorder")]
+    #[arg(long, help_heading = "Faults of datagrams", value_name = "TIME", value_parser = pause, requires = "reorder")]
     hold: Option<Duration>,
 }
 
