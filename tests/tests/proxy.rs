@@ -474,7 +474,7 @@ fn usage_errors_name_what_is_expected() {
         (&["raw", "0", "h:1", "--cut", "0"], "expected a number of at least 1, or random"),
         (&["raw", "0", "h:1", "--rate", "fast"], "expected a number of bytes, such as 500, 10k"),
         (&["raw", "0", "h:1", "--delay", "5"], "a time needs a unit: 5ms or 5s?"),
-        (&["raw", "0", "h:1", "--up"], "required arguments were not provided"),
+        (&["raw", "0", "h:1", "--up"], "limits the faults to one direction, but none is given"),
         (&["raw", "0", "h:1", "--cut", "1", "--up", "--down"], "cannot be used with '--down'"),
         (&["raw", "0", "h:1", "--close-after", "1", "--reset-after", "2"], "cannot be used with"),
         (&["raw", "0", "h:1", "--gap", "1ms"], "required arguments were not provided"),
