@@ -317,6 +317,10 @@ fn a_long_message_is_warned_of_and_one_that_no_datagram_holds_is_refused() {
         let warned = finished.stderr.matches("of more than 576 bytes may be fragmented").count();
         assert_eq!(warned, usize::from(warns), "{finished:?}");
     }
+    if cfg!(feature = "windows") {
+        // A command line of Windows has up to 32,767 characters.
+        return;
+    }
     let (process, peer) = udp_client(&["first", &message(65_508)]);
     let finished = process.finish();
     let expected = "message 2 has 65508 bytes, more than the maximum of 65507 bytes of a datagram; \

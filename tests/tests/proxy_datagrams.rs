@@ -213,6 +213,10 @@ fn clients_try_again_through_a_proxy_that_drops() {
 }
 
 #[test]
+#[cfg_attr(
+    feature = "windows",
+    ignore = "Wine: the proxy gets no report that a datagram did not arrive"
+)]
 fn a_server_that_does_not_listen_is_reported_and_can_be_started_later() {
     let server = socket();
     let addr = server.local_addr().unwrap();
@@ -235,6 +239,10 @@ fn a_server_that_does_not_listen_is_reported_and_can_be_started_later() {
 }
 
 #[test]
+#[cfg_attr(
+    feature = "windows",
+    ignore = "Wine: the proxy gets no report that a datagram did not arrive"
+)]
 fn the_address_at_which_the_server_listens_is_found() {
     let Ok(server) = UdpSocket::bind("[::1]:0") else {
         eprintln!("skipped: IPv6 is off");
