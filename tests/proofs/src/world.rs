@@ -156,11 +156,14 @@ impl TcpFullStack for Net {
     }
 }
 
+type SendTo = fn(&mut Socket, Option<SocketAddr>, &[u8]) -> nb::Result<(), Fault>;
+type ReceiveFrom = fn(&mut Socket, &mut [u8]) -> nb::Result<(usize, SocketAddr), Fault>;
+
 /// A non-blocking stack for datagrams.
 pub struct Datagrams {
     socket: fn() -> Result<Socket, Fault>,
-    send: fn(&mut Socket, Option<SocketAddr>, &[u8]) -> nb::Result<(), Fault>,
-    receive: fn(&mut Socket, &mut [u8]) -> nb::Result<(usize, SocketAddr), Fault>,
+    send: SendTo,
+    receive: ReceiveFrom,
     action: fn(&mut Socket) -> Result<(), Fault>,
 }
 
