@@ -189,7 +189,7 @@ fn clients_try_again_through_a_proxy_that_drops() {
     let server = Server::start("udp", &[]);
     let run = |args: &[&str]| {
         let proxy = proxy("udp", server.addr, args);
-        // So many tries that a busy machine, where some have no effect, makes no difference.
+        // Some tries have no effect on a busy machine. The number is large enough for that.
         let args = [&["--retries", "20"], &MESSAGES[..]].concat();
         (client("udp", proxy.addr, &args).run(), summary(proxy))
     };

@@ -86,7 +86,7 @@ impl Dissect for Datagrams {
 
     fn dissect<'b>(&mut self, bytes: &'b [u8]) -> Dissected<Message<'b>> {
         if bytes.is_empty() {
-            // There is nothing to take. The caller shows an empty datagram itself, as `Message(b"")`.
+            // Nothing can be taken. The caller shows an empty datagram itself, as `Message(b"")`.
             return Dissected::Partial(1);
         }
         Dissected::Message(bytes.len(), Message(bytes))

@@ -90,7 +90,7 @@ where
             }
             Err(nb::Error::Other(e)) => return Err(e),
         }
-        // Without a limit there is no end at which to log it.
+        // Without a limit the program never ends, so it is logged here.
         if ended != before && sessions == 0 {
             ram::log_stack();
         }

@@ -18,7 +18,7 @@ pub(super) enum Next {
     Message(Vec<u8>),
     /// The line with this number is longer than a datagram. The first line is 1.
     TooLong(u64),
-    /// There is no message yet. The waker is used when there is one.
+    /// No message has been read yet. The waker is used when one has.
     Pending,
     /// The source has ended.
     End,

@@ -74,7 +74,7 @@ fn serve<const N: usize, const D: usize>(
                     Event::Refused(refusal) => defmt::warn!("{}: no answer: {}", from, refusal),
                     _ => defmt::warn!("{}: {}", from, event),
                 }
-                // Without a limit there is no end at which to log it.
+                // Without a limit the program never ends, so it is logged here.
                 if datagrams == 0 {
                     ram::log_stack();
                 }
