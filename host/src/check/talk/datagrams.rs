@@ -67,6 +67,20 @@ impl Mailbox {
         Ok(socket)
     }
 
+    /// Connects the socket to itself, so that the system refuses what others send to it, and the socket can still send.
+    ///
+    /// # Errors
+    ///
+    /// That of the system.
+    fn refuse_replies(&self, to: SocketAddr) -> std::io::Result<()> {
+        // macOS does not let a connected socket send to another address. There, the close must be faster than the reply.
+        let Some(socket) = &self.socket else { return Ok(()) };
+        if self.is_connected || !cfg!(target_os = "linux") {
+            return Ok(());
+        }
+        socket.connect((to.ip(), socket.local_addr()?.port()))
+    }
+
     /// Reads what has arrived. Returns the new datagrams.
     fn read(&mut self) -> Vec<Arrived> {
         // The longest datagram has 65,507 bytes.
@@ -183,6 +197,18 @@ impl Talk {
         self.close_socket(false)?;
         self.note("the tester closes its socket");
         Ok(())
+    }
+
+    /// Sends a datagram as another client, whose socket is closed when the reply arrives.
+    ///
+    /// A close after the datagram was sent could be late: the program may be faster than this thread, and a program that is
+    /// being started has a copy of the socket for a moment.
+    pub(in crate::check) fn post_and_vanish(&mut self, bytes: &[u8]) -> Outcome {
+        self.open()?;
+        let to = self.place.addr;
+        self.mailbox()?.refuse_replies(to).map_err(|e| system(&e))?;
+        self.post(bytes)?;
+        self.vanish()
     }
 
     /// Returns whether the program has received, or sent, a datagram.

@@ -1,7 +1,7 @@
 //! Cases of a server.
 
 use super::super::case::{Case, Step, case, step};
-use super::super::datagrams::{client, on_client, posts, survives, vanish};
+use super::super::datagrams::{client, on_client, posts, survives};
 use super::super::failure::{Failure, Kind};
 use super::super::steps::{info, pause, restart};
 use super::super::talk::{Outcome, Talk};
@@ -126,7 +126,7 @@ pub(super) fn cases() -> Vec<Case> {
             "reset/client-vanishes",
             "a client that has closed its socket before its reply arrives does not end the server",
             NETWORK,
-            [sends(SHORT), client(), posts("a message", SHORT), vanish(), pause(100), client(), sends(THREE[1]), sends(THREE[2])],
+            [sends(SHORT), vanished(1), pause(100), client(), sends(THREE[1]), sends(THREE[2])],
         )
         .info()
         .hint(UNREACHABLE),
@@ -320,14 +320,11 @@ fn whole_or_nothing(length: usize) -> Step {
 }
 
 fn vanished(count: usize) -> Step {
-    step(
-        format!("send a message as {count} clients that close their sockets at once"),
-        move |talk| {
-            (0..count).try_for_each(|_| {
-                talk.open()?;
-                talk.post(SHORT.as_bytes())?;
-                talk.vanish()
-            })
-        },
-    )
+    let clients = match count {
+        1 => "a client that closes its socket".into(),
+        _ => format!("{count} clients that close their sockets"),
+    };
+    step(format!("send a message as {clients} at once"), move |talk| {
+        (0..count).try_for_each(|_| talk.post_and_vanish(SHORT.as_bytes()))
+    })
 }
