@@ -221,7 +221,7 @@ mod tests {
     use socklab_core::file::Form;
 
     use super::*;
-    use crate::net::SessionWaker;
+    use crate::net::{SessionWaker, waker_of};
 
     #[test]
     fn a_session_that_ends_removes_its_job_from_the_queue_of_a_disk_that_hangs() {
@@ -232,7 +232,7 @@ mod tests {
         let pool = Pool::new(root, Some(Arc::new(move |_| drop(lock(&hook)))));
         let poll = mio::Poll::new().unwrap();
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
-        let waker = SessionWaker::new(0, Arc::new(waker));
+        let waker = SessionWaker::new(0, waker_of(Arc::new(waker)));
         let start = || Job::start(&pool, b"no such file", Form::Plain, waker.clone());
         let jobs: Vec<_> = (0..100).map(|_| start()).collect();
         let queued = || lock(&pool.0.queue).jobs.len();

@@ -1,25 +1,20 @@
 //! Accepting of clients in an event loop with many connections: how many, when again, and what the log says if they have
 //! to wait.
 
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mio::net::{TcpListener, TcpStream};
-use mio::{Interest, Registry, Token};
-
 use super::dial::reason;
-use super::listen::{ACCEPT_RETRY, Incoming, accept, starved_message};
-use crate::sys::net as system;
+use super::listen::{ACCEPT_RETRY, Incoming, starved_message};
+use super::system::Listening;
 
 /// Number of clients accepted in one round. It is limited so that many new clients do not delay the present ones.
 pub(crate) const ACCEPTS: usize = 64;
 
 /// Listener of an event loop. Times are those since the start of the loop.
-pub(crate) struct Acceptor {
+pub(crate) struct Acceptor<L> {
     /// `None` once it is closed.
-    listener: Option<TcpListener>,
-    token: Token,
+    listener: Option<L>,
     state: State,
     /// Whether the log message that clients have to wait because of the limit has been written.
     full_logged: bool,
@@ -46,21 +41,14 @@ enum State {
     Full,
 }
 
-impl Acceptor {
-    /// Registers a listener for events with this token.
-    pub(crate) fn new(
-        mut listener: TcpListener,
-        registry: &Registry,
-        token: Token,
-    ) -> io::Result<Self> {
-        registry.register(&mut listener, token, Interest::READABLE)?;
-        Ok(Self {
+impl<L: Listening> Acceptor<L> {
+    pub(crate) const fn new(listener: L) -> Self {
+        Self {
             listener: Some(listener),
-            token,
             state: State::Waiting,
             full_logged: false,
             starved_logged: false,
-        })
+        }
     }
 
     /// Handles an event of the listener.
@@ -96,8 +84,7 @@ impl Acceptor {
         &mut self,
         now: Duration,
         clients: Clients,
-        registry: &Registry,
-    ) -> Option<(TcpStream, SocketAddr)> {
+    ) -> Option<(L::Stream, SocketAddr)> {
         match self.state {
             State::Waiting | State::Full => return None,
             State::Starved(at) if now < at => return None,
@@ -106,11 +93,9 @@ impl Acceptor {
         if clients.count >= clients.limit.max(1) {
             self.state = State::Full;
             self.recovered();
-            if system::EDGE_TRIGGERED {
+            // Otherwise the next event of the listener shows whether clients wait.
+            if !self.listener.as_mut().is_some_and(L::rearm) {
                 self.log_full(clients.limit);
-            } else if let Some(listener) = &mut self.listener {
-                // The next event of the listener shows whether clients wait.
-                let _ = registry.reregister(listener, self.token, Interest::READABLE);
             }
             return None;
         }
@@ -119,7 +104,7 @@ impl Acceptor {
                 self.state = State::Waiting;
                 return None;
             };
-            match accept(listener) {
+            match listener.accept() {
                 Incoming::Client(stream, peer) => {
                     self.state = State::Ready;
                     return Some((stream, peer));
@@ -156,7 +141,7 @@ impl Acceptor {
     /// been empty.
     fn log_full(&mut self, limit: usize) {
         let Some(listener) = &self.listener else { return };
-        if !self.full_logged && system::has_client(listener) {
+        if !self.full_logged && listener.has_client() {
             self.full_logged = true;
             let most = limit.max(1);
             let s = if most == 1 { "" } else { "s" };
@@ -174,11 +159,9 @@ impl Acceptor {
     }
 
     /// Stops listening.
-    pub(crate) fn close(&mut self, registry: &Registry) {
-        if let Some(mut listener) = self.listener.take() {
-            // Closed rather than only deregistered: the kernel would continue to accept connections.
-            let _ = registry.deregister(&mut listener);
-        }
+    pub(crate) fn close(&mut self) {
+        // Not only deregistered: the kernel would continue to accept connections.
+        self.listener = None;
         self.state = State::Waiting;
     }
 }
@@ -188,24 +171,24 @@ mod tests {
     use std::io::Read as _;
     use std::net::TcpStream;
 
-    use mio::{Events, Poll};
+    use mio::{Events, Poll, Token};
 
     use super::*;
-    use crate::net::listen;
+    use crate::net::{MioListener, listen};
 
     #[test]
     fn a_client_above_the_limit_is_accepted_after_one_has_left() {
         let mut poll = Poll::new().unwrap();
         let listener = listen("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let mut acceptor = Acceptor::new(listener, poll.registry(), Token(0)).unwrap();
-        let registry = poll.registry().try_clone().unwrap();
+        let listener = MioListener::new(listener, poll.registry(), Token(0)).unwrap();
+        let mut acceptor = Acceptor::new(listener);
         let mut clients: Vec<TcpStream> =
             (0..2).map(|_| TcpStream::connect(addr).unwrap()).collect();
         poll.poll(&mut Events::with_capacity(1), None).unwrap();
         acceptor.wake(1);
-        let accept = |acceptor: &mut Acceptor, count| {
-            acceptor.accept(Duration::ZERO, Clients { count, limit: 1 }, &registry)
+        let accept = |acceptor: &mut Acceptor<MioListener>, count| {
+            acceptor.accept(Duration::ZERO, Clients { count, limit: 1 })
         };
         let first = accept(&mut acceptor, 0).expect("the first client");
         assert!(accept(&mut acceptor, 1).is_none() && !acceptor.is_ready());
@@ -214,7 +197,7 @@ mod tests {
         assert!(acceptor.is_ready());
         let second = accept(&mut acceptor, 0).expect("the second client");
         assert!(accept(&mut acceptor, 0).is_none() && !acceptor.is_ready());
-        acceptor.close(&registry);
+        acceptor.close();
         acceptor.retry();
         assert!(accept(&mut acceptor, 0).is_none());
         assert!(TcpStream::connect(addr).is_err());

@@ -96,16 +96,17 @@ pub(crate) fn prepare(socket: &SockRef<'_>) {
     let _ = socket.set_tcp_nodelay(true);
 }
 
-/// Result of an [`accept`].
-pub(crate) enum Incoming {
-    /// A client.
-    Client(TcpStream, SocketAddr),
+/// Result of an accept.
+#[derive(Debug)]
+pub enum Incoming<K> {
+    /// A client, and its address.
+    Client(K, SocketAddr),
     /// No client is waiting.
     None,
     /// The client left before it was accepted, or the call was interrupted. Accept again at once.
     Gone(io::Error),
     /// The system is out of descriptors or memory, or refuses for another reason that does not concern this client.
-    /// Accept again after [`ACCEPT_RETRY`].
+    /// Accept again after 100 ms.
     Starved(io::Error),
 }
 
@@ -115,21 +116,25 @@ pub(crate) fn starved_message(e: &io::Error) -> String {
 }
 
 /// Accepts the next client of a listener without waiting.
-pub(crate) fn accept(listener: &mio::net::TcpListener) -> Incoming {
+pub(crate) fn accept(listener: &mio::net::TcpListener) -> Incoming<TcpStream> {
     match listener.accept() {
         Ok((stream, peer)) => Incoming::Client(stream, unmapped(peer)),
-        Err(e) => classify_error(e),
+        Err(e) => Incoming::failed(e),
     }
 }
 
-fn classify_error(e: io::Error) -> Incoming {
-    if e.kind() == io::ErrorKind::WouldBlock {
-        Incoming::None
-    } else if system::is_client_gone(&e) {
-        Incoming::Gone(e)
-    } else {
-        // It may persist, and retrying at once would be a busy loop.
-        Incoming::Starved(e)
+impl<K> Incoming<K> {
+    /// Returns the result for an error of the system.
+    #[must_use]
+    pub fn failed(e: io::Error) -> Self {
+        if e.kind() == io::ErrorKind::WouldBlock {
+            Self::None
+        } else if system::is_client_gone(&e) {
+            Self::Gone(e)
+        } else {
+            // It may persist, and retrying at once would be a busy loop.
+            Self::Starved(e)
+        }
     }
 }
 

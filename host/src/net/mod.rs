@@ -10,6 +10,7 @@ mod listener;
 mod peer;
 mod quote;
 mod stack;
+pub mod system;
 
 pub(crate) use acceptor::{ACCEPTS, Acceptor, Clients};
 pub use client::{Client, Delivery, Error, Surplus, Wake};
@@ -17,6 +18,7 @@ pub use client::{Client, Delivery, Error, Surplus, Wake};
 pub use datagrams::{DatagramClient, DatagramServer, DatagramService, EventOf};
 pub use dial::{DialError, Target};
 pub(crate) use dial::{is_self_connected, reason, resolve_all, timeout_text};
+pub(crate) use engine::waker_of;
 pub use engine::{
     Ended, Internal, Limits, PayloadWriter, Running, Server, ServerControl, Service, SessionWaker,
     Stopper, Work,
@@ -27,6 +29,7 @@ pub use listener::{Accepted, Listener};
 pub(crate) use peer::unmapped;
 pub use quote::{Notice, Quote};
 pub use stack::{Direction, Observer};
+pub(crate) use system::MioListener;
 
 /// Default timeout for a connect, and for a connection on which neither side makes progress.
 pub const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);

@@ -1,7 +1,6 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use embedded_nal::{TcpClientStack, TcpErrorKind};
 use mio::Interest;
@@ -11,6 +10,7 @@ use socklab_core::datagram::Datagram;
 
 use super::dial::connect;
 use super::peer::unmapped;
+use super::system::resets_on_close;
 use crate::sys::net as system;
 
 /// Socket of the [`Stack`]: `None` before it is connected. It is mio's and not std's, because on Windows mio waits for
@@ -143,17 +143,19 @@ pub(super) struct Ends {
     pub(super) is_reset: bool,
 }
 
-/// Reports the end of a connection whose socket is about to be closed.
+/// Reports the end of a connection whose socket is about to be closed. `peek` and `resets_on_close` are those of
+/// [`Stream`](super::system::Stream).
 pub(super) fn observe_end(
     observer: &mut dyn Observer,
     connection: usize,
     peer: SocketAddr,
     mut ends: Ends,
-    socket: &SockRef<'_>,
+    peek: impl FnOnce() -> io::Result<usize>,
+    resets_on_close: impl FnOnce() -> bool,
 ) {
     let mut has_unread = false;
     if !ends.received && !ends.is_reset {
-        match socket.peek(&mut [MaybeUninit::uninit()]) {
+        match peek() {
             Ok(0) => {
                 ends.received = true;
                 observer.moved(connection, peer, Direction::Received, &[]);
@@ -163,7 +165,7 @@ pub(super) fn observe_end(
         }
     }
     // The close of the socket sends a reset instead of an orderly end if it is set so, or if input is unread.
-    let resets = has_unread || matches!(socket.linger(), Ok(Some(Duration::ZERO)));
+    let resets = has_unread || resets_on_close();
     let reset = match ends {
         Ends { is_reset: true, .. } => Some(Direction::Received),
         Ends { sent: true, received: true, .. } => None,
@@ -219,7 +221,9 @@ impl Observed {
 impl Drop for Observed {
     fn drop(&mut self) {
         let Self { observer, peer, socket, ends } = self;
-        observe_end(observer.as_mut(), 0, *peer, *ends, &SockRef::from(&*socket));
+        let socket = SockRef::from(&*socket);
+        let peek = || socket.peek(&mut [MaybeUninit::uninit()]);
+        observe_end(observer.as_mut(), 0, *peer, *ends, peek, || resets_on_close(&socket));
     }
 }
 
@@ -365,6 +369,7 @@ impl TcpClientStack for Stack {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::time::Duration;
 
     use super::*;
 

@@ -15,7 +15,7 @@ use slab::Slab;
 use super::connection::{Context, Pair, SCRATCH, SMALL_READ, Turn};
 use super::{Connection, Ended, Event, Limits, Observer};
 use crate::faults::Faults;
-use crate::net::{ACCEPTS, Acceptor, Clients, reason, timeout_text};
+use crate::net::{ACCEPTS, Acceptor, Clients, MioListener, reason, timeout_text};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -28,7 +28,7 @@ const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 pub(super) struct Engine {
     poll: Poll,
-    acceptor: Acceptor,
+    acceptor: Acceptor<MioListener>,
     pub(super) targets: Vec<SocketAddr>,
     /// Index of the address that is tried first.
     preferred: usize,
@@ -66,7 +66,7 @@ impl Engine {
     ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let acceptor = Acceptor::new(listener, poll.registry(), LISTENER)?;
+        let acceptor = Acceptor::new(MioListener::new(listener, poll.registry(), LISTENER)?);
         let engine = Self {
             poll,
             acceptor,
@@ -149,7 +149,7 @@ impl Engine {
             let stops = stops.load(Ordering::Acquire);
             if stops > 0 {
                 let since = *stopped_at.get_or_insert(self.now);
-                self.acceptor.close(self.poll.registry());
+                self.acceptor.close();
                 if stops > 1 || self.now - since >= self.limits.grace {
                     self.end_all();
                 }
@@ -184,8 +184,7 @@ impl Engine {
     fn accept(&mut self) {
         for _ in 0..ACCEPTS {
             let clients = Clients { count: self.pairs.len(), limit: self.limits.clients };
-            let registry = self.poll.registry();
-            let Some((stream, peer)) = self.acceptor.accept(self.now, clients, registry) else {
+            let Some((stream, peer)) = self.acceptor.accept(self.now, clients) else {
                 return;
             };
             self.open(stream, peer);

@@ -44,7 +44,7 @@ use self::engine::Engine;
 use crate::faults::{Ending, Faults};
 use crate::net::{
     BindError, DEFAULT_CLIENTS, DEFAULT_TIMEOUT, DialError, Running, Stopper, Target, listen,
-    reason, resolve_all,
+    reason, resolve_all, waker_of,
 };
 
 /// One end of a proxied connection.
@@ -337,7 +337,7 @@ impl Proxy {
     /// [`Limits::grace`] to end. The second call resets them.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper::new(Arc::clone(&self.waker), Arc::clone(&self.stops))
+        Stopper::new(waker_of(Arc::clone(&self.waker)), Arc::clone(&self.stops))
     }
 
     /// Serves in this thread until [`Stopper::stop`].

@@ -14,8 +14,8 @@ use super::stack::{DatagramSocket, Fault, Stack, is_unreachable};
 use crate::net::engine::{Running, ServerControl, Stopper};
 use crate::net::listen::BindError;
 use crate::net::peer::unmapped;
-use crate::net::reason;
 use crate::net::stack::Observer;
+use crate::net::{reason, waker_of};
 
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -125,7 +125,7 @@ impl<S: DatagramService> DatagramServer<S> {
     /// Returns a handle that stops the server.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper::new(Arc::clone(&self.waker), Arc::clone(&self.stops))
+        Stopper::new(waker_of(Arc::clone(&self.waker)), Arc::clone(&self.stops))
     }
 
     /// Answers in this thread until [`Stopper::stop`] or the service ends it. Returns the service.

@@ -30,16 +30,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use mio::Waker;
 use socklab_core::machine::{CommandError, EventView, Machine};
 use socklab_core::session::Law;
 
 pub use self::payload_writer::PayloadWriter;
 use self::rounds::Engine;
 pub use self::wakeups::SessionWaker;
+pub(crate) use self::wakeups::{Waker, waker_of};
 use super::listen::{BindError, listen};
 use super::quote::{Notice, Quote};
 use super::stack::Observer;
+use super::system::{Os, System};
 use super::{DEFAULT_CLIENTS, DEFAULT_PACE, DEFAULT_TIMEOUT};
 
 /// The application's part of a server.
@@ -218,8 +219,8 @@ impl Default for Limits {
 }
 
 /// A server that is bound to its address and does not serve yet.
-pub struct Server<S: Service> {
-    engine: Engine<S>,
+pub struct Server<S: Service, N: System = Os> {
+    engine: Engine<S, N>,
     addr: SocketAddr,
     stopper: Stopper,
 }
@@ -240,8 +241,7 @@ impl Stopper {
     /// wait for them.
     pub fn stop(&self) {
         self.calls.fetch_add(1, Ordering::Release);
-        // An error means that the server has ended.
-        let _ = self.waker.wake();
+        (self.waker)();
     }
 }
 
@@ -263,9 +263,25 @@ impl<S: Service> Server<S> {
         let failed = |source| BindError::new(text.trim_matches('"'), source);
         let listener = listen(addrs)?;
         let addr = listener.local_addr().map_err(failed)?;
-        let (engine, waker) = Engine::new(listener, service).map_err(failed)?;
-        let stopper = Stopper { waker, calls: Arc::default() };
-        Ok(Self { engine, addr, stopper })
+        let (system, listener, waker) = Os::new(listener).map_err(failed)?;
+        Ok(Self::over(system, listener, addr, waker_of(Arc::new(waker)), service))
+    }
+}
+
+impl<S: Service, N: System> Server<S, N> {
+    /// Returns a server over another system than the operating system, such as a simulated one.
+    ///
+    /// `addr` is the address of the listener. `waker` is called from any thread, and makes the system give an
+    /// [`Event::Waker`](super::system::Event::Waker).
+    pub fn over(
+        system: N,
+        listener: N::Listener,
+        addr: SocketAddr,
+        waker: Arc<dyn Fn() + Send + Sync>,
+        service: S,
+    ) -> Self {
+        let engine = Engine::new(system, listener, Arc::clone(&waker), service);
+        Self { engine, addr, stopper: Stopper::new(waker, Arc::default()) }
     }
 
     /// Replaces the default limits.
@@ -290,12 +306,9 @@ impl<S: Service> Server<S> {
     }
 
     /// Returns the function that an observer calls when it [is ready](Observer::is_ready) again.
-    pub fn resumer(&self) -> impl Fn() + Send + Sync + use<S> {
+    pub fn resumer(&self) -> impl Fn() + Send + Sync + use<S, N> {
         let waker = Arc::clone(&self.stopper.waker);
-        move || {
-            // An error means that the server has ended.
-            let _ = waker.wake();
-        }
+        move || waker()
     }
 
     /// Passes each [`Notice`] to `notice` instead of logging it at level warn.
@@ -334,6 +347,9 @@ impl<S: Service> Server<S> {
     /// When the system cannot create a thread.
     pub fn start(self) -> io::Result<Running>
     where
+        N: Send + 'static,
+        N::Listener: Send,
+        N::Stream: Send,
         S: Send + 'static,
         S::State: Send,
         S::Machine: Send,

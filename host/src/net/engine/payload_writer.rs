@@ -1,22 +1,20 @@
 //! Writing of payload to a connection without passing it through the machine.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mio::net::TcpStream;
-
 use super::wakeups::{SessionWaker, Wakeups};
 use crate::net::stack::{Direction, Observer};
-use crate::sys::extra::net::send_file;
+use crate::net::system::Stream;
 use crate::sys::net::error_kind;
 use crate::sys::read::read_at;
 
 /// Writer for the payload that a machine [expects](socklab_core::Machine::outbound_remaining), valid for one turn of
 /// the connection. What the socket does not accept in this turn can be written in a later one.
 pub struct PayloadWriter<'t> {
-    pub(super) stream: &'t TcpStream,
+    pub(super) stream: &'t mut dyn Stream,
     pub(super) scratch: &'t mut [u8],
     pub(super) observer: Option<&'t mut dyn Observer>,
     pub(super) key: usize,
@@ -70,7 +68,7 @@ impl PayloadWriter<'_> {
         while self.sent < limit && self.socket == Socket::Open {
             let (at, left) = (at + (self.sent - before), limit - self.sent);
             if !copies {
-                match send_file(self.stream, file, at, left) {
+                match self.stream.send_file(file, at, left) {
                     Ok(Some(n)) => self.advance(n),
                     Ok(None) => copies = true,
                     Err(e) => self.check_error(e)?,

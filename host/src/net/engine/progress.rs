@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::slot::Slot;
-use crate::sys::extra::net::SocketQueues;
+use crate::net::system::System;
 
 /// Number of probes of a peer's progress within one idle limit.
 const PROBES: u64 = 8;
@@ -46,11 +46,11 @@ impl Progress {
     /// Probes the connection if a probe is due. Returns whether the connection counts as active: the peer has
     /// acknowledged or read something since the last probe, or there was no earlier probe to compare with. In the
     /// first case the slot's `last_progress` is set to now.
-    pub(super) fn check<M: socklab_core::Machine, T>(
+    pub(super) fn check<N: System, M: socklab_core::Machine, T>(
         &mut self,
         inactive: Inactive,
-        slot: &mut Slot<M, T>,
-        queues: &mut Option<SocketQueues>,
+        slot: &mut Slot<N::Stream, M, T>,
+        system: &mut N,
     ) -> bool {
         let Inactive { key, now, age, since_check, limit } = inactive;
         let (every, is_last) = (limit / PROBES, age >= limit);
@@ -64,7 +64,7 @@ impl Progress {
         if !is_due && !is_last {
             return false;
         }
-        let bytes = slot.outstanding(queues.get_or_insert_with(SocketQueues::new)).unwrap_or(0);
+        let bytes = slot.outstanding(system).unwrap_or(0);
         let has_progressed = match known {
             Some(known) if bytes < known.bytes => {
                 let peer = std::net::SocketAddr::from(slot.peer);

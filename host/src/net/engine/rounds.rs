@@ -6,28 +6,22 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 use socklab_core::machine::{Machine, StreamEnd};
 
 use super::progress::{Inactive, Progress};
 use super::slot::{Context, Delivery, Flag, PendingEnd, Phase, Slot, Turn, Wakeup, timestamp};
-use super::wakeups::Wakeups;
+use super::wakeups::{Waker, Wakeups};
 use super::{Ended, Limits, ServerControl, Service};
 use crate::net::acceptor::{ACCEPTS, Acceptor, Clients};
 use crate::net::dial::{reason, timeout_text};
 use crate::net::peer::{Peer, unmapped};
 use crate::net::quote::Notice;
-use crate::net::stack::{Observer, interest};
-use crate::sys::extra::net::{SocketQueues, Tick};
-use crate::sys::net as system;
+use crate::net::stack::Observer;
+use crate::net::system::{Event, Stream as _, System};
 
-const LISTENER: Token = Token(usize::MAX);
-const WAKER: Token = Token(usize::MAX - 1);
-const TICK: Token = Token(usize::MAX - 2);
 /// Number of clients accepted from the backlog when the server stops: as many as the backlog can contain.
 const BACKLOG_MAX: usize = 4096;
 /// Initial capacity in slots. It is large enough that the allocator maps the slots separately from the heap.
@@ -52,12 +46,11 @@ struct Timer {
     number: u16,
 }
 
-pub(super) struct Engine<S: Service> {
-    poll: Poll,
-    tick: Tick,
-    acceptor: Acceptor,
+pub(super) struct Engine<S: Service, N: System> {
+    system: N,
+    acceptor: Acceptor<N::Listener>,
     pub(super) service: S,
-    slots: Slab<Slot<S::Machine, S::State>>,
+    slots: Slab<Slot<N::Stream, S::Machine, S::State>>,
     again: VecDeque<usize>,
     timers: BinaryHeap<Reverse<Timer>>,
     /// Number of the timer set last. It is counted over all connections: a timer may outlive its connection, and
@@ -67,11 +60,8 @@ pub(super) struct Engine<S: Service> {
     output: Box<[u8]>,
     /// Memory in bytes of the buffers of all connections.
     buffered_bytes: usize,
-    /// Opened on first use.
-    queues: Option<SocketQueues>,
     progress: Progress,
     wakeups: Arc<Wakeups>,
-    start: Instant,
     /// Milliseconds since the start, updated once in each round.
     now: u64,
     pub(super) limits: Limits,
@@ -86,18 +76,13 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl<S: Service> Engine<S> {
-    /// Returns an engine for this listener, and its waker.
-    pub(super) fn new(listener: TcpListener, service: S) -> io::Result<(Self, Arc<Waker>)> {
-        let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let acceptor = Acceptor::new(listener, poll.registry(), LISTENER)?;
-        let tick = Tick::new(poll.registry(), TICK)?;
+impl<S: Service, N: System> Engine<S, N> {
+    /// `waker` gives an [`Event::Waker`].
+    pub(super) fn new(system: N, listener: N::Listener, waker: Arc<Waker>, service: S) -> Self {
         let scratch = || vec![0; S::SCRATCH.max(SMALL_READ)].into_boxed_slice();
-        let engine = Self {
-            poll,
-            tick,
-            acceptor,
+        Self {
+            system,
+            acceptor: Acceptor::new(listener),
             service,
             slots: Slab::with_capacity(SLOTS),
             again: VecDeque::new(),
@@ -106,23 +91,20 @@ impl<S: Service> Engine<S> {
             input: scratch(),
             output: scratch(),
             buffered_bytes: 0,
-            queues: None,
             progress: Progress::default(),
-            wakeups: Arc::new(Wakeups::new(Arc::clone(&waker))),
-            start: Instant::now(),
+            wakeups: Arc::new(Wakeups::new(waker)),
             now: 0,
             limits: Limits::default(),
             observer: None,
             is_ready: true,
             report: Box::new(|report| log::info!("{report}")),
             notice: Box::new(|notice| log::warn!("{notice}")),
-        };
-        Ok((engine, waker))
+        }
     }
 
     /// Serves until a stop is requested and the last session has ended. `stops` is the number of stop requests.
     pub(super) fn run(&mut self, stops: &AtomicU32) -> io::Result<()> {
-        let mut events = Events::with_capacity(1024);
+        let mut events = self.system.events();
         let mut idle_checked_at = 0;
         let Limits { idle, clients, grace, pace } = self.limits;
         log::debug!(
@@ -132,25 +114,25 @@ impl<S: Service> Engine<S> {
         let (mut stopped_at, mut is_finishing) = (None, false);
         loop {
             let pause = self.poll_timeout(idle_checked_at, stopped_at);
-            match self.poll.poll(&mut events, pause) {
+            match self.system.wait(&mut events, pause) {
                 Err(e) if e.kind() != ErrorKind::Interrupted => return Err(e),
                 _ => {}
             }
-            self.now = millis(self.start.elapsed());
+            self.now = millis(self.system.now());
             self.update_ready();
             let mut ticked = false;
             let mut woken = Vec::new();
-            for event in &events {
-                match event.token() {
-                    LISTENER => self.acceptor.wake(self.limits.clients),
-                    WAKER => woken = self.wakeups.take(),
-                    TICK => {
-                        self.tick.take();
+            for event in N::iter(&events) {
+                match event {
+                    Event::Listener => self.acceptor.wake(self.limits.clients),
+                    Event::Waker => woken = self.wakeups.take(),
+                    Event::Tick => {
+                        self.system.take_tick();
                         ticked = true;
                     }
-                    Token(key) => {
+                    Event::Connection { key, is_ended } => {
                         if let Some(slot) = self.slots.get_mut(key) {
-                            if event.is_read_closed() || event.is_error() {
+                            if is_ended {
                                 slot.pending_end = slot.pending_end.max(PendingEnd::End);
                             }
                             if self.is_ready && !slot.flags.has(Flag::Queued) {
@@ -225,7 +207,7 @@ impl<S: Service> Engine<S> {
             return Some(Duration::ZERO);
         }
         // Without connections there is nothing to check, and an idle server sleeps without a timeout.
-        let ticks = self.tick.set(!self.slots.is_empty());
+        let ticks = self.system.set_tick(!self.slots.is_empty());
         let until = |due: u64| due.saturating_sub(self.now);
         let mut pauses = [None; 4];
         // Otherwise the observer wakes the poll.
@@ -250,25 +232,24 @@ impl<S: Service> Engine<S> {
             }
             let clients = Clients { count: self.slots.len(), limit: self.limits.clients };
             let now = Duration::from_millis(self.now);
-            let Some((stream, peer)) = self.acceptor.accept(now, clients, self.poll.registry())
-            else {
+            let Some((stream, peer)) = self.acceptor.accept(now, clients) else {
                 return;
             };
             self.open(stream, peer);
         }
     }
 
-    fn open(&mut self, mut stream: TcpStream, peer: SocketAddr) {
+    fn open(&mut self, mut stream: N::Stream, peer: SocketAddr) {
         let entry = self.slots.vacant_entry();
         let key = entry.key();
-        if let Err(e) = self.poll.registry().register(&mut stream, Token(key), interest(false)) {
+        if let Err(e) = self.system.register(&mut stream, key, false) {
             log::warn!("{peer}: cannot register the connection for events: {}", reason(&e));
             return;
         }
         if S::RESETS {
             // Any end of the connection before the machine has finished, also the end of this process, must be
             // a reset.
-            let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            stream.set_reset_on_close(true);
         }
         let (machine, state) = self.service.open();
         if let Some(observer) = &mut self.observer {
@@ -289,6 +270,7 @@ impl<S: Service> Engine<S> {
         let Some(slot) = self.slots.get_mut(key) else { return Turn::Close };
         let before = slot.buffered.as_ref().map_or(0, |buffered| buffered.bytes());
         let mut context = Context {
+            system: &mut self.system,
             key,
             now: self.now,
             service: &mut self.service,
@@ -297,7 +279,6 @@ impl<S: Service> Engine<S> {
             output: &mut self.output,
             observer: &mut self.observer,
             wakeups: &self.wakeups,
-            queues: &mut self.queues,
             report: &mut self.report,
             // Rounded up: only a pace of 0 means no pause.
             pace_ms: millis(self.limits.pace.saturating_add(Duration::from_nanos(999_999))),
@@ -319,9 +300,9 @@ impl<S: Service> Engine<S> {
         }
         let after = slot.buffered.as_ref().map_or(0, |buffered| buffered.bytes());
         self.buffered_bytes = self.buffered_bytes + after - before;
-        if !system::EDGE_TRIGGERED
+        if !N::EDGE_TRIGGERED
             && turn != Turn::Close
-            && let Err(e) = slot.update_interest(self.poll.registry(), Token(key))
+            && let Err(e) = slot.update_interest(key, &mut self.system)
         {
             let peer = SocketAddr::from(slot.peer);
             log::warn!("{peer}: cannot register the connection for events: {}", reason(&e));
@@ -371,8 +352,8 @@ impl<S: Service> Engine<S> {
             // After an orderly close the output would look complete.
             slot.reset();
         }
-        let has_arrived = slot.phase == Phase::AwaitingAck
-            && slot.delivery(self.queues.get_or_insert_with(SocketQueues::new)) == Delivery::Done;
+        let has_arrived =
+            slot.phase == Phase::AwaitingAck && slot.delivery(&mut self.system) == Delivery::Done;
         // Only now: the system reports an error of the socket once.
         if let Some(observer) = &mut self.observer {
             slot.observe_end(key, observer.as_mut());
@@ -398,9 +379,7 @@ impl<S: Service> Engine<S> {
             }
             match slot.phase {
                 // The pause lasts until the peer has read what was sent before the boundary.
-                Phase::Paused
-                    if !slot.has_read_all(self.queues.get_or_insert_with(SocketQueues::new)) =>
-                {
+                Phase::Paused if !slot.has_read_all(&mut self.system) => {
                     // At growing intervals, so that thousands of peers that never read cost little.
                     let waited = u64::from(timestamp(self.now).wrapping_sub(slot.last_progress));
                     let due = self.now.saturating_add(waited.div_ceil(4).clamp(2, IDLE_CHECK_MS));
@@ -466,7 +445,7 @@ impl<S: Service> Engine<S> {
                     // A finished session is never kept indefinitely.
                     let limit = if phase.is_over() { idle.min(CLOSING_MS) } else { idle };
                     let inactive = Inactive { key, now, age, since_check, limit };
-                    self.progress.check(inactive, slot, &mut self.queues) || age < limit
+                    self.progress.check(inactive, slot, &mut self.system) || age < limit
                 }
             };
             if !is_active {
@@ -537,7 +516,7 @@ impl<S: Service> Engine<S> {
     }
 
     fn close_listener(&mut self) {
-        self.acceptor.close(self.poll.registry());
+        self.acceptor.close();
     }
 
     fn close_all(&mut self) {

@@ -4,12 +4,9 @@ mod closing;
 mod state;
 mod transfer;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use mio::net::TcpStream;
 use socklab_core::machine::{EventView, Input, Machine, StreamEnd, StreamState};
 use socklab_core::session::{Handler, Pumped, Stop, Want, pump};
+use std::sync::Arc;
 
 pub(super) use self::state::{Delivery, Flag, Flags, PendingEnd, Phase, Turn, Wakeup};
 pub(super) use self::transfer::Buffered;
@@ -20,11 +17,11 @@ use super::{Ended, Internal, Service, Work};
 use crate::net::peer::Peer;
 use crate::net::quote::{Notice, Quote};
 use crate::net::stack::Observer;
-use crate::sys::extra::net::SocketQueues;
+use crate::net::system::{Stream, System};
 
 /// State of one connection. It must be small, since a server may have ten thousand.
-pub(super) struct Slot<M, T> {
-    stream: TcpStream,
+pub(super) struct Slot<K, M, T> {
+    stream: K,
     /// Time of the last progress: the low 32 bits of the milliseconds since the start of the engine. While the
     /// connection lingers, the time at which that began.
     pub(super) last_progress: u32,
@@ -65,7 +62,8 @@ pub(super) const fn timestamp(now: u64) -> u32 {
 }
 
 /// Access to the engine during a connection's turn.
-pub(super) struct Context<'e, S: Service> {
+pub(super) struct Context<'e, S: Service, N> {
+    pub(super) system: &'e mut N,
     pub(super) key: usize,
     pub(super) now: u64,
     pub(super) service: &'e mut S,
@@ -74,7 +72,6 @@ pub(super) struct Context<'e, S: Service> {
     pub(super) output: &'e mut [u8],
     pub(super) observer: &'e mut Option<Box<dyn Observer>>,
     pub(super) wakeups: &'e Arc<Wakeups>,
-    pub(super) queues: &'e mut Option<SocketQueues>,
     pub(super) report: &'e mut dyn FnMut(S::Report),
     /// Pause at a message boundary in milliseconds.
     pub(super) pace_ms: u64,
@@ -86,8 +83,8 @@ pub(super) struct Context<'e, S: Service> {
     pub(super) is_last_written: bool,
 }
 
-impl<M: Machine, T> Slot<M, T> {
-    pub(super) fn new(stream: TcpStream, machine: M, state: T, peer: Peer, now: u64) -> Self {
+impl<K: Stream, M: Machine, T> Slot<K, M, T> {
+    pub(super) fn new(stream: K, machine: M, state: T, peer: Peer, now: u64) -> Self {
         Self {
             stream,
             last_progress: timestamp(now),
@@ -114,9 +111,10 @@ impl<M: Machine, T> Slot<M, T> {
     }
 
     /// Runs one turn: a bounded amount of work.
-    pub(super) fn turn<S>(&mut self, wakeup: Wakeup, context: &mut Context<'_, S>) -> Turn
+    pub(super) fn turn<S, N>(&mut self, wakeup: Wakeup, context: &mut Context<'_, S, N>) -> Turn
     where
         S: Service<Machine = M, State = T>,
+        N: System<Stream = K>,
     {
         if self.flags.set(Flag::Busy, false) {
             self.last_progress = timestamp(context.now);
@@ -225,9 +223,10 @@ impl<M: Machine, T> Slot<M, T> {
 
     /// Gives the machine the service's [`finish`](Service::finish) command. Its output is buffered after the output
     /// that is still unsent, and sent by this turn or a later one.
-    fn request_finish<S>(&mut self, context: &mut Context<'_, S>)
+    fn request_finish<S, N>(&mut self, context: &mut Context<'_, S, N>)
     where
         S: Service<Machine = M, State = T>,
+        N: System<Stream = K>,
     {
         if self.phase.is_over() {
             return;
@@ -242,7 +241,7 @@ impl<M: Machine, T> Slot<M, T> {
     }
 
     /// Starts the pause at a message boundary, if there is one. All bytes before the boundary have been sent.
-    const fn pause<S: Service>(&mut self, context: &mut Context<'_, S>) -> Turn {
+    const fn pause<S: Service, N>(&mut self, context: &mut Context<'_, S, N>) -> Turn {
         if context.pace_ms == 0 {
             self.phase = Phase::Open;
             return Turn::Again;
@@ -264,12 +263,8 @@ impl<M: Machine, T> Slot<M, T> {
     }
 
     /// Returns whether the peer has read everything sent, as far as the system reports that.
-    pub(super) fn has_read_all(&self, queues: &mut SocketQueues) -> bool {
-        // After a reset the socket has no peer address, and there is nothing to wait for.
-        match (self.stream.local_addr(), self.stream.peer_addr()) {
-            (Ok(local), Ok(peer)) => queues.has_read_all(local, peer),
-            _ => true,
-        }
+    pub(super) fn has_read_all(&self, system: &mut impl System<Stream = K>) -> bool {
+        system.has_read_all(&self.stream)
     }
 
     /// Returns whether output or payload has not been accepted by the socket yet.
@@ -281,19 +276,20 @@ impl<M: Machine, T> Slot<M, T> {
 
     /// Returns the number of bytes sent that the peer has not acknowledged or not read, or `None` if the system
     /// does not report it.
-    pub(super) fn outstanding(&self, queues: &mut SocketQueues) -> Option<u32> {
-        queues.outstanding(self.stream.local_addr().ok()?, self.peer.into())
+    pub(super) fn outstanding(&self, system: &mut impl System<Stream = K>) -> Option<u32> {
+        system.outstanding(&self.stream, self.peer.into())
     }
 
     /// Lets the service do its own [`work`](Service::work). Returns `None` if the turn continues as usual.
-    fn work<S>(&mut self, context: &mut Context<'_, S>) -> Option<Turn>
+    fn work<S, N>(&mut self, context: &mut Context<'_, S, N>) -> Option<Turn>
     where
         S: Service<Machine = M, State = T>,
+        N: System<Stream = K>,
     {
         let outbound = self.machine.outbound_remaining();
         self.set_payload_phase(outbound > 0, S::RESETS);
         let mut payload_writer = PayloadWriter {
-            stream: &self.stream,
+            stream: &mut self.stream,
             scratch: context.output,
             observer: match context.observer {
                 Some(observer) => Some(observer.as_mut()),
@@ -339,16 +335,16 @@ impl<M: Machine, T> Slot<M, T> {
     fn set_payload_phase(&mut self, has_payload: bool, resets: bool) {
         let phase = if has_payload { Phase::Payload } else { Phase::Open };
         if (self.phase == Phase::Payload) != has_payload {
-            let linger = (has_payload || resets).then_some(Duration::ZERO);
-            let _ = socket2::SockRef::from(&self.stream).set_linger(linger);
+            self.stream.set_reset_on_close(has_payload || resets);
             self.phase = phase;
         }
     }
 
     /// Reports the session. Afterwards the connection only sends its buffered output.
-    fn report<S>(&mut self, ended: Ended<M::Error>, context: &mut Context<'_, S>)
+    fn report<S, N>(&mut self, ended: Ended<M::Error>, context: &mut Context<'_, S, N>)
     where
         S: Service<Machine = M, State = T>,
+        N: System<Stream = K>,
     {
         let peer = self.peer.into();
         let report = context.service.closed(peer, &self.machine, &mut self.state, ended);
@@ -357,14 +353,15 @@ impl<M: Machine, T> Slot<M, T> {
     }
 
     /// Handles the end of the machine: sends its last bytes, then closes the connection.
-    fn finish<S>(
+    fn finish<S, N>(
         &mut self,
         ended: Ended<M::Error>,
         blocked: bool,
-        context: &mut Context<'_, S>,
+        context: &mut Context<'_, S, N>,
     ) -> Turn
     where
         S: Service<Machine = M, State = T>,
+        N: System<Stream = K>,
     {
         let is_done = matches!(ended, Ended::Done);
         let must_reset = self.machine.outbound_remaining() > 0 || (S::RESETS && !is_done);
@@ -393,7 +390,7 @@ mod tests {
     #[test]
     fn ten_thousand_idle_quizzes_take_64_bytes_each_at_most() {
         // In debug builds, a stream of mio contains more than its descriptor.
-        let whole = (52 + size_of::<TcpStream>()).next_multiple_of(8);
-        assert_eq!(size_of::<Option<Slot<Server, State>>>(), whole);
+        let whole = (52 + size_of::<mio::net::TcpStream>()).next_multiple_of(8);
+        assert_eq!(size_of::<Option<Slot<mio::net::TcpStream, Server, State>>>(), whole);
     }
 }

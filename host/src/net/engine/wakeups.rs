@@ -2,7 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mio::Waker;
+/// Wakes a poll from any thread. After the engine has ended it has no effect.
+pub(crate) type Waker = dyn Fn() + Send + Sync;
+
+/// Returns the waker of a poll.
+pub(crate) fn waker_of(waker: Arc<mio::Waker>) -> Arc<Waker> {
+    // An error means that the poll no longer exists.
+    Arc::new(move || drop(waker.wake()))
+}
 
 /// Queue of the sessions to be given a turn, with the waker of the engine.
 pub(super) struct Wakeups {
@@ -46,8 +53,7 @@ impl SessionWaker {
         let is_first = keys.len() == 1;
         drop(keys);
         if is_first {
-            // An error means that the engine has ended.
-            let _ = self.wakeups.waker.wake();
+            (self.wakeups.waker)();
         }
     }
 }

@@ -50,7 +50,7 @@ use self::engine::Engine;
 use super::{Error, Flow, is_itself};
 use crate::faults::datagrams::{Counts, Fate, Faults};
 use crate::net::{
-    BindError, DEFAULT_CLIENTS, Running, Stopper, Target, is_self_connected, resolve_all,
+    BindError, DEFAULT_CLIENTS, Running, Stopper, Target, is_self_connected, resolve_all, waker_of,
 };
 
 /// A client of the proxy, as its observers see it.
@@ -269,7 +269,7 @@ impl Proxy {
     /// Returns a handle that stops the proxy. What it keeps is not sent any more.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper::new(Arc::clone(&self.waker), Arc::clone(&self.stops))
+        Stopper::new(waker_of(Arc::clone(&self.waker)), Arc::clone(&self.stops))
     }
 
     /// Serves in this thread until [`Stopper::stop`]. Returns what has been passed.

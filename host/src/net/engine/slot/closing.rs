@@ -1,31 +1,30 @@
 //! The end of a connection: delivery of the last bytes, then an orderly close.
 
-use std::net::Shutdown;
-use std::time::Duration;
-
 use socklab_core::machine::{Machine, StreamEnd};
 
 use super::{Context, Delivery, Flag, PendingEnd, Phase, Slot, Turn, timestamp};
 use crate::net::engine::{Ended, Service};
 use crate::net::stack::{Direction, Ends, Observer, observe_end};
-use crate::sys::extra::net::SocketQueues;
+use crate::net::system::{Stream, System};
 
 /// Time in milliseconds until the first check whether the last bytes have been acknowledged.
 const ACK_CHECK_MS: u64 = 2;
 
-impl<M: Machine, T> Slot<M, T> {
+impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     /// Returns the delivery of the last bytes. The sending side has been closed.
-    pub(in crate::net::engine) fn delivery(&mut self, queues: &mut SocketQueues) -> Delivery {
+    pub(in crate::net::engine) fn delivery(
+        &mut self,
+        system: &mut impl System<Stream = K>,
+    ) -> Delivery {
         if self.pending_end >= PendingEnd::WriteClosed || self.end == Some(StreamEnd::Reset) {
             return Delivery::Lost;
         }
-        let local = self.stream.local_addr();
-        match local.ok().and_then(|local| queues.unacknowledged(local, self.peer.into())) {
+        match system.unacknowledged(&self.stream, self.peer.into()) {
             // FIN counts as one byte.
             Some(0..=1) => Delivery::Done,
             Some(_) => Delivery::Pending,
             // Not reported, or the connection has ended: only an error shows that it was a reset.
-            None if matches!(self.stream.take_error(), Ok(Some(_))) => {
+            None if self.stream.take_error().is_some() => {
                 self.pending_end = PendingEnd::Reset;
                 Delivery::Lost
             }
@@ -35,7 +34,7 @@ impl<M: Machine, T> Slot<M, T> {
 
     /// Makes the close of the socket send RST.
     pub(in crate::net::engine) fn reset(&self) {
-        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        self.stream.set_reset_on_close(true);
     }
 
     /// Reports the end of a connection that is about to be closed.
@@ -45,22 +44,23 @@ impl<M: Machine, T> Slot<M, T> {
             received: self.end == Some(StreamEnd::Closed),
             is_reset: self.end == Some(StreamEnd::Reset) || self.pending_end == PendingEnd::Reset,
         };
-        let socket = socket2::SockRef::from(&self.stream);
-        observe_end(observer, key, self.peer.into(), ends, &socket);
+        let (peek, resets) = (|| self.stream.peek(), || self.stream.resets_on_close());
+        observe_end(observer, key, self.peer.into(), ends, peek, resets);
     }
 
     /// Closes the sending side after all output has been sent, and waits for the peer to close.
     ///
     /// Closing the socket at once would send RST if there is unread input, and the peer could then lose the last
     /// bytes.
-    pub(super) fn close_sending<S>(&mut self, context: &mut Context<'_, S>) -> Turn
+    pub(super) fn close_sending<S, N>(&mut self, context: &mut Context<'_, S, N>) -> Turn
     where
         S: Service<Machine = M, State = T>,
+        N: System<Stream = K>,
     {
         if S::RESETS {
-            let _ = socket2::SockRef::from(&self.stream).set_linger(None);
+            self.stream.set_reset_on_close(false);
         }
-        let is_lost = self.stream.shutdown(Shutdown::Write).is_err();
+        let is_lost = self.stream.close_sending().is_err();
         if is_lost {
             self.pending_end = self.pending_end.max(PendingEnd::WriteClosed);
         } else {
@@ -83,9 +83,10 @@ impl<M: Machine, T> Slot<M, T> {
     }
 
     /// Reads and discards what the peer sends until it has acknowledged the last bytes.
-    pub(super) fn await_ack<S>(&mut self, context: &mut Context<'_, S>) -> Turn
+    pub(super) fn await_ack<S, N>(&mut self, context: &mut Context<'_, S, N>) -> Turn
     where
         S: Service<Machine = M, State = T>,
+        N: System<Stream = K>,
     {
         if self.end.is_none() && self.pending_end < PendingEnd::WriteClosed {
             match self.read(context, 0) {
@@ -104,11 +105,12 @@ impl<M: Machine, T> Slot<M, T> {
     }
 
     /// Reports the session if the delivery of its last bytes is known. Otherwise sets a timer for the next check.
-    pub(super) fn check_ack<S>(&mut self, context: &mut Context<'_, S>) -> Turn
+    pub(super) fn check_ack<S, N>(&mut self, context: &mut Context<'_, S, N>) -> Turn
     where
         S: Service<Machine = M, State = T>,
+        N: System<Stream = K>,
     {
-        match self.delivery(context.queues.get_or_insert_with(SocketQueues::new)) {
+        match self.delivery(context.system) {
             Delivery::Pending => {
                 // At growing intervals, so that thousands of peers that never read cost little.
                 let waited = u64::from(timestamp(context.now).wrapping_sub(self.last_progress));
@@ -127,7 +129,7 @@ impl<M: Machine, T> Slot<M, T> {
     }
 
     /// Reads and discards what the peer sends, until its end of stream.
-    pub(super) fn linger<S: Service>(&mut self, context: &mut Context<'_, S>) -> Turn {
+    pub(super) fn linger<S: Service, N>(&mut self, context: &mut Context<'_, S, N>) -> Turn {
         match self.read(context, 0) {
             None => Turn::Wait,
             Some(0) => Turn::Close,

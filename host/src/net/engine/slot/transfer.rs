@@ -1,13 +1,13 @@
 //! Reads and writes of a connection, and the bytes it has to store between two turns.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 
-use mio::{Registry, Token};
 use socklab_core::machine::{Machine, StreamEnd};
 
 use super::{Context, Flag, PendingEnd, Phase, Slot, timestamp};
 use crate::net::engine::Service;
-use crate::net::stack::{Direction, Observer, interest};
+use crate::net::stack::{Direction, Observer};
+use crate::net::system::{Stream, System};
 use crate::sys::net as system;
 
 /// Bytes of a connection that have to be stored between two turns.
@@ -38,9 +38,13 @@ pub(super) struct Unread {
     pub(super) drained: bool,
 }
 
-impl<M: Machine, T> Slot<M, T> {
+impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     /// Copies the buffered input to the scratch buffer, and reads once after it.
-    pub(super) fn read_input<S: Service>(&mut self, context: &mut Context<'_, S>) -> Unread {
+    pub(super) fn read_input<S, N>(&mut self, context: &mut Context<'_, S, N>) -> Unread
+    where
+        S: Service,
+        N: System<Stream = K>,
+    {
         let mut have = 0;
         if let Some(buffered) = &self.buffered {
             have = buffered.input.len();
@@ -61,16 +65,16 @@ impl<M: Machine, T> Slot<M, T> {
         }
         // A short read has emptied the socket, except for an end that is still to be read. This saves a read
         // that would return `WouldBlock`, which some systems need for the next event.
-        let is_short = system::EDGE_TRIGGERED && n < room;
+        let is_short = N::EDGE_TRIGGERED && n < room;
         let drained = self.end.is_some() || (is_short && self.pending_end == PendingEnd::Unknown);
         Unread { have: have + n, fresh: n, drained }
     }
 
     /// Reads once, to the scratch buffer from `at`. Returns `None` if there is nothing to read now. At the end of the
     /// stream, sets `end` and returns 0.
-    pub(super) fn read<S: Service>(
+    pub(super) fn read<S: Service, N>(
         &mut self,
-        context: &mut Context<'_, S>,
+        context: &mut Context<'_, S, N>,
         at: usize,
     ) -> Option<usize> {
         let end = context.input.len().min(at.saturating_add(context.read_max));
@@ -96,7 +100,7 @@ impl<M: Machine, T> Slot<M, T> {
     }
 
     /// Sends the buffered output. Returns whether all of it has been sent.
-    pub(super) fn send_buffered<S: Service>(&mut self, context: &mut Context<'_, S>) -> bool {
+    pub(super) fn send_buffered<S: Service, N>(&mut self, context: &mut Context<'_, S, N>) -> bool {
         let Some(mut buffered) = self.buffered.take() else { return true };
         let waiting = &buffered.output[buffered.sent..];
         buffered.sent += self.send(waiting, context.now, context.observer, context.key);
@@ -112,10 +116,10 @@ impl<M: Machine, T> Slot<M, T> {
 
     /// Sends what the machine has just written, and buffers what the socket does not accept. Returns whether
     /// all of it has been sent.
-    pub(super) fn send_new<S: Service>(
+    pub(super) fn send_new<S: Service, N>(
         &mut self,
         written: usize,
-        context: &mut Context<'_, S>,
+        context: &mut Context<'_, S, N>,
     ) -> bool {
         let fresh = &context.output[..written];
         let n = self.send(fresh, context.now, context.observer, context.key);
@@ -170,14 +174,14 @@ impl<M: Machine, T> Slot<M, T> {
     /// Registers the socket for writing while it refuses bytes, and only then.
     pub(in crate::net::engine) fn update_interest(
         &mut self,
-        registry: &Registry,
-        token: Token,
+        key: usize,
+        system: &mut impl System<Stream = K>,
     ) -> io::Result<()> {
         let is_full = self.flags.has(Flag::Full);
         if self.flags.set(Flag::AwaitsWrite, is_full) == is_full {
             return Ok(());
         }
-        registry.reregister(&mut self.stream, token, interest(is_full))
+        system.reregister(&mut self.stream, key, is_full)
     }
 
     /// Stores the unconsumed input until the next turn.
