@@ -38,7 +38,11 @@ impl Child {
         let mut line = String::new();
         let stdout = process.stdout.take().expect("no pipe");
         BufReader::new(stdout).read_line(&mut line).expect("no address");
-        let addr = line.trim().parse().expect("invalid address");
+        Self::new(process, line.trim().parse().expect("invalid address"))
+    }
+
+    /// Returns a server that runs already. It is killed when this value is dropped.
+    pub(crate) const fn new(process: std::process::Child, addr: SocketAddr) -> Self {
         Self { process, addr }
     }
 

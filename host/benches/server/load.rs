@@ -58,6 +58,56 @@ pub(crate) fn answer(addr: SocketAddr, connections: usize, rounds: usize) {
     }
 }
 
+/// Length of an echo message's payload in bytes.
+const PAYLOAD: usize = 64;
+
+/// Sends `messages` echo messages in total, distributed over `connections`, with `in_flight` of each connection under
+/// way, and receives their replies.
+pub(crate) fn echo(addr: SocketAddr, connections: usize, in_flight: usize, messages: usize) {
+    const REPLY: usize = 4 + PAYLOAD - 10;
+    let message = [&(PAYLOAD as u32).to_be_bytes()[..], &[b'x'; PAYLOAD]].concat();
+    let window = message.repeat(in_flight);
+    let mut poll = Poll::new().expect("cannot create a poll instance");
+    let mut events = Events::with_capacity(256);
+    let mut streams: Vec<TcpStream> = (0..connections).map(|_| dial(addr)).collect();
+    let send = |mut stream: &TcpStream, count: usize| {
+        let bytes = &window[..count * message.len()];
+        assert_eq!(stream.write(bytes).expect("cannot write"), bytes.len());
+    };
+    for (i, stream) in streams.iter_mut().enumerate() {
+        poll.registry()
+            .register(stream, Token(i), Interest::READABLE)
+            .expect("cannot register for events");
+        send(stream, in_flight);
+    }
+    let (mut sent, mut received) = (connections * in_flight, 0);
+    // Bytes received of a reply that is not complete.
+    let mut parts = vec![0; connections];
+    let mut buffer = vec![0; in_flight * REPLY];
+    while received < sent {
+        poll.poll(&mut events, None).expect("cannot poll");
+        for event in &events {
+            let Token(i) = event.token();
+            loop {
+                let n = match streams[i].read(&mut buffer) {
+                    Ok(0) => panic!("the server has closed"),
+                    Ok(n) => n,
+                    Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                    Err(e) => panic!("cannot read: {e}"),
+                };
+                let replies = (parts[i] + n) / REPLY;
+                parts[i] = (parts[i] + n) % REPLY;
+                received += replies;
+                let next = replies.min(messages.saturating_sub(sent));
+                if next > 0 {
+                    send(&streams[i], next);
+                    sent += next;
+                }
+            }
+        }
+    }
+}
+
 /// Returns connections that have received their first question and do not answer.
 pub(crate) fn idle(addr: SocketAddr, count: usize) -> Vec<std::net::TcpStream> {
     let connect = |_| {

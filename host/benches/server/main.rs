@@ -1,25 +1,34 @@
 //! Comparison of the math server with three others that do the same work: one with a thread for each connection, one
-//! with tokio, and a minimal loop with mio.
+//! with tokio, and a minimal loop with mio. The echo server is compared with a minimal loop only.
 //!
 //! Each server is a process of its own (this program, with an option), so that the system reports its CPU time and
 //! memory. The same client runs the same rounds with each server in turn, several times. The tables show medians, and
 //! ratios to the minimal loop in the same turn.
 //!
+//! For short sessions and for echo, the server is the program `socklab` as users run it: it writes a line for each
+//! session to stderr, here a file. The other servers write none.
+//!
 //!     cargo bench -p socklab            one or two minutes
 //!     cargo bench -p socklab -- --quick a few seconds, for a first impression
 
 mod bare;
+mod bare_echo;
 #[path = "../common/mod.rs"]
 mod common;
 mod load;
+mod program;
 mod threads;
 mod tokio_server;
+
+use std::net::SocketAddr;
 
 use common::{Child, median};
 use socklab::{math, net::Limits, net::Server};
 
 /// Number of questions in a session. It is near the maximum, since connecting is not to be measured.
 const ROUNDS: u16 = 60_000;
+/// Number of questions in a short session. Here connecting is most of the work.
+const SHORT: u16 = 5;
 
 const PEERS: [&str; 4] = ["bare mio", "socklab", "tokio", "threads"];
 
@@ -39,6 +48,10 @@ fn main() {
         cpu(connections, rounds, turns);
     }
     println!();
+    short_sessions(100, if quick { 2_000 } else { 20_000 }, turns);
+    println!();
+    echo(1_000, 8, if quick { 100_000 } else { 1_000_000 }, turns);
+    println!();
     println!("additional private memory with {idle} idle connections");
     println!("{:>12} {:>18} {:>8}", "server", "bytes/connection", "target");
     for name in PEERS {
@@ -50,10 +63,15 @@ fn main() {
 
 /// Runs the server `name` until the parent process ends.
 fn serve(name: &str) -> ! {
+    let (name, rounds) = match name.strip_suffix(" short") {
+        Some(name) => (name, SHORT),
+        None => (name, ROUNDS),
+    };
     match name {
-        "bare mio" => bare::serve(ROUNDS),
-        "tokio" => tokio_server::serve(ROUNDS),
-        "threads" => threads::serve(ROUNDS),
+        "bare mio" => bare::serve(rounds),
+        "bare mio echo" => bare_echo::serve(),
+        "tokio" => tokio_server::serve(rounds),
+        "threads" => threads::serve(rounds),
         _ => {
             let options = math::Options { rounds: (ROUNDS, ROUNDS), ..Default::default() };
             let quiz = math::Service::new(options);
@@ -67,30 +85,82 @@ fn serve(name: &str) -> ! {
     std::process::exit(1)
 }
 
-fn cpu(connections: usize, rounds: usize, turns: usize) {
-    let children = PEERS.map(Child::start);
-    // CPU seconds of each server in each turn.
-    let mut spent = PEERS.map(|_| Vec::new());
+/// Gives each server the same work in turn. Returns the CPU seconds of each server in each turn.
+fn cpu_seconds(
+    children: &[Child],
+    turns: usize,
+    mut work: impl FnMut(SocketAddr),
+) -> Vec<Vec<f64>> {
+    let mut spent = vec![Vec::new(); children.len()];
     for turn in 0..=turns {
         for (child, spent) in children.iter().zip(&mut spent) {
             let before = child.cpu();
-            load::answer(child.addr, connections, rounds);
+            work(child.addr);
             // The first turn is not measured.
             if turn > 0 {
-                spent.push((child.cpu() - before) * 100_000.0 / rounds as f64);
+                spent.push(child.cpu() - before);
             }
         }
     }
-    let bare = spent[0].clone();
-    for (name, spent) in PEERS.iter().zip(&spent) {
-        let ratio = median(spent.iter().zip(&bare).map(|(s, b)| s / b).collect());
+    spent
+}
+
+/// Returns the median of the ratios of the same turn.
+fn ratio(ours: &[f64], theirs: &[f64]) -> f64 {
+    median(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect())
+}
+
+fn verdict(holds: bool, target: &str) -> &str {
+    if holds { target } else { "MISSED" }
+}
+
+fn cpu(connections: usize, rounds: usize, turns: usize) {
+    let children = PEERS.map(Child::start);
+    let spent = cpu_seconds(&children, turns, |addr| load::answer(addr, connections, rounds));
+    for (name, of_server) in PEERS.iter().zip(&spent) {
+        let ratio = ratio(of_server, &spent[0]);
+        let target = if *name == "socklab" { verdict(ratio <= 1.1, "<= 1.10") } else { "" };
+        let cpu = median(of_server.clone()) * 100_000.0 / rounds as f64;
+        println!("{connections:>12} {name:>12} {cpu:>10.3} {ratio:>10.2} {target:>8}");
+    }
+}
+
+fn short_sessions(connections: usize, sessions: usize, turns: usize) {
+    let questions = SHORT.to_string();
+    let children = PEERS.map(|name| match name {
+        "socklab" => program::start("math", &["--rounds", &questions]),
+        _ => Child::start(&format!("{name} short")),
+    });
+    let rounds = sessions * usize::from(SHORT);
+    let spent = cpu_seconds(&children, turns, |addr| load::answer(addr, connections, rounds));
+    println!(
+        "math server, CPU microseconds for a session of {SHORT} rounds, {connections} connections at a time"
+    );
+    println!("{:>12} {:>10} {:>10} {:>20}", "server", "CPU us", "ratio", "target");
+    for (name, of_server) in PEERS.iter().zip(&spent) {
+        let (to_bare, to_tokio) = (ratio(of_server, &spent[0]), ratio(of_server, &spent[2]));
         let target = match *name {
-            "socklab" if ratio <= 1.1 => "<= 1.10",
-            "socklab" => "MISSED",
+            "socklab" => verdict(to_bare <= 1.1 && to_tokio < 1.0, "<= 1.10, below tokio"),
             _ => "",
         };
-        let cpu = median(spent.clone());
-        println!("{connections:>12} {name:>12} {cpu:>10.3} {ratio:>10.2} {target:>8}");
+        let cpu = median(of_server.clone()) * 1e6 / sessions as f64;
+        println!("{name:>12} {cpu:>10.1} {to_bare:>10.2} {target:>20}");
+    }
+}
+
+fn echo(connections: usize, in_flight: usize, messages: usize, turns: usize) {
+    let children = [Child::start("bare mio echo"), program::start("echo", &[])];
+    let work = |addr| load::echo(addr, connections, in_flight, messages);
+    let spent = cpu_seconds(&children, turns, work);
+    println!(
+        "echo server, CPU nanoseconds for a message, {connections} connections with {in_flight} messages in flight each"
+    );
+    println!("{:>12} {:>10} {:>10} {:>8}", "server", "CPU ns", "ratio", "target");
+    for (name, of_server) in ["bare mio", "socklab"].iter().zip(&spent) {
+        let ratio = ratio(of_server, &spent[0]);
+        let target = if *name == "socklab" { verdict(ratio <= 1.05, "<= 1.05") } else { "" };
+        let cpu = median(of_server.clone()) * 1e9 / messages as f64;
+        println!("{name:>12} {cpu:>10.0} {ratio:>10.2} {target:>8}");
     }
 }
 
@@ -104,11 +174,11 @@ fn memory(name: &str, count: usize) {
     drop(connections);
     let each = (after - before) as f64 / count as f64;
     let target = match name {
-        "socklab" if each <= 64.0 => "<= 64",
+        "socklab" if each <= 40.0 => "<= 40",
         "socklab" => "MISSED",
         _ => "",
     };
-    println!("{name:>12} {each:>18.0} {target:>8}");
+    println!("{name:>12} {each:>18.1} {target:>8}");
 }
 
 /// Returns the private memory (anonymous and resident) in bytes.
