@@ -28,7 +28,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::json;
 
 use crate::text::one_line;
-use crate::ui::{Output, say_last, streams};
+use crate::ui::{Output, finish_log, say_last, streams};
 use common::{End, Failure, Role};
 
 /// Example commands with descriptions, for the help and the man page.
@@ -149,6 +149,8 @@ pub fn main() -> ExitCode {
             manual::page(Cli::command(), &command).and_then(|page| print(&page))
         }
     };
+    // A server that could not start has not done this.
+    finish_log();
     let result = result.and_then(|()| match streams::stderr_error() {
         Some(e) => Err(Failure::stderr(e)),
         None => Ok(()),

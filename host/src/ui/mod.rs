@@ -20,6 +20,6 @@ pub(crate) use capture::Capture;
 pub(crate) use datagrams::DatagramTrace;
 pub(crate) use hex::HexTrace;
 pub(crate) use keyboard::{Keyboard, Typed};
-pub(crate) use lines::{Lines, LogWriter};
+pub(crate) use lines::{Lines, LogWriter, finish_log};
 pub(crate) use output::{Output, json_line, put_text, run_within, say, say_last};
 pub(crate) use trace::{Trace, TraceOutput};
