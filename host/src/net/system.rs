@@ -15,7 +15,6 @@ use socket2::SockRef;
 
 pub use super::listen::Incoming;
 use super::listen::accept;
-use super::stack::interest;
 use crate::sys::extra::net::{SocketQueues, Tick, send_file};
 use crate::sys::net as system;
 
@@ -28,8 +27,9 @@ pub trait System {
     /// Events of one [`wait`](Self::wait).
     type Events;
 
-    /// Whether an event is delivered once for each change. Then a connection is registered once, for reading and
-    /// writing, and a read that returns less than was asked for shows that no more bytes have arrived.
+    /// Whether an event is delivered once for each change. Then a read that returns less than was asked for shows that
+    /// no more bytes have arrived. And a connection that is registered for writing gives such an event only after it has
+    /// refused bytes, so its registration is not changed back.
     const EDGE_TRIGGERED: bool;
 
     /// Returns a store for the events of one wait.
@@ -56,7 +56,7 @@ pub trait System {
     fn take_tick(&mut self);
 
     /// Registers a connection for events with this key: readable ones, and if `for_writing`, those that the socket
-    /// accepts bytes.
+    /// accepts bytes. What is the case already gives an event too.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ pub trait System {
         for_writing: bool,
     ) -> io::Result<()>;
 
-    /// Changes the registration of a connection.
+    /// Changes the registration of a connection. What is the case already gives an event.
     ///
     /// # Errors
     ///
@@ -265,6 +265,8 @@ impl System for Os {
     }
 
     fn unacknowledged(&mut self, stream: &TcpStream, peer: SocketAddr) -> Option<u32> {
+        // A connection that has ended has no peer. This is known without the two system calls of a query.
+        stream.peer_addr().ok()?;
         let local = stream.local_addr().ok()?;
         self.queues().unacknowledged(local, peer)
     }
@@ -272,6 +274,13 @@ impl System for Os {
     fn outstanding(&mut self, stream: &TcpStream, peer: SocketAddr) -> Option<u32> {
         let local = stream.local_addr().ok()?;
         self.queues().outstanding(local, peer)
+    }
+}
+
+fn interest(for_writing: bool) -> Interest {
+    match for_writing {
+        true => Interest::READABLE | Interest::WRITABLE,
+        false => Interest::READABLE,
     }
 }
 

@@ -262,7 +262,7 @@ impl<S: Service, N: System> Engine<S, N> {
             // Before the last client receives anything: a client that connects because of it must not be accepted.
             self.close_listener();
         }
-        self.turn(key, Wakeup::Event);
+        self.turn(key, Wakeup::Opened);
     }
 
     /// Runs one turn of a connection and applies its result.
@@ -285,6 +285,7 @@ impl<S: Service, N: System> Engine<S, N> {
             timer_ms: None,
             is_incomplete: false,
             is_last_written: false,
+            is_drained: false,
         };
         let turn = slot.turn(wakeup, &mut context);
         let Context { mut timer_ms, is_incomplete, .. } = context;
@@ -300,8 +301,7 @@ impl<S: Service, N: System> Engine<S, N> {
         }
         let after = slot.buffered.as_ref().map_or(0, |buffered| buffered.bytes());
         self.buffered_bytes = self.buffered_bytes + after - before;
-        if !N::EDGE_TRIGGERED
-            && turn != Turn::Close
+        if turn != Turn::Close
             && let Err(e) = slot.update_interest(key, &mut self.system)
         {
             let peer = SocketAddr::from(slot.peer);

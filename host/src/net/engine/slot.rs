@@ -81,6 +81,8 @@ pub(super) struct Context<'e, S: Service, N> {
     pub(super) is_incomplete: bool,
     /// Whether the last bytes were written in this turn, so that they cannot have been acknowledged yet.
     pub(super) is_last_written: bool,
+    /// Set by the turn: whether the socket has no more bytes to read. Bytes that arrive later give an event.
+    pub(super) is_drained: bool,
 }
 
 impl<K: Stream, M: Machine, T> Slot<K, M, T> {
@@ -143,7 +145,12 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
             _ => {}
         }
 
-        let Unread { have, fresh, drained } = self.read_input(context);
+        let Unread { have, fresh, drained } = match wakeup {
+            // What has arrived by now gives an event. The read would find nothing in most cases.
+            Wakeup::Opened => Unread::NOTHING,
+            _ => self.read_input(context),
+        };
+        context.is_drained = drained;
         let state = match self.end {
             Some(how) => StreamState::Ended(how),
             // Bytes that arrived after the timer expired end the idle time.

@@ -89,7 +89,8 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
         N: System<Stream = K>,
     {
         if self.end.is_none() && self.pending_end < PendingEnd::WriteClosed {
-            match self.read(context, 0) {
+            let read = if context.is_drained { None } else { self.read(context, 0) };
+            match read {
                 // The peer's close usually arrives within this time, and confirms the delivery without a query.
                 None if context.is_last_written => context.timer_ms = Some(ACK_CHECK_MS),
                 // Written in an earlier turn, so usually acknowledged by now.

@@ -82,7 +82,7 @@ pub(in crate::net::engine) enum Flag {
     Noticed = 8,
     /// The socket has refused bytes since it last accepted some.
     Full = 16,
-    /// The socket is registered for writing. Not used where events are edge-triggered.
+    /// The socket is registered for writing.
     AwaitsWrite = 32,
     /// The sending side has been closed.
     SentEnd = 64,
@@ -104,6 +104,8 @@ impl Flags {
 /// Reason for a connection's turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::net::engine) enum Wakeup {
+    /// The connection has been accepted.
+    Opened,
     /// The connection may be able to make progress. Events are hints only.
     Event,
     /// The timer of [`Phase::IdleTimer`] has expired.

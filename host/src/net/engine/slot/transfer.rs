@@ -38,6 +38,10 @@ pub(super) struct Unread {
     pub(super) drained: bool,
 }
 
+impl Unread {
+    pub(super) const NOTHING: Self = Self { have: 0, fresh: 0, drained: true };
+}
+
 impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     /// Copies the buffered input to the scratch buffer, and reads once after it.
     pub(super) fn read_input<S, N>(&mut self, context: &mut Context<'_, S, N>) -> Unread
@@ -171,14 +175,16 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
         sent
     }
 
-    /// Registers the socket for writing while it refuses bytes, and only then.
-    pub(in crate::net::engine) fn update_interest(
+    /// Registers the socket for writing when it refuses bytes. Where events are not edge-triggered, it is registered for
+    /// reading only when it accepts bytes again.
+    pub(in crate::net::engine) fn update_interest<N: System<Stream = K>>(
         &mut self,
         key: usize,
-        system: &mut impl System<Stream = K>,
+        system: &mut N,
     ) -> io::Result<()> {
         let is_full = self.flags.has(Flag::Full);
-        if self.flags.set(Flag::AwaitsWrite, is_full) == is_full {
+        let remains = N::EDGE_TRIGGERED && !is_full;
+        if remains || self.flags.set(Flag::AwaitsWrite, is_full) == is_full {
             return Ok(());
         }
         system.reregister(&mut self.stream, key, is_full)
