@@ -259,3 +259,9 @@ impl net::Service for Service {
         Report { peer, client: std::mem::take(client), name, number, outcome }
     }
 }
+
+impl net::ParallelService for Service {
+    fn fork(&self) -> Self {
+        Self { options: self.options.clone(), number: self.number, shut_down: false }
+    }
+}

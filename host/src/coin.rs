@@ -108,3 +108,9 @@ impl net::Service for Service {
         Report { peer, score: machine.score(), ended }
     }
 }
+
+impl net::ParallelService for Service {
+    fn fork(&self) -> Self {
+        Self { seed: self.seed }
+    }
+}

@@ -246,3 +246,9 @@ impl<const HEADER: usize> net::Service for Service<HEADER> {
         Report { peer, messages, bytes, ended }
     }
 }
+
+impl<const HEADER: usize> net::ParallelService for Service<HEADER> {
+    fn fork(&self) -> Self {
+        *self
+    }
+}

@@ -307,6 +307,12 @@ impl net::Service for Service {
     }
 }
 
+impl net::ParallelService for Service {
+    fn fork(&self) -> Self {
+        Self { options: self.options }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

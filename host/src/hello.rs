@@ -127,3 +127,13 @@ impl net::Service for Service {
         Report { peer, greeting: greeting.take(), ended }
     }
 }
+
+impl net::ParallelService for Service {
+    fn fork(&self) -> Self {
+        Self { options: self.options, opened: 0 }
+    }
+
+    fn clients(&self) -> Option<u32> {
+        self.options.count
+    }
+}

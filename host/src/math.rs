@@ -245,6 +245,12 @@ impl net::Service for Service {
     }
 }
 
+impl net::ParallelService for Service {
+    fn fork(&self) -> Self {
+        Self { options: self.options.clone(), secret: self.secret, wrong: Slab::new() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use net::Service as _;

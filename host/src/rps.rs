@@ -150,3 +150,9 @@ impl net::Service for Service {
         Report { peer, tally: *tally, ended }
     }
 }
+
+impl net::ParallelService for Service {
+    fn fork(&self) -> Self {
+        Self { seed: self.seed }
+    }
+}

@@ -6,7 +6,7 @@ use socklab_core::add::client::Client;
 use socklab_core::add::{ClientBytes, ServerBytes};
 use socklab_core::wire::LINE_MAX;
 
-use super::common::{Address, Common, Failure, Listen, MaxClients, Pace, Run, keyboard};
+use super::common::{Address, Common, Failure, Listen, Pace, Run, ServerOptions, keyboard};
 use super::events::{connected, emit, session, undelivered};
 use crate::add::{
     Answer, Error, Form, Options, Outcome, RANGE, Report, Service, client, hint, is_message,
@@ -62,7 +62,7 @@ pub(super) struct ServerArgs {
     #[arg(long)]
     keep_running: bool,
     #[command(flatten)]
-    clients: MaxClients,
+    server: ServerOptions,
 }
 
 /// Separator between name and number in one line.
@@ -244,12 +244,13 @@ fn failed(e: Error) -> Failure {
 
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        let Self { listen, name, number, keep_running, clients } = self;
+        let Self { listen, name, number, keep_running, server } = self;
         let options = Options { name, number, keep_running };
         let service = Service::new(options);
         common.serve::<ClientBytes, ServerBytes, _>(
             listen.addrs()?,
-            common.limits(&clients),
+            &server,
+            common.limits(&server),
             service,
             report_json,
         )

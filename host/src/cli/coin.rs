@@ -5,7 +5,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use socklab_core::coin::{Answer, ClientBytes, ServerBytes};
 
-use super::common::{Address, Common, Failure, Listen, MaxClients, Pace, Run, keyboard};
+use super::common::{Address, Common, Failure, Listen, Pace, Run, ServerOptions, keyboard};
 use super::events::{connected, emit, outcome, session};
 use super::game::{self, Ending, Player};
 use crate::coin::{self, Command, Event, Options, Reply, Report, Score, Service, client};
@@ -44,7 +44,7 @@ pub(super) struct ServerArgs {
     #[command(flatten)]
     pace: Pace,
     #[command(flatten)]
-    clients: MaxClients,
+    server: ServerOptions,
 }
 
 impl Run for ClientArgs {
@@ -245,10 +245,16 @@ const fn name(reply: Reply) -> &'static str {
 
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        let Self { listen, seed, pace, clients } = self;
-        let limits = common.person_limits(&pace, &clients);
+        let Self { listen, seed, pace, server } = self;
+        let limits = common.person_limits(&pace, &server);
         let service = Service::new(Options { seed });
-        common.serve::<ClientBytes, ServerBytes, _>(listen.addrs()?, limits, service, report_json)
+        common.serve::<ClientBytes, ServerBytes, _>(
+            listen.addrs()?,
+            &server,
+            limits,
+            service,
+            report_json,
+        )
     }
 }
 

@@ -8,6 +8,7 @@ mod serve;
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -208,6 +209,30 @@ pub(super) struct MaxClients {
     #[arg(long, value_name = "N", default_value_t = net::DEFAULT_CLIENTS,
           value_parser = max_clients, allow_negative_numbers = true)]
     pub(super) max_clients: usize,
+}
+
+/// Options of the servers that keep no state between sessions.
+#[derive(Debug, Args)]
+pub(super) struct ServerOptions {
+    #[command(flatten)]
+    clients: MaxClients,
+    /// Threads that serve the clients: a number, or auto for one for each processor
+    #[arg(long, value_name = "N", default_value = "1", value_parser = threads,
+          allow_negative_numbers = true)]
+    threads: NonZeroUsize,
+}
+
+/// Parses a number of threads.
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    /// Far more than are of use. Each has sockets and buffers of its own.
+    const MAX: usize = 256;
+
+    if text == "auto" {
+        // If the system does not report the number of processors, one thread is a safe choice.
+        return Ok(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+    }
+    let threads = text.parse().ok().filter(|threads: &NonZeroUsize| threads.get() <= MAX);
+    threads.ok_or_else(|| format!("expected a number from 1 to {MAX}, or auto"))
 }
 
 fn max_clients(text: &str) -> Result<usize, String> {
@@ -507,13 +532,14 @@ impl Common {
     }
 
     /// Returns the limits of a server whose clients are programs.
-    pub(super) fn limits(&self, clients: &MaxClients) -> Limits {
-        Limits { idle: self.timeout(), clients: clients.max_clients, ..Limits::default() }
+    pub(super) fn limits(&self, options: &ServerOptions) -> Limits {
+        let clients = options.clients.max_clients;
+        Limits { idle: self.timeout(), clients, ..Limits::default() }
     }
 
     /// Returns the limits of a server whose clients are people. They may take any time to think.
-    pub(super) fn person_limits(&self, pace: &Pace, clients: &MaxClients) -> Limits {
-        Limits { idle: self.person_timeout(), pace: pace.time, ..self.limits(clients) }
+    pub(super) fn person_limits(&self, pace: &Pace, options: &ServerOptions) -> Limits {
+        Limits { idle: self.person_timeout(), pace: pace.time, ..self.limits(options) }
     }
 }
 

@@ -12,7 +12,7 @@ use socklab_core::echo::client::{self, Client, Command, Event, Piece};
 use socklab_core::wire::length_max;
 
 use self::source::{Message, Next as NextMessage, Source, SourceError};
-use super::common::{Common, Failure, Listen, MaxClients, Messages, Run};
+use super::common::{Common, Failure, Listen, Messages, Run, ServerOptions};
 use super::events::{connected, emit, outcome, session};
 use crate::echo::{BUFFER, Checker, FileMessage, Report, Service, Wrong, advice};
 use crate::net::{self, Target, reason};
@@ -66,7 +66,7 @@ pub(super) struct ServerArgs {
     #[arg(long, value_name = "2|4", default_value = "4", value_parser = header)]
     header: u8,
     #[command(flatten)]
-    clients: MaxClients,
+    server: ServerOptions,
 }
 
 pub(super) fn header(text: &str) -> Result<u8, String> {
@@ -91,7 +91,8 @@ impl ServerArgs {
         let service = Service::<HEADER>::with_header();
         common.serve::<echo::Messages<HEADER>, echo::Messages<HEADER>, _>(
             self.listen.addrs()?,
-            common.limits(&self.clients),
+            &self.server,
+            common.limits(&self.server),
             service,
             report_json,
         )

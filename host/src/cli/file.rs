@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use socklab_core::file::client::{Client as Machine, Error as Cause};
 use socklab_core::file::{Form, Request};
 
-use super::common::{Common, Failure, Listen, MaxClients, Run};
+use super::common::{Common, Failure, Listen, Run, ServerOptions};
 use super::events::{connected, emit, session, undelivered};
 use crate::file::{
     self, BUFFER, Client, Fetched, Local, Options, Outcome, Progress, Report, Service,
@@ -71,7 +71,7 @@ pub(super) struct ServerArgs {
     #[arg(long, value_name = "DIR", default_value = ".")]
     root: PathBuf,
     #[command(flatten)]
-    clients: MaxClients,
+    server: ServerOptions,
 }
 
 /// The file to fetch, and its server.
@@ -519,7 +519,8 @@ impl Run for ServerArgs {
         let service = serve(&self.root)?;
         common.serve_dissected(
             self.listen.addrs()?,
-            common.limits(&self.clients),
+            &self.server,
+            common.limits(&self.server),
             Conversation::file,
             service,
             report_json,

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use socklab_core::guess::{ClientBytes, ServerBytes};
 
-use super::common::{Address, Common, Failure, Listen, MaxClients, Pace, Run, keyboard};
+use super::common::{Address, Common, Failure, Listen, Pace, Run, ServerOptions, keyboard};
 use super::events::{connected, emit, outcome, session};
 use super::game::{self, Ending, Player};
 use crate::guess::{
@@ -45,7 +45,7 @@ pub(super) struct ServerArgs {
     #[command(flatten)]
     pace: Pace,
     #[command(flatten)]
-    clients: MaxClients,
+    server: ServerOptions,
 }
 
 impl Run for ClientArgs {
@@ -203,10 +203,16 @@ const fn name(message: Message) -> &'static str {
 
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        let Self { listen, number, seed, pace, clients } = self;
-        let limits = common.person_limits(&pace, &clients);
+        let Self { listen, number, seed, pace, server } = self;
+        let limits = common.person_limits(&pace, &server);
         let service = Service::new(Options { number, seed });
-        common.serve::<ClientBytes, ServerBytes, _>(listen.addrs()?, limits, service, report_json)
+        common.serve::<ClientBytes, ServerBytes, _>(
+            listen.addrs()?,
+            &server,
+            limits,
+            service,
+            report_json,
+        )
     }
 }
 

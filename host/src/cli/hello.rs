@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use socklab_core::hello::client::Client;
 use socklab_core::hello::{ClientBytes, ServerBytes};
 
-use super::common::{Address, Common, Failure, Listen, MaxClients, Run, pause};
+use super::common::{Address, Common, Failure, Listen, Run, ServerOptions, pause};
 use super::events::{self, connected, emit, outcome, session};
 use crate::hello::{Options, Report, Service};
 use crate::net::{DEFAULT_BUFFER, Delivery, Limits, Quote, Surplus};
@@ -46,7 +46,7 @@ pub(super) struct ServerArgs {
     #[arg(long, value_name = "TIME", allow_negative_numbers = true, default_value = "100ms", value_parser = pause)]
     gap: Duration,
     #[command(flatten)]
-    clients: MaxClients,
+    server: ServerOptions,
 }
 
 impl Run for ClientArgs {
@@ -109,11 +109,12 @@ fn check_greeting(greeting: &[u8]) -> Result<(), Failure> {
 
 impl Run for ServerArgs {
     fn run(self, common: &Common) -> Result<(), Failure> {
-        let Self { listen, both, count, split, gap, clients } = self;
+        let Self { listen, both, count, split, gap, server } = self;
         let options = Options { both, count, split: split.unwrap_or(0) };
-        let limits = Limits { pace: gap, ..common.limits(&clients) };
+        let limits = Limits { pace: gap, ..common.limits(&server) };
         common.serve::<ClientBytes, ServerBytes, _>(
             listen.addrs()?,
+            &server,
             limits,
             Service::new(options),
             report_json,

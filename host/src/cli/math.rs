@@ -6,7 +6,7 @@ use socklab_core::driver::Next;
 use socklab_core::math::client::{Client, Event};
 use socklab_core::math::{ClientBytes, ServerBytes};
 
-use super::common::{Address, Common, Failure, Listen, MaxClients, Run};
+use super::common::{Address, Common, Failure, Listen, Run, ServerOptions};
 use super::events::{self, connected, emit, session, undelivered};
 use crate::math::{Error, Mistake, Options, Outcome, Question, Report, Service, client};
 use crate::net::{DEFAULT_BUFFER, Surplus, Target};
@@ -43,7 +43,7 @@ pub(super) struct ServerArgs {
     #[arg(long)]
     full_range: bool,
     #[command(flatten)]
-    clients: MaxClients,
+    server: ServerOptions,
 }
 
 fn rounds(text: &str) -> Result<(u16, u16), String> {
@@ -173,7 +173,8 @@ impl Run for ServerArgs {
         let service = Service::new(options);
         common.serve::<ClientBytes, ServerBytes, _>(
             self.listen.addrs()?,
-            common.limits(&self.clients),
+            &self.server,
+            common.limits(&self.server),
             service,
             report_json,
         )

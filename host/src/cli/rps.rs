@@ -8,7 +8,7 @@ use socklab_core::rps::{ClientBytes, PROMPT, ServerBytes};
 use socklab_core::wire::LineError;
 
 use super::chat::accept;
-use super::common::{Address, Common, Failure, Listen, MaxClients, Pace, Run, keyboard};
+use super::common::{Address, Common, Failure, Listen, Pace, Run, ServerOptions, keyboard};
 use super::events::{self, connected, emit, outcome, session, stopped};
 use super::game::{self, Ending, Player};
 use crate::net::{self, DEFAULT_BUFFER, Listener, Quote, Surplus, Target};
@@ -55,7 +55,7 @@ pub(super) struct ServerArgs {
     #[command(flatten)]
     pace: Pace,
     #[command(flatten)]
-    clients: MaxClients,
+    server: ServerOptions,
 }
 
 impl Run for ClientArgs {
@@ -281,14 +281,20 @@ impl Player for Player2 {
 }
 
 impl Run for ServerArgs {
+    fn adjust(command: clap::Command) -> clap::Command {
+        // A person plays against one client at a time.
+        command.mut_arg("threads", |threads| threads.requires("auto"))
+    }
+
     fn run(self, common: &Common) -> Result<(), Failure> {
         if !self.auto {
             return self.play(common);
         }
-        let limits = common.person_limits(&self.pace, &self.clients);
+        let limits = common.person_limits(&self.pace, &self.server);
         let service = Service::new(Options { seed: self.seed });
         common.serve::<ClientBytes, ServerBytes, _>(
             self.listen.addrs()?,
+            &self.server,
             limits,
             service,
             report_json,

@@ -101,7 +101,7 @@ impl Pool {
     }
 
     /// Returns a new pool for the same root that calls `hook` before every access to the disk.
-    pub(super) fn with_hook(self, hook: Hook) -> io::Result<Self> {
+    pub(super) fn with_hook(&self, hook: Hook) -> io::Result<Self> {
         Ok(Self::new(self.0.root.try_clone()?, Some(hook)))
     }
 

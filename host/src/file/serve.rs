@@ -100,7 +100,7 @@ impl fmt::Display for Report {
 /// A small pool of threads looks up names, opens and reads files and computes their checksums. So a slow disk delays
 /// only the clients that use it.
 pub struct Service {
-    pool: Pool,
+    pool: Arc<Pool>,
     /// Reason of the current refusal: a command borrows it.
     reason: String,
 }
@@ -113,7 +113,7 @@ impl Service {
     /// If `root` is not a folder, or may not be read.
     pub fn new(root: &Path) -> io::Result<Self> {
         Ok(Self {
-            pool: Pool::new(Dir::open_ambient_dir(root, ambient_authority())?, None),
+            pool: Arc::new(Pool::new(Dir::open_ambient_dir(root, ambient_authority())?, None)),
             reason: String::new(),
         })
     }
@@ -127,7 +127,7 @@ impl Service {
     // crate.
     #[doc(hidden)]
     pub fn on_access(self, hook: impl Fn(Access<'_>) + Send + Sync + 'static) -> io::Result<Self> {
-        Ok(Self { pool: self.pool.with_hook(Arc::new(hook))?, ..self })
+        Ok(Self { pool: Arc::new(self.pool.with_hook(Arc::new(hook))?), ..self })
     }
 }
 
@@ -327,5 +327,12 @@ impl net::Service for Service {
             Ended::Stopped => report.outcome = Outcome::Stopped,
         }
         report
+    }
+}
+
+impl net::ParallelService for Service {
+    fn fork(&self) -> Self {
+        // The checksums that a pool remembers are useful for all threads.
+        Self { pool: Arc::clone(&self.pool), reason: String::new() }
     }
 }

@@ -2,6 +2,8 @@
 //! to wait.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::dial::reason;
@@ -20,6 +22,15 @@ pub(crate) struct Acceptor<L> {
     full_logged: bool,
     /// Whether that about a lack of resources has been written, and not that clients are accepted again.
     starved_logged: bool,
+    logged: Arc<Logged>,
+}
+
+/// Numbers of listeners for which a log message has been written. Listeners of one server share them: the message is written
+/// for the first of them.
+#[derive(Debug, Default)]
+pub(crate) struct Logged {
+    full: AtomicUsize,
+    starved: AtomicUsize,
 }
 
 /// Number of clients, present and at most.
@@ -42,13 +53,24 @@ enum State {
 }
 
 impl<L: Listening> Acceptor<L> {
-    pub(crate) const fn new(listener: L) -> Self {
+    pub(crate) fn new(listener: Option<L>) -> Self {
         Self {
-            listener: Some(listener),
+            listener,
             state: State::Waiting,
             full_logged: false,
             starved_logged: false,
+            logged: Arc::default(),
         }
+    }
+
+    /// Makes this acceptor write its log messages only if no other one with the same `logged` has written them.
+    pub(crate) fn share_log(&mut self, logged: Arc<Logged>) {
+        self.logged = logged;
+    }
+
+    /// Returns the listener, until it is closed.
+    pub(crate) const fn listener(&self) -> Option<&L> {
+        self.listener.as_ref()
     }
 
     /// Handles an event of the listener.
@@ -111,7 +133,7 @@ impl<L: Listening> Acceptor<L> {
                 }
                 Incoming::None => {
                     self.state = State::Waiting;
-                    self.full_logged = false;
+                    self.not_full();
                     self.recovered();
                     return None;
                 }
@@ -119,7 +141,9 @@ impl<L: Listening> Acceptor<L> {
                     log::debug!("a client left before it was accepted: {}", reason(&e));
                 }
                 Incoming::Starved(e) => {
-                    if !std::mem::replace(&mut self.starved_logged, true) {
+                    if !std::mem::replace(&mut self.starved_logged, true)
+                        && self.logged.starved.fetch_add(1, Ordering::Relaxed) == 0
+                    {
                         log::warn!("{}", starved_message(&e));
                     }
                     self.state = State::Starved(now.saturating_add(ACCEPT_RETRY));
@@ -132,7 +156,9 @@ impl<L: Listening> Acceptor<L> {
 
     /// Logs that a lack of resources is over: no client waits because of it.
     fn recovered(&mut self) {
-        if std::mem::take(&mut self.starved_logged) {
+        if std::mem::take(&mut self.starved_logged)
+            && self.logged.starved.fetch_sub(1, Ordering::Relaxed) == 1
+        {
             log::warn!("accepting connections again");
         }
     }
@@ -143,9 +169,19 @@ impl<L: Listening> Acceptor<L> {
         let Some(listener) = &self.listener else { return };
         if !self.full_logged && listener.has_client() {
             self.full_logged = true;
+            if self.logged.full.fetch_add(1, Ordering::Relaxed) > 0 {
+                return;
+            }
             let most = limit.max(1);
             let s = if most == 1 { "" } else { "s" };
             log::warn!("serving {most} client{s}, the limit; new clients have to wait");
+        }
+    }
+
+    /// Records that no client has to wait because of the limit.
+    fn not_full(&mut self) {
+        if std::mem::take(&mut self.full_logged) {
+            self.logged.full.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -182,7 +218,7 @@ mod tests {
         let listener = listen("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let listener = MioListener::new(listener, poll.registry(), Token(0)).unwrap();
-        let mut acceptor = Acceptor::new(listener);
+        let mut acceptor = Acceptor::new(Some(listener));
         let mut clients: Vec<TcpStream> =
             (0..2).map(|_| TcpStream::connect(addr).unwrap()).collect();
         poll.poll(&mut Events::with_capacity(1), None).unwrap();

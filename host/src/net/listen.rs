@@ -8,6 +8,7 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use super::dial::reason;
 use super::peer::unmapped;
+use crate::sys::extra::net as extra;
 use crate::sys::net as system;
 
 /// Length of the accept queue. With the 128 of std and mio, most of 1,000 simultaneous clients have to retry for
@@ -69,6 +70,26 @@ pub(crate) fn listen(
 }
 
 fn listen_on(addr: SocketAddr) -> io::Result<mio::net::TcpListener> {
+    // The port is not shared, so that a second server is refused.
+    open(addr, |_| Ok(()))
+}
+
+/// Listens on the address of `first`, which shares its port from now on. The system distributes the clients between both.
+///
+/// `first` has been bound and listens without sharing. So another server with several threads is refused too, at any time:
+/// its first socket is not willing to share.
+pub(crate) fn listen_shared(
+    addr: SocketAddr,
+    first: &mio::net::TcpListener,
+) -> io::Result<mio::net::TcpListener> {
+    extra::share_port(&SockRef::from(first))?;
+    open(addr, extra::share_port)
+}
+
+fn open(
+    addr: SocketAddr,
+    prepare_bind: impl FnOnce(&Socket) -> io::Result<()>,
+) -> io::Result<mio::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     if addr.is_ipv6() {
         // [::] accepts IPv4 too, independent of the system's default.
@@ -78,6 +99,7 @@ fn listen_on(addr: SocketAddr) -> io::Result<mio::net::TcpListener> {
     socket.set_nonblocking(true)?;
     // Accepted connections inherit these options, which saves five system calls for each.
     prepare(&SockRef::from(&socket));
+    prepare_bind(&socket)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(mio::net::TcpListener::from_std(socket.into()))

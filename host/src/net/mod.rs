@@ -1,4 +1,4 @@
-//! Sockets: connecting, the client, the listener, the server engine with one thread, and datagrams.
+//! Sockets: connecting, the client, the listener, the server engine, and datagrams.
 
 mod acceptor;
 mod client;
@@ -21,8 +21,8 @@ pub use dial::{DialError, Target};
 pub(crate) use dial::{is_self_connected, reason, resolve_all, timeout_text};
 pub(crate) use engine::waker_of;
 pub use engine::{
-    Ended, Internal, Limits, PayloadWriter, Running, Server, ServerControl, Service, SessionWaker,
-    Stopper, Work,
+    Ended, Internal, Limits, ParallelService, PayloadWriter, Running, Server, ServerControl,
+    Service, SessionWaker, Stopper, Work,
 };
 pub use listen::BindError;
 pub(crate) use listen::{listen, prepare};

@@ -14,7 +14,7 @@ use mio::{Events, Interest, Poll, Registry, Token};
 use socket2::SockRef;
 
 pub use super::listen::Incoming;
-use super::listen::accept;
+use super::listen::{accept, listen_shared};
 use crate::sys::extra::net::{SocketQueues, Tick, send_file};
 use crate::sys::net as system;
 
@@ -186,13 +186,17 @@ pub struct Os {
 }
 
 impl Os {
-    /// Returns a system with this listener, and the waker of its waits.
-    pub(super) fn new(listener: TcpListener) -> io::Result<(Self, MioListener, mio::Waker)> {
+    /// Returns a system, and the waker of its waits.
+    pub(super) fn new() -> io::Result<(Self, mio::Waker)> {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKER)?;
-        let listener = MioListener::new(listener, poll.registry(), LISTENER)?;
         let tick = Tick::new(poll.registry(), TICK)?;
-        Ok((Self { poll, tick, queues: None, start: Instant::now() }, listener, waker))
+        Ok((Self { poll, tick, queues: None, start: Instant::now() }, waker))
+    }
+
+    /// Registers a listener.
+    pub(super) fn listen(&self, listener: TcpListener) -> io::Result<MioListener> {
+        MioListener::new(listener, self.poll.registry(), LISTENER)
     }
 
     fn queues(&mut self) -> &mut SocketQueues {
@@ -300,6 +304,11 @@ impl MioListener {
         let registry = registry.try_clone()?;
         registry.register(&mut listener, token, Interest::READABLE)?;
         Ok(Self { listener, registry, token })
+    }
+
+    /// Returns another listener on the same port, which is shared from now on.
+    pub(super) fn share(&self, addr: SocketAddr) -> io::Result<TcpListener> {
+        listen_shared(addr, &self.listener)
     }
 }
 

@@ -66,7 +66,7 @@ impl Engine {
     ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let acceptor = Acceptor::new(MioListener::new(listener, poll.registry(), LISTENER)?);
+        let acceptor = Acceptor::new(Some(MioListener::new(listener, poll.registry(), LISTENER)?));
         let engine = Self {
             poll,
             acceptor,

@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use socklab_core::wire::Dissect;
 
 use super::super::events::unfinished;
-use super::{Common, Failure, several};
-use crate::net::{self, DatagramServer, DatagramService, Limits, Observer, Server, Service};
+use super::{Common, Failure, ServerOptions, several};
+use crate::net::{
+    self, DatagramServer, DatagramService, Limits, Observer, ParallelService, Server,
+};
 use crate::proxy::Side;
 use crate::sys;
 use crate::ui::messages::{Conversation, Dissectors};
@@ -26,6 +28,7 @@ impl Common {
     pub(in crate::cli) fn serve<R, W, S>(
         &self,
         addrs: impl ToSocketAddrs + fmt::Debug,
+        options: &ServerOptions,
         limits: Limits,
         service: S,
         report_json: fn(&S::Report) -> Value,
@@ -33,15 +36,23 @@ impl Common {
     where
         R: Dissect + Send + 'static,
         W: Dissect + Send + 'static,
-        S: Service + 'static,
+        S: ParallelService + 'static,
     {
-        self.serve_dissected(addrs, limits, Conversation::new::<R, W>, service, report_json)
+        self.serve_dissected(
+            addrs,
+            options,
+            limits,
+            Conversation::new::<R, W>,
+            service,
+            report_json,
+        )
     }
 
     /// Runs a server as [`serve`](Self::serve) does, with other dissectors for its trace.
-    pub(in crate::cli) fn serve_dissected<S: Service + 'static>(
+    pub(in crate::cli) fn serve_dissected<S: ParallelService + 'static>(
         &self,
         addrs: impl ToSocketAddrs + fmt::Debug,
+        options: &ServerOptions,
         limits: Limits,
         dissectors: Dissectors,
         service: S,
@@ -50,7 +61,7 @@ impl Common {
         let console = Console::start(self.json)?;
         let observers = self.server_observers(&console, dissectors);
         let (for_reports, for_notices) = (console.reporter(), console.reporter());
-        let server = Server::bind(addrs, service)?
+        let server = Server::bind_threads(addrs, options.threads, service)?
             .limits(limits)
             .observer(observers)
             .on_report(move |report| for_reports.report(&report, || report_json(&report)))

@@ -1,4 +1,5 @@
-//! The server engine: one thread, one machine for each connection, readiness events from the system.
+//! The server engine: one thread, one machine for each connection, readiness events from the system. A server with several
+//! threads has an engine in each: see `threads` and `group`.
 //!
 //! ```text
 //!   round:  poll -> events -> accept -> `again` queue once -> timers -> every second, idle connections
@@ -16,10 +17,12 @@
 //! A turn is bounded, so a client that floods the server does not delay the others. All connections share two
 //! scratch buffers. A connection has memory of its own only while bytes of it have to be stored.
 
+mod group;
 mod payload_writer;
 mod progress;
 mod rounds;
 mod slot;
+mod threads;
 mod wakeups;
 
 use std::fmt;
@@ -35,6 +38,8 @@ use socklab_core::session::Law;
 
 pub use self::payload_writer::PayloadWriter;
 use self::rounds::Engine;
+pub use self::threads::ParallelService;
+use self::threads::Threads;
 pub use self::wakeups::SessionWaker;
 pub(crate) use self::wakeups::{Waker, waker_of};
 use super::listen::{BindError, listen};
@@ -221,6 +226,7 @@ impl Default for Limits {
 /// A server that is bound to its address and does not serve yet.
 pub struct Server<S: Service, N: System = Os> {
     engine: Engine<S, N>,
+    threads: Option<Threads<S, N>>,
     addr: SocketAddr,
     stopper: Stopper,
 }
@@ -228,6 +234,7 @@ pub struct Server<S: Service, N: System = Os> {
 /// Handle that stops a server from any thread.
 #[derive(Clone)]
 pub struct Stopper {
+    /// Waker of all threads.
     waker: Arc<Waker>,
     calls: Arc<AtomicU32>,
 }
@@ -263,7 +270,8 @@ impl<S: Service> Server<S> {
         let failed = |source| BindError::new(text.trim_matches('"'), source);
         let listener = listen(addrs)?;
         let addr = listener.local_addr().map_err(failed)?;
-        let (system, listener, waker) = Os::new(listener).map_err(failed)?;
+        let (system, waker) = Os::new().map_err(failed)?;
+        let listener = system.listen(listener).map_err(failed)?;
         Ok(Self::over(system, listener, addr, waker_of(Arc::new(waker)), service))
     }
 }
@@ -280,8 +288,8 @@ impl<S: Service, N: System> Server<S, N> {
         waker: Arc<dyn Fn() + Send + Sync>,
         service: S,
     ) -> Self {
-        let engine = Engine::new(system, listener, Arc::clone(&waker), service);
-        Self { engine, addr, stopper: Stopper::new(waker, Arc::default()) }
+        let engine = Engine::new(system, Some(listener), Arc::clone(&waker), service);
+        Self { engine, threads: None, addr, stopper: Stopper::new(waker, Arc::default()) }
     }
 
     /// Replaces the default limits.
@@ -329,14 +337,17 @@ impl<S: Service, N: System> Server<S, N> {
         self.stopper.clone()
     }
 
-    /// Serves in this thread until [`Stopper::stop`]. Returns the service.
+    /// Serves in this thread until [`Stopper::stop`]. Returns the service, with several threads that of this one.
     ///
     /// # Errors
     ///
     /// When the system cannot poll. An error of a connection ends only that connection.
     pub fn run(self) -> io::Result<S> {
-        let Self { mut engine, stopper, .. } = self;
-        engine.run(&stopper.calls)?;
+        let Self { mut engine, threads, addr, stopper } = self;
+        match threads {
+            None => engine.run(&stopper.calls)?,
+            Some(threads) => threads.run(&mut engine, addr, &stopper)?,
+        }
         Ok(engine.service)
     }
 

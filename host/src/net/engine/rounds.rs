@@ -11,6 +11,7 @@ use std::time::Duration;
 use slab::Slab;
 use socklab_core::machine::{Machine, StreamEnd};
 
+use super::group::{Member, NewClient};
 use super::progress::{Inactive, Progress};
 use super::slot::{Context, Delivery, Flag, PendingEnd, Phase, Slot, Turn, Wakeup, timestamp};
 use super::wakeups::{Waker, Wakeups};
@@ -47,8 +48,10 @@ struct Timer {
 }
 
 pub(super) struct Engine<S: Service, N: System> {
-    system: N,
-    acceptor: Acceptor<N::Listener>,
+    pub(super) system: N,
+    pub(super) acceptor: Acceptor<N::Listener>,
+    /// Set if several engines serve the clients.
+    pub(super) member: Option<Member<N::Stream>>,
     pub(super) service: S,
     slots: Slab<Slot<N::Stream, S::Machine, S::State>>,
     again: VecDeque<usize>,
@@ -63,7 +66,7 @@ pub(super) struct Engine<S: Service, N: System> {
     progress: Progress,
     wakeups: Arc<Wakeups>,
     /// Milliseconds since the start, updated once in each round.
-    now: u64,
+    pub(super) now: u64,
     pub(super) limits: Limits,
     pub(super) observer: Option<Box<dyn Observer>>,
     /// Whether the observer can take more bytes. Otherwise connections have no turns, and no client is accepted.
@@ -77,12 +80,18 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl<S: Service, N: System> Engine<S, N> {
-    /// `waker` gives an [`Event::Waker`].
-    pub(super) fn new(system: N, listener: N::Listener, waker: Arc<Waker>, service: S) -> Self {
+    /// `waker` gives an [`Event::Waker`]. Without a listener, the engine gets its clients from other engines.
+    pub(super) fn new(
+        system: N,
+        listener: Option<N::Listener>,
+        waker: Arc<Waker>,
+        service: S,
+    ) -> Self {
         let scratch = || vec![0; S::SCRATCH.max(SMALL_READ)].into_boxed_slice();
         Self {
             system,
             acceptor: Acceptor::new(listener),
+            member: None,
             service,
             slots: Slab::with_capacity(SLOTS),
             again: VecDeque::new(),
@@ -107,11 +116,14 @@ impl<S: Service, N: System> Engine<S, N> {
         let mut events = self.system.events();
         let mut idle_checked_at = 0;
         let Limits { idle, clients, grace, pace } = self.limits;
-        log::debug!(
-            "idle connections: {}; at most {clients} clients; pause between messages {pace:?}; grace period {grace:?}",
-            timeout_text(idle)
-        );
+        if self.member.as_ref().is_none_or(|member| member.index == 0) {
+            log::debug!(
+                "idle connections: {}; at most {clients} clients; pause between messages {pace:?}; grace period {grace:?}",
+                timeout_text(idle)
+            );
+        }
         let (mut stopped_at, mut is_finishing) = (None, false);
+        let mut is_woken = false;
         loop {
             let pause = self.poll_timeout(idle_checked_at, stopped_at);
             match self.system.wait(&mut events, pause) {
@@ -125,7 +137,10 @@ impl<S: Service, N: System> Engine<S, N> {
             for event in N::iter(&events) {
                 match event {
                     Event::Listener => self.acceptor.wake(self.limits.clients),
-                    Event::Waker => woken = self.wakeups.take(),
+                    Event::Waker => {
+                        woken = self.wakeups.take();
+                        is_woken = true;
+                    }
                     Event::Tick => {
                         self.system.take_tick();
                         ticked = true;
@@ -145,6 +160,10 @@ impl<S: Service, N: System> Engine<S, N> {
                 }
             }
             // Only after the events: a new client must not get a slot that a later event of this batch refers to.
+            if is_woken && self.is_ready {
+                is_woken = false;
+                self.open_handed_over(is_finishing);
+            }
             self.accept(ACCEPTS);
             for key in woken {
                 self.queue(key);
@@ -166,16 +185,16 @@ impl<S: Service, N: System> Engine<S, N> {
                 idle_checked_at = self.now;
                 self.close_idle(since);
             }
-            match self.service.control() {
+            match self.control() {
                 ServerControl::Serve => {}
                 ServerControl::Last => {
-                    self.close_listener();
-                    if self.slots.is_empty() {
+                    self.stop_listening();
+                    if self.slots.is_empty() && self.is_drained() {
                         return Ok(());
                     }
                 }
                 ServerControl::Quit => {
-                    self.close_listener();
+                    self.stop_listening();
                     self.close_all();
                     return Ok(());
                 }
@@ -187,13 +206,11 @@ impl<S: Service, N: System> Engine<S, N> {
                     is_finishing = true;
                     self.finish();
                 }
-                if stops > 1 {
+                if stops > 1 || self.now - at >= millis(self.limits.grace) {
                     self.close_all();
+                    return Ok(());
                 }
-                if self.now - at >= millis(self.limits.grace) {
-                    self.close_all();
-                }
-                if self.slots.is_empty() {
+                if self.slots.is_empty() && self.is_drained() {
                     return Ok(());
                 }
             }
@@ -226,25 +243,51 @@ impl<S: Service, N: System> Engine<S, N> {
             if !self.is_ready {
                 return;
             }
-            if self.service.control() != ServerControl::Serve {
-                self.close_listener();
+            if self.control() != ServerControl::Serve {
+                self.stop_listening();
                 return;
             }
-            let clients = Clients { count: self.slots.len(), limit: self.limits.clients };
-            let now = Duration::from_millis(self.now);
-            let Some((stream, peer)) = self.acceptor.accept(now, clients) else {
-                return;
-            };
-            self.open(stream, peer);
+            let Some(client) = self.next_client() else { return };
+            if let Some((stream, peer)) = self.place_client(client) {
+                self.open(stream, peer);
+            }
         }
     }
 
-    fn open(&mut self, mut stream: N::Stream, peer: SocketAddr) {
+    /// Accepts the next client, if there is one and the limit permits it.
+    fn next_client(&mut self) -> Option<NewClient<N::Stream>> {
+        let now = Duration::from_millis(self.now);
+        let limit = self.limits.clients;
+        let Some(member) = &self.member else {
+            return self.acceptor.accept(now, Clients { count: self.slots.len(), limit });
+        };
+        let is_due =
+            self.acceptor.is_ready() || self.acceptor.retry_at().is_some_and(|at| at <= now);
+        if !is_due || self.acceptor.listener().is_none() {
+            return None;
+        }
+        let has_place = member.take_place();
+        let count = if has_place { 0 } else { usize::MAX };
+        let client = self.acceptor.accept(now, Clients { count, limit });
+        if client.is_none() && has_place {
+            if self.acceptor.retry_at().is_some() {
+                member.starve();
+            } else {
+                // Not for this engine, which does not wait in line.
+                member.free_place();
+            }
+        }
+        client
+    }
+
+    /// Opens a session. Returns the key of its slot, which is free again if the session has already ended.
+    pub(super) fn open(&mut self, mut stream: N::Stream, peer: SocketAddr) -> usize {
         let entry = self.slots.vacant_entry();
         let key = entry.key();
         if let Err(e) = self.system.register(&mut stream, key, false) {
             log::warn!("{peer}: cannot register the connection for events: {}", reason(&e));
-            return;
+            self.client_left();
+            return key;
         }
         if S::RESETS {
             // Any end of the connection before the machine has finished, also the end of this process, must be
@@ -258,15 +301,16 @@ impl<S: Service, N: System> Engine<S, N> {
         let peer = Peer::from(peer);
         log::debug!("{}: connected", SocketAddr::from(peer));
         entry.insert(Slot::new(stream, machine, state, peer, self.now));
-        if self.service.control() != ServerControl::Serve {
+        if self.control() != ServerControl::Serve {
             // Before the last client receives anything: a client that connects because of it must not be accepted.
             self.close_listener();
         }
         self.turn(key, Wakeup::Opened);
+        key
     }
 
     /// Runs one turn of a connection and applies its result.
-    fn turn(&mut self, key: usize, wakeup: Wakeup) -> Turn {
+    pub(super) fn turn(&mut self, key: usize, wakeup: Wakeup) -> Turn {
         let Some(slot) = self.slots.get_mut(key) else { return Turn::Close };
         let before = slot.buffered.as_ref().map_or(0, |buffered| buffered.bytes());
         let mut context = Context {
@@ -342,7 +386,7 @@ impl<S: Service, N: System> Engine<S, N> {
     fn remove(&mut self, key: usize, ended: Ended<<S::Machine as Machine>::Error>) {
         let mut slot = self.slots.remove(key);
         self.progress.remove(key);
-        self.acceptor.freed(Duration::from_millis(self.now));
+        self.client_left();
         if slot.flags.has(Flag::Queued) {
             // Otherwise the next connection with this key would get an extra turn.
             self.again.retain(|queued| *queued != key);
@@ -508,14 +552,22 @@ impl<S: Service, N: System> Engine<S, N> {
         // For a client in the backlog, the connection is already established.
         self.acceptor.retry();
         self.accept(BACKLOG_MAX);
-        self.close_listener();
+        self.stop_listening();
         let keys: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.turn(key, Wakeup::Stop);
         }
     }
 
-    fn close_listener(&mut self) {
+    /// Closes the listener. What it has accepted is in the hands of the engine that serves it.
+    fn stop_listening(&mut self) {
+        self.close_listener();
+        if let Some(member) = &mut self.member {
+            member.stop_listening();
+        }
+    }
+
+    pub(super) fn close_listener(&mut self) {
         self.acceptor.close();
     }
 

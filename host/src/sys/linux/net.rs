@@ -12,8 +12,17 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
+use socket2::Socket;
 
 pub(crate) use super::queues::SocketQueues;
+
+/// Whether several listeners can share a port, and the system distributes the clients evenly between them.
+pub(crate) const SHARES_PORTS: bool = true;
+
+/// Makes a listener share its port with others of the same user for which this is set too.
+pub(crate) fn share_port(listener: &Socket) -> io::Result<()> {
+    listener.set_reuse_port(true)
+}
 
 /// Periodic timer that wakes a poll once a second while it is enabled.
 ///

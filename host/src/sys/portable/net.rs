@@ -6,6 +6,16 @@ use std::io;
 use std::net::SocketAddr;
 
 use mio::{Registry, Token};
+use socket2::Socket;
+
+/// Whether several listeners can share a port, and the system distributes the clients evenly between them. The BSDs and
+/// macOS give all clients to the last listener.
+pub(crate) const SHARES_PORTS: bool = false;
+
+/// Returns an error: ports are not shared.
+pub(crate) fn share_port(_: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
 
 /// Stand-in for a timer that wakes a poll once a second. The poll has a timeout instead.
 pub(crate) struct Tick;
