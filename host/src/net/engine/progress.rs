@@ -50,6 +50,7 @@ impl Progress {
         &mut self,
         inactive: Inactive,
         slot: &mut Slot<N::Stream, M, T>,
+        peer: std::net::SocketAddr,
         system: &mut N,
     ) -> bool {
         let Inactive { key, now, age, since_check, limit } = inactive;
@@ -64,10 +65,9 @@ impl Progress {
         if !is_due && !is_last {
             return false;
         }
-        let bytes = slot.outstanding(system).unwrap_or(0);
+        let bytes = slot.outstanding(peer, system).unwrap_or(0);
         let has_progressed = match known {
             Some(known) if bytes < known.bytes => {
-                let peer = std::net::SocketAddr::from(slot.peer);
                 log::debug!("{peer}: peer reads slowly, {bytes} bytes outstanding");
                 slot.last_progress = now;
                 true

@@ -18,7 +18,7 @@ use super::wakeups::{Waker, Wakeups};
 use super::{Ended, Limits, ServerControl, Service};
 use crate::net::acceptor::{ACCEPTS, Acceptor, Clients};
 use crate::net::dial::{reason, timeout_text};
-use crate::net::peer::{Peer, unmapped};
+use crate::net::peer::{Peers, unmapped};
 use crate::net::quote::Notice;
 use crate::net::stack::Observer;
 use crate::net::system::{Event, Stream as _, System};
@@ -54,6 +54,7 @@ pub(super) struct Engine<S: Service, N: System> {
     pub(super) member: Option<Member<N::Stream>>,
     pub(super) service: S,
     slots: Slab<Slot<N::Stream, S::Machine, S::State>>,
+    peers: Peers,
     again: VecDeque<usize>,
     timers: BinaryHeap<Reverse<Timer>>,
     /// Number of the timer set last. It is counted over all connections: a timer may outlive its connection, and
@@ -94,6 +95,7 @@ impl<S: Service, N: System> Engine<S, N> {
             member: None,
             service,
             slots: Slab::with_capacity(SLOTS),
+            peers: Peers::default(),
             again: VecDeque::new(),
             timers: BinaryHeap::new(),
             timer: 0,
@@ -298,8 +300,8 @@ impl<S: Service, N: System> Engine<S, N> {
         if let Some(observer) = &mut self.observer {
             observer.opened(key, stream.local_addr().map_or(peer, unmapped), peer);
         }
-        let peer = Peer::from(peer);
-        log::debug!("{}: connected", SocketAddr::from(peer));
+        log::debug!("{peer}: connected");
+        let peer = self.peers.insert(peer);
         entry.insert(Slot::new(stream, machine, state, peer, self.now));
         if self.control() != ServerControl::Serve {
             // Before the last client receives anything: a client that connects because of it must not be accepted.
@@ -315,6 +317,7 @@ impl<S: Service, N: System> Engine<S, N> {
         let before = slot.buffered.as_ref().map_or(0, |buffered| buffered.bytes());
         let mut context = Context {
             system: &mut self.system,
+            peers: &self.peers,
             key,
             now: self.now,
             service: &mut self.service,
@@ -348,7 +351,7 @@ impl<S: Service, N: System> Engine<S, N> {
         if turn != Turn::Close
             && let Err(e) = slot.update_interest(key, &mut self.system)
         {
-            let peer = SocketAddr::from(slot.peer);
+            let peer = self.peers.get(&slot.peer);
             log::warn!("{peer}: cannot register the connection for events: {}", reason(&e));
         }
         if let Some(ms) = timer_ms {
@@ -396,15 +399,16 @@ impl<S: Service, N: System> Engine<S, N> {
             // After an orderly close the output would look complete.
             slot.reset();
         }
-        let has_arrived =
-            slot.phase == Phase::AwaitingAck && slot.delivery(&mut self.system) == Delivery::Done;
+        let peer = self.peers.get(&slot.peer);
+        self.peers.remove(&slot.peer);
+        let has_arrived = slot.phase == Phase::AwaitingAck
+            && slot.delivery(peer, &mut self.system) == Delivery::Done;
         // Only now: the system reports an error of the socket once.
         if let Some(observer) = &mut self.observer {
-            slot.observe_end(key, observer.as_mut());
+            slot.observe_end(key, peer, observer.as_mut());
         }
         if !slot.phase.is_reported() {
             let ended = if has_arrived { Ended::Done } else { ended };
-            let peer = slot.peer.into();
             let report = self.service.closed(peer, &slot.machine, &mut slot.state, ended);
             (self.report)(report);
         }
@@ -441,7 +445,7 @@ impl<S: Service, N: System> Engine<S, N> {
                     // The timer is not reset by each byte. So bytes may have arrived since it was set.
                     let waited = u64::from(timestamp(self.now).wrapping_sub(slot.last_progress));
                     let left = u64::from(Notice::AFTER_MS).saturating_sub(waited);
-                    match slot.notice() {
+                    match slot.notice(&self.peers) {
                         None => {
                             slot.flags.set(Flag::NoticeTimer, false);
                         }
@@ -488,8 +492,9 @@ impl<S: Service, N: System> Engine<S, N> {
                 phase => {
                     // A finished session is never kept indefinitely.
                     let limit = if phase.is_over() { idle.min(CLOSING_MS) } else { idle };
+                    let peer = self.peers.get(&slot.peer);
                     let inactive = Inactive { key, now, age, since_check, limit };
-                    self.progress.check(inactive, slot, &mut self.system) || age < limit
+                    self.progress.check(inactive, slot, peer, &mut self.system) || age < limit
                 }
             };
             if !is_active {
@@ -508,7 +513,7 @@ impl<S: Service, N: System> Engine<S, N> {
             if slot.last_progress != before {
                 continue;
             }
-            log::debug!("{}: timed out, closing", SocketAddr::from(slot.peer));
+            log::debug!("{}: timed out, closing", self.peers.get(&slot.peer));
             match slot.phase {
                 Phase::Finishing | Phase::AwaitingAck | Phase::Flushing | Phase::Lingering => {
                     self.remove(key, Ended::Undelivered);

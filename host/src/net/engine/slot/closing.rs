@@ -1,5 +1,7 @@
 //! The end of a connection: delivery of the last bytes, then an orderly close.
 
+use std::net::SocketAddr;
+
 use socklab_core::machine::{Machine, StreamEnd};
 
 use super::{Context, Delivery, Flag, PendingEnd, Phase, Slot, Turn, timestamp};
@@ -14,12 +16,13 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     /// Returns the delivery of the last bytes. The sending side has been closed.
     pub(in crate::net::engine) fn delivery(
         &mut self,
+        peer: SocketAddr,
         system: &mut impl System<Stream = K>,
     ) -> Delivery {
         if self.pending_end >= PendingEnd::WriteClosed || self.end == Some(StreamEnd::Reset) {
             return Delivery::Lost;
         }
-        match system.unacknowledged(&self.stream, self.peer.into()) {
+        match system.unacknowledged(&self.stream, peer) {
             // FIN counts as one byte.
             Some(0..=1) => Delivery::Done,
             Some(_) => Delivery::Pending,
@@ -38,14 +41,19 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     }
 
     /// Reports the end of a connection that is about to be closed.
-    pub(in crate::net::engine) fn observe_end(&self, key: usize, observer: &mut dyn Observer) {
+    pub(in crate::net::engine) fn observe_end(
+        &self,
+        key: usize,
+        peer: SocketAddr,
+        observer: &mut dyn Observer,
+    ) {
         let ends = Ends {
             sent: self.flags.has(Flag::SentEnd),
             received: self.end == Some(StreamEnd::Closed),
             is_reset: self.end == Some(StreamEnd::Reset) || self.pending_end == PendingEnd::Reset,
         };
         let (peek, resets) = (|| self.stream.peek(), || self.stream.resets_on_close());
-        observe_end(observer, key, self.peer.into(), ends, peek, resets);
+        observe_end(observer, key, peer, ends, peek, resets);
     }
 
     /// Closes the sending side after all output has been sent, and waits for the peer to close.
@@ -66,7 +74,7 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
         } else {
             self.flags.set(Flag::SentEnd, true);
             if let Some(observer) = context.observer {
-                observer.moved(context.key, self.peer.into(), Direction::Sent, &[]);
+                observer.moved(context.key, context.peers.get(&self.peer), Direction::Sent, &[]);
             }
         }
         self.buffered = None;
@@ -111,7 +119,7 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
         S: Service<Machine = M, State = T>,
         N: System<Stream = K>,
     {
-        match self.delivery(context.system) {
+        match self.delivery(context.peers.get(&self.peer), context.system) {
             Delivery::Pending => {
                 // At growing intervals, so that thousands of peers that never read cost little.
                 let waited = u64::from(timestamp(context.now).wrapping_sub(self.last_progress));

@@ -6,6 +6,7 @@ use socklab_core::machine::{Machine, StreamEnd};
 
 use super::{Context, Flag, PendingEnd, Phase, Slot, timestamp};
 use crate::net::engine::Service;
+use crate::net::peer::Peers;
 use crate::net::stack::{Direction, Observer};
 use crate::net::system::{Stream, System};
 use crate::sys::net as system;
@@ -98,7 +99,8 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
         if let Some(observer) = context.observer
             && self.end != Some(StreamEnd::Reset)
         {
-            observer.moved(context.key, self.peer.into(), Direction::Received, &buffer[..n]);
+            let peer = context.peers.get(&self.peer);
+            observer.moved(context.key, peer, Direction::Received, &buffer[..n]);
         }
         Some(n)
     }
@@ -107,7 +109,8 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     pub(super) fn send_buffered<S: Service, N>(&mut self, context: &mut Context<'_, S, N>) -> bool {
         let Some(mut buffered) = self.buffered.take() else { return true };
         let waiting = &buffered.output[buffered.sent..];
-        buffered.sent += self.send(waiting, context.now, context.observer, context.key);
+        buffered.sent +=
+            self.send(waiting, context.now, context.observer, context.key, context.peers);
         let all = buffered.sent == buffered.output.len();
         if all {
             buffered.output.clear();
@@ -126,7 +129,7 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
         context: &mut Context<'_, S, N>,
     ) -> bool {
         let fresh = &context.output[..written];
-        let n = self.send(fresh, context.now, context.observer, context.key);
+        let n = self.send(fresh, context.now, context.observer, context.key, context.peers);
         if n < written {
             let buffered = self.buffered.get_or_insert_default();
             buffered.output.extend_from_slice(&fresh[n..]);
@@ -142,6 +145,7 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
         now: u64,
         observer: &mut Option<Box<dyn Observer>>,
         key: usize,
+        peers: &Peers,
     ) -> usize {
         let mut sent = 0;
         self.flags.set(Flag::Full, false);
@@ -151,7 +155,7 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
                     self.last_progress = timestamp(now);
                     if let Some(observer) = observer {
                         let bytes = &bytes[sent..sent + n];
-                        observer.moved(key, self.peer.into(), Direction::Sent, bytes);
+                        observer.moved(key, peers.get(&self.peer), Direction::Sent, bytes);
                     }
                     sent += n;
                 }
