@@ -85,6 +85,8 @@ pub trait System {
 
     /// Returns the number of bytes sent that the peer has not acknowledged. The end of the stream counts as one.
     /// Returns `None` if the system does not report it or the connection no longer exists.
+    ///
+    /// `peer` is the client, which is not the peer of the socket if there is a balancer between them.
     fn unacknowledged(&mut self, stream: &Self::Stream, peer: SocketAddr) -> Option<u32>;
 
     /// Returns the number of bytes sent that the peer has not acknowledged or not read, or `None` if the system does
@@ -268,17 +270,22 @@ impl System for Os {
         }
     }
 
-    fn unacknowledged(&mut self, stream: &TcpStream, peer: SocketAddr) -> Option<u32> {
-        // A connection that has ended has no peer. This is known without the two system calls of a query.
-        stream.peer_addr().ok()?;
-        let local = stream.local_addr().ok()?;
+    fn unacknowledged(&mut self, stream: &TcpStream, _: SocketAddr) -> Option<u32> {
+        let (local, peer) = ends(stream)?;
         self.queues().unacknowledged(local, peer)
     }
 
-    fn outstanding(&mut self, stream: &TcpStream, peer: SocketAddr) -> Option<u32> {
-        let local = stream.local_addr().ok()?;
+    fn outstanding(&mut self, stream: &TcpStream, _: SocketAddr) -> Option<u32> {
+        let (local, peer) = ends(stream)?;
         self.queues().outstanding(local, peer)
     }
+}
+
+/// Returns the addresses of a connection. One that has ended has no peer. That is known without the two system calls of
+/// a query.
+fn ends(stream: &TcpStream) -> Option<(SocketAddr, SocketAddr)> {
+    let peer = stream.peer_addr().ok()?;
+    Some((stream.local_addr().ok()?, peer))
 }
 
 fn interest(for_writing: bool) -> Interest {

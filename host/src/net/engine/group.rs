@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::mem::take;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ServerControl;
@@ -18,6 +18,16 @@ use super::wakeups::Waker;
 
 /// A client that has been accepted and has no session yet.
 pub(super) type NewClient<K> = (K, SocketAddr);
+
+/// What a client is for the number of clients that a service serves.
+pub(super) enum Count {
+    /// More may follow.
+    More,
+    /// It is the last one.
+    Last,
+    /// It is one too many.
+    Excess,
+}
 
 /// The engines of a server.
 pub(super) struct Group<K> {
@@ -53,8 +63,8 @@ pub(super) struct Member<K> {
     /// Whether each engine has a listener of its own. Then the distribution of the system is corrected only if it is
     /// uneven, since handing over a client costs a wakeup.
     pub(super) shares_port: bool,
-    /// Number of clients that may still be accepted. `None` means no limit.
-    pub(super) clients_left: Option<u32>,
+    /// Number of clients that may still be accepted by all engines. `None` means no limit.
+    clients_left: Option<Arc<AtomicU32>>,
     /// Whether the end of its listener has been counted.
     has_closed: bool,
 }
@@ -137,7 +147,7 @@ impl<K> Member<K> {
         group: Arc<Group<K>>,
         index: usize,
         shares_port: bool,
-        clients_left: Option<u32>,
+        clients_left: Option<Arc<AtomicU32>>,
         listens: bool,
     ) -> Self {
         Self { group, index, shares_port, clients_left, has_closed: !listens }
@@ -213,11 +223,14 @@ impl<K> Member<K> {
         self.free_place()
     }
 
-    /// Counts a client that has been accepted and placed. Returns whether it was the last one.
-    pub(super) fn count_client(&mut self) -> bool {
-        let Some(left) = &mut self.clients_left else { return false };
-        *left = left.saturating_sub(1);
-        *left == 0
+    /// Counts a client.
+    pub(super) fn count_client(&self) -> Count {
+        let Some(left) = &self.clients_left else { return Count::More };
+        match left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)) {
+            Ok(1) => Count::Last,
+            Ok(_) => Count::More,
+            Err(_) => Count::Excess,
+        }
     }
 
     /// Records that this engine accepts no more clients, and has placed those it has accepted.

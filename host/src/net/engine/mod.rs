@@ -210,6 +210,13 @@ pub struct Limits {
     /// before the boundary, and if the peer runs on this machine, until its program has read it. With 0 there is
     /// no pause at all.
     pub pace: Duration,
+    /// Time that a connection has to send a complete [`ProxyHeader`](super::ProxyHeader). If there is such a limit, every
+    /// connection must begin with a header: the server is behind a balancer, and the header names the client. A
+    /// connection without a valid header is refused. `None` means that headers are not looked for.
+    ///
+    /// A connection that closes without a message, before or after a header without a client, has no session and no
+    /// report.
+    pub proxy_header: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -219,6 +226,7 @@ impl Default for Limits {
             clients: DEFAULT_CLIENTS,
             grace: Duration::from_secs(5),
             pace: DEFAULT_PACE,
+            proxy_header: None,
         }
     }
 }

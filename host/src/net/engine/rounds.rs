@@ -1,5 +1,7 @@
 //! The event loop of the engine: events, new clients, timers, idle connections.
 
+mod headers;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io::{self, ErrorKind};
@@ -11,6 +13,7 @@ use std::time::Duration;
 use slab::Slab;
 use socklab_core::machine::{Machine, StreamEnd};
 
+use self::headers::Headers;
 use super::group::{Member, NewClient};
 use super::progress::{Inactive, Progress};
 use super::slot::{Context, Delivery, Flag, PendingEnd, Phase, Slot, Turn, Wakeup, timestamp};
@@ -55,6 +58,7 @@ pub(super) struct Engine<S: Service, N: System> {
     pub(super) service: S,
     slots: Slab<Slot<N::Stream, S::Machine, S::State>>,
     peers: Peers,
+    headers: Headers<N::Stream>,
     again: VecDeque<usize>,
     timers: BinaryHeap<Reverse<Timer>>,
     /// Number of the timer set last. It is counted over all connections: a timer may outlive its connection, and
@@ -96,6 +100,7 @@ impl<S: Service, N: System> Engine<S, N> {
             service,
             slots: Slab::with_capacity(SLOTS),
             peers: Peers::default(),
+            headers: Headers::default(),
             again: VecDeque::new(),
             timers: BinaryHeap::new(),
             timer: 0,
@@ -117,7 +122,7 @@ impl<S: Service, N: System> Engine<S, N> {
     pub(super) fn run(&mut self, stops: &AtomicU32) -> io::Result<()> {
         let mut events = self.system.events();
         let mut idle_checked_at = 0;
-        let Limits { idle, clients, grace, pace } = self.limits;
+        let Limits { idle, clients, grace, pace, .. } = self.limits;
         if self.member.as_ref().is_none_or(|member| member.index == 0) {
             log::debug!(
                 "idle connections: {}; at most {clients} clients; pause between messages {pace:?}; grace period {grace:?}",
@@ -157,6 +162,8 @@ impl<S: Service, N: System> Engine<S, N> {
                             } else {
                                 self.queue(key);
                             }
+                        } else {
+                            self.headers.wake(key, is_ended);
                         }
                     }
                 }
@@ -166,6 +173,7 @@ impl<S: Service, N: System> Engine<S, N> {
                 is_woken = false;
                 self.open_handed_over(is_finishing);
             }
+            self.read_headers();
             self.accept(ACCEPTS);
             for key in woken {
                 self.queue(key);
@@ -181,6 +189,7 @@ impl<S: Service, N: System> Engine<S, N> {
                 }
             }
             self.fire_timers();
+            self.expire_headers();
             // While the observer is not ready, nothing can move.
             if self.is_ready && (ticked || self.now - idle_checked_at >= IDLE_CHECK_MS) {
                 let since = self.now - idle_checked_at;
@@ -191,6 +200,7 @@ impl<S: Service, N: System> Engine<S, N> {
                 ServerControl::Serve => {}
                 ServerControl::Last => {
                     self.stop_listening();
+                    self.close_headers();
                     if self.slots.is_empty() && self.is_drained() {
                         return Ok(());
                     }
@@ -212,7 +222,7 @@ impl<S: Service, N: System> Engine<S, N> {
                     self.close_all();
                     return Ok(());
                 }
-                if self.slots.is_empty() && self.is_drained() {
+                if self.slots.is_empty() && self.headers.is_empty() && self.is_drained() {
                     return Ok(());
                 }
             }
@@ -221,18 +231,20 @@ impl<S: Service, N: System> Engine<S, N> {
 
     /// Returns the timeout for the poll.
     fn poll_timeout(&mut self, idle_checked_at: u64, stopped_at: Option<u64>) -> Option<Duration> {
-        let has_work = !self.again.is_empty() || self.acceptor.is_ready();
+        let has_work =
+            !self.again.is_empty() || self.acceptor.is_ready() || self.headers.is_readable();
         if self.is_ready && has_work {
             return Some(Duration::ZERO);
         }
         // Without connections there is nothing to check, and an idle server sleeps without a timeout.
         let ticks = self.system.set_tick(!self.slots.is_empty());
         let until = |due: u64| due.saturating_sub(self.now);
-        let mut pauses = [None; 4];
+        let mut pauses = [None; 5];
         // Otherwise the observer wakes the poll.
         if self.is_ready {
             pauses[0] = self.acceptor.retry_at().map(|at| until(millis(at)));
             pauses[1] = self.timers.peek().map(|Reverse(timer)| until(timer.due));
+            pauses[4] = self.headers.next_due().map(until);
             pauses[2] = (!ticks).then(|| until(idle_checked_at.saturating_add(IDLE_CHECK_MS)));
         }
         pauses[3] = stopped_at.map(|at| until(at.saturating_add(millis(self.limits.grace))));
@@ -261,7 +273,8 @@ impl<S: Service, N: System> Engine<S, N> {
         let now = Duration::from_millis(self.now);
         let limit = self.limits.clients;
         let Some(member) = &self.member else {
-            return self.acceptor.accept(now, Clients { count: self.slots.len(), limit });
+            let count = self.slots.len() + self.headers.len();
+            return self.acceptor.accept(now, Clients { count, limit });
         };
         let is_due =
             self.acceptor.is_ready() || self.acceptor.retry_at().is_some_and(|at| at <= now);
@@ -282,33 +295,45 @@ impl<S: Service, N: System> Engine<S, N> {
         client
     }
 
-    /// Opens a session. Returns the key of its slot, which is free again if the session has already ended.
-    pub(super) fn open(&mut self, mut stream: N::Stream, peer: SocketAddr) -> usize {
-        let entry = self.slots.vacant_entry();
-        let key = entry.key();
+    /// Opens a session. Returns the key of its slot, which is free again if the session has already ended. Returns `None`
+    /// if there is no session yet.
+    pub(super) fn open(&mut self, mut stream: N::Stream, peer: SocketAddr) -> Option<usize> {
+        if let Some(limit) = self.limits.proxy_header {
+            self.await_header(stream, peer, limit);
+            return None;
+        }
+        let key = self.slots.vacant_key();
         if let Err(e) = self.system.register(&mut stream, key, false) {
             log::warn!("{peer}: cannot register the connection for events: {}", reason(&e));
             self.client_left();
-            return key;
+            return None;
         }
         if S::RESETS {
             // Any end of the connection before the machine has finished, also the end of this process, must be
             // a reset.
             stream.set_reset_on_close(true);
         }
+        log::debug!("{peer}: connected");
+        self.start(stream, peer, None);
+        self.turn(key, Wakeup::Opened);
+        Some(key)
+    }
+
+    /// Starts the session of a connection that is registered with the next free key. `local` is the address that the
+    /// client has connected to, if it is not that of the socket.
+    fn start(&mut self, stream: N::Stream, peer: SocketAddr, local: Option<SocketAddr>) {
+        let entry = self.slots.vacant_entry();
         let (machine, state) = self.service.open();
         if let Some(observer) = &mut self.observer {
-            observer.opened(key, stream.local_addr().map_or(peer, unmapped), peer);
+            let local = local.unwrap_or_else(|| stream.local_addr().map_or(peer, unmapped));
+            observer.opened(entry.key(), local, peer);
         }
-        log::debug!("{peer}: connected");
         let peer = self.peers.insert(peer);
         entry.insert(Slot::new(stream, machine, state, peer, self.now));
         if self.control() != ServerControl::Serve {
             // Before the last client receives anything: a client that connects because of it must not be accepted.
             self.close_listener();
         }
-        self.turn(key, Wakeup::Opened);
-        key
     }
 
     /// Runs one turn of a connection and applies its result.
@@ -558,6 +583,7 @@ impl<S: Service, N: System> Engine<S, N> {
         self.acceptor.retry();
         self.accept(BACKLOG_MAX);
         self.stop_listening();
+        self.stop_headers();
         let keys: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.turn(key, Wakeup::Stop);
@@ -578,6 +604,7 @@ impl<S: Service, N: System> Engine<S, N> {
 
     fn close_all(&mut self) {
         self.again.clear();
+        self.close_headers();
         let keys: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.remove(key, Ended::Stopped);

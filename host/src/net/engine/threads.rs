@@ -4,12 +4,12 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::group::{Group, Member, NewClient};
+use super::group::{Count, Group, Member, NewClient};
 use super::rounds::Engine;
 use super::slot::Wakeup;
 use super::{Server, ServerControl, Service, Stopper, waker_of};
@@ -136,7 +136,8 @@ impl<S: Service, N: System> Threads<S, N> {
         let Self { others, group, clients, .. } = self;
         let shares_port = listening > others.len();
         group.start(first.limits.clients, listening);
-        first.member = Some(Member::new(Arc::clone(group), 0, shares_port, *clients, true));
+        let clients = clients.map(|count| Arc::new(AtomicU32::new(count)));
+        first.member = Some(Member::new(Arc::clone(group), 0, shares_port, clients.clone(), true));
 
         let (limits, count) = (first.limits, others.len() + 1);
         let observer = first.observer.take().map(|observer| Arc::new(Mutex::new(observer)));
@@ -152,7 +153,7 @@ impl<S: Service, N: System> Threads<S, N> {
         for (engine, index) in others.iter_mut().zip(1..) {
             let listens = index < listening;
             let group = Arc::clone(group);
-            engine.member = Some(Member::new(group, index, shares_port, None, listens));
+            engine.member = Some(Member::new(group, index, shares_port, clients.clone(), listens));
             engine.limits = limits;
             engine.observer = shared(index);
             engine.report = one_at_a_time(&report);
@@ -296,14 +297,29 @@ impl<S: Service, N: System> Engine<S, N> {
         &mut self,
         client: NewClient<N::Stream>,
     ) -> Option<NewClient<N::Stream>> {
-        let Some(member) = &mut self.member else { return Some(client) };
-        let is_last = member.count_client();
-        if is_last {
-            member.control(ServerControl::Last);
-            // Before the last client receives anything: a client that connects because of it must not be accepted.
-            self.close_listener();
+        if self.member.is_none() {
+            return Some(client);
+        }
+        // A connection that must begin with a header may be none of a client.
+        if self.limits.proxy_header.is_none() && !self.count_client() {
+            return None;
         }
         self.member.as_ref()?.place_client(client)
+    }
+
+    /// Counts a client. Returns `false` if it is one more than the service serves.
+    pub(super) fn count_client(&mut self) -> bool {
+        let Some(member) = &self.member else { return true };
+        match member.count_client() {
+            Count::More => {}
+            Count::Last => {
+                member.control(ServerControl::Last);
+                // Before the last client receives anything: a client that connects because of it must not be accepted.
+                self.close_listener();
+            }
+            Count::Excess => return false,
+        }
+        true
     }
 
     /// Opens sessions for the clients that other engines have handed over, after this engine was woken.
@@ -314,7 +330,9 @@ impl<S: Service, N: System> Engine<S, N> {
         }
         for (stream, peer) in member.handed_over() {
             let key = self.open(stream, peer);
-            if is_finishing {
+            if let Some(key) = key
+                && is_finishing
+            {
                 self.turn(key, Wakeup::Stop);
             }
         }

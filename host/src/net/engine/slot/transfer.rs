@@ -195,7 +195,7 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     }
 
     /// Stores the unconsumed input until the next turn.
-    pub(super) fn store_input(&mut self, rest: &[u8]) {
+    pub(in crate::net::engine) fn store_input(&mut self, rest: &[u8]) {
         match &mut self.buffered {
             None if rest.is_empty() => {}
             None => {
