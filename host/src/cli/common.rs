@@ -220,6 +220,10 @@ pub(super) struct ServerOptions {
     #[arg(long, value_name = "N", default_value = "1", value_parser = threads,
           allow_negative_numbers = true)]
     threads: NonZeroUsize,
+    /// Serve behind a balancer such as HAProxy: every connection must begin with a PROXY protocol header, version 1 or 2,
+    /// which names the client
+    #[arg(long)]
+    proxy_protocol: bool,
 }
 
 /// Parses a number of threads.
@@ -533,8 +537,11 @@ impl Common {
 
     /// Returns the limits of a server whose clients are programs.
     pub(super) fn limits(&self, options: &ServerOptions) -> Limits {
-        let clients = options.clients.max_clients;
-        Limits { idle: self.timeout(), clients, ..Limits::default() }
+        let (idle, clients) = (self.timeout(), options.clients.max_clients);
+        let header = net::PROXY_HEADER_TIMEOUT;
+        let proxy_header =
+            options.proxy_protocol.then(|| idle.map_or(header, |idle| idle.min(header)));
+        Limits { idle, clients, proxy_header, ..Limits::default() }
     }
 
     /// Returns the limits of a server whose clients are people. They may take any time to think.

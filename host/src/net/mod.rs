@@ -35,6 +35,8 @@ pub(crate) use system::MioListener;
 
 /// Default timeout for a connect, and for a connection on which neither side makes progress.
 pub const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+/// Usual [`Limits::proxy_header`]. The specification recommends a few seconds, at least three to cover a TCP retransmission.
+pub const PROXY_HEADER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 /// Default maximum number of clients of a server at a time.
 pub const DEFAULT_CLIENTS: usize = 16_384;
 /// Default pause at a message boundary.
