@@ -96,7 +96,7 @@ fn rounds(size: usize) -> usize {
 pub(crate) fn head(title: &str) {
     println!("\n{title}\n(ns a message; medians of ratios, all peers in turn in the same run)\n");
     println!(
-        "{:>7} {:>7} {:>8} {:>8} {:>8} {:>9} {:>9} {:>16} met",
+        "{:>7} {:>7} {:>8} {:>8} {:>8} {:>9} {:>9} {:>16} verdict",
         "size", "by", "socklab", "codec", "hand", "x codec", "/ hand", "target"
     );
 }
@@ -149,7 +149,7 @@ impl<const OURS: usize> Row<'_, OURS> {
             median(ours.to_vec()),
             median(codec.to_vec()),
             median(hand.to_vec()),
-            if met { "yes" } else { "NO" },
+            if met { "holds" } else { "MISSED" },
         );
     }
 }

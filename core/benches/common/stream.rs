@@ -1,5 +1,7 @@
 //! Shared parts of the benchmarks with streams: pieces as a read returns them, and the loops around a machine.
 
+use std::mem;
+
 use socklab_core::machine::{Action, EventView, Input, Machine, Spans as _, Step};
 use socklab_core::session::{Buffer, Handler, Stop, pump};
 
@@ -67,18 +69,18 @@ pub(crate) fn stepped<M: Machine>(
     input: &[u8],
     output: &mut [u8],
 ) -> (usize, usize) {
-    let (mut at, mut put) = (0, 0);
+    let size = output.len();
+    let (mut rest, mut space) = (input, output);
     loop {
-        let before = at;
-        let step = machine.step(Input::open(&input[at..]), &mut output[put..]);
-        let Ok(Step { consumed, written, action }) = step else {
+        let bytes = rest;
+        let Ok(Step { consumed, written, action }) = machine.step(Input::open(bytes), space) else {
             panic!("the stream keeps the protocol");
         };
-        (at, put) = (at + consumed, put + written);
+        (rest, space) = (&bytes[consumed..], &mut mem::take(&mut space)[written..]);
         match action {
-            Action::Event(e) => event(e.view(&input[before..])),
+            Action::Event(e) => event(e.view(bytes)),
             Action::Continue => {}
-            _ => return (at, put),
+            _ => return (input.len() - rest.len(), size - space.len()),
         }
     }
 }

@@ -122,16 +122,22 @@ impl<const LINE: usize> LineScanner<LINE> {
 
     #[inline]
     fn seek<'i>(&mut self, input: Input<'i>, take: bool) -> Result<Option<Line<'i>>, LineError> {
+        if !cfg!(feature = "memchr") {
+            return self.seek_further(input, take);
+        }
         // A branch, where vectors make the search fast: without it each search waits for the store of the
         // one before.
-        if cfg!(feature = "memchr") && self.looked == BEGUN {
+        if self.looked == BEGUN {
             let window = Self::window(input.bytes);
             return match find(b'\n', window) {
                 Some(at) => Ok(Some(Line::ending_at(at, window))),
-                None => self.none(input),
+                None => self.none(input).map(|()| None),
             };
         }
-        self.seek_further(input, take)
+        // A new value: if the call wrote the result itself, the branch above would also write it to memory, and each
+        // search would wait for that store.
+        let Some(Line { text, bytes }) = self.seek_further(input, take)? else { return Ok(None) };
+        Ok(Some(Line { text, bytes }))
     }
 
     /// Finds a line behind the bytes that were looked at before.
@@ -143,7 +149,7 @@ impl<const LINE: usize> LineScanner<LINE> {
     ) -> Result<Option<Line<'i>>, LineError> {
         let window = Self::window(input.bytes);
         let unseen = window.get(usize::from(self.looked & !BEGUN)..).unwrap_or(window);
-        let Some(at) = find(b'\n', unseen) else { return self.none(input) };
+        let Some(at) = find(b'\n', unseen) else { return self.none(input).map(|()| None) };
         let at = count::add(at, count::sub(window.len(), unseen.len()));
         let Line { text, bytes } = Line::ending_at(at, window);
         let text = unmarked(text, self.looked);
@@ -202,9 +208,9 @@ impl<const LINE: usize> LineScanner<LINE> {
     /// Notes that the input contains no newline.
     // Out of line, so that the path of `seek` that finds a line stays short.
     #[cfg_attr(feature = "memchr", inline(never))]
-    fn none<'i>(&mut self, input: Input<'i>) -> Result<Option<Line<'i>>, LineError> {
+    fn none(&mut self, input: Input<'_>) -> Result<(), LineError> {
         self.looked = self.looked & BEGUN | LineError::unless_awaited::<LINE>(input)?;
-        Ok(None)
+        Ok(())
     }
 
     /// Returns the part of the input that is looked at. If more were, whether a line is too long would depend on
