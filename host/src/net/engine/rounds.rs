@@ -16,7 +16,9 @@ use socklab_core::machine::{Machine, StreamEnd};
 use self::headers::Headers;
 use super::group::{Member, NewClient};
 use super::progress::{Inactive, Progress};
-use super::slot::{Context, Delivery, Flag, PendingEnd, Phase, Slot, Turn, Wakeup, timestamp};
+use super::slot::{
+    Buffers, Context, Delivery, Flag, PendingEnd, Phase, Slot, Turn, Wakeup, timestamp,
+};
 use super::wakeups::{Waker, Wakeups};
 use super::{Ended, Limits, ServerControl, Service};
 use crate::net::acceptor::{ACCEPTS, Acceptor, Clients};
@@ -58,6 +60,7 @@ pub(super) struct Engine<S: Service, N: System> {
     pub(super) service: S,
     slots: Slab<Slot<N::Stream, S::Machine, S::State>>,
     peers: Peers,
+    buffers: Buffers,
     headers: Headers<N::Stream>,
     again: VecDeque<usize>,
     timers: BinaryHeap<Reverse<Timer>>,
@@ -100,6 +103,7 @@ impl<S: Service, N: System> Engine<S, N> {
             service,
             slots: Slab::with_capacity(SLOTS),
             peers: Peers::default(),
+            buffers: Buffers::default(),
             headers: Headers::default(),
             again: VecDeque::new(),
             timers: BinaryHeap::new(),
@@ -339,10 +343,11 @@ impl<S: Service, N: System> Engine<S, N> {
     /// Runs one turn of a connection and applies its result.
     pub(super) fn turn(&mut self, key: usize, wakeup: Wakeup) -> Turn {
         let Some(slot) = self.slots.get_mut(key) else { return Turn::Close };
-        let before = slot.buffered.as_ref().map_or(0, |buffered| buffered.bytes());
+        let before = self.buffers.bytes(slot.buffered);
         let mut context = Context {
             system: &mut self.system,
             peers: &self.peers,
+            buffers: &mut self.buffers,
             key,
             now: self.now,
             service: &mut self.service,
@@ -371,7 +376,7 @@ impl<S: Service, N: System> Engine<S, N> {
         {
             timer_ms = Some(Notice::AFTER_MS.into());
         }
-        let after = slot.buffered.as_ref().map_or(0, |buffered| buffered.bytes());
+        let after = self.buffers.bytes(slot.buffered);
         self.buffered_bytes = self.buffered_bytes + after - before;
         if turn != Turn::Close
             && let Err(e) = slot.update_interest(key, &mut self.system)
@@ -419,11 +424,12 @@ impl<S: Service, N: System> Engine<S, N> {
             // Otherwise the next connection with this key would get an extra turn.
             self.again.retain(|queued| *queued != key);
         }
-        self.buffered_bytes -= slot.buffered.as_ref().map_or(0, |buffered| buffered.bytes());
-        if slot.phase.is_over() && slot.has_output() {
+        self.buffered_bytes -= self.buffers.bytes(slot.buffered);
+        if slot.phase.is_over() && slot.has_output(&self.buffers) {
             // After an orderly close the output would look complete.
             slot.reset();
         }
+        self.buffers.take(&mut slot.buffered);
         let peer = self.peers.get(&slot.peer);
         self.peers.remove(&slot.peer);
         let has_arrived = slot.phase == Phase::AwaitingAck
@@ -470,7 +476,7 @@ impl<S: Service, N: System> Engine<S, N> {
                     // The timer is not reset by each byte. So bytes may have arrived since it was set.
                     let waited = u64::from(timestamp(self.now).wrapping_sub(slot.last_progress));
                     let left = u64::from(Notice::AFTER_MS).saturating_sub(waited);
-                    match slot.notice(&self.peers) {
+                    match slot.notice(&self.peers, &self.buffers) {
                         None => {
                             slot.flags.set(Flag::NoticeTimer, false);
                         }
@@ -531,7 +537,7 @@ impl<S: Service, N: System> Engine<S, N> {
             let before = slot.last_progress;
             // For systems that do not report acknowledgements: if the socket accepts bytes now, some were
             // acknowledged.
-            if slot.has_output() {
+            if slot.has_output(&self.buffers) {
                 self.turn(key, Wakeup::Event);
             }
             let Some(slot) = self.slots.get_mut(key) else { continue };
@@ -549,7 +555,7 @@ impl<S: Service, N: System> Engine<S, N> {
                 | Phase::Paused
                 | Phase::IdleTimer => {
                     slot.end = Some(StreamEnd::TimedOut);
-                    slot.time_out();
+                    slot.time_out(&mut self.buffers);
                     let mut turn = self.turn(key, Wakeup::Event);
                     // The remaining input is processed without pauses. The loop ends, since each turn consumes input.
                     for _ in 0..self.input.len() {
@@ -565,7 +571,7 @@ impl<S: Service, N: System> Engine<S, N> {
                         if !continues {
                             break;
                         }
-                        slot.time_out();
+                        slot.time_out(&mut self.buffers);
                         turn = self.turn(key, Wakeup::Event);
                     }
                     if let Some(slot) = self.slots.get(key) {

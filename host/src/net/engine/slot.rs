@@ -1,5 +1,6 @@
 //! One connection and its turns.
 
+mod buffers;
 mod closing;
 mod state;
 mod transfer;
@@ -10,8 +11,8 @@ use std::sync::Arc;
 use socklab_core::machine::{EventView, Input, Machine, StreamEnd, StreamState};
 use socklab_core::session::{Handler, Pumped, Stop, Want, pump};
 
+pub(super) use self::buffers::{Buffers, Place};
 pub(super) use self::state::{Delivery, Flag, Flags, PendingEnd, Phase, Turn, Wakeup};
-pub(super) use self::transfer::Buffered;
 use self::transfer::Unread;
 use super::payload_writer::{PayloadWriter, Socket};
 use super::wakeups::Wakeups;
@@ -27,8 +28,8 @@ pub(super) struct Slot<K, M, T> {
     /// Time of the last progress: the low 32 bits of the milliseconds since the start of the engine. While the
     /// connection lingers, the time at which that began.
     pub(super) last_progress: u32,
-    /// Allocated only while bytes have to be stored.
-    pub(super) buffered: Option<Box<Buffered>>,
+    /// Used only while bytes have to be stored.
+    pub(super) buffered: Place,
     pub(super) machine: M,
     pub(super) state: T,
     pub(super) peer: Peer,
@@ -67,6 +68,7 @@ pub(super) const fn timestamp(now: u64) -> u32 {
 pub(super) struct Context<'e, S: Service, N> {
     pub(super) system: &'e mut N,
     pub(super) peers: &'e Peers,
+    pub(super) buffers: &'e mut Buffers,
     pub(super) key: usize,
     pub(super) now: u64,
     pub(super) service: &'e mut S,
@@ -106,8 +108,8 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     }
 
     /// Returns the notice about an incomplete message, if part of one is buffered.
-    pub(super) fn notice(&self, peers: &Peers) -> Option<Notice> {
-        let part = &self.buffered.as_ref()?.input;
+    pub(super) fn notice(&self, peers: &Peers, buffers: &Buffers) -> Option<Notice> {
+        let part = &buffers.get(self.buffered)?.input;
         if part.is_empty() {
             return None;
         }
@@ -170,10 +172,11 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
         if consumed > 0 {
             self.flags.set(Flag::Noticed, false);
         }
-        self.store_input(if over { &[] } else { &context.input[consumed..have] });
+        let rest = if over { &[] } else { &context.input[consumed..have] };
+        self.store_input(rest, context.buffers);
         let resets = matches!(stop, Stop::Want(Want::Abort | Want::Broken(_)));
         let blocked = !resets && !self.send_new(written, context);
-        self.release_buffers();
+        self.release_buffers(context.buffers);
 
         let want = match stop {
             Stop::Want(Want::Boundary) if blocked => {
@@ -245,7 +248,7 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
         // The machine refuses the command if it is out of turn.
         let written = self.machine.command(command, context.output).unwrap_or(0);
         if written > 0 {
-            let buffered = self.buffered.get_or_insert_default();
+            let buffered = context.buffers.get_or_insert_default(&mut self.buffered);
             buffered.output.extend_from_slice(&context.output[..written]);
         }
     }
@@ -262,11 +265,11 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     }
 
     /// Discards unsent output and ends a pause, so that the next turn does not wait for a peer that has timed out.
-    pub(super) fn time_out(&mut self) {
+    pub(super) fn time_out(&mut self, buffers: &mut Buffers) {
         if self.phase != Phase::Payload {
             self.phase = Phase::Open;
         }
-        if let Some(buffered) = &mut self.buffered {
+        if let Some(buffered) = buffers.get_mut(self.buffered) {
             buffered.output.clear();
             buffered.sent = 0;
         }
@@ -278,9 +281,9 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     }
 
     /// Returns whether output or payload has not been accepted by the socket yet.
-    pub(super) fn has_output(&self) -> bool {
-        let is_unsent =
-            self.buffered.as_ref().is_some_and(|buffered| buffered.sent < buffered.output.len());
+    pub(super) fn has_output(&self, buffers: &Buffers) -> bool {
+        let buffered = buffers.get(self.buffered);
+        let is_unsent = buffered.is_some_and(|it| it.sent < it.output.len());
         is_unsent || self.phase == Phase::Payload
     }
 
@@ -409,8 +412,8 @@ mod tests {
             Vacant(usize),
             Occupied(T),
         }
-        // In debug builds, a stream of mio contains more than its descriptor.
-        let whole = (36 + size_of::<mio::net::TcpStream>()).next_multiple_of(8);
-        assert_eq!(size_of::<Entry<Slot<mio::net::TcpStream, Server, State>>>(), whole);
+        // In place of the socket, since in debug builds a stream of mio contains more than its descriptor.
+        type Descriptor = u32;
+        assert_eq!(size_of::<Entry<Slot<Descriptor, Server, State>>>(), 40);
     }
 }

@@ -309,9 +309,8 @@ impl<S: Service, N: System> Engine<S, N> {
                 slot.pending_end = PendingEnd::End;
             }
             if !input.is_empty() {
-                slot.store_input(&input);
-                self.buffered_bytes +=
-                    slot.buffered.as_ref().map_or(0, |buffered| buffered.bytes());
+                slot.store_input(&input, &mut self.buffers);
+                self.buffered_bytes += self.buffers.bytes(slot.buffered);
                 if let Some(observer) = &mut self.observer {
                     observer.moved(key, client, Direction::Received, &input);
                 }

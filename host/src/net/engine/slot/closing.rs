@@ -77,7 +77,7 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
                 observer.moved(context.key, context.peers.get(&self.peer), Direction::Sent, &[]);
             }
         }
-        self.buffered = None;
+        context.buffers.take(&mut self.buffered);
         self.last_progress = timestamp(context.now);
         if self.phase == Phase::Finishing {
             self.phase = Phase::AwaitingAck;

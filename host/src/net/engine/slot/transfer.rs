@@ -1,33 +1,15 @@
-//! Reads and writes of a connection, and the bytes it has to store between two turns.
+//! Reads and writes of a connection.
 
 use std::io::{self, ErrorKind};
 
 use socklab_core::machine::{Machine, StreamEnd};
 
-use super::{Context, Flag, PendingEnd, Phase, Slot, timestamp};
+use super::{Buffers, Context, Flag, PendingEnd, Phase, Slot, timestamp};
 use crate::net::engine::Service;
 use crate::net::peer::Peers;
 use crate::net::stack::{Direction, Observer};
 use crate::net::system::{Stream, System};
 use crate::sys::net as system;
-
-/// Bytes of a connection that have to be stored between two turns.
-#[derive(Default)]
-pub(in crate::net::engine) struct Buffered {
-    /// Received bytes that the machine has not consumed.
-    pub(super) input: Vec<u8>,
-    /// Bytes to be sent.
-    pub(in crate::net::engine) output: Vec<u8>,
-    /// Number of bytes of `output` that have been sent.
-    pub(in crate::net::engine) sent: usize,
-}
-
-impl Buffered {
-    /// Returns the memory used in bytes.
-    pub(in crate::net::engine) fn bytes(&self) -> usize {
-        self.input.capacity() + self.output.capacity()
-    }
-}
 
 /// Result of a read.
 pub(super) struct Unread {
@@ -51,7 +33,7 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
         N: System<Stream = K>,
     {
         let mut have = 0;
-        if let Some(buffered) = &self.buffered {
+        if let Some(buffered) = context.buffers.get(self.buffered) {
             have = buffered.input.len();
             context.input[..have].copy_from_slice(&buffered.input);
         }
@@ -107,7 +89,7 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
 
     /// Sends the buffered output. Returns whether all of it has been sent.
     pub(super) fn send_buffered<S: Service, N>(&mut self, context: &mut Context<'_, S, N>) -> bool {
-        let Some(mut buffered) = self.buffered.take() else { return true };
+        let Some(mut buffered) = context.buffers.take(&mut self.buffered) else { return true };
         let waiting = &buffered.output[buffered.sent..];
         buffered.sent +=
             self.send(waiting, context.now, context.observer, context.key, context.peers);
@@ -116,8 +98,8 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
             buffered.output.clear();
             buffered.sent = 0;
         }
-        self.buffered = Some(buffered);
-        self.release_buffers();
+        context.buffers.put(&mut self.buffered, buffered);
+        self.release_buffers(context.buffers);
         all
     }
 
@@ -131,7 +113,7 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
         let fresh = &context.output[..written];
         let n = self.send(fresh, context.now, context.observer, context.key, context.peers);
         if n < written {
-            let buffered = self.buffered.get_or_insert_default();
+            let buffered = context.buffers.get_or_insert_default(&mut self.buffered);
             buffered.output.extend_from_slice(&fresh[n..]);
         }
         n == written
@@ -195,24 +177,20 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     }
 
     /// Stores the unconsumed input until the next turn.
-    pub(in crate::net::engine) fn store_input(&mut self, rest: &[u8]) {
-        match &mut self.buffered {
-            None if rest.is_empty() => {}
-            None => {
-                self.buffered =
-                    Some(Box::new(Buffered { input: rest.to_vec(), ..Buffered::default() }));
-            }
-            Some(buffered) => {
-                buffered.input.clear();
-                buffered.input.extend_from_slice(rest);
-            }
+    pub(in crate::net::engine) fn store_input(&mut self, rest: &[u8], buffers: &mut Buffers) {
+        if self.buffered.is_none() && rest.is_empty() {
+            return;
         }
+        let buffered = buffers.get_or_insert_default(&mut self.buffered);
+        buffered.input.clear();
+        buffered.input.extend_from_slice(rest);
     }
 
     /// Frees the buffers if they are empty.
-    pub(super) fn release_buffers(&mut self) {
-        if self.buffered.as_ref().is_some_and(|p| p.input.is_empty() && p.output.is_empty()) {
-            self.buffered = None;
+    pub(super) fn release_buffers(&mut self, buffers: &mut Buffers) {
+        let buffered = buffers.get(self.buffered);
+        if buffered.is_some_and(|it| it.input.is_empty() && it.output.is_empty()) {
+            buffers.take(&mut self.buffered);
         }
     }
 }
