@@ -18,15 +18,19 @@ struct Connection {
 }
 
 pub(crate) fn serve(rounds: u16) -> ! {
+    let listener =
+        TcpListener::bind("127.0.0.1:0".parse().expect("invalid address")).expect("no free port");
+    crate::common::report_address(listener.local_addr().expect("no address"));
+    serve_on(listener, rounds)
+}
+
+pub(crate) fn serve_on(mut listener: TcpListener, rounds: u16) -> ! {
     const LISTENER: Token = Token(usize::MAX);
     let mut poll = Poll::new().expect("cannot create a poll instance");
     let mut events = Events::with_capacity(1024);
-    let mut listener =
-        TcpListener::bind("127.0.0.1:0".parse().expect("invalid address")).expect("no free port");
     poll.registry()
         .register(&mut listener, LISTENER, Interest::READABLE)
         .expect("cannot register for events");
-    crate::common::report_address(listener.local_addr().expect("no address"));
     let mut connections: Slab<Connection> = Slab::new();
     let mut rng = Rng::new();
     loop {

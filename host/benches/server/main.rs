@@ -15,6 +15,7 @@ mod bare;
 mod bare_echo;
 #[path = "../common/mod.rs"]
 mod common;
+mod cores;
 mod load;
 mod program;
 mod threads;
@@ -52,6 +53,10 @@ fn main() {
     println!();
     echo(1_000, 8, if quick { 100_000 } else { 1_000_000 }, turns);
     println!();
+    cores::compare(1_000, 2 * rounds, turns, false);
+    println!();
+    cores::compare(1_000, rounds, turns, true);
+    println!();
     println!("additional private memory with {idle} idle connections");
     println!("{:>12} {:>18} {:>8}", "server", "bytes/connection", "target");
     for name in PEERS {
@@ -73,6 +78,7 @@ fn serve(name: &str) -> ! {
         "tokio" => tokio_server::serve(rounds),
         "threads" => threads::serve(rounds),
         _ => {
+            cores::serve(name, rounds);
             let options = math::Options { rounds: (ROUNDS, ROUNDS), ..Default::default() };
             let quiz = math::Service::new(options);
             let limits = Limits { idle: None, ..Default::default() };
