@@ -8,9 +8,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::thread;
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::Value;
 use socklab_tests::files::Folder;
-use socklab_tests::program::{DEADLINE, Finished, Program, Server, client, wait_until};
+use socklab_tests::program::{
+    DEADLINE, Finished, Program, Server, client, message, read, wait_until,
+};
 
 /// Answers the questions of a session, as many as are asked. Returns what the server has sent.
 fn solve(stream: &mut TcpStream) -> Vec<u8> {
@@ -159,6 +162,70 @@ fn a_server_with_threads_that_is_stopped_ends_the_open_sessions_of_all() {
     let finished = server.process.finish();
     finished.success();
     assert_eq!(finished.stderr.matches("the server stopped\n").count(), 9, "{finished:?}");
+}
+
+#[test]
+fn all_threads_together_log_a_lack_of_descriptors_once_and_serve_the_clients_later() {
+    let server = Server::start("echo", &["--threads", "3"]);
+    let pid = server.process.id();
+    let is_open = |fd: &u64| std::fs::exists(format!("/proc/{pid}/fd/{fd}")).unwrap();
+    // The first client shows that all threads have opened what they need.
+    let mut first = server.connect();
+    first.write_all(&message(b"0123456789a")).unwrap();
+    assert_eq!(read(&mut first), *b"\0\0\0\x01a");
+    let used = (0..).find(|fd| !is_open(fd)).unwrap();
+    let process = Pid::from_raw(pid.cast_signed());
+    let limit = |current| {
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        prlimit(process, Resource::Nofile, Rlimit { current, maximum }).expect("prlimit")
+    };
+    // Two more clients.
+    let before = limit(Some(used + 2));
+    let mut streams: Vec<_> = (0..12).map(|_| server.connect()).collect();
+    for stream in &mut streams {
+        stream.write_all(&message(b"0123456789b")).unwrap();
+    }
+    server.process.wait_for("cannot accept connections for now: ");
+    // One after the other leaves, wherever the others wait.
+    let mut served = 0;
+    while !streams.is_empty() {
+        let answered = wait_until(DEADLINE, || {
+            streams.iter().position(|stream| {
+                stream.set_nonblocking(true).unwrap();
+                stream.peek(&mut [0]).is_ok()
+            })
+        });
+        let mut stream = streams.swap_remove(answered.expect("a client is served"));
+        stream.set_nonblocking(false).unwrap();
+        assert_eq!(read(&mut stream), *b"\0\0\0\x01b");
+        served += 1;
+    }
+    assert_eq!(served, 12);
+    limit(before.current);
+    drop(first);
+    let finished = stop(server);
+    let lines = |text: &str| finished.stderr.matches(text).count();
+    assert_eq!(lines("cannot accept connections for now: "), 1, "{finished:?}");
+    assert_eq!(lines("accepting connections again"), 1, "{finished:?}");
+    assert_eq!(lines("1 message with"), 13, "{finished:?}");
+}
+
+#[test]
+fn all_threads_together_log_once_that_clients_have_to_wait() {
+    let server = Server::start("echo", &["--threads", "3", "--max-clients", "2"]);
+    let mut streams: Vec<_> = (0..12).map(|_| server.connect()).collect();
+    let line = server.process.wait_for("the limit");
+    assert!(line.ends_with("serving 2 clients, the limit; new clients have to wait"), "{line}");
+    for stream in &mut streams {
+        stream.write_all(&message(b"0123456789b")).unwrap();
+    }
+    thread::scope(|scope| {
+        for mut stream in streams {
+            scope.spawn(move || assert_eq!(read(&mut stream), *b"\0\0\0\x01b"));
+        }
+    });
+    let finished = stop(server);
+    assert_eq!(finished.stderr.matches("the limit").count(), 1, "{finished:?}");
 }
 
 #[test]
