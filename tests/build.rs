@@ -1,5 +1,5 @@
 //! Detects what some tests need, so that they are ignored with the reason on a machine that lacks
-//! it: Python, Node, tshark, Chromium, xmllint, compilers of C and Java, root, the right to mount. `.ci/run` does not
+//! it: Python, Node, tshark, Chromium, xmllint, HAProxy, compilers of C and Java, root, the right to mount. `.ci/run` does not
 //! accept a missing Python or C compiler.
 
 use std::path::Path;
@@ -30,6 +30,7 @@ fn main() {
         ("tshark", works("tshark", &["--version"])),
         ("chromium", works("chromium", &["--version"])),
         ("xmllint", works("xmllint", &["--version"])),
+        ("haproxy", works("haproxy", &["-v"])),
         ("cc", works("cc", &["--version"])),
         ("javac", works("javac", &["--version"])),
         ("superuser", works("sh", &["-c", "test \"$(id -u)\" = 0"])),

@@ -387,6 +387,11 @@ impl Process {
         String::from_utf8_lossy(&self.stderr.lock().bytes).into_owned()
     }
 
+    /// Returns what it has written to stdout so far.
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.stdout.lock().bytes).into_owned()
+    }
+
     /// Waits for a line on stderr that contains `text` and returns it.
     ///
     /// # Panics

@@ -262,6 +262,14 @@ fn health_checks_open_no_session_and_count_as_no_client() {
             half.shutdown(Shutdown::Write).unwrap();
             assert_refused(half);
         }
+        // In version 1 a balancer names its own end of the connection.
+        let mut names_itself = server.connect();
+        let (from, to) = (names_itself.local_addr().unwrap(), names_itself.peer_addr().unwrap());
+        let header =
+            format!("PROXY TCP4 {} {} {} {}\r\n", from.ip(), to.ip(), from.port(), to.port());
+        names_itself.write_all(header.as_bytes()).unwrap();
+        names_itself.shutdown(Shutdown::Write).unwrap();
+        assert_refused(names_itself);
         // One of them waits until the end.
         let waiting = server.connect();
         for _ in 0..2 {

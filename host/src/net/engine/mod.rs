@@ -214,8 +214,8 @@ pub struct Limits {
     /// connection must begin with a header: the server is behind a balancer, and the header names the client. A
     /// connection without a valid header is refused. `None` means that headers are not looked for.
     ///
-    /// A connection that closes without a message, before or after a header without a client, has no session and no
-    /// report.
+    /// A connection that closes without a message, before its header or after one that names no client, has no session
+    /// and no report: it was a health check.
     pub proxy_header: Option<Duration>,
 }
 

@@ -151,6 +151,20 @@ fn front<K>(waiting: &Slab<Waiting<K>>, queue: &mut VecDeque<Due>) -> Option<Due
 }
 
 impl<K: Stream> Waiting<K> {
+    /// Returns whether a header names no client, or only the addresses of this connection. Health checks with version 1
+    /// have such a header.
+    fn is_balancer(&self, origin: ProxyOrigin) -> bool {
+        match origin {
+            ProxyOrigin::Unnamed => true,
+            ProxyOrigin::Other => false,
+            // A client of another connection may have the same address as the balancer has in this one.
+            ProxyOrigin::Client { source, destination } => {
+                let is_local = |local| unmapped(local) == unmapped(destination);
+                unmapped(source) == self.peer && self.stream.local_addr().is_ok_and(is_local)
+            }
+        }
+    }
+
     /// Reads until the header is complete or the socket is empty. `buffer` has [`READ`] bytes.
     fn read(&mut self, buffer: &mut [u8]) -> Received {
         loop {
@@ -168,8 +182,8 @@ impl<K: Stream> Waiting<K> {
             }
             match ProxyHeader::parse(&buffer[..have]) {
                 Ok(None) => self.bytes = buffer[..have].to_vec(),
-                Ok(Some(ProxyHeader { length, origin: ProxyOrigin::Unnamed }))
-                    if length == have =>
+                Ok(Some(ProxyHeader { length, origin }))
+                    if length == have && self.is_balancer(origin) =>
                 {
                     self.is_unnamed = true;
                     self.bytes = Vec::new();
