@@ -149,50 +149,74 @@ fn repeated() -> Vec<Repeated> {
     all
 }
 
+/// What the runs of a program gave.
+#[derive(Default)]
+struct Outcomes {
+    /// Verdicts of the run that ended first.
+    first: Option<BTreeMap<String, String>>,
+    /// Whether each run had these verdicts, and whether they are right.
+    same: Vec<bool>,
+    /// Seconds of each run.
+    times: Vec<f64>,
+}
+
+impl Outcomes {
+    /// Adds a run. Returns whether it is as it must be.
+    fn add(&mut self, program: &Repeated, run: &Run, time: Duration) -> bool {
+        let verdicts: BTreeMap<_, _> =
+            run.cases.iter().map(|c| (c.path.clone(), c.verdict.clone())).collect();
+        let is_right = run.with("fail").count() == 0
+            && (!program.is_strict || run.with("pass").count() == run.cases.len())
+            && run.finished.code == Some(0);
+        let is_same = *self.first.get_or_insert_with(|| verdicts.clone()) == verdicts;
+        self.same.push(is_same && is_right);
+        self.times.push(time.as_secs_f64());
+        is_same && is_right
+    }
+
+    /// Returns the row of a table of Markdown.
+    fn row(&self, name: &str) -> String {
+        let verdicts = self.first.as_ref().expect("a run");
+        let count = |verdict: &str| verdicts.values().filter(|v| *v == verdict).count();
+        format!(
+            "| {name} | {} | {} | {} | {} | {} | {:.1} to {:.1} |",
+            self.times.len(),
+            verdicts.len(),
+            count("pass"),
+            count("info"),
+            self.same.iter().filter(|same| **same).count(),
+            self.times.iter().copied().fold(f64::INFINITY, f64::min),
+            self.times.iter().copied().fold(0.0, f64::max),
+        )
+    }
+}
+
 /// Checks each program this number of times under load. Prints a table of Markdown.
 fn verdicts_are_the_same(runs: usize) {
-    /// Number of runs at a time.
+    /// Number of runs at a time, of one program or of several.
     const AT_ONCE: usize = 4;
     let programs = repeated();
-    let first: Vec<Mutex<Option<BTreeMap<String, String>>>> =
-        programs.iter().map(|_| Mutex::new(None)).collect();
+    let programs: Vec<_> =
+        programs.iter().map(|program| (program, Mutex::new(Outcomes::default()))).collect();
+    let all = programs.iter().flat_map(|program| (0..runs).map(move |number| (program, number)));
     let failures = Mutex::new(Vec::new());
     println!("| program | runs | cases | pass | info | same verdicts | seconds of a run |");
     println!("|---|---|---|---|---|---|---|");
     under_load(|| {
-        for (program, first) in programs.iter().zip(&first) {
-            let same = map((0..runs).collect(), AT_ONCE, |number| {
-                let start = Instant::now();
-                let run = (program.check)();
-                let time = start.elapsed();
-                let verdicts: BTreeMap<_, _> =
-                    run.cases.iter().map(|c| (c.path.clone(), c.verdict.clone())).collect();
-                let is_right = run.with("fail").count() == 0
-                    && (!program.is_strict || run.with("pass").count() == run.cases.len())
-                    && run.finished.code == Some(0);
-                let mut first = first.lock().unwrap();
-                let is_same = *first.get_or_insert_with(|| verdicts.clone()) == verdicts;
-                if !is_same || !is_right {
-                    let text = format!("{}, run {number}:\n{}", program.name, run.troubles());
-                    println!("{text}");
-                    failures.lock().unwrap().push(text);
-                }
-                (is_same && is_right, time.as_secs_f64())
-            });
-            let verdicts = first.lock().unwrap().clone().unwrap_or_default();
-            let count = |verdict: &str| verdicts.values().filter(|v| *v == verdict).count();
-            let times = same.iter().map(|(_, time)| time);
-            println!(
-                "| {} | {runs} | {} | {} | {} | {} | {:.1} to {:.1} |",
-                program.name,
-                verdicts.len(),
-                count("pass"),
-                count("info"),
-                same.iter().filter(|(same, _)| *same).count(),
-                times.clone().copied().fold(f64::INFINITY, f64::min),
-                times.copied().fold(0.0, f64::max),
-            );
-        }
+        map(all.collect(), AT_ONCE, |((program, outcomes), number)| {
+            let start = Instant::now();
+            let run = (program.check)();
+            let time = start.elapsed();
+            let mut outcomes = outcomes.lock().unwrap();
+            if !outcomes.add(program, &run, time) {
+                let text = format!("{}, run {number}:\n{}", program.name, run.troubles());
+                println!("{text}");
+                failures.lock().unwrap().push(text);
+            }
+            if outcomes.times.len() == runs {
+                println!("{}", outcomes.row(&program.name));
+            }
+        });
     });
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{} runs differ:\n{}", failures.len(), failures.join("\n"));
