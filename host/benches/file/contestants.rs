@@ -63,10 +63,14 @@ impl Drop for Server {
 }
 
 impl Contestant {
-    /// Runs the client once. Returns whether it succeeded.
-    pub(crate) fn fetch(&self) -> bool {
-        if self.missing.is_some() {
-            return false;
+    /// Runs the client once.
+    ///
+    /// # Errors
+    ///
+    /// Why it failed, with what it wrote to stderr.
+    pub(crate) fn fetch(&self) -> Result<(), String> {
+        if let Some(program) = self.missing {
+            return Err(format!("{program} is not installed"));
         }
         let port = match (&self.server, &self.each) {
             (Some(server), _) => server.port,
@@ -81,22 +85,25 @@ impl Contestant {
                 let _ = process.wait();
                 return done;
             }
-            (None, None) => return false,
+            (None, None) => return Err("no server".to_owned()),
         };
         run((self.client)(port))
     }
-
-    pub(crate) fn missing(&self) -> String {
-        match self.missing {
-            Some(program) => format!("{program} is not installed"),
-            None => "the client failed".to_owned(),
-        }
-    }
 }
 
-fn run(mut command: Command) -> bool {
-    command.stdin(Stdio::null()).stderr(Stdio::null());
-    command.status().expect("cannot start the program").success()
+fn run(mut command: Command) -> Result<(), String> {
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn().expect("cannot start the program");
+    let output = child.wait_with_output().expect("cannot wait for the program");
+    let text = String::from_utf8_lossy(&output.stderr);
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!(
+            "the client failed ({}): {}",
+            output.status,
+            text.trim_end().escape_debug()
+        )),
+    }
 }
 
 fn free_port() -> u16 {

@@ -28,17 +28,21 @@ fn main() {
 
     let folder = Folder::new();
     fill(&folder.path.join("data"), size);
-    let mut contestants: Vec<(Contestant, Vec<f64>)> =
-        contestants::all(&folder).into_iter().map(|c| (c, Vec::new())).collect();
+    let mut contestants: Vec<(Contestant, Result<Vec<f64>, String>)> =
+        contestants::all(&folder).into_iter().map(|c| (c, Ok(Vec::new()))).collect();
     for turn in 0..=turns {
-        for (contestant, seconds) in &mut contestants {
+        for (contestant, result) in &mut contestants {
+            // One failure makes the whole row useless: the ratios are those of the same turn.
+            let Ok(seconds) = result else { continue };
             folder.empty();
             let start = Instant::now();
             let done = contestant.fetch();
             let took = start.elapsed().as_secs_f64();
-            // The first turn is not measured.
-            if turn > 0 && done {
-                seconds.push(took);
+            match done {
+                // The first turn is not measured.
+                Ok(()) if turn > 0 => seconds.push(took),
+                Ok(()) => {}
+                Err(why) => *result = Err(why),
             }
         }
     }
@@ -46,12 +50,15 @@ fn main() {
     let what = size >> 20;
     println!("{what} MiB from {}, median of {turns} turns", folder.path.display());
     println!("{:>22} {:>12} {:>8} {:>8} {:>8}", "", "to", "GB/s", "min", "max");
-    for (contestant, seconds) in &contestants {
+    for (contestant, result) in &contestants {
         let (name, to) = (contestant.name, contestant.to);
-        if seconds.len() < turns {
-            println!("{name:>22} {to:>12} not measured: {}", contestant.missing());
-            continue;
-        }
+        let seconds = match result {
+            Ok(seconds) => seconds,
+            Err(why) => {
+                println!("{name:>22} {to:>12} not measured: {why}");
+                continue;
+            }
+        };
         let rates: Vec<f64> = seconds.iter().map(|s| size as f64 / s / 1e9).collect();
         let (least, most) = (
             rates.iter().copied().fold(f64::INFINITY, f64::min),
@@ -65,12 +72,10 @@ fn main() {
         (("socklab checked", "file"), ("256 KiB loop", "file"), 1.0),
     ] {
         let find = |(name, to): (&str, &str)| {
-            contestants.iter().find(|(c, _)| (c.name, c.to) == (name, to)).map(|(_, s)| s)
+            let found = contestants.iter().find(|(c, _)| (c.name, c.to) == (name, to));
+            found.and_then(|(_, result)| result.as_ref().ok())
         };
-        let pairs = find(ours)
-            .zip(find(theirs))
-            .filter(|(ours, theirs)| ours.len() == turns && theirs.len() == turns);
-        let result = match pairs {
+        let result = match find(ours).zip(find(theirs)) {
             None => "not measured".to_owned(),
             Some((ours, theirs)) => {
                 let ratio = median(theirs.iter().zip(ours).map(|(t, o)| t / o).collect());

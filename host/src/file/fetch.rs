@@ -165,7 +165,8 @@ impl From<net::Error<Cause>> for Failure {
 /// Uses a connection with a timeout or an observer of its own. It should have been [dialled](net::Client::dial) with a
 /// buffer of [`BUFFER`] bytes.
 impl From<net::Client<Machine>> for Client {
-    fn from(inner: net::Client<Machine>) -> Self {
+    fn from(mut inner: net::Client<Machine>) -> Self {
+        inner.batch_payload();
         Self { inner }
     }
 }

@@ -19,9 +19,11 @@ use super::{DEFAULT_BUFFER, DEFAULT_PACE, DEFAULT_TIMEOUT};
 use crate::sys::extra::net::{Pipe, SocketQueues};
 use crate::sys::net as system;
 
+mod batch;
 mod delivery;
 mod pause;
 
+use batch::Batch;
 pub use delivery::Delivery;
 use pause::Pause;
 
@@ -55,6 +57,7 @@ pub struct Client<M: Machine> {
     /// The pause at a message boundary. No bytes are transferred until it is over.
     pause: Option<Pause>,
     outstanding: Option<Outstanding>,
+    batch: Batch,
     /// Time at which the peer last acknowledged or read something while no byte was transferred here.
     peer_progress: Instant,
     /// Opened on first use.
@@ -237,6 +240,7 @@ impl<M: Machine> Client<M> {
             timed_out: None,
             pause: None,
             outstanding: None,
+            batch: Batch::disabled(),
             peer_progress: Instant::now(),
             queues: None,
             is_our_turn: false,
@@ -471,7 +475,11 @@ impl<M: Machine> Client<M> {
         }
         let until_notice = left(Duration::from_millis(Notice::AFTER_MS.into()));
         let notice = self.poll_notice(until_notice);
-        self.sleep(idle.into_iter().chain(timeout).chain(notice).chain(probe).min())
+        let tick = self.update_mark(now);
+        let left = [idle, timeout, notice, probe, tick].into_iter().flatten().min();
+        let wake = self.sleep(left);
+        self.expire_mark(now);
+        wake
     }
 
     /// Checks at intervals whether the peer has acknowledged or read something. That is progress, though no byte
@@ -587,6 +595,7 @@ impl<M: Machine> Client<M> {
         const GRACE: Duration = Duration::from_secs(1);
         const MOST: usize = 1 << 20;
 
+        self.set_mark(false);
         self.close_sending();
         let mut unread = self.connection.unread().to_vec();
         let mut bytes = unread.len();

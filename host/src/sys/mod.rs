@@ -3,7 +3,7 @@
 //!
 //! | module | content | on Linux also |
 //! |---|---|---|
-//! | [`net`] | readiness rules and errors of sockets | timer, queue lengths, `sendfile`, `splice` |
+//! | [`net`] | readiness rules and errors of sockets | timer, queue lengths, low-water mark, `sendfile`, `splice` |
 //! | [`datagrams`] | sockets of UDP, and how they report that a datagram did not arrive | an option for that |
 //! | [`file`] | positioned reads, names, identities, the temporary file of a transfer | page cache, pseudo files, mount points |
 //! | [`process`] | child processes with their descendants | their processor time |

@@ -83,14 +83,17 @@ pub(super) fn read(
                 hasher.update(&chunk[..n]);
                 n
             }
-            // One byte per page loads the page, at a tenth of the cost of copying it.
-            None => {
-                for page in (0..want).step_by(PAGE) {
-                    read_at(file, &mut chunk[..1], at + page as u64)?;
+            None => match extra::file::load(file, at, want)? {
+                Some(n) => n,
+                None => {
+                    // One byte per page loads the page, at a tenth of the cost of copying it.
+                    for page in (0..want).step_by(PAGE) {
+                        read_at(file, &mut chunk[..1], at + page as u64)?;
+                    }
+                    read_at(file, &mut chunk[..1], at + want as u64 - 1)?;
+                    want
                 }
-                read_at(file, &mut chunk[..1], at + want as u64 - 1)?;
-                want
-            }
+            },
         };
         at += n as u64;
     }

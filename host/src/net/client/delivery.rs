@@ -74,6 +74,7 @@ impl<M: Machine> Client<M> {
         const SHORTEST: Duration = Duration::from_millis(1);
         const LONGEST: Duration = Duration::from_millis(100);
 
+        self.set_mark(false);
         let mut surplus = Discarded::default();
         surplus.count(self.connection.unread());
         if let Some(how) = self.connection.write_closed() {

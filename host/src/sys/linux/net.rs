@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use nix::sys::socket::setsockopt;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use rustix::time::{
@@ -77,6 +78,30 @@ pub(crate) fn send_file(
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(None),
         Err(e) => Err(e.into()),
     }
+}
+
+/// Socket option that nix does not have.
+mod low_water {
+    use nix::libc::{self, SO_RCVLOWAT, SOL_SOCKET};
+
+    #[derive(Clone, Copy)]
+    pub(super) struct RcvLowat;
+
+    nix::setsockopt_impl!(
+        RcvLowat,
+        SOL_SOCKET,
+        SO_RCVLOWAT,
+        usize,
+        nix::sys::socket::sockopt::SetUsize
+    );
+}
+
+/// Sets the number of received bytes from which a poll reports the socket as readable. Returns whether that worked.
+///
+/// The end of the stream, an error and a full receive buffer are reported in any case. The system limits the number to
+/// half of the largest receive buffer.
+pub(crate) fn set_low_water(socket: &socket2::Socket, bytes: usize) -> bool {
+    setsockopt(socket, low_water::RcvLowat, &bytes).is_ok()
 }
 
 /// Pipe through which the kernel moves bytes from a socket to a file, without a copy into this process.

@@ -43,6 +43,11 @@ pub(crate) const fn send_file(
     Ok(None)
 }
 
+/// Returns `false`: the low-water mark is used on Linux only.
+pub(crate) const fn set_low_water(_: &socket2::Socket, _: usize) -> bool {
+    false
+}
+
 /// Stand-in for a pipe that moves bytes from a socket to a file: only Linux has `splice`, so there is never one.
 pub(crate) struct Pipe(Infallible);
 
