@@ -8,7 +8,7 @@
 //! For short sessions and for echo, the server is the program `socklab` as users run it: it writes a line for each
 //! session to stderr, here a file. The other servers write none.
 //!
-//!     cargo bench -p socklab            one or two minutes
+//!     cargo bench -p socklab            some minutes
 //!     cargo bench -p socklab -- --quick a few seconds, for a first impression
 
 mod bare;
@@ -53,9 +53,9 @@ fn main() {
     println!();
     echo(1_000, 8, if quick { 100_000 } else { 1_000_000 }, turns);
     println!();
-    cores::compare(1_000, 2 * rounds, turns, false);
+    cores::compare(1_000, rounds, turns, false);
     println!();
-    cores::compare(1_000, rounds, turns, true);
+    cores::compare(1_000, rounds / 2, turns, true);
     println!();
     println!("additional private memory with {idle} idle connections");
     println!("{:>12} {:>18} {:>8}", "server", "bytes/connection", "target");
