@@ -55,8 +55,11 @@ pub trait System {
     /// Handles a [tick](Event::Tick), so that the next one comes.
     fn take_tick(&mut self);
 
-    /// Registers a connection for events with this key: readable ones, and if `for_writing`, those that the socket
-    /// accepts bytes. What is the case already gives an event too.
+    /// Registers a connection for events with this key.
+    ///
+    /// `for_writing`: an event is wanted when the socket accepts bytes. Where events are not
+    /// [edges](Self::EDGE_TRIGGERED), none is wanted then when bytes or an end have arrived. What is the case already
+    /// gives an event too.
     ///
     /// # Errors
     ///
@@ -288,10 +291,14 @@ fn ends(stream: &TcpStream) -> Option<(SocketAddr, SocketAddr)> {
     Some((stream.local_addr().ok()?, peer))
 }
 
+/// Returns the events of a connection.
 fn interest(for_writing: bool) -> Interest {
-    match for_writing {
-        true => Interest::READABLE | Interest::WRITABLE,
-        false => Interest::READABLE,
+    match (for_writing, system::EDGE_TRIGGERED) {
+        (false, _) => Interest::READABLE,
+        (true, true) => Interest::READABLE | Interest::WRITABLE,
+        // Bytes that have arrived and are not read, because the output is blocked, would cause an event after each write
+        // that is refused.
+        (true, false) => Interest::WRITABLE,
     }
 }
 

@@ -101,6 +101,7 @@ impl PayloadWriter<'_> {
                     written += more;
                     self.advance(more as u64);
                 }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => {
                     // No other error of a write is recoverable either.
                     let _ = self.check_error(e);

@@ -167,6 +167,10 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
         let Pumped { consumed, written, stop } =
             pump(&mut self.machine, &mut handler, input, context.output);
 
+        if self.phase == Phase::Payload && self.machine.outbound_remaining() == 0 {
+            // Before another phase takes its place: the close would remain a reset.
+            self.set_payload_phase(false, S::RESETS);
+        }
         // Unconsumed input is not stored after the end of the session, since it will not be read.
         let over = !matches!(stop, Stop::Want(want) if !want.is_last());
         if consumed > 0 {
