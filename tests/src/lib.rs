@@ -9,6 +9,7 @@
 //! | [`faults`] | the schedules of faults of the program's proxy |
 //! | [`datagrams`] | clients and a server over a simulated, faulty datagram network, from a seed |
 //! | [`pair`] | a client and a server over a simulated, faulty link, from a seed |
+//! | [`simulation`] | the engine of the servers over a simulated network and clock |
 //! | [`transport`] | in-memory transports for the three drivers, with every fault a real one has |
 //! | [`dissect`] | dissectors under cuts |
 //! | [`protocols`] | the table of protocols, without its types |
@@ -41,4 +42,5 @@ pub mod rng;
 pub mod role;
 pub mod samples;
 pub mod script;
+pub mod simulation;
 pub mod transport;
