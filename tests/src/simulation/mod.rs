@@ -94,6 +94,7 @@ impl Plan {
         let edge = rng.percent(70);
         let arrivals = 10_usize.pow(rng.within(2, 6).try_into().unwrap_or(2));
         let limits = Limits {
+            proxy_header: None,
             idle: rng.percent(85).then(|| Duration::from_millis(rng.within(2_000, 60_000) as u64)),
             clients: if rng.percent(30) { rng.within(1, 20) } else { rng.within(20, 2000) },
             grace: Duration::from_millis(rng.within(0, 8_000) as u64),

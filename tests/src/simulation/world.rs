@@ -145,6 +145,17 @@ pub(super) struct Connection {
     is_cut: bool,
 }
 
+impl Connection {
+    /// Returns whether a registration reports an event now.
+    fn is_ready(&self, edge: bool) -> bool {
+        let has_input = !self.received.is_empty() || self.has_end;
+        let has_room = self.unacknowledged < self.buffer;
+        self.has_failed
+            || (has_input && (edge || !self.for_writing))
+            || (self.for_writing && has_room)
+    }
+}
+
 /// The simulated network with its clock.
 pub(super) struct World {
     pub(super) plan: Plan,
@@ -328,7 +339,7 @@ impl World {
                 {
                     connection.has_end = true;
                     self.note(Some(id), || "the client's end arrives".into());
-                    self.edge(id);
+                    self.edge(id, false);
                 }
             }
             Action::UpReset(id) => {
@@ -345,7 +356,7 @@ impl World {
                     connection.outgoing.clear();
                     connection.unacknowledged = 0;
                     self.note(Some(id), || "the client's reset arrives".into());
-                    self.edge(id);
+                    self.edge(id, false);
                 }
             }
             Action::Down(id) => self.deliver(id),
@@ -374,7 +385,8 @@ impl World {
             Action::Edge(id) => {
                 if let Some(connection) = self.get(id) {
                     connection.is_full &= connection.unacknowledged == connection.buffer;
-                    self.edge(id);
+                    self.edge(id, false);
+                    self.edge(id, true);
                 }
             }
             Action::Wakes(index) => {
@@ -495,7 +507,7 @@ impl World {
         if connection.is_open || (!connection.has_session && listens) {
             connection.received.extend(bytes);
             self.note(Some(id), || format!("{} bytes arrive at the server", bytes.len()));
-            self.edge(id);
+            self.edge(id, false);
         } else {
             self.note(Some(id), || "bytes arrive at a closed socket".into());
             self.schedule(latency, Action::DownReset(id));
@@ -573,7 +585,7 @@ impl World {
                 let free = connection.buffer - connection.unacknowledged;
                 if connection.is_full && free * 3 >= connection.buffer {
                     connection.is_full = false;
-                    self.edge(id);
+                    self.edge(id, true);
                 }
             }
         }
@@ -732,32 +744,38 @@ impl World {
 
     // What the engine calls.
 
-    /// Reports readiness of a connection, if the engine is to be notified of it.
-    fn edge(&mut self, id: usize) {
+    /// Reports readiness of a connection, if the engine is to be notified of it. `writable`: the system accepts bytes
+    /// again. Otherwise something has arrived.
+    fn edge(&mut self, id: usize, writable: bool) {
         let edge = self.plan.edge;
         let Some(connection) = self.get(id) else { return };
-        if !connection.is_open || connection.key.is_none() || connection.is_queued {
-            return;
-        }
-        if !edge {
-            let has_input = !connection.received.is_empty() || connection.has_end;
-            let readable = connection.has_failed || (has_input && !connection.for_writing);
-            let writable = connection.for_writing && connection.unacknowledged < connection.buffer;
-            if !connection.is_armed || !(readable || writable) {
-                return;
+        if edge {
+            if !writable || connection.for_writing {
+                self.queue(id);
             }
+        } else if connection.is_armed && connection.is_ready(edge) {
             connection.is_armed = false;
+            self.queue(id);
         }
-        connection.is_queued = true;
-        self.ready.push_back(id);
     }
 
-    fn arm(&mut self, id: usize) {
-        if let Some(connection) = self.get(id) {
-            connection.is_armed = true;
+    fn queue(&mut self, id: usize) {
+        if let Some(connection) = self.get(id)
+            && connection.is_open
+            && connection.key.is_some()
+            && !std::mem::replace(&mut connection.is_queued, true)
+        {
+            self.ready.push_back(id);
         }
+    }
+
+    /// Makes the next readiness an event, after a call that was refused.
+    fn arm(&mut self, id: usize) {
         if !self.plan.edge {
-            self.edge(id);
+            if let Some(connection) = self.get(id) {
+                connection.is_armed = true;
+            }
+            self.edge(id, false);
         }
     }
 
@@ -775,8 +793,9 @@ impl World {
         }
         self.note(Some(id), || format!("registered with key {key}, for writing: {for_writing}"));
         self.arm(id);
-        if self.plan.edge {
-            self.edge(id);
+        // A registration reports what is the case already.
+        if self.plan.edge && self.get(id).is_some_and(|connection| connection.is_ready(true)) {
+            self.queue(id);
         }
         if is_new {
             self.summary.opened += 1;
