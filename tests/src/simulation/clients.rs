@@ -79,6 +79,9 @@ pub(super) struct Client {
     message: Vec<u8>,
     questions: u16,
     has_secret: bool,
+    /// Length of the PROXY header that the balancer in front of the client sends.
+    pub(super) header: usize,
+    pub(super) has_header: bool,
     pub(super) sent: usize,
     pub(super) received: usize,
     /// Largest number of bytes that the client sends and reads at a time.
@@ -104,7 +107,8 @@ impl fmt::Display for Client {
 }
 
 impl Client {
-    pub(super) fn new(protocol: Protocol, rng: &mut Rng) -> Self {
+    /// `header` is empty if the server expects none.
+    pub(super) fn new(protocol: Protocol, header: &[u8], rng: &mut Rng) -> Self {
         let mut client = Self {
             behaviour: Behaviour::Correct,
             finish: Finish::Close,
@@ -116,6 +120,8 @@ impl Client {
             message: Vec::new(),
             questions: 0,
             has_secret: false,
+            header: 0,
+            has_header: false,
             sent: 0,
             received: 0,
             cut: if rng.percent(50) { usize::MAX } else { rng.within(1, 40) },
@@ -133,6 +139,7 @@ impl Client {
         }
         let total = client.chunks.iter().map(|chunk| chunk.bytes.len()).sum::<usize>();
         let total = if protocol == Protocol::Math { usize::from(ROUNDS) * 4 } else { total };
+        let total = total + header.len();
         let at = rng.within(0, total);
         client.behaviour = match rng.below(100) {
             0..64 => Behaviour::Correct,
@@ -141,8 +148,15 @@ impl Client {
             80..86 => Behaviour::FallsSilent(at),
             86..90 => Behaviour::StopsReading(rng.within(0, 600)),
             90..94 => Behaviour::Vanishes(at),
-            _ => Behaviour::Errs(rng.below(total.max(1))),
+            // An error in a header may give another valid one.
+            _ => Behaviour::Errs(rng.within(header.len(), total.max(1))),
         };
+        client.header = header.len();
+        // Some balancers are not configured for it.
+        client.has_header = !header.is_empty() && client.behaviour != Behaviour::Errs(header.len());
+        if client.has_header {
+            client.outbox.extend(header);
+        }
         client.released();
         client
     }

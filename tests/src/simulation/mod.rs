@@ -41,7 +41,7 @@ pub use self::clients::Protocol;
 use self::clients::{ROUNDS, SECRET};
 use self::script::Scripts;
 use self::sockets::{Simulated, SimulatedListener, server};
-use self::world::{MS, S, World};
+use self::world::{S, World};
 use crate::rng::Rng;
 
 /// Number of clients of a world.
@@ -94,7 +94,9 @@ impl Plan {
         let edge = rng.percent(70);
         let arrivals = 10_usize.pow(rng.within(2, 6).try_into().unwrap_or(2));
         let limits = Limits {
-            proxy_header: None,
+            proxy_header: rng
+                .percent(15)
+                .then(|| Duration::from_millis(rng.within(500, 5000) as u64)),
             idle: rng.percent(85).then(|| Duration::from_millis(rng.within(2_000, 60_000) as u64)),
             clients: if rng.percent(30) { rng.within(1, 20) } else { rng.within(20, 2000) },
             grace: Duration::from_millis(rng.within(0, 8_000) as u64),
@@ -378,7 +380,6 @@ pub fn run(
     }
     let mut world = world.borrow_mut();
     world.finish();
-    let _ = MS;
     match world.violation.take() {
         None => Ok(world.summary),
         Some((connection, text_of)) => Err(Box::new(Violation {

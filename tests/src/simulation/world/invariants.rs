@@ -1,0 +1,196 @@
+//! What must hold.
+
+use std::sync::PoisonError;
+
+use super::super::clients::{Behaviour, Finish};
+use super::super::{Ending, Kind};
+use super::Action;
+use super::{BUSY, CLOSING, Connection, LOST, MS, ROUNDED, S, WAITS, World, number};
+
+impl World {
+    /// Checks what must hold whenever the engine waits.
+    pub(in crate::simulation) fn audit(&mut self, timeout: Option<u64>) {
+        self.take_endings();
+        let is_patient = timeout.is_none_or(|timeout| timeout > 150 * MS);
+        if is_patient
+            && self.listens
+            && self.has_room()
+            && !self.has_listener_event
+            && self.stops == 0
+            && let Some(&id) = self.backlog.front()
+        {
+            self.fail(Some(id), "the engine waits although a client could be accepted");
+        }
+        let is_over = self.left == 0 && self.due.is_empty() && self.ready.is_empty();
+        if is_over && self.now - self.happened > LOST {
+            match self.connections.iter().position(|c| c.as_ref().is_some_and(|c| c.is_open)) {
+                Some(id) => self.fail(Some(id), "the connection is never closed"),
+                None => self.fail(None, "a timer is left, although no connection is"),
+            }
+        }
+        if self.now == self.waited {
+            self.busy += 1;
+        } else {
+            self.busy = 0;
+        }
+        self.waited = self.now;
+        self.waits += 1;
+        if self.waits > WAITS {
+            let id = self.connections.iter().position(|c| c.as_ref().is_some_and(|c| c.is_open));
+            self.fail(id, "the world does not come to an end");
+        }
+        if self.busy > BUSY {
+            self.fail(None, "the engine is busy although nothing happens");
+        }
+        if self.stops > 0 && self.plan.limits.idle.is_some() && !self.has_jumped {
+            let grace = self.plan.limits.grace.as_micros() as u64;
+            if self.now - self.stopped_at > grace + 3 * S {
+                self.fail(None, "the engine continues after the grace period");
+            }
+        }
+    }
+
+    pub(in crate::simulation) fn take_endings(&mut self) {
+        let endings =
+            std::mem::take(&mut *self.endings.lock().unwrap_or_else(PoisonError::into_inner));
+        for Ending { peer, kind } in endings {
+            let id = number(peer);
+            self.note(Some(id), || format!("reported: {kind:?}"));
+            self.ended(id, kind);
+        }
+    }
+
+    /// Checks the report of a session.
+    pub(in crate::simulation) fn ended(&mut self, id: usize, kind: Kind) {
+        self.summary.count(&kind);
+        let (round, reports, is_stopped) = (self.round, self.plan.reports, self.stops > 0);
+        let idle = self.plan.limits.idle.map(|idle| idle.as_micros() as u64);
+        let slack = 5 * S;
+        let Some(connection) = self.get(id).filter(|connection| connection.has_session) else {
+            return self
+                .fail(None, format_args!("a session that was not opened is reported: {kind:?}"));
+        };
+        if connection.ending.is_some() {
+            return self.fail(Some(id), "the session is reported twice");
+        }
+        connection.ending = Some(kind.clone());
+        let Connection { active, taken, has_jumped, .. } = **self
+            .connections
+            .get(id)
+            .and_then(Option::as_ref)
+            .unwrap_or_else(|| unreachable!("it was found above"));
+        let Some(connection) = self.get(id) else { return };
+        let is_correct = connection.client.behaviour == Behaviour::Correct;
+        let has_left = connection.is_closed || connection.has_failed || connection.has_lost;
+        let lost = connection.has_lost || !connection.outgoing.is_empty();
+        let finish = connection.client.finish;
+        let missing =
+            connection.client.reply_len() > connection.client.received + connection.queue.len();
+        let since = round.saturating_sub(active);
+        let since_taken = round.saturating_sub(active.max(taken));
+        let timed_out = kind == Kind::TimedOut || (kind == Kind::Undelivered && !has_left);
+        if timed_out && !(is_stopped && kind == Kind::Undelivered) {
+            let limit = match (kind == Kind::Undelivered, idle) {
+                (true, Some(idle)) => Some(idle.min(CLOSING)),
+                (true, None) => Some(CLOSING),
+                (false, idle) => idle,
+            };
+            match limit {
+                None => self.fail(Some(id), "the session timed out without a limit"),
+                Some(limit) if since + ROUNDED < limit => self.fail(
+                    Some(id),
+                    format_args!("the session timed out after {since} us of {limit}"),
+                ),
+                // The engine looks eight times within the limit what the client has taken.
+                Some(limit) if since_taken + limit / 8 + slack < limit && !has_jumped => self.fail(
+                    Some(id),
+                    format_args!(
+                        "the client took bytes {since_taken} us before the time-out, with {limit}"
+                    ),
+                ),
+                Some(limit) if since_taken > limit + limit / 4 + slack && !has_jumped => self.fail(
+                    Some(id),
+                    format_args!("the session timed out only after {since_taken} us of {limit}"),
+                ),
+                Some(_) => {}
+            }
+        }
+        match kind {
+            Kind::Internal(text) => self.fail(Some(id), text),
+            Kind::Stopped if !is_stopped => {
+                self.fail(Some(id), "the session was stopped, and the server was not");
+            }
+            Kind::Done if reports && lost && finish == Finish::Close => {
+                self.fail(Some(id), "the session is done, and bytes have not arrived");
+            }
+            Kind::Done
+                if reports && is_correct && missing && !is_stopped && finish == Finish::Close =>
+            {
+                self.fail(Some(id), "the session is done, and its reply is incomplete");
+            }
+            Kind::Done | Kind::Stopped => {}
+            kind if is_correct && !has_jumped && !is_stopped => {
+                self.fail(
+                    Some(id),
+                    format_args!("the session of a correct client ended as {kind:?}"),
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// Checks what must hold after the engine has ended.
+    pub(in crate::simulation) fn finish(&mut self) {
+        self.take_endings();
+        if self.listens {
+            self.fail(None, "the listener is still open");
+        }
+        if self.open > 0 {
+            let id = self.connections.iter().position(|c| c.as_ref().is_some_and(|c| c.is_open));
+            self.fail(id, "a socket is still open");
+        }
+        // The clients read what has been sent.
+        self.left = 0;
+        while self.violation.is_none()
+            && let Some(due) = self.due.pop()
+        {
+            self.now = self.now.max(due.at);
+            if !matches!(due.action, Action::Stops) {
+                self.act(due.action);
+            }
+        }
+        for id in 0..self.connections.len() {
+            if self.violation.is_some() {
+                return;
+            }
+            let Some(connection) = self.get(id) else { continue };
+            let is_correct = connection.client.behaviour == Behaviour::Correct;
+            let complete = connection.client.is_complete();
+            let has_end = connection.has_seen_end
+                || (connection.is_closed && !connection.is_reset && complete);
+            let checked = is_correct && !connection.is_cut;
+            let (is_reset, finish) = (connection.is_reset, connection.client.finish);
+            match &connection.ending {
+                None if connection.has_session => {
+                    self.fail(Some(id), "the session was never reported");
+                }
+                Some(Kind::Done) if checked && finish == Finish::Close && !complete => {
+                    self.fail(
+                        Some(id),
+                        "the session is done, and the client has not got its reply",
+                    );
+                }
+                Some(Kind::Done)
+                    if checked && finish == Finish::Close && (is_reset || !has_end) =>
+                {
+                    self.fail(Some(id), "the session is done, and the client has not seen the end");
+                }
+                Some(Kind::Done) if checked && finish == Finish::Reset && !is_reset => {
+                    self.fail(Some(id), "the session was to end with a reset");
+                }
+                _ => {}
+            }
+        }
+        self.summary.time = self.now;
+    }
+}
