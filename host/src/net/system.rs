@@ -15,7 +15,7 @@ use socket2::SockRef;
 
 pub use super::listen::Incoming;
 use super::listen::{accept, listen_shared};
-use crate::sys::extra::net::{SocketQueues, Tick, send_file};
+use crate::sys::extra::net::{Alarm, SocketQueues, Tick, send_file};
 use crate::sys::net as system;
 
 /// Readiness events, time, and what a system reports about its connections.
@@ -178,6 +178,7 @@ pub trait Stream: Read + Write {
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 const TICK: Token = Token(usize::MAX - 2);
+const ALARM: Token = Token(usize::MAX - 3);
 /// Number of events of one wait.
 const EVENTS: usize = 1024;
 
@@ -185,6 +186,7 @@ const EVENTS: usize = 1024;
 pub struct Os {
     poll: Poll,
     tick: Tick,
+    alarm: Alarm,
     /// Opened on first use.
     queues: Option<SocketQueues>,
     start: Instant,
@@ -196,7 +198,8 @@ impl Os {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKER)?;
         let tick = Tick::new(poll.registry(), TICK)?;
-        Ok((Self { poll, tick, queues: None, start: Instant::now() }, waker))
+        let alarm = Alarm::new(poll.registry(), ALARM)?;
+        Ok((Self { poll, tick, alarm, queues: None, start: Instant::now() }, waker))
     }
 
     /// Registers a listener.
@@ -221,16 +224,20 @@ impl System for Os {
     }
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.filter(|timeout| timeout.is_zero() || !self.alarm.set(*timeout));
         self.poll.poll(events, timeout)
     }
 
     fn iter(events: &Events) -> impl Iterator<Item = Event> {
-        events.iter().map(|event| match event.token() {
-            LISTENER => Event::Listener,
-            WAKER => Event::Waker,
-            TICK => Event::Tick,
+        events.iter().filter_map(|event| match event.token() {
+            LISTENER => Some(Event::Listener),
+            WAKER => Some(Event::Waker),
+            TICK => Some(Event::Tick),
+            // It has ended the wait.
+            ALARM => None,
             Token(key) => {
-                Event::Connection { key, is_ended: event.is_read_closed() || event.is_error() }
+                let is_ended = event.is_read_closed() || event.is_error();
+                Some(Event::Connection { key, is_ended })
             }
         })
     }

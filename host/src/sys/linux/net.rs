@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -60,6 +61,44 @@ impl Tick {
     /// Reads the timer after it has expired. Otherwise it would not become readable again.
     pub(crate) fn take(&mut self) {
         let _ = rustix::io::read(&self.timer, &mut [0; 8]);
+    }
+}
+
+/// Timer that wakes a poll in place of its timeout.
+///
+/// A server of short sessions has a timeout of milliseconds in nearly every poll, and nearly always an event comes before.
+/// As for [`Tick`], the kernel would set and cancel a timer in every call. This one remains set meanwhile.
+pub(crate) struct Alarm {
+    timer: OwnedFd,
+    /// When the timer expires, or has expired.
+    due: Option<Instant>,
+}
+
+impl Alarm {
+    pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
+        let timer = timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+        )?;
+        // Events are edge-triggered: each time it expires there is one, although it is never read.
+        registry.register(&mut SourceFd(&timer.as_raw_fd()), token, Interest::READABLE)?;
+        Ok(Self { timer, due: None })
+    }
+
+    /// Makes the poll return when this time has passed, or earlier. Returns whether the poll needs no timeout.
+    pub(crate) fn set(&mut self, timeout: Duration) -> bool {
+        let now = Instant::now();
+        let Some(at) = now.checked_add(timeout) else { return false };
+        if self.due.is_some_and(|due| now < due && due <= at) {
+            return true;
+        }
+        let Ok(seconds) = i64::try_from(timeout.as_secs()) else { return false };
+        let time = Timespec { tv_sec: seconds, tv_nsec: timeout.subsec_nanos().into() };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: time };
+        let is_set = !timeout.is_zero()
+            && timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once).is_ok();
+        self.due = is_set.then_some(at);
+        is_set
     }
 }
 

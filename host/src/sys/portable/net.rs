@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mio::{Registry, Token};
 use socket2::Socket;
@@ -31,6 +32,20 @@ impl Tick {
     }
 
     pub(crate) const fn take(&mut self) {}
+}
+
+/// Stand-in for a timer in place of the timeout of a poll.
+pub(crate) struct Alarm;
+
+impl Alarm {
+    pub(crate) const fn new(_: &Registry, _: Token) -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Returns whether the poll needs no timeout.
+    pub(crate) const fn set(&mut self, _: Duration) -> bool {
+        false
+    }
 }
 
 /// Returns `None`: `sendfile` differs on every system, and is used on Linux only.
