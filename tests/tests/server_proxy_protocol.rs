@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use socklab::net::{Direction, Limits, Observer, ParallelService, Running, Server, Service};
-use socklab::{echo, hello};
+use socklab::{chat, echo, hello};
 use socklab_tests::program::{DEADLINE, message, read, read_all, reset, wait_until};
 
 const GREETING: &[u8] = b"Hello from server";
@@ -272,13 +272,17 @@ fn health_checks_open_no_session_and_count_as_no_client() {
         assert_refused(names_itself);
         // One of them waits until the end.
         let waiting = server.connect();
+        // All stay connected, so that another thread gets the next one.
+        let mut clients = Vec::new();
         for _ in 0..2 {
             let mut client = server.connect();
             client.write_all(LINE).unwrap();
             assert!(read_all(&mut client).starts_with(GREETING));
             assert_eq!(server.report(), format!("{CLIENT}: greeted"));
+            clients.push(client);
         }
         assert_refused(waiting);
+        drop(clients);
         let closed = wait_until(DEADLINE, || {
             TcpStream::connect(server.running.local_addr()).is_err().then_some(())
         });
@@ -317,6 +321,20 @@ fn several_threads_read_headers_also_while_the_server_stops() {
     drop(late);
     stopping.join().unwrap();
     assert_eq!(reports.into_iter().count(), 1);
+}
+
+#[test]
+fn a_client_with_the_address_of_the_balancer_has_a_session() {
+    let server = echoes();
+    let mut client = server.connect();
+    // It can be that of another connection to the balancer, on the same machine.
+    let addr = client.local_addr().unwrap();
+    let line = format!("PROXY TCP4 {} 192.0.2.9 {} 443\r\n", addr.ip(), addr.port());
+    client.write_all(line.as_bytes()).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut client), b"");
+    assert_eq!(server.report(), format!("{addr}: 0 messages with 0 bytes echoed, closed"));
+    server.finish();
 }
 
 #[test]
@@ -396,6 +414,35 @@ fn a_stopped_server_still_serves_a_client_whose_header_is_under_way() {
     drop((client, late));
     stopping.join().unwrap();
     assert_eq!(reports.into_iter().filter(|report| report.starts_with(CLIENT)).count(), 2);
+}
+
+#[test]
+fn a_stopped_server_asks_a_late_session_to_end_and_drops_health_checks() {
+    let limits = Limits { grace: 2 * DEADLINE, ..limits(DEADLINE) };
+    let server = start(chat::Service::new(true), limits, None);
+    let mut client = server.connect();
+    client.write_all(&LINE[..10]).unwrap();
+    let mut check = server.connect();
+    check.write_all(LOCAL).unwrap();
+    // When this one is greeted, the server has read the header of the health check.
+    let mut early = server.connect();
+    early.write_all(LINE).unwrap();
+    early.read_exact(&mut [0]).unwrap();
+    let Proxied { running, reports } = server;
+    let addr = running.local_addr();
+    let stopping = thread::spawn(move || running.stop().unwrap());
+    let closed = wait_until(DEADLINE, || TcpStream::connect(addr).is_err().then_some(()));
+    closed.expect("the server still accepts clients");
+    assert_refused(check);
+    client.write_all(&LINE[10..]).unwrap();
+    for client in [&mut client, &mut early] {
+        assert!(read_all(client).ends_with(b"BYE\n"));
+    }
+    drop((client, early));
+    stopping.join().unwrap();
+    let reports: Vec<String> = reports.into_iter().collect();
+    let is_client = |report: &String| report.starts_with(CLIENT);
+    assert!(reports.len() == 2 && reports.iter().all(is_client), "{reports:?}");
 }
 
 /// What an observer is called with.
