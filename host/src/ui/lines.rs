@@ -10,7 +10,7 @@ use super::streams;
 const QUEUE: usize = 4096;
 /// Time after a write during which further lines are collected. They are then written together: waking the writer for
 /// each line would cost a server of short sessions more than the line itself.
-const COLLECT: Duration = Duration::from_millis(5);
+const COLLECT: Duration = Duration::from_millis(10);
 /// Number of queued lines that ends the collecting early.
 const ENOUGH: usize = 1024;
 /// Maximum number of bytes that are written at once, except for a longer line: as many as a pipe of Linux takes without
@@ -21,8 +21,8 @@ const KEPT: usize = 1 << 16;
 
 /// Writer of a server's lines, in a thread of its own: a full pipe must not block the clients.
 ///
-/// A line is written at once if no other was written during the last 5 ms, and otherwise with the other lines of these
-/// 5 ms. Lines that do not fit the queue are dropped, counted and reported.
+/// A line is written at once if no other was written during the last 10 ms, and otherwise with the other lines of these
+/// 10 ms. Lines that do not fit the queue are dropped, counted and reported.
 #[derive(Clone)]
 pub(crate) struct Lines(Arc<Writer>);
 
@@ -325,7 +325,7 @@ mod tests {
                 thread::yield_now();
             }
             // The next line comes while the thread collects, when it stops, or when it is asleep.
-            thread::sleep(Duration::from_micros(n * 50));
+            thread::sleep(Duration::from_micros(n * 100));
         }
         lines.finish().expect("writing succeeds");
     }

@@ -10,7 +10,7 @@ use crate::net::stack::{Direction, Ends, Observer, observe_end};
 use crate::net::system::{Stream, System};
 
 /// Time in milliseconds until the first check whether the last bytes have been acknowledged.
-const ACK_CHECK_MS: u64 = 2;
+const ACK_CHECK_MS: u64 = 5;
 
 impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     /// Returns the delivery of the last bytes. The sending side has been closed.
