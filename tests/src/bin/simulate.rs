@@ -15,7 +15,7 @@ use socklab_tests::simulation::{Summary, Violation, WORLD, replay, run};
 /// Run sessions of the servers' engine over a simulated network and clock, and check invariants
 #[derive(Debug, Parser)]
 struct Options {
-    /// Number of clients of all worlds together
+    /// Number of sessions of all worlds together
     #[arg(long, default_value_t = 100_000)]
     sessions: u64,
     /// Seed of everything that is random
@@ -83,7 +83,6 @@ fn report(options: &Options, violation: &Violation) {
 
 /// Runs all worlds, with several threads. Returns the violation of the world with the lowest number.
 fn all(options: &Options) -> Result<Summary, Box<Violation>> {
-    let worlds = options.sessions.div_ceil(WORLD as u64);
     let threads = options
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
@@ -96,11 +95,16 @@ fn all(options: &Options) -> Result<Summary, Box<Violation>> {
                 scope.spawn(|| {
                     loop {
                         let world = next.fetch_add(1, Ordering::Relaxed);
-                        if world >= worlds || is_over.load(Ordering::Relaxed) {
+                        if is_over.load(Ordering::Relaxed)
+                            || done.load(Ordering::Relaxed) >= options.sessions
+                        {
                             return;
                         }
                         match run(options.seed, world, WORLD, None) {
-                            Ok(summary) => *total.lock().expect("no panic") += summary,
+                            Ok(summary) => {
+                                done.fetch_add(summary.opened, Ordering::Relaxed);
+                                *total.lock().expect("no panic") += summary;
+                            }
                             Err(violation) => {
                                 is_over.store(true, Ordering::Relaxed);
                                 let mut first = first.lock().expect("no panic");
@@ -109,7 +113,6 @@ fn all(options: &Options) -> Result<Summary, Box<Violation>> {
                                 }
                             }
                         }
-                        done.fetch_add(1, Ordering::Relaxed);
                     }
                 })
             })
@@ -120,7 +123,7 @@ fn all(options: &Options) -> Result<Summary, Box<Violation>> {
             let every = Duration::from_secs(if std::io::stderr().is_terminal() { 1 } else { 10 });
             if start.elapsed() >= shown + every {
                 shown = start.elapsed();
-                progress(done.load(Ordering::Relaxed), worlds, shown);
+                progress(done.load(Ordering::Relaxed), options.sessions, shown);
             }
         }
     });
@@ -130,16 +133,14 @@ fn all(options: &Options) -> Result<Summary, Box<Violation>> {
     }
 }
 
-fn progress(done: u64, worlds: u64, elapsed: Duration) {
-    let sessions = done * WORLD as u64;
-    let rate = sessions as f64 / elapsed.as_secs_f64();
+fn progress(done: u64, sessions: u64, elapsed: Duration) {
+    let rate = done as f64 / elapsed.as_secs_f64();
     let mut stderr = std::io::stderr();
     let ends = if stderr.is_terminal() { "\r" } else { "" };
     let line_end = if stderr.is_terminal() { "" } else { "\n" };
     let _ = write!(
         stderr,
-        "{ends}{sessions} of {} sessions, {rate:.0} a second, {} s{line_end}",
-        worlds * WORLD as u64,
+        "{ends}{done} of {sessions} sessions, {rate:.0} a second, {} s{line_end}",
         elapsed.as_secs()
     );
 }

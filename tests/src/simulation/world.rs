@@ -136,7 +136,9 @@ pub(super) struct Connection {
     is_blocked: bool,
 
     // For the invariants.
+    /// Whether a session must have been opened, and whether it may have been.
     has_session: bool,
+    may_have_session: bool,
     ending: Option<Kind>,
     /// Time of the last read or write of the server.
     active: u64,

@@ -66,7 +66,7 @@ impl World {
         let (round, reports, is_stopped) = (self.round, self.plan.reports, self.stops > 0);
         let idle = self.plan.limits.idle.map(|idle| idle.as_micros() as u64);
         let slack = 5 * S;
-        let Some(connection) = self.get(id).filter(|connection| connection.has_session) else {
+        let Some(connection) = self.get(id).filter(|connection| connection.may_have_session) else {
             return self
                 .fail(None, format_args!("a session that was not opened is reported: {kind:?}"));
         };

@@ -61,6 +61,7 @@ impl World {
                 is_send_scheduled: true,
                 is_blocked: false,
                 has_session: false,
+                may_have_session: false,
                 ending: None,
                 active: self.now,
                 taken: 0,

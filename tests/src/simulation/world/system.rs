@@ -59,6 +59,7 @@ impl World {
             connection.key = Some(key);
             connection.for_writing = for_writing;
             connection.has_session |= connection.client.header == 0;
+            connection.may_have_session |= connection.has_session;
         }
         self.note(Some(id), || format!("registered with key {key}, for writing: {for_writing}"));
         self.arm(id);
@@ -84,6 +85,7 @@ impl World {
         let refuses = self.rng.percent(self.plan.faults) && self.rng.percent(20);
         let (now, edge, random) = (self.now, self.plan.edge, self.rng.bits());
         let cut = !edge && self.rng.percent(30);
+        let opens = self.listens || self.plan.protocol != Protocol::Hello;
         let Some(connection) = self.get(id) else { return Ok(0) };
         if !connection.received.is_empty() {
             if refuses {
@@ -101,8 +103,11 @@ impl World {
             }
             connection.active = now;
             connection.read += n;
-            connection.has_session |=
+            let has_header =
                 connection.client.has_header && connection.read >= connection.client.header;
+            connection.may_have_session |= has_header;
+            // A server of greetings that has had its last client opens no session.
+            connection.has_session |= has_header && opens;
             let unblocked = std::mem::take(&mut connection.is_blocked)
                 && !std::mem::replace(&mut connection.is_send_scheduled, true);
             let latency = connection.latency;
