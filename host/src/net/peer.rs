@@ -18,6 +18,11 @@ pub(super) struct Peer {
 pub(super) struct Peers(Slab<Packed>);
 
 impl Peers {
+    /// Returns the number of stored addresses that do not fit in a [`Peer`].
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Stores an address. An IPv4-mapped address becomes an IPv4 address.
     pub(super) fn insert(&mut self, addr: SocketAddr) -> Peer {
         match unmapped(addr) {

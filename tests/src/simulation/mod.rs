@@ -16,7 +16,7 @@
 //! - A time-out comes neither before its limit nor much later, and only if there is a limit.
 //! - A message after a boundary is a write of its own, after the pause, and after the client has read the one before.
 //! - No more clients than the limit are served, and none waits while there is room.
-//! - At the end no socket is open, and without connections no timer wakes the engine.
+//! - At the end no socket is open and nothing is stored, and without connections no timer wakes the engine.
 //! - The engine is never busy without a cause, and a stop ends it within the grace period.
 
 mod clients;
@@ -325,10 +325,14 @@ fn serve<const EDGE: bool, V: Service<Report = Ending>>(world: &Rc<RefCell<World
         })
         .on_notice(drop::<net::Notice>);
     world.borrow_mut().stopper = Some(server.stopper());
-    let ended = server.run().map(drop);
+    let ended = server.run_and_count();
     let mut world = world.borrow_mut();
-    if let Err(e) = ended {
-        world.fail(None, format_args!("the engine ended: {e}"));
+    match ended {
+        Ok(0) => {}
+        Ok(left) => {
+            world.fail(None, format_args!("{left} entries or bytes of ended connections are left"));
+        }
+        Err(e) => world.fail(None, format_args!("the engine ended: {e}")),
     }
 }
 

@@ -208,17 +208,29 @@ pub(super) struct World {
     pub(super) trace: Vec<String>,
 }
 
-/// Returns the address of a client.
+/// Returns the address of a client. Some have one of IPv6.
 fn addr(id: usize) -> SocketAddr {
     let [.., a, b, c] = id.to_be_bytes();
+    if id % 8 == 7 {
+        let [b, c] = [b, c].map(u16::from);
+        return SocketAddr::from(([0xfd00, 0, 0, 0, 0, a.into(), b, c], 40_000));
+    }
     SocketAddr::from(([10, a, b, c], 40_000))
 }
 
 /// Returns the number of the client with this address.
 fn number(addr: SocketAddr) -> usize {
-    let SocketAddr::V4(addr) = addr else { return usize::MAX };
-    let [_, a, b, c] = addr.ip().octets();
-    u32::from_be_bytes([0, a, b, c]) as usize
+    let [a, b, c] = match addr {
+        SocketAddr::V4(addr) => {
+            let [_, a, b, c] = addr.ip().octets();
+            [a, b, c].map(usize::from)
+        }
+        SocketAddr::V6(addr) => {
+            let [.., a, b, c] = addr.ip().segments();
+            [a, b, c].map(usize::from)
+        }
+    };
+    a << 16 | b << 8 | c
 }
 
 /// Returns the address of a balancer's connection.
@@ -230,7 +242,8 @@ fn balancer(id: usize) -> SocketAddr {
 /// Returns the header of a balancer for a client.
 fn proxy_header(id: usize) -> String {
     let addr = addr(id);
-    format!("PROXY TCP4 {} 10.255.255.255 {} 8000\r\n", addr.ip(), addr.port())
+    let (family, server) = if addr.is_ipv4() { (4, "10.255.255.255") } else { (6, "fd00::") };
+    format!("PROXY TCP{family} {} {server} {} 8000\r\n", addr.ip(), addr.port())
 }
 
 /// Result of an accept.

@@ -84,6 +84,11 @@ impl Progress {
         has_progressed
     }
 
+    /// Returns the number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.outstanding.len()
+    }
+
     /// Removes the entry of a connection that has ended.
     pub(super) fn remove(&mut self, key: usize) {
         self.outstanding.remove(&key);

@@ -583,6 +583,12 @@ impl<S: Service, N: System> Engine<S, N> {
         }
     }
 
+    /// Returns the number of entries and bytes that are stored for connections.
+    pub(super) fn stored(&self) -> usize {
+        let entries = self.slots.len() + self.buffers.len() + self.peers.len();
+        entries + self.progress.len() + self.headers.len() + self.buffered_bytes
+    }
+
     /// Stops accepting clients, and requests the end of all sessions.
     fn finish(&mut self) {
         // For a client in the backlog, the connection is already established.

@@ -59,6 +59,11 @@ impl Buffers {
         *place = NonZeroU32::new(key.saturating_add(1));
     }
 
+    /// Returns the number of connections with stored bytes.
+    pub(in crate::net::engine) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Returns the memory used there in bytes.
     pub(in crate::net::engine) fn bytes(&self, place: Place) -> usize {
         self.get(place).map_or(0, |it| it.input.capacity() + it.output.capacity())
