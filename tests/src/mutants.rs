@@ -89,6 +89,8 @@ pub struct Mutant {
     pub cases: Vec<String>,
     /// Words that the hint should contain: one of these phrases, in any case of letters.
     pub hints: Vec<String>,
+    /// Source to change, if the table is about more than one program.
+    pub file: Option<String>,
     /// Whether the verdict may be "info", because the document does not require what is missing.
     pub may_be_info: bool,
     blocks: Vec<Block>,
@@ -138,7 +140,7 @@ impl Mutant {
             }
             Some(_) => {}
         }
-        if self.cases.is_empty() {
+        if self.cases.is_empty() && self.file.is_none() {
             return error(self.line, "a mutant needs a case that must find it");
         }
         Ok(())
@@ -174,16 +176,17 @@ impl Mutant {
                 self.blocks.push(Block { line, ..Block::default() });
             }
             "info" if rest.is_empty() => self.may_be_info = true,
-            "case" | "hint" if rest.trim().is_empty() => {
+            "case" | "hint" | "file" if rest.trim().is_empty() => {
                 return error(line, format!("\"{word}\" without a text"));
             }
             "case" => self.cases.push(rest.trim().to_owned()),
             "hint" => self.hints.push(rest.trim().to_owned()),
+            "file" => self.file = Some(rest.trim().to_owned()),
             _ => {
                 return error(
                     line,
                     format!(
-                        "unknown word \"{word}\": expected mutant, -, +, and, case, hint or info"
+                        "unknown word \"{word}\": expected mutant, -, +, and, case, hint, info or file"
                     ),
                 );
             }
@@ -397,6 +400,13 @@ mod tests {
     }
 
     #[test]
+    fn a_mutant_of_a_file_needs_no_case() {
+        let mutant = one("mutant m: d\nfile engine/slot.rs\n- return data\n");
+        assert_eq!(mutant.file.as_deref(), Some("engine/slot.rs"));
+        assert_eq!(mutant.apply(PROGRAM).unwrap(), PROGRAM.replace("    return data\n", ""));
+    }
+
+    #[test]
     fn several_blocks_are_applied_in_any_order() {
         let mutant =
             one("mutant m: d\n- return data\n+ return b''\nand\n- import socket\ncase a/*\n");
@@ -463,7 +473,7 @@ mod tests {
             ),
             (
                 "mutant m: d\ncases a\n",
-                "line 2: unknown word \"cases\": expected mutant, -, +, and, case, hint or info",
+                "line 2: unknown word \"cases\": expected mutant, -, +, and, case, hint, info or file",
             ),
         ] {
             assert_eq!(parse(table).unwrap_err().to_string(), message, "{table}");
