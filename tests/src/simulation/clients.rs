@@ -75,6 +75,10 @@ pub(super) struct Client {
     pub(super) boundaries: VecDeque<usize>,
     /// Whether the client closes its sending side when it has nothing more to send.
     half_closes: bool,
+    /// Whether it sends more than the server reads.
+    pub(super) talks: bool,
+    /// Offsets of the server's bytes at which payload starts and ends.
+    payloads: Vec<(usize, usize)>,
     /// Bytes of an incomplete message of the quiz.
     message: Vec<u8>,
     questions: u16,
@@ -117,6 +121,8 @@ impl Client {
             expected: Some(Vec::new()),
             boundaries: VecDeque::new(),
             half_closes: false,
+            talks: false,
+            payloads: Vec::new(),
             message: Vec::new(),
             questions: 0,
             has_secret: false,
@@ -198,13 +204,28 @@ impl Client {
                     if operation == b'B' {
                         self.boundaries.push_back(self.expected_len());
                     }
+                    let at = self.expected_len();
+                    if operation == b'P' {
+                        self.payloads.push((at, at + n));
+                    }
                     let reply: Vec<u8> = (0..n).map(pattern).collect();
                     self.expect(&reply);
                 }
             }
         }
+        if rng.percent(5) {
+            // More than the server reads at once.
+            self.chunk(b"R\0\0".repeat(2000), waits);
+            waits = false;
+        }
         match rng.below(10) {
-            0..6 => self.chunk(vec![b'F'; OPERATION], waits),
+            0..6 => {
+                self.chunk(vec![b'F'; OPERATION], waits);
+                self.talks = rng.percent(30);
+                if self.talks {
+                    self.chunk(vec![b'x'; rng.within(1, 3000)], false);
+                }
+            }
             6..9 => {
                 self.chunk(Vec::new(), waits);
                 self.half_closes = true;
@@ -285,6 +306,11 @@ impl Client {
             }
         }
         None
+    }
+
+    /// Returns whether payload follows and precedes this number of bytes of the server.
+    pub(super) fn is_in_payload(&self, at: usize) -> bool {
+        self.payloads.iter().any(|&(start, end)| start < at && at < end)
     }
 
     /// Returns whether everything expected has been received.

@@ -17,6 +17,9 @@
 //! - A message after a boundary is a write of its own, after the pause, and after the client has read the one before.
 //! - No more clients than the limit are served, and none waits while there is room.
 //! - At the end no socket is open and nothing is stored, and without connections no timer wakes the engine.
+//! - A socket is closed with unread input, which resets the connection, only after the time for the client's end. One that is
+//!   closed before the last bytes or within payload is reset.
+//! - The engine does not panic.
 //! - The engine is never busy without a cause, and a stop ends it within the grace period.
 
 mod clients;
@@ -28,6 +31,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::AddAssign;
+use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -325,8 +329,9 @@ fn serve<const EDGE: bool, V: Service<Report = Ending>>(world: &Rc<RefCell<World
         })
         .on_notice(drop::<net::Notice>);
     world.borrow_mut().stopper = Some(server.stopper());
-    let ended = server.run_and_count();
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| server.run_and_count()));
     let mut world = world.borrow_mut();
+    let Ok(ended) = ended else { return world.fail(None, "the engine panicked") };
     match ended {
         Ok(0) => {}
         Ok(left) => {

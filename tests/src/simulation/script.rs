@@ -251,7 +251,7 @@ impl<const RESETS: bool> Service for Scripts<RESETS> {
 
     fn event(&mut self, state: &mut State, event: Event) {
         match event {
-            Event::Payload => state.sent = 0,
+            Event::Payload => *state = State::default(),
             Event::Sleep(ms) => {
                 let mut all = self.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
                 state.sleep = Some(all.len());
@@ -278,9 +278,17 @@ impl<const RESETS: bool> Service for Scripts<RESETS> {
         if writer.outbound_remaining() == 0 {
             return Work::Wait;
         }
-        // Few bytes, so that payload takes several turns.
-        state.sent += writer.send_file(&self.file, state.sent, 700).expect("a readable file");
+        // Few bytes, so that payload takes several turns, in one or two pieces, or many.
+        let pieces =
+            if state.sent.is_multiple_of(2) { &[400, 300][..] } else { &[PAYLOAD_MAX as u64] };
+        for most in pieces {
+            state.sent += writer.send_file(&self.file, state.sent, *most).expect("a readable file");
+        }
         Work::Again
+    }
+
+    fn finish(&mut self) -> Option<()> {
+        Some(())
     }
 
     fn closed(

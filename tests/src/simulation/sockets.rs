@@ -1,6 +1,7 @@
 //! The simulated network as a system of the engine.
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use socklab::net::system::{Event, Incoming, Listening, Stream, System};
 
+use super::script::pattern;
 use super::world::{Accepted, Reported, World};
 
 /// Address of the server.
@@ -175,5 +177,15 @@ impl Stream for SimulatedStream {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(server())
+    }
+
+    fn send_file(&self, _: &File, at: u64, most: u64) -> io::Result<Option<u64>> {
+        if self.id.is_multiple_of(2) {
+            return Ok(None);
+        }
+        // What the file contains.
+        let start = usize::try_from(at).unwrap_or(usize::MAX);
+        let bytes: Vec<u8> = (0..most.min(10_000) as usize).map(|i| pattern(start + i)).collect();
+        Ok(Some(self.world.borrow_mut().write(self.id, &bytes)? as u64))
     }
 }

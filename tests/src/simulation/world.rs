@@ -29,6 +29,10 @@ const CLOSING: u64 = 30 * S;
 const BUSY: u32 = 20_000;
 /// Number of waits after which a world counts as endless. Few worlds have more than 100,000.
 const WAITS: u64 = 1_000_000;
+/// Time for which a server waits for the client's end after it has closed its sending side.
+const LINGER: u64 = 2 * S;
+/// Number of reads of one connection in a round that are more than its turns.
+const READS: u32 = 5;
 /// Error of a pause at a boundary, and of an idle limit: the engine counts milliseconds.
 const ROUNDED: u64 = 2 * MS;
 
@@ -122,6 +126,15 @@ pub(super) struct Connection {
     written: usize,
     /// Number of bytes that the server has read.
     read: usize,
+
+    /// Time at which the server closed its sending side.
+    closed_sending_at: Option<u64>,
+    /// Time at which the acknowledgement of the end arrived.
+    delivered_at: Option<u64>,
+    /// Time since which input has been waiting.
+    unread_since: u64,
+    /// Round, and number of reads in it that returned bytes.
+    reads: (u64, u32),
 
     // The client's end.
     queue: VecDeque<u8>,

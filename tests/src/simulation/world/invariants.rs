@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use super::super::clients::{Behaviour, Finish};
 use super::super::{Ending, Kind};
 use super::Action;
-use super::{BUSY, CLOSING, Connection, LOST, MS, ROUNDED, S, WAITS, World, number};
+use super::{BUSY, CLOSING, Connection, LINGER, LOST, MS, ROUNDED, S, WAITS, World, number};
 
 impl World {
     /// Checks what must hold whenever the engine waits.
@@ -82,12 +82,16 @@ impl World {
         let Some(connection) = self.get(id) else { return };
         let is_correct = connection.client.behaviour == Behaviour::Correct;
         let has_left = connection.is_closed || connection.has_failed || connection.has_lost;
-        let lost = connection.has_lost || !connection.outgoing.is_empty();
+        let arrived = connection.client.received + connection.queue.len();
+        let lost = connection.has_lost || connection.written > arrived;
+        let closed_sending_at = connection.closed_sending_at.unwrap_or(round);
+        let delivered_at = connection.delivered_at.filter(|_| !connection.has_failed);
         let finish = connection.client.finish;
         let missing =
             connection.client.reply_len() > connection.client.received + connection.queue.len();
         let since = round.saturating_sub(active);
         let since_taken = round.saturating_sub(active.max(taken));
+        let since_closed = since_taken.min(round.saturating_sub(closed_sending_at));
         let timed_out = kind == Kind::TimedOut || (kind == Kind::Undelivered && !has_left);
         if timed_out && !(is_stopped && kind == Kind::Undelivered) {
             let limit = match (kind == Kind::Undelivered, idle) {
@@ -115,6 +119,25 @@ impl World {
                 Some(_) => {}
             }
         }
+        // A client that leaves at last does not excuse the server.
+        if kind == Kind::Undelivered
+            && has_left
+            && since_closed > CLOSING + CLOSING / 4 + slack
+            && !has_jumped
+        {
+            self.fail(
+                Some(id),
+                format_args!("the finished session was kept for {since_closed} us"),
+            );
+        }
+        if reports && let Some(at) = delivered_at {
+            if matches!(kind, Kind::Undelivered | Kind::Stopped) {
+                let text = format!("the session ended as {kind:?}, and everything has arrived");
+                self.fail(Some(id), text);
+            } else if kind == Kind::Done && round.saturating_sub(at) > LINGER && !has_jumped {
+                self.fail(Some(id), "the delivery is reported too late");
+            }
+        }
         match kind {
             Kind::Internal(text) => self.fail(Some(id), text),
             Kind::Stopped if !is_stopped => {
@@ -136,6 +159,49 @@ impl World {
                 );
             }
             _ => {}
+        }
+    }
+
+    /// Checks what must hold when the server closes a connection.
+    pub(in crate::simulation) fn check_close(&mut self, id: usize) {
+        let (now, is_stopped, reports) = (self.now, self.stops > 0, self.plan.reports);
+        let Some(connection) = self.get(id) else { return };
+        if connection.has_failed || connection.has_jumped || connection.has_vanished {
+            return;
+        }
+        let &mut Connection { written, resets_on_close, closed_sending_at, .. } = connection;
+        let has_unread = !connection.received.is_empty();
+        let resets = resets_on_close || has_unread;
+        let (behaviour, finish) = (connection.client.behaviour, connection.client.finish);
+        let in_payload = connection.client.is_in_payload(written);
+        let has_sent_end = connection.has_sent_end;
+        let waited = now.saturating_sub(connection.unread_since);
+        let delivered_at = connection.delivered_at;
+        let is_reported = connection.ending.is_some();
+        let waits = matches!(connection.ending, Some(Kind::Done | Kind::Failed));
+        let is_truncated = connection.ending == Some(Kind::Undelivered)
+            && written < connection.client.reply_len()
+            && finish == Finish::Close;
+        let errs = matches!(behaviour, Behaviour::Errs(_));
+        let leaves = matches!(behaviour, Behaviour::Closes(_) | Behaviour::Resets(_));
+        if in_payload && !resets && !errs {
+            self.fail(Some(id), "an orderly close within the payload looks like its end");
+        }
+        if is_truncated && !resets && !errs && !leaves {
+            self.fail(Some(id), "an orderly close before the last bytes looks like the end");
+        }
+        let Some(at) = closed_sending_at else { return };
+        if has_unread && waits && !is_stopped && !has_sent_end {
+            if now + ROUNDED < at + LINGER {
+                self.fail(Some(id), "the close with unread input resets the connection");
+            } else if waited > S {
+                self.fail(Some(id), format_args!("input was not read for {waited} us"));
+            }
+        }
+        let since = if reports { delivered_at } else { Some(at) };
+        // Up to a second each until the next query for the acknowledgement, and until the next check.
+        if is_reported && since.is_some_and(|since| now > since.max(at) + LINGER + 4 * S) {
+            self.fail(Some(id), "the closed session was kept too long");
         }
     }
 
@@ -168,7 +234,9 @@ impl World {
             let complete = connection.client.is_complete();
             let has_end = connection.has_seen_end
                 || (connection.is_closed && !connection.is_reset && complete);
-            let checked = is_correct && !connection.is_cut;
+            // After a jump the server does not wait for the client's end.
+            let is_early = connection.client.talks && connection.has_jumped;
+            let checked = is_correct && !connection.is_cut && !is_early;
             let (is_reset, finish) = (connection.is_reset, connection.client.finish);
             match &connection.ending {
                 None if connection.has_session => {

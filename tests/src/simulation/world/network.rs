@@ -24,11 +24,16 @@ impl World {
                 // Where the system does not report acknowledgements, a slow reader looks idle.
                 client.read = usize::MAX;
             }
+            if client.talks {
+                // It sees the end before the server stops to wait for its own.
+                client.read = usize::MAX;
+                client.gap = client.gap.min(60_000);
+            }
             let (low, high) = self.plan.latency;
             let connection = Connection {
                 client,
                 latency: self.rng.within(low, high) as u64,
-                buffer: self.rng.within(40, 4000),
+                buffer: if self.rng.percent(20) { 20_000 } else { self.rng.within(40, 4000) },
                 up_arrives: 0,
                 was_accepted: false,
                 is_open: false,
@@ -50,6 +55,10 @@ impl World {
                 is_down_scheduled: false,
                 written: 0,
                 read: 0,
+                closed_sending_at: None,
+                delivered_at: None,
+                unread_since: 0,
+                reads: (0, 0),
                 queue: VecDeque::new(),
                 queue_end: false,
                 has_seen_end: false,
@@ -95,7 +104,7 @@ impl World {
 
     /// Handles bytes that arrive at the server.
     pub(in crate::simulation) fn arrive(&mut self, id: usize, bytes: &[u8]) {
-        let listens = self.listens;
+        let (listens, now) = (self.listens, self.now);
         let Some(connection) = self.get(id) else { return };
         connection.incoming -= bytes.len();
         if connection.has_failed {
@@ -103,6 +112,9 @@ impl World {
         }
         let latency = connection.latency;
         if connection.is_open || (!connection.was_accepted && listens) {
+            if connection.received.is_empty() {
+                connection.unread_since = now;
+            }
             connection.received.extend(bytes);
             self.note(Some(id), || format!("{} bytes arrive at the server", bytes.len()));
             self.edge(id, false);
@@ -174,7 +186,10 @@ impl World {
             return;
         }
         match bytes {
-            None => connection.is_end_unacknowledged = false,
+            None => {
+                connection.is_end_unacknowledged = false;
+                connection.delivered_at = Some(now);
+            }
             Some(n) => {
                 connection.unacknowledged -= n;
                 if reports {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::super::clients::{Behaviour, Protocol};
-use super::{Accepted, Action, Connection, MS, ROUNDED, Reported, S, World, addr, balancer};
+use super::{Accepted, Action, Connection, MS, READS, ROUNDED, Reported, S, World, addr, balancer};
 
 impl World {
     /// Reports readiness of a connection, if the engine is to be notified of it. `writable`: the system accepts bytes
@@ -86,6 +86,7 @@ impl World {
         let (now, edge, random) = (self.now, self.plan.edge, self.rng.bits());
         let cut = !edge && self.rng.percent(30);
         let opens = self.listens || self.plan.protocol != Protocol::Hello;
+        let round = self.waits;
         let Some(connection) = self.get(id) else { return Ok(0) };
         if !connection.received.is_empty() {
             if refuses {
@@ -101,8 +102,17 @@ impl World {
             for (to, byte) in to.iter_mut().zip(connection.received.drain(..n)) {
                 *to = byte;
             }
-            connection.active = now;
+            // What it reads only to discard it is no progress.
+            if !connection.sending_closed {
+                connection.active = now;
+            }
             connection.read += n;
+            connection.unread_since = now;
+            // A header is read to its end at once.
+            let is_header = connection.read <= connection.client.header;
+            let is_again = connection.reads.0 == round && !is_header;
+            let reads = if is_again { connection.reads.1 + 1 } else { 1 };
+            connection.reads = (round, reads);
             let has_header =
                 connection.client.has_header && connection.read >= connection.client.header;
             connection.may_have_session |= has_header;
@@ -115,6 +125,9 @@ impl World {
                 self.schedule(latency, Action::ClientSends(id));
             }
             self.note(Some(id), || format!("the server reads {n} bytes"));
+            if reads > READS {
+                self.fail(Some(id), "the connection has turn after turn in one round");
+            }
             return Ok(n);
         }
         if let Some(kind) = connection.error.take() {
@@ -226,12 +239,14 @@ impl World {
 
     pub(in crate::simulation) fn close_sending(&mut self, id: usize) -> Result<(), ErrorKind> {
         self.breathe();
+        let now = self.now;
         let Some(connection) = self.get(id) else { return Ok(()) };
         if connection.has_failed {
             return Err(ErrorKind::NotConnected);
         }
         connection.sending_closed = true;
         connection.is_end_unacknowledged = true;
+        connection.closed_sending_at = Some(now);
         let latency = connection.latency;
         self.note(Some(id), || "the server closes its sending side".into());
         self.down(id, latency);
@@ -255,6 +270,9 @@ impl World {
     /// Closes the server's socket.
     pub(in crate::simulation) fn close(&mut self, id: usize) {
         let is_stopped = self.stops > 0;
+        // What the engine has reported before it closes.
+        self.take_endings();
+        self.check_close(id);
         let Some(connection) = self.get(id) else { return };
         connection.is_open = false;
         connection.key = None;
