@@ -313,6 +313,11 @@ impl Client {
         self.payloads.iter().any(|&(start, end)| start < at && at < end)
     }
 
+    /// Returns whether the client has sent too little for the end of its session.
+    pub(super) fn has_more(&self) -> bool {
+        !self.talks && (!self.outbox.is_empty() || !self.chunks.is_empty())
+    }
+
     /// Returns whether everything expected has been received.
     pub(super) fn is_complete(&self) -> bool {
         match &self.expected {

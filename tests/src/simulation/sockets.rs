@@ -60,7 +60,8 @@ impl<const EDGE: bool> System for Simulated<EDGE> {
     }
 
     fn now(&mut self) -> Duration {
-        Duration::from_micros(self.0.borrow_mut().now())
+        let mut world = self.0.borrow_mut();
+        Duration::from_micros(world.plan.clock + world.now())
     }
 
     fn set_tick(&mut self, on: bool) -> bool {

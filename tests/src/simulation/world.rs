@@ -133,6 +133,11 @@ pub(super) struct Connection {
     delivered_at: Option<u64>,
     /// Time since which input has been waiting.
     unread_since: u64,
+    /// Number of bytes read when the last notice about an incomplete message was given.
+    noticed: Option<usize>,
+    accepted_at: u64,
+    /// Whether a call has returned the client's reset.
+    has_seen_reset: bool,
     /// Round, and number of reads in it that returned bytes.
     reads: (u64, u32),
 
@@ -204,6 +209,7 @@ pub(super) struct World {
     stops: u32,
     stopped_at: u64,
     pub(super) endings: Arc<Mutex<Vec<Ending>>>,
+    pub(super) notices: Arc<Mutex<Vec<SocketAddr>>>,
     pub(super) sleepers: Sleepers,
 
     /// Number of the server's open sockets.
@@ -303,6 +309,7 @@ impl World {
             stops: 0,
             stopped_at: 0,
             endings: Arc::default(),
+            notices: Arc::default(),
             sleepers: Arc::default(),
             open: 0,
             happened: 0,

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use super::super::clients::{Behaviour, Finish};
+use super::super::clients::{Behaviour, Finish, Protocol};
 use super::super::{Ending, Kind};
 use super::Action;
 use super::{BUSY, CLOSING, Connection, LINGER, LOST, MS, ROUNDED, S, WAITS, World, number};
@@ -44,7 +44,7 @@ impl World {
         }
         if self.stops > 0 && self.plan.limits.idle.is_some() && !self.has_jumped {
             let grace = self.plan.limits.grace.as_micros() as u64;
-            if self.now - self.stopped_at > grace + 3 * S {
+            if self.now - self.stopped_at > grace + S / 2 {
                 self.fail(None, "the engine continues after the grace period");
             }
         }
@@ -53,6 +53,14 @@ impl World {
     pub(in crate::simulation) fn take_endings(&mut self) {
         let endings =
             std::mem::take(&mut *self.endings.lock().unwrap_or_else(PoisonError::into_inner));
+        let notices =
+            std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner));
+        for id in notices.into_iter().map(number) {
+            let Some(connection) = self.get(id) else { continue };
+            if connection.noticed.replace(connection.read) == Some(connection.read) {
+                self.fail(Some(id), "the notice about a message is given twice");
+            }
+        }
         for Ending { peer, kind } in endings {
             let id = number(peer);
             self.note(Some(id), || format!("reported: {kind:?}"));
@@ -130,6 +138,13 @@ impl World {
                 format_args!("the finished session was kept for {since_closed} us"),
             );
         }
+        // A server of greetings ends the session by itself.
+        let ends_itself = self.plan.protocol == Protocol::Hello;
+        let Some(connection) = self.get(id) else { return };
+        let goes_on = !ends_itself && connection.client.has_more();
+        if connection.has_seen_reset && goes_on && matches!(kind, Kind::Done | Kind::Undelivered) {
+            self.fail(Some(id), format_args!("a reset counts as an orderly end: {kind:?}"));
+        }
         if reports && let Some(at) = delivered_at {
             if matches!(kind, Kind::Undelivered | Kind::Stopped) {
                 let text = format!("the session ended as {kind:?}, and everything has arrived");
@@ -165,7 +180,29 @@ impl World {
     /// Checks what must hold when the server closes a connection.
     pub(in crate::simulation) fn check_close(&mut self, id: usize) {
         let (now, is_stopped, reports) = (self.now, self.stops > 0, self.plan.reports);
+        let limits = self.plan.limits;
+        let grace = (self.stops == 1).then(|| self.stopped_at + limits.grace.as_micros() as u64);
+        let header = limits.proxy_header.map(|limit| limit.as_micros() as u64);
+        let is_counted = self.plan.protocol == Protocol::Hello;
         let Some(connection) = self.get(id) else { return };
+        if let Some(limit) = header
+            && connection.read < connection.client.header
+            && connection.client.behaviour == Behaviour::Correct
+            && !connection.has_failed
+            && !connection.has_jumped
+            && !is_counted
+            && connection.key.is_some()
+        {
+            let waited = now - connection.unread_since;
+            if !connection.received.is_empty() && waited > S && !is_stopped {
+                self.fail(Some(id), format_args!("a header was not read for {waited} us"));
+            } else if now + ROUNDED < connection.accepted_at + limit
+                && (!is_stopped || grace.is_some_and(|at| now + ROUNDED < at))
+            {
+                self.fail(Some(id), "a client whose header is under way was refused");
+            }
+            return;
+        }
         if connection.has_failed || connection.has_jumped || connection.has_vanished {
             return;
         }

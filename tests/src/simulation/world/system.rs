@@ -131,6 +131,7 @@ impl World {
             return Ok(n);
         }
         if let Some(kind) = connection.error.take() {
+            connection.has_seen_reset |= kind == ErrorKind::ConnectionReset;
             self.note(Some(id), || format!("a read of the server returns {kind}"));
             return Err(kind);
         }
@@ -170,6 +171,7 @@ impl World {
         let round = self.round;
         let Some(connection) = self.get(id) else { return Ok(0) };
         if let Some(kind) = connection.error.take() {
+            connection.has_seen_reset |= kind == ErrorKind::ConnectionReset;
             self.note(Some(id), || format!("a write of the server returns {kind}"));
             return Err(kind);
         }
@@ -351,6 +353,7 @@ impl World {
         }
         connection.is_open = true;
         connection.was_accepted = true;
+        connection.accepted_at = now;
         connection.active = now;
         self.open += 1;
         if self.open > self.plan.limits.clients {
