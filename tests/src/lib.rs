@@ -42,5 +42,6 @@ pub mod rng;
 pub mod role;
 pub mod samples;
 pub mod script;
+#[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod transport;
