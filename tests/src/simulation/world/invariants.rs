@@ -42,6 +42,10 @@ impl World {
         if self.busy > BUSY {
             self.fail(None, "the engine is busy although nothing happens");
         }
+        self.check_grace();
+    }
+
+    fn check_grace(&mut self) {
         if self.stops > 0 && self.plan.limits.idle.is_some() && !self.has_jumped {
             let grace = self.plan.limits.grace.as_micros() as u64;
             if self.now - self.stopped_at > grace + S / 2 {
@@ -245,6 +249,7 @@ impl World {
     /// Checks what must hold after the engine has ended.
     pub(in crate::simulation) fn finish(&mut self) {
         self.take_endings();
+        self.check_grace();
         if self.listens {
             self.fail(None, "the listener is still open");
         }
