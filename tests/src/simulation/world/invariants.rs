@@ -146,7 +146,12 @@ impl World {
         let ends_itself = self.plan.protocol == Protocol::Hello;
         let Some(connection) = self.get(id) else { return };
         let goes_on = !ends_itself && connection.client.has_more();
-        if connection.has_seen_reset && goes_on && matches!(kind, Kind::Done | Kind::Undelivered) {
+        // A stop ends sessions of echo in order.
+        if connection.has_seen_reset
+            && goes_on
+            && !is_stopped
+            && matches!(kind, Kind::Done | Kind::Undelivered)
+        {
             self.fail(Some(id), format_args!("a reset counts as an orderly end: {kind:?}"));
         }
         if reports && let Some(at) = delivered_at {
