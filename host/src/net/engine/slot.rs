@@ -110,7 +110,8 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     /// Returns the notice about an incomplete message, if part of one is buffered.
     pub(super) fn notice(&self, peers: &Peers, buffers: &Buffers) -> Option<Notice> {
         let part = &buffers.get(self.buffered)?.input;
-        if part.is_empty() {
+        // A server that waits until its output is read does not wait for input.
+        if part.is_empty() || self.flags.has(Flag::Full) {
             return None;
         }
         let (peer, length) = (peers.get(&self.peer), part.len());

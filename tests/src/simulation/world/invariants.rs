@@ -233,7 +233,8 @@ impl World {
         if in_payload && !resets && !errs {
             self.fail(Some(id), "an orderly close within the payload looks like its end");
         }
-        if is_truncated && !resets && !errs && !leaves {
+        // After a stop, a server of echo ends with fewer replies.
+        if is_truncated && !resets && !errs && !leaves && !is_stopped {
             self.fail(Some(id), "an orderly close before the last bytes looks like the end");
         }
         let Some(at) = closed_sending_at else { return };

@@ -461,6 +461,7 @@ impl World {
                 self.now += self.rng.below(7200) as u64 * S;
                 self.note(None, || "the clock jumps".into());
                 self.has_jumped = true;
+                self.happened = self.now;
                 for connection in self.connections.iter_mut().flatten() {
                     connection.has_jumped = true;
                 }
