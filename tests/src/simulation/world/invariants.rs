@@ -98,6 +98,10 @@ impl World {
         let lost = connection.has_lost || connection.written > arrived;
         let closed_sending_at = connection.closed_sending_at.unwrap_or(round);
         let delivered_at = connection.delivered_at.filter(|_| !connection.has_failed);
+        // The end of the stream need not have been acknowledged. Without acknowledgements, what was sent counts.
+        let is_delivered = connection.closed_sending_at.is_some()
+            && (connection.unacknowledged == 0 || !reports)
+            && !connection.has_failed;
         let finish = connection.client.finish;
         let missing =
             connection.client.reply_len() > connection.client.received + connection.queue.len();
@@ -154,13 +158,17 @@ impl World {
         {
             self.fail(Some(id), format_args!("a reset counts as an orderly end: {kind:?}"));
         }
-        if reports && let Some(at) = delivered_at {
-            if matches!(kind, Kind::Undelivered | Kind::Stopped) {
-                let text = format!("the session ended as {kind:?}, and everything has arrived");
-                self.fail(Some(id), text);
-            } else if kind == Kind::Done && round.saturating_sub(at) > LINGER && !has_jumped {
-                self.fail(Some(id), "the delivery is reported too late");
-            }
+        if is_delivered && matches!(kind, Kind::Undelivered | Kind::Stopped) {
+            let text = format!("the session ended as {kind:?}, and everything has arrived");
+            self.fail(Some(id), text);
+        }
+        if reports
+            && let Some(at) = delivered_at
+            && kind == Kind::Done
+            && round.saturating_sub(at) > LINGER
+            && !has_jumped
+        {
+            self.fail(Some(id), "the delivery is reported too late");
         }
         match kind {
             Kind::Internal(text) => self.fail(Some(id), text),
