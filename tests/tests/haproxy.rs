@@ -232,7 +232,7 @@ impl Load {
     }
 }
 
-/// Returns the addresses in lines that start with one and a colon, or panics if a line is no report of a good session.
+/// Returns the addresses in lines that start with one and a colon, or panics if a line does not report a good session.
 #[track_caller]
 fn reported(lines: &[String]) -> Vec<SocketAddr> {
     let addr = |line: &String| {

@@ -300,7 +300,7 @@ impl<S: Service, N: System> Engine<S, N> {
     }
 
     /// Opens a session. Returns the key of its slot, which is free again if the session has already ended. Returns `None`
-    /// if there is no session yet.
+    /// if no session is open yet.
     pub(super) fn open(&mut self, mut stream: N::Stream, peer: SocketAddr) -> Option<usize> {
         if let Some(limit) = self.limits.proxy_header {
             self.await_header(stream, peer, limit);

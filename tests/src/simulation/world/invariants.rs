@@ -149,10 +149,10 @@ impl World {
         // A server of greetings ends the session by itself.
         let ends_itself = self.plan.protocol == Protocol::Hello;
         let Some(connection) = self.get(id) else { return };
-        let goes_on = !ends_itself && connection.client.has_more();
+        let has_more = !ends_itself && connection.client.has_more();
         // A stop ends sessions of echo in order.
         if connection.has_seen_reset
-            && goes_on
+            && has_more
             && !is_stopped
             && matches!(kind, Kind::Done | Kind::Undelivered)
         {

@@ -102,7 +102,7 @@ impl World {
             for (to, byte) in to.iter_mut().zip(connection.received.drain(..n)) {
                 *to = byte;
             }
-            // What it reads only to discard it is no progress.
+            // Bytes that it reads only to discard them do not count as progress.
             if !connection.sending_closed {
                 connection.active = now;
             }

@@ -373,7 +373,7 @@ impl<S: Service, N: System> Engine<S, N> {
     }
 }
 
-/// Returns what is probably wrong if the first bytes are no header.
+/// Returns what is probably wrong if the first bytes are not a header.
 fn advice(e: ProxyHeaderError, bytes: &[u8]) -> String {
     let is_http =
         [&b"GET "[..], b"HEAD ", b"OPTIONS "].iter().any(|method| bytes.starts_with(method));

@@ -39,7 +39,7 @@ impl Buffers {
         self.0.get_mut(key(place)?).map(Box::as_mut)
     }
 
-    /// Returns the bytes stored there, after making a place for them if there is none.
+    /// Returns the bytes stored there, after making a place for them if they have none.
     pub(super) fn get_or_insert_default(&mut self, place: &mut Place) -> &mut Buffered {
         if key(*place).is_none() {
             self.put(place, Box::default());
