@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_and_a_reset_are_reported_although_fewer_bytes_have_arrived() {
+    fn the_end_is_reported_although_fewer_bytes_have_arrived() {
         for mut pair in Pair::both(Form::Plain, LIMIT) {
             pair.update();
             pair.peer.write_all(&[7; 1000]).unwrap();
@@ -276,6 +276,11 @@ mod tests {
             assert_eq!(pair.receive(u64::MAX).unwrap(), Got::Closed);
             assert_eq!(pair.client.stack.received, 1000);
         }
+    }
+
+    #[test]
+    #[cfg_attr(windows, ignore = "Wine: a reset can arrive as an orderly end")]
+    fn a_reset_is_reported_although_fewer_bytes_have_arrived() {
         for mut pair in Pair::both(Form::Plain, LIMIT) {
             pair.update();
             pair.peer.write_all(&[7; 1000]).unwrap();
