@@ -148,8 +148,9 @@ impl<S: Service, N: System> Engine<S, N> {
             for event in N::iter(&events) {
                 match event {
                     Event::Listener => self.acceptor.wake(self.limits.clients),
+                    // Windows gives one for each call of the waker.
                     Event::Waker => {
-                        woken = self.wakeups.take();
+                        woken.append(&mut self.wakeups.take());
                         is_woken = true;
                     }
                     Event::Tick => {
