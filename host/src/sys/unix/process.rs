@@ -12,6 +12,8 @@ use crate::sys::{Exit, Pipes};
 #[derive(Debug)]
 pub(crate) struct Family {
     child: Child,
+    /// Whether the system has forgotten the child. From then on its id may be that of another process.
+    is_reaped: bool,
 }
 
 impl Family {
@@ -19,7 +21,7 @@ impl Family {
     pub(crate) fn start(mut command: Command) -> io::Result<(Self, Pipes)> {
         let mut child = command.process_group(0).spawn()?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        Ok((Self { child }, pipes))
+        Ok((Self { child, is_reaped: false }, pipes))
     }
 
     /// Returns the id of the child, which is that of its process group.
@@ -27,7 +29,11 @@ impl Family {
         self.child.id()
     }
 
+    /// Returns the id of the child until the system has forgotten it.
     fn pid(&self) -> Option<Pid> {
+        if self.is_reaped {
+            return None;
+        }
         Pid::from_raw(i32::try_from(self.child.id()).ok()?)
     }
 
@@ -42,12 +48,28 @@ impl Family {
         })
     }
 
-    /// Kills the child and its descendants. They end at once, and cannot prevent it.
+    /// Kills the child and its descendants. They end at once, and cannot prevent it. The second call has no effect.
     pub(crate) fn kill(&mut self) {
-        if let Some(pid) = self.pid() {
-            // An error means that all have ended.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
+        let Some(pid) = self.pid() else { return };
+        // An error means that the group is empty.
+        let _ = kill_process_group(pid, Signal::KILL);
+        // It may have left its group, and the wait would not end.
+        let _ = self.child.kill();
         let _ = self.child.wait();
+        self.is_reaped = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_kill_does_not_use_the_id_of_the_child_again() {
+        let (mut family, _) = Family::start(Command::new("true")).unwrap();
+        assert!(family.pid().is_some());
+        family.kill();
+        assert_eq!(family.pid(), None);
+        family.kill();
     }
 }
