@@ -317,10 +317,17 @@ fn bad_input_is_refused_in_one_line() {
         (&["unpack", "!hH", "000d03db00"], "the format needs 4 bytes, got 5"),
         (
             &["unpack", "!hH", "000d03d"],
-            "\"000d03d\" has an odd number of hexadecimal digits, 7: each byte has two",
+            "\"000d03d\" has an odd number of hexadecimal digits, 7: each byte has two; the format needs 4 bytes (8 \
+             hexadecimal digits)",
         ),
-        (&["unpack", "!h", "00xy"], "'x' is not a hexadecimal digit, in \"00xy\""),
-        (&["unpack", "!h", "\u{1b}[31m"], "'\\x1b' is not a hexadecimal digit, in \"\\x1b[31m\""),
+        (
+            &["unpack", "!h", "00xy"],
+            "'x' is not a hexadecimal digit, in \"00xy\"; the format needs 2 bytes (4 hexadecimal digits)",
+        ),
+        (
+            &["unpack", "!b", "\u{1b}[31m"],
+            "'\\x1b' is not a hexadecimal digit, in \"\\x1b[31m\"; the format needs 1 byte (2 hexadecimal digits)",
+        ),
         (&["unpack", "!h"], "the format needs 2 bytes, got 0"),
         (&["unpack", "!h", "--raw"], "the format needs 2 bytes, got 0"),
         (

@@ -160,6 +160,13 @@ fn check_size(format: &Format<'_>) -> Result<(), Failure> {
     }
 }
 
+/// Returns what the bytes of a format are to be, for an error about a text that has none.
+fn needed(format: &Format<'_>) -> String {
+    let size = format.size();
+    let s = if size == 1 { "" } else { "s" };
+    format!("the format needs {size} byte{s} ({} hexadecimal digits)", size * 2)
+}
+
 /// Reports padding that a student rarely wants, and that other machines do not expect.
 fn note_alignment(format: &Format<'_>) {
     let fields = format.fields().filter(|field| field.kind == Kind::Alignment);
@@ -214,13 +221,13 @@ impl UnpackArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let format = parse(&self.format)?;
         check_size(&format)?;
-        let bytes = self.bytes()?;
+        let bytes = self.bytes(&format)?;
         format.unpack(&bytes).map_err(|e| Failure::Usage(e.to_string()))?;
         note_alignment(&format);
         show(&Table::new("unpacked", &self.format, &format, &bytes), self.json)
     }
 
-    fn bytes(&self) -> Result<Vec<u8>, Failure> {
+    fn bytes(&self, format: &Format<'_>) -> Result<Vec<u8>, Failure> {
         let text = match self.hex.as_slice() {
             [] => {
                 let input = self.input().map_err(|e| Failure::stdin(&e))?;
@@ -238,7 +245,8 @@ impl UnpackArgs {
             }
             words => words.join(" "),
         };
-        hex::parse(&text).map_err(|e| Failure::Usage(one_line(e)))
+        hex::parse(&text)
+            .map_err(|e| Failure::Usage(format!("{}; {}", one_line(e), needed(format))))
     }
 
     fn input(&self) -> io::Result<Vec<u8>> {
