@@ -6,6 +6,7 @@ mod check;
 mod coin;
 mod common;
 mod echo;
+mod elsewhere;
 mod events;
 mod file;
 mod game;
@@ -211,6 +212,9 @@ fn usage(e: &clap::Error, json: bool) -> ExitCode {
                  socklab math client {option}; see --help"
             );
             fail(&Failure::Usage(text), json)
+        }
+        ErrorKind::UnknownArgument if elsewhere::explain(e).is_some() => {
+            fail(&Failure::Usage(elsewhere::explain(e).unwrap_or_default()), json)
         }
         _ => {
             let text = e.to_string();

@@ -1,0 +1,141 @@
+//! Errors about options that other commands have.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue};
+use clap::{Command, CommandFactory as _};
+
+use super::Cli;
+
+/// Options that a server has not, and why.
+const REASONS: [(&str, &[&str], &str); 4] = [
+    (
+        "chat server",
+        &["--threads", "--max-clients"],
+        "it serves one client at a time, because a person writes at each end",
+    ),
+    (
+        "chat server",
+        &["--proxy-protocol"],
+        "a person writes at each end, so a balancer has nothing to distribute",
+    ),
+    ("udp server", &["--threads", "--max-clients"], "it has one socket for all clients"),
+    ("udp server", &["--proxy-protocol"], "the header stands at the start of a connection"),
+];
+
+/// Returns the message for an unknown option that another command has, or `None` if none has it.
+pub(super) fn explain(e: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(option)) = e.get(ContextKind::InvalidArg) else { return None };
+    message(option, std::env::args_os().skip(1))
+}
+
+fn message(option: &str, args: impl Iterator<Item = OsString>) -> Option<String> {
+    let name = option.strip_prefix("--")?;
+    let program = Cli::command();
+    let here = path(&program, args);
+    let [mut servers, mut clients, mut others] = [const { Vec::new() }; 3];
+    for command in program.get_subcommands() {
+        let protocol = command.get_name();
+        if has(command, name) {
+            others.push(format!("socklab {protocol}"));
+        }
+        for end in command.get_subcommands().filter(|end| has(end, name)) {
+            if end.get_name() == "server" { &mut servers } else { &mut clients }
+                .push(protocol.to_owned());
+        }
+    }
+    let is_one = others.len() + clients.len() + servers.len() == 1;
+    let mut places = others;
+    for (ends, noun) in [(clients, "client"), (servers, "server")] {
+        match ends.as_slice() {
+            [] => {}
+            [protocol] => places.push(format!("socklab {protocol} {noun}")),
+            _ => places.push(format!("the {noun}s of {}", joined(&ends))),
+        }
+    }
+    if here.is_empty() || places.is_empty() {
+        return None;
+    }
+    let reason =
+        REASONS.iter().find(|(path, options, _)| *path == here && options.contains(&option));
+    let why = reason.map_or_else(String::new, |(.., why)| format!(": {why}"));
+    let (places, have) = (joined(&places), if is_one { "has" } else { "have" });
+    Some(format!(
+        "'{option}' is not an option of socklab {here}{why}; {places} {have} it; see --help"
+    ))
+}
+
+/// Returns the names of the subcommands at the start of the arguments.
+fn path(program: &Command, args: impl Iterator<Item = OsString>) -> String {
+    let mut command = program;
+    let mut names = Vec::new();
+    for arg in args {
+        let Some(found) = arg.to_str().and_then(|name| command.find_subcommand(name)) else {
+            break;
+        };
+        command = found;
+        names.push(found.get_name());
+    }
+    names.join(" ")
+}
+
+fn has(command: &Command, option: &str) -> bool {
+    command.get_arguments().any(|arg| arg.get_long() == Some(option))
+}
+
+/// Returns a list of words in a sentence.
+fn joined(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [word] => word.clone(),
+        [front @ .., last] => format!("{} and {last}", front.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(option: &str, line: &str) -> Option<String> {
+        message(option, line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn an_option_of_other_commands_is_answered_with_where_it_exists() {
+        let servers = "add, echo, math, hello, coin, guess, rps and file";
+        let text = said("--threads", "chat server 0 --threads 2").unwrap();
+        assert!(
+            text.starts_with(
+                "'--threads' is not an option of socklab chat server: it serves one client at a time, because a person \
+                 writes at each end; the servers of "
+            ),
+            "{text}"
+        );
+        for protocol in servers.split([',', ' ']).filter(|word| !matches!(*word, "" | "and")) {
+            assert!(text.contains(protocol), "{protocol} is missing: {text}");
+        }
+        assert_eq!(
+            said("--cut", "math client").as_deref(),
+            Some(
+                "'--cut' is not an option of socklab math client; socklab proxy has it; see --help"
+            )
+        );
+        assert_eq!(said("--colour", "math client"), None);
+        assert_eq!(said("-x", "math client"), None);
+    }
+
+    #[test]
+    fn each_option_with_a_reason_exists_elsewhere_and_not_here() {
+        for (path, options, reason) in REASONS {
+            for option in options {
+                let text = said(option, path).unwrap_or_else(|| panic!("{option} of {path}"));
+                assert!(text.contains(reason) && text.contains("the servers of "), "{text}");
+                let own = Cli::command();
+                let (protocol, end) = path.split_once(' ').unwrap();
+                let own =
+                    own.find_subcommand(protocol).and_then(|c| c.find_subcommand(end)).unwrap();
+                assert!(!has(own, option.trim_start_matches('-')), "{option} of {path}");
+            }
+        }
+    }
+}
