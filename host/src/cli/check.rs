@@ -222,7 +222,8 @@ impl CheckArgs {
             seed,
             wire,
             keep: self.keep,
-            deadline: self.total_timeout.map(|time| Instant::now() + time),
+            // A limit that no clock can reach is none.
+            deadline: self.total_timeout.and_then(|time| Instant::now().checked_add(time)),
             cancelled: Arc::default(),
         });
         self.run_cases(protocol, &setup, &cases, &points, state)

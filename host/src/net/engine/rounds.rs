@@ -49,7 +49,15 @@ const SMALL_READ: usize = 2048;
 struct Timer {
     due: u64,
     key: usize,
-    number: u16,
+}
+
+/// Returns the number of a timer, by which its slot knows whether it has been replaced.
+///
+/// It is not a count of all timers: a busy server would soon repeat it, and a timer that was replaced would fire. Timers of
+/// a slot with one number expire at the same time, unless one is set for more than 65 s: only a pause can be.
+#[expect(clippy::cast_possible_truncation, reason = "truncation is intended")]
+const fn timer_number(due: u64) -> u16 {
+    due as u16
 }
 
 pub(super) struct Engine<S: Service, N: System> {
@@ -64,9 +72,6 @@ pub(super) struct Engine<S: Service, N: System> {
     headers: Headers<N::Stream>,
     again: VecDeque<usize>,
     timers: BinaryHeap<Reverse<Timer>>,
-    /// Number of the timer set last. It is counted over all connections: a timer may outlive its connection, and
-    /// must not fire for the next one with the same key.
-    timer: u16,
     input: Box<[u8]>,
     output: Box<[u8]>,
     /// Memory in bytes of the buffers of all connections.
@@ -107,7 +112,6 @@ impl<S: Service, N: System> Engine<S, N> {
             headers: Headers::default(),
             again: VecDeque::new(),
             timers: BinaryHeap::new(),
-            timer: 0,
             input: scratch(),
             output: scratch(),
             buffered_bytes: 0,
@@ -254,7 +258,7 @@ impl<S: Service, N: System> Engine<S, N> {
         }
         pauses[3] = stopped_at.map(|at| until(at.saturating_add(millis(self.limits.grace))));
         // Rounded up: waking slightly too early would poll repeatedly with a timeout of 0.
-        pauses.into_iter().flatten().min().map(|ms| Duration::from_millis(ms + 1))
+        pauses.into_iter().flatten().min().map(|ms| Duration::from_millis(ms.saturating_add(1)))
     }
 
     fn accept(&mut self, most: usize) {
@@ -386,11 +390,10 @@ impl<S: Service, N: System> Engine<S, N> {
             log::warn!("{peer}: cannot register the connection for events: {}", reason(&e));
         }
         if let Some(ms) = timer_ms {
-            self.timer = self.timer.wrapping_add(1);
-            slot.timer = self.timer;
             // Not 0: `fire_timers` would not terminate.
             let due = self.now.saturating_add(ms.max(1));
-            self.timers.push(Reverse(Timer { due, key, number: slot.timer }));
+            slot.timer = timer_number(due);
+            self.timers.push(Reverse(Timer { due, key }));
         }
         match turn {
             Turn::Wait => {}
@@ -452,9 +455,9 @@ impl<S: Service, N: System> Engine<S, N> {
             if timer.due > self.now || !self.is_ready {
                 return;
             }
-            let Some(Reverse(Timer { key, number, .. })) = self.timers.pop() else { return };
+            let Some(Reverse(Timer { due, key })) = self.timers.pop() else { return };
             let Some(slot) = self.slots.get_mut(key) else { continue };
-            if slot.timer != number {
+            if slot.timer != timer_number(due) {
                 continue;
             }
             match slot.phase {
@@ -463,7 +466,8 @@ impl<S: Service, N: System> Engine<S, N> {
                     // At growing intervals, so that thousands of peers that never read cost little.
                     let waited = u64::from(timestamp(self.now).wrapping_sub(slot.last_progress));
                     let due = self.now.saturating_add(waited.div_ceil(4).clamp(2, IDLE_CHECK_MS));
-                    self.timers.push(Reverse(Timer { due, key, number }));
+                    slot.timer = timer_number(due);
+                    self.timers.push(Reverse(Timer { due, key }));
                 }
                 Phase::Paused => {
                     slot.phase = Phase::Open;
@@ -483,7 +487,8 @@ impl<S: Service, N: System> Engine<S, N> {
                         }
                         Some(_) if left > 0 => {
                             let due = self.now.saturating_add(left);
-                            self.timers.push(Reverse(Timer { due, key, number }));
+                            slot.timer = timer_number(due);
+                            self.timers.push(Reverse(Timer { due, key }));
                         }
                         Some(notice) => {
                             slot.flags.set(Flag::NoticeTimer, false);
@@ -622,5 +627,73 @@ impl<S: Service, N: System> Engine<S, N> {
         for key in keys {
             self.remove(key, Ended::Stopped);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::hello::{Options, Service};
+    use crate::net::{engine::waker_of, system::Os};
+
+    /// An engine whose rounds are made by the test, with clients that send one byte at a time.
+    struct Stepped {
+        engine: Engine<Service, Os>,
+        listener: TcpListener,
+    }
+
+    impl Stepped {
+        fn new() -> Self {
+            let (system, waker) = Os::new().unwrap();
+            let service = Service::new(Options { both: true, ..Options::default() });
+            let engine = Engine::new(system, None, waker_of(Arc::new(waker)), service);
+            Self { engine, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
+        }
+
+        /// Returns a client, and the key of its session.
+        fn connect(&mut self) -> (TcpStream, usize) {
+            let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+            client.set_nodelay(true).unwrap();
+            let (stream, peer) = self.listener.accept().unwrap();
+            stream.set_nonblocking(true).unwrap();
+            let key = self.engine.open(mio::net::TcpStream::from_std(stream), peer).unwrap();
+            (client, key)
+        }
+
+        /// Sends a byte, which sets a timer.
+        fn send(&mut self, (client, key): &mut (TcpStream, usize)) {
+            client.write_all(b"x").unwrap();
+            let before = self.engine.timers.len();
+            while self.engine.timers.len() == before {
+                self.engine.turn(*key, Wakeup::Event);
+            }
+        }
+    }
+
+    #[test]
+    fn a_timer_that_was_replaced_does_not_fire_however_many_were_set_since() {
+        let mut all = Stepped::new();
+        let mut client = all.connect();
+        all.send(&mut client);
+        all.engine.now = all.engine.timers.peek().unwrap().0.due - 1;
+        // As many as 16 bits have numbers, with the one after them.
+        let mut others: Vec<_> = (0..u16::MAX / 1000 + 1).map(|_| all.connect()).collect();
+        for n in 0..usize::from(u16::MAX) {
+            all.send(&mut others[n / 1000]);
+        }
+        all.send(&mut client);
+        all.engine.now += 1;
+        all.engine.fire_timers();
+        assert!(all.engine.slots[client.1].phase == Phase::IdleTimer);
+    }
+
+    #[test]
+    fn the_longest_grace_period_does_not_overflow() {
+        let mut engine = Stepped::new().engine;
+        engine.limits.grace = Duration::MAX;
+        assert_eq!(engine.poll_timeout(0, Some(0)), Some(Duration::from_millis(u64::MAX)));
     }
 }
