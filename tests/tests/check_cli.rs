@@ -334,6 +334,13 @@ time.sleep(1000)
 }
 
 #[test]
+fn a_limit_that_no_clock_can_reach_is_none() {
+    let options = ["--total-timeout", "10000000000000000000", "--case", FIRST];
+    let finished = Check::new().run(&options, &server());
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
+#[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
 #[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn the_total_time_is_a_limit_for_all_cases() {

@@ -170,7 +170,7 @@ impl Engine {
             self.acceptor.retry_at(),
             self.timers.peek().map(|Reverse((due, ..))| *due),
             has_limit.then(|| idle_checked + self.idle_interval()),
-            stopped.map(|at| at + self.limits.grace),
+            stopped.map(|at| at.saturating_add(self.limits.grace)),
         ];
         let due = due.into_iter().flatten().min()?;
         Some(due.saturating_sub(self.start.elapsed()))

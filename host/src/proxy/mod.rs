@@ -368,3 +368,30 @@ fn is_itself(proxy: SocketAddr, target: SocketAddr) -> bool {
     let is_same_ip = ip == target.ip() || (ip.is_unspecified() && target.ip().is_loopback());
     is_same_ip && proxy.port() == target.port()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_grace_period_without_end_lasts_until_the_last_connection_has_ended() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap().into();
+        let proxy = Proxy::bind("127.0.0.1:0", &target, None).unwrap();
+        let proxy = proxy.limits(Limits { grace: Duration::MAX, ..Limits::default() });
+        let running = proxy.start().unwrap();
+        let addr = running.local_addr();
+        let client = TcpStream::connect(addr).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        let stopped = thread::spawn(move || running.stop());
+        // Until the proxy has noticed the stop.
+        while TcpStream::connect(addr).is_ok() {
+            thread::yield_now();
+        }
+        // With the listener, all connections to the server end.
+        drop((client, server, listener));
+        stopped.join().unwrap().unwrap();
+    }
+}
