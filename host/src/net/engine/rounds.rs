@@ -371,6 +371,7 @@ impl<S: Service, N: System> Engine<S, N> {
         };
         let turn = slot.turn(wakeup, &mut context);
         let Context { mut timer_ms, is_incomplete, .. } = context;
+        slot.flags.set(Flag::Incomplete, is_incomplete);
         if timer_ms.is_some() {
             // A slot has one timer. This one replaces that of the notice.
             slot.flags.set(Flag::NoticeTimer, false);

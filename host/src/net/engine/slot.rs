@@ -110,8 +110,8 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     /// Returns the notice about an incomplete message, if part of one is buffered.
     pub(super) fn notice(&self, peers: &Peers, buffers: &Buffers) -> Option<Notice> {
         let part = &buffers.get(self.buffered)?.input;
-        // A server that waits until its output is read does not wait for input.
-        if part.is_empty() || self.flags.has(Flag::Full) {
+        // A server that waits until its output is read does not wait for input, and neither does one whose turn it is.
+        if part.is_empty() || self.flags.has(Flag::Full) || !self.flags.has(Flag::Incomplete) {
             return None;
         }
         let (peer, length) = (peers.get(&self.peer), part.len());

@@ -86,6 +86,9 @@ pub(in crate::net::engine) enum Flag {
     AwaitsWrite = 32,
     /// The sending side has been closed.
     SentEnd = 64,
+    /// Part of a message is buffered, and the machine waits for the rest. While it is the server's turn, the same bytes may
+    /// be a complete message.
+    Incomplete = 128,
 }
 
 impl Flags {
