@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use super::script::{MARK, OPERATION, pattern};
+use super::script::{MARK, OPERATION, TEXT, pattern};
 use crate::rng::Rng;
 
 /// Protocol of a server.
@@ -61,6 +61,19 @@ struct Chunk {
     bytes: Vec<u8>,
 }
 
+/// Byte of the server that it sends after a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    /// Its offset.
+    pub(super) at: usize,
+    /// Time without a byte of the client in milliseconds. `None`: another thread works.
+    pub(super) quiet_ms: Option<u16>,
+    /// Number of the client's bytes, without a header, up to the operation's end.
+    asked_by: usize,
+    /// Whether nothing delays the start of that time once all before it has been sent.
+    pub(super) is_prompt: bool,
+}
+
 /// A client's program.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -73,12 +86,16 @@ pub(super) struct Client {
     expected: Option<Vec<u8>>,
     /// Offsets of the server's bytes before which there is a message boundary, in order.
     pub(super) boundaries: VecDeque<usize>,
+    /// Bytes that the server sends after a time, in order.
+    pub(super) marks: VecDeque<Mark>,
     /// Whether the client closes its sending side when it has nothing more to send.
     half_closes: bool,
     /// Whether it sends more than the server reads.
     pub(super) talks: bool,
     /// Offsets of the server's bytes at which payload starts and ends.
     payloads: Vec<(usize, usize)>,
+    /// Offsets of the client's bytes at which messages of echo end.
+    message_ends: Vec<usize>,
     /// Bytes of an incomplete message of the quiz.
     message: Vec<u8>,
     questions: u16,
@@ -120,9 +137,11 @@ impl Client {
             chunks: VecDeque::new(),
             expected: Some(Vec::new()),
             boundaries: VecDeque::new(),
+            marks: VecDeque::new(),
             half_closes: false,
             talks: false,
             payloads: Vec::new(),
+            message_ends: Vec::new(),
             message: Vec::new(),
             questions: 0,
             has_secret: false,
@@ -146,7 +165,7 @@ impl Client {
         let total = client.chunks.iter().map(|chunk| chunk.bytes.len()).sum::<usize>();
         let total = if protocol == Protocol::Math { usize::from(ROUNDS) * 4 } else { total };
         let total = total + header.len();
-        let at = rng.within(0, total);
+        let at = if rng.percent(10) { total } else { rng.within(0, total) };
         client.behaviour = match rng.below(100) {
             0..64 => Behaviour::Correct,
             64..72 => Behaviour::Closes(at),
@@ -184,20 +203,36 @@ impl Client {
     fn script(&mut self, rng: &mut Rng) {
         // After a time of silence and after a boundary that is to be seen, the next operation waits for the reply.
         let mut waits = false;
+        // Whether a pause is the last that the server has to do, and not a reply.
+        let mut ends_with_pause = false;
         for _ in 0..rng.within(1, 6) {
-            let operation = *b"RRRBBPPIS".get(rng.below(9)).unwrap_or(&b'R');
+            let operation = *b"RRRBBPPIST".get(rng.below(10)).unwrap_or(&b'R');
             let n = match operation {
-                b'I' | b'S' => rng.within(1, 900),
+                // Longer than most limits for idle sessions, which a session that sleeps is not.
+                b'S' if rng.percent(30) => rng.within(1000, 9000),
+                // Longer than the time until the notice about an incomplete message.
+                b'T' if rng.percent(30) => rng.within(1000, 1300),
+                b'I' | b'S' | b'T' => rng.within(1, 900),
+                b'B' if rng.percent(10) => 0,
                 b'P' if rng.percent(20) => rng.within(0, 20_000),
                 _ if rng.percent(15) => rng.within(0, 9000),
                 _ => rng.within(0, 60),
             };
             let [.., high, low] = n.to_be_bytes();
-            self.chunk(vec![operation, high, low], waits || rng.percent(30));
+            let mut bytes = vec![operation, high, low];
+            if operation == b'T' {
+                bytes.resize(OPERATION + rng.within(0, 6), TEXT);
+            }
+            self.chunk(bytes, waits || rng.percent(30));
             waits = false;
             match operation {
-                b'I' | b'S' => {
+                b'I' | b'S' | b'T' => {
+                    let quiet_ms = (operation != b'S').then(|| u16::from_be_bytes([high, low]));
+                    let (at, is_prompt) = (self.expected_len(), !ends_with_pause);
+                    let asked_by = self.chunks.iter().map(|chunk| chunk.bytes.len()).sum();
+                    self.marks.push_back(Mark { at, quiet_ms, asked_by, is_prompt });
                     self.expect(&[MARK]);
+                    ends_with_pause = false;
                     waits = true;
                 }
                 _ => {
@@ -208,6 +243,7 @@ impl Client {
                     if operation == b'P' {
                         self.payloads.push((at, at + n));
                     }
+                    ends_with_pause = n == 0 && (ends_with_pause || operation == b'B');
                     let reply: Vec<u8> = (0..n).map(pattern).collect();
                     self.expect(&reply);
                 }
@@ -220,7 +256,9 @@ impl Client {
         }
         match rng.below(10) {
             0..6 => {
-                self.chunk(vec![b'F'; OPERATION], waits);
+                let [.., high, low] = rng.within(1, 900).to_be_bytes();
+                let end = if rng.percent(15) { [b'E', high, low] } else { [b'F'; OPERATION] };
+                self.chunk(end.to_vec(), waits);
                 self.talks = rng.percent(30);
                 if self.talks {
                     self.chunk(vec![b'x'; rng.within(1, 3000)], false);
@@ -245,6 +283,7 @@ impl Client {
             let payload: Vec<u8> = (0..n).map(|i| b' ' + pattern(i + n) % 64).collect();
             let length = u32::try_from(n).unwrap_or(0).to_be_bytes();
             let message = [&length[..], &payload].concat();
+            self.message_ends.push(self.message_ends.last().unwrap_or(&0) + message.len());
             let waits = rng.percent(30);
             self.chunk(message, waits);
             let rest = payload.get(10..).unwrap_or_default();
@@ -313,6 +352,12 @@ impl Client {
         self.payloads.iter().any(|&(start, end)| start < at && at < end)
     }
 
+    /// Returns whether the server has read whole messages of echo.
+    pub(super) fn is_between_messages(&self, read: usize) -> bool {
+        let read = read.checked_sub(self.header);
+        read.is_some_and(|read| read == 0 || self.message_ends.contains(&read))
+    }
+
     /// Returns whether the client has sent too little for the end of its session.
     pub(super) fn has_more(&self) -> bool {
         !self.talks && (!self.outbox.is_empty() || !self.chunks.is_empty())
@@ -346,6 +391,11 @@ impl Client {
             _ => usize::MAX,
         };
         let most = self.outbox.len().min(room).min(limit);
+        let most = match self.outbox.iter().position(|byte| *byte == TEXT) {
+            // The bytes of a text come one after the other.
+            Some(at) if self.sends_text() => most.min(at.max(1)),
+            _ => most,
+        };
         let n = if most == 0 { 0 } else { rng.within(1, most.min(self.cut)).min(most) };
         let mut bytes: Vec<u8> = self.outbox.drain(..n).collect();
         if let Behaviour::Errs(at) = self.behaviour
@@ -355,6 +405,38 @@ impl Client {
         }
         self.sent += n;
         bytes
+    }
+
+    /// Returns whether the client has operations with a text.
+    fn sends_text(&self) -> bool {
+        !self.marks.is_empty()
+    }
+
+    /// Returns the time in milliseconds after which the server takes a text as complete, if a byte of one is next.
+    pub(super) fn text_ms(&self) -> Option<u16> {
+        self.outbox.front().filter(|byte| **byte == TEXT)?;
+        self.marks.front()?.quiet_ms
+    }
+
+    /// Returns whether the server has nothing to send, before a byte that it sends after a time.
+    pub(super) fn awaits_mark(&self, written: usize) -> bool {
+        let mark = self.marks.front().filter(|mark| mark.is_prompt && mark.at == written);
+        mark.is_some() && !matches!(self.behaviour, Behaviour::Errs(_))
+    }
+
+    /// Returns whether the server has read an operation for which another thread works now.
+    pub(super) fn is_asleep(&self, read: usize, written: usize) -> bool {
+        let mark = self.marks.front().filter(|mark| mark.at == written && mark.quiet_ms.is_none());
+        mark.is_some_and(|mark| read >= self.header + mark.asked_by)
+            && !matches!(self.behaviour, Behaviour::Errs(_))
+    }
+
+    /// Returns the byte sent after a time that the server's byte at this offset is, once.
+    pub(super) fn take_mark(&mut self, written: usize) -> Option<Mark> {
+        while self.marks.front().is_some_and(|mark| mark.at < written) {
+            self.marks.pop_front();
+        }
+        if self.marks.front()?.at == written { self.marks.pop_front() } else { None }
     }
 
     /// Returns whether the disturbance is due.

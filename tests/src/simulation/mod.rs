@@ -103,7 +103,7 @@ impl Plan {
         let arrivals = 10_usize.pow(rng.within(0, 6).try_into().unwrap_or(2));
         let limits = Limits {
             proxy_header: rng
-                .percent(15)
+                .percent(if protocol == Protocol::Echo { 50 } else { 15 })
                 .then(|| Duration::from_millis(rng.within(500, 5000) as u64)),
             idle: rng.percent(85).then(|| Duration::from_millis(rng.within(2_000, 60_000) as u64)),
             clients: if rng.percent(30) { rng.within(1, 20) } else { rng.within(20, 2000) },
@@ -117,9 +117,11 @@ impl Plan {
         // About the time in which all clients come.
         let whole = arrivals * sessions / 20 + 1000;
         let at = rng.below(whole * 2) as u64;
+        // A stop while headers are under way is rare otherwise.
+        let at_the_end = if limits.proxy_header.is_some() { 30 } else { 65 };
         let stop = match rng.below(100) {
-            0..65 => Stop::AtTheEnd,
-            65..85 => Stop::Once(at),
+            n if n < at_the_end => Stop::AtTheEnd,
+            0..85 => Stop::Once(at),
             _ => Stop::Twice(at, rng.below(4_000_000) as u64),
         };
         Self {

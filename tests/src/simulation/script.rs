@@ -7,12 +7,14 @@
 //! | `B` n | a message boundary, then n bytes |
 //! | `P` n | n bytes of payload, written by the service |
 //! | `I` ms | one byte, after the client has sent nothing for that time |
+//! | `T` ms, then `t`s | one byte, after the client has sent no more `t` for that time, as a name without a newline ends |
 //! | `S` ms | one byte, after another thread has worked for that time and has woken the session |
+//! | `E` ms | the end of the session, after another thread has had it wait for that time, which counts as idle |
 //! | `F` | the end of the session |
 //! | `A` | a reset |
 //! | anything else | the session fails |
 //!
-//! The end of the client's stream between two operations ends the session in order.
+//! The end of the client's stream between two operations ends the session in order. A `t` there is late, and ignored.
 
 use std::fmt;
 use std::fs::File;
@@ -25,6 +27,9 @@ use socklab_core::machine::{
     Action, CommandError, Input, Machine, Need, Spans, Step, StreamEnd, StreamState,
 };
 
+/// Byte of a text.
+pub(super) const TEXT: u8 = b't';
+
 /// Length of an operation in bytes.
 pub(super) const OPERATION: usize = 3;
 /// Largest number of payload bytes of an operation.
@@ -36,7 +41,7 @@ pub(super) const fn pattern(at: usize) -> u8 {
     (at as u8) ^ (at >> 8) as u8
 }
 
-/// Byte that ends the replies of `I` and `S`.
+/// Byte that ends the replies of `I`, `T` and `S`.
 pub(super) const MARK: u8 = b'!';
 
 /// The server's machine.
@@ -51,7 +56,9 @@ enum Doing {
     Boundary(u16),
     Payload(u16),
     Quiet(u16),
+    Text(u16),
     Asleep,
+    Leaving,
     Finished,
     Aborted,
 }
@@ -63,6 +70,8 @@ pub(super) enum Event {
     Payload,
     /// Wake the session after this number of milliseconds.
     Sleep(u16),
+    /// The same, and the session counts as idle.
+    Wait(u16),
 }
 
 impl Spans for Event {
@@ -103,12 +112,24 @@ impl Machine for Script {
     const MIN_OUTPUT: usize = 16;
 
     fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event>, Error> {
-        if let StreamState::Ended(how @ (StreamEnd::Reset | StreamEnd::TimedOut)) = input.state
-            && !matches!(self.0, Doing::Finished | Doing::Aborted)
-        {
-            return Err(Error::Cut(how));
+        if let StreamState::Ended(how @ (StreamEnd::Reset | StreamEnd::TimedOut)) = input.state {
+            // As machines do that handle what was read before a time-out. Nothing more is sent.
+            if how == StreamEnd::TimedOut && matches!(self.0, Doing::Reply(..)) {
+                self.0 = Doing::Operation;
+            }
+            let has_boundary = how == StreamEnd::TimedOut
+                && match self.0 {
+                    Doing::Operation => matches!(input.bytes, [b'B', _, _, ..]),
+                    Doing::Boundary(_) => true,
+                    _ => false,
+                };
+            if !has_boundary && !matches!(self.0, Doing::Finished | Doing::Aborted) {
+                return Err(Error::Cut(how));
+            }
         }
+        let text = input.bytes.iter().take_while(|byte| **byte == TEXT).count();
         match self.0 {
+            Doing::Operation if text > 0 => Ok(Step::new(text, 0, Action::Continue)),
             Doing::Operation => {
                 let &[operation, high, low, ..] = input.bytes else {
                     return match input.state {
@@ -126,7 +147,9 @@ impl Machine for Script {
                     b'B' => (Doing::Boundary(n), None),
                     b'P' => (Doing::Payload(n), Some(Event::Payload)),
                     b'I' => (Doing::Quiet(n), None),
+                    b'T' => (Doing::Text(n), None),
                     b'S' => (Doing::Asleep, Some(Event::Sleep(n))),
+                    b'E' => (Doing::Leaving, Some(Event::Wait(n))),
                     b'F' => (Doing::Finished, None),
                     b'A' => (Doing::Aborted, None),
                     _ => return Err(Error::Invalid),
@@ -157,7 +180,7 @@ impl Machine for Script {
                 self.0 = Doing::Operation;
                 Ok(Step::idle(Action::Continue))
             }
-            Doing::Payload(_) | Doing::Asleep => Ok(Step::need(Need::Command)),
+            Doing::Payload(_) | Doing::Asleep | Doing::Leaving => Ok(Step::need(Need::Command)),
             Doing::Quiet(_) if !input.bytes.is_empty() => Err(Error::Invalid),
             Doing::Quiet(ms) => match input.state {
                 StreamState::Idle => {
@@ -169,14 +192,33 @@ impl Machine for Script {
                 StreamState::Ended(how) => Err(Error::Cut(how)),
                 StreamState::Open => Ok(Step::need(Need::InputOrIdle(ms))),
             },
+            Doing::Text(_) if text < input.bytes.len() => Err(Error::Invalid),
+            Doing::Text(ms) => match input.state {
+                StreamState::Open if text > 0 && ms.is_multiple_of(2) => {
+                    Ok(Step::new(text, 0, Action::Continue))
+                }
+                // Otherwise the text remains unread, as a name does whose end has not come.
+                StreamState::Open => Ok(Step::need(Need::InputOrIdle(ms))),
+                StreamState::Idle | StreamState::Ended(_) => {
+                    let [first, ..] = output else { return Ok(Step::need(Need::OutputSpace)) };
+                    *first = MARK;
+                    self.0 = Doing::Operation;
+                    Ok(Step::new(text, 1, Action::Continue))
+                }
+            },
             Doing::Finished => Ok(Step::idle(Action::Close)),
             Doing::Aborted => Ok(Step::idle(Action::Abort)),
         }
     }
 
     fn command(&mut self, (): (), output: &mut [u8]) -> Result<usize, CommandError> {
-        if !matches!(self.0, Doing::Asleep) {
-            return Err(CommandError::OutOfTurn);
+        match self.0 {
+            Doing::Asleep => {}
+            Doing::Leaving => {
+                self.0 = Doing::Finished;
+                return Ok(0);
+            }
+            _ => return Err(CommandError::OutOfTurn),
         }
         let first = output.first_mut().ok_or(CommandError::OutputFull)?;
         *first = MARK;
@@ -236,6 +278,8 @@ pub(super) struct State {
     sent: u64,
     /// Index of its sleep.
     sleep: Option<usize>,
+    /// Whether it counts as idle meanwhile.
+    is_idle: bool,
 }
 
 impl<const RESETS: bool> Service for Scripts<RESETS> {
@@ -252,7 +296,8 @@ impl<const RESETS: bool> Service for Scripts<RESETS> {
     fn event(&mut self, state: &mut State, event: Event) {
         match event {
             Event::Payload => *state = State::default(),
-            Event::Sleep(ms) => {
+            Event::Sleep(ms) | Event::Wait(ms) => {
+                state.is_idle = matches!(event, Event::Wait(_));
                 let mut all = self.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
                 state.sleep = Some(all.len());
                 all.push(Sleeper { waker: None, ms, is_seen: false, is_done: false });
@@ -273,7 +318,7 @@ impl<const RESETS: bool> Service for Scripts<RESETS> {
             if let Some(sleeper) = all.get_mut(sleep) {
                 sleeper.waker.get_or_insert_with(|| writer.waker());
             }
-            return Work::Sleep;
+            return if state.is_idle { Work::Wait } else { Work::Sleep };
         }
         if writer.outbound_remaining() == 0 {
             return Work::Wait;

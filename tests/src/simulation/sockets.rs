@@ -98,8 +98,7 @@ impl<const EDGE: bool> System for Simulated<EDGE> {
     }
 
     fn outstanding(&mut self, stream: &SimulatedStream, _: SocketAddr) -> Option<u32> {
-        let outstanding = self.0.borrow_mut().outstanding(stream.id);
-        outstanding.map(|(unacknowledged, unread)| unacknowledged + unread)
+        self.0.borrow_mut().probe(stream.id)
     }
 }
 

@@ -31,8 +31,12 @@ const BUSY: u32 = 20_000;
 const WAITS: u64 = 1_000_000;
 /// Time for which a server waits for the client's end after it has closed its sending side.
 const LINGER: u64 = 2 * S;
+/// Time after the last bytes of an incomplete message after which a server gives notice of it.
+const NOTICE: u64 = S;
 /// Number of reads of one connection in a round that are more than its turns.
 const READS: u32 = 5;
+/// Number of bytes of input that the engine stores.
+const SCRATCH: usize = 4096;
 /// Error of a pause at a boundary, and of an idle limit: the engine counts milliseconds.
 const ROUNDED: u64 = 2 * MS;
 
@@ -140,6 +144,18 @@ pub(super) struct Connection {
     has_seen_reset: bool,
     /// Round, and number of reads in it that returned bytes.
     reads: (u64, u32),
+    /// Start of the round in which bytes were last read.
+    read_at: u64,
+    /// Time at which the client's end or reset arrived.
+    ended_at: Option<u64>,
+    /// Time at which the last acknowledgement of bytes arrived.
+    acknowledged_at: u64,
+    /// What the engine has asked since the last read or write.
+    probes: Probes,
+    /// Start of the round in which the server sent, after another thread had worked.
+    woken_at: u64,
+    /// Time at which a read first returned the client's end or reset.
+    has_read_end: Option<u64>,
 
     // The client's end.
     queue: VecDeque<u8>,
@@ -181,6 +197,37 @@ impl Connection {
             || (has_input && (edge || !self.for_writing))
             || (self.for_writing && has_room)
     }
+
+    /// Notes a read or a write of the server.
+    const fn moved(&mut self, now: u64, round: u64) {
+        self.active = now;
+        // The engine counts milliseconds. Something asked in the same one counts as asked after it.
+        let is_same = self.probes.count > 0 && self.probes.round + MS > round;
+        self.probes.count = is_same as u32;
+    }
+
+    /// Returns the time for which the engine did not read what had come at `since`, if that is too long: it has nothing to
+    /// send, and waits for input, for silence or for another thread.
+    fn waited(&self, now: u64, since: u64) -> Option<u64> {
+        let is_checked = self.client.awaits_mark(self.written) && !self.has_jumped;
+        // The engine has room for this number of bytes.
+        if !is_checked || self.read + self.received.len() >= SCRATCH {
+            return None;
+        }
+        let since = since.max(self.read_at).max(self.wrote).max(self.accepted_at);
+        Some(now.saturating_sub(since)).filter(|waited| *waited > S)
+    }
+}
+
+/// What the engine has asked about the bytes that a client has not taken.
+#[derive(Clone, Copy, Debug, Default)]
+struct Probes {
+    /// Number of rounds in which it has asked.
+    count: u32,
+    /// The last of them.
+    round: u64,
+    /// The last answer.
+    outstanding: u32,
 }
 
 /// The simulated network with its clock.
@@ -384,6 +431,7 @@ impl World {
     }
 
     fn act(&mut self, action: Action) {
+        let now = self.now;
         match action {
             Action::Connect => self.connect(),
             Action::Up(id, bytes) => self.arrive(id, &bytes),
@@ -392,6 +440,7 @@ impl World {
                     && !connection.has_failed
                 {
                     connection.has_end = true;
+                    connection.ended_at.get_or_insert(now);
                     self.note(Some(id), || "the client's end arrives".into());
                     self.edge(id, false);
                 }
@@ -407,6 +456,7 @@ impl World {
                     };
                     connection.error = Some(kind);
                     connection.has_failed = true;
+                    connection.ended_at.get_or_insert(now);
                     connection.outgoing.clear();
                     connection.unacknowledged = 0;
                     self.note(Some(id), || "the client's reset arrives".into());

@@ -5,7 +5,9 @@ use std::sync::PoisonError;
 use super::super::clients::{Behaviour, Finish, Protocol};
 use super::super::{Ending, Kind};
 use super::Action;
-use super::{BUSY, CLOSING, Connection, LINGER, LOST, MS, ROUNDED, S, WAITS, World, number};
+use super::{
+    BUSY, CLOSING, Connection, LINGER, LOST, MS, NOTICE, ROUNDED, S, WAITS, World, number,
+};
 
 impl World {
     /// Checks what must hold whenever the engine waits.
@@ -59,9 +61,19 @@ impl World {
             std::mem::take(&mut *self.endings.lock().unwrap_or_else(PoisonError::into_inner));
         let notices =
             std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner));
+        let (round, is_stopped) = (self.round, self.stops > 0);
         for id in notices.into_iter().map(number) {
             let Some(connection) = self.get(id) else { continue };
-            if connection.noticed.replace(connection.read) == Some(connection.read) {
+            let waited = round.saturating_sub(connection.read_at);
+            let is_asleep = connection.client.is_asleep(connection.read, connection.written);
+            if waited + ROUNDED < NOTICE && !is_stopped {
+                self.fail(
+                    Some(id),
+                    format_args!("a notice was given {waited} us after the last bytes"),
+                );
+            } else if is_asleep && !is_stopped {
+                self.fail(Some(id), "a notice about a message was given while the server works");
+            } else if connection.noticed.replace(connection.read) == Some(connection.read) {
                 self.fail(Some(id), "the notice about a message is given twice");
             }
         }
@@ -105,8 +117,13 @@ impl World {
         let finish = connection.client.finish;
         let missing =
             connection.client.reply_len() > connection.client.received + connection.queue.len();
-        let since = round.saturating_sub(active);
-        let since_taken = round.saturating_sub(active.max(taken));
+        let probes = connection.probes;
+        // The time for the last acknowledgement starts with the close.
+        let closed_at =
+            connection.closed_sending_at.filter(|at| kind == Kind::Undelivered && *at < round);
+        let closed_at = closed_at.unwrap_or(0);
+        let since = round.saturating_sub(active.max(closed_at));
+        let since_taken = round.saturating_sub(active.max(taken).max(connection.woken_at));
         let since_closed = since_taken.min(round.saturating_sub(closed_sending_at));
         let timed_out = kind == Kind::TimedOut || (kind == Kind::Undelivered && !has_left);
         if timed_out && !(is_stopped && kind == Kind::Undelivered) {
@@ -117,6 +134,13 @@ impl World {
             };
             match limit {
                 None => self.fail(Some(id), "the session timed out without a limit"),
+                // What it takes shows only in comparison.
+                Some(_) if probes.outstanding > 0 && probes.count < 2 => {
+                    self.fail(
+                        Some(id),
+                        "the session timed out at the first look at what is outstanding",
+                    );
+                }
                 Some(limit) if since + ROUNDED < limit => self.fail(
                     Some(id),
                     format_args!("the session timed out after {since} us of {limit}"),
@@ -148,8 +172,17 @@ impl World {
         }
         // A server of greetings ends the session by itself.
         let ends_itself = self.plan.protocol == Protocol::Hello;
+        let (is_echo, stopped_at) = (self.plan.protocol == Protocol::Echo, self.stopped_at);
         let Some(connection) = self.get(id) else { return };
         let has_more = !ends_itself && connection.client.has_more();
+        let is_idle = connection.received.is_empty()
+            && connection.incoming == 0
+            && connection.unacknowledged == 0
+            && connection.queue.is_empty()
+            && !connection.has_failed
+            && connection.closed_sending_at.is_none()
+            && connection.client.is_between_messages(connection.read);
+        let moved_at = connection.read_at.max(connection.wrote).max(connection.acknowledged_at);
         // A stop ends sessions of echo in order.
         if connection.has_seen_reset
             && has_more
@@ -157,6 +190,16 @@ impl World {
             && matches!(kind, Kind::Done | Kind::Undelivered)
         {
             self.fail(Some(id), format_args!("a reset counts as an orderly end: {kind:?}"));
+        }
+        // After a stop, a server of echo ends each session after a message.
+        if kind == Kind::Stopped
+            && is_echo
+            && is_idle
+            && is_correct
+            && !has_jumped
+            && round > moved_at.max(taken).max(stopped_at) + S
+        {
+            self.fail(Some(id), "the session did not end with a stop");
         }
         if is_delivered && matches!(kind, Kind::Undelivered | Kind::Stopped) {
             let text = format!("the session ended as {kind:?}, and everything has arrived");
@@ -231,6 +274,9 @@ impl World {
         let has_sent_end = connection.has_sent_end;
         let waited = now.saturating_sub(connection.unread_since);
         let delivered_at = connection.delivered_at;
+        let is_done = connection.ending == Some(Kind::Done) && reports;
+        let acknowledged_at = if is_done { connection.acknowledged_at } else { 0 };
+        let end_read_at = connection.has_read_end;
         let is_reported = connection.ending.is_some();
         let waits = matches!(connection.ending, Some(Kind::Done | Kind::Failed));
         let is_truncated = connection.ending == Some(Kind::Undelivered)
@@ -246,12 +292,20 @@ impl World {
             self.fail(Some(id), "an orderly close before the last bytes looks like the end");
         }
         let Some(at) = closed_sending_at else { return };
-        if has_unread && waits && !is_stopped && !has_sent_end {
-            if now + ROUNDED < at + LINGER {
-                self.fail(Some(id), "the close with unread input resets the connection");
-            } else if waited > S {
+        if waits && !is_stopped && !has_sent_end {
+            // The time for the client's end starts when it has got everything.
+            if now + ROUNDED < at.max(acknowledged_at) + LINGER {
+                self.fail(Some(id), "the close does not wait for the client's end");
+            } else if has_unread && waited > S {
                 self.fail(Some(id), format_args!("input was not read for {waited} us"));
             }
+        }
+        if waits
+            && !is_stopped
+            && end_read_at
+                .is_some_and(|read_at| now > read_at.max(at).max(delivered_at.unwrap_or(0)) + 2 * S)
+        {
+            self.fail(Some(id), "the closed session was kept after the client's end");
         }
         let since = if reports { delivered_at } else { Some(at) };
         // Up to a second each until the next query for the acknowledgement, and until the next check.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::super::clients::{Behaviour, Client, Protocol};
-use super::{Action, Connection, S, World, proxy_header};
+use super::{Action, Connection, MS, Probes, S, World, proxy_header};
 
 impl World {
     pub(in crate::simulation) fn connect(&mut self) {
@@ -62,6 +62,12 @@ impl World {
                 accepted_at: 0,
                 has_seen_reset: false,
                 reads: (0, 0),
+                read_at: 0,
+                ended_at: None,
+                acknowledged_at: 0,
+                probes: Probes::default(),
+                woken_at: 0,
+                has_read_end: None,
                 queue: VecDeque::new(),
                 queue_end: false,
                 has_seen_end: false,
@@ -195,6 +201,7 @@ impl World {
             }
             Some(n) => {
                 connection.unacknowledged -= n;
+                connection.acknowledged_at = now;
                 if reports {
                     connection.taken = now;
                 }
@@ -343,7 +350,14 @@ impl World {
             self.note(Some(id), || "the client closes its sending side".into());
             self.up(id, Action::UpEnd(id));
         } else if more {
-            let gap = self.gap(gap);
+            let text_ms = self.get(id).and_then(|connection| connection.client.text_ms());
+            let gap = match text_ms {
+                // About when the server takes the text as complete.
+                Some(ms) if ms > 1 && self.rng.percent(30) => {
+                    u64::from(ms - 1) * MS + self.rng.below(4000) as u64
+                }
+                _ => self.gap(gap),
+            };
             if let Some(connection) = self.get(id) {
                 connection.is_send_scheduled = true;
             }

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::super::clients::{Behaviour, Protocol};
-use super::{Accepted, Action, Connection, MS, READS, ROUNDED, Reported, S, World, addr, balancer};
+use super::{
+    Accepted, Action, Connection, MS, Probes, READS, ROUNDED, Reported, S, World, addr, balancer,
+};
 
 impl World {
     /// Reports readiness of a connection, if the engine is to be notified of it. `writable`: the system accepts bytes
@@ -86,7 +88,7 @@ impl World {
         let (now, edge, random) = (self.now, self.plan.edge, self.rng.bits());
         let cut = !edge && self.rng.percent(30);
         let opens = self.listens || self.plan.protocol != Protocol::Hello;
-        let round = self.waits;
+        let (round, round_start) = (self.waits, self.round);
         let Some(connection) = self.get(id) else { return Ok(0) };
         if !connection.received.is_empty() {
             if refuses {
@@ -104,9 +106,11 @@ impl World {
             }
             // Bytes that it reads only to discard them do not count as progress.
             if !connection.sending_closed {
-                connection.active = now;
+                connection.moved(now, round_start);
             }
+            let waited = connection.waited(now, connection.unread_since);
             connection.read += n;
+            connection.read_at = round_start;
             connection.unread_since = now;
             // A header is read to its end at once.
             let is_header = connection.read <= connection.client.header;
@@ -125,11 +129,23 @@ impl World {
                 self.schedule(latency, Action::ClientSends(id));
             }
             self.note(Some(id), || format!("the server reads {n} bytes"));
+            if let Some(waited) = waited {
+                self.fail(Some(id), format_args!("input was not read for {waited} us"));
+            }
             if reads > READS {
                 self.fail(Some(id), "the connection has turn after turn in one round");
             }
             return Ok(n);
         }
+        if let Some(at) = connection.ended_at
+            && connection.has_read_end.is_none()
+        {
+            connection.has_read_end = Some(now);
+            if let Some(waited) = connection.waited(now, at) {
+                self.fail(Some(id), format_args!("the client's end was not read for {waited} us"));
+            }
+        }
+        let Some(connection) = self.get(id) else { return Ok(0) };
         if let Some(kind) = connection.error.take() {
             connection.has_seen_reset |= kind == ErrorKind::ConnectionReset;
             self.note(Some(id), || format!("a read of the server returns {kind}"));
@@ -168,6 +184,7 @@ impl World {
         let (now, random) = (self.now, self.rng.bits());
         let cut = self.rng.percent(30);
         self.check_boundary(id, bytes.len());
+        self.check_mark(id, bytes.len());
         let round = self.round;
         let Some(connection) = self.get(id) else { return Ok(0) };
         if let Some(kind) = connection.error.take() {
@@ -195,7 +212,7 @@ impl World {
         connection.outgoing.extend(bytes.iter().take(n));
         connection.unacknowledged += n;
         connection.written += n;
-        connection.active = now;
+        connection.moved(now, round);
         connection.wrote = round;
         let latency = connection.latency;
         self.note(Some(id), || format!("the server writes {n} of {} bytes", bytes.len()));
@@ -236,6 +253,35 @@ impl World {
             } else if reports && !is_read && !connection_is_closed(self.get(id)) {
                 self.fail(Some(id), "a message was sent before the one before it was read");
             }
+        }
+    }
+
+    /// Checks the time of a byte that the server sends after a time.
+    fn check_mark(&mut self, id: usize, n: usize) {
+        let round = self.round;
+        let Some(connection) = self.get(id).filter(|_| n > 0) else { return };
+        let Some(mark) = connection.client.take_mark(connection.written) else { return };
+        let Some(ms) = mark.quiet_ms else {
+            connection.woken_at = round;
+            return;
+        };
+        // Its stream has ended, or it has sent another operation.
+        if connection.has_end
+            || connection.has_failed
+            || matches!(connection.client.behaviour, Behaviour::Errs(_))
+        {
+            return;
+        }
+        let silence = round - connection.read_at.max(connection.wrote);
+        let limit = u64::from(ms) * MS;
+        let is_late = silence > limit + S && mark.is_prompt && !connection.has_jumped;
+        // The engine counts milliseconds.
+        if silence + MS <= limit {
+            let text = format_args!("a silence of {limit} us has ended after {silence} us");
+            self.fail(Some(id), text);
+        } else if is_late {
+            let text = format_args!("a silence of {limit} us has ended only after {silence} us");
+            self.fail(Some(id), text);
         }
     }
 
@@ -325,6 +371,20 @@ impl World {
         let unread = if connection.is_closed { 0 } else { connection.queue.len() };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Some((count(connection.unacknowledged) + u32::from(end), count(unread)))
+    }
+
+    /// Returns the sum of [`outstanding`](Self::outstanding), with which the engine decides whether a client is idle.
+    pub(in crate::simulation) fn probe(&mut self, id: usize) -> Option<u32> {
+        let outstanding =
+            self.outstanding(id).map(|(unacknowledged, unread)| unacknowledged + unread);
+        let round = self.round;
+        if let Some(connection) = self.get(id) {
+            let Probes { count, round: last, .. } = connection.probes;
+            let is_first = count == 0 || last != round;
+            let count = count + u32::from(is_first);
+            connection.probes = Probes { count, round, outstanding: outstanding.unwrap_or(0) };
+        }
+        outstanding
     }
 
     pub(in crate::simulation) fn accept(&mut self) -> Accepted {
