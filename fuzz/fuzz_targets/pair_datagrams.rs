@@ -18,7 +18,7 @@ use socklab_tests::faults::datagrams::{Chance, Faults};
 fn faults(draw: &mut Draw<'_>) -> Faults {
     let [drop, duplicate, reorder] = [(); 3].map(|()| Chance::percent(draw.byte().into()));
     let [hold, delay, jitter] = [(); 3].map(|()| Duration::from_millis(draw.byte().into()));
-    Faults { drop, duplicate, reorder, hold, delay, jitter }
+    Faults { drop, duplicate, reorder, hold, delay, jitter, ..Faults::default() }
 }
 
 fuzz_target!(|data: &[u8]| {

@@ -72,7 +72,8 @@ impl Network {
         };
         let (drop, duplicate, reorder) = (chance(), chance(), chance());
         let mut ms = |most| Duration::from_millis(rng.below(most) as u64);
-        Faults { drop, duplicate, reorder, hold: ms(200), delay: ms(80), jitter: ms(120) }
+        let (hold, delay, jitter) = (ms(200), ms(80), ms(120));
+        Faults { drop, duplicate, reorder, hold, delay, jitter, ..Faults::default() }
     }
 }
 

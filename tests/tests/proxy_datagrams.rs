@@ -320,6 +320,31 @@ fn a_new_client_replaces_the_one_that_was_idle_for_longest() {
 }
 
 #[test]
+fn at_a_limited_rate_datagrams_wait_and_those_beyond_the_queue_are_dropped() {
+    let (client, server, proxy) = pair(&["--rate", "1k", "--up"]);
+    let start = Instant::now();
+    for _ in 0..3 {
+        client.send(&[0; 100]).unwrap();
+    }
+    for _ in 0..3 {
+        assert_eq!(receive(&server).len(), 100);
+    }
+    assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
+    stop(proxy).success();
+
+    let (client, server, proxy) = pair(&["--rate", "1", "--up"]);
+    // The system may drop some before the proxy receives them.
+    for _ in 0..20_000 {
+        client.send(b"0123456789").unwrap();
+    }
+    assert!(receive_all(&server).is_empty());
+    let [up, down] = summary(proxy);
+    assert!(up.contains(", 1000 still waiting"), "{up}");
+    assert!(up.contains("dropped because too many waited"), "{up}");
+    assert!(!down.contains("dropped"), "{down}");
+}
+
+#[test]
 fn a_flood_is_dropped_in_bounded_memory() {
     let (client, server, proxy) = pair(&["--delay", "1min", "--up"]);
     client.send(b"x").unwrap();

@@ -19,11 +19,12 @@
 //! assert_eq!(schedule.next(now), Step::Idle);
 //! ```
 //!
-//! The stages stand in this order: a datagram is dropped, duplicated, it travels (`delay`, `jitter`), and it is held
-//! (`reorder`). The same number of random values is drawn for each arrival. So whether a datagram is dropped depends on
+//! The stages stand in this order: a datagram is dropped, duplicated, it waits for those before it (`rate`), it travels
+//! (`delay`, `jitter`), and it is held (`reorder`). The same number of random values is drawn for each arrival. So whether a datagram is dropped depends on
 //! its number and the seed alone, not on the other faults.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::Random;
@@ -32,6 +33,11 @@ use super::Random;
 const KEPT: usize = 4096;
 /// Number of their bytes.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
+/// Number of datagrams that a direction keeps at a limited rate: the queue of netem. With a longer one a slow link would
+/// deliver datagrams long after their senders have given up, and drop none.
+const QUEUE: usize = 1000;
+/// Approximate size of a datagram that is kept, without its bytes.
+pub(crate) const RECORD: usize = 128;
 
 /// Probability, in steps of a billionth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +81,9 @@ pub struct Faults {
     pub delay: Duration,
     /// Largest random time that is added to the delay of each datagram. They may overtake each other.
     pub jitter: Duration,
+    /// Maximum number of bytes per second. A datagram waits until those before it have been sent. One that finds a thousand
+    /// in the direction is dropped.
+    pub rate: Option<NonZeroU64>,
 }
 
 impl Default for Faults {
@@ -86,6 +95,7 @@ impl Default for Faults {
             hold: Self::HOLD,
             delay: Duration::ZERO,
             jitter: Duration::ZERO,
+            rate: None,
         }
     }
 }
@@ -202,7 +212,9 @@ pub struct Schedule<T> {
     /// Datagrams on their way, by the time at which they leave and their number.
     waiting: BTreeMap<(Duration, u64), Waiting<T>>,
     held: Option<Held<T>>,
-    /// Number of bytes of the datagrams that it keeps.
+    /// Time at which the last datagram has been sent, at a limited rate.
+    free: Duration,
+    /// Number of bytes of the datagrams that it keeps, with a record for each.
     bytes: usize,
     /// Greatest number of a datagram that has left.
     last: Option<u64>,
@@ -212,7 +224,8 @@ pub struct Schedule<T> {
 #[derive(Clone, Debug)]
 struct Waiting<T> {
     datagram: T,
-    len: usize,
+    /// Approximate memory.
+    size: usize,
     copies: u8,
 }
 
@@ -236,6 +249,7 @@ impl<T> Schedule<T> {
             random: Random(seed),
             waiting: BTreeMap::new(),
             held: None,
+            free: Duration::ZERO,
             bytes: 0,
             last: None,
             counts: Counts::NONE,
@@ -248,7 +262,7 @@ impl<T> Schedule<T> {
         self.counts
     }
 
-    /// Returns the number of bytes of the datagrams that it keeps.
+    /// Returns the approximate memory in bytes of the datagrams that it keeps.
     #[must_use]
     pub const fn kept_bytes(&self) -> usize {
         self.bytes
@@ -269,7 +283,7 @@ impl<T> Schedule<T> {
     }
 
     fn draw(&mut self, now: Duration, number: u64, datagram: T, len: usize) -> Fate {
-        let Faults { drop, duplicate, reorder, hold, delay, jitter } = self.faults;
+        let Faults { drop, duplicate, reorder, hold, delay, jitter, rate } = self.faults;
         let [is_dropped, is_duplicated, is_reordered] =
             [drop, duplicate, reorder].map(|chance| chance.draw(&mut self.random));
         let jitter = self.random.up_to(u64::try_from(jitter.as_nanos()).unwrap_or(u64::MAX));
@@ -277,13 +291,25 @@ impl<T> Schedule<T> {
             return Fate::Dropped;
         }
         let kept = self.waiting.len() + usize::from(self.held.is_some());
-        if kept >= KEPT || self.bytes.saturating_add(len) > KEPT_BYTES {
+        let most = if rate.is_some() { QUEUE } else { KEPT };
+        let size = len.saturating_add(RECORD);
+        if kept >= most || self.bytes.saturating_add(size) > KEPT_BYTES {
             return Fate::Overflowed;
         }
-        self.bytes += len;
+        self.bytes += size;
         let copies = 1 + u8::from(is_duplicated);
-        let waiting = Waiting { datagram, len, copies };
-        let travelled = now.saturating_add(delay).saturating_add(Duration::from_nanos(jitter));
+        let waiting = Waiting { datagram, size, copies };
+        let sent = match rate {
+            Some(rate) => {
+                let nanos =
+                    len as u128 * u128::from(copies) * 1_000_000_000 / u128::from(rate.get());
+                let time = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+                self.free = self.free.max(now).saturating_add(time);
+                self.free
+            }
+            None => now,
+        };
+        let travelled = sent.saturating_add(delay).saturating_add(Duration::from_nanos(jitter));
         if let Some(held) = self.held.take_if(|held| held.deadline <= now) {
             self.waiting.insert((held.deadline, held.number), held.waiting);
         }
@@ -309,7 +335,7 @@ impl<T> Schedule<T> {
         } else {
             self.waiting.remove(&due)
         };
-        let Some(Waiting { datagram, len, copies }) = waiting else { return Step::Idle };
+        let Some(Waiting { datagram, size, copies }) = waiting else { return Step::Idle };
         let (time, number) = due;
         // The one that waits for this one leaves next, before others that are due.
         if let Some(held) = self.held.take_if(|held| held.number < number) {
@@ -317,7 +343,7 @@ impl<T> Schedule<T> {
         }
         let is_reordered = self.last.is_some_and(|last| last > number);
         self.last = self.last.max(Some(number));
-        self.bytes -= len;
+        self.bytes -= size;
         self.counts.left(copies, is_reordered);
         Step::Send(Departure { datagram, number, copies, is_reordered })
     }
@@ -477,7 +503,8 @@ mod tests {
             let (hold, delay, jitter) = (ms(50), ms(30), ms(20));
             let mut chance = || Chance::percent(u32::try_from(random.up_to(100)).unwrap());
             let (drop, duplicate, reorder) = (chance(), chance(), chance());
-            let faults = Faults { drop, duplicate, reorder, hold, delay, jitter };
+            let faults =
+                Faults { drop, duplicate, reorder, hold, delay, jitter, ..Faults::default() };
             let mut arrivals = Vec::new();
             let mut time = Duration::ZERO;
             for _ in 0..random.up_to(100) {
@@ -510,7 +537,7 @@ mod tests {
     #[test]
     fn the_number_of_datagrams_and_of_bytes_that_are_kept_is_limited() {
         let faults = Faults { delay: MS, ..Faults::default() };
-        for (len, most) in [(1, KEPT), (0, KEPT), (65_507, KEPT_BYTES / 65_507)] {
+        for (len, most) in [(1, KEPT), (0, KEPT), (65_507, KEPT_BYTES / (65_507 + RECORD))] {
             let mut schedule = Schedule::new(faults, 0);
             for number in 0..KEPT + 10 {
                 let expected = if number < most { Fate::Leaves(1) } else { Fate::Overflowed };
@@ -527,12 +554,48 @@ mod tests {
     }
 
     #[test]
+    fn at_a_limited_rate_each_datagram_waits_for_those_before_it() {
+        // 10 bytes each take 10 ms.
+        let faults = Faults { rate: NonZeroU64::new(1000), delay: MS * 5, ..Faults::default() };
+        let (sent, ..) = run(faults, 1, &[0, 0, 1, 100].map(|ms| MS * ms));
+        assert_eq!(sent, [(15, 0), (25, 1), (35, 2), (115, 3)].map(|(ms, n)| (MS * ms, n, 1)));
+        // A duplicate takes as long as its original. What is dropped takes no time.
+        let twice = Faults { duplicate: Chance::ALWAYS, ..faults };
+        assert_eq!(run(twice, 1, &[MS, MS]).0, [(MS * 26, 0, 2), (MS * 46, 1, 2)]);
+        let drop = Faults { drop: Chance::percent(50), ..faults };
+        let (sent, _, counts) = run(drop, 1, &[MS; 20]);
+        assert!(counts.dropped > 0 && counts.passed > 0, "{counts:?}");
+        let last = MS * 6 + MS * 10 * u32::try_from(counts.passed).unwrap();
+        assert_eq!(sent.last().map(|(time, ..)| *time), Some(last));
+        assert!(!faults.is_none() && !faults.is_random());
+    }
+
+    #[test]
+    fn at_a_limited_rate_a_datagram_that_finds_the_queue_full_is_dropped() {
+        let faults = Faults { rate: NonZeroU64::new(1000), ..Faults::default() };
+        let mut schedule = Schedule::new(faults, 0);
+        for number in 0..QUEUE + 10 {
+            let expected = if number < QUEUE { Fate::Leaves(1) } else { Fate::Overflowed };
+            assert_eq!(schedule.arrive(Duration::ZERO, number, 10), expected);
+        }
+        assert_eq!(schedule.next(Duration::ZERO), Step::Wait(MS * 10));
+        assert!(matches!(schedule.next(MS * 10), Step::Send(_)));
+        // One place is free. Those that were dropped took no time.
+        assert_eq!(schedule.arrive(MS * 10, QUEUE, 10), Fate::Leaves(1));
+        assert_eq!(schedule.arrive(MS * 10, QUEUE, 10), Fate::Overflowed);
+        while let Step::Send(_) = schedule.next(MS * 10_010) {}
+        assert!(schedule.is_empty() && schedule.kept_bytes() == 0);
+        assert_eq!((schedule.counts().passed, schedule.counts().overflowed), (1001, 11));
+    }
+
+    #[test]
     fn extreme_times_and_chances_are_safe() {
         let faults = Faults {
             reorder: Chance::percent(u32::MAX),
             hold: Duration::MAX,
             delay: Duration::MAX,
             jitter: Duration::MAX,
+            rate: NonZeroU64::new(1),
             ..Faults::default()
         };
         assert_eq!(faults.reorder, Chance::ALWAYS);

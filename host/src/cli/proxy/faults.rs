@@ -18,6 +18,9 @@ pub(super) struct FaultArgs {
     /// Add a random time up to this one to the delay; datagrams may overtake each other then
     #[arg(long, help_heading = "Faults", value_name = "TIME", value_parser = pause)]
     jitter: Option<Duration>,
+    /// Pass on at most this number of bytes per second, such as 500, 10k or 1M; a datagram that finds 1000 waiting is dropped
+    #[arg(long, help_heading = "Faults", value_name = "BYTES", value_parser = rate)]
+    rate: Option<NonZeroU64>,
     #[command(flatten)]
     stream: StreamArgs,
     #[command(flatten)]
@@ -36,9 +39,6 @@ struct StreamArgs {
     /// Collect bytes for this time, and write them at once
     #[arg(long, help_heading = "Faults of streams", value_name = "TIME", value_parser = pause)]
     glue: Option<Duration>,
-    /// Pass on at most this number of bytes per second, such as 500, 10k or 1M
-    #[arg(long, help_heading = "Faults of streams", value_name = "BYTES", value_parser = rate)]
-    rate: Option<NonZeroU64>,
     /// Invert the lowest bit of the byte at this offset; the first byte is 0
     #[arg(long, help_heading = "Faults of streams", value_name = "N", value_parser = size)]
     flip: Option<u64>,
@@ -72,10 +72,9 @@ struct DatagramArgs {
 
 impl StreamArgs {
     const fn is_given(&self) -> bool {
-        let Self { cut, gap: _, glue, rate, flip, stall_after, close_after, reset_after } = self;
+        let Self { cut, gap: _, glue, flip, stall_after, close_after, reset_after } = self;
         cut.is_some()
             || glue.is_some()
-            || rate.is_some()
             || flip.is_some()
             || stall_after.is_some()
             || close_after.is_some()
@@ -96,8 +95,12 @@ impl FaultArgs {
 
     /// Returns whether there is any fault.
     pub(super) const fn is_given(&self) -> bool {
-        let Self { delay, jitter, stream, datagrams } = self;
-        delay.is_some() || jitter.is_some() || stream.is_given() || datagrams.is_given()
+        let Self { delay, jitter, rate, stream, datagrams } = self;
+        delay.is_some()
+            || jitter.is_some()
+            || rate.is_some()
+            || stream.is_given()
+            || datagrams.is_given()
     }
 
     /// Returns the faults of a stream.
@@ -106,7 +109,7 @@ impl FaultArgs {
     ///
     /// If one is only for datagrams.
     pub(super) fn of_stream(&self) -> Result<Faults, String> {
-        let Self { delay, jitter, stream, datagrams } = self;
+        let Self { delay, jitter, rate, stream, datagrams } = self;
         let given = [
             ("drop", datagrams.drop.is_some()),
             ("duplicate", datagrams.duplicate.is_some()),
@@ -129,7 +132,7 @@ impl FaultArgs {
             glue: stream.glue.unwrap_or_default(),
             delay: delay.unwrap_or_default(),
             jitter: jitter.unwrap_or_default(),
-            rate: stream.rate,
+            rate: *rate,
             flip: stream.flip,
             ending: ending.into_iter().find_map(|(after, ending)| Some((after?, ending))),
         })
@@ -141,11 +144,10 @@ impl FaultArgs {
     ///
     /// If one is only for streams.
     pub(super) fn of_datagrams(&self) -> Result<datagrams::Faults, String> {
-        let Self { delay, jitter, stream, datagrams } = self;
+        let Self { delay, jitter, rate, stream, datagrams } = self;
         let given = [
             ("cut", stream.cut.is_some(), "a datagram arrives as a whole or not at all"),
             ("glue", stream.glue.is_some(), "each datagram arrives by itself"),
-            ("rate", stream.rate.is_some(), "a sender of datagrams does not wait; use --drop"),
             ("flip", stream.flip.is_some(), "datagrams have no place in a stream"),
             ("stall-after", stream.stall_after.is_some(), "datagrams have no connection"),
             ("close-after", stream.close_after.is_some(), "datagrams have no connection"),
@@ -162,6 +164,7 @@ impl FaultArgs {
             hold: datagrams.hold.unwrap_or(default.hold),
             delay: delay.unwrap_or_default(),
             jitter: jitter.unwrap_or_default(),
+            rate: *rate,
         })
     }
 }

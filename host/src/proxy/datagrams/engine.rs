@@ -14,7 +14,7 @@ use slab::Slab;
 
 use super::super::Flow;
 use super::{Client, Ended, Event, Limits, Observer, Passage, Totals, Traffic, connect};
-use crate::faults::datagrams::{Departure, Fate, Faults, Schedule, Step};
+use crate::faults::datagrams::{Departure, Fate, Faults, RECORD, Schedule, Step};
 use crate::net::{reason, unmapped};
 
 const SOCKET: Token = Token(usize::MAX);
@@ -25,8 +25,6 @@ const BUFFER: usize = 65_535 + 1;
 const RECEIVES: usize = 64;
 /// Number of bytes kept for all clients together. What arrives while there are more is dropped.
 const KEPT_MAX: usize = 64 * 1024 * 1024;
-/// Approximate size of a datagram that is kept, without its bytes.
-const RECORD: usize = 128;
 /// Shortest time between two warnings about clients that got no socket.
 const WARNING: Duration = Duration::from_secs(10);
 /// Odd factor that makes the seed of a client from its number.
@@ -384,13 +382,12 @@ impl Engine {
             self.send(key, flow, bytes, Passage { copy: 1, copies: 1, is_reordered: false, kept });
             return;
         };
-        let size = bytes.len() + RECORD;
-        let fate = if self.kept.saturating_add(size) > KEPT_MAX {
+        let fate = if self.kept.saturating_add(bytes.len() + RECORD) > KEPT_MAX {
             Fate::Overflowed
         } else {
             let before = schedule.kept_bytes();
             let kept = Kept { bytes: bytes.into(), time: self.now };
-            let fate = schedule.arrive(self.now, kept, size);
+            let fate = schedule.arrive(self.now, kept, bytes.len());
             self.kept += schedule.kept_bytes() - before;
             fate
         };
