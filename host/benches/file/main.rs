@@ -5,6 +5,15 @@
 //! The programs run in turn, so that changes of the machine's speed affect all of them. The ratios are those of the
 //! same turn. A program that is not installed is listed as "not measured".
 //!
+//! In the checked form into a file, our client does what the loop does, and computes the checksum. CPU seconds a GB of
+//! client and server, medians of 9 turns beside other work on two cores:
+//!
+//! - the loop: 0.51 and 0.16;
+//! - the checked form: 0.53 and 0.19, of which the checksum is 0.02. Its speed was 0.94 and 0.96 of the loop's;
+//! - with `sendfile` in the server, and the checksum read back from the file: 0.66 and 0.23, and 0.72 of the loop's speed.
+//!
+//! In a trial, a second thread that writes was as fast as one thread, for slightly more CPU.
+//!
 //!     cargo bench -p socklab --bench file             about twenty seconds
 //!     cargo bench -p socklab --bench file -- --quick  a small file, for a first impression without a verdict
 

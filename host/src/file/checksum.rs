@@ -15,7 +15,7 @@ pub(super) enum Checksum {
     /// Computed from the bytes before they are written.
     Inline(crc32fast::Hasher),
     /// Computed by a thread that reads the file back while more is written. The bytes need not pass through this
-    /// process, and the checksum covers what is really in the file.
+    /// process, and the checksum covers those that an earlier transfer stored.
     Background(BackgroundCrc),
 }
 

@@ -234,7 +234,9 @@ impl Client {
     ) -> Result<Fetched, Failure> {
         let resumed = local.length();
         let form = if options.plain { Form::Plain } else { Form::Checked { offset: resumed } };
-        let mut checksum = if !options.plain && local.is_partial() {
+        // Bytes that an earlier transfer stored must be read back. Without them, the bytes are summed before they are
+        // written: to read them back costs a second copy.
+        let mut checksum = if !options.plain && resumed > 0 {
             let background = BackgroundCrc::start(local.reader()?, resumed);
             Checksum::Background(background.map_err(|e| local.failed("read", e))?)
         } else {

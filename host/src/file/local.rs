@@ -228,11 +228,6 @@ impl Local {
         emptied.map_err(|e| self.failed("write", e))
     }
 
-    /// Returns whether the destination is a temporary file, which can be read back.
-    pub(super) const fn is_partial(&self) -> bool {
-        matches!(self.kind, Kind::Partial { .. })
-    }
-
     /// Returns a duplicate of the open file, for reading.
     pub(super) fn reader(&self) -> Result<File, LocalError> {
         self.file.try_clone().map_err(|e| self.failed("read", e))

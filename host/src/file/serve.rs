@@ -219,7 +219,14 @@ impl Sending {
                 self.job.read_again(pool, at);
                 return Work::Sleep;
             }
-            match writer.send_file(&self.opened.file, at, until - at) {
+            // In the checked form the client reads every byte, for the checksum.
+            let sent = match form {
+                Form::Checked { .. } if writer.is_local() => {
+                    writer.copy_file(&self.opened.file, at, until - at)
+                }
+                _ => writer.send_file(&self.opened.file, at, until - at),
+            };
+            match sent {
                 Ok(n) => self.sent += n,
                 Err(e) => {
                     self.failure = Some(read_failure(&e));

@@ -62,9 +62,25 @@ impl PayloadWriter<'_> {
     /// When the file cannot be read, and [`ErrorKind::UnexpectedEof`] when it is too short. An error of the socket
     /// is not returned here: it ends the session.
     pub fn send_file(&mut self, file: &File, at: u64, most: u64) -> io::Result<u64> {
+        self.transfer(file, at, most, self.observer.is_some())
+    }
+
+    /// Sends bytes of `file` as [`send_file`](Self::send_file) does, but reads and writes them.
+    ///
+    /// After `sendfile`, a peer on this machine copies the bytes from the pages of the file. In a measurement that cost
+    /// it 0.2 s of CPU a GB more, and the copy here cost 0.1 s. A peer that splices the bytes does not copy them.
+    pub(crate) fn copy_file(&mut self, file: &File, at: u64, most: u64) -> io::Result<u64> {
+        self.transfer(file, at, most, true)
+    }
+
+    /// Returns whether the peer has a loopback address.
+    pub(crate) const fn is_local(&self) -> bool {
+        self.peer.ip().to_canonical().is_loopback()
+    }
+
+    fn transfer(&mut self, file: &File, at: u64, most: u64, mut copies: bool) -> io::Result<u64> {
         let before = self.sent;
         let limit = before + most.min(self.remaining);
-        let mut copies = self.observer.is_some();
         while self.sent < limit && self.socket == Socket::Open {
             let (at, left) = (at + (self.sent - before), limit - self.sent);
             if !copies {
