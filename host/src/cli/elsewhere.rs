@@ -4,24 +4,30 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Command, CommandFactory as _};
+use socklab_core::wire::Transport;
 
 use super::Cli;
+use crate::ui::messages::transport;
 
-/// Options that a server has not, and why.
-const REASONS: [(&str, &[&str], &str); 4] = [
-    (
-        "chat server",
-        &["--threads", "--max-clients"],
-        "it serves one client at a time, because a person writes at each end",
-    ),
-    (
-        "chat server",
-        &["--proxy-protocol"],
-        "a person writes at each end, so a balancer has nothing to distribute",
-    ),
-    ("udp server", &["--threads", "--max-clients"], "it has one socket for all clients"),
-    ("udp server", &["--proxy-protocol"], "the header stands at the start of a connection"),
-];
+/// Returns why a server has not an option that other servers have.
+fn reason(command: &str, option: &str) -> Option<&'static str> {
+    let protocol = command.strip_suffix(" server")?;
+    match (transport(protocol), protocol, option) {
+        (Transport::Datagrams, _, "--threads" | "--max-clients") => {
+            Some("it has one socket for all clients")
+        }
+        (Transport::Datagrams, _, "--proxy-protocol") => {
+            Some("the header stands at the start of a connection")
+        }
+        (_, "chat", "--threads" | "--max-clients") => {
+            Some("it serves one client at a time, because a person writes at each end")
+        }
+        (_, "chat", "--proxy-protocol") => {
+            Some("a person writes at each end, so a balancer has nothing to distribute")
+        }
+        _ => None,
+    }
+}
 
 /// Returns the message for an unknown option that another command has, or `None` if none has it.
 pub(super) fn explain(e: &clap::Error) -> Option<String> {
@@ -56,9 +62,7 @@ fn message(option: &str, args: impl Iterator<Item = OsString>) -> Option<String>
     if here.is_empty() || places.is_empty() {
         return None;
     }
-    let reason =
-        REASONS.iter().find(|(path, options, _)| *path == here && options.contains(&option));
-    let why = reason.map_or_else(String::new, |(.., why)| format!(": {why}"));
+    let why = reason(&here, option).map_or_else(String::new, |why| format!(": {why}"));
     let (places, have) = (joined(&places), if is_one { "has" } else { "have" });
     Some(format!(
         "'{option}' is not an option of socklab {here}{why}; {places} {have} it; see --help"
@@ -125,16 +129,18 @@ mod tests {
     }
 
     #[test]
-    fn each_option_with_a_reason_exists_elsewhere_and_not_here() {
-        for (path, options, reason) in REASONS {
-            for option in options {
-                let text = said(option, path).unwrap_or_else(|| panic!("{option} of {path}"));
-                assert!(text.contains(reason) && text.contains("the servers of "), "{text}");
-                let own = Cli::command();
-                let (protocol, end) = path.split_once(' ').unwrap();
-                let own =
-                    own.find_subcommand(protocol).and_then(|c| c.find_subcommand(end)).unwrap();
-                assert!(!has(own, option.trim_start_matches('-')), "{option} of {path}");
+    fn a_server_for_datagrams_or_for_a_person_gives_its_reason() {
+        for command in Cli::command().get_subcommands() {
+            let Some(server) = command.find_subcommand("server") else { continue };
+            let path = format!("{} server", command.get_name());
+            for name in ["threads", "max-clients", "proxy-protocol"] {
+                let option = format!("--{name}");
+                let why = reason(&path, &option);
+                assert_eq!(why.is_none(), has(server, name), "{option} of {path}");
+                if let Some(why) = why {
+                    let text = said(&option, &path).unwrap();
+                    assert!(text.contains(why) && text.contains("the servers of "), "{text}");
+                }
             }
         }
     }
