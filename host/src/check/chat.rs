@@ -14,8 +14,8 @@ use super::lines::{
 use super::setup::{Role, Wire};
 use super::steps::{
     accept, byte_by_byte, close, closed, connect, ends, half_close, info, on_connection, pause,
-    pieces_of, random_pieces, reset, restart, send, send_parts, silence, slowly, survives, types,
-    without_crash, without_error,
+    pieces_of, random_pieces, reset, restart, send, send_parts, settled, silence, slowly, survives,
+    types, types_unless_ended, without_crash, without_error,
 };
 use super::talk::{Outcome, Talk};
 
@@ -108,10 +108,13 @@ impl Chat {
 
     /// Returns the steps after a failure of ours: a client ends; a server ends or serves another client.
     fn left(&self) -> Vec<Step> {
+        // Without turns, the program may wait for its person at any time.
+        let mut all = if self.has_turns { vec![] } else { vec![types_unless_ended("Anyone?")] };
         match self.role {
-            Role::Server => vec![info(survives(next_client))],
-            Role::Client | Role::Pair => vec![ends(), info(without_crash())],
+            Role::Server => all.push(info(survives(next_client))),
+            Role::Client | Role::Pair => all.extend([ends(), info(without_crash())]),
         }
+        all
     }
 
     fn basic(&self) -> Vec<Case> {
@@ -339,12 +342,16 @@ impl Chat {
             lost(
                 "close/inside-line",
                 "the other side closes in the middle of a line: a client ends, and a server ends or serves another one",
-                vec![send("half a line", "How are"), close()],
+                vec![send("half a line", "How are"), close(), types_unless_ended("Fine")],
             ),
             lost(
                 "close/no-newline",
                 "the stream of the other side ends without a newline: a client ends, and a server ends or serves another one",
-                vec![send("a line without its newline", "How are you?"), half_close()],
+                vec![
+                    send("a line without its newline", "How are you?"),
+                    half_close(),
+                    types_unless_ended("Fine"),
+                ],
             ),
             lost(
                 "close/in-its-turn",
@@ -370,21 +377,12 @@ impl Chat {
             reset_by_us(
                 "reset/inside-line",
                 "the other side resets the connection in the middle of a line: a client ends, and a server ends or serves another one",
-                vec![
-                    send("half a line", "How are"),
-                    step("wait until it was read", Talk::settle),
-                    reset(),
-                ],
+                vec![send("half a line", "How are"), settled(), reset()],
             ),
             reset_by_us(
                 "reset/in-its-turn",
                 "the other side resets the connection while the program waits for input: a client ends, and a server ends or serves another one",
-                vec![
-                    hears("How are you?"),
-                    step("wait until it was read", Talk::settle),
-                    reset(),
-                    types("Fine"),
-                ],
+                vec![hears("How are you?"), settled(), reset(), types("Fine")],
             ),
         ]
     }

@@ -145,6 +145,18 @@ pub(super) fn types(line: &str) -> Step {
     let line = line.to_owned();
     step(format!("type {}", quoted(&line)), move |talk| talk.type_line(&line))
 }
+
+/// Types a line, unless the program ends by itself.
+///
+/// A program that reads lines takes the text before the end of the stream for a line, such as a prompt, and waits for its
+/// person then. It can notice the end after the next typed line only.
+pub(super) fn types_unless_ended(line: &str) -> Step {
+    let line = line.to_owned();
+    step(format!("type {}, unless the program has ended", quoted(&line)), move |talk| {
+        if talk.has_exited()? { Ok(()) } else { talk.type_line(&line) }
+    })
+}
+
 /// Waits until the program has printed this text.
 pub(super) fn prints(text: &str) -> Step {
     let text = text.to_owned();

@@ -6,7 +6,8 @@ use socklab_core::coin::{PROMPT, Reply};
 
 use super::super::case::{Case, Step, case, step};
 use super::super::steps::{
-    accept, close, ends, half_close, info, pause, reset, types, without_crash, without_error,
+    accept, close, ends, half_close, info, pause, reset, types, types_unless_ended, without_crash,
+    without_error,
 };
 use super::super::talk::{Outcome, Talk};
 use super::super::turns::{NO_FAULTS, different, expecting, receive_line, say, say_parts, says};
@@ -155,19 +156,19 @@ pub(super) fn cases() -> Vec<Case> {
             "close/before-prompt",
             "a server that closes at once ends the client",
             ENDINGS,
-            [accept(), close(), ends(), info(without_crash())],
+            [accept(), close(), types_unless_ended("H"), ends(), info(without_crash())],
         ),
         case(
             "close/after-prompt",
             "a server that has closed when the guess is typed ends the client",
             ENDINGS,
-            [accept(), prompt(), close(), types("H"), ends(), info(without_crash())],
+            [accept(), prompt(), close(), types("H"), types_unless_ended("H"), ends(), info(without_crash())],
         ),
         case(
             "close/instead-of-reply",
             "a server that closes instead of a reply ends the client",
             ENDINGS,
-            [accept(), prompt(), types("H"), guess("H"), close(), ends(), info(without_crash())],
+            [accept(), prompt(), types("H"), guess("H"), close(), types_unless_ended("H"), ends(), info(without_crash())],
         ),
         case(
             "close/inside-reply",
@@ -180,6 +181,7 @@ pub(super) fn cases() -> Vec<Case> {
                 guess("T"),
                 says("half a reply", "You are"),
                 close(),
+                types_unless_ended("H"),
                 ends(),
                 info(without_crash()),
             ],
@@ -192,6 +194,7 @@ pub(super) fn cases() -> Vec<Case> {
                 accept(),
                 play(&[("H", Reply::Right)], NO_FAULTS),
                 close(),
+                types_unless_ended("H"),
                 ends(),
                 info(without_crash()),
             ],

@@ -6,7 +6,8 @@ use socklab_core::rps::{Choice, PROMPT};
 
 use super::super::case::{Case, Step, case, step};
 use super::super::steps::{
-    accept, close, ends, half_close, info, pause, reset, types, without_crash, without_error,
+    accept, close, ends, half_close, info, pause, reset, types, types_unless_ended, without_crash,
+    without_error,
 };
 use super::super::talk::{Outcome, Talk};
 use super::super::turns::{NO_FAULTS, receive_text, say, say_parts, says};
@@ -125,13 +126,13 @@ pub(super) fn cases() -> Vec<Case> {
             "close/before-prompt",
             "a server that closes at once ends the client",
             ENDINGS,
-            [accept(), close(), ends(), info(without_crash())],
+            [accept(), close(), types_unless_ended("1"), ends(), info(without_crash())],
         ),
         case(
             "close/after-prompt",
             "a server that has closed when the choice is typed ends the client",
             ENDINGS,
-            [accept(), prompt(), close(), types("1"), ends(), info(without_crash())],
+            [accept(), prompt(), close(), types("1"), types_unless_ended("1"), ends(), info(without_crash())],
         ),
         case(
             "close/instead-of-verdict",
@@ -143,6 +144,7 @@ pub(super) fn cases() -> Vec<Case> {
                 types("1"),
                 choice(Choice::Scissor),
                 close(),
+                types_unless_ended("1"),
                 ends(),
                 info(without_crash()),
             ],
@@ -158,6 +160,7 @@ pub(super) fn cases() -> Vec<Case> {
                 choice(Choice::Stone),
                 says("half a verdict", "Player1 wi"),
                 close(),
+                types_unless_ended("1"),
                 ends(),
                 info(without_crash()),
             ],
@@ -170,6 +173,7 @@ pub(super) fn cases() -> Vec<Case> {
                 accept(),
                 play(&[(Choice::Paper, Choice::Paper)], NO_FAULTS),
                 close(),
+                types_unless_ended("1"),
                 ends(),
                 info(without_crash()),
             ],
