@@ -200,3 +200,26 @@ fn the_shell_closes_streams_and_limits_files() {
     let status = Command::new("sh").args(["-c", &line]).status().unwrap();
     assert!(!status.success(), "{status}");
 }
+
+#[test]
+#[cfg(unix)]
+#[cfg_attr(feature = "windows", ignore = "Unix: a socket of datagrams as standard error")]
+fn each_line_on_stderr_is_one_write() {
+    use std::os::unix::net::UnixDatagram;
+
+    let server = Server::start("hello", &[]);
+    // Each write is a datagram.
+    let (writes, stderr) = UnixDatagram::pair().unwrap();
+    let args = ["hello", "client", &server.addr.to_string(), "--trace"];
+    Program::socklab(&args).stderr(std::os::fd::OwnedFd::from(stderr)).run().success();
+    writes.set_nonblocking(true).unwrap();
+    let mut count = 0;
+    let mut buffer = [0; 4096];
+    while let Ok(n @ 1..) = writes.recv(&mut buffer) {
+        let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
+        assert!(text.ends_with('\n') && text.matches('\n').count() == 1, "{text:?}");
+        count += 1;
+    }
+    // The greeting and both ends.
+    assert_eq!(count, 3);
+}

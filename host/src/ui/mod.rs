@@ -21,5 +21,5 @@ pub(crate) use datagrams::DatagramTrace;
 pub(crate) use hex::HexTrace;
 pub(crate) use keyboard::{Keyboard, Typed};
 pub(crate) use lines::{Lines, LogWriter, finish_log};
-pub(crate) use output::{Output, json_line, put_text, run_within, say, say_last};
+pub(crate) use output::{Output, Stderr, json_line, put_text, run_within, say, say_last};
 pub(crate) use trace::{Trace, TraceOutput};

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use anstream::{AutoStream, ColorChoice};
 use serde_json::Value;
 use socklab_core::wire::Escaped;
 
@@ -13,9 +14,30 @@ use crate::sys::streams::Stdout;
 
 /// Writes one line to stderr. A failure does not stop the program, but changes its exit code.
 pub(crate) fn say(line: impl fmt::Display) {
-    // In one write, so that the lines of two threads do not mix.
     let line = format!("{line}\n");
-    streams::record_result(above(|| anstream::stderr().write_all(line.as_bytes())));
+    streams::record_result(above(|| Stderr.write_all(line.as_bytes())));
+}
+
+/// Standard error, without colours if it is not for a terminal. Each call of `write` is one write, so that the lines of
+/// two threads or programs do not mix. anstream alone would write the text between two escape sequences by itself.
+pub(crate) struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let stderr = io::stderr();
+        match AutoStream::choice(&stderr) {
+            ColorChoice::Never => {
+                let text = anstream::adapter::strip_bytes(bytes).into_vec();
+                stderr.lock().write_all(&text)?;
+            }
+            choice => AutoStream::new(stderr, choice).write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// Writes the last line of the program to stderr, as [`say`] does, but waits at most one second.

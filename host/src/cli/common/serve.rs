@@ -18,7 +18,7 @@ use crate::sys;
 use crate::ui::messages::{Conversation, Dissectors};
 use crate::ui::recording::Observed;
 use crate::ui::signals::{self, Signal};
-use crate::ui::{Lines, Trace, TraceOutput, json_line, streams};
+use crate::ui::{Lines, Stderr, Trace, TraceOutput, json_line, streams};
 
 impl Common {
     /// Runs a server until Ctrl-C or SIGTERM.
@@ -145,7 +145,7 @@ impl Console {
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
 
         let dropped = |n| format!("({n} log lines dropped: the reader is too slow)");
-        let log = lines(Box::new(anstream::stderr()), dropped, Box::new(|| {}))?;
+        let log = lines(Box::new(Stderr), dropped, Box::new(|| {}))?;
         log.redirect_log();
         let stopper = Arc::new(OnceLock::<net::Stopper>::new());
         let on_failure = Arc::clone(&stopper);
