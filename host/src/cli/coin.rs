@@ -77,7 +77,7 @@ impl ClientArgs {
         };
         let result = game::play(&mut client, &mut guesser, keyboard.as_ref(), &mut output);
         let (score, guesses) = (client.machine().score(), client.machine().guesses());
-        client.close();
+        game::close(client, &result);
         let missing = guesses.saturating_sub(score.of);
         let s = if guesses == 1 { "" } else { "es" };
         // After a failure too, if the game had started.

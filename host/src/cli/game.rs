@@ -147,6 +147,14 @@ where
     }
 }
 
+/// Closes the connection of a game. An interrupt while the peer has to speak is not delayed: nothing that was sent may
+/// get lost.
+pub(super) fn close<M: Machine>(client: net::Client<M>, result: &Result<Ending, Failure>) {
+    if !matches!(result, Err(Failure::Interrupted(_))) {
+        client.close();
+    }
+}
+
 /// Returns the failure for a typed line that the machine refuses. The only such lines come from a script with
 /// `--unchecked`.
 fn trailing_carriage_return() -> Failure {

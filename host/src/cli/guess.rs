@@ -76,7 +76,7 @@ impl ClientArgs {
             unchecked: self.unchecked,
         };
         let result = game::play(&mut client, &mut guesser, keyboard.as_ref(), &mut output);
-        client.close();
+        game::close(client, &result);
         match (result, guesser.violation) {
             (Ok(Ending::Over | Ending::Quit), Some(text)) => Err(Failure::Peer(text)),
             (result, _) => game::finished(result),

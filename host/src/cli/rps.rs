@@ -80,7 +80,7 @@ impl ClientArgs {
         let result = game::play(&mut client, &mut player, keyboard.as_ref(), &mut output);
         player.game.end(&mut output, |tally| (tally.player1, tally.player2))?;
         if !matches!(result, Ok(Ending::Over)) {
-            client.close();
+            game::close(client, &result);
             return game::finished(result);
         }
         let (delivery, surplus) = client.finish_and_close();
@@ -327,7 +327,7 @@ impl ServerArgs {
             }
             let mut player = Player2 { game: Game::new(None), is_game: true, has_chosen: false };
             let result = game::play(&mut client, &mut player, Some(&keyboard), &mut output);
-            client.close();
+            game::close(client, &result);
             player.game.end(&mut output, |tally| (tally.player2, tally.player1))?;
             match result {
                 Ok(Ending::Over) if self.forever => {}
