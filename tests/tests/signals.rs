@@ -4,6 +4,7 @@
 
 use std::io::{Read as _, Write as _};
 
+use rustix::process::{Pid, Signal, kill_process};
 use socklab_tests::program::{
     DEADLINE, FakeServer, Process, Program, SIGNALS, Server, client, message, read, wait_until,
 };
@@ -103,5 +104,21 @@ fn an_interrupted_client_reports_it_and_exits_with_130() {
             let event = r#"{"event":"error","message":"interrupted","code":130}"#;
             assert_eq!(events.lines().last(), Some(event), "{protocol}");
         }
+    }
+}
+
+#[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: a signal without another process")]
+fn an_interrupt_counts_although_the_input_ends_with_it() {
+    // As in `producer | socklab udp client ...`, where Ctrl-C ends the producer too.
+    let server = Server::start("udp", &[]);
+    for _ in 0..10 {
+        let mut process = client("udp", server.addr, &["--json"]).with_stdin().start();
+        process.stdin().write_all(b"a message\n").unwrap();
+        process.wait_for_stdout("reply");
+        let pid = Pid::from_raw(process.id().cast_signed()).unwrap();
+        kill_process(pid, Signal::INT).unwrap();
+        process.close_stdin();
+        assert_eq!(process.finish_with_stdin_open().last_failure(130), "interrupted");
     }
 }

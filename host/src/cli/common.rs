@@ -12,6 +12,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
@@ -97,18 +98,43 @@ impl<C: Args + Run, S: Args + Run> Role<C, S> {
 impl<A: Args + Run> End<A> {
     /// Runs a command that ends on a signal as servers do.
     pub(super) fn run(self) -> Result<(), Failure> {
-        self.run_with(|_| Ok(()))
+        self.run_with(|_| Ok(None))
     }
 
-    fn run_with(self, start: fn(&Common) -> Result<(), Failure>) -> Result<(), Failure> {
+    fn run_with(
+        self,
+        watch: fn(&Common) -> Result<Option<InterruptWatch>, Failure>,
+    ) -> Result<(), Failure> {
         let Self { args, mut common } = self;
         common.start_log();
         common.start_capture()?;
         common.start_picture()?;
-        start(&common)?;
-        let result = args.run(&common);
+        let watch = watch(&common)?;
+        let mut result = args.run(&common);
+        if watch.is_some_and(InterruptWatch::end) && !matches!(result, Err(Failure::Interrupted(_)))
+        {
+            result = Err(Failure::INTERRUPTED);
+        }
         let drawn = common.end_picture(&result);
         result.and(common.end_capture()).and(drawn)
+    }
+}
+
+/// Thread that ends a client on an interrupt.
+struct InterruptWatch {
+    closer: signals::Closer,
+    /// Returns whether an interrupt has arrived.
+    thread: JoinHandle<bool>,
+}
+
+impl InterruptWatch {
+    /// Ends the thread. Returns whether an interrupt has arrived and was left to another part of the program.
+    ///
+    /// An interrupt that arrived before, such as one for a whole pipeline, whose end of input the client saw first, ends
+    /// the program here.
+    fn end(self) -> bool {
+        self.closer.close();
+        self.thread.join().unwrap_or(false)
     }
 }
 
@@ -322,20 +348,24 @@ impl Common {
 
     /// Starts a thread that ends the client on an interrupt, with a message and an event.
     ///
-    /// It does nothing if another part of the program handles interrupts.
-    fn end_on_interrupt(&self) -> Result<(), Failure> {
+    /// It does not if another part of the program handles interrupts.
+    fn end_on_interrupt(&self) -> Result<Option<InterruptWatch>, Failure> {
         /// Limit for writing the message and the event: standard output may be a pipe that is not read.
         const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
         let mut signals = signals::watch(&[Signal::Interrupt, Signal::Terminate])
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
+        let closer = signals.closer();
         let (json, recordings) = (self.json, self.recordings());
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("interrupt".into())
             .spawn(move || {
+                if signals.forever().next().is_none() && !signals.has_pending() {
+                    return false;
+                }
                 // The first signal ends the program, unless this one and all later ones are handled elsewhere.
-                if signals.forever().next().is_none() || signals::is_claimed() {
-                    return;
+                if signals::is_claimed() {
+                    return true;
                 }
                 recordings.end_within_limit();
                 run_within(WRITE_TIMEOUT, move || {
@@ -344,7 +374,7 @@ impl Common {
                 std::process::exit(Failure::INTERRUPTED.code().into());
             })
             .map_err(|e| Failure::System(e.to_string()))?;
-        Ok(())
+        Ok(Some(InterruptWatch { closer, thread }))
     }
 
     /// Starts the capture, if `--pcap` is given. A file that cannot be written is reported before anything is run.

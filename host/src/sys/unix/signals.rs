@@ -39,6 +39,11 @@ impl Signals {
         })
     }
 
+    /// Returns whether a signal has arrived that [`forever`](Self::forever) has not returned, also after the close.
+    pub(crate) fn has_pending(&mut self) -> bool {
+        self.0.pending().next().is_some()
+    }
+
     pub(crate) fn closer(&self) -> Closer {
         Closer(self.0.handle())
     }

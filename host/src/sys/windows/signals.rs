@@ -32,6 +32,11 @@ impl Signals {
         std::iter::from_fn(|| self.messages.recv().ok().flatten())
     }
 
+    /// Returns whether a signal has arrived that [`forever`](Self::forever) has not returned, also after the close.
+    pub(crate) fn has_pending(&mut self) -> bool {
+        self.messages.try_iter().flatten().next().is_some()
+    }
+
     pub(crate) fn closer(&self) -> Closer {
         Closer(self.sender.clone())
     }
