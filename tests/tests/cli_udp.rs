@@ -113,7 +113,7 @@ fn a_message_without_a_reply_is_sent_again_and_then_lost() {
         }
         let finished = process.finish();
         let expected = format!(
-            "1 of 1 message stayed without a reply: nothing came from {} in time; --timeout and \
+            "1 of 1 message got no reply: nothing came from {} in time; --timeout and \
              --retries change that",
             peer.addr()
         );
@@ -185,7 +185,7 @@ fn a_flood_from_other_addresses_is_said_in_a_limited_number_of_lines_and_delays_
         });
     });
     let finished = process.finish();
-    assert!(finished.last_failure(1).contains("stayed without a reply: a datagram came from "));
+    assert!(finished.last_failure(1).contains("got no reply: a datagram came from "));
     let said = finished.stderr.lines().filter(|line| line.contains(": ignored")).count();
     assert_eq!(said, 10, "{finished:?}");
     assert!(finished.stderr.contains(": ignored; further ones are only counted\n"), "{finished:?}");
@@ -282,7 +282,7 @@ fn a_port_where_no_program_listens_is_reported() {
     let finished = client("udp", closed, &args).run();
     let line = finished.last_failure(1);
     let expected = format!(
-        "1 of 1 message stayed without a reply: no program listens on {closed}; is a server running on that port?"
+        "1 of 1 message got no reply: no program listens on {closed}; is a server running on that port?"
     );
     if cfg!(not(feature = "windows")) {
         assert_eq!(line, expected);
@@ -428,7 +428,7 @@ fn each_event_of_a_client_is_a_line_of_json() {
         "\"no_reply\",\"message\":3,\"attempts\":2,\"error\":\"nothing came from ",
         "\"summary\",\"sent\":3,\"received\":2,\"lost\":1,\"retries\":2,\"duplicates\":0,\"reordered\":0,\
          \"unmatched\":1,\"truncated\":1,\"strangers\":1,\"unreachable\":0}",
-        "\"error\",\"message\":\"1 of 3 messages stayed without a reply: nothing came from ",
+        "\"error\",\"message\":\"1 of 3 messages got no reply: nothing came from ",
     ];
     for (line, start) in lines.iter().zip(starts) {
         assert!(line.starts_with(&format!("{{\"event\":{start}")), "{line}\nexpected {start}");

@@ -70,7 +70,7 @@ fn mistakes_of_a_students_server_are_named() {
         let args = [MESSAGE, "--timeout", "1s", "--retries", "0"];
         let finished = client("udp", server.addr, &args).run();
         let line = finished.last_failure(1);
-        assert!(line.starts_with("1 of 1 message stayed without a reply: "), "{fault}: {line}");
+        assert!(line.starts_with("1 of 1 message got no reply: "), "{fault}: {line}");
         assert!(line.ends_with(text), "{fault}: {line}");
         assert!(finished.stdout.is_empty(), "{fault}: {finished:?}");
     }

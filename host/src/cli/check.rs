@@ -69,7 +69,7 @@ fn protocols() -> PossibleValuesParser {
     PossibleValuesParser::new(PROTOCOLS.iter().map(|protocol| protocol.name))
 }
 
-/// Test a client or server that somebody else has written
+/// Test a client or server that you have written
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// The protocol, as in socklab PROTOCOL client

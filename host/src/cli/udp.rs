@@ -226,7 +226,7 @@ impl Session {
             let s = if sent == 1 { "" } else { "s" };
             let why = self.lost.unwrap_or_default();
             return Err(Failure::Peer(format!(
-                "{lost} of {sent} message{s} stayed without a reply: {why}"
+                "{lost} of {sent} message{s} got no reply: {why}"
             )));
         }
         self.invalid.map_or(Ok(()), |text| Err(Failure::Usage(text)))
