@@ -1,4 +1,4 @@
-//! Errors about options that other commands have.
+//! Errors about options and commands that stand elsewhere.
 
 use std::ffi::OsString;
 
@@ -29,16 +29,49 @@ fn reason(command: &str, option: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns the message for an unknown option that another command has, or `None` if none has it.
+/// Returns the message for an unknown option or command that exists elsewhere, or `None` if there is nothing to say.
 pub(super) fn explain(e: &clap::Error) -> Option<String> {
-    let Some(ContextValue::String(option)) = e.get(ContextKind::InvalidArg) else { return None };
-    message(option, std::env::args_os().skip(1))
+    let args = || std::env::args_os().skip(1);
+    match (e.get(ContextKind::InvalidArg), e.get(ContextKind::InvalidSubcommand)) {
+        (Some(ContextValue::String(option)), _) => message(option, args()),
+        (_, Some(ContextValue::String(_))) => swapped(args()),
+        _ => None,
+    }
+}
+
+/// Returns the message for `client math` instead of `math client`.
+fn swapped(mut args: impl Iterator<Item = OsString>) -> Option<String> {
+    let (end, protocol) = (args.next()?, args.next()?);
+    let program = Cli::command();
+    let (end, protocol) = (end.to_str()?, program.find_subcommand(&protocol)?);
+    let command = protocol.find_subcommand(end)?;
+    let (protocol, end) = (protocol.get_name(), command.get_name());
+    Some(format!("the protocol comes first: socklab {protocol} {end}; see --help"))
+}
+
+/// Returns the message for an address that is given as an option, as many programs expect it.
+fn address(here: &str, command: &Command, option: &str) -> Option<String> {
+    const NAMES: [&str; 9] =
+        ["--port", "-p", "--host", "-H", "--server", "--address", "--addr", "--ip", "--bind"];
+    if !NAMES.contains(&option) {
+        return None;
+    }
+    let usage: Vec<String> = command.get_positionals().take(2).map(|arg| arg.to_string()).collect();
+    Some(format!(
+        "'{option}' is not an option of socklab {here}; the address is an argument: socklab {here} {}; see --help",
+        usage.join(" ")
+    ))
 }
 
 fn message(option: &str, args: impl Iterator<Item = OsString>) -> Option<String> {
-    let name = option.strip_prefix("--")?;
     let program = Cli::command();
-    let here = path(&program, args);
+    let (here, command) = path(&program, args);
+    if here.contains(' ')
+        && let Some(text) = address(&here, command, option)
+    {
+        return Some(text);
+    }
+    let name = option.strip_prefix("--")?;
     let [mut servers, mut clients, mut others] = [const { Vec::new() }; 3];
     for command in program.get_subcommands() {
         let protocol = command.get_name();
@@ -69,8 +102,8 @@ fn message(option: &str, args: impl Iterator<Item = OsString>) -> Option<String>
     ))
 }
 
-/// Returns the names of the subcommands at the start of the arguments.
-fn path(program: &Command, args: impl Iterator<Item = OsString>) -> String {
+/// Returns the names of the subcommands at the start of the arguments, and the last of these.
+fn path(program: &Command, args: impl Iterator<Item = OsString>) -> (String, &Command) {
     let mut command = program;
     let mut names = Vec::new();
     for arg in args {
@@ -80,7 +113,7 @@ fn path(program: &Command, args: impl Iterator<Item = OsString>) -> String {
         command = found;
         names.push(found.get_name());
     }
-    names.join(" ")
+    (names.join(" "), command)
 }
 
 fn has(command: &Command, option: &str) -> bool {
@@ -126,6 +159,28 @@ mod tests {
         );
         assert_eq!(said("--colour", "math client"), None);
         assert_eq!(said("-x", "math client"), None);
+    }
+
+    #[test]
+    fn an_address_as_an_option_and_swapped_words_are_answered_with_the_right_form() {
+        assert_eq!(
+            said("--port", "math server --port 8000").unwrap(),
+            "'--port' is not an option of socklab math server; the address is an argument: socklab math server \
+             [[BIND:]PORT] [PORT]; see --help"
+        );
+        for option in ["-p", "--host", "--port"] {
+            for protocol in ["math", "file", "udp", "rps"] {
+                let text = said(option, &format!("{protocol} client {option} 1")).unwrap();
+                assert!(text.contains(&format!(": socklab {protocol} client ")), "{text}");
+            }
+        }
+        assert_eq!(said("--host", "pack --host 1"), None);
+
+        let swap = |line: &str| swapped(line.split(' ').map(OsString::from));
+        let text = "the protocol comes first: socklab math client; see --help";
+        assert_eq!(swap("client math 8000").as_deref(), Some(text));
+        assert_eq!(swap("server pack"), None);
+        assert_eq!(swap("client nothing"), None);
     }
 
     #[test]

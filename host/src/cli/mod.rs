@@ -213,7 +213,9 @@ fn usage(e: &clap::Error, json: bool) -> ExitCode {
             );
             fail(&Failure::Usage(text), json)
         }
-        ErrorKind::UnknownArgument if elsewhere::explain(e).is_some() => {
+        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand
+            if elsewhere::explain(e).is_some() =>
+        {
             fail(&Failure::Usage(elsewhere::explain(e).unwrap_or_default()), json)
         }
         _ => {

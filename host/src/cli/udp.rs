@@ -225,9 +225,7 @@ impl Session {
             let Summary { sent, lost, .. } = summary;
             let s = if sent == 1 { "" } else { "s" };
             let why = self.lost.unwrap_or_default();
-            return Err(Failure::Peer(format!(
-                "{lost} of {sent} message{s} got no reply: {why}"
-            )));
+            return Err(Failure::Peer(format!("{lost} of {sent} message{s} got no reply: {why}")));
         }
         self.invalid.map_or(Ok(()), |text| Err(Failure::Usage(text)))
     }
