@@ -115,7 +115,7 @@ pub enum Violation {
     TooMany,
     /// The server ended the game after this number of guesses.
     TooFew(u8),
-    /// An answer contradicts the earlier ones.
+    /// An answer contradicts the earlier ones, or the range of the numbers.
     Contradiction {
         /// The guess.
         guess: i32,
@@ -147,13 +147,15 @@ impl fmt::Display for Violation {
                 write!(f, "{BROKE}GAMEOVER after {guesses} guess{s}, expected {GUESSES}")
             }
             Self::Contradiction { guess, answer, low, high } => {
-                let is_first = (low..=high) == NUMBERS;
-                let what = if is_first { "the numbers are" } else { "its earlier answers leave" };
                 let answer = text(answer);
-                write!(
-                    f,
-                    "the server contradicts itself: {answer} for {guess}, {what} {low} to {high}"
-                )
+                if (low..=high) == NUMBERS {
+                    write!(f, "{BROKE}{answer} for {guess}, but the numbers are {low} to {high}")
+                } else {
+                    write!(
+                        f,
+                        "the server contradicts itself: {answer} for {guess}, its earlier answers leave {low} to {high}"
+                    )
+                }
             }
             Self::NoNumber(answer) => {
                 let (answer, expected) = (text(answer), text(Message::Invalid));

@@ -130,7 +130,7 @@ fn guess_reports_a_server_that_plays_another_game() {
         ),
         (
             &["GUESS\n", "Please enter number 1 to 100\nGUESS\n", ""],
-            "the server contradicts itself: Please enter number 1 to 100 for 50, the numbers are 1 to 100",
+            "the server broke the protocol: Please enter number 1 to 100 for 50, but the numbers are 1 to 100",
         ),
         (&["LOW\n"], "the server broke the protocol: LOW without a guess"),
     ] {

@@ -81,7 +81,7 @@ pub(crate) struct Run {
     pub(crate) results: Vec<CaseResult>,
     /// Why the program cannot be started at all. The other cases are skipped then.
     pub(crate) error: Option<Box<Failure>>,
-    /// Whether the total time was over before all cases had been run.
+    /// Whether the total time expired before all cases had been run.
     pub(crate) is_late: bool,
 }
 

@@ -171,8 +171,19 @@ fn request_mistake(expected: &[u8], actual: &[u8]) -> Option<String> {
     }
 }
 
+/// Returns whether a program of Python has failed to decode what it has read from a file. `decode()` of bytes that have
+/// arrived leaves no line about codecs.
+fn reads_text(situation: &Situation<'_>) -> bool {
+    let is_name_text = situation.sent.iter().all(|write| str::from_utf8(write).is_ok());
+    is_name_text
+        && ["UnicodeDecodeError", "codecs"].iter().all(|text| situation.stderr.contains(text))
+}
+
 fn hint(situation: &Situation<'_>) -> Option<String> {
     let text = |text: &str| Some(text.to_owned());
+    if situation.role == Role::Server && reads_text(situation) {
+        return text("the file was opened as text: open it in binary mode, with \"rb\"");
+    }
     if situation.role == Role::Client || situation.case_hint.is_some() {
         return None;
     }

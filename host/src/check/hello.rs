@@ -187,7 +187,7 @@ fn clients(number: &str, greet: fn(&mut Talk) -> Outcome) -> Vec<Case> {
             second(PROJECT_3),
             case(
                 "sequential/ten-clients",
-                "the server greets one client after the other, without an end",
+                "the server greets one client after the other, indefinitely",
                 PROJECT_3,
                 [
                     first(),

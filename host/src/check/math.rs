@@ -200,6 +200,9 @@ fn refused() -> Step {
             failure.message = format!("the program {what} after a wrong answer");
             Err(failure.hint("compare the answer with the sum before the next question is sent"))
         }
+        Err(failure) if failure.kind == Kind::StillOpen => {
+            Err(failure.hint("close the connection after a wrong answer"))
+        }
         outcome => outcome,
     })
 }

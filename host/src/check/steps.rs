@@ -157,11 +157,16 @@ pub(super) fn types_unless_ended(line: &str) -> Step {
     })
 }
 
+const STRIPPED: &str = "white space at the start or the end of the text was removed, as by strip(): print the text as it is";
+
 /// Waits until the program has printed this text.
 pub(super) fn prints(text: &str) -> Step {
     let text = text.to_owned();
     step(format!("see {} printed", quoted(&text)), move |talk| {
-        talk.printed(&quoted(&text), |output| output.contains(&text))
+        talk.printed(&quoted(&text), |output| output.contains(&text)).map_err(|failure| {
+            let is_stripped = text.trim() != text && talk.stdout().contains(text.trim());
+            if is_stripped { failure.hint(STRIPPED) } else { failure }
+        })
     })
 }
 
@@ -183,14 +188,22 @@ pub(super) fn prints_exactly(text: &'static str) -> Step {
 pub(super) fn prints_apart(replies: impl IntoIterator<Item = &'static str>) -> Step {
     let replies: Vec<_> = replies.into_iter().collect();
     step("see each reply printed on a line of its own", move |talk| {
-        talk.printed("each reply on a line of its own", |output| {
-            let mut lines = output.lines();
-            replies.iter().all(|reply| {
-                lines.any(|line| {
-                    let mut others = replies.iter().filter(|other| *other != reply);
-                    line.contains(reply) && !others.any(|other| line.contains(other))
-                })
-            })
+        let printed =
+            talk.printed("each reply on a line of its own", |output| are_apart(output, &replies));
+        printed.map_err(|failure| {
+            let stripped: Vec<_> = replies.iter().map(|reply| reply.trim()).collect();
+            if are_apart(&talk.stdout(), &stripped) { failure.hint(STRIPPED) } else { failure }
+        })
+    })
+}
+
+/// Returns whether the output has these replies in this order, and no two in one line.
+fn are_apart(output: &str, replies: &[&str]) -> bool {
+    let mut lines = output.lines();
+    replies.iter().all(|reply| {
+        lines.any(|line| {
+            let mut others = replies.iter().filter(|other| *other != reply);
+            line.contains(reply) && !others.any(|other| line.contains(other))
         })
     })
 }

@@ -42,7 +42,7 @@ pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Reasons for which a case is not run, or not to its end.
 pub(super) const INTERRUPTED: &str = "interrupted";
-pub(super) const LATE: &str = "the total time was over";
+pub(super) const LATE: &str = "--total-timeout expired";
 
 pub(super) use self::datagram_relay::Passing;
 pub(super) use self::relay::{Exchange, of_side};

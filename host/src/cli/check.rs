@@ -35,7 +35,7 @@ socklab check PROTOCOL client|server [OPTIONS] -- COMMAND...
 
 /// Example commands with descriptions, for the help.
 const EXAMPLES: [(&str, &str); 5] = [
-    ("socklab check math server -- python3 server.py '{port}'", "start it with a port of our own"),
+    ("socklab check math server -- python3 server.py '{port}'", "start it on a free port"),
     ("socklab check math server --port 8000 -- java Server", "the port is fixed in the source"),
     ("socklab check math server --connect localhost:8000", "it already runs"),
     ("socklab check echo client -- ./client '{host}' '{port}'", "the messages are typed into it"),
@@ -54,7 +54,7 @@ pub(super) fn after_help() -> String {
     text += "\nIn a Gradescope autograder, run_autograder contains, after a pip install socklab in setup.sh:\n\n  \
              cd /autograder/submission; socklab check math server --quiet \\\n      \
              --gradescope /autograder/results/results.json -- python3 server.py '{port}'\n";
-    text + "\nExit codes: 0 no case failed; 1 a case failed, or the total time was over; 2 usage error, or no such case; \
+    text + "\nExit codes: 0 no case failed; 1 a case failed, or --total-timeout expired; 2 usage error, or no such case; \
             3 the program could not be started, or a file could not be written; 130 interrupted."
 }
 
@@ -141,13 +141,13 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Show only failures and the summary
+    /// Show only failures and the summary; not with --json or --tap
     #[arg(short, long, help_heading = "Results")]
     quiet: bool,
-    /// Write results as JSON lines to stdout, usage errors included
+    /// Write results as JSON lines to stdout, usage errors included; not with --quiet or --tap
     #[arg(long, conflicts_with = "quiet", help_heading = "Results")]
     json: bool,
-    /// Write results as TAP version 14 to stdout
+    /// Write results as TAP version 14 to stdout; not with --quiet or --json
     #[arg(long, conflicts_with_all = ["quiet", "json"], help_heading = "Results")]
     tap: bool,
     /// Write a page with a picture of every conversation
@@ -284,7 +284,7 @@ impl CheckArgs {
             return Err(Failure::INTERRUPTED);
         }
         if run.is_late {
-            let text = "the total time was over before all cases had been run; --total-timeout changes that";
+            let text = "--total-timeout expired before all cases had been run";
             return Err(Failure::Peer(text.into()));
         }
         match Counts::of(&run.results).failed {

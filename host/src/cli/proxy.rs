@@ -18,7 +18,7 @@ use crate::ui::messages::{NAMES, RAW, dissectors, transport};
 use crate::ui::recording::Observed;
 use crate::ui::{HexTrace, Lines, Trace, TraceOutput};
 
-/// Pass bytes between clients and a server, show them, and treat them as networks do
+/// Pass bytes between clients and a server, show them, and simulate network faults
 #[derive(Debug, Args)]
 pub(super) struct ProxyArgs {
     /// The protocol that --trace shows message by message; raw shows bytes

@@ -103,7 +103,7 @@ pub(super) fn cases() -> Vec<Case> {
         .info(),
         case(
             "coalescing/reply-and-prompt",
-            "a reply and the next prompt may arrive at once; the client of the document then waits for the prompt without end",
+            "a reply and the next prompt may arrive at once; the client of the document then waits for the prompt indefinitely",
             STREAM,
             glued(),
         )

@@ -146,7 +146,7 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case(
             "coalescing/answer-and-guess",
-            "an answer and the next GUESS may arrive at once; the client of the document then waits for more without end",
+            "an answer and the next GUESS may arrive at once; the client of the document then waits for more indefinitely",
             STREAM,
             [
                 accept(),
@@ -168,7 +168,7 @@ pub(super) fn cases() -> Vec<Case> {
         .info(),
         case(
             "coalescing/answer-and-game-over",
-            "the last answer and GAMEOVER may arrive at once; the client of the document then waits for more without end",
+            "the last answer and GAMEOVER may arrive at once; the client of the document then waits for more indefinitely",
             STREAM,
             [
                 accept(),

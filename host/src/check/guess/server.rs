@@ -299,10 +299,16 @@ fn nearest(line: &[u8]) -> Option<Vec<u8>> {
     (same(message) > 1).then(|| [message, b"\n"].concat())
 }
 
+const SWAPPED: &str =
+    "LOW and HIGH are probably swapped: LOW means that the guess is lower than the number";
+
 /// A game with the server.
 #[derive(Default)]
 struct Game {
     verifier: Verifier,
+    /// The same with LOW and HIGH swapped, and whether the answers break the rules then too.
+    swapped: Verifier,
+    is_wrong_swapped: bool,
     guesses: u8,
     /// Whether the last message was an answer.
     is_answered: bool,
@@ -327,8 +333,16 @@ impl Game {
             _ => failure,
         })?;
         self.is_answered = !matches!(message, Message::Guess);
+        let swapped = match message {
+            Message::Low => Message::High,
+            Message::High => Message::Low,
+            other => other,
+        };
+        self.is_wrong_swapped |= self.swapped.check(swapped).is_err();
         self.verifier.check(message).map_err(|violation| {
             let (failure, hint) = broken(violation, message);
+            let is_swapped = !self.is_wrong_swapped && swapped != message;
+            let hint = if is_swapped { SWAPPED } else { hint };
             if self.is_cut { failure } else { failure.hint(hint) }
         })?;
         Ok(message)
@@ -345,7 +359,9 @@ impl Game {
         // Numbers that do not fit are as high as any.
         let number = guess.trim().parse::<i128>().ok();
         let number = number.map(|n| n.clamp(i32::MIN.into(), i32::MAX.into()));
-        self.verifier.record_guess(number.and_then(|n| n.try_into().ok()));
+        let number = number.and_then(|n| n.try_into().ok());
+        self.verifier.record_guess(number);
+        self.swapped.record_guess(number);
         self.guesses = self.guesses.saturating_add(1);
         self.is_answered = false;
     }
@@ -367,7 +383,13 @@ impl Game {
 fn broken(violation: Violation, message: Message) -> (Box<Failure>, &'static str) {
     let text = violation.to_string();
     let text = text.strip_prefix("the server broke the protocol: ").unwrap_or(&text);
-    let text = text.replace("the server", "the program");
+    let text = match violation {
+        Violation::Contradiction { guess, low, high, .. } if (low..=high) == NUMBERS => {
+            let answer = String::from_utf8_lossy(message.text());
+            format!("the program answered {answer} to {guess}, but the numbers are {low} to {high}")
+        }
+        _ => text.replace("the server", "the program"),
+    };
     let hint = match violation {
         Violation::Contradiction { answer: Message::Invalid, .. } => {
             "the guess was not taken for a number: remove the newline at its end before it is tested"

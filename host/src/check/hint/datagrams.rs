@@ -84,7 +84,7 @@ pub(super) fn by_group(situation: &Situation<'_>) -> Option<&'static str> {
             "bind() the socket to the port that the program is started with, as a datagram socket (SOCK_DGRAM)"
         }
         (_, Kind::Closed) if is_server => {
-            "the server ends after a message: receive and reply in a loop without an end"
+            "the server ends after a message: receive and reply in an endless loop"
         }
         (_, Kind::Closed) => {
             "the client ends before its last message: send each line of its input, until the input ends"

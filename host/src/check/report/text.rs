@@ -1,6 +1,7 @@
 //! Results as text, for a person.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
@@ -10,7 +11,7 @@ use super::Again;
 use crate::proxy::Side;
 use crate::text::one_line;
 use crate::ui::messages::{Row, What};
-use crate::ui::recording::{Kind, Observed, Recording};
+use crate::ui::recording::{Item, Kind, Observed, Recording};
 
 const LABEL: Style = Style::new().dimmed();
 const PASS: Style = AnsiColor::Green.on_default();
@@ -101,8 +102,10 @@ fn conversation(recording: &Recording) -> Vec<(&'static str, String)> {
         Observed::Proxy if side == Side::Client => "client",
         Observed::Proxy => "server",
     };
+    let mut items: Vec<&Item> = recording.items().collect();
+    items.sort_by_key(|item| began(item));
     let mut lines = Vec::new();
-    for item in recording.items() {
+    for item in items {
         let (side, text) = match &item.kind {
             Kind::Opened => continue,
             // Only the second one is news.
@@ -135,6 +138,15 @@ fn conversation(recording: &Recording) -> Vec<(&'static str, String)> {
     labels.zip(shown).collect()
 }
 
+/// Returns when an item began. A message is recorded when it is complete, and one without an end of its own when nothing can
+/// follow it.
+fn began(item: &Item) -> Duration {
+    match &item.kind {
+        Kind::Message(_, row, _) => row.parts.first().map_or(item.time, |part| part.time),
+        _ => item.time,
+    }
+}
+
 /// Returns the meaning of a message, its length and how it was cut.
 fn message(row: &Row, count: usize, call: &str) -> String {
     let s = if row.length == 1 { "" } else { "s" };
@@ -146,7 +158,7 @@ fn message(row: &Row, count: usize, call: &str) -> String {
         // Some forms have no end of their own, so it may be all of the message.
         What::Partial(None) => {
             let text = one_line(&row.bytes);
-            format!("\"{text}\", without an end ({} byte{s}{cut})", row.length)
+            format!("\"{text}\", unterminated ({} byte{s}{cut})", row.length)
         }
         What::Message | What::Closed => {
             let note = if count > ITEMS { format!("in {count} {call}s") } else { row.note(call) };
@@ -202,6 +214,9 @@ fn difference(bytes: &Bytes) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::Flow;
+    use crate::ui::messages::dissectors;
+    use crate::ui::recording::Event;
 
     fn rows(expected: &[u8], actual: &[u8]) -> Vec<String> {
         let bytes = Bytes { expected: expected.to_vec(), actual: actual.to_vec() };
@@ -221,6 +236,30 @@ mod tests {
         assert_eq!(rows(b"Ada\n", b"Ada")[2], "                  ^^ 1 of 4 bytes missing");
         assert_eq!(rows(b"A", b"A\n")[2], "            ^^ 1 more than expected");
         assert_eq!(rows(b"A", b"").len(), 1);
+    }
+
+    #[test]
+    fn an_unterminated_message_stands_where_it_was_sent() {
+        let dissectors = dissectors("chat", 4);
+        let mut recording = Recording::new(Observed::Side(Side::Client), dissectors);
+        let events = [
+            Event::Moved(Flow::Up, b"half"),
+            Event::Moved(Flow::Down, b"Hi\n"),
+            Event::Closed(Flow::Down),
+        ];
+        for (ms, event) in (1..).zip(&events) {
+            recording.record_at(Duration::from_millis(ms), 1, event);
+        }
+        recording.finish();
+        let lines: Vec<_> = conversation(&recording).into_iter().map(|(_, line)| line).collect();
+        assert_eq!(
+            lines,
+            [
+                "tester  \"half\", unterminated (4 bytes)",
+                "program \"Hi\" (3 bytes)",
+                "program closed"
+            ]
+        );
     }
 
     #[test]
