@@ -270,13 +270,18 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     }
 
     /// Discards unsent output and ends a pause, so that the next turn does not wait for a peer that has timed out.
+    ///
+    /// If there was unsent output, later output is discarded too: the peer would take it for the rest of what is missing.
     pub(super) fn time_out(&mut self, buffers: &mut Buffers) {
         if self.phase != Phase::Payload {
             self.phase = Phase::Open;
         }
-        if let Some(buffered) = buffers.get_mut(self.buffered) {
+        if let Some(buffered) = buffers.get_mut(self.buffered)
+            && !buffered.output.is_empty()
+        {
             buffered.output.clear();
             buffered.sent = 0;
+            self.pending_end = self.pending_end.max(PendingEnd::WriteClosed);
         }
     }
 

@@ -120,7 +120,8 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
     }
 
     /// Sends bytes. Returns the number that the socket has accepted. When the peer has closed its receiving side
-    /// or reset the connection, all of them count as accepted: the next reads return how the stream ended.
+    /// or reset the connection, all of them count as accepted: the next reads return how the stream ended. So they do
+    /// after a time-out that has discarded output.
     fn send(
         &mut self,
         bytes: &[u8],
@@ -129,6 +130,9 @@ impl<K: Stream, M: Machine, T> Slot<K, M, T> {
         key: usize,
         peers: &Peers,
     ) -> usize {
+        if self.end == Some(StreamEnd::TimedOut) && self.pending_end >= PendingEnd::WriteClosed {
+            return bytes.len();
+        }
         let mut sent = 0;
         self.flags.set(Flag::Full, false);
         while sent < bytes.len() {
