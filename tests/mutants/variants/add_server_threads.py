@@ -27,7 +27,6 @@ def handle(conn):
         value = int(get_line(conn))
         if value not in range(1, 101):
             conn.close()
-            listener.close()
             os._exit(0)
         print(f"{client} and {name}: {value} + {number} = {value + number}")
         conn.sendall(f"{name}\n".encode())
