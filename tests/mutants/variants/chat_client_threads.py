@@ -19,7 +19,6 @@ def receive(sock, over):
         for line in sock.makefile("r", encoding="utf-8", errors="replace"):
             print("<", line, end="", flush=True)
             if has_bye(line):
-                sock.close()
                 os._exit(0)
     except OSError as error:
         print("The connection is lost:", error)
