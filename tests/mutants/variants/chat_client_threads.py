@@ -36,6 +36,8 @@ def main():
             sock.sendall(line.encode())
             if has_bye(line):
                 break
+        else:
+            over.wait()
     except OSError as error:
         print("The connection is lost:", error)
     sock.close()
