@@ -113,17 +113,14 @@ impl Machine for Script {
 
     fn step(&mut self, input: Input<'_>, output: &mut [u8]) -> Result<Step<Event>, Error> {
         if let StreamState::Ended(how @ (StreamEnd::Reset | StreamEnd::TimedOut)) = input.state {
-            // As machines do that handle what was read before a time-out. Nothing more is sent.
-            if how == StreamEnd::TimedOut && matches!(self.0, Doing::Reply(..)) {
-                self.0 = Doing::Operation;
-            }
-            let has_boundary = how == StreamEnd::TimedOut
+            // As machines do that handle what was read before a time-out.
+            let continues = how == StreamEnd::TimedOut
                 && match self.0 {
-                    Doing::Operation => matches!(input.bytes, [b'B', _, _, ..]),
-                    Doing::Boundary(_) => true,
+                    Doing::Operation => matches!(input.bytes, [b'R' | b'B', _, _, ..]),
+                    Doing::Reply(..) | Doing::Boundary(_) => true,
                     _ => false,
                 };
-            if !has_boundary && !matches!(self.0, Doing::Finished | Doing::Aborted) {
+            if !continues && !matches!(self.0, Doing::Finished | Doing::Aborted) {
                 return Err(Error::Cut(how));
             }
         }

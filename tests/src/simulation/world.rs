@@ -152,6 +152,9 @@ pub(super) struct Connection {
     acknowledged_at: u64,
     /// What the engine has asked since the last read or write.
     probes: Probes,
+    /// `active` and `probes` before the first write of the round in which the server last wrote: after a time-out the engine
+    /// still sends the replies to what it has read.
+    before_writing: (u64, Probes),
     /// Start of the round in which the server sent, after another thread had worked.
     woken_at: u64,
     /// Time at which a read first returned the client's end or reset.
@@ -196,6 +199,15 @@ impl Connection {
         self.has_failed
             || (has_input && (edge || !self.for_writing))
             || (self.for_writing && has_room)
+    }
+
+    /// Notes a write of the server.
+    const fn sent(&mut self, now: u64, round: u64) {
+        if self.wrote != round {
+            self.before_writing = (self.active, self.probes);
+        }
+        self.wrote = round;
+        self.moved(now, round);
     }
 
     /// Notes a read or a write of the server.

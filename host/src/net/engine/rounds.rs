@@ -1,6 +1,7 @@
-//! The event loop of the engine: events, new clients, timers, idle connections.
+//! The event loop of the engine: events, new clients, timers.
 
 mod headers;
+mod idle;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -11,11 +12,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use slab::Slab;
-use socklab_core::machine::{Machine, StreamEnd};
+use socklab_core::machine::Machine;
 
 use self::headers::Headers;
 use super::group::{Member, NewClient};
-use super::progress::{Inactive, Progress};
+use super::progress::Progress;
 use super::slot::{
     Buffers, Context, Delivery, Flag, PendingEnd, Phase, Slot, Turn, Wakeup, timestamp,
 };
@@ -33,12 +34,8 @@ const BACKLOG_MAX: usize = 4096;
 /// Initial capacity in slots. It is large enough that the allocator maps the slots separately from the heap.
 /// There, unused slots take no memory, and growing leaves no holes.
 const SLOTS: usize = 4096;
-/// Time in milliseconds that the peer has to read the last bytes and close.
-const LINGER_MS: u64 = 2000;
 /// Interval in milliseconds between checks for idle connections.
 const IDLE_CHECK_MS: u64 = 1000;
-/// Idle limit in milliseconds for a client that has not received the last bytes, unless [`Limits::idle`] is shorter.
-const CLOSING_MS: u64 = 30_000;
 /// Number of buffered bytes of all connections above which reads become small. One client may have 128 KiB
 /// buffered, but not each of ten thousand.
 const BUFFERED_MAX: usize = 64 << 20;
@@ -509,82 +506,6 @@ impl<S: Service, N: System> Engine<S, N> {
                 | Phase::Lingering => {
                     // A timer for a notice that is out of date. The next partial message sets another.
                     slot.flags.set(Flag::NoticeTimer, false);
-                }
-            }
-        }
-    }
-
-    /// Closes the connections on which neither side makes progress. `since_check` is the time in milliseconds since
-    /// the previous call.
-    fn close_idle(&mut self, since_check: u64) {
-        let idle = self.limits.idle.map_or(u64::MAX, millis);
-        let now = timestamp(self.now);
-        let mut expired = Vec::new();
-        for (key, slot) in &mut self.slots {
-            if slot.flags.has(Flag::Busy) {
-                continue;
-            }
-            let age = u64::from(now.wrapping_sub(slot.last_progress));
-            let is_active = match slot.phase {
-                Phase::Lingering => age < LINGER_MS,
-                phase => {
-                    // A finished session is never kept indefinitely.
-                    let limit = if phase.is_over() { idle.min(CLOSING_MS) } else { idle };
-                    let peer = self.peers.get(&slot.peer);
-                    let inactive = Inactive { key, now, age, since_check, limit };
-                    self.progress.check(inactive, slot, peer, &mut self.system) || age < limit
-                }
-            };
-            if !is_active {
-                expired.push(key);
-            }
-        }
-        for key in expired {
-            let Some(slot) = self.slots.get(key) else { continue };
-            let before = slot.last_progress;
-            // For systems that do not report acknowledgements: if the socket accepts bytes now, some were
-            // acknowledged.
-            if slot.has_output(&self.buffers) {
-                self.turn(key, Wakeup::Event);
-            }
-            let Some(slot) = self.slots.get_mut(key) else { continue };
-            if slot.last_progress != before {
-                continue;
-            }
-            log::debug!("{}: timed out, closing", self.peers.get(&slot.peer));
-            match slot.phase {
-                Phase::Finishing | Phase::AwaitingAck | Phase::Flushing | Phase::Lingering => {
-                    self.remove(key, Ended::Undelivered);
-                }
-                Phase::Open
-                | Phase::Payload
-                | Phase::Boundary
-                | Phase::Paused
-                | Phase::IdleTimer => {
-                    slot.end = Some(StreamEnd::TimedOut);
-                    slot.time_out(&mut self.buffers);
-                    let mut turn = self.turn(key, Wakeup::Event);
-                    // The remaining input is processed without pauses. The loop ends, since each turn consumes input.
-                    for _ in 0..self.input.len() {
-                        let Some(slot) = self.slots.get_mut(key) else { break };
-                        let continues = match slot.phase {
-                            Phase::Boundary | Phase::Paused => true,
-                            Phase::Open | Phase::Payload | Phase::IdleTimer => turn == Turn::Again,
-                            Phase::Finishing
-                            | Phase::AwaitingAck
-                            | Phase::Flushing
-                            | Phase::Lingering => false,
-                        };
-                        if !continues {
-                            break;
-                        }
-                        slot.time_out(&mut self.buffers);
-                        turn = self.turn(key, Wakeup::Event);
-                    }
-                    if let Some(slot) = self.slots.get(key) {
-                        let is_over = slot.phase.is_over();
-                        self.remove(key, if is_over { Ended::Undelivered } else { Ended::Stopped });
-                    }
                 }
             }
         }

@@ -117,7 +117,11 @@ impl World {
         let finish = connection.client.finish;
         let missing =
             connection.client.reply_len() > connection.client.received + connection.queue.len();
-        let probes = connection.probes;
+        let (active, probes) = if kind == Kind::TimedOut && connection.wrote == round {
+            connection.before_writing
+        } else {
+            (active, connection.probes)
+        };
         // The time for the last acknowledgement starts with the close.
         let closed_at =
             connection.closed_sending_at.filter(|at| kind == Kind::Undelivered && *at < round);

@@ -66,6 +66,7 @@ impl World {
                 ended_at: None,
                 acknowledged_at: 0,
                 probes: Probes::default(),
+                before_writing: (0, Probes::default()),
                 woken_at: 0,
                 has_read_end: None,
                 queue: VecDeque::new(),

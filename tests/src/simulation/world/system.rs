@@ -212,8 +212,7 @@ impl World {
         connection.outgoing.extend(bytes.iter().take(n));
         connection.unacknowledged += n;
         connection.written += n;
-        connection.moved(now, round);
-        connection.wrote = round;
+        connection.sent(now, round);
         let latency = connection.latency;
         self.note(Some(id), || format!("the server writes {n} of {} bytes", bytes.len()));
         self.down(id, latency);
