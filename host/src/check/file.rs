@@ -131,6 +131,18 @@ fn mistake(role: Role, expected: &[u8], actual: &[u8], is_whole: bool) -> Option
             "bytes that are not text were changed: do not decode() the blocks, and open the file with \"rb\" or \"wb\"",
         );
     }
+    // Enough bytes to find where they belong.
+    let same = expected.iter().zip(actual).take_while(|(one, other)| one == other).count();
+    let next = actual.get(same..k.min(same + 16)).filter(|next| same > 0 && next.len() >= 8);
+    let rest = expected.get(same..).unwrap_or_default();
+    if role == Role::Server
+        && next.is_some_and(|next| rest.windows(next.len()).any(|part| part == next))
+    {
+        return Some(format!(
+            "after the first {same} bytes a part is missing: send every block that is read, and use sendall(), because \
+             send() may take only a part of the bytes, or none"
+        ));
+    }
     None
 }
 
@@ -233,6 +245,12 @@ mod tests {
             (Role::Server, &any, [&any, &b"EOF"[..]].concat(), "followed by other bytes"),
             (Role::Client, &any, String::from_utf8_lossy(&any).into_owned().into(), "not text"),
             (Role::Client, &any, b"b'\\x01".to_vec(), "str() of bytes"),
+            (
+                Role::Server,
+                &any,
+                [&any[..1024], &any[1500..]].concat(),
+                "after the first 1024 bytes",
+            ),
         ] {
             let found = mistake(role, expected, &actual, true).unwrap_or_default();
             assert!(found.contains(hint), "{hint}: {found}");
