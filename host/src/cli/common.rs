@@ -360,11 +360,16 @@ impl Common {
         let thread = std::thread::Builder::new()
             .name("interrupt".into())
             .spawn(move || {
-                if signals.forever().next().is_none() && !signals.has_pending() {
+                let is_closed = signals.forever().next().is_none();
+                if is_closed && !signals.has_pending() {
                     return false;
                 }
                 // The first signal ends the program, unless this one and all later ones are handled elsewhere.
                 if signals::is_claimed() {
+                    if !is_closed {
+                        // Wine 8 can crash if a process ends, as by this signal, while one of its threads is ending.
+                        signals.forever().for_each(drop);
+                    }
                     return true;
                 }
                 recordings.end_within_limit();
