@@ -147,8 +147,9 @@ fn an_interrupt_during_connect_keeps_only_earlier_partial_files() {
             full.wait_for_client();
             client.signal(signal);
             let ended = client.finish();
-            // The signal ended it without output. On Windows it ends itself.
-            let code = cfg!(feature = "windows").then_some(130);
+            // The signal ended it without output. On Windows it ends itself. On a busy machine Wine 8 can end it by SIGKILL
+            // then, while its main thread connects, and the exit code is lost.
+            let code = cfg!(feature = "windows").then_some(130).filter(|_| ended.code.is_some());
             assert_eq!((ended.code, ended.stderr.as_str()), (code, ""), "{ended:?}");
             assert_eq!(here.list(), [".old.part"], "{ended:?}");
             assert_eq!(here.read(".old.part"), b"four score");
