@@ -284,10 +284,10 @@ fn filled(text: &str, placeholders: &[(String, Vec<String>)]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    pub(super) fn setup(command: &[&str], stdin: Option<&str>) -> Setup {
+    pub(in crate::check) fn setup(command: &[&str], stdin: Option<&str>) -> Setup {
         Setup {
             protocol: "add",
             role: Role::Client,

@@ -369,7 +369,6 @@ impl TcpClientStack for Stack {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::time::Duration;
 
     use super::*;
 
@@ -405,6 +404,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_time_out_of_the_system_is_an_error_and_not_would_block() {
+        use std::time::{Duration, Instant};
+
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut stack = Stack::default();
         let mut socket = stack.socket().unwrap();
@@ -414,7 +415,7 @@ mod tests {
         borrow(&socket).unwrap().set_tcp_user_timeout(limit).unwrap();
         let _peer = listener.accept().unwrap();
 
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let error = loop {
             match stack.send(&mut socket, &[0; 1 << 16]) {
                 Ok(_) => {}

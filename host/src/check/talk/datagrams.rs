@@ -4,6 +4,8 @@
 //! that nothing receives there. A copy that was refused has not arrived, so the program gets the message once: a program
 //! that counts its messages, or ends after one, notices nothing. To learn of the refusal, the socket of the first message
 //! is connected. The sockets of further clients are not, and see replies from any address.
+//!
+//! Where the system reports nothing, as behind some packet filters, the message is sent until something arrives.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -23,6 +25,8 @@ use crate::ui::recording::Event;
 
 /// Time in which the system reports that nothing receives at a port of this machine.
 const REFUSAL: Duration = Duration::from_millis(50);
+/// Number of datagrams that are sent to learn whether the system reports it when nothing receives.
+const PROBES: usize = 3;
 /// Time after which a client may send a message again.
 const AGAIN: Duration = Duration::from_millis(100);
 /// Number of datagrams that are kept until a step takes them. A program may send without an end.
@@ -48,11 +52,14 @@ pub(super) struct Mailbox {
     pub(super) inbox: VecDeque<Arrived>,
     /// Whether the system has reported that a datagram did not arrive.
     is_refused: bool,
+    /// Whether the system reports that at all.
+    has_reports: bool,
 }
 
 impl Mailbox {
     const fn new(socket: UdpSocket, is_connected: bool) -> Self {
-        Self { socket: Some(socket), is_connected, inbox: VecDeque::new(), is_refused: false }
+        let inbox = VecDeque::new();
+        Self { socket: Some(socket), is_connected, inbox, is_refused: false, has_reports: true }
     }
 
     /// Opens a socket that can send to an address.
@@ -280,6 +287,9 @@ impl Talk {
         if self.has_started {
             return self.post_to(to, bytes);
         }
+        if self.program.is_none() && !self.setup.command().is_empty() {
+            self.learn_of_reports(to)?;
+        }
         self.start()?;
         self.find(to, bytes)
     }
@@ -298,7 +308,30 @@ impl Talk {
         Ok(())
     }
 
-    /// Sends the first datagram again and again, until the system does not report that nothing receives it.
+    /// Learns, before the program is started, whether the system reports that nothing receives at its port. Wine keeps the
+    /// first report of a socket to itself (its server reads the error of the socket), and the message would be lost.
+    fn learn_of_reports(&mut self, to: SocketAddr) -> Outcome {
+        for _ in 0..PROBES {
+            match self.mailbox()?.send(to, b"") {
+                Err(e) if !is_refusal(&e) => return Err(system(&e)),
+                _ => {}
+            }
+            let reported = self.wait(REFUSAL, |talk| {
+                let mailbox = talk.mailbox()?;
+                mailbox.read();
+                Ok(mailbox.is_refused.then_some(()))
+            })?;
+            if reported.is_some() {
+                self.mailbox()?.is_refused = false;
+                return Ok(());
+            }
+        }
+        self.mailbox()?.has_reports = false;
+        Ok(())
+    }
+
+    /// Sends the first datagram again and again, until the system does not report that nothing receives it. Without
+    /// reports, until something arrives.
     fn find(&mut self, to: SocketAddr, bytes: &[u8]) -> Outcome {
         let mut exited: Option<Instant> = None;
         let mut sent: Option<Instant> = None;
@@ -307,9 +340,12 @@ impl Talk {
                 let mailbox = talk.mailbox()?;
                 let arrived = mailbox.read();
                 mailbox.inbox.extend(arrived);
-                if !mailbox.is_refused {
-                    let has_arrived = !mailbox.inbox.is_empty() || at.elapsed() >= REFUSAL;
-                    return Ok(has_arrived.then_some(()));
+                let has_arrived = !mailbox.inbox.is_empty();
+                if has_arrived || (mailbox.has_reports && !mailbox.is_refused) {
+                    return Ok((has_arrived || at.elapsed() >= REFUSAL).then_some(()));
+                }
+                if !mailbox.has_reports && at.elapsed() < AGAIN {
+                    return Ok(None);
                 }
             }
             if talk.program.as_mut().is_some_and(|program| program.exit().is_some())
@@ -327,7 +363,8 @@ impl Talk {
             };
             Ok(None)
         })?;
-        if found.is_none() {
+        // Without reports it may have received the message, and not replied.
+        if found.is_none() && self.mailbox()?.has_reports {
             let text = format!(
                 "the program does not receive datagrams at {to} within {}: the system reports that nothing receives there",
                 seconds(STARTUP)
@@ -581,3 +618,50 @@ const OTHER_CLIENT: &str =
     "reply to the address that recvfrom() returned with this message, not to that of another one";
 /// What to do about a reply from another port.
 const OTHER_SOURCE: &str = "send the reply with the socket that received the message: a client may take only what comes from that port";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::super::super::setup::tests::setup;
+    use super::super::super::setup::{Inputs, Setup};
+    use super::*;
+
+    /// Posts a message to a server that receives only later. Returns the number of copies that it got.
+    fn copies(has_reports: Option<bool>) -> usize {
+        const LATE: Duration = Duration::from_millis(300);
+        let setup = Setup { protocol: "udp", role: Role::Server, ..setup(&[], None) };
+        let mut talk = Talk::new(&Arc::new(setup), Inputs::default(), None).unwrap();
+        let to = talk.place.addr;
+        talk.open().unwrap();
+        match has_reports {
+            Some(has_reports) => talk.mailbox().unwrap().has_reports = has_reports,
+            None => talk.learn_of_reports(to).unwrap(),
+        }
+        let server = thread::spawn(move || {
+            thread::sleep(LATE);
+            let socket = UdpSocket::bind(to).unwrap();
+            let mut buffer = [0; 64];
+            socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let (n, from) = socket.recv_from(&mut buffer).unwrap();
+            socket.send_to(&buffer[..n], from).unwrap();
+            socket.set_read_timeout(Some(LATE)).unwrap();
+            1 + (0..9).take_while(|_| socket.recv_from(&mut buffer).is_ok()).count()
+        });
+        talk.post(b"message").unwrap();
+        assert_eq!(talk.expect("the reply").unwrap().bytes, b"message");
+        server.join().unwrap()
+    }
+
+    #[test]
+    fn a_late_server_gets_the_first_message_once() {
+        assert_eq!(copies(None), 1);
+    }
+
+    #[test]
+    fn a_late_server_is_found_without_reports() {
+        // It may get more than one: each is sent because no reply has arrived.
+        assert!(copies(Some(false)) >= 1);
+    }
+}

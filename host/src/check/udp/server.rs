@@ -196,7 +196,7 @@ pub(super) fn cases() -> Vec<Case> {
             "restart/port",
             "the server can be started again at once, at the same port",
             SERVER,
-            [sends(SHORT), restart(), client(), info(sends(SHORT))],
+            [sends(SHORT), restart(), info(sends(SHORT))],
         )
         .info(),
     ]
