@@ -62,8 +62,17 @@ impl Program {
             let _alone = alone();
             Family::start(command)?
         };
-        let (input, lines) = mpsc::channel::<Vec<u8>>();
+        // From here on, it is killed when something fails.
+        let mut program = Self {
+            family,
+            started: Instant::now(),
+            input: None,
+            stdout: Captured::default(),
+            stderr: Captured::default(),
+            ended: None,
+        };
         if let Some(mut stdin) = stdin {
+            let (input, lines) = mpsc::channel::<Vec<u8>>();
             // In a thread, because the program may not read. The write ends with the program.
             thread::Builder::new().name("stdin".into()).spawn(move || {
                 for line in lines {
@@ -72,15 +81,11 @@ impl Program {
                     }
                 }
             })?;
+            program.input = Some(input);
         }
-        Ok(Self {
-            family,
-            started: Instant::now(),
-            input: Some(input),
-            stdout: Captured::start("stdout", stdout)?,
-            stderr: Captured::start("stderr", stderr)?,
-            ended: None,
-        })
+        program.stdout = Captured::start("stdout", stdout)?;
+        program.stderr = Captured::start("stderr", stderr)?;
+        Ok(program)
     }
 
     /// Types text.
