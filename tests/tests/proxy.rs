@@ -551,3 +551,35 @@ fn further_clients_wait_while_the_limit_is_reached() {
     server.write_all(b"x").unwrap();
     assert_eq!(&read::<1>(&mut second), b"x");
 }
+
+/// A client needs two descriptors. One that took the last of them could not be served, and would be reset.
+#[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: ulimit")]
+fn further_clients_wait_while_the_system_is_out_of_descriptors() {
+    const CLIENTS: usize = 20;
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = server.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in server.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                let byte = &mut [0];
+                stream.read_exact(byte).and_then(|()| stream.write_all(byte)).unwrap();
+            });
+        }
+    });
+    // The first clients have an even number of descriptors, or an odd one.
+    for limit in [24, 25] {
+        let line = format!("ulimit -n {limit}; exec \"$@\"");
+        let proxy = Program::in_shell(&line, &["proxy", "raw", "0", &target]);
+        let proxy = Server::from_program(proxy);
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| proxy.connect()).collect();
+        for client in &mut clients {
+            client.write_all(b"x").unwrap();
+        }
+        for mut client in clients {
+            assert_eq!(read_to_end(&mut client), (b"x".to_vec(), false), "limit {limit}");
+        }
+        proxy.process.wait_for("accepting connections again");
+    }
+}

@@ -1,6 +1,7 @@
 //! Accepting of clients in an event loop with many connections: how many, when again, and what the log says if they have
 //! to wait.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -141,17 +142,22 @@ impl<L: Listening> Acceptor<L> {
                     log::debug!("a client left before it was accepted: {}", reason(&e));
                 }
                 Incoming::Starved(e) => {
-                    if !std::mem::replace(&mut self.starved_logged, true)
-                        && self.logged.starved.fetch_add(1, Ordering::Relaxed) == 0
-                    {
-                        log::warn!("{}", starved_message(&e));
-                    }
-                    self.state = State::Starved(now.saturating_add(ACCEPT_RETRY));
+                    self.starve(now, &e);
                     return None;
                 }
             }
         }
         None
+    }
+
+    /// Lets the clients wait, because the system is out of descriptors or memory, and tries again later.
+    pub(crate) fn starve(&mut self, now: Duration, e: &io::Error) {
+        if !std::mem::replace(&mut self.starved_logged, true)
+            && self.logged.starved.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            log::warn!("{}", starved_message(e));
+        }
+        self.state = State::Starved(now.saturating_add(ACCEPT_RETRY));
     }
 
     /// Logs that a lack of resources is over: no client waits because of it.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
+use socket2::{Domain, Socket, Type};
 
 use super::connection::{Context, Pair, SCRATCH, SMALL_READ, Turn};
 use super::{Connection, Ended, Event, Limits, Observer};
@@ -29,6 +30,8 @@ const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(super) struct Engine {
     poll: Poll,
     acceptor: Acceptor<MioListener>,
+    /// Keeps a descriptor for the connection to the server: a client that takes the last one could not be served.
+    spare: Option<Socket>,
     pub(super) targets: Vec<SocketAddr>,
     /// Index of the address that is tried first.
     preferred: usize,
@@ -70,6 +73,7 @@ impl Engine {
         let engine = Self {
             poll,
             acceptor,
+            spare: None,
             targets,
             preferred: 0,
             pairs: Slab::new(),
@@ -184,6 +188,13 @@ impl Engine {
     fn accept(&mut self) {
         for _ in 0..ACCEPTS {
             let clients = Clients { count: self.pairs.len(), limit: self.limits.clients };
+            let is_due = self.acceptor.retry_at().is_some_and(|at| at <= self.now);
+            if self.spare.is_none() && (is_due || self.acceptor.is_ready()) {
+                match Socket::new(Domain::IPV4, Type::STREAM, None) {
+                    Ok(socket) => self.spare = Some(socket),
+                    Err(e) => self.acceptor.starve(self.now, &e),
+                }
+            }
             let Some((stream, peer)) = self.acceptor.accept(self.now, clients) else {
                 return;
             };
@@ -203,12 +214,12 @@ impl Engine {
             down: 0,
         };
         self.observe(&info, &Event::Opened);
-        let mut stream = TcpStream::connect(info.server);
+        let mut stream = self.connect(info.server);
         let mut tried = target;
         // An address of a family that the system lacks fails at once.
         while stream.is_err() && self.following(tried) != target {
             tried = self.following(tried);
-            stream = TcpStream::connect(self.targets[tried]);
+            stream = self.connect(self.targets[tried]);
         }
         let stream = match stream {
             Ok(stream) => stream,
@@ -230,6 +241,15 @@ impl Engine {
         if let Err(e) = self.pairs[key].register(self.poll.registry(), tokens(key)) {
             self.remove(key, &Ended::Unreachable(e));
         }
+    }
+
+    /// Starts to connect, with the spare descriptor if this was the last one.
+    fn connect(&mut self, to: SocketAddr) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(to);
+        if stream.is_ok() || self.spare.take().is_none() {
+            return stream;
+        }
+        TcpStream::connect(to)
     }
 
     fn following(&self, target: usize) -> usize {
@@ -293,22 +313,15 @@ impl Engine {
     /// Connects to the address after `failed`, or ends the connection.
     fn connect_next(&mut self, key: usize, (failed, first): (usize, usize), e: io::Error) {
         let next = self.following(failed);
-        let Some(pair) = self.pairs.get_mut(key) else { return };
         let server = self.targets[next];
-        log::debug!(
-            "{}: connecting to {} failed: {}",
-            pair.info.client,
-            pair.info.server,
-            reason(&e)
-        );
-        let result = if next == first {
-            Err(e)
-        } else {
-            TcpStream::connect(server).and_then(|stream| {
-                let registry = self.poll.registry();
-                pair.replace_server(stream, ((next, first), server), registry, tokens(key)[1])
-            })
-        };
+        let Some(Pair { info, .. }) = self.pairs.get(key) else { return };
+        log::debug!("{}: connecting to {} failed: {}", info.client, info.server, reason(&e));
+        let stream = if next == first { Err(e) } else { self.connect(server) };
+        let result = stream.and_then(|stream| {
+            let registry = self.poll.registry();
+            let pair = &mut self.pairs[key];
+            pair.replace_server(stream, ((next, first), server), registry, tokens(key)[1])
+        });
         if let Err(e) = result {
             self.remove(key, &Ended::Unreachable(e));
         }
