@@ -42,7 +42,7 @@ offset  size  code  hex                            value
      1     2  h     00 0d                          13
      3     2  H     03 db                          987
      5     1  ?     01                             true
-     6     4  f     3e c6 31 f9                    0.3871
+     6     4  f     3e c6 31 f9                    0.3871000111103058
     10    10  10s   31 32 33 34 35 36 37 38 39 30  \"1234567890\"
 01 000d 03db 01 3ec631f9 31323334353637383930
 "
@@ -167,7 +167,7 @@ fn an_event_has_the_fields_with_their_values() {
                 { "offset": 0, "size": 1, "code": "?", "hex": "01", "value": true },
                 { "offset": 1, "size": 2, "code": "2x", "hex": "0000", "padding": true },
                 { "offset": 3, "size": 8, "code": "Q", "hex": "ffffffffffffffff", "value": u64::MAX },
-                { "offset": 11, "size": 2, "code": "e", "hex": "2e66", "value": 0.1 },
+                { "offset": 11, "size": 2, "code": "e", "hex": "2e66", "value": 0.0999755859375 },
                 { "offset": 13, "size": 4, "code": "f", "hex": "7fc00000", "value": "nan" },
                 { "offset": 17, "size": 3, "code": "3s", "hex": "c3a900", "value": "é\0" },
                 { "offset": 20, "size": 1, "code": "c", "hex": "ff", "value": "\u{fffd}" },
@@ -401,4 +401,24 @@ fn colours_are_for_terminals_and_for_those_who_ask() {
     }
     let refused = Program::socklab(&args).env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1").run();
     assert!(!String::from_utf8_lossy(refused.success()).contains('\x1b'));
+}
+
+/// A student compares them with what `print(struct.unpack(...))` shows.
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+#[cfg_attr(feature = "windows", ignore = "the same code, and a command line of 7 KB")]
+fn numbers_are_shown_as_python_shows_them() {
+    const FORMAT: &str = "!200e200f200d";
+    let mut rng = socklab_tests::rng::Rng::new(27);
+    let hex: String = (0..200 * (2 + 4 + 8)).map(|_| format!("{:02x}", rng.bits() as u8)).collect();
+    let script = "import struct, sys; print(*struct.unpack(sys.argv[1], bytes.fromhex(sys.argv[2])), sep='\\n')";
+    let python = Program::new("python3", &["-c", script, FORMAT, &hex]).run();
+    let expected = String::from_utf8(python.success().to_vec()).unwrap();
+    let table = run(&["unpack", FORMAT, &hex]);
+    let rows: Vec<_> = table.lines().skip(2).take(600).collect();
+    let shown: Vec<_> = rows.iter().filter_map(|row| row.split_whitespace().last()).collect();
+    assert_eq!(shown.len(), 600);
+    for ((shown, expected), row) in shown.iter().zip(expected.lines()).zip(rows) {
+        assert_eq!(*shown, expected, "{row}");
+    }
 }

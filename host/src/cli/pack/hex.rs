@@ -55,39 +55,77 @@ fn digits(text: &str) -> Result<Vec<u8>, String> {
 /// Returns the bytes of a dump of xxd, tcpdump or `hexdump -C`, or `None` if it is not one: each line starts with the number
 /// of bytes before it.
 fn dump(text: &str) -> Result<Option<Vec<u8>>, String> {
+    // An odd number of digits, so that it is nothing else.
+    if text.split_whitespace().next() == Some("0000000") {
+        return Err(
+            "hexdump and od show numbers, not bytes in order; use hexdump -vC or xxd".into()
+        );
+    }
     let mut bytes = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if line == "*" && !bytes.is_empty() {
             return Err("the dump leaves out repeated lines (*); use hexdump -vC or xxd".into());
         }
-        let Some((offset, row)) = row(line) else { return Ok(None) };
-        if offset != bytes.len() {
+        let Some(row) = Row::parse(line) else { return Ok(None) };
+        if row.offset != bytes.len() {
             return Ok(None);
         }
-        bytes.extend(digits(row)?);
+        let part = digits(row.digits)?;
+        if row.has_reversed_words(&part) {
+            return Err("the dump has little-endian words (xxd -e); use xxd without -e".into());
+        }
+        bytes.extend(part);
     }
     Ok((!bytes.is_empty()).then_some(bytes))
 }
 
-/// Returns the offset at the start of a line of a dump, and the bytes that follow without the text behind them.
-fn row(line: &str) -> Option<(usize, &str)> {
-    let (offset, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    let rest = rest.trim_start();
-    let (offset, rest) = match offset.strip_suffix(':') {
-        // Two spaces separate the text.
-        Some(offset) => (offset, rest.split_once("  ").map_or(rest, |(row, _)| row)),
-        None => match rest.split_once('|') {
-            Some((row, _)) => (offset, row),
-            // The last line of hexdump has only the number of all bytes.
-            None if rest.is_empty() => (offset, rest),
-            None => return None,
-        },
-    };
-    let digits = offset.strip_prefix("0x").unwrap_or(offset);
-    let is_offset =
-        (4..=16).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    is_offset.then_some(())?;
-    Some((usize::from_str_radix(digits, 16).ok()?, rest))
+/// A line of a dump: the number of bytes before it, its bytes, and these as text.
+struct Row<'l> {
+    offset: usize,
+    digits: &'l str,
+    text: &'l str,
+}
+
+impl<'l> Row<'l> {
+    fn parse(line: &'l str) -> Option<Self> {
+        let (offset, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let rest = rest.trim_start();
+        let (offset, digits, text) = match offset.strip_suffix(':') {
+            // Two spaces separate the text.
+            Some(offset) => {
+                let (digits, text) = rest.split_once("  ").unwrap_or((rest, ""));
+                (offset, digits, text)
+            }
+            None => match rest.split_once('|') {
+                Some((digits, text)) => (offset, digits, text),
+                // The last line of hexdump has only the number of all bytes.
+                None if rest.is_empty() => (offset, rest, ""),
+                None => return None,
+            },
+        };
+        let number = offset.strip_prefix("0x").unwrap_or(offset);
+        let is_offset =
+            (4..=16).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_hexdigit());
+        is_offset.then_some(())?;
+        Some(Self { offset: usize::from_str_radix(number, 16).ok()?, digits, text })
+    }
+
+    /// Returns whether the text shows that the bytes of each word are in reverse order.
+    fn has_reversed_words(&self, bytes: &[u8]) -> bool {
+        let as_text = |bytes: &[u8]| -> String {
+            let shown = |byte: &u8| if (b' '..=b'~').contains(byte) { *byte } else { b'.' };
+            bytes.iter().map(shown).map(char::from).collect()
+        };
+        let (mut rest, mut reversed) = (bytes, Vec::new());
+        for word in self.digits.split_whitespace() {
+            let Some((word, others)) = rest.split_at_checked(word.len() / 2) else { return false };
+            reversed.extend(word.iter().rev());
+            rest = others;
+        }
+        // The spaces at both ends of the line are lost.
+        let text = self.text.trim();
+        text == as_text(&reversed).trim() && text != as_text(bytes).trim()
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +189,14 @@ mod tests {
             (
                 "00000000  00 00 |..|\n*\n00000020",
                 "the dump leaves out repeated lines (*); use hexdump -vC or xxd",
+            ),
+            (
+                "00000000: 64636261 00676665   abcdefg.\n00000008: 0a68                h.",
+                "the dump has little-endian words (xxd -e); use xxd without -e",
+            ),
+            (
+                "0000000 6261 6463\n0000004\n",
+                "hexdump and od show numbers, not bytes in order; use hexdump -vC or xxd",
             ),
         ] {
             assert_eq!(parse(text), Err(message.into()), "{text:?}");

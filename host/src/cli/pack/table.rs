@@ -110,7 +110,7 @@ impl<'a> Table<'a> {
             }
             let value = match (field.kind, field.unpack(self.bytes)) {
                 (Kind::Alignment, _) => "(alignment)".into(),
-                (_, Some(value)) => text(&field, value),
+                (_, Some(value)) => text(value),
                 (_, None) => "(padding)".into(),
             };
             let cells =
@@ -127,7 +127,7 @@ impl<'a> Table<'a> {
                 "offset": field.offset, "size": field.size, "code": field.to_string(), "hex": hex(bytes, ""),
             });
             match field.unpack(self.bytes) {
-                Some(value) => event["value"] = json_value(&field, value),
+                Some(value) => event["value"] = json_value(value),
                 None => event["padding"] = true.into(),
             }
             event
@@ -160,11 +160,11 @@ fn hex(bytes: &[u8], separator: &str) -> String {
 }
 
 /// Returns a value for a person, as `pack` accepts it.
-fn text(field: &Field, value: Value<'_>) -> String {
+fn text(value: Value<'_>) -> String {
     match value {
         Value::Int(integer) => integer.to_string(),
         Value::Bool(is_true) => is_true.to_string(),
-        Value::Float(number) => shortest(field, number),
+        Value::Float(number) => decimal(number),
         Value::Char(byte) => quoted(&[byte], '\''),
         Value::Bytes(bytes) => quoted(bytes, '"'),
         _ => String::new(),
@@ -172,7 +172,7 @@ fn text(field: &Field, value: Value<'_>) -> String {
 }
 
 /// Returns a value of an event. JSON has no infinities, and none that are not numbers: they are strings.
-fn json_value(field: &Field, value: Value<'_>) -> Json {
+fn json_value(value: Value<'_>) -> Json {
     match value {
         Value::Int(integer) => match (i64::try_from(integer), u64::try_from(integer)) {
             (Ok(integer), _) => integer.into(),
@@ -180,40 +180,38 @@ fn json_value(field: &Field, value: Value<'_>) -> Json {
             _ => Json::Null,
         },
         Value::Bool(is_true) => is_true.into(),
-        Value::Float(number) if number.is_finite() => {
-            shortest(field, number).parse::<f64>().map_or(Json::Null, Json::from)
-        }
-        Value::Float(number) => shortest(field, number).into(),
+        Value::Float(number) if number.is_finite() => number.into(),
+        Value::Float(number) => decimal(number).into(),
         Value::Char(byte) => String::from_utf8_lossy(&[byte]).into(),
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into(),
         _ => Json::Null,
     }
 }
 
-/// Returns the shortest text that is this number with the size of the field.
-fn shortest(field: &Field, number: f64) -> String {
+/// Returns a number as `struct.unpack` and `print` of Python show it, which students compare it with: all digits of the
+/// value that the field has, such as 0.3871000111103058 for an `f` of 0.3871.
+fn decimal(number: f64) -> String {
     if number.is_nan() {
         return "nan".into();
     }
-    match field.size {
-        8 => format!("{number:?}"),
-        // Exact: it was one.
-        4 => format!("{:?}", number as f32),
-        _ => {
-            // At most five digits determine 16 bits.
-            let digits = (0..5).map(|digits| format!("{number:.digits$e}"));
-            let mut candidates = digits.filter_map(|text| text.parse::<f64>().ok());
-            let is_same = |candidate: &f64| half(*candidate) == half(number);
-            format!("{:?}", candidates.find(is_same).unwrap_or(number))
-        }
+    // The shortest digits that are this number. With their count as a precision, Rust rounds ties to even, as Python does.
+    let shortest = format!("{number:e}");
+    let Some((digits, power)) = shortest.split_once('e') else { return shortest };
+    let places = digits.bytes().filter(u8::is_ascii_digit).count() - 1;
+    let power: i32 = power.parse().unwrap_or_default();
+    // Next to a power of two, the even one may be another number.
+    let is_same = |text: &String| text.parse() == Ok(number);
+    if (-4..16).contains(&power) {
+        let places = (places as i32 - power).max(1) as usize;
+        return Some(format!("{number:.places$}"))
+            .filter(is_same)
+            .unwrap_or_else(|| format!("{number:?}"));
     }
-}
-
-/// Returns the bytes of a number of 16 bits.
-fn half(number: f64) -> Option<[u8; 2]> {
-    let mut bytes = [0; 2];
-    Format::parse("!e").ok()?.pack(&[number.into()], &mut bytes).ok()?;
-    Some(bytes)
+    let rounded = Some(format!("{number:.places$e}")).filter(is_same).unwrap_or(shortest);
+    let digits = rounded.split('e').next().unwrap_or_default();
+    // Python writes the exponent with a sign and two digits.
+    let sign = if power < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", power.unsigned_abs())
 }
 
 /// Returns bytes as text between quotes, with escapes that `pack` accepts.
@@ -261,8 +259,8 @@ mod tests {
 
     fn value(format: &str, bytes: &[u8]) -> String {
         let parsed = Format::parse(format).expect("a format");
-        let (field, value) = parsed.unpack(bytes).expect("the size").next().expect("a field");
-        text(&field, value)
+        let (_, value) = parsed.unpack(bytes).expect("the size").next().expect("a field");
+        text(value)
     }
 
     #[test]
@@ -294,13 +292,19 @@ mod tests {
     }
 
     #[test]
-    fn a_number_has_the_digits_of_its_size() {
+    fn a_number_has_the_digits_that_python_prints() {
         for (format, bytes, text) in [
-            ("!f", &b"\x3e\xc6\x31\xf9"[..], "0.3871"),
+            ("!f", &b"\x3e\xc6\x31\xf9"[..], "0.3871000111103058"),
+            ("!f", b"\x4c\xeb\x79\xa3", "123456792.0"),
             ("!d", b"\x3f\xb9\x99\x99\x99\x99\x99\x9a", "0.1"),
-            ("!e", b"\x2e\x66", "0.1"),
-            ("!e", b"\x7b\xff", "65500.0"),
-            ("!e", b"\x00\x01", "6e-8"),
+            ("!d", b"\x3f\x1a\x36\xe2\xeb\x1c\x43\x2d", "0.0001"),
+            ("!d", b"\x3e\xe4\xf8\xb5\x88\xe3\x68\xf1", "1e-05"),
+            ("!d", b"\x43\x34\x61\x20\x5f\x41\xef\xff", "5736291199217663.0"),
+            ("!d", b"\x43\x41\xc3\x79\x37\xe0\x80\x00", "1e+16"),
+            ("!d", b"\xfe\x37\xe4\x3c\x88\x00\x75\x9c", "-1e+300"),
+            ("!e", b"\x2e\x66", "0.0999755859375"),
+            ("!e", b"\x7b\xff", "65504.0"),
+            ("!e", b"\x00\x01", "5.960464477539063e-08"),
             ("!e", b"\x80\x00", "-0.0"),
             ("!e", b"\xfc\x00", "-inf"),
             ("!f", b"\x7f\xc0\0\0", "nan"),
