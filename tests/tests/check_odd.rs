@@ -110,6 +110,7 @@ passes! {
     a_server_in_a_child_process_is_ended: "echo" "forks_and_waits.py" [];
     a_server_whose_parent_has_ended_is_ended: "echo" "forks_and_exits.py" [];
     a_server_that_leaves_its_process_group_is_ended: "echo" "leaves_group.py" [];
+    a_daemon_is_ended: "echo" "becomes_daemon.py" [];
     a_server_that_listens_after_five_seconds_passes: "echo" "listens_late.py"
         ["--case", "basic/short-message", "--case", "restart/*"];
     a_server_that_waits_for_a_line_gets_one: "math" "waits_for_stdin.py" ["--stdin", ""];

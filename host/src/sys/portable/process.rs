@@ -1,6 +1,20 @@
 //! Fallbacks for functions of processes that only Linux has.
 
+use std::process::Command;
 use std::time::Duration;
+
+/// Mark of the descendants of a program. Only Linux shows the environment of other processes in the same way everywhere.
+#[derive(Debug)]
+pub(crate) struct Mark;
+
+impl Mark {
+    pub(crate) const fn new(_: &mut Command) -> Self {
+        Self
+    }
+
+    /// Has no effect.
+    pub(crate) const fn kill(&self) {}
+}
 
 /// Returns `None`: the processor time of other processes is reported in a different way on every system.
 pub(crate) const fn cpu_time(_: u32) -> Option<Duration> {

@@ -6,12 +6,14 @@ use std::process::{Child, Command};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use crate::sys::extra::process::Mark;
 use crate::sys::{Exit, Pipes};
 
-/// Child process with all its descendants, except those that have left its process group.
+/// Child process with all its descendants. Those that have left its process group are found only on Linux.
 #[derive(Debug)]
 pub(crate) struct Family {
     child: Child,
+    mark: Mark,
     /// Whether the system has forgotten the child. From then on its id may be that of another process.
     is_reaped: bool,
 }
@@ -19,9 +21,10 @@ pub(crate) struct Family {
 impl Family {
     /// Starts a command in a process group of its own. Returns its piped streams too.
     pub(crate) fn start(mut command: Command) -> io::Result<(Self, Pipes)> {
+        let mark = Mark::new(&mut command);
         let mut child = command.process_group(0).spawn()?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        Ok((Self { child, is_reaped: false }, pipes))
+        Ok((Self { child, mark, is_reaped: false }, pipes))
     }
 
     /// Returns the id of the child, which is that of its process group.
@@ -57,6 +60,7 @@ impl Family {
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.is_reaped = true;
+        self.mark.kill();
     }
 }
 
