@@ -420,7 +420,7 @@ fn a_file_that_cannot_be_written_is_reported_before_anything_is_run() {
 fn after_an_interrupt_the_file_is_complete() {
     let folder = Folder::new();
     let fake = FakeServer::new();
-    for signal in ["INT", "TERM"] {
+    for signal in ["INT", "TERM", "HUP"] {
         let path = folder.path("client.pcap");
         let process = client("math", fake.addr, &["--trace", "--pcap", &path]).start();
         let mut stream = fake.accept();

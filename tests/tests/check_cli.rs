@@ -150,6 +150,12 @@ fn what_is_wrong_with_the_command_line_is_said() {
             server.clone(),
             "either a command after -- or --connect",
         ),
+        (
+            vec!["--html", "x", "--junit", "./x"],
+            server.clone(),
+            "--html x and --junit ./x name the same",
+        ),
+        (vec!["--html", "-"], server.clone(), "--html -: expected the name of a file"),
         (vec!["--timeout", "none"], server.clone(), "expected a time of more than 0"),
         (vec!["--jobs", "0"], server, "'--jobs <N>'"),
     ] {
@@ -370,6 +376,11 @@ fn a_list_has_ids_and_requirements() {
     let event = &events(&finished)[0];
     assert_eq!(event["id"], "math/server/basic/questions-and-secret");
     assert_eq!(event["required"], true);
+    let finished = Program::socklab(&["check", "file", "client", "--list"]).run();
+    let text = String::from_utf8(finished.success().to_vec()).unwrap();
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("    placeholders of the command: {host} "), "{last}");
+    assert!(last.contains("{remote} name of the file on the server; {local} "), "{last}");
 }
 
 #[test]
@@ -419,6 +430,19 @@ fn a_server_that_already_runs_is_tested() {
         "{text}"
     );
     assert!(!text.contains("fail") && text.contains("1 skipped"), "{text}");
+}
+
+#[test]
+fn a_run_that_judges_no_case_is_no_success() {
+    let server = Server::start("chat", &[]);
+    let (addr, check) = (server.addr.to_string(), Check::new());
+    let junit = check.arg("results.xml");
+    let args = ["check", "chat", "server", "--connect", &addr, "--junit", &junit];
+    let finished = Program::socklab(&args).env("XDG_CACHE_HOME", &check.arg("cache")).run();
+    assert!(text(&finished).contains(": 0 passed, "), "{finished:?}");
+    let message = finished.last_failure(1);
+    assert!(message.contains("no case was run") && message.contains("--connect cannot"));
+    assert!(fs::read_to_string(&junit).unwrap().contains("chat.server.basic"));
 }
 
 #[test]

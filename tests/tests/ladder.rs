@@ -233,6 +233,37 @@ fn an_interrupted_client_draws_what_it_had_received() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: a terminal that is closed")]
+fn a_closed_terminal_leaves_a_whole_page() {
+    let fake = FakeServer::new();
+    let target = fake.addr.to_string();
+    for command in [&["echo", "server", "0"][..], &["proxy", "echo", "0", &target]] {
+        let pages = Pages::new();
+        let option = pages.option("page.html");
+        let server = Server::from_program(Program::socklab(&args(command, &option)));
+        server.process.signal("HUP");
+        server.process.finish().success();
+        assert!(pages.read("page.html").contains("no connection"), "{command:?}");
+    }
+}
+
+#[test]
+#[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
+fn two_files_of_the_same_name_are_refused() {
+    let pages = Pages::new();
+    let option = pages.option("file");
+    for command in
+        [&["echo", "server", "0"][..], &["math", "client"], &["proxy", "raw", "0", "localhost:1"]]
+    {
+        let same = pages.path("./file");
+        let first = [command, &["--pcap", same.to_str().unwrap()]].concat();
+        let line = Program::socklab(&args(&first, &option)).run().failure(2).to_owned();
+        assert!(line.contains("--pcap") && line.contains("--html"), "{line}");
+        assert!(!pages.path("file").exists());
+    }
+}
+
+#[test]
 #[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
 fn a_failed_client_draws_the_failure_and_the_reset() {
     let pages = Pages::new();

@@ -152,9 +152,14 @@ impl Case {
         self
     }
 
+    /// Returns whether the case has a folder.
+    pub(super) fn has_folder(&self) -> bool {
+        !self.files.is_empty() || self.local.is_some()
+    }
+
     /// Returns whether the program must be started for this case alone: with its input or its files.
     pub(super) fn has_own_start(&self) -> bool {
-        !self.inputs.values.is_empty() || !self.files.is_empty() || self.local.is_some()
+        !self.inputs.values.is_empty() || self.has_folder()
     }
 
     /// Sets the likely mistake, for failures whose bytes show none.

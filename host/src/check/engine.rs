@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::case::{Case, Group, Protocol, Situation};
 use super::failure::{Bytes, Failure, Kind, seconds};
 use super::hint;
+use super::placeholders;
 use super::program::Program;
 use super::setup::{Role, Setup};
 use super::talk::{INTERRUPTED, Kept, LAST_WORDS, LATE, Outcome, Talk};
@@ -236,8 +237,7 @@ fn run_once(
         return Ok((skipped(protocol, setup, case, reason), None));
     }
     let mut result = skipped(protocol, setup, case, "");
-    let needs_folder = !case.files.is_empty() || case.local.is_some();
-    let folder = if needs_folder { Some(folder_with(&case.files)?) } else { None };
+    let folder = if case.has_folder() { Some(folder_with(&case.files)?) } else { None };
     let mut inputs = case.inputs.clone();
     inputs.folder = folder.as_ref().map(|folder| folder.path().join(FILES));
     if let (Some(folder), Some(name)) = (&inputs.folder, case.local) {
@@ -375,13 +375,16 @@ fn explain(
             stdout: &stdout,
             stderr: &stderr,
         };
+        let typed = setup.typed_names(&talk.inputs);
         let asks = || if is_unreached && talk_runs { hint::asks(&stdout) } else { None };
         failure.hint = asks()
             .or_else(|| hint::other_end(&situation))
             .or_else(|| (is_unreached && setup.lacks_port()).then(|| hint::NO_PORT.to_owned()))
+            .or_else(|| placeholders::missing(&situation, &typed))
             .or_else(|| (protocol.hint)(&situation))
             .or_else(|| hint::specific(&situation))
             .or_else(|| case.hint.map(str::to_owned))
+            .or_else(|| placeholders::unsaid(&situation, &typed))
             .or_else(|| hint::by_group(&situation));
     }
 }

@@ -10,6 +10,7 @@
 //! | `talk` | a conversation: what the steps do |
 //! | `engine` | runs cases, several at a time |
 //! | `pattern` | patterns that select cases |
+//! | `placeholders` | placeholders of the command, and what they stand for |
 //! | `failure`, `hint` | why a step failed, and what is probably wrong in the program |
 //! | `report` | results as text and in the formats of other tools |
 
@@ -30,6 +31,7 @@ mod lines;
 mod math;
 mod pair;
 mod pattern;
+mod placeholders;
 mod program;
 pub(crate) mod report;
 mod rps;
@@ -42,6 +44,7 @@ mod udp;
 pub(crate) use case::{Case, Protocol};
 pub(crate) use engine::{CaseResult, NOT_STARTED, Plan, Run, Verdict, id, run, unstarted};
 pub(crate) use pattern::matches;
+pub(crate) use placeholders::line as placeholders;
 pub(crate) use setup::{Role, Setup, Target, Wire};
 
 /// Defines the list of the protocols.

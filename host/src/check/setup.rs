@@ -176,6 +176,15 @@ impl Setup {
         self.command().iter().any(|word| word.contains(&placeholder))
     }
 
+    /// Returns the names of the values of a case that are typed: those that neither the command nor `--stdin` names.
+    pub(super) fn typed_names(&self, inputs: &Inputs) -> Vec<&'static str> {
+        let form = self.stdin.as_deref().unwrap_or_default();
+        let mut names: Vec<&str> = inputs.values.iter().map(|(name, _)| *name).collect();
+        names.dedup();
+        names.retain(|name| !self.is_argument(name) && !form.contains(&format!("{{{name}}}")));
+        names
+    }
+
     /// Returns what is typed at the start: the lines of `--stdin` that have no `{message}`, and the values of the case
     /// that are not arguments.
     pub(super) fn first_lines(&self, addr: SocketAddr, inputs: &Inputs) -> Vec<String> {

@@ -19,9 +19,11 @@ use self::files::Files;
 use self::select::Selection;
 use self::state::State;
 use self::view::{Style, View};
-use super::common::{Failure, Host, host, limit};
+use super::common::{Failure, Host, distinct, host, limit};
 use crate::check::report::{Again, Counts, Format, Points, Report, json, text};
-use crate::check::{self, Case, PROTOCOLS, Plan, Protocol, Role, Run, Setup, Target, Wire};
+use crate::check::{
+    self, Case, PROTOCOLS, Plan, Protocol, Role, Run, Setup, Target, Verdict, Wire,
+};
 use crate::net::reason;
 use crate::text::one_line;
 use crate::ui::signals::{self, Signal};
@@ -44,7 +46,9 @@ const EXAMPLES: [(&str, &str); 5] = [
 
 pub(super) fn after_help() -> String {
     let mut text = String::from(
-        "{host} and {port} in COMMAND stand for the address; the variables HOST and PORT contain it too. Each case starts \
+        "{host} and {port} in COMMAND stand for the address; the variables HOST and PORT contain it too. \
+         Other placeholders, such as {message}, {name} or {remote}, give the program as arguments what is otherwise typed into \
+         it; --list shows those of a protocol and role. Each case starts \
          the program anew. A verdict is pass, fail, skip (not run, and why) or info (the document does not require it, but \
          it is worth knowing). Examples:\n\n",
     );
@@ -54,7 +58,7 @@ pub(super) fn after_help() -> String {
     text += "\nIn a Gradescope autograder, run_autograder contains, after a pip install socklab in setup.sh:\n\n  \
              cd /autograder/submission; socklab check math server --quiet \\\n      \
              --gradescope /autograder/results/results.json -- python3 server.py '{port}'\n";
-    text + "\nExit codes: 0 no case failed; 1 a case failed, or --total-timeout expired; 2 usage error, or no such case; \
+    text + "\nExit codes: 0 no case failed; 1 a case failed, every case was skipped, or --total-timeout expired; 2 usage error, or no such case; \
             3 the program could not be started, or a file could not be written; 130 interrupted."
 }
 
@@ -200,6 +204,7 @@ impl CheckArgs {
             return self.print_list(protocol, role, &cases);
         }
         let target = self.target(protocol, role)?;
+        self.check_files()?;
         let points = self.points(protocol, &wire)?;
         let state = match &target {
             Target::Command(command) => State::load(protocol.name, role.name(), command),
@@ -287,10 +292,25 @@ impl CheckArgs {
             let text = "--total-timeout expired before all cases had been run";
             return Err(Failure::Peer(text.into()));
         }
-        match Counts::of(&run.results).failed {
+        let counts = Counts::of(&run.results);
+        if counts.skipped == counts.all() {
+            return Err(none_judged(&run));
+        }
+        match counts.failed {
             0 => Ok(()),
             _ => Err(Failure::Judged),
         }
+    }
+
+    /// Checks that each file is another one.
+    fn check_files(&self) -> Result<(), Failure> {
+        distinct(&[
+            ("--html", self.html.as_deref()),
+            ("--junit", self.junit.as_deref()),
+            ("--gradescope", self.gradescope.as_deref()),
+            ("--github", self.github.as_deref()),
+            ("--points", self.points.as_deref()),
+        ])
     }
 
     /// Returns the files of results.
@@ -352,6 +372,11 @@ impl CheckArgs {
                 output.line(format!("{id}\n    {} ({source}{info})", case.requirement).as_bytes())
             };
             written.map_err(Failure::stdout)?;
+        }
+        if !self.json {
+            // Indented: a line that is not is an id.
+            let line = format!("\n    {}", check::placeholders(protocol, role));
+            output.line(line.as_bytes()).map_err(Failure::stdout)?;
         }
         Ok(())
     }
@@ -522,10 +547,23 @@ fn unescaped(text: &str) -> String {
     out
 }
 
+/// Returns the failure of a run in which every case was skipped. It says nothing about the program, so it is not a success.
+fn none_judged(run: &Run) -> Failure {
+    let reason = run.results.iter().find_map(|result| match &result.verdict {
+        Verdict::Skip(reason) => Some(reason.as_str()),
+        _ => None,
+    });
+    Failure::Peer(format!(
+        "no case was run, so nothing is known of the program: {}",
+        reason.unwrap_or("none is left")
+    ))
+}
+
 /// Makes an interrupt end the run: the cases that run are ended, and the others are skipped.
 fn cancel_on_interrupt(setup: &Arc<Setup>) -> Result<Watcher, Failure> {
     let failed = |e: std::io::Error| Failure::System(format!("cannot watch for signals: {e}"));
-    let mut signals = signals::watch(&[Signal::Interrupt, Signal::Terminate]).map_err(failed)?;
+    let mut signals =
+        signals::watch(&[Signal::Interrupt, Signal::Terminate, Signal::Hangup]).map_err(failed)?;
     let closer = signals.closer();
     let setup = Arc::clone(setup);
     let thread = std::thread::Builder::new().name("interrupt".into()).spawn(move || {

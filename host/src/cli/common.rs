@@ -2,6 +2,7 @@
 
 mod address;
 mod failure;
+mod outputs;
 mod picture;
 mod serve;
 
@@ -22,6 +23,7 @@ use socklab_core::wire::Dissect;
 
 pub(super) use self::address::{Address, Host, Listen, ListenAddr, Messages, host, listen_at};
 pub(super) use self::failure::Failure;
+pub(super) use self::outputs::distinct;
 pub(super) use self::picture::Picture;
 pub(super) use self::serve::{Console, Reporter};
 use super::events::unfinished;
@@ -107,6 +109,7 @@ impl<A: Args + Run> End<A> {
     ) -> Result<(), Failure> {
         let Self { args, mut common } = self;
         common.start_log();
+        distinct(&[("--pcap", common.pcap.as_deref()), ("--html", common.html.as_deref())])?;
         common.start_capture()?;
         common.start_picture()?;
         let watch = watch(&common)?;
@@ -346,6 +349,16 @@ impl Common {
         .init();
     }
 
+    /// Returns the signals that end a client or a server in an orderly way. If the user leaves the terminal, only the
+    /// files must be completed: a system that does not report that `nohup` is in use would lose its effect.
+    const fn ends(&self) -> &'static [Signal] {
+        if self.pcap.is_none() && self.html.is_none() {
+            &[Signal::Interrupt, Signal::Terminate]
+        } else {
+            &[Signal::Interrupt, Signal::Terminate, Signal::Hangup]
+        }
+    }
+
     /// Starts a thread that ends the client on an interrupt, with a message and an event.
     ///
     /// It does not if another part of the program handles interrupts.
@@ -353,7 +366,7 @@ impl Common {
         /// Limit for writing the message and the event: standard output may be a pipe that is not read.
         const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
-        let mut signals = signals::watch(&[Signal::Interrupt, Signal::Terminate])
+        let mut signals = signals::watch(self.ends())
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
         let closer = signals.closer();
         let (json, recordings) = (self.json, self.recordings());

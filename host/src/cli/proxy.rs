@@ -84,7 +84,7 @@ impl Run for ProxyArgs {
         }
         let faults = self.faults.of_stream().map_err(|e| self.misplaced(&e))?;
 
-        let console = Console::start(common.has_json())?;
+        let console = Console::start(common)?;
         let limits = Limits {
             connect: common.timeout(),
             idle: common.person_timeout(),

@@ -9,6 +9,7 @@ use socklab_core::file::{Form, Request};
 
 use super::super::case::{Case, Step, case, step};
 use super::super::failure::{Failure, Kind};
+use super::super::placeholders;
 use super::super::setup::Role;
 use super::super::steps::{
     accept, byte_by_byte, close, ends, half_close, info, pause, pieces_of, random_pieces, reset,
@@ -215,10 +216,16 @@ fn receive_name(talk: &mut Talk, name: &str) -> Outcome<Form> {
             _ => Parsed::Wrong(Some(expected.to_vec()), "more than the name was sent".to_owned()),
         }
     };
+    let typed = talk.setup.typed_names(&talk.inputs);
     talk.receive("the name of the file", parse).map_err(|mut failure| {
         if let Some(bytes) = &mut failure.bytes {
             bytes.expected = expected.to_vec();
             failure.hint = request_mistake(expected, bytes.actual.trim_ascii_end());
+            // The name of another file.
+            let is_other = !bytes.actual.is_empty() && failure.kind == Kind::Different;
+            if failure.hint.is_none() && is_other {
+                failure.hint = placeholders::names(&typed);
+            }
         }
         failure
     })?;
@@ -298,6 +305,10 @@ fn no_file(talk: &Talk) -> Box<Failure> {
     match others.into_iter().flatten().flatten().next() {
         Some(other) => {
             let name = one_line(&*other.file_name().to_string_lossy());
+            if !talk.setup.is_argument("local") {
+                let hint = placeholders::names(&["local"]).unwrap_or_default();
+                return failure.hint(format!("a file \"{name}\" was written: {hint}"));
+            }
             failure.hint(format!(
                 "a file \"{name}\" was written: the last argument is the name of the file to write, the first one \
                  contains the name on the server"

@@ -17,7 +17,7 @@ use crate::proxy::Side;
 use crate::sys;
 use crate::ui::messages::{Conversation, Dissectors};
 use crate::ui::recording::Observed;
-use crate::ui::signals::{self, Signal};
+use crate::ui::signals;
 use crate::ui::{Lines, Stderr, Trace, TraceOutput, json_line, streams};
 
 impl Common {
@@ -58,7 +58,7 @@ impl Common {
         service: S,
         report_json: fn(&S::Report) -> Value,
     ) -> Result<(), Failure> {
-        let console = Console::start(self.json)?;
+        let console = Console::start(self)?;
         let observers = self.server_observers(&console, dissectors);
         let (for_reports, for_notices) = (console.reporter(), console.reporter());
         let server = Server::bind_threads(addrs, options.threads, service)?
@@ -84,7 +84,7 @@ impl Common {
         service: impl FnOnce(Reporter) -> S,
         summary: impl FnOnce(&S, &Reporter),
     ) -> Result<(), Failure> {
-        let console = Console::start(self.json)?;
+        let console = Console::start(self)?;
         let observers = self.server_observers(&console, dissectors);
         let reporter = console.reporter();
         let server = DatagramServer::bind(addrs, service(console.reporter()), buffer)?;
@@ -133,15 +133,15 @@ pub(in crate::cli) struct Console {
 }
 
 impl Console {
-    /// Starts the writers. `json`: events are written.
+    /// Starts the writers.
     ///
     /// This is done before the server listens: a program that reads the address may send a signal at once.
-    pub(in crate::cli) fn start(json: bool) -> Result<Self, Failure> {
+    pub(in crate::cli) fn start(common: &Common) -> Result<Self, Failure> {
         type Writer = Box<dyn io::Write + Send>;
         let lines = |writer: Writer, dropped: fn(u64) -> String, stop: Box<dyn FnOnce() + Send>| {
             Lines::new(writer, dropped, stop).map_err(|e| Failure::System(e.to_string()))
         };
-        let signals = signals::watch(&[Signal::Interrupt, Signal::Terminate])
+        let signals = signals::watch(common.ends())
             .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
 
         let dropped = |n| format!("({n} log lines dropped: the reader is too slow)");
@@ -149,7 +149,8 @@ impl Console {
         log.redirect_log();
         let stopper = Arc::new(OnceLock::<net::Stopper>::new());
         let on_failure = Arc::clone(&stopper);
-        let events = json
+        let events = common
+            .json
             .then(|| {
                 lines(
                     Box::new(streams::stdout()),

@@ -22,7 +22,7 @@ impl ProxyArgs {
         faults: Faults,
         seed: u64,
     ) -> Result<(), Failure> {
-        let console = Console::start(common.has_json())?;
+        let console = Console::start(common)?;
         let idle = match common.timeout() {
             // Only if it is given: the default is that of a connection.
             Some(_) => common.person_timeout().or(Limits::default().idle),
