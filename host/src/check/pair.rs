@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::case::{Case, Protocol, Step, case, step};
 use super::failure::{Failure, Kind};
 use super::setup::{Inputs, is_datagrams};
-use super::steps::{ends, quoted, without_error};
+use super::steps::{ends, quoted, reply_printed, without_error};
 use super::talk::{Outcome, Talk};
 use crate::faults::{Cut, Faults};
 
@@ -182,6 +182,11 @@ pub(super) fn client_prints(talk: &mut Talk, text: &str) -> Outcome {
     let what = quoted(text);
     talk.printed(&what, |output| has(output, text))
         .map_err(|failure| super::talk::of_side(failure, "client"))
+}
+
+/// Waits until the client has printed the reply to a message, and not only the message.
+pub(super) fn client_prints_reply(talk: &mut Talk, message: &str, reply: &str) -> Outcome {
+    reply_printed(talk, message, reply).map_err(|failure| super::talk::of_side(failure, "client"))
 }
 
 /// Waits until the server has shown a text, in upper or lower case. A server may write a log.

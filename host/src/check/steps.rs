@@ -159,17 +159,6 @@ pub(super) fn types_unless_ended(line: &str) -> Step {
 
 const STRIPPED: &str = "white space at the start or the end of the text was removed, as by strip(): print the text as it is";
 
-/// Waits until the program has printed this text.
-pub(super) fn prints(text: &str) -> Step {
-    let text = text.to_owned();
-    step(format!("see {} printed", quoted(&text)), move |talk| {
-        talk.printed(&quoted(&text), |output| output.contains(&text)).map_err(|failure| {
-            let is_stripped = text.trim() != text && talk.stdout().contains(text.trim());
-            if is_stripped { failure.hint(STRIPPED) } else { failure }
-        })
-    })
-}
-
 /// Waits until the program has printed this text as itself: not behind another letter or digit, and not in `b''`.
 pub(super) fn prints_exactly(text: &'static str) -> Step {
     step(format!("see {} printed", quoted(text)), move |talk| {
@@ -184,26 +173,78 @@ pub(super) fn prints_exactly(text: &'static str) -> Step {
     })
 }
 
-/// Waits until the program has printed replies, in this order and not merged into one line.
-pub(super) fn prints_apart(replies: impl IntoIterator<Item = &'static str>) -> Step {
-    let replies: Vec<_> = replies.into_iter().collect();
+const UNRECEIVED: &str = "only the text that was typed is printed: print what recv() returned, which lacks the first ten characters";
+
+/// Waits until the program has printed the reply to a message. The reply is the end of its message, which may be printed too.
+pub(super) fn prints_reply(message: &str, reply: &str) -> Step {
+    let (message, reply) = (message.to_owned(), reply.to_owned());
+    step(format!("see {} printed", quoted(&reply)), move |talk| {
+        reply_printed(talk, &message, &reply)
+    })
+}
+
+/// Waits until the program has printed the reply to a message.
+pub(super) fn reply_printed(talk: &mut Talk, message: &str, reply: &str) -> Outcome {
+    let printed = talk.printed(&quoted(reply), |output| has_reply(output, message, reply));
+    printed.map_err(|failure| {
+        let output = talk.stdout();
+        if reply.trim() != reply && has_reply(&output, message, reply.trim()) {
+            failure.hint(STRIPPED)
+        } else if output.contains(reply.trim()) && !has_bytes(&output) {
+            failure.hint(UNRECEIVED)
+        } else {
+            failure
+        }
+    })
+}
+
+/// Waits until the program has printed the replies to messages, in this order and not merged into one line. Each pair is a
+/// message and its reply.
+pub(super) fn prints_apart(pairs: impl IntoIterator<Item = (&'static str, &'static str)>) -> Step {
+    let pairs: Vec<_> = pairs.into_iter().collect();
     step("see each reply printed on a line of its own", move |talk| {
         let printed =
-            talk.printed("each reply on a line of its own", |output| are_apart(output, &replies));
+            talk.printed("each reply on a line of its own", |output| are_apart(output, &pairs));
         printed.map_err(|failure| {
-            let stripped: Vec<_> = replies.iter().map(|reply| reply.trim()).collect();
-            if are_apart(&talk.stdout(), &stripped) { failure.hint(STRIPPED) } else { failure }
+            let output = talk.stdout();
+            let stripped: Vec<_> = pairs.iter().map(|(all, reply)| (*all, reply.trim())).collect();
+            if are_apart(&output, &stripped) {
+                failure.hint(STRIPPED)
+            } else if !has_bytes(&output)
+                && stripped
+                    .iter()
+                    .any(|(all, reply)| output.contains(reply) && !has_reply(&output, all, reply))
+            {
+                failure.hint(UNRECEIVED)
+            } else {
+                failure
+            }
         })
     })
 }
 
+/// Returns whether the output has bytes in the notation of Python, which is a mistake of its own.
+fn has_bytes(output: &str) -> bool {
+    output.contains("b'") || output.contains("b\"")
+}
+
+/// Returns whether the output has the reply to a message, and not only as the end of the message itself.
+pub(super) fn has_reply(output: &str, message: &str, reply: &str) -> bool {
+    let front = message.find(reply).and_then(|at| message.get(..at)).unwrap_or_default();
+    // The text that was typed may be printed without the white space around it.
+    let front = front.trim_start();
+    output
+        .match_indices(reply)
+        .any(|(at, _)| front.is_empty() || !output.get(..at).unwrap_or_default().ends_with(front))
+}
+
 /// Returns whether the output has these replies in this order, and no two in one line.
-fn are_apart(output: &str, replies: &[&str]) -> bool {
+fn are_apart(output: &str, pairs: &[(&str, &str)]) -> bool {
     let mut lines = output.lines();
-    replies.iter().all(|reply| {
+    pairs.iter().all(|(message, reply)| {
         lines.any(|line| {
-            let mut others = replies.iter().filter(|other| *other != reply);
-            line.contains(reply) && !others.any(|other| line.contains(other))
+            let mut others = pairs.iter().filter(|(other, _)| other != message);
+            has_reply(line, message, reply) && !others.any(|(_, other)| line.contains(other))
         })
     })
 }
@@ -274,5 +315,49 @@ pub(super) fn quoted(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         None => format!("\"{}\"", one_line(text)),
         Some((end, _)) => format!("\"{}\"... ({} bytes)", one_line(&text[..end]), text.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGE: &str = "Four score and seven years ago";
+    const REPLY: &str = " and seven years ago";
+
+    #[test]
+    fn a_reply_is_not_taken_for_printed_where_only_its_message_is() {
+        for output in [
+            "",
+            MESSAGE,
+            "> Four score and seven years ago\nsent b'Four score and seven years ago'",
+        ] {
+            assert!(!has_reply(output, MESSAGE, REPLY), "{output}");
+        }
+        for output in [
+            REPLY,
+            "Sending: Four score and seven years ago\n and seven years ago\n",
+            "Four score and seven years ago ->  and seven years ago",
+            "('Four score and seven years ago', b' and seven years ago')",
+        ] {
+            assert!(has_reply(output, MESSAGE, REPLY), "{output}");
+        }
+        // White space around the typed text was removed.
+        assert!(!has_reply("spaces at both", "  spaces at both", " both"));
+    }
+
+    #[test]
+    fn replies_stand_on_lines_of_their_own() {
+        let pairs = [("0123456789one", "one"), ("0123456789two", "two")];
+        for (output, is) in [
+            ("one\ntwo\n", true),
+            ("sent 0123456789one\nsent 0123456789two\none\ntwo", true),
+            ("0123456789one -> one\n0123456789two -> two", true),
+            ("0123456789one\n0123456789two\n", false),
+            ("onetwo", false),
+            ("two\none", false),
+        ] {
+            assert_eq!(are_apart(output, &pairs), is, "{output}");
+        }
     }
 }

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::super::case::{Case, Step, case, step};
+use super::super::failure::{Failure, Kind};
 use super::super::steps::{
-    accept, byte_by_byte, close, close_second, closed_or_reset, ends, info, prints, prints_apart,
-    random_pieces, reset, send, slowly, without_crash, without_error,
+    accept, byte_by_byte, close, close_second, closed_or_reset, ends, has_reply, info,
+    prints_apart, prints_reply, random_pieces, reset, send, slowly, without_crash, without_error,
 };
+use super::super::talk::{Outcome, Talk};
 use super::{BUFFERING, ENDINGS, FORMAT, UMLAUTS, message, receive_message, remainder, text_of};
 
 const BUFFER: &str = "one recv() returns at most as many bytes as its argument: repeat it until the whole payload has arrived";
@@ -23,14 +25,14 @@ pub(super) fn cases(h: usize) -> Vec<Case> {
             "basic/short-message",
             "a short message is sent with its length, and its reply is received and printed",
             "003, 3 Test cases 1(a) Short message",
-            with(vec![accept(), serves(h, &[SHORT]), close_second(), prints(remainder(SHORT))]),
+            with(vec![accept(), serves(h, &[SHORT]), close_second(), prints_reply_to(SHORT)]),
         )
         .messages(&[SHORT]),
         case(
             "basic/medium-message",
             "a message that is slightly longer than the buffer is sent, and its reply is received",
             "003, 3 Test cases 1(b) Medium message",
-            with(vec![accept(), serves(h, &[&medium]), close_second(), prints(remainder(&medium))]),
+            with(vec![accept(), serves(h, &[&medium]), close_second(), prints_reply_to(&medium)]),
         )
         .messages(&[&medium])
         .hint(BUFFER),
@@ -38,7 +40,7 @@ pub(super) fn cases(h: usize) -> Vec<Case> {
             "basic/long-message",
             "a message that is several times longer than the buffer is sent, and its reply is received",
             "003, 3 Test cases 1(c) Long message",
-            with(vec![accept(), serves(h, &[&long]), close_second(), prints(remainder(&long))]),
+            with(vec![accept(), serves(h, &[&long]), close_second(), prints_reply_to(&long)]),
         )
         .messages(&[&long])
         .hint(BUFFER),
@@ -60,21 +62,21 @@ pub(super) fn cases(h: usize) -> Vec<Case> {
             "basic/characters",
             "the length counts the bytes of the encoded text, not its characters",
             FORMAT,
-            with(vec![accept(), serves(h, &[UMLAUTS]), close_second(), prints(remainder(UMLAUTS))]),
+            with(vec![accept(), serves(h, &[UMLAUTS]), close_second(), prints_reply_to(UMLAUTS)]),
         )
         .messages(&[UMLAUTS]),
         case(
             "basic/empty-reply",
             "a message of fewer than ten characters gets an empty reply, and the next one is received too",
             "003, 1 Assignment Instructions 1(b)",
-            with(vec![accept(), serves(h, &["short", SHORT]), close_second(), prints(remainder(SHORT))]),
+            with(vec![accept(), serves(h, &["short", SHORT]), close_second(), prints_reply_to(SHORT)]),
         )
         .messages(&["short", SHORT]),
         case(
             "basic/spaces",
             "white space is part of a message",
             FORMAT,
-            with(vec![accept(), serves(h, &[SPACES]), close_second(), prints(remainder(SPACES).trim_end())]),
+            with(vec![accept(), serves(h, &[SPACES]), close_second(), prints_reply(SPACES, remainder(SPACES).trim_end())]),
         )
         .info()
         .messages(&[SPACES])
@@ -90,21 +92,21 @@ pub(super) fn cases(h: usize) -> Vec<Case> {
             "segmentation/length-apart",
             "the length and the payload of a reply may arrive apart",
             BUFFERING,
-            with(vec![accept(), serves_cut(h, SHORT, &[h]), close_second(), prints(remainder(SHORT))]),
+            with(vec![accept(), serves_cut(h, SHORT, &[h]), close_second(), prints_reply_to(SHORT)]),
         )
         .messages(&[SHORT]),
         case(
             "segmentation/inside-length",
             "the length of a reply may be cut",
             BUFFERING,
-            with(vec![accept(), serves_cut(h, SHORT, &[1, h - 1]), close_second(), prints(remainder(SHORT))]),
+            with(vec![accept(), serves_cut(h, SHORT, &[1, h - 1]), close_second(), prints_reply_to(SHORT)]),
         )
         .messages(&[SHORT]),
         case(
             "segmentation/inside-payload",
             "the payload of a reply may arrive in pieces",
             BUFFERING,
-            with(vec![accept(), serves_cut(h, SHORT, &[h + 1, h + 9]), close_second(), prints(remainder(SHORT))]),
+            with(vec![accept(), serves_cut(h, SHORT, &[h + 1, h + 9]), close_second(), prints_reply_to(SHORT)]),
         )
         .messages(&[SHORT]),
         case(
@@ -112,35 +114,35 @@ pub(super) fn cases(h: usize) -> Vec<Case> {
             "a reply may be cut inside a character",
             BUFFERING,
             // The remainder has 15 bytes in front of the first Chinese character.
-            with(vec![accept(), serves_cut(h, UMLAUTS, &[h + 16, h + 23]), close_second(), prints(remainder(UMLAUTS))]),
+            with(vec![accept(), serves_cut(h, UMLAUTS, &[h + 16, h + 23]), close_second(), prints_reply_to(UMLAUTS)]),
         )
         .messages(&[UMLAUTS]),
         case(
             "segmentation/random",
             "a long reply may arrive in pieces of any size",
             BUFFERING,
-            with(vec![accept(), random_pieces(), serves(h, &[&long]), close_second(), prints(remainder(&long))]),
+            with(vec![accept(), random_pieces(), serves(h, &[&long]), close_second(), prints_reply_to(&long)]),
         )
         .messages(&[&long]),
         case(
             "slow/bytes-apart",
             "the bytes of a reply may arrive with pauses",
             BUFFERING,
-            with(vec![accept(), slowly(Duration::from_millis(30)), serves(h, &[SHORT]), close_second(), prints(remainder(SHORT))]),
+            with(vec![accept(), slowly(Duration::from_millis(30)), serves(h, &[SHORT]), close_second(), prints_reply_to(SHORT)]),
         )
         .messages(&[SHORT]),
         case(
             "slow/late-reply",
             "a reply may take a while",
             BUFFERING,
-            with(vec![accept(), late_reply(h), close_second(), prints(remainder(SHORT))]),
+            with(vec![accept(), late_reply(h), close_second(), prints_reply_to(SHORT)]),
         )
         .messages(&[SHORT]),
         case(
             "close/server-shuts-down",
             "when the server shuts down after the first of six messages, the client detects it and ends",
             "003, 3 Test cases 2(a) Server shuts down",
-            [accept(), serves(h, &[SHORT]), close(), prints(remainder(SHORT)), ends(), info(without_crash())],
+            [accept(), serves(h, &[SHORT]), close(), prints_reply_to(SHORT), ends(), info(without_crash())],
         )
         .messages(&[SHORT, "message two of six", "message three of six", "message four of six", "message five of six", "message six of six"]),
         case(
@@ -197,7 +199,7 @@ pub(super) fn cases(h: usize) -> Vec<Case> {
             "close/no-message",
             "a client without a message ends",
             FORMAT,
-            [accept(), closed_or_reset(), ends(), without_error()],
+            [accept(), closed_or_reset(), close(), ends(), without_error()],
         )
         .info()
         .messages(&[]),
@@ -268,11 +270,33 @@ fn late_reply(header: usize) -> Step {
     step("receive a message and reply after 500 ms", move |talk| {
         receive_message(talk, header, SHORT)?;
         talk.pause(Duration::from_millis(500))?;
+        waits_for_reply(talk, SHORT)?;
         talk.send(&message(header, remainder(SHORT)))
     })
 }
 
+/// Checks that the program has not ended and has printed no reply, before one is sent. It can compute the reply to a message.
+fn waits_for_reply(talk: &mut Talk, payload: &str) -> Outcome {
+    let text = if has_reply(&talk.stdout(), payload, remainder(payload)) {
+        "the program printed the reply before it was sent"
+    } else {
+        // A descendant may have the connection.
+        let is_open = talk.has_more(Duration::ZERO)? || !talk.has_stream_ended();
+        if is_open || talk.is_running() || talk.program.is_none() {
+            return Ok(());
+        }
+        "the program ended before its reply was sent"
+    };
+    let failure = Box::new(Failure::new(Kind::Unexpected, text));
+    Err(failure.hint("nothing was received: print what recv() returned, and wait for it"))
+}
+
+/// Sees the reply to a message printed.
+fn prints_reply_to(payload: &str) -> Step {
+    prints_reply(payload, remainder(payload))
+}
+
 /// Sees the replies printed, in this order and not merged into one line.
 fn prints_lines(payloads: &[&'static str]) -> Step {
-    prints_apart(payloads.iter().map(|payload| remainder(payload)))
+    prints_apart(payloads.iter().map(|payload| (*payload, remainder(payload))))
 }

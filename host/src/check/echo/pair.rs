@@ -1,7 +1,7 @@
 //! The length-prefixed messages with both ends.
 
 use crate::check::echo::{header, message, remainder};
-use crate::check::pair::{Pair, client_prints, same};
+use crate::check::pair::{Pair, client_prints_reply, same};
 use crate::check::talk::{Outcome, Talk};
 
 const MESSAGES: [&str; 3] = ["Four score and seven years ago", "äöüßéèñçøå and the rest", "short"];
@@ -25,6 +25,5 @@ fn judge(talk: &mut Talk) -> Outcome {
         .map_err(|failure| failure.hint(form))?;
     same("server", "send the right replies", &of(remainder), &talk.exchange.down)
         .map_err(|failure| failure.hint(format!("{form}, without its first ten characters")))?;
-    client_prints(talk, remainder(MESSAGES[0]))?;
-    client_prints(talk, remainder(MESSAGES[1]))
+    MESSAGES[..2].iter().try_for_each(|text| client_prints_reply(talk, text, remainder(text)))
 }

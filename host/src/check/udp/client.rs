@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::case::{Case, Step, case, step};
 use super::super::datagrams::{no_other, posts, reopen, says_something, stranger, vanish};
 use super::super::steps::{
-    ends, pause, prints, prints_apart, quoted, starts, without_crash, without_error,
+    ends, pause, prints_apart, prints_reply, starts, without_crash, without_error,
 };
 use super::{
     ADVISED, DATAGRAMS, ENCODED, EXERCISE, NETWORK, PARALLEL, SERIES, SHORT, UMLAUTS, named,
@@ -28,14 +28,14 @@ pub(super) fn cases() -> Vec<Case> {
             "basic/short-message",
             "a short message is sent in a datagram, and its reply is received and printed",
             ENCODED,
-            with(vec![serves(&[SHORT]), prints_reply(SHORT)]),
+            with(vec![serves(&[SHORT]), prints_reply_to(SHORT)]),
         )
         .messages(&[SHORT]),
         case(
             "basic/one-datagram",
             "a message is sent in one datagram, and nothing else is sent with it",
             DATAGRAMS,
-            with(vec![receives(SHORT), no_other(300), replies(SHORT), prints_reply(SHORT)]),
+            with(vec![receives(SHORT), no_other(300), replies(SHORT), prints_reply_to(SHORT)]),
         )
         .messages(&[SHORT])
         .hint("one datagram is one message: send nothing in front of it, and nothing after it"),
@@ -43,14 +43,14 @@ pub(super) fn cases() -> Vec<Case> {
             "basic/characters",
             "the text is sent in UTF-8, and the reply is decoded",
             ENCODED,
-            with(vec![serves(&[UMLAUTS]), prints_reply(UMLAUTS)]),
+            with(vec![serves(&[UMLAUTS]), prints_reply_to(UMLAUTS)]),
         )
         .messages(&[UMLAUTS]),
         case(
             "basic/575-bytes",
             "a message of up to 575 bytes, which the document advises, is sent in one datagram, and its reply is received whole",
             DATAGRAMS,
-            with(vec![serves(&[&advised]), prints_reply(&advised)]),
+            with(vec![serves(&[&advised]), prints_reply_to(&advised)]),
         )
         .messages(&[&advised])
         .hint("a datagram that is longer than the buffer of recvfrom() is cut: give it 4096 bytes"),
@@ -58,14 +58,14 @@ pub(super) fn cases() -> Vec<Case> {
             "basic/messages-in-series",
             "three messages are sent, and the replies are received and printed apart",
             SERIES,
-            with(vec![serves(&THREE), prints_apart(THREE.map(rest))]),
+            with(vec![serves(&THREE), prints_three()]),
         )
         .messages(&THREE),
         case(
             "basic/empty-reply",
             "a message of fewer than ten characters gets an empty reply, and the next one is received too",
             EXERCISE,
-            with(vec![serves(&["short", SHORT]), prints_reply(SHORT)]),
+            with(vec![serves(&["short", SHORT]), prints_reply_to(SHORT)]),
         )
         .messages(&["short", SHORT])
         .hint("an empty result of recvfrom() is an empty datagram, and not the end of anything"),
@@ -73,7 +73,7 @@ pub(super) fn cases() -> Vec<Case> {
             "basic/spaces",
             "white space is part of a message",
             EXERCISE,
-            with(vec![serves(&[SPACES]), prints(rest(SPACES).trim_end())]),
+            with(vec![serves(&[SPACES]), prints_reply(SPACES, rest(SPACES).trim_end())]),
         )
         .info()
         .messages(&[SPACES])
@@ -82,7 +82,7 @@ pub(super) fn cases() -> Vec<Case> {
             "segmentation/1472-bytes",
             "a message that fills an Ethernet frame is sent in one datagram, and its reply is received whole",
             DATAGRAMS,
-            with(vec![serves(&[&frame]), prints_reply(&frame)]),
+            with(vec![serves(&[&frame]), prints_reply_to(&frame)]),
         )
         .info()
         .messages(&[&frame]),
@@ -90,7 +90,7 @@ pub(super) fn cases() -> Vec<Case> {
             "segmentation/2000-bytes",
             "a reply of 2000 bytes is received whole",
             DATAGRAMS,
-            with(vec![serves(&[&long]), prints_reply(&long)]),
+            with(vec![serves(&[&long]), prints_reply_to(&long)]),
         )
         .info()
         .messages(&[&long])
@@ -99,14 +99,14 @@ pub(super) fn cases() -> Vec<Case> {
             "coalescing/replies-at-once",
             "replies that wait to be received are received apart",
             PARALLEL,
-            with(vec![serves_together(&THREE), prints_apart(THREE.map(rest))]),
+            with(vec![serves_together(&THREE), prints_three()]),
         )
         .messages(&THREE),
         case(
             "slow/late-reply",
             "a reply may take half a second",
             NETWORK,
-            with(vec![receives(SHORT), pause(500), replies(SHORT), prints_reply(SHORT)]),
+            with(vec![receives(SHORT), pause(500), replies(SHORT), prints_reply_to(SHORT)]),
         )
         .info()
         .messages(&[SHORT]),
@@ -114,7 +114,7 @@ pub(super) fn cases() -> Vec<Case> {
             "slow/lost-message",
             "a message that is lost is sent again",
             NETWORK,
-            with(vec![receives(SHORT), receives_again(SHORT), replies(SHORT), prints_reply(SHORT)]),
+            with(vec![receives(SHORT), receives_again(SHORT), replies(SHORT), prints_reply_to(SHORT)]),
         )
         .info()
         .messages(&[SHORT])
@@ -137,7 +137,7 @@ pub(super) fn cases() -> Vec<Case> {
                 replies(THREE[0]),
                 replies(THREE[0]),
                 serves(&THREE[1..]),
-                prints_apart(THREE.map(rest)),
+                prints_three(),
             ]),
         )
         .info()
@@ -147,7 +147,7 @@ pub(super) fn cases() -> Vec<Case> {
             "bad-input/stranger",
             "a datagram from another address is not taken for the reply",
             NETWORK,
-            with(vec![receives(SHORT), stranger(b" from a stranger"), pause(50), replies(SHORT), prints_reply(SHORT)]),
+            with(vec![receives(SHORT), stranger(b" from a stranger"), pause(50), replies(SHORT), prints_reply_to(SHORT)]),
         )
         .info()
         .messages(&[SHORT])
@@ -164,7 +164,7 @@ pub(super) fn cases() -> Vec<Case> {
             "restart/server",
             "a server that was started again at the same port is served on: datagrams have no connection that could be lost",
             NETWORK,
-            with(vec![receives(THREE[0]), reopen(), replies(THREE[0]), serves(&THREE[1..]), prints_apart(THREE.map(rest))]),
+            with(vec![receives(THREE[0]), reopen(), replies(THREE[0]), serves(&THREE[1..]), prints_three()]),
         )
         .info()
         .messages(&THREE),
@@ -196,17 +196,14 @@ fn serves(messages: &[&str]) -> Step {
     })
 }
 
-/// Waits until the program has printed the reply to a message. A reply is the end of its message, which may be printed too.
-fn prints_reply(message: &str) -> Step {
-    let message = message.to_owned();
-    step(format!("see {} printed", quoted(rest(&message))), move |talk| {
-        let (reply, what) = (rest(&message), quoted(rest(&message)));
-        let removed = message.get(..message.len() - reply.len()).unwrap_or_default();
-        talk.printed(&what, |output| {
-            let fronts = output.match_indices(reply).filter_map(|(at, _)| output.get(..at));
-            fronts.into_iter().any(|front| !front.ends_with(removed))
-        })
-    })
+/// Waits until the program has printed the reply to a message.
+fn prints_reply_to(message: &str) -> Step {
+    prints_reply(message, rest(message))
+}
+
+/// Waits until the program has printed the replies to three messages.
+fn prints_three() -> Step {
+    prints_apart(THREE.map(|message| (message, rest(message))))
 }
 
 fn receives(message: &'static str) -> Step {

@@ -1,6 +1,6 @@
 //! The datagrams with both ends.
 
-use crate::check::pair::{Pair, client_prints, same};
+use crate::check::pair::{Pair, client_prints_reply, same};
 use crate::check::talk::{Outcome, Talk};
 use crate::check::udp::rest;
 use crate::proxy::Flow;
@@ -47,6 +47,5 @@ fn judge(talk: &mut Talk) -> Outcome {
             failure.hint(format!("{form}; a reply is the message without its first ten characters"))
         })?;
     }
-    client_prints(talk, rest(MESSAGES[0]))?;
-    client_prints(talk, rest(MESSAGES[1]))
+    MESSAGES[..2].iter().try_for_each(|text| client_prints_reply(talk, text, rest(text)))
 }
