@@ -81,6 +81,22 @@ fn correct_programs_in_java_have_no_failure() {
     check_variants(&["java"]);
 }
 
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_client_of_high_or_low_may_say_what_to_do_next_instead_of_what_was_wrong() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("guess_client.py");
+    let (source, _) = mutants::load("guess", "client");
+    let words = source
+        .replace("Your guess is too low.", "Go higher!")
+        .replace("Your guess is too high.", "Go lower!");
+    assert_ne!(words, source);
+    fs::write(&path, words).unwrap();
+    let command = student("guess", "client", &path, Path::new("")).expect("Python");
+    let run = check_command::<&str>("guess", "client", &[], &command);
+    assert_none([has_no_failure("in other words", &run)]);
+}
+
 /// A program with a planted mistake.
 struct Planted {
     protocol: &'static str,

@@ -479,6 +479,7 @@ fn client() -> Vec<Case> {
                 accept(),
                 send("a message that starts with X", b"X12345678".to_vec()),
                 closed_or_reset(),
+                close(),
                 ends(),
             ],
         )

@@ -7,8 +7,8 @@ use socklab_core::guess::Message;
 use super::super::case::{Case, Step, case, step};
 use super::super::failure::{Failure, Kind};
 use super::super::steps::{
-    accept, close, ends, half_close, info, reset, silence, types, types_unless_ended,
-    without_crash, without_error,
+    accept, close, closed_or_reset, ends, half_close, info, reset, silence, types,
+    types_unless_ended, without_crash, without_error,
 };
 use super::super::talk::{Outcome, Talk};
 use super::super::turns::{NO_FAULTS, different, expecting, receive_line, say, say_parts, says};
@@ -79,7 +79,7 @@ pub(super) fn cases() -> Vec<Case> {
             "basic/ends-at-win",
             "the client ends after WIN by itself, before the server has closed",
             GAME,
-            [accept(), play(WON, NO_FAULTS), ends(), without_error()],
+            [accept(), play(WON, NO_FAULTS), closed_or_reset(), close(), ends(), without_error()],
         )
         .info()
         .hint("leave the loop after WIN"),
@@ -87,13 +87,13 @@ pub(super) fn cases() -> Vec<Case> {
             "basic/ends-at-game-over",
             "the client ends after GAMEOVER by itself, before the server has closed",
             GAME,
-            [accept(), play(LOST, NO_FAULTS), send(Message::GameOver), ends(), without_error()],
+            [accept(), play(LOST, NO_FAULTS), send(Message::GameOver), closed_or_reset(), close(), ends(), without_error()],
         )
         .info()
         .hint("leave the loop after GAMEOVER"),
         case(
             "basic/shows-low-and-high",
-            "the client shows that a guess is too low after LOW, and too high after HIGH",
+            "the client shows \"too low\" after LOW and \"too high\" after HIGH, and not the reverse; other words are not judged",
             GAME,
             [
                 accept(),
@@ -403,24 +403,26 @@ fn typo() -> Step {
     })
 }
 
-/// Returns how often the output of the program has the words `low` and `high`.
-fn low_and_high(talk: &Talk) -> Option<(usize, usize)> {
-    let output = talk.program.as_ref()?.stdout.text().to_lowercase();
-    Some((output.matches("low").count(), output.matches("high").count()))
+/// Checks that the words are not exchanged, after LOW three times and HIGH once. Other words than those of the document may
+/// say what to do next, such as "Go higher!" after LOW.
+fn not_swapped() -> Step {
+    step("see that LOW is not shown as too high", |talk| {
+        let (low, high) = too_low_and_high(&talk.stdout());
+        if high <= low {
+            return Ok(());
+        }
+        let text = format!(
+            "after LOW three times and HIGH once, the program showed \"too low\" {low} times and \"too high\" {high} times"
+        );
+        Err(Box::new(Failure::new(Kind::Output, text))
+            .hint("LOW means that the guess is too low, and HIGH that it is too high"))
+    })
 }
 
-/// Checks that the words are not exchanged, after LOW three times and HIGH once.
-fn not_swapped() -> Step {
-    step("see that LOW is not shown as high", |talk| match low_and_high(talk) {
-        Some((low, high)) if high > low => {
-            let text = format!(
-                "after LOW three times and HIGH once, the program showed \"low\" {low} times and \"high\" {high} times"
-            );
-            Err(Box::new(Failure::new(Kind::Output, text))
-                .hint("LOW means that the guess is too low, and HIGH that it is too high"))
-        }
-        _ => Ok(()),
-    })
+/// Returns how often an output has the words `too low` and `too high`.
+fn too_low_and_high(output: &str) -> (usize, usize) {
+    let output = output.to_lowercase();
+    (output.matches("too low").count(), output.matches("too high").count())
 }
 
 fn shows_both() -> Step {
@@ -436,4 +438,18 @@ fn shows_win() -> Step {
     step("see \"win\" printed", |talk| {
         talk.printed("\"You win!\"", |output| output.to_lowercase().contains("win"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_say_what_to_do_next_are_not_counted() {
+        assert_eq!(
+            too_low_and_high("Your guess is too low.\nToo high!\nToo LOW: go higher\n"),
+            (2, 1)
+        );
+        assert_eq!(too_low_and_high("Go higher!\nGo higher!\nHigh or low?\nGo lower!\n"), (0, 0));
+    }
 }
