@@ -280,7 +280,8 @@ fn play(case: &Case, talk: &mut Talk) -> Result<(), (Box<Failure>, bool)> {
         let outcome: Outcome = (step.run)(talk);
         outcome.map_err(|mut failure| {
             failure.step = (i + 1, step.text.to_string());
-            (failure, step.is_info)
+            let is_info = step.is_info(failure.kind);
+            (failure, is_info)
         })?;
     }
     Ok(())
