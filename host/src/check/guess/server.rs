@@ -23,10 +23,18 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         case(
             "basic/five-guesses",
-            "the server sends GUESS, takes a number, answers LOW or HIGH, and sends GAMEOVER after the fifth wrong guess; then it closes",
+            "the server sends GUESS, takes a number, answers LOW or HIGH to the first four wrong guesses, and sends GAMEOVER after the fifth; then it closes",
             GAME,
             [connect(), play(&LOST), ended()],
         ),
+        case(
+            "basic/last-answer",
+            "the fifth wrong guess gets LOW or HIGH too, before GAMEOVER, as in the game for one player; the client of the document works without it",
+            GAME,
+            [connect(), last_answer()],
+        )
+        .info()
+        .hint("answer the fifth guess too, and then send GAMEOVER"),
         case(
             "basic/high-and-low",
             "LOW means that a guess is lower than the number, HIGH that it is higher: no number is lower than 1 or higher than 100",
@@ -38,6 +46,12 @@ pub(super) fn cases() -> Vec<Case> {
             "the answers to the guesses do not contradict each other",
             GAME,
             [connect(), bisect(), ended()],
+        ),
+        case(
+            "basic/one-number",
+            "the number stays the same in a game: the same guess gets the same answer",
+            GAME,
+            [same_guesses()],
         ),
         case(
             "basic/win",
@@ -379,6 +393,10 @@ impl Game {
     }
 }
 
+const COMPARED: &str = "convert the guess to an integer, and compare it with the number: LOW means that the guess is lower";
+const NEW_NUMBER: &str =
+    "draw the number once, when a client has connected, and not for each guess";
+
 /// Returns the failure of a server that breaks the rules, and the likely mistake.
 fn broken(violation: Violation, message: Message) -> (Box<Failure>, &'static str) {
     let text = violation.to_string();
@@ -394,9 +412,7 @@ fn broken(violation: Violation, message: Message) -> (Box<Failure>, &'static str
         Violation::Contradiction { answer: Message::Invalid, .. } => {
             "the guess was not taken for a number: remove the newline at its end before it is tested"
         }
-        Violation::Contradiction { .. } => {
-            "convert the guess to an integer, and compare it with the number: LOW means that the guess is lower"
-        }
+        Violation::Contradiction { .. } => COMPARED,
         Violation::NoNumber(_) => "test whether the guess is a number before it is compared",
         Violation::TooMany => {
             "every wrong guess costs one of the five, also one that is not a number: then GAMEOVER follows"
@@ -577,6 +593,49 @@ fn bisect_game(talk: &mut Talk, earlier: &mut Range) -> Outcome<bool> {
 fn bisect() -> Step {
     step("guess by bisection, until the game is over", |talk| {
         bisect_game(talk, &mut Range::ALL.clone()).map(drop)
+    })
+}
+
+/// Plays games in which each guess is the same. A server with another number for each guess answers all of them alike with
+/// a chance of 1 in 16.
+fn same_guesses() -> Step {
+    /// Enough for a chance of less than 1 in 10^9.
+    const GAMES: u32 = 8;
+    step(format!("guess 50 again and again, in {GAMES} games"), |talk| {
+        for game in 0..GAMES {
+            another_number(talk, game)?;
+            Game::default().play(talk, &["50"; 5]).map_err(|failure| {
+                let is_new = failure.hint.as_deref() == Some(COMPARED);
+                if is_new { failure.hint(NEW_NUMBER) } else { failure }
+            })?;
+            talk.reset()?;
+        }
+        Ok(())
+    })
+}
+
+/// Connects for another game, counted from 0. The server is started again: it may serve one client only.
+fn another_number(talk: &mut Talk, game: u32) -> Outcome {
+    if game > 0 && talk.program.is_some() && talk.setup.shared_reason().is_none() {
+        talk.restart()?;
+    }
+    talk.connect()
+}
+
+/// Plays a lost game, and checks that its last guess is answered.
+fn last_answer() -> Step {
+    step("guess 0 five times, and receive LOW after each", |talk| {
+        let mut game = Game::default();
+        for _ in 0..GUESSES {
+            game.message(talk)?;
+            game.guess(talk, LOST[0])?;
+            let answer = game.message(talk)?;
+            if answer == Message::GameOver {
+                let text = "the last guess is not answered before GAMEOVER".to_owned();
+                return Err(different(text, Message::Low.text(), answer.text()));
+            }
+        }
+        Ok(())
     })
 }
 
