@@ -1,5 +1,7 @@
 //! A proxied connection: two sockets, and the bytes between them.
 
+mod resetting;
+
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
@@ -9,9 +11,11 @@ use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 use socklab_core::machine::StreamEnd;
 
+use self::resetting::Resetting;
 use super::{Connection, Ended, Event, Flow, Observer, Side};
 use crate::faults::{Ending, Faults, Schedule, Step};
 use crate::net::is_self_connected;
+use crate::sys::extra::net::SocketQueues;
 use crate::sys::net as system;
 
 /// Size in bytes of the buffer that all connections share for reading. A direction without faults keeps at most these
@@ -151,6 +155,8 @@ struct Lane {
     /// How the sender's stream has ended, once that has been read.
     end: Option<StreamEnd>,
     schedule: Option<Box<Schedule>>,
+    /// Offset of the byte that the schedule changes, until it has been passed on.
+    flip: Option<u64>,
     /// Time at which the engine runs a turn.
     timer: Option<Duration>,
     state: LaneState,
@@ -177,6 +183,8 @@ enum Phase {
         read: [bool; 2],
         ended: Option<Ended>,
     },
+    /// A fault resets the connection as soon as the bytes that have been passed on are delivered.
+    Resetting(Resetting),
 }
 
 /// What the engine does after a turn.
@@ -198,6 +206,8 @@ pub(super) struct Context<'c> {
     pub(super) read_max: usize,
     /// Whether bytes may be read: see [`Observer::is_ready`].
     pub(super) may_read: bool,
+    /// Queries of what is acknowledged, since the first use.
+    pub(super) queues: &'c mut Option<SocketQueues>,
 }
 
 impl Context<'_> {
@@ -237,6 +247,7 @@ impl Pair {
             kept: Buffer::default(),
             end: None,
             schedule: (!faults.is_none()).then(|| Box::new(Schedule::new(*faults, seed))),
+            flip: faults.flip,
             timer: None,
             state: LaneState::Open,
         };
@@ -250,6 +261,13 @@ impl Pair {
     /// Returns the number of bytes that it keeps.
     pub(super) fn kept(&self) -> usize {
         self.lanes.iter().map(|lane| lane.kept.len()).sum()
+    }
+
+    /// Returns the directions that had too few bytes for the flip of a bit, with its offset.
+    pub(super) fn unflipped(&self) -> impl Iterator<Item = (Flow, u64)> {
+        let passed = [(Flow::Up, self.info.up), (Flow::Down, self.info.down)];
+        let lanes = passed.into_iter().zip(&self.lanes);
+        lanes.filter_map(|((flow, n), lane)| Some((flow, lane.flip.filter(|at| *at >= n)?)))
     }
 
     pub(super) const fn is_connecting(&self) -> bool {
@@ -290,7 +308,11 @@ impl Pair {
             return Ok(());
         }
         for (side, token) in tokens.into_iter().enumerate() {
-            let reads = matches!(self.phase, Phase::Closing { .. }) || self.can_keep(side);
+            let reads = match self.phase {
+                Phase::Closing { .. } => true,
+                Phase::Resetting(_) => false,
+                _ => self.can_keep(side),
+            };
             let socket = &mut self.sockets[side];
             // A socket that is not read must not cause events while it waits for writing: each would be followed by the
             // next one.
@@ -351,6 +373,7 @@ impl Pair {
         let mut due = None;
         let closing = match self.phase {
             Phase::Closing { until, .. } => Some(until),
+            Phase::Resetting(Resetting { check_at, .. }) => Some(check_at),
             _ => None,
         };
         for lane in &mut self.lanes {
@@ -390,6 +413,7 @@ impl Pair {
         match self.phase {
             Phase::Connecting(..) => return Turn::Wait,
             Phase::Closing { .. } => return self.drop_input(context),
+            Phase::Resetting(_) => return self.await_delivery(context),
             Phase::Open => {}
         }
         let mut again = false;
@@ -403,8 +427,10 @@ impl Pair {
                 Turn::Again => again = true,
                 end @ Turn::End(_) => return end,
             }
-            if matches!(self.phase, Phase::Closing { .. }) {
-                return Turn::Again;
+            match self.phase {
+                Phase::Closing { .. } => return Turn::Again,
+                Phase::Resetting(_) => return Turn::Wait,
+                _ => {}
             }
         }
         let [up, down] = &self.lanes;
@@ -530,9 +556,7 @@ impl Pair {
                         return self.wait_or_reset(flow);
                     }
                 }
-                Step::Fault(Ending::Reset) => {
-                    return Turn::End(Ended::Fault(flow, Ending::Reset));
-                }
+                Step::Fault(Ending::Reset) => return self.start_reset(flow, context),
                 Step::Fault(Ending::Close) => {
                     self.close(flow, context);
                     return Turn::Wait;
@@ -564,7 +588,13 @@ impl Pair {
                     Flow::Down => &mut self.info.down,
                 };
                 *passed += n as u64;
+                let before = *passed - n as u64;
                 context.observe(&self.info, &Event::Moved(flow, &bytes[..n]));
+                let flipped = self.lanes[flow as usize].flip.filter(|at| *at >= before);
+                if let Some(offset) = flipped.filter(|at| *at - before < n as u64) {
+                    self.lanes[flow as usize].flip = None;
+                    context.observe(&self.info, &Event::Flipped(flow, offset));
+                }
                 n
             }
             Err(_) => {

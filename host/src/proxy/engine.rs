@@ -17,6 +17,7 @@ use super::connection::{Context, Pair, SCRATCH, SMALL_READ, Turn};
 use super::{Connection, Ended, Event, Limits, Observer};
 use crate::faults::Faults;
 use crate::net::{ACCEPTS, Acceptor, Clients, MioListener, reason, timeout_text};
+use crate::sys::extra::net::SocketQueues;
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -44,6 +45,8 @@ pub(super) struct Engine {
     read_max: usize,
     /// Number of bytes that all connections keep.
     kept: usize,
+    /// Queries of what is acknowledged, since the first use.
+    queues: Option<SocketQueues>,
     faults: [Faults; 2],
     seed: u64,
     /// Number of connections that have been accepted.
@@ -82,6 +85,7 @@ impl Engine {
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             read_max: SCRATCH,
             kept: 0,
+            queues: None,
             faults: [Faults::default(); 2],
             seed: 0,
             count: 0,
@@ -271,6 +275,7 @@ impl Engine {
             observers: &mut self.observers,
             read_max: if self.kept > KEPT_MAX { SMALL_READ } else { SCRATCH }.min(self.read_max),
             may_read: self.is_ready,
+            queues: &mut self.queues,
         };
         if pair.is_connecting() {
             match pair.connected() {
@@ -369,8 +374,14 @@ impl Engine {
         self.kept -= pair.kept();
         pair.end(ended);
         let info = pair.info;
+        let unflipped: Vec<_> = pair.unflipped().collect();
         // Closed first: who reads of the end may rely on it.
         drop(pair);
+        if !matches!(ended, Ended::Unreachable(_)) {
+            for (flow, offset) in unflipped {
+                self.observe(&info, &Event::Unflipped(flow, offset));
+            }
+        }
         self.observe(&info, &Event::Ended(ended));
     }
 

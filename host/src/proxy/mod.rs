@@ -130,8 +130,37 @@ pub enum Event<'e> {
     Closed(Flow),
     /// No more bytes are passed on in a direction, because of a fault.
     Stalled(Flow),
+    /// A fault has inverted the lowest bit of the byte at this offset, which has just been passed on.
+    Flipped(Flow, u64),
+    /// The connection ends, and the direction had too few bytes for a fault that changes the byte at this offset.
+    Unflipped(Flow, u64),
+    /// The connection is reset by a fault, and the receiver's system has not acknowledged the last bytes: this number of
+    /// those that were reported as moved. The totals do not contain them.
+    Undelivered(Flow, u64),
     /// The connection has ended. This is its last event.
     Ended(&'e Ended),
+}
+
+impl Event<'_> {
+    /// Returns what a fault has done, in words, if the event is one of those about a byte.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        match self {
+            Self::Flipped(flow, offset) => {
+                Some(format!("byte {offset} to the {}: lowest bit inverted by a fault", flow.to()))
+            }
+            Self::Unflipped(flow, offset) => {
+                let to = flow.to();
+                Some(format!("no bit inverted to the {to}: its stream ended before byte {offset}"))
+            }
+            Self::Undelivered(flow, bytes) => {
+                let s = if *bytes == 1 { "" } else { "s" };
+                let to = flow.to();
+                Some(format!("the last {bytes} byte{s} to the {to} did not arrive: it did not read"))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// How a connection ended.

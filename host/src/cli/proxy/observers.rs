@@ -40,7 +40,13 @@ impl Observer for Tracer {
                 });
                 self.0.ended(number, connection.client, reset);
             }
-            Event::Opened | Event::Connected | Event::Stalled(_) => {}
+            // The log has these, between the lines of the trace.
+            Event::Stalled(_)
+            | Event::Flipped(..)
+            | Event::Unflipped(..)
+            | Event::Undelivered(..)
+            | Event::Opened
+            | Event::Connected => {}
         }
     }
 
@@ -80,6 +86,21 @@ impl Observer for Log {
                         "event": "stalled", "connection": number, "peer": peer,
                         "to": to.to_string(),
                     })
+                });
+            }
+            Event::Flipped(flow, n) | Event::Unflipped(flow, n) | Event::Undelivered(flow, n) => {
+                let (name, key) = match event {
+                    Event::Flipped(..) => ("flipped", "offset"),
+                    Event::Unflipped(..) => ("not flipped", "offset"),
+                    _ => ("not delivered", "bytes"),
+                };
+                let text = event.fault().unwrap_or_default();
+                self.reporter.report(format_args!("{prefix}{client}: {text}"), || {
+                    let mut event = json!({
+                        "event": name, "connection": number, "peer": peer, "to": flow.to().to_string(),
+                    });
+                    event[key] = (*n).into();
+                    event
                 });
             }
             Event::Ended(ended) => {

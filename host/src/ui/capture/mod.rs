@@ -254,7 +254,10 @@ impl proxy::Observer for ProxyCapture {
             Event::Connected => Owned::Connected,
             Event::Moved(flow, bytes) => Owned::Moved(*flow, bytes.to_vec()),
             Event::Closed(flow) => Owned::Closed(*flow),
-            Event::Stalled(_) => return,
+            Event::Stalled(_)
+            | Event::Flipped(..)
+            | Event::Unflipped(..)
+            | Event::Undelivered(..) => return,
             Event::Ended(ended) => Owned::Ended(ended.reset()),
         };
         self.0.record(connection.number, [connection.client, connection.server], event);

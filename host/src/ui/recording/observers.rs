@@ -145,6 +145,12 @@ impl proxy::Observer for ProxyObserver {
             proxy::Event::Moved(flow, bytes) => record(Event::Moved(*flow, bytes)),
             proxy::Event::Closed(flow) => record(Event::Closed(*flow)),
             proxy::Event::Stalled(flow) => record(Event::Stalled(*flow)),
+            proxy::Event::Flipped(flow, _)
+            | proxy::Event::Unflipped(flow, _)
+            | proxy::Event::Undelivered(flow, _) => {
+                let text = event.fault().unwrap_or_default();
+                record(Event::Fault(*flow, &text));
+            }
             proxy::Event::Ended(ended) => {
                 let text = ended.to_string();
                 match ended {
