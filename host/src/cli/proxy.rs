@@ -44,9 +44,9 @@ pub(super) struct ProxyArgs {
     /// Seed of random faults, to repeat a run [default: random, and shown]
     #[arg(long, value_name = "N", help_heading = "Faults")]
     seed: Option<u64>,
-    /// Size of the length field of echo in bytes
-    #[arg(long, value_name = "2|4", default_value = "4", value_parser = super::echo::header)]
-    header: u8,
+    /// Size of the length field of echo in bytes [default: 4]
+    #[arg(long, value_name = "2|4", value_parser = super::echo::header)]
+    header: Option<u8>,
     #[command(flatten)]
     clients: MaxClients,
 }
@@ -78,6 +78,11 @@ impl Run for ProxyArgs {
                 "{option} limits the faults to one direction, but none is given; see --help"
             )));
         }
+        if self.header.is_some() && self.protocol != "echo" {
+            let e =
+                format!("--header is for echo; {} has no such option; see --help", self.protocol);
+            return Err(Failure::Usage(e));
+        }
         if self.has_datagrams()? {
             let faults = self.faults.of_datagrams().map_err(|e| self.misplaced(&e))?;
             return self.run_datagrams(common, &target, faults, seed);
@@ -101,7 +106,7 @@ impl Run for ProxyArgs {
         }
         proxy = proxy.observer(Box::new(Log::new(console.reporter())));
         if let Some(picture) = common.picture() {
-            let dissectors = dissectors(&self.protocol, self.header);
+            let dissectors = dissectors(&self.protocol, self.header());
             let recorder = picture.recorder(Observed::Proxy, dissectors);
             proxy = proxy.observer(recorder.proxy_observer());
         }
@@ -132,6 +137,12 @@ impl Run for ProxyArgs {
     }
 
     fn adjust(command: clap::Command) -> clap::Command {
+        let command = command.mut_arg("timeout", |arg| {
+            arg.help(
+                "Limit for connecting and for a connection without progress: 30 (seconds), 500ms, 2min or none \
+                 [default: 30s for connecting, none after that; with datagrams 2min for an idle client]",
+            )
+        });
         command.mut_arg("max_clients", |arg| {
             arg.help(
                 "Largest number of clients served at a time; further clients wait until one disconnects, and with \
@@ -163,6 +174,11 @@ impl ProxyArgs {
         }
     }
 
+    /// Returns the size of the length field of echo.
+    fn header(&self) -> u8 {
+        self.header.unwrap_or(4)
+    }
+
     fn misplaced(&self, e: &str) -> Failure {
         Failure::Usage(format!("{e}; {} has no such fault; see --help", self.protocol))
     }
@@ -171,7 +187,7 @@ impl ProxyArgs {
         if self.protocol == RAW {
             return Box::new(HexTrace::new(lines));
         }
-        let dissectors = dissectors(&self.protocol, self.header);
+        let dissectors = dissectors(&self.protocol, self.header());
         // As the client sees it.
         Box::new(Trace::new(TraceOutput::Proxy(lines), Side::Client, dissectors))
     }

@@ -156,8 +156,14 @@ impl Engine {
             }
             let stops = stops.load(Ordering::Acquire);
             if stops > 0 {
+                let is_new = stopped_at.is_none();
                 let since = *stopped_at.get_or_insert(self.now);
                 self.acceptor.close();
+                if is_new && stops == 1 && !self.pairs.is_empty() {
+                    for observer in &mut self.observers {
+                        observer.stopping(self.pairs.len(), self.limits.grace);
+                    }
+                }
                 if stops > 1 || self.now - since >= self.limits.grace {
                     self.end_all();
                 }
@@ -221,7 +227,10 @@ impl Engine {
         let mut stream = self.connect(info.server);
         let mut tried = target;
         // An address of a family that the system lacks fails at once.
-        while stream.is_err() && self.following(tried) != target {
+        while let Err(e) = &stream
+            && self.following(tried) != target
+        {
+            self.observe(&info, &Event::Retried(self.targets[tried], e));
             tried = self.following(tried);
             stream = self.connect(self.targets[tried]);
         }
@@ -230,6 +239,7 @@ impl Engine {
             Err(e) => {
                 let _ = socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO));
                 drop(client);
+                let info = Connection { server: self.targets[tried], ..info };
                 self.observe(&info, &Event::Ended(&Ended::Unreachable(e)));
                 return;
             }
@@ -321,6 +331,10 @@ impl Engine {
         let server = self.targets[next];
         let Some(Pair { info, .. }) = self.pairs.get(key) else { return };
         log::debug!("{}: connecting to {} failed: {}", info.client, info.server, reason(&e));
+        if next != first {
+            let info = *info;
+            self.observe(&info, &Event::Retried(info.server, &e));
+        }
         let stream = if next == first { Err(e) } else { self.connect(server) };
         let result = stream.and_then(|stream| {
             let registry = self.poll.registry();

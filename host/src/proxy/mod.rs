@@ -32,7 +32,7 @@ mod engine;
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::thread;
@@ -122,6 +122,8 @@ pub struct Connection {
 pub enum Event<'e> {
     /// A client has connected, and the proxy connects to the server.
     Opened,
+    /// An address of the server could not be reached, and the proxy tries another one.
+    Retried(SocketAddr, &'e io::Error),
     /// The server has accepted the connection.
     Connected,
     /// Bytes have been passed on by one system call.
@@ -156,7 +158,9 @@ impl Event<'_> {
             Self::Undelivered(flow, bytes) => {
                 let s = if *bytes == 1 { "" } else { "s" };
                 let to = flow.to();
-                Some(format!("the last {bytes} byte{s} to the {to} did not arrive: it did not read"))
+                Some(format!(
+                    "the last {bytes} byte{s} to the {to} did not arrive: it did not read"
+                ))
             }
             _ => None,
         }
@@ -222,6 +226,11 @@ impl fmt::Display for Ended {
 pub trait Observer: Send {
     /// Called for each event, in order. It must not block: it is called in the thread of the proxy.
     fn observe(&mut self, connection: &Connection, event: &Event<'_>);
+
+    /// Called when the proxy has been stopped and waits for open connections: for this number, and at most this long.
+    fn stopping(&mut self, connections: usize, grace: Duration) {
+        let _ = (connections, grace);
+    }
 
     /// Returns whether it can take more bytes. While it cannot, the proxy reads nothing. When it can again, it must call
     /// the function that [`Proxy::resumer`] returned.
@@ -393,9 +402,27 @@ impl Proxy {
 
 /// Returns whether a server address is that of the proxy itself.
 fn is_itself(proxy: SocketAddr, target: SocketAddr) -> bool {
-    let ip = proxy.ip();
-    let is_same_ip = ip == target.ip() || (ip.is_unspecified() && target.ip().is_loopback());
-    is_same_ip && proxy.port() == target.port()
+    if proxy.port() != target.port() {
+        return false;
+    }
+    let proxy = proxy.ip().to_canonical();
+    let target = target.ip().to_canonical();
+    // What is sent to the unspecified address arrives at this machine.
+    target.is_unspecified()
+        || proxy == target
+        || (proxy.is_unspecified() && (target.is_loopback() || is_local(target)))
+}
+
+/// Returns whether an address is one of this machine: it is then also the local address of a socket that sends there.
+fn is_local(ip: IpAddr) -> bool {
+    let any: IpAddr =
+        if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    // Connecting a datagram socket sends nothing. Any port will do.
+    let local = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    });
+    local.is_ok_and(|local| local.ip() == ip)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Trace and recording of a proxy for datagrams.
 
 use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use socklab_core::datagram::Datagram;
@@ -95,8 +97,8 @@ impl Observer for DatagramTrace {
                 let note = format!("not sent: {}", reason(e));
                 self.datagram(client, *flow, bytes, End::Lost, &note);
             }
-            Event::Unreachable(e) => {
-                let text = format!("{} is unreachable: {}", client.server, reason(e));
+            Event::Unreachable(e, next) => {
+                let text = unreachable(client, e, *next);
                 self.line(client, "<-", Flow::Down, &text, "");
             }
             Event::Opened | Event::Ended(_) => {}
@@ -134,8 +136,8 @@ impl Observer for DatagramRecorder {
                 let note = format!("not sent: {}", reason(e));
                 record(passed_or_lost(flow, bytes, true, &note));
             }
-            Event::Unreachable(e) => {
-                let text = format!("{} is unreachable: {}", client.server, reason(e));
+            Event::Unreachable(e, next) => {
+                let text = unreachable(client, e, *next);
                 record(recording::Event::Note(&text));
             }
             Event::Ended(ended) => {
@@ -169,4 +171,10 @@ fn passed(passage: &Passage) -> String {
         notes.push(format!("after {}", rounded(passage.kept)));
     }
     notes.join(", ")
+}
+
+/// Returns what happened to a datagram that did not reach the server, in words.
+fn unreachable(client: &Client, e: &io::Error, next: Option<SocketAddr>) -> String {
+    let next = next.map_or_else(String::new, |next| format!("; sent to {next} instead"));
+    format!("{} is unreachable: {}{next}", client.server, reason(e))
 }

@@ -1,6 +1,6 @@
 //! `socklab proxy` for datagrams, and what a person and a program see of it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ impl ProxyArgs {
             .faults(up, down, seed);
         let dissectors = match self.protocol.as_str() {
             RAW => Conversation::raw_datagrams,
-            name => dissectors(name, self.header),
+            name => dissectors(name, self.header()),
         };
         if common.traces() {
             let trace = DatagramTrace::new(console.log().clone(), dissectors);
@@ -96,12 +96,12 @@ fn summarize(reporter: &Reporter, totals: &Totals) {
 /// Returns what has passed in a direction, in words.
 fn summary(traffic: &Traffic) -> String {
     let counts = traffic.counts;
-    let mut text =
-        format!("{}: {} passed", Datagrams(counts.arrived), counts.passed - traffic.failed);
+    let mut text = format!("{}: {} passed", Datagrams(counts.arrived), passed(traffic));
     for (n, what) in [
         (counts.dropped, "dropped"),
         (counts.overflowed, "dropped because too many waited"),
         (traffic.failed, "not sent"),
+        (traffic.refused, "refused by the server's system"),
         (counts.kept(), "still waiting"),
         (counts.duplicated, "duplicated"),
         (counts.reordered, "reordered"),
@@ -113,11 +113,16 @@ fn summary(traffic: &Traffic) -> String {
     text
 }
 
+/// Returns the number of datagrams that were sent and not refused. A copy that was refused counts as a datagram.
+const fn passed(traffic: &Traffic) -> u64 {
+    traffic.counts.passed.saturating_sub(traffic.failed).saturating_sub(traffic.refused)
+}
+
 fn numbers(traffic: &Traffic) -> Value {
-    let Traffic { counts, failed, bytes, .. } = traffic;
+    let Traffic { counts, failed, refused, bytes, .. } = traffic;
     json!({
-        "datagrams": counts.arrived, "passed": counts.passed - failed, "dropped": counts.dropped,
-        "overflowed": counts.overflowed, "failed": failed, "waiting": counts.kept(),
+        "datagrams": counts.arrived, "passed": passed(traffic), "dropped": counts.dropped,
+        "overflowed": counts.overflowed, "failed": failed, "refused": refused, "waiting": counts.kept(),
         "duplicated": counts.duplicated, "reordered": counts.reordered, "bytes": bytes,
     })
 }
@@ -136,13 +141,13 @@ struct Log {
     reporter: Reporter,
     /// Whether there has been more than one client.
     has_many: bool,
-    /// Clients for which it has been reported that the server is unreachable.
-    unreachable: HashSet<u64>,
+    /// Clients for which the server is unreachable: the addresses tried, and whether that has been reported.
+    unreachable: HashMap<u64, (Vec<String>, bool)>,
 }
 
 impl Log {
     fn new(reporter: Reporter) -> Self {
-        Self { reporter, has_many: false, unreachable: HashSet::new() }
+        Self { reporter, has_many: false, unreachable: HashMap::new() }
     }
 }
 
@@ -191,26 +196,41 @@ impl Observer for Log {
                     event
                 });
             }
-            Event::Unreachable(e) => {
+            Event::Unreachable(e, next) => {
                 let why = reason(e);
-                if self.unreachable.insert(*number) {
+                let (tried, is_reported) = self.unreachable.entry(*number).or_default();
+                let server = server.to_string();
+                if !tried.contains(&server) {
+                    tried.push(server.clone());
+                }
+                // The other address may have a server.
+                if next.is_none() && !std::mem::replace(is_reported, true) {
+                    let (servers, is) =
+                        (tried.join(" and "), if tried.len() > 1 { "are" } else { "is" });
                     self.reporter.log(format_args!(
-                        "{}: {server} is unreachable: {why}; is a server listening on that port?",
+                        "{}: {servers} {is} unreachable: {why}; is a server listening on that port?",
                         name()
                     ));
                 }
                 self.reporter.event(|| {
                     let mut event = event_of("unreachable");
-                    event["server"] = server.to_string().into();
+                    event["server"] = server.into();
                     event["error"] = why.into();
+                    if let Some(next) = next {
+                        event["next"] = next.to_string().into();
+                    }
                     event
                 });
             }
             Event::Ended(ended) => {
                 self.unreachable.remove(number);
                 if *ended != Ended::Stopped {
+                    let refused = match up.refused {
+                        0 => String::new(),
+                        n => format!(" ({n} refused)"),
+                    };
                     self.reporter.log(format_args!(
-                        "{}: {} to the server, {} to the client; {ended}",
+                        "{}: {} to the server{refused}, {} to the client; {ended}",
                         name(),
                         Datagrams(up.counts.passed),
                         Datagrams(down.counts.passed)

@@ -48,7 +48,8 @@ struct StreamArgs {
     /// Pass on N bytes, and then close the connection
     #[arg(long, help_heading = "Faults of streams", value_name = "N", value_parser = size, conflicts_with = "reset_after")]
     close_after: Option<u64>,
-    /// Pass on N bytes, and then reset the connection
+    /// Pass on N bytes, and then reset the connection as soon as they are acknowledged, after 2s without an
+    /// acknowledgement in any case; a program that reads late may lose what it has not read
     #[arg(long, help_heading = "Faults of streams", value_name = "N", value_parser = size)]
     reset_after: Option<u64>,
 }

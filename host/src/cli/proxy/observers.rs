@@ -1,6 +1,9 @@
 //! What a person sees of the connections of a proxy: log lines, events and the trace.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -41,7 +44,8 @@ impl Observer for Tracer {
                 self.0.ended(number, connection.client, reset);
             }
             // The log has these, between the lines of the trace.
-            Event::Stalled(_)
+            Event::Retried(..)
+            | Event::Stalled(_)
             | Event::Flipped(..)
             | Event::Unflipped(..)
             | Event::Undelivered(..)
@@ -61,11 +65,13 @@ pub(super) struct Log {
     reporter: Reporter,
     /// Whether there has been more than one connection.
     has_many: bool,
+    /// Addresses of the server that were tried before the present one, for each connection.
+    tried: HashMap<u64, Vec<SocketAddr>>,
 }
 
 impl Log {
     pub(super) fn new(reporter: Reporter) -> Self {
-        Self { reporter, has_many: false }
+        Self { reporter, has_many: false, tried: HashMap::new() }
     }
 }
 
@@ -76,6 +82,7 @@ impl Observer for Log {
         let prefix = if self.has_many { format!("#{number} ") } else { String::new() };
         let (peer, server) = (client.to_string(), server.to_string());
         match event {
+            Event::Retried(addr, _) => self.tried.entry(*number).or_default().push(*addr),
             Event::Connected => self.reporter.event(|| {
                 json!({ "event": "connected", "connection": number, "peer": peer, "server": server })
             }),
@@ -104,9 +111,13 @@ impl Observer for Log {
                 });
             }
             Event::Ended(ended) => {
+                let mut servers: Vec<_> = self.tried.remove(number).unwrap_or_default();
+                servers.push(connection.server);
+                let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
                 let line = match ended {
                     Ended::Unreachable(_) => {
-                        format!("{prefix}{client}: cannot connect to {server}: {ended}")
+                        let servers = servers.join(" and ");
+                        format!("{prefix}{client}: cannot connect to {servers}: {ended}")
                     }
                     _ => {
                         let (up, down) = (Bytes(*up), Bytes(*down));
@@ -132,12 +143,23 @@ impl Observer for Log {
                     }
                     if let Ended::Unreachable(_) = ended {
                         event["error"] = ended.to_string().into();
+                        event["servers"] = servers.into();
                     }
                     event
                 });
             }
             Event::Opened | Event::Moved(..) | Event::Closed(_) => {}
         }
+    }
+
+    fn stopping(&mut self, connections: usize, grace: Duration) {
+        let s = if connections == 1 { "" } else { "s" };
+        self.reporter.report(
+            format_args!(
+                "waiting at most {grace:?} for {connections} open connection{s} to end; Ctrl-C again resets them"
+            ),
+            || json!({ "event": "stopping", "connections": connections }),
+        );
     }
 }
 

@@ -473,24 +473,31 @@ impl Engine {
 
     /// Handles a report that a datagram did not reach the server.
     fn unreachable(&mut self, key: usize, e: &io::Error) {
-        self.observe(key, &Event::Unreachable(e));
-        let Some(trial) = &mut self.sessions[key].trial else { return };
-        trial.failed += 1;
-        let (count, failed) = (self.targets.len(), trial.failed);
-        let next = (trial.target + 1) % count;
-        if count == 1 {
+        let count = self.targets.len();
+        let session = &mut self.sessions[key];
+        let trial = session.trial.as_mut().filter(|_| count > 1);
+        let socket = trial.and_then(|trial| {
+            trial.failed += 1;
+            let next = (trial.target + 1) % count;
+            Some((connect(self.targets[next]).ok()?, next))
+        });
+        let (Some((socket, next)), Some(trial)) = (socket, &mut session.trial) else {
+            session.info.up.refused += 1;
+            self.observe(key, &Event::Unreachable(e, None));
             return;
-        }
-        let Ok(socket) = connect(self.targets[next]) else { return };
+        };
         trial.target = next;
+        // Each address once for a datagram.
+        let is_sent_again = trial.failed < count && !trial.last.is_empty();
         let last = std::mem::take(&mut trial.last);
+        session.info.up.refused += u64::from(!is_sent_again);
+        self.observe(key, &Event::Unreachable(e, is_sent_again.then(|| self.targets[next])));
         let session = &mut self.sessions[key];
         let _ = self.poll.registry().deregister(&mut session.socket);
         (session.socket, session.info.server) = (socket, self.targets[next]);
-        log::debug!("{}: trying {}", session.info.client, session.info.server);
+        log::debug!("{}: {}; trying {}", session.info.client, reason(e), session.info.server);
         let registered = self.register(key);
-        // Each address once for a datagram.
-        if registered.is_ok() && failed < count && !last.is_empty() {
+        if registered.is_ok() && is_sent_again {
             // An error leads to the next address with the next datagram.
             let _ = self.try_send(key, Flow::Up, &last);
         }

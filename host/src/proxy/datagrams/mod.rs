@@ -77,6 +77,9 @@ pub struct Traffic {
     pub counts: Counts,
     /// Number of datagrams that the system did not accept for sending, out of those that left.
     pub failed: u64,
+    /// Number of reports of the network that a datagram did not reach the server, out of those that were sent. One that
+    /// was then sent to another address of the server does not count.
+    pub refused: u64,
     /// Number of bytes sent. Those of a duplicate count again.
     pub bytes: u64,
 }
@@ -84,7 +87,7 @@ pub struct Traffic {
 impl Traffic {
     /// Adds what another client has sent.
     fn add(&mut self, other: &Self) {
-        let Self { counts, failed, bytes } = other;
+        let Self { counts, failed, refused, bytes } = other;
         self.counts.arrived += counts.arrived;
         self.counts.passed += counts.passed;
         self.counts.dropped += counts.dropped;
@@ -92,6 +95,7 @@ impl Traffic {
         self.counts.duplicated += counts.duplicated;
         self.counts.reordered += counts.reordered;
         self.failed += failed;
+        self.refused += refused;
         self.bytes += bytes;
     }
 }
@@ -120,8 +124,9 @@ pub enum Event<'e> {
     Sent(Flow, &'e [u8], Passage),
     /// The system did not accept a datagram for sending. It is lost.
     Failed(Flow, &'e [u8], &'e io::Error),
-    /// The network reports that a datagram did not reach the server: usually nothing listens there.
-    Unreachable(&'e io::Error),
+    /// The network reports that a datagram did not reach the server: usually nothing listens there. It has been sent to
+    /// the other address of the server, if there is one.
+    Unreachable(&'e io::Error, Option<SocketAddr>),
     /// The client is forgotten. This is its last event.
     Ended(Ended),
 }

@@ -254,7 +254,8 @@ impl proxy::Observer for ProxyCapture {
             Event::Connected => Owned::Connected,
             Event::Moved(flow, bytes) => Owned::Moved(*flow, bytes.to_vec()),
             Event::Closed(flow) => Owned::Closed(*flow),
-            Event::Stalled(_)
+            Event::Retried(..)
+            | Event::Stalled(_)
             | Event::Flipped(..)
             | Event::Unflipped(..)
             | Event::Undelivered(..) => return,

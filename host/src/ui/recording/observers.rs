@@ -141,6 +141,9 @@ impl proxy::Observer for ProxyObserver {
                 client: Some(connection.client),
                 server: Some(connection.server),
             }),
+            proxy::Event::Retried(addr, e) => {
+                record(Event::Note(&format!("cannot connect to {addr}: {}", net::reason(e))));
+            }
             proxy::Event::Connected => record(Event::Connected),
             proxy::Event::Moved(flow, bytes) => record(Event::Moved(*flow, bytes)),
             proxy::Event::Closed(flow) => record(Event::Closed(*flow)),
