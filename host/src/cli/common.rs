@@ -4,13 +4,14 @@ mod address;
 mod failure;
 mod outputs;
 mod picture;
+mod recordings;
 mod serve;
 
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -25,11 +26,12 @@ pub(super) use self::address::{Address, Host, Listen, ListenAddr, Messages, host
 pub(super) use self::failure::Failure;
 pub(super) use self::outputs::distinct;
 pub(super) use self::picture::Picture;
+pub(super) use self::recordings::Recordings;
 pub(super) use self::serve::{Console, Reporter};
 use super::events::unfinished;
 use crate::net::{
     self, DatagramServer, DatagramService, Delivery, EventOf, Limits, Observer, Running, Server,
-    Service, Target, reason,
+    Service, Target,
 };
 use crate::proxy::Side;
 use crate::text::one_line;
@@ -118,8 +120,10 @@ impl<A: Args + Run> End<A> {
         {
             result = Err(Failure::INTERRUPTED);
         }
-        let drawn = common.end_picture(&result);
-        result.and(common.end_capture()).and(drawn)
+        let interrupted = u32::from(matches!(result, Err(Failure::Interrupted(_))));
+        let stops = signals::stops().max(interrupted);
+        let written = common.recordings().finish(result.as_ref().err().cloned(), stops);
+        result.and(written)
     }
 }
 
@@ -385,9 +389,12 @@ impl Common {
                     }
                     return true;
                 }
-                recordings.end_within_limit();
+                let failure = match recordings.end_interrupted() {
+                    Ok(()) => Failure::INTERRUPTED,
+                    Err(e) => Failure::Interrupted(format!("; {e}")),
+                };
                 run_within(WRITE_TIMEOUT, move || {
-                    let _ = super::fail(&Failure::INTERRUPTED, json);
+                    let _ = super::fail(&failure, json);
                 });
                 std::process::exit(Failure::INTERRUPTED.code().into());
             })
@@ -398,21 +405,9 @@ impl Common {
     /// Starts the capture, if `--pcap` is given. A file that cannot be written is reported before anything is run.
     fn start_capture(&mut self) -> Result<(), Failure> {
         if let Some(path) = &self.pcap {
-            let capture = Capture::create(path).map_err(|e| self.capture_failure(&reason(&e)))?;
-            self.capture = Some(Arc::new(capture));
+            self.capture = Some(recordings::start_capture(path)?);
         }
         Ok(())
-    }
-
-    /// Waits until the capture is written.
-    fn end_capture(&self) -> Result<(), Failure> {
-        let written = self.capture.as_ref().map_or(Ok(()), |capture| capture.finish());
-        written.map_err(|reason| self.capture_failure(&reason))
-    }
-
-    fn capture_failure(&self, reason: &str) -> Failure {
-        let path = self.pcap.as_deref().unwrap_or(Path::new("")).display();
-        Failure::System(format!("cannot write {path}: {reason}"))
     }
 
     /// Returns the capture, if `--pcap` is given.
@@ -426,12 +421,6 @@ impl Common {
         Ok(())
     }
 
-    /// Writes the picture, with the result of the program.
-    fn end_picture(&self, result: &Result<(), Failure>) -> Result<(), Failure> {
-        let failure = result.as_ref().err();
-        self.picture.as_ref().map_or(Ok(()), |picture| picture.finish(failure))
-    }
-
     /// Returns the picture, if `--html` is given.
     pub(super) const fn picture(&self) -> Option<&Arc<Picture>> {
         self.picture.as_ref()
@@ -439,7 +428,8 @@ impl Common {
 
     /// Returns the files that must be complete before a signal ends the program.
     pub(super) fn recordings(&self) -> Recordings {
-        Recordings { capture: self.capture.clone(), picture: self.picture.clone() }
+        let capture = self.capture.clone().zip(self.pcap.clone());
+        Recordings { capture, picture: self.picture.clone() }
     }
 
     /// Connects a client to `target`, with its timeout, observers and notices.
@@ -618,34 +608,6 @@ fn with_running(
 fn several<const N: usize>(observers: [Option<Box<dyn Observer>>; N]) -> Option<Box<dyn Observer>> {
     let observers: Vec<_> = observers.into_iter().flatten().collect();
     (!observers.is_empty()).then(|| Box::new(observers) as _)
-}
-
-/// The files that must be complete before a signal ends the program.
-#[derive(Clone)]
-pub(super) struct Recordings {
-    capture: Option<Arc<Capture>>,
-    picture: Option<Arc<Picture>>,
-}
-
-impl Recordings {
-    /// Waits until the files are written.
-    pub(super) fn end_within_limit(self) {
-        /// A disk that takes longer for the few megabytes that can wait is not waited for.
-        const LIMIT: Duration = Duration::from_secs(10);
-
-        let Self { capture, picture } = self;
-        if capture.is_none() && picture.is_none() {
-            return;
-        }
-        run_within(LIMIT, move || {
-            if let Some(picture) = picture {
-                let _ = picture.finish(Some(&Failure::INTERRUPTED));
-            }
-            if let Some(capture) = capture {
-                let _ = capture.finish();
-            }
-        });
-    }
 }
 
 /// Opens standard input, which is a person's terminal or a script.

@@ -25,7 +25,7 @@ use crate::proxy::Side;
 use crate::sys;
 use crate::ui::messages::Conversation;
 use crate::ui::signals::{self, Signal};
-use crate::ui::{Bar, put_text, say, streams};
+use crate::ui::{Bar, put_text, say, say_last, streams};
 
 const PORT: u16 = 12001;
 
@@ -474,7 +474,9 @@ impl Interrupts {
                         let _ = waker.wake();
                     } else {
                         *stage = Stage::Idle;
-                        recordings.clone().end_within_limit();
+                        if let Err(e) = recordings.end_interrupted() {
+                            say_last(format!("socklab: {e}"));
+                        }
                         signals::end_by(signal);
                     }
                 }

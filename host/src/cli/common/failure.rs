@@ -7,7 +7,7 @@ use crate::net::{self, BindError, DialError};
 use crate::ui::streams;
 
 /// Failure of the program: a message of one line, and an exit code.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::cli) enum Failure {
     /// The peer failed or violated the protocol: exit code 1.
     Peer(String),

@@ -40,6 +40,10 @@ impl Picture {
         })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Returns the recording, which starts with the first call. Connections from now on have these dissectors.
     pub(in crate::cli) fn recorder(&self, observed: Observed, dissectors: Dissectors) -> &Recorder {
         let recorder =

@@ -189,6 +189,7 @@ impl Console {
         let stopper = stopper.clone();
         let watcher = std::thread::spawn(move || {
             for _ in signals.forever() {
+                signals::record_stop();
                 stopper.stop();
             }
         });
