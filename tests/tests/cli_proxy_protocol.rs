@@ -83,8 +83,8 @@ fn the_log_says_what_came_instead_of_a_header() {
         ),
         (
             b"PROXY TCP5\r\n",
-            "invalid PROXY header: expected TCP4 or TCP6 with two addresses and two ports, or UNKNOWN; \
-             last received: \"PROXY TCP5\\x0d\\n\""
+            "invalid PROXY header: the protocol is not TCP4, TCP6 or UNKNOWN; expected TCP4 or TCP6 with two addresses \
+             and two ports, or UNKNOWN; last received: \"PROXY TCP5\\x0d\\n\""
                 .into(),
         ),
     ] {

@@ -423,6 +423,77 @@ fn a_connection_is_closed_or_reset_after_a_number_of_bytes() {
     }
 }
 
+/// The send queue of the proxy and the receive queue of the client hold a megabyte.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "the system must report what is acknowledged")]
+#[cfg_attr(feature = "windows", ignore = "Linux: the system must report what is acknowledged")]
+fn a_reset_does_not_destroy_the_bytes_before_it() {
+    const PASSED: usize = 900_000;
+    for args in [["--reset-after", "900000", "--down"], ["--reset-after", "900k", "--down"]] {
+        let (mut client, mut server, proxy) = pair(&args);
+        let sender = thread::spawn(move || {
+            // The reset may come before the last bytes are written.
+            let _ = server.write_all(&vec![b'x'; 1_000_000]);
+            server
+        });
+        let (bytes, was_reset) = read_to_end(&mut client);
+        assert_eq!((bytes.len(), was_reset), (PASSED, true));
+        drop(sender.join().unwrap());
+        proxy.process.wait_for(&format!("{PASSED} bytes to the client; reset by a fault"));
+    }
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "the system must report what is acknowledged")]
+#[cfg_attr(feature = "windows", ignore = "Linux: the system must report what is acknowledged")]
+fn bytes_that_a_reset_destroys_are_not_counted() {
+    /// Less than the send queue of the proxy takes, and more than the client's system.
+    const AFTER: u64 = 500_000;
+    let (client, mut server, proxy) = pair(&["--reset-after", "500k", "--down", "--json"]);
+    socket2::SockRef::from(&client).set_recv_buffer_size(1 << 14).unwrap();
+    let sender = thread::spawn(move || {
+        let _ = server.write_all(&vec![b'x'; 1_000_000]);
+    });
+    let event = proxy.process.wait_for_stdout("\"ended\"");
+    sender.join().unwrap();
+    let event: serde_json::Value = serde_json::from_str(&event).unwrap();
+    let lost = proxy.process.wait_for_stdout("\"not delivered\"");
+    let lost: serde_json::Value = serde_json::from_str(&lost).unwrap();
+    let [down, lost] = [&event["down"], &lost["bytes"]].map(|n| n.as_u64().unwrap());
+    assert!(lost > 0 && down + lost == AFTER, "{down} and {lost}");
+    drop(client);
+}
+
+#[test]
+fn a_flipped_bit_leaves_a_mark_and_one_beyond_the_end_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("page.html");
+    let page = path.to_str().unwrap();
+    for (offset, bytes, text, event) in [
+        ("2", b"abbdef", "byte 2 to the server: lowest bit inverted by a fault", "flipped"),
+        (
+            "6",
+            b"abcdef",
+            "no bit inverted to the server: its stream ended before byte 6",
+            "not flipped",
+        ),
+    ] {
+        let (mut client, mut server, proxy) =
+            pair(&["--flip", offset, "--up", "--json", "--html", page]);
+        client.write_all(b"abcdef").unwrap();
+        drop(client);
+        assert_eq!(read_all(&mut server), bytes);
+        drop(server);
+        proxy.process.wait_for(text);
+        let line = proxy.process.wait_for_stdout(&format!("\"event\":\"{event}\""));
+        assert!(line.contains(&format!("\"offset\":{offset}")), "{line}");
+        proxy.process.signal(STOP);
+        proxy.process.finish().success();
+        let html = std::fs::read_to_string(&path).unwrap();
+        assert!(html.contains(text), "{html}");
+    }
+}
+
 #[test]
 fn if_the_server_refuses_the_client_is_reset_and_the_proxy_continues() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -440,6 +511,20 @@ fn if_the_server_refuses_the_client_is_reset_and_the_proxy_continues() {
     assert!(line.ends_with(&reason), "{line}");
     let event = proxy.process.wait_for_stdout("\"connection\":2");
     assert!(event.contains("\"outcome\":\"unreachable\""), "{event}");
+    // All addresses that were tried are named.
+    let port = addr.port();
+    let by_name = Server::from_program(Program::socklab(&[
+        "proxy",
+        "raw",
+        "0",
+        &format!("localhost:{port}"),
+    ]));
+    // A reset at once can make connecting fail.
+    drop(TcpStream::connect(by_name.addr));
+    let line = by_name.process.wait_for("cannot connect to ");
+    for addr in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        assert!(line.contains(&addr), "{line}");
+    }
     // A server that is started later is reached.
     let listener = TcpListener::bind(addr).unwrap();
     let mut client = proxy.connect();
@@ -477,6 +562,7 @@ fn usage_errors_name_what_is_expected() {
         (&["raw", "0", "h:1", "--up"], "limits the faults to one direction, but none is given"),
         (&["raw", "0", "h:1", "--cut", "1", "--up", "--down"], "cannot be used with '--down'"),
         (&["raw", "0", "h:1", "--close-after", "1", "--reset-after", "2"], "cannot be used with"),
+        (&["math", "0", "h:1", "--header", "2"], "--header is for echo; math has no such option"),
         (&["raw", "0", "h:1", "--gap", "1ms"], "required arguments were not provided"),
     ] {
         let finished = Program::socklab(&[&["proxy"], args].concat()).run();
@@ -485,8 +571,13 @@ fn usage_errors_name_what_is_expected() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     drop(listener);
-    let finished = Program::socklab(&["proxy", "raw", &port, &format!("127.0.0.1:{port}")]).run();
-    assert!(finished.failure(2).contains("is the proxy itself"), "{finished:?}");
+    for ip in ["127.0.0.1", "localhost", "0.0.0.0", "[::]"] {
+        for protocol in ["raw", "udp"] {
+            let target = format!("{ip}:{port}");
+            let finished = Program::socklab(&["proxy", protocol, &port, &target]).run();
+            assert!(finished.failure(2).contains("is the proxy itself"), "{finished:?}");
+        }
+    }
 }
 
 #[test]
@@ -530,6 +621,7 @@ fn the_second_signal_does_not_wait_for_open_connections() {
     proxy.process.signal(STOP);
     let refused = || TcpStream::connect(proxy.addr).is_err().then_some(());
     wait_until(DEADLINE, refused).expect("no more clients are accepted");
+    proxy.process.wait_for("for 1 open connection to end; Ctrl-C again resets them");
     proxy.process.signal(STOP);
     let (_, was_reset) = read_to_end(&mut client);
     assert!(was_reset || !NOTICES_RESETS);

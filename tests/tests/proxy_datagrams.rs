@@ -236,6 +236,8 @@ fn a_server_that_does_not_listen_is_reported_and_can_be_started_later() {
     assert_eq!(question, b"second");
     server.send_to(b"answer", from).unwrap();
     assert_eq!(receive(&client), b"answer");
+    let [up, _] = summary(proxy);
+    assert_eq!(up, "to the server: 2 datagrams: 1 passed, 1 refused by the server's system");
 }
 
 #[test]
@@ -263,6 +265,11 @@ fn the_address_at_which_the_server_listens_is_found() {
         let next = socket();
         next.send_to(b"next", proxy.addr).unwrap();
         assert_eq!(receive(&server), b"next", "{name}");
+        let finished = stop(proxy);
+        finished.success();
+        // The address without a server was only a step on the way.
+        assert!(!finished.stderr.contains("unreachable"), "{finished:?}");
+        assert!(finished.stderr.contains("to the server: 2 datagrams: 2 passed\n"), "{finished:?}");
     }
 }
 

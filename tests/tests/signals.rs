@@ -1,4 +1,4 @@
-//! Signals that the parent ignores, as with `nohup` and background jobs of a script.
+//! Signals that the parent ignores, as with `nohup` and background jobs of a script, and signals while a file blocks.
 
 #![cfg(target_os = "linux")]
 
@@ -6,7 +6,8 @@ use std::io::{Read as _, Write as _};
 
 use rustix::process::{Pid, Signal, kill_process};
 use socklab_tests::program::{
-    DEADLINE, FakeServer, Process, Program, SIGNALS, Server, client, message, read, wait_until,
+    DEADLINE, FakeServer, Process, Program, SIGNALS, Server, client, message, read, read_all,
+    wait_until,
 };
 
 const INT: u32 = 2;
@@ -120,5 +121,60 @@ fn an_interrupt_counts_although_the_input_ends_with_it() {
         kill_process(pid, Signal::INT).unwrap();
         process.close_stdin();
         assert_eq!(process.finish_with_stdin_open().last_failure(130), "interrupted");
+    }
+}
+
+/// A pipe in the place of a file, such as one that a paused Wireshark has opened. Returns its reading end too.
+fn unread_pipe(folder: &tempfile::TempDir) -> (String, std::fs::File) {
+    let path = folder.path().join("pipe").to_str().unwrap().to_owned();
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    let opened = path.clone();
+    // Opening for both does not wait for the writer.
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(opened).unwrap();
+    (path, file)
+}
+
+#[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: a pipe with a name")]
+fn the_second_signal_ends_a_program_whose_capture_is_not_read() {
+    // More than a pipe takes.
+    let data = vec![b'x'; 300_000];
+    for is_proxy in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _reader) = unread_pipe(&folder);
+        let fake = FakeServer::new();
+        let process = if is_proxy {
+            let target = fake.addr.to_string();
+            let proxy = Program::socklab(&["proxy", "raw", "0", &target, "--pcap", &path]);
+            let proxy = Server::from_program(proxy);
+            let mut client = proxy.connect();
+            client.write_all(&data).unwrap();
+            drop(client);
+            assert_eq!(read_all(&mut fake.accept()), data);
+            proxy.process.wait_for("closed, by the client first");
+            proxy.process.signal("INT");
+            proxy.process
+        } else {
+            let local = folder.path().join("local");
+            let remote = format!("{}:name", fake.addr);
+            let args =
+                ["file", "client", &remote, local.to_str().unwrap(), "--plain", "--pcap", &path];
+            let client = Program::socklab(&args).start();
+            let mut stream = fake.accept();
+            assert_eq!(read(&mut stream), *b"name\n");
+            stream.write_all(&data).unwrap();
+            drop(stream);
+            let is_whole = || std::fs::metadata(&local).is_ok().then_some(());
+            wait_until(DEADLINE, is_whole).expect("the file is whole");
+            // Until the client has closed the watch of the transfer: the signal may come to either.
+            client.signal("TERM");
+            client
+        };
+        process.wait_for(&format!("still writing {path}; Ctrl-C again ends at once"));
+        process.signal("INT");
+        let finished = process.finish();
+        let line = format!("cannot write {path}: interrupted before its reader or its disk took");
+        assert!(finished.stderr.contains(&line), "{finished:?}");
     }
 }

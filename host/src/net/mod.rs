@@ -28,7 +28,7 @@ pub use listen::BindError;
 pub(crate) use listen::{listen, prepare};
 pub use listener::{Accepted, Listener};
 pub(crate) use peer::unmapped;
-pub use proxy_header::{ProxyHeader, ProxyHeaderError, ProxyOrigin};
+pub use proxy_header::{ProxyHeader, ProxyHeaderError, ProxyHeaderField, ProxyOrigin};
 pub use quote::{Notice, Quote};
 pub use stack::{Direction, Observer};
 pub(crate) use system::MioListener;

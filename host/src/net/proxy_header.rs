@@ -55,8 +55,8 @@ pub enum ProxyHeaderError {
     LongLine,
     /// The line of version 1 ends with LF or CR instead of CR LF.
     LineEnd,
-    /// The fields of the line of version 1 are not those of `TCP4`, `TCP6` or `UNKNOWN`.
-    Line,
+    /// This field of the line of version 1 is not that of `TCP4`, `TCP6` or `UNKNOWN`.
+    Line(ProxyHeaderField),
     /// The binary header has another version than 2.
     Version(u8),
     /// The command is neither `LOCAL` nor `PROXY`.
@@ -73,6 +73,47 @@ pub enum ProxyHeaderError {
     Checksum,
 }
 
+/// Field of a line of version 1 that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProxyHeaderField {
+    /// The protocol is neither `TCP4`, `TCP6` nor `UNKNOWN`.
+    Protocol,
+    /// The address of the client is not one of IPv4 (`true`), or of IPv6.
+    Source(bool),
+    /// The address that the client has connected to is not one of IPv4 (`true`), or of IPv6.
+    Destination(bool),
+    /// The port of the client is not a number from 0 to 65535.
+    SourcePort,
+    /// The port that the client has connected to is not a number from 0 to 65535.
+    DestinationPort,
+    /// A port has a sign or leading zeros.
+    PortDigits,
+    /// Fields are missing.
+    Missing,
+    /// A field follows the ports.
+    Excess,
+    /// A field is empty: there is more than one space.
+    Spaces,
+}
+
+impl fmt::Display for ProxyHeaderField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = |is_v4: &bool| if *is_v4 { "an IPv4" } else { "an IPv6" };
+        match self {
+            Self::Protocol => f.write_str("the protocol is not TCP4, TCP6 or UNKNOWN"),
+            Self::Source(v4) => write!(f, "the first address is not {} address", address(v4)),
+            Self::Destination(v4) => write!(f, "the second address is not {} address", address(v4)),
+            Self::SourcePort => f.write_str("the first port is not a number from 0 to 65535"),
+            Self::DestinationPort => f.write_str("the second port is not a number from 0 to 65535"),
+            Self::PortDigits => f.write_str("a port has a sign or leading zeros"),
+            Self::Missing => f.write_str("fields are missing"),
+            Self::Excess => f.write_str("there is a field after the ports"),
+            Self::Spaces => f.write_str("fields are not separated by exactly one space"),
+        }
+    }
+}
+
 impl fmt::Display for ProxyHeaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = ProxyHeader::LINE_MAX;
@@ -82,8 +123,9 @@ impl fmt::Display for ProxyHeaderError {
                 write!(f, "invalid PROXY header: no CR LF in the first {line} bytes")
             }
             Self::LineEnd => f.write_str("invalid PROXY header: the line does not end with CR LF"),
-            Self::Line => f.write_str(
-                "invalid PROXY header: expected TCP4 or TCP6 with two addresses and two ports, or UNKNOWN",
+            Self::Line(field) => write!(
+                f,
+                "invalid PROXY header: {field}; expected TCP4 or TCP6 with two addresses and two ports, or UNKNOWN",
             ),
             Self::Version(version) => {
                 write!(f, "invalid PROXY header: version {version}, expected 2")
@@ -168,35 +210,51 @@ fn parse_line(bytes: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
     let fields = line.get(PREFIX.len()..end).unwrap_or_default();
     let origin = match fields {
         // Whatever follows is ignored.
-        b"UNKNOWN" => Some(ProxyOrigin::Unnamed),
-        _ if fields.starts_with(b"UNKNOWN ") => Some(ProxyOrigin::Unnamed),
-        _ => str::from_utf8(fields).ok().and_then(parse_addresses),
+        b"UNKNOWN" => Ok(ProxyOrigin::Unnamed),
+        _ if fields.starts_with(b"UNKNOWN ") => Ok(ProxyOrigin::Unnamed),
+        // The characters that replace other bytes are valid in no field.
+        _ => parse_addresses(&String::from_utf8_lossy(fields)),
     };
-    let origin = origin.ok_or(ProxyHeaderError::Line)?;
+    let origin = origin.map_err(ProxyHeaderError::Line)?;
     Ok(Some(ProxyHeader { length: end + 2, origin }))
 }
 
 /// Parses the family, two addresses and two ports, separated by exactly one space.
-fn parse_addresses(fields: &str) -> Option<ProxyOrigin> {
+fn parse_addresses(fields: &str) -> Result<ProxyOrigin, ProxyHeaderField> {
+    use ProxyHeaderField as Field;
+
     let mut fields = fields.split(' ');
-    let is_v4 = match fields.next()? {
+    let mut next = || match fields.next() {
+        Some("") => Err(Field::Spaces),
+        Some(field) => Ok(field),
+        None => Err(Field::Missing),
+    };
+    let is_v4 = match next()? {
         "TCP4" => true,
         "TCP6" => false,
-        _ => return None,
+        _ => return Err(Field::Protocol),
     };
-    let mut ip = || fields.next()?.parse::<IpAddr>().ok().filter(|ip| ip.is_ipv4() == is_v4);
-    let (source, destination) = (ip()?, ip()?);
-    let mut port = || {
-        let text = fields.next()?;
-        // Checked because `parse` accepts a sign and leading zeros.
+    let mut ip = |wrong| {
+        let ip = next()?.parse::<IpAddr>().ok().filter(|ip| ip.is_ipv4() == is_v4);
+        ip.ok_or(wrong)
+    };
+    let (source, destination) = (ip(Field::Source(is_v4))?, ip(Field::Destination(is_v4))?);
+    let mut port = |wrong| {
+        let text = next()?;
+        let port = text.parse().map_err(|_| wrong)?;
+        // Checked because `parse` accepts both.
         let is_canonical = text == "0" || !text.starts_with(['+', '0']);
-        text.parse().ok().filter(|_| is_canonical)
+        if is_canonical { Ok(port) } else { Err(Field::PortDigits) }
     };
-    let (source_port, destination_port) = (port()?, port()?);
-    fields.next().is_none().then_some(ProxyOrigin::Client {
-        source: SocketAddr::new(source, source_port),
-        destination: SocketAddr::new(destination, destination_port),
-    })
+    let (source_port, destination_port) = (port(Field::SourcePort)?, port(Field::DestinationPort)?);
+    match fields.next() {
+        None => Ok(ProxyOrigin::Client {
+            source: SocketAddr::new(source, source_port),
+            destination: SocketAddr::new(destination, destination_port),
+        }),
+        Some("") => Err(Field::Spaces),
+        Some(_) => Err(Field::Excess),
+    }
 }
 
 fn parse_binary(bytes: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
@@ -420,6 +478,7 @@ mod tests {
 
     #[test]
     fn any_other_line_is_refused() {
+        use super::ProxyHeaderField as Field;
         use ProxyHeaderError::{Line, LineEnd, LongLine, Missing};
         for (line, expected) in [
             ("HELO", Missing),
@@ -428,29 +487,31 @@ mod tests {
             ("PROXYTCP4", Missing),
             ("PROXY\r\n", Missing),
             ("\r\nPROXY", Missing),
-            ("PROXY \r\n", Line),
+            ("PROXY \r\n", Line(Field::Spaces)),
             ("PROXY UNKNOWN\n", LineEnd),
             ("PROXY UNKNOWN\r\r\n", LineEnd),
-            ("PROXY UNKNOWNS\r\n", Line),
-            ("PROXY UDP4 1.1.1.1 1.1.1.1 1 1\r\n", Line),
-            ("PROXY TCP4\r\n", Line),
-            ("PROXY TCP4 1.1.1.1 1.1.1.1 1\r\n", Line),
-            ("PROXY TCP4 1.1.1.1 1.1.1.1 1 1 \r\n", Line),
-            ("PROXY TCP4 1.1.1.1 1.1.1.1 1 1 1\r\n", Line),
-            ("PROXY  TCP4 1.1.1.1 1.1.1.1 1 1\r\n", Line),
-            ("PROXY TCP4 1.1.1.1  1.1.1.1 1 1\r\n", Line),
-            ("PROXY TCP4 1.1.1.1 1.1.1.1 +1 1\r\n", Line),
-            ("PROXY TCP4 1.1.1.1 1.1.1.1 01 1\r\n", Line),
-            ("PROXY TCP4 1.1.1.1 1.1.1.1 1 65536\r\n", Line),
-            ("PROXY TCP4 1.1.1.1 1.1.1.1 1 -1\r\n", Line),
-            ("PROXY TCP4 1.1.1.1 1.1.1.1 1 \r\n", Line),
-            ("PROXY TCP4 1.1.1 1.1.1.1 1 1\r\n", Line),
-            ("PROXY TCP4 01.1.1.1 1.1.1.1 1 1\r\n", Line),
-            ("PROXY TCP4 1.1.1.256 1.1.1.1 1 1\r\n", Line),
-            ("PROXY TCP4 ::1 ::1 1 1\r\n", Line),
-            ("PROXY TCP6 1.1.1.1 1.1.1.1 1 1\r\n", Line),
-            ("PROXY TCP6 ::1%1 ::1 1 1\r\n", Line),
-            ("PROXY TCP6 ::1 1.1.1.1 1 1\r\n", Line),
+            ("PROXY UNKNOWNS\r\n", Line(Field::Protocol)),
+            ("PROXY UDP4 1.1.1.1 1.1.1.1 1 1\r\n", Line(Field::Protocol)),
+            ("PROXY TCP4\r\n", Line(Field::Missing)),
+            ("PROXY TCP4 1.1.1.1 1.1.1.1 1\r\n", Line(Field::Missing)),
+            ("PROXY TCP4 1.1.1.1 1.1.1.1 1 1 \r\n", Line(Field::Spaces)),
+            ("PROXY TCP4 1.1.1.1 1.1.1.1 1 1 1\r\n", Line(Field::Excess)),
+            ("PROXY  TCP4 1.1.1.1 1.1.1.1 1 1\r\n", Line(Field::Spaces)),
+            ("PROXY TCP4 1.1.1.1  1.1.1.1 1 1\r\n", Line(Field::Spaces)),
+            ("PROXY TCP4 1.1.1.1 1.1.1.1 +1 1\r\n", Line(Field::PortDigits)),
+            ("PROXY TCP4 1.1.1.1 1.1.1.1 01 1\r\n", Line(Field::PortDigits)),
+            ("PROXY TCP4 1.1.1.1 1.1.1.1 1 65536\r\n", Line(Field::DestinationPort)),
+            ("PROXY TCP4 1.1.1.1 1.1.1.1 1 -1\r\n", Line(Field::DestinationPort)),
+            ("PROXY TCP4 1.1.1.1 1.1.1.1 1 \r\n", Line(Field::Spaces)),
+            ("PROXY TCP4 1.1.1 1.1.1.1 1 1\r\n", Line(Field::Source(true))),
+            ("PROXY TCP4 01.1.1.1 1.1.1.1 1 1\r\n", Line(Field::Source(true))),
+            ("PROXY TCP4 1.1.1.256 1.1.1.1 1 1\r\n", Line(Field::Source(true))),
+            ("PROXY TCP4 ::1 ::1 1 1\r\n", Line(Field::Source(true))),
+            ("PROXY TCP6 1.1.1.1 1.1.1.1 1 1\r\n", Line(Field::Source(false))),
+            ("PROXY TCP6 ::1%1 ::1 1 1\r\n", Line(Field::Source(false))),
+            ("PROXY TCP6 ::1 1.1.1.1 1 1\r\n", Line(Field::Destination(false))),
+            ("PROXY TCP4 1.1.1.1 1.1.1.1 65536 1\r\n", Line(Field::SourcePort)),
+            ("PROXY TCP4 1.1.1.1 ::1 1 1\r\n", Line(Field::Destination(true))),
             (&format!("PROXY UNKNOWN {}\r\n", "a".repeat(92)), LongLine),
             (&format!("PROXY UNKNOWN {}", "a".repeat(93)), LongLine),
         ] {
