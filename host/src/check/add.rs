@@ -280,7 +280,8 @@ fn hint(situation: &Situation<'_>) -> Option<String> {
         _ => {}
     }
     if !actual.is_empty() {
-        return glued(actual)
+        return swapped(expected, actual)
+            .or_else(|| glued(actual))
             .or_else(|| binary(expected, actual))
             .or_else(|| cut_name(expected, actual));
     }
@@ -306,6 +307,19 @@ fn hint(situation: &Situation<'_>) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Returns the likely mistake if the number comes before the name.
+fn swapped(expected: &[u8], actual: &[u8]) -> Option<String> {
+    let lines = |bytes| -> Option<[String; 2]> {
+        let text = str::from_utf8(bytes).ok()?;
+        let (one, other) = text.trim().split_once('\n')?;
+        Some([one.trim().to_owned(), other.trim().to_owned()])
+    };
+    let [name, number] = lines(expected)?;
+    (lines(actual)? == [number, name]).then(|| {
+        "the number was sent before the name: send the name in the first line, and the number in the second one".to_owned()
+    })
 }
 
 /// Returns the likely mistake in a message that has no second line.
@@ -396,6 +410,9 @@ mod tests {
             let found = glued(bytes).or_else(|| binary(b"Ada\n42\n", bytes)).unwrap_or_default();
             assert!(found.contains(text), "{actual:?}: {found}");
         }
+        let hint = swapped(b"Ada\n42\n", b"42\nAda\n").unwrap_or_default();
+        assert!(hint.contains("before the name"), "{hint}");
+        assert_eq!(swapped(b"Ada\n42\n", b"Ada\n43\n"), None);
         let cut = cut_name("Zoë Müller\n42\n".as_bytes(), "Zoë Müll\n42\n".as_bytes());
         assert!(cut.is_some_and(|hint| hint.contains("characters")));
         assert_eq!(glued(b"Ada\n43\n").or_else(|| binary(b"Ada\n42\n", b"Ada\n43\n")), None);

@@ -10,7 +10,7 @@ use super::case::{Case, Group, Protocol, Situation, Step, step};
 use super::failure::Kind;
 use super::setup::{Role, Wire};
 use super::talk::{Outcome, Talk};
-use super::turns::{self, NO_NEWLINE, ONE_RECV, PROMPT_END, words};
+use super::turns::{self, NO_NEWLINE, ONE_RECV, PROMPT_END, trimmed, words};
 
 pub(super) const PROTOCOL: Protocol =
     Protocol { name: "coin", cases, pair: &pair::PAIR, hint, wire: &[] };
@@ -101,7 +101,22 @@ fn counters(counters: Counters, is_cut: bool) -> Step {
     step(format!("see \"{}\" printed", counters.text()), move |talk| counters.expect(talk, is_cut))
 }
 
+const ANY_WORD: &str = "any other word than H, T and Q gets this reply: compare the guess with each of them (g == 'H' or 'T' is true \
+     for every word)";
+
+/// Returns whether the program has taken a word for a guess. In pieces, one of them may be a guess.
+fn takes_any_word(situation: &Situation<'_>) -> bool {
+    let line = situation.bytes.actual.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let is_guess = |piece: &Vec<u8>| matches!(trimmed(piece), [b'H' | b'h' | b'T' | b't']);
+    situation.bytes.expected.starts_with(Reply::Invalid.text())
+        && [Reply::Right, Reply::Wrong].iter().any(|reply| words(line) == reply.text())
+        && !situation.sent.iter().any(is_guess)
+}
+
 fn hint(situation: &Situation<'_>) -> Option<String> {
+    if situation.role == Role::Server && takes_any_word(situation) {
+        return Some(ANY_WORD.into());
+    }
     let form = turns::hint(situation);
     if form.is_some()
         || matches!(situation.group, Group::Segmentation | Group::Coalescing | Group::Slow)

@@ -6,6 +6,7 @@ mod server;
 
 use super::case::{Case, Group, Protocol, Situation};
 use super::failure::Kind;
+use super::hint::{LOW_BYTES, NUL_BYTES, is_low_bytes, unpack};
 use super::setup::{Role, Wire};
 use super::talk::{Outcome, Talk};
 use socklab_core::echo::client::Piece;
@@ -116,6 +117,9 @@ fn encoding_mistake(payload: &[u8], actual: &[u8], header: usize) -> Option<Stri
     {
         return text("str() of bytes was sent, with b'' around it: use decode() and encode()");
     }
+    if is_low_bytes(payload, actual.get(header..).unwrap_or_default()) {
+        return text(LOW_BYTES);
+    }
     if follows(header) {
         let sent = front(header)?;
         let chars = String::from_utf8_lossy(payload).chars().count() as u64;
@@ -128,6 +132,9 @@ fn encoding_mistake(payload: &[u8], actual: &[u8], header: usize) -> Option<Stri
             return text("the length counts its own bytes too: it is that of the payload alone");
         }
         let rest = actual.get(header + payload.len()..).unwrap_or_default();
+        if sent > length && rest.first() == Some(&0) {
+            return text(NUL_BYTES);
+        }
         if sent == length + 1 && rest.starts_with(b"\n")
             || sent == length + 2 && rest.starts_with(b"\r\n")
         {
@@ -161,7 +168,14 @@ fn reply_mistake(messages: &[&str], actual: &[u8], header: usize) -> Option<Stri
         return Some("the length is that of the request: it must be that of the reply".into());
     }
     if sent != expected && !sent.is_empty() {
-        if sent == expected.trim() {
+        if expected.strip_prefix(char::is_whitespace).is_some_and(|rest| rest == sent) {
+            return Some(
+                "the first character of the reply is missing: ten characters are removed, not eleven, and white space \
+                 stays (strip() removes it)"
+                    .into(),
+            );
+        }
+        if sent == expected.trim() || sent == remainder(first.trim()) {
             return Some(
                 "white space at the start or the end was removed: it is part of the message".into(),
             );
@@ -234,9 +248,17 @@ fn exchange(talk: &mut Talk, header: usize, payload: &str) -> Outcome {
 
 /// Returns a likely mistake where nothing arrives. Where something does, the steps know the message.
 fn hint(situation: &Situation<'_>) -> Option<String> {
+    let bytes = header(situation.wire);
+    let format = if bytes == 2 { "\"!H\"" } else { "\"!I\"" };
+    let size = unpack::wrong_size(situation, &[bytes], &format!("the length has {bytes}"), format);
+    if size.is_some() {
+        return size;
+    }
+    // The hint of a case is about a wrong reply, or none to a short message.
+    let is_long = situation.sent.iter().map(Vec::len).sum::<usize>() > 1000;
     if situation.group != Group::Basic
         || !situation.stderr.is_empty()
-        || situation.case_hint.is_some()
+        || situation.case_hint.is_some() && !is_long
     {
         return None;
     }
@@ -244,7 +266,7 @@ fn hint(situation: &Situation<'_>) -> Option<String> {
         (Role::Server, Kind::Silent) if situation.bytes.actual.is_empty() => {
             "the program waits for more: does it read the length as 4 bytes, big-endian, and then exactly as many bytes?"
         }
-        (Role::Server, Kind::Closed) => {
+        (Role::Server, Kind::Closed) if situation.case_hint.is_none() => {
             "the program closes instead of waiting for the next message: serve a client in a loop until it leaves"
         }
         _ => return None,
@@ -270,6 +292,8 @@ mod tests {
             (with(&10_u32.to_be_bytes()), "counts characters"),
             (with(&16_u32.to_be_bytes()), "its own bytes"),
             ([&13_u32.to_be_bytes(), bytes, b"\n"].concat(), "newline"),
+            ([&13_u32.to_be_bytes(), bytes, b"\0"].concat(), "NUL bytes"),
+            ([&10_u32.to_be_bytes()[..], b"na\xefve caf\xe9"].concat(), "UTF-8"),
         ] {
             let mistake = encoding_mistake(bytes, &actual, 4).unwrap_or_default();
             assert!(mistake.contains(text), "{actual:?}: {mistake}");
@@ -285,6 +309,8 @@ mod tests {
             (&[one], message(4, &one[9..]), "9 characters were removed"),
             (&[one, two], message(4, &format!("abcdef{two}")), "two messages were merged"),
             (&[one], message(4, "ABCDEF"), "upper case"),
+            (&["ten chars:  spaces  "], message(4, "  spaces"), "white space"),
+            (&["Four score and more"], message(4, "and more"), "not eleven"),
         ] {
             let mistake = reply_mistake(messages, &reply, 4).unwrap_or_default();
             assert!(mistake.contains(text), "{reply:?}: {mistake}");

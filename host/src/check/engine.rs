@@ -382,6 +382,7 @@ fn explain(
             .or_else(|| hint::other_end(&situation))
             .or_else(|| (is_unreached && setup.lacks_port()).then(|| hint::NO_PORT.to_owned()))
             .or_else(|| placeholders::missing(&situation, &typed))
+            .or_else(|| hint::form(&situation))
             .or_else(|| (protocol.hint)(&situation))
             .or_else(|| hint::specific(&situation))
             .or_else(|| case.hint.map(str::to_owned))

@@ -40,6 +40,9 @@ fn hint(situation: &Situation<'_>) -> Option<String> {
     }
     let actual = situation.bytes.actual.as_slice();
     let text = match situation.role {
+        Role::Client if is_binary(&situation.bytes.expected, actual) => {
+            "the guess is sent as the bytes of an integer: send its decimal digits as text, and a newline"
+        }
         Role::Client => return turns::hint(situation).or_else(|| client_mistake(situation)),
         Role::Server
             if situation.kind == Kind::Incomplete
@@ -51,6 +54,18 @@ fn hint(situation: &Situation<'_>) -> Option<String> {
         Role::Server | Role::Pair => return None,
     };
     Some(text.to_owned())
+}
+
+/// Returns whether a number was sent as an integer of 2, 4 or 8 bytes.
+fn is_binary(expected: &[u8], actual: &[u8]) -> bool {
+    let number = str::from_utf8(expected).ok().and_then(|line| line.trim().parse().ok());
+    let value = |all: u64, byte: &u8| all << 8 | u64::from(*byte);
+    let is_integer = |bytes: &[u8]| {
+        matches!(bytes.len(), 2 | 4 | 8)
+            && (Some(bytes.iter().fold(0, value)) == number
+                || Some(bytes.iter().rev().fold(0, value)) == number)
+    };
+    is_integer(actual) || actual.strip_suffix(b"\n").is_some_and(is_integer)
 }
 
 /// Returns what is probably wrong in a client.
@@ -100,6 +115,14 @@ fn unknown(line: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_as_an_integer_is_recognised() {
+        for actual in [&b"\0\0\0\x32"[..], b"\x32\0\0\0", b"\0\x32", b"\0\0\0\x32\n"] {
+            assert!(is_binary(b"50\n", actual), "{actual:?}");
+        }
+        assert!(!is_binary(b"50\n", b"50") && !is_binary(b"", b"\0\0"));
+    }
 
     #[test]
     fn lines_that_are_no_messages_are_explained() {

@@ -1,11 +1,16 @@
 //! Likely mistakes that are the same in every protocol.
 
 mod datagrams;
+mod form;
+pub(super) mod unpack;
 
 use super::case::{Group, Situation};
 use super::failure::Kind;
 use super::setup::Role;
 use super::steps::quoted;
+use crate::text::one_line;
+
+pub(super) use self::form::{LOW_BYTES, NUL_BYTES, form, is_low_bytes};
 
 /// Returns a likely mistake that the program's own error message shows, or the bytes.
 pub(super) fn specific(situation: &Situation<'_>) -> Option<String> {
@@ -47,21 +52,26 @@ const MISSING_FILE: &str = "FileNotFoundError";
 /// Start of the exception of Python for too few bytes.
 const SHORT: &str = "struct.error: unpack";
 
+/// Part of the exception of Python for a text that is not a number.
+const NOT_INTEGER: &str = "invalid literal for int()";
+
+const ONE_NUMBER: &str = "text that is not exactly one number was converted: wait for a whole line, and take only that line";
+/// What to do about a text that cannot be a number.
+const NO_NUMBER: &str = "a text that is not a number was converted: catch that error (in Python ValueError, in Java \
+     NumberFormatException), and do what the requirement says";
+
 /// What to do when the peer has left.
 const LEFT: &str =
     "recv() returns an empty result when the peer has left: test for it before the bytes are used";
 
 /// Ends of exception lines of Python and Java, and what they mean here.
-const EXCEPTIONS: [(&str, &str); 19] = [
+const EXCEPTIONS: [(&str, &str); 20] = [
     (
         "can't open file",
         "the command names a file that does not exist: check the name and the folder",
     ),
     ("Address already in use", "the port is in use: set SO_REUSEADDR before bind()"),
-    (
-        SHORT,
-        "one recv() was taken for one whole message: repeat recv() until all its bytes have arrived",
-    ),
+    (SHORT, unpack::TOO_FEW),
     (
         "UnicodeDecodeError",
         "bytes were decoded before the message was complete, or they are binary: collect all bytes first",
@@ -81,10 +91,8 @@ const EXCEPTIONS: [(&str, &str); 19] = [
     ),
     ("BrokenPipeError", "send() raises BrokenPipeError when the peer has closed: catch it"),
     ("EOFError", "it reads more lines of input than the exercise has"),
-    (
-        "invalid literal for int()",
-        "text that is not exactly one number was converted: wait for a whole line, and take only that line",
-    ),
+    (NOT_INTEGER, ONE_NUMBER),
+    ("NumberFormatException", ONE_NUMBER),
     (
         "IndexError",
         "an empty result of recv() is the end of the stream: test for it before its bytes are used",
@@ -132,7 +140,14 @@ fn exception(situation: &Situation<'_>) -> Option<String> {
         // Too few bytes are the consequence of the end then.
         let is_consequence =
             has_left && matches!(*text, SHORT | "IndexError" | "UnicodeDecodeError");
-        Some((if is_consequence { LEFT } else { *meaning }).to_owned())
+        let meaning = match *text {
+            _ if is_consequence => LEFT,
+            SHORT => unpack::meaning(line, situation),
+            // The case sends or types it.
+            _ if *meaning == ONE_NUMBER && situation.group == Group::BadInput => NO_NUMBER,
+            _ => meaning,
+        };
+        Some(meaning.to_owned())
     })
 }
 
@@ -140,9 +155,8 @@ fn exception(situation: &Situation<'_>) -> Option<String> {
 fn difference(situation: &Situation<'_>) -> Option<String> {
     let (expected, actual) =
         (situation.bytes.expected.as_slice(), situation.bytes.actual.as_slice());
-    if situation.kind == Kind::Unexpected && matches!(actual, b"\n" | b"\r\n" | [0]) {
-        let what = if actual == [0] { "NUL byte" } else { "newline" };
-        return Some(format!("a {what} follows the last message: it is not part of it"));
+    if situation.kind == Kind::Unexpected && matches!(actual, b"\n" | b"\r\n") {
+        return Some("a newline follows the last message: it is not part of it".to_owned());
     }
     if expected.is_empty() || actual.is_empty() {
         return None;
@@ -150,11 +164,7 @@ fn difference(situation: &Situation<'_>) -> Option<String> {
     let text = |text: &str| Some(text.to_owned());
     if let Some(rest) = actual.strip_prefix(expected) {
         return match rest {
-            b"" => None,
             b"\n" | b"\r\n" => text("a newline was added"),
-            [0, ..] if rest.iter().all(|byte| *byte == 0) => {
-                text("NUL bytes were added: send only the bytes of the text, not the whole buffer")
-            }
             _ => None,
         };
     }
@@ -168,9 +178,6 @@ fn difference(situation: &Situation<'_>) -> Option<String> {
         return text(
             "the length counts characters, not bytes: encode the text first, then take its length",
         );
-    }
-    if actual.starts_with(&[0xff, 0xfe]) || actual.starts_with(&[0xfe, 0xff]) {
-        return text("the text was sent in UTF-16: encode() it in UTF-8");
     }
     if actual.starts_with(b"b'") || actual.starts_with(b"b\"") {
         return text("str() of bytes was sent, with b'' around it: use decode() and encode()");
@@ -218,6 +225,16 @@ fn is_text(situation: &Situation<'_>) -> bool {
 /// Hint for a program that asks for something and waits.
 pub(super) fn asks(stdout: &str) -> Option<String> {
     let last = stdout.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    // What stands between the same question twice is the answer to what was typed.
+    if let Some((before, _)) = stdout.rsplit_once(last)
+        && let Some((_, between)) = before.rsplit_once(last)
+    {
+        let refusal = one_line(between.trim());
+        return Some(match between.trim() {
+            "" => format!("it refused what was typed: it printed {} again", quoted(last)),
+            _ => format!("it refused what was typed: it printed \"{refusal}\" and asked again"),
+        });
+    }
     Some(format!(
         "it printed {} and waits for input: --stdin '{{host}}\\n{{port}}\\n{{message}}' types host and port into it first",
         quoted(last)
@@ -267,6 +284,11 @@ pub(super) fn by_group(situation: &Situation<'_>) -> Option<String> {
             "the text is another one than the document's: compare it at the caret, letter by letter"
         }
         (Group::Basic, Kind::Exit) => "a program that has done its work ends with exit code 0",
+        (Group::Basic, Kind::Silent | Kind::Closed)
+            if situation.bytes.actual.is_empty() && situation.stderr.trim().is_empty() =>
+        {
+            "nothing was sent: does it stay in a buffer? call flush() after each message, in Java also of a PrintWriter"
+        }
         (Group::Basic, _) => return None,
         (Group::Segmentation, _) => {
             "one recv() was probably taken for one whole message: TCP may deliver it in pieces, so repeat recv() until \
@@ -337,10 +359,8 @@ mod tests {
             (b"Ada", b"Ada\n", "newline was added"),
             ("Zoë Müller\n".as_bytes(), "Zoë Müll".as_bytes(), ""),
             ("Zoë Müller\n".as_bytes(), "Zoë Mülle".as_bytes(), "counts characters"),
-            (b"Ada\n", b"Ada\n\0\0\0", "NUL bytes"),
             (b"Ada\n", b"b'Ada'", "str() of bytes"),
             (b"Ada\n", br"Ada\n", "a backslash and an n"),
-            (b"Ada\n", b"\xff\xfeA\0d\0a\0", "UTF-16"),
             (b"Ada\n", b"\"Ada\"\n", "quotes"),
             (&[0, 0, 1, 2], &[2, 1, 0, 0], "little-endian"),
             (&[0, 0, 1, 2], b"258", "decimal text"),
@@ -361,6 +381,13 @@ mod tests {
         );
         assert!(hint.contains("--stdin '{host}\\n{port}\\n{message}'"), "{hint}");
         assert_eq!(asks(" \n"), None);
+    }
+
+    #[test]
+    fn a_program_that_asks_again_has_refused_what_was_typed() {
+        let hint = asks("Name? Number: Invalid, try again.\nNumber: ").unwrap();
+        assert!(hint.contains("it printed \"Invalid, try again.\" and asked again"), "{hint}");
+        assert!(asks("Number:\nNumber:\n").unwrap().contains("printed \"Number:\" again"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use socklab_core::wire::Byte;
 
 use super::case::{Case, Group, Protocol, Situation, Step, case, step};
 use super::failure::{Failure, Kind};
+use super::hint::unpack;
 use super::setup::{Role, Wire};
 use super::steps::{
     accept, byte_by_byte, close, closed, closed_or_reset, connect, crash_is_info, ends, half_close,
@@ -24,6 +25,8 @@ pub(super) const PROTOCOL: Protocol =
 const QUESTIONS: &str = "001, Questions & Answers";
 const SECRET_PHRASE: &str = "001, Secret Phrase";
 const STREAM: &str = "001, Communicating with the Server";
+/// Format of a question in Python.
+const FORMAT: &str = "\"!cII\"";
 const ENDINGS: &str = "003, 2.5 Detecting when a connection closes";
 
 /// Secrets and questions have no meaning. They differ in every byte, so that a wrong order shows.
@@ -167,6 +170,7 @@ fn receive_question(talk: &mut Talk) -> Outcome<Question> {
             Parsed::Wrong(None, text)
         }
     })?;
+    talk.message.clone_from(&bytes);
     Ok(bytes.first_chunk().map_or(Question { a: 0, b: 0 }, Question::parse))
 }
 
@@ -198,7 +202,10 @@ fn refused() -> Step {
                 failure.bytes.as_ref().is_some_and(|bytes| bytes.actual.starts_with(b"S"));
             let what = if is_secret { "sent the secret" } else { "went on" };
             failure.message = format!("the program {what} after a wrong answer");
-            Err(failure.hint("compare the answer with the sum before the next question is sent"))
+            let hint = question_mistake(&talk.message, &failure).unwrap_or_else(|| {
+                "compare the answer with the sum before the next question is sent".to_owned()
+            });
+            Err(failure.hint(hint))
         }
         Err(failure) if failure.kind == Kind::StillOpen => {
             Err(failure.hint("close the connection after a wrong answer"))
@@ -219,8 +226,9 @@ fn solve(cuts: &'static [usize]) -> Step {
 fn solve_all(talk: &mut Talk, cuts: &[usize]) -> Outcome {
     /// A server that asks without end is stopped after this number of questions.
     const MAX: usize = 1000;
+    talk.message.clear();
     for n in 0..MAX {
-        let bytes = talk.receive("a question or the secret", |bytes| match bytes {
+        let received = talk.receive("a question or the secret", |bytes| match bytes {
             [Question::TAG | Secret::TAG, ..] if bytes.len() >= Question::BYTES => {
                 Parsed::Done(Question::BYTES)
             }
@@ -230,7 +238,12 @@ fn solve_all(talk: &mut Talk, cuts: &[usize]) -> Outcome {
                     format!("a message starts with Q or S, and this one with {}", Byte(*tag));
                 Parsed::Wrong(None, text)
             }
+        });
+        let bytes = received.map_err(|mut failure| {
+            failure.hint = question_mistake(&talk.message, &failure);
+            failure
         })?;
+        talk.message.clone_from(&bytes);
         let Some(message) = bytes.first_chunk().filter(|message| message[0] == Question::TAG)
         else {
             return Ok(());
@@ -252,6 +265,31 @@ fn solve_all(talk: &mut Talk, cuts: &[usize]) -> Outcome {
         format!("the program asked {MAX} questions and sent no secret"),
     )
     .into())
+}
+
+/// Returns the likely mistake in a question, if what follows it shows one.
+fn question_mistake(question: &[u8], failure: &Failure) -> Option<String> {
+    let message: &[u8; Question::BYTES] = question.first_chunk()?;
+    let actual = failure.bytes.as_ref().map(|bytes| bytes.actual.as_slice()).unwrap_or_default();
+    let bytes = Question::BYTES + actual.len();
+    // The padding of two integers that have 4 or 8 bytes.
+    if message[1..4] == [0; 3] && matches!(bytes, 12 | 24) {
+        return Some(format!(
+            "the question has {bytes} bytes, not 9: without a \"!\" Python adds padding and uses the byte order of the \
+             machine, so the format is {FORMAT}"
+        ));
+    }
+    let Question { a, b } = Question::parse(message);
+    let is_reversed =
+        [a, b].iter().any(|n| n >> 31 == 1) && [a, b].iter().all(|n| n.swap_bytes() >> 31 == 0);
+    (is_reversed && actual.is_empty() && matches!(failure.kind, Kind::Closed | Kind::Reset)).then(
+        || {
+            format!(
+                "the integers of the question seem to be in little-endian order: send them big-endian, in Python with the \
+                 format {FORMAT}"
+            )
+        },
+    )
 }
 
 /// Solves the quiz on another connection.
@@ -572,6 +610,11 @@ fn send_secret() -> Step {
 }
 
 fn hint(situation: &Situation<'_>) -> Option<String> {
+    const PARTS: [usize; 4] = [1, ANSWER_BYTES, 2 * ANSWER_BYTES, Question::BYTES];
+    let size = unpack::wrong_size(situation, &PARTS, "a question has 9", FORMAT);
+    if size.is_some() {
+        return size;
+    }
     let actual = situation.bytes.actual.as_slice();
     if situation.group == Group::Basic && situation.stderr.is_empty() {
         let text = match (situation.role, situation.kind, actual) {
@@ -579,7 +622,8 @@ fn hint(situation: &Situation<'_>) -> Option<String> {
                 "the program closes before the secret has come: repeat until a message starts with S"
             }
             (Role::Server, Kind::Closed | Kind::Reset, []) => {
-                "the program refuses the right answer: read its 4 bytes as an integer, big-endian"
+                "the program refuses the right answer: the integers of a question and the 4 bytes of the answer are \
+                 big-endian, in Python with the formats \"!cII\" and \"!I\""
             }
             (Role::Server, Kind::Closed, [Secret::TAG, ..]) => {
                 "a secret has exactly 8 bytes after the S"
@@ -597,4 +641,26 @@ fn hint(situation: &Situation<'_>) -> Option<String> {
     let sent = situation.bytes.actual.as_slice();
     let mistake = Mistake::find(sent.get(..ANSWER_BYTES)?, expected);
     mistake.or_else(|| Mistake::find(sent, expected)).map(|mistake| mistake.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_in_a_question_are_recognised() {
+        let mistake = |question: &[u8], kind, actual: &[u8]| {
+            let failure = Failure::new(kind, "").bytes([], actual);
+            question_mistake(question, &failure).unwrap_or_default()
+        };
+        let padded = b"Q\0\0\0\x01\x02\x03\x04\x05";
+        assert!(mistake(padded, Kind::Different, &[6, 7, 8]).contains("12 bytes, not 9"));
+        assert!(mistake(padded, Kind::Unexpected, &[0; 15]).contains("24 bytes, not 9"));
+        let reversed = b"Q\x01\xff\x03\x04\xff\x06\x07\x08";
+        assert!(mistake(reversed, Kind::Closed, b"").contains("little-endian"));
+        let right = b"Q\x01\xff\x03\x04\x05\x06\x07\x08";
+        for (kind, actual) in [(Kind::Closed, &b""[..]), (Kind::Different, b"xyz")] {
+            assert_eq!(mistake(right, kind, actual), "");
+        }
+    }
 }

@@ -216,10 +216,12 @@ impl Captured {
         String::from_utf8_lossy(&bytes).replace("\r\n", "\n")
     }
 
-    /// Returns the last line that is not blank, with the place in the source that Python shows for it.
+    /// Returns the last line that is not blank, with the place in the source that Python shows for it. What follows the
+    /// line of an exception is passed over: the calls that led to it, and what a runtime prints after it.
     pub(super) fn last_line(&self) -> Option<String> {
         let text = self.text();
-        let last = text.lines().map(str::trim_end).rfind(|line| !line.is_empty())?;
+        let mut lines = text.lines().rev().map(str::trim_end).filter(|line| !line.is_empty());
+        let last = lines.clone().find(|line| !follows_exception(line)).or_else(|| lines.next())?;
         let place = text.lines().rev().find_map(|line| {
             let (file, rest) = line.strip_prefix("  File \"")?.split_once("\", line ")?;
             let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -228,6 +230,23 @@ impl Captured {
         });
         Some(last.to_owned() + &place.unwrap_or_default())
     }
+}
+
+/// Returns whether a line stands behind that of an exception: a call in Java or JavaScript, the properties of an error and
+/// the version that Node.js prints, or the rule that the socketserver of Python prints.
+fn follows_exception(line: &str) -> bool {
+    let text = line.trim_start();
+    let is_indented = text.len() < line.len();
+    let is_property = || {
+        text.split_once(": ").is_some_and(|(name, _)| {
+            ["errno", "code", "syscall", "address", "port"].contains(&name)
+        })
+    };
+    let is_call = || text.starts_with("at ") || text.starts_with("... ");
+    is_indented && (is_call() || is_property())
+        || line == "}"
+        || line.starts_with("Node.js v")
+        || line.len() > 10 && line.bytes().all(|byte| byte == b'-')
 }
 
 impl Output {
@@ -259,5 +278,33 @@ mod tests {
         assert!(text.contains(" bytes left out]"));
         assert_eq!(captured.total(), 1_000_006);
         assert_eq!(captured.last_line().as_deref(), Some("000099999"));
+    }
+
+    #[test]
+    fn the_last_line_is_that_of_the_exception() {
+        for (text, line) in [
+            ("one\ntwo\n\n", "two"),
+            (
+                "Traceback\n  File \"/a/x.py\", line 3, in f\nValueError: no\n----------------------------------------\n",
+                "ValueError: no (x.py, line 3)",
+            ),
+            (
+                "Exception in thread \"main\" java.net.BindException: used\n\tat X.f(X.java:1)\n\tat X.main(X.java:9)\n",
+                "Exception in thread \"main\" java.net.BindException: used",
+            ),
+            (
+                "RuntimeException\n\tat X.main(X.java:9)\nCaused by: java.io.EOFException\n\tat X.f(X.java:1)\n\t... 2 more\n",
+                "Caused by: java.io.EOFException",
+            ),
+            (
+                "Error: connect ECONNREFUSED ::1:9\n    at f (node:net:1) {\n  errno: -111,\n  port: 9\n}\n\nNode.js v20.1.0\n",
+                "Error: connect ECONNREFUSED ::1:9",
+            ),
+            ("--------------------\n", "--------------------"),
+        ] {
+            let captured = Captured::default();
+            captured.lock().push(text.as_bytes());
+            assert_eq!(captured.last_line().as_deref(), Some(line), "{text}");
+        }
     }
 }
