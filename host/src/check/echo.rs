@@ -167,6 +167,8 @@ fn reply_mistake(messages: &[&str], actual: &[u8], header: usize) -> Option<Stri
     if length == first.len() as u64 && sent == expected && expected != *first {
         return Some("the length is that of the request: it must be that of the reply".into());
     }
+    let reply = body.get(..usize::try_from(length).ok()?.min(body.len())).unwrap_or_default();
+    let sent = String::from_utf8_lossy(reply);
     if sent != expected && !sent.is_empty() {
         if expected.strip_prefix(char::is_whitespace).is_some_and(|rest| rest == sent) {
             return Some(

@@ -378,7 +378,10 @@ fn explain(
         };
         let typed = setup.typed_names(&talk.inputs);
         let asks = || if is_unreached && talk_runs { hint::asks(&stdout) } else { None };
-        failure.hint = asks()
+        let is_server = failure.kind == Kind::NotListening && !setup.is_datagrams();
+        let elsewhere = if is_server { hint::elsewhere(setup, talk) } else { None };
+        failure.hint = elsewhere
+            .or_else(asks)
             .or_else(|| hint::other_end(&situation))
             .or_else(|| (is_unreached && setup.lacks_port()).then(|| hint::NO_PORT.to_owned()))
             .or_else(|| placeholders::missing(&situation, &typed))

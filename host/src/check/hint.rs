@@ -4,10 +4,13 @@ mod datagrams;
 mod form;
 pub(super) mod unpack;
 
+use std::net::SocketAddr;
+
 use super::case::{Group, Situation};
 use super::failure::Kind;
-use super::setup::Role;
+use super::setup::{Role, Setup, Target};
 use super::steps::quoted;
+use super::talk::Talk;
 use crate::text::one_line;
 
 pub(super) use self::form::{LOW_BYTES, NUL_BYTES, form, is_low_bytes};
@@ -15,6 +18,30 @@ pub(super) use self::form::{LOW_BYTES, NUL_BYTES, form, is_low_bytes};
 /// Returns a likely mistake that the program's own error message shows, or the bytes.
 pub(super) fn specific(situation: &Situation<'_>) -> Option<String> {
     exception(situation).or_else(|| difference(situation)).or_else(|| output(situation))
+}
+
+/// Returns the mistake of a server that does not listen on its address, if it is known where it does.
+pub(super) fn elsewhere(setup: &Setup, talk: &Talk) -> Option<String> {
+    if let Target::Running(addr) = setup.target {
+        return Some(format!(
+            "no program listens on {addr}: start the server before, and give the address and the port on which it listens"
+        ));
+    }
+    let (other, wanted) = talk.listens_elsewhere()?;
+    Some(listens_on(other, wanted))
+}
+
+/// Returns what to do about a server that listens on another address or port.
+fn listens_on(other: SocketAddr, wanted: SocketAddr) -> String {
+    let text = if other.port() == wanted.port() {
+        format!("bind() it to {}, or to all addresses", wanted.ip())
+    } else {
+        format!(
+            "use the port that it is started with ({{port}} in the command, or the variable PORT), or check it with --port {}",
+            other.port()
+        )
+    };
+    format!("the program listens on {other}, not on {wanted}: {text}")
 }
 
 /// Returns the mistake of a command, if the program seems to be the other end: a client that was checked as a server, or
@@ -370,6 +397,18 @@ mod tests {
             assert!(hint(expected, actual, "").contains(text), "{expected:?} {actual:?}");
         }
         assert_eq!(hint(b"one\n", b"two\n", ""), "");
+    }
+
+    #[test]
+    fn the_address_on_which_a_server_listens_is_named() {
+        let hint =
+            |other: &str| listens_on(other.parse().unwrap(), "127.0.0.1:20123".parse().unwrap());
+        let text = hint("[::1]:20123");
+        assert!(
+            text.contains("on [::1]:20123, not on 127.0.0.1:20123: bind() it to 127"),
+            "{text}"
+        );
+        assert!(hint("0.0.0.0:8000").ends_with("--port 8000"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A program under test as a child process.
 
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Sender};
@@ -112,6 +113,11 @@ impl Program {
     /// Returns the processor time used so far by the program and its descendants, if the system reports it.
     pub(super) fn cpu_time(&self) -> Option<Duration> {
         extra::process::cpu_time(self.family.id())
+    }
+
+    /// Returns the addresses on which the program or a descendant listens, if the system reports them.
+    pub(super) fn listeners(&self) -> Vec<SocketAddr> {
+        extra::process::listeners(self.family.id())
     }
 
     /// Kills the program and its descendants.

@@ -496,6 +496,9 @@ impl CheckArgs {
                 humantime::format_duration(self.timeout).to_string().replace(' ', ""),
             );
         }
+        if self.keep {
+            before.push("--keep".to_owned());
+        }
         let after = match &setup.target {
             Target::Command(command) => {
                 std::iter::once("--".to_owned()).chain(command.iter().cloned()).collect()

@@ -6,7 +6,7 @@
 //! | [`net`] | readiness rules and errors of sockets | timer, queue lengths, low-water mark, `sendfile`, `splice` |
 //! | [`datagrams`] | sockets of UDP, and how they report that a datagram did not arrive | an option for that |
 //! | [`file`] | positioned reads, names, identities, the temporary file of a transfer | page cache, pseudo files, mount points |
-//! | [`process`] | child processes with their descendants | their processor time |
+//! | [`process`] | child processes with their descendants | their processor time, the addresses on which they listen |
 //! | [`read`] | reads at an offset, for all systems | |
 //! | [`signals`] | interrupts and other signals | signals ignored since startup |
 //! | [`streams`] | standard streams: closed ones, output that nothing reads | |

@@ -5,7 +5,7 @@ use super::super::failure::Kind;
 
 pub(in crate::check) const NUL_BYTES: &str = "NUL bytes were sent with the text: send only its own bytes, in C strlen() of them, not the whole buffer and not the \
      0 at the end";
-pub(in crate::check) const LOW_BYTES: &str = "each character was sent as one byte, as in Latin-1 or by writeBytes() in Java: encode the text in UTF-8";
+pub(in crate::check) const LOW_BYTES: &str = "each character was sent as one byte or as a question mark, as in Latin-1 or by writeBytes() in Java: encode the text in UTF-8";
 const LENGTH_PREFIX: &str = "2 bytes with the length stand before the text, as writeUTF() in Java sends them: send the bytes of the text alone, with \
      write() or print()";
 const UTF_16: &str =
@@ -52,11 +52,14 @@ fn mistake(expected: &[u8], actual: &[u8]) -> Option<&'static str> {
     is_low_bytes(line, actual).then_some(LOW_BYTES)
 }
 
-/// Returns whether the low byte of each character was sent.
+/// Returns whether the low byte of each character was sent, or a question mark for it.
 pub(in crate::check) fn is_low_bytes(text: &[u8], actual: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(text) else { return false };
-    let low: Vec<u8> = text.chars().map(|c| (u32::from(c) & 0xff) as u8).collect();
-    !text.is_ascii() && actual.starts_with(&low)
+    let is_low =
+        |c: char, byte: u8| byte == (u32::from(c) & 0xff) as u8 || byte == b'?' && !c.is_ascii();
+    !text.is_ascii()
+        && text.chars().count() <= actual.len()
+        && text.chars().zip(actual).all(|(c, byte)| is_low(c, *byte))
 }
 
 #[cfg(test)]
@@ -77,6 +80,7 @@ mod tests {
             (b"Ada\n", b"\0A\0d\0a\0\n", UTF_16),
             ("Zo\u{eb}\n".as_bytes(), b"Zo\xeb\n", LOW_BYTES),
             ("\u{4e2d} a".as_bytes(), b"\x2d a", LOW_BYTES),
+            ("Zo\u{eb}\n".as_bytes(), b"Zo?\n", LOW_BYTES),
         ] {
             assert_eq!(mistake(expected, actual), Some(hint), "{expected:?} {actual:?}");
         }

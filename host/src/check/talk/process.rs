@@ -1,5 +1,6 @@
 //! What the steps of a case do with the program itself.
 
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -76,6 +77,16 @@ impl Talk {
         }
         Ok(())
     }
+
+    /// Returns where a server listens instead of on the address on which it should.
+    pub(in crate::check) fn listens_elsewhere(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let wanted = self.place.addr;
+        let listeners = self.program.as_ref()?.listeners();
+        let others = listeners.iter().filter(|addr| addr.port() == wanted.port());
+        let other = others.chain(&listeners).next().copied()?;
+        (!listeners.contains(&wanted)).then_some((other, wanted))
+    }
+
     /// Returns what the program has printed so far.
     pub(in crate::check) fn stdout(&self) -> String {
         self.program.as_ref().map(|program| program.stdout.text()).unwrap_or_default()

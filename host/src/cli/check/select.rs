@@ -48,8 +48,15 @@ impl<'p> Selection<'p> {
     }
 }
 
-/// Returns a question that names the case whose id has the most of a pattern's words.
+/// Returns a question that names what was probably meant: all cases of a group, or the case whose id has the most of the
+/// pattern's words.
 fn closest(pattern: &str, ids: impl Iterator<Item = String>) -> String {
+    let ids: Vec<String> = ids.collect();
+    // The name of a group alone.
+    let all = format!("{}/*", pattern.trim_end_matches('/'));
+    if ids.iter().any(|id| matches(&all, id)) {
+        return format!(" (did you mean '{all}'?)");
+    }
     let words = |text: &str| -> Vec<String> {
         text.split(|c: char| !c.is_alphanumeric())
             .map(str::to_owned)
@@ -58,7 +65,7 @@ fn closest(pattern: &str, ids: impl Iterator<Item = String>) -> String {
     };
     let wanted = words(pattern);
     let shared = |id: &str| words(id).iter().filter(|word| wanted.contains(word)).count();
-    let best = ids.map(|id| (shared(&id), id)).max_by_key(|(count, _)| *count);
+    let best = ids.into_iter().map(|id| (shared(&id), id)).max_by_key(|(count, _)| *count);
     match best {
         Some((1.., id)) => format!(" (did you mean {id}?)"),
         _ => String::new(),
@@ -91,6 +98,10 @@ mod tests {
             select(&["a/*", "two/a"], &[]).unwrap_err(),
             "--case 'two/a' matches no case (did you mean p/server/a/two?); --list shows all cases"
         );
+        for pattern in ["b", "b/", "p/server/b"] {
+            let all = format!("(did you mean '{}/*'?)", pattern.trim_end_matches('/'));
+            assert!(select(&[pattern], &[]).unwrap_err().contains(&all), "{pattern}");
+        }
         assert!(select(&[], &["c"]).unwrap_err().starts_with("--exclude 'c'"));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -94,6 +95,45 @@ fn processes() -> impl Iterator<Item = PathBuf> {
         .map(|entry| entry.path())
 }
 
+/// Returns the addresses on which the processes of a group listen for TCP connections.
+pub(crate) fn listeners(group: u32) -> Vec<SocketAddr> {
+    let is_member = |path: &PathBuf| {
+        fs::read_to_string(path.join("stat")).is_ok_and(|stat| parse(&stat, group).is_some())
+    };
+    let links: Vec<String> = processes()
+        .filter(is_member)
+        .filter_map(|path| fs::read_dir(path.join("fd")).ok())
+        .flat_map(|descriptors| descriptors.flatten())
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .filter_map(|link| link.into_os_string().into_string().ok())
+        .collect();
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+    let listeners = tables.iter().flatten().flat_map(|table| table.lines()).filter_map(listener);
+    let own = listeners.filter(|(_, inode)| links.contains(&format!("socket:[{inode}]")));
+    own.map(|(addr, _)| addr).collect()
+}
+
+/// Returns the address and the inode of a socket that listens, from its line: see proc_net_tcp(5).
+fn listener(line: &str) -> Option<(SocketAddr, &str)> {
+    const LISTEN: &str = "0A";
+    let mut fields = line.split_whitespace();
+    let (ip, port) = fields.nth(1)?.split_once(':')?;
+    let is_listening = fields.nth(1)? == LISTEN;
+    let inode = fields.nth(5)?;
+    // Words in the byte order of the machine.
+    let words = ip.as_bytes().chunks(8).map(|digits| {
+        let digits = str::from_utf8(digits).ok()?;
+        u32::from_str_radix(digits, 16).ok().map(u32::to_ne_bytes)
+    });
+    let ip = words.collect::<Option<Vec<_>>>()?.concat();
+    let ip = match *ip {
+        [a, b, c, d] => IpAddr::from(Ipv4Addr::new(a, b, c, d)),
+        _ => Ipv6Addr::from(*ip.first_chunk::<16>()?).into(),
+    };
+    let port = u16::from_str_radix(port, 16).ok()?;
+    is_listening.then_some((SocketAddr::new(ip, port), inode))
+}
+
 /// Returns the processor time that the processes of a group have used so far.
 pub(crate) fn cpu_time(group: u32) -> Option<Duration> {
     fs::metadata("/proc/self").ok()?;
@@ -147,6 +187,39 @@ mod tests {
         assert!(!wait(&second, Duration::ZERO));
         other.kill();
         assert!(wait(&second, Duration::ZERO));
+    }
+
+    #[test]
+    fn the_addresses_of_sockets_that_listen_are_found() {
+        use std::net::{TcpListener, TcpStream};
+        use std::os::unix::process::parent_id;
+
+        let v4 = TcpListener::bind("127.0.1.1:0").unwrap();
+        let v6 = TcpListener::bind("[::1]:0").ok();
+        let all = [Some(v4.local_addr().unwrap()), v6.map(|l| l.local_addr().unwrap())];
+        let client = TcpStream::connect(all[0].unwrap()).unwrap();
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let group = stat.rsplit_once(") ").unwrap().1.split(' ').nth(2).unwrap().parse().unwrap();
+        let found = listeners(group);
+        assert!(found.contains(&all[0].unwrap()), "{found:?}");
+        assert!(!found.contains(&client.local_addr().unwrap()), "{found:?}");
+        assert_eq!(listeners(parent_id().wrapping_add(1 << 30)), []);
+    }
+
+    #[test]
+    fn a_socket_that_listens_is_read_from_its_line() {
+        let line = |ip: &str, state: &str| {
+            format!(
+                "   0: {ip}:1F90 00000000:0000 {state} 00000000:00000000 00:00000000 00000000  1000        0 4711 1 0"
+            )
+        };
+        let v4 = format!("{:08X}", u32::from_ne_bytes([127, 0, 1, 1]));
+        let v6 = format!("{:024}{:08X}", 0, u32::from_ne_bytes([0, 0, 0, 1]));
+        for (ip, addr) in [(&v4, "127.0.1.1:8080"), (&v6, "[::1]:8080")] {
+            assert_eq!(listener(&line(ip, "0A")), Some((addr.parse().unwrap(), "4711")));
+            assert_eq!(listener(&line(ip, "01")), None);
+        }
+        assert_eq!(listener("  sl  local_address rem_address   st"), None);
     }
 
     #[test]
