@@ -456,6 +456,15 @@ fn a_kept_program_serves_all_cases() {
 }
 
 #[test]
+fn a_kept_program_that_serves_one_client_is_recognised() {
+    let command = [server(), vec!["--count".into(), "1".into()]].concat();
+    let finished = Check::new().run(&["--keep", "--case", "basic/*"], &command);
+    let text = text(&finished);
+    assert!(text.contains("hint      the server seems to serve one client only"), "{text}");
+    assert!(text.contains("again     socklab check math server --keep --case basic/"), "{text}");
+}
+
+#[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
 #[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
 fn tap_has_a_plan_and_a_reason() {

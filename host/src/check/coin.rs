@@ -8,6 +8,7 @@ use socklab_core::coin::Reply;
 
 use super::case::{Case, Group, Protocol, Situation, Step, step};
 use super::failure::Kind;
+use super::hint::IN_BUFFER;
 use super::setup::{Role, Wire};
 use super::talk::{Outcome, Talk};
 use super::turns::{self, NO_NEWLINE, ONE_RECV, PROMPT_END, trimmed, words};
@@ -127,6 +128,12 @@ fn hint(situation: &Situation<'_>) -> Option<String> {
         (situation.bytes.expected.as_slice(), situation.bytes.actual.as_slice());
     if situation.role == Role::Client {
         let text = match situation.kind {
+            // It has received the prompt.
+            Kind::Silent
+                if situation.group == Group::Basic && situation.stdout.contains("toss a coin") =>
+            {
+                IN_BUFFER
+            }
             Kind::Silent if situation.group == Group::Basic => PROMPT_END,
             Kind::Closed if expected == b"Q\n" => "Q is sent like a guess, before the client ends",
             Kind::Different if !actual.starts_with(b"b'") => {

@@ -380,7 +380,12 @@ fn explain(
         let asks = || if is_unreached && talk_runs { hint::asks(&stdout) } else { None };
         let is_server = failure.kind == Kind::NotListening && !setup.is_datagrams();
         let elsewhere = if is_server { hint::elsewhere(setup, talk) } else { None };
-        failure.hint = elsewhere
+        let is_absent = failure.kind == Kind::NotListening
+            || failure.kind == Kind::Silent && talk.sent.is_empty();
+        let has_left = talk.is_kept && is_absent && stderr.trim().is_empty();
+        failure.hint = has_left
+            .then(|| hint::ONE_CLIENT_KEPT.to_owned())
+            .or(elsewhere)
             .or_else(asks)
             .or_else(|| hint::other_end(&situation))
             .or_else(|| (is_unreached && setup.lacks_port()).then(|| hint::NO_PORT.to_owned()))

@@ -8,6 +8,7 @@ use socklab_core::guess::Message;
 
 use super::case::{Case, Group, Protocol, Situation};
 use super::failure::Kind;
+use super::hint::IN_BUFFER;
 use super::setup::{Role, Wire};
 use super::turns::{self, NO_NEWLINE, trimmed};
 
@@ -71,7 +72,10 @@ fn is_binary(expected: &[u8], actual: &[u8]) -> bool {
 /// Returns what is probably wrong in a client.
 fn client_mistake(situation: &Situation<'_>) -> Option<String> {
     let has_crashed = situation.stderr.contains("Traceback");
+    // It asks for the guess, which has been typed.
+    let has_asked = situation.stdout.trim_end().ends_with([':', '?', '>']);
     let text = match situation.kind {
+        Kind::Silent if situation.group == Group::Basic && has_asked => IN_BUFFER,
         Kind::Silent if situation.group == Group::Basic => {
             "the line GUESS was not recognised: remove the newline at its end, with strip(), before it is compared"
         }

@@ -24,7 +24,7 @@ pub(super) fn specific(situation: &Situation<'_>) -> Option<String> {
 pub(super) fn elsewhere(setup: &Setup, talk: &Talk) -> Option<String> {
     if let Target::Running(addr) = setup.target {
         return Some(format!(
-            "no program listens on {addr}: start the server before, and give the address and the port on which it listens"
+            "no program listens on {addr}: start the server first, and give the address and the port on which it listens"
         ));
     }
     let (other, wanted) = talk.listens_elsewhere()?;
@@ -237,6 +237,13 @@ fn difference(situation: &Situation<'_>) -> Option<String> {
     None
 }
 
+/// Nothing arrives, and the program has not failed.
+pub(super) const IN_BUFFER: &str = "nothing was sent: does it stay in a buffer? call flush() after each message, in Java also of a PrintWriter";
+
+/// The program that has served the case before does not serve this one.
+pub(super) const ONE_CLIENT_KEPT: &str = "the server seems to serve one client only: accept() the next one in a loop, or check it without --keep, which starts \
+     it for each case";
+
 /// The program is not reached, and was not given the port.
 pub(super) const NO_PORT: &str = "the command has no {port}: write {port}, and {host} for a client, where the program takes \
      its address, or give --port N for a port that is fixed in the program";
@@ -314,7 +321,7 @@ pub(super) fn by_group(situation: &Situation<'_>) -> Option<String> {
         (Group::Basic, Kind::Silent | Kind::Closed)
             if situation.bytes.actual.is_empty() && situation.stderr.trim().is_empty() =>
         {
-            "nothing was sent: does it stay in a buffer? call flush() after each message, in Java also of a PrintWriter"
+            IN_BUFFER
         }
         (Group::Basic, _) => return None,
         (Group::Segmentation, _) => {

@@ -98,6 +98,8 @@ pub(super) struct Talk {
     queues: SocketQueues,
     stalls: Stalls,
     has_started: bool,
+    /// Whether the program has served the case before.
+    pub(super) is_kept: bool,
     /// Whether the port of a program that has closed first stays in TIME-WAIT.
     pub(super) leaves_port: bool,
     /// The server, if both ends are under test. This conversation is that with the client then.
@@ -119,6 +121,7 @@ impl Talk {
             setup: Arc::clone(setup),
             inputs,
             has_started: program.is_some(),
+            is_kept: program.is_some(),
             program,
             place,
             connections: Vec::new(),
