@@ -34,19 +34,26 @@ fn mistake(expected: &[u8], actual: &[u8]) -> Option<&'static str> {
     if has_mark || matches!(expected, [one, other, ..] if is_wide(*one, *other)) {
         return Some(UTF_16);
     }
+    let first = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     if let Some((length, text)) = actual.split_first_chunk()
-        && text.starts_with(line)
-        && [0, 1, 2].iter().any(|end| usize::from(u16::from_be_bytes(*length)) == line.len() + end)
+        && !first.is_empty()
+        && text.starts_with(first)
+        && (first.len()..=expected.len() + 2).contains(&u16::from_be_bytes(*length).into())
     {
         return Some(LENGTH_PREFIX);
     }
-    let nul = actual.iter().take_while(|byte| **byte == 0).count();
-    // They follow the text, or the message before it.
-    let follow = actual.strip_prefix(line).map(|rest| rest.strip_prefix(b"\n").unwrap_or(rest));
-    let rest = actual.get(nul..).unwrap_or_default();
-    if follow.is_some_and(|rest| rest.first() == Some(&0) && (is_line || line.len() > 1))
-        || is_line && nul > 0 && (rest.is_empty() || rest.starts_with(line))
-    {
+    let after_nul = |bytes: &[u8]| bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+    let follows = |text: &[u8], next: &[u8]| {
+        let rest = actual.strip_prefix(text).map(|rest| rest.strip_prefix(b"\n").unwrap_or(rest));
+        rest.is_some_and(|rest| {
+            let nul = after_nul(rest);
+            nul > 0 && rest.get(nul..).is_some_and(|rest| rest.is_empty() || rest.starts_with(next))
+        })
+    };
+    let next = line.get(first.len() + 1..).unwrap_or_default();
+    // They follow the text, its first line, or the message before it.
+    let is_whole = (is_line || line.len() > 1) && follows(line, b"");
+    if is_whole || !next.is_empty() && follows(first, next) || is_line && follows(b"", line) {
         return Some(NUL_BYTES);
     }
     is_low_bytes(line, actual).then_some(LOW_BYTES)
@@ -76,6 +83,10 @@ mod tests {
             (b"Ada", b"Ada\0", NUL_BYTES),
             (b"Ada\n", b"\0\x03Ada", LENGTH_PREFIX),
             (b"Ada\n", b"\0\x04Ada\n", LENGTH_PREFIX),
+            (b"Ada\n42\n", b"\0\x03Ada\0\x0242", LENGTH_PREFIX),
+            (b"Ada\n42\n", b"\0\x07Ada\n42\n", LENGTH_PREFIX),
+            (b"Ada\n42\n", b"Ada\n\x0042\n\0", NUL_BYTES),
+            (b"Ada\n42\n", b"Ada\n42\n\0\0", NUL_BYTES),
             (b"Ada\n", b"\xff\xfeA\0d\0a\0", UTF_16),
             (b"Ada\n", b"\0A\0d\0a\0\n", UTF_16),
             ("Zo\u{eb}\n".as_bytes(), b"Zo\xeb\n", LOW_BYTES),
@@ -87,6 +98,7 @@ mod tests {
         for (expected, actual) in [
             (&b"50\n"[..], &b"\0\0\0\x32"[..]),
             (b"Ada\n", b"Eve\n"),
+            (b"Ada\n42\n", b"Ada\n\0\0\0\x2a"),
             (&[0, 0, 1, 2], &[0, 0, 0, 0]),
             (&[1, 2, 3, 4], &[0, 0, 0, 0]),
             ("Zo\u{eb}\n".as_bytes(), "Zo\u{eb}".as_bytes()),
