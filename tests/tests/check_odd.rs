@@ -216,6 +216,31 @@ fn copy(folder: &TempDir, protocol: &str, role: &str, changes: &[(&str, &str)]) 
     [mutants::python(), path.to_str().unwrap()].map(str::to_owned).to_vec()
 }
 
+/// An argument that the command does not have is named, and the placeholder of another one is not.
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn the_placeholder_of_a_missing_argument_is_named() {
+    let folder = TempDir::new().unwrap();
+    let client = mutants::program("file", "client").to_str().unwrap().to_owned();
+    let other = "client.py";
+    let source = "import socket, sys\ns = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n\
+                  s.sendall(b'notes.txt')\ns.shutdown(1)\ns.recv(1)\n";
+    fs::write(folder.path().join(other), source).unwrap();
+    let other = folder.path().join(other).to_str().unwrap().to_owned();
+    for (program, arguments, present, absent) in [
+        (&client, &["{host}", "{port}"][..], "no {remote} and {local}", ""),
+        (&client, &["{host}:{port}:{remote}"], "no {local}", "{remote}"),
+        (&other, &["{host}", "{port}"], "no {remote} and {local}", ""),
+    ] {
+        let command = [&[mutants::python(), program], arguments].concat();
+        let command: Vec<String> = command.into_iter().map(str::to_owned).collect();
+        let run = check_command("file", "client", &["--case", "basic/text"], &command);
+        let hint = &run.with("fail").next().expect("a failure").hint;
+        assert!(hint.contains(present), "{arguments:?}: {hint}");
+        assert!(absent.is_empty() || !hint.contains(absent), "{arguments:?}: {hint}");
+    }
+}
+
 /// Returns a port that is free now, and that the system gives to no outgoing connection.
 fn free_port() -> u16 {
     let first = 14_000 + (std::process::id() % 400) as u16 * 10;

@@ -1,15 +1,17 @@
 //! Fallbacks for functions of processes that only Linux has.
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::Duration;
 
 /// Mark of the descendants of a program. Only Linux shows the environment of other processes in the same way everywhere.
+/// On Windows a job object has them all.
+#[cfg(unix)]
 #[derive(Debug)]
 pub(crate) struct Mark;
 
+#[cfg(unix)]
 impl Mark {
-    pub(crate) const fn new(_: &mut Command) -> Self {
+    pub(crate) const fn new(_: &mut std::process::Command) -> Self {
         Self
     }
 
