@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::case::{Case, Group, Protocol, Situation};
 use super::failure::{Bytes, Failure, Kind, seconds};
 use super::hint;
 use super::placeholders;
-use super::program::Program;
+use super::program::{Program, Terminals};
 use super::setup::{Role, Setup};
 use super::talk::{INTERRUPTED, Kept, LAST_WORDS, LATE, Outcome, Talk};
 use crate::net::reason;
@@ -84,6 +84,23 @@ pub(crate) struct Run {
     pub(crate) error: Option<Box<Failure>>,
     /// Whether the total time expired before all cases had been run.
     pub(crate) is_late: bool,
+    /// How the program was tested, if that is not as usual. Holds for all cases.
+    pub(crate) note: Option<&'static str>,
+}
+
+/// What the cases of a run leave for each other.
+#[derive(Default)]
+struct Shared {
+    /// The program that serves all cases.
+    kept: Mutex<Option<Kept>>,
+    /// Programs that print with a terminal, and nothing without one.
+    terminals: Mutex<Terminals>,
+}
+
+impl Shared {
+    fn terminals(&self) -> MutexGuard<'_, Terminals> {
+        self.terminals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Runs cases, several at a time. `report` is called in the order in which they end.
@@ -105,7 +122,7 @@ pub(crate) fn run(
     let mut results: Vec<Option<CaseResult>> = cases.iter().map(|_| None).collect();
     let mut error = None;
     let is_late = AtomicBool::new(false);
-    let kept = Mutex::new(None);
+    let shared = Shared::default();
     for (phase, indices) in [basic, others].into_iter().enumerate() {
         let has_failed = |results: &[Option<CaseResult>]| {
             results.iter().flatten().any(|result| matches!(result.verdict, Verdict::Fail(_)))
@@ -118,7 +135,7 @@ pub(crate) fn run(
             let (sender, receiver) = mpsc::channel();
             for _ in 0..plan.jobs.max(1) {
                 let (sender, next, stopped) = (sender.clone(), &next, &stopped);
-                let (is_late, kept) = (&is_late, &kept);
+                let (is_late, shared) = (&is_late, &shared);
                 scope.spawn(move || {
                     while let Some(i) = next() {
                         let case = &cases[i];
@@ -133,7 +150,7 @@ pub(crate) fn run(
                         } else if stopped.load(Ordering::Relaxed) {
                             skip(if plan.fail_fast { "a case failed before" } else { NOT_STARTED })
                         } else {
-                            run_case(protocol, setup, case, plan, kept)
+                            run_case(protocol, setup, case, plan, shared)
                         };
                         if result.is_err()
                             || plan.fail_fast
@@ -164,7 +181,8 @@ pub(crate) fn run(
     let results: Vec<_> = results.into_iter().flatten().collect();
     let is_late = is_late.into_inner()
         || results.iter().any(|r| matches!(&r.verdict, Verdict::Skip(reason) if reason == LATE));
-    Run { results, error, is_late }
+    let note = shared.terminals().note(setup.role == Role::Pair);
+    Run { results, error, is_late, note }
 }
 
 /// Reason for which a case is not run if the program cannot be started.
@@ -198,18 +216,21 @@ fn skipped(protocol: &Protocol, setup: &Setup, case: &Case, reason: &str) -> Cas
 /// Runs a case. An error means that the program cannot be started.
 ///
 /// A failure after a stall of the machine says nothing about the program. The case is repeated then.
+///
+/// A program that has printed nothing gets a terminal in a further attempt. If that shows any output, it keeps it.
 fn run_case(
     protocol: &Protocol,
     setup: &Arc<Setup>,
     case: &Case,
     plan: Plan,
-    kept: &Mutex<Option<Kept>>,
+    shared: &Shared,
 ) -> Result<CaseResult, Box<Failure>> {
     const ATTEMPTS: usize = 5;
     let start = Instant::now();
     let mut attempt = 1;
     loop {
-        let (mut result, stall) = run_once(protocol, setup, case, plan, kept)?;
+        let Attempt { mut result, stall, .. } =
+            run_with_terminals(protocol, setup, case, plan, shared)?;
         result.time = start.elapsed();
         let Some(stall) = stall.filter(|_| result.verdict.failure().is_some()) else {
             return Ok(result);
@@ -225,16 +246,57 @@ fn run_case(
     }
 }
 
-/// Runs a case once. Returns the longest stall of the machine too, if the program may have noticed it.
+/// A case that has been run once.
+struct Attempt {
+    result: CaseResult,
+    /// Longest stall of the machine, if the program may have noticed it.
+    stall: Option<Duration>,
+    /// Programs that have printed something.
+    prints: Terminals,
+}
+
+/// Runs a case, and again with a terminal for a program that has printed nothing. Of a pair, both may need one.
+fn run_with_terminals(
+    protocol: &Protocol,
+    setup: &Arc<Setup>,
+    case: &Case,
+    plan: Plan,
+    shared: &Shared,
+) -> Result<Attempt, Box<Failure>> {
+    let mut terminals = *shared.terminals();
+    let mut attempt = run_once(protocol, setup, case, plan, terminals, shared)?;
+    loop {
+        let failure = attempt.result.verdict.failure();
+        let silent = failure.map(|failure| failure.silent).unwrap_or_default();
+        let wanted = terminals.and(silent);
+        if wanted == terminals || !Terminals::exist() {
+            return Ok(attempt);
+        }
+        // The program that serves all cases has no terminal.
+        drop(shared.kept.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let next = run_once(protocol, setup, case, plan, wanted, shared)?;
+        if next.prints.and(silent) != next.prints {
+            // Nothing with a terminal either.
+            return Ok(attempt);
+        }
+        let mut known = shared.terminals();
+        *known = known.and(silent);
+        (attempt, terminals) = (next, wanted);
+    }
+}
+
+/// Runs a case once. An error means that the program cannot be started.
 fn run_once(
     protocol: &Protocol,
     setup: &Arc<Setup>,
     case: &Case,
     plan: Plan,
-    kept: &Mutex<Option<Kept>>,
-) -> Result<(CaseResult, Option<Duration>), Box<Failure>> {
+    terminals: Terminals,
+    shared: &Shared,
+) -> Result<Attempt, Box<Failure>> {
     if let Some(reason) = setup.shared_reason().filter(|_| case.has_own_start()) {
-        return Ok((skipped(protocol, setup, case, reason), None));
+        let result = skipped(protocol, setup, case, reason);
+        return Ok(Attempt { result, stall: None, prints: Terminals::default() });
     }
     let mut result = skipped(protocol, setup, case, "");
     let folder = if case.has_folder() { Some(folder_with(&case.files)?) } else { None };
@@ -243,8 +305,9 @@ fn run_once(
     if let (Some(folder), Some(name)) = (&inputs.folder, case.local) {
         inputs.values.push(("local", folder.join(name).display().to_string()));
     }
+    let kept = &shared.kept;
     let before = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let mut talk = Talk::new(setup, inputs, before)?;
+    let mut talk = Talk::new(setup, inputs, terminals, before)?;
     result.verdict = match play(case, &mut talk) {
         Ok(()) => Verdict::Pass,
         Err((failure, _)) if failure.kind == Kind::NotStarted => return Err(failure),
@@ -258,6 +321,7 @@ fn run_once(
             }
         }
     };
+    let prints = talk.prints();
     talk.finish();
     if let Some(program) = &mut talk.program {
         if !setup.keep {
@@ -271,7 +335,7 @@ fn run_once(
         *kept.lock().unwrap_or_else(PoisonError::into_inner) = program;
     }
     result.recording = Some(recording);
-    Ok((result, stall))
+    Ok(Attempt { result, stall, prints })
 }
 
 /// Performs the steps. Returns the first failure, and whether it is information.
@@ -396,6 +460,10 @@ fn explain(
             .or_else(|| case.hint.map(str::to_owned))
             .or_else(|| placeholders::unsaid(&situation, &typed))
             .or_else(|| hint::by_group(&situation));
+    }
+    if failure.silent != Terminals::default() {
+        let hint = failure.hint.take().map(|hint| hint + "; ").unwrap_or_default();
+        failure.hint = Some(hint + hint::BUFFER);
     }
 }
 

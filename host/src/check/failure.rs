@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::program::Terminals;
+
 /// What went wrong in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -49,6 +51,8 @@ pub(crate) struct Failure {
     pub(super) step: (usize, String),
     /// Likely mistake in the program.
     pub(crate) hint: Option<String>,
+    /// Program that runs and has printed nothing at all, although it should. Its output may be in a buffer.
+    pub(super) silent: Terminals,
     /// How the program has ended, or that it still ran.
     pub(super) program: Option<String>,
     /// Last line of the program's standard error.
@@ -78,6 +82,7 @@ impl Failure {
             bytes: None,
             step: (0, String::new()),
             hint: None,
+            silent: Terminals::default(),
             program: None,
             stderr: None,
         }

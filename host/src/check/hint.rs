@@ -74,6 +74,10 @@ fn output(situation: &Situation<'_>) -> Option<String> {
         .then(|| "bytes were printed, with b'' around them: decode() them first".to_owned())
 }
 
+/// What to do if a program has printed nothing at all, but seems to print.
+pub(super) const BUFFER: &str = "if the program prints it, it stays in a buffer: fflush(stdout) or setvbuf() in C, \
+                                 $| = 1 in Perl, flush=True in Python, flush() in other languages";
+
 /// Exception of Python for a file that does not exist.
 const MISSING_FILE: &str = "FileNotFoundError";
 /// Start of the exception of Python for too few bytes.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::sys::process::Family;
-use crate::sys::{Exit, extra};
+use crate::sys::{Exit, extra, pty};
 
 /// Number of bytes that are kept of the start of an output, and again of its end. The rest is read and dropped.
 const KEPT: usize = 64 * 1024;
@@ -23,6 +23,60 @@ pub(super) struct Launch {
     pub(super) folder: Option<PathBuf>,
     pub(super) host: String,
     pub(super) port: u16,
+    /// Whether its standard output is a terminal, if the system has one. Else it is a pipe.
+    pub(super) has_terminal: bool,
+}
+
+/// Which programs have a terminal as their standard output.
+///
+/// In a pipe, the output of many languages stays in a buffer until that is full. A correct server that runs until it is
+/// killed seems to print nothing then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Terminals {
+    /// The program: of a pair, the client.
+    pub(super) program: bool,
+    /// The server of a pair.
+    pub(super) server: bool,
+}
+
+impl Terminals {
+    /// Returns whether the system has terminals for programs.
+    pub(super) fn exist() -> bool {
+        let _alone = alone();
+        pty::terminal().is_ok()
+    }
+
+    /// Returns the terminals of a conversation with the server of a pair alone.
+    pub(super) const fn of_server(self) -> Self {
+        Self { program: self.server, server: false }
+    }
+
+    /// Returns what a person should know of the run.
+    pub(super) const fn note(self, is_pair: bool) -> Option<&'static str> {
+        match (self.program, self.server) {
+            (false, false) => None,
+            (true, true) => Some(
+                "the output of both programs is buffered when stdout is not a terminal; they were tested with terminals",
+            ),
+            (true, false) if is_pair => Some(
+                "the client's output is buffered when stdout is not a terminal; it was tested with a terminal",
+            ),
+            (true, false) => Some(
+                "the program's output is buffered when stdout is not a terminal; it was tested with a terminal",
+            ),
+            (false, true) => Some(
+                "the server's output is buffered when stdout is not a terminal; it was tested with a terminal",
+            ),
+        }
+    }
+
+    /// Returns these terminals and those.
+    pub(super) const fn and(self, others: Self) -> Self {
+        Self {
+            program: self.program || others.program,
+            server: self.server || others.server,
+        }
+    }
 }
 
 /// A started program. It is killed with its descendants when it is dropped.
@@ -54,14 +108,26 @@ impl Program {
             // Elsewhere than on a terminal, Python on Windows uses the code page of the system.
             .env("PYTHONIOENCODING", "utf-8:backslashreplace")
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         if let Some(folder) = &launch.folder {
             command.current_dir(folder);
         }
-        let (family, (stdin, stdout, stderr)) = {
+        let (family, (stdin, stdout, stderr), terminal) = {
             let _alone = alone();
-            Family::start(command)?
+            let terminal = if launch.has_terminal { pty::terminal().ok() } else { None };
+            let terminal = match terminal {
+                None => {
+                    command.stdout(Stdio::piped());
+                    None
+                }
+                Some((reader, output)) => {
+                    // No colours: what it prints is read by a program all the same.
+                    command.stdout(output).env("TERM", "dumb");
+                    Some(reader)
+                }
+            };
+            let (family, pipes) = Family::start(command)?;
+            (family, pipes, terminal)
         };
         // From here on, it is killed when something fails.
         let mut program = Self {
@@ -84,7 +150,10 @@ impl Program {
             })?;
             program.input = Some(input);
         }
-        program.stdout = Captured::start("stdout", stdout)?;
+        program.stdout = match terminal {
+            Some(terminal) => Captured::start("stdout", Some(terminal))?,
+            None => Captured::start("stdout", stdout)?,
+        };
         program.stderr = Captured::start("stderr", stderr)?;
         Ok(program)
     }
@@ -176,6 +245,7 @@ impl Captured {
             loop {
                 let n = match pipe.read(&mut buffer) {
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                    // Of a terminal, the end is an error.
                     result => result.unwrap_or(0),
                 };
                 let mut output = writer.lock();

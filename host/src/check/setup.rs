@@ -143,7 +143,8 @@ impl Setup {
                 }
             }
         }
-        Launch { program, args, folder, host: addr.ip().to_string(), port: addr.port() }
+        let host = addr.ip().to_string();
+        Launch { program, args, folder, host, port: addr.port(), has_terminal: false }
     }
 
     /// Returns the command of the program: of a pair, that of the client.

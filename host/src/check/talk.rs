@@ -18,7 +18,7 @@ use socklab_core::machine::StreamEnd;
 
 use super::connection::Connection;
 use super::failure::{Failure, Kind, seconds};
-use super::program::Program;
+use super::program::{Program, Terminals};
 use super::setup::{Inputs, Place, Role, Setup};
 use crate::faults::{Cut, Ending, Faults, Schedule, Step};
 use crate::net::{Direction, is_self_connected, reason};
@@ -72,6 +72,7 @@ pub(super) struct Talk {
     pub(super) setup: Arc<Setup>,
     pub(super) inputs: Inputs,
     pub(super) program: Option<Program>,
+    terminals: Terminals,
     /// Address of the program, if it is a server; ours, if it is a client.
     place: Place,
     connections: Vec<Connection>,
@@ -112,7 +113,12 @@ pub(super) struct Talk {
 
 impl Talk {
     /// Starts a conversation. A program that is a client finds a listener. `kept` is the program of the case before.
-    pub(super) fn new(setup: &Arc<Setup>, inputs: Inputs, kept: Option<Kept>) -> Outcome<Self> {
+    pub(super) fn new(
+        setup: &Arc<Setup>,
+        inputs: Inputs,
+        terminals: Terminals,
+        kept: Option<Kept>,
+    ) -> Outcome<Self> {
         let (place, program) = match kept {
             Some(Kept { place, program }) => (place, Some(program)),
             None => (Self::place(setup)?, None),
@@ -123,6 +129,7 @@ impl Talk {
             has_started: program.is_some(),
             is_kept: program.is_some(),
             program,
+            terminals,
             place,
             connections: Vec::new(),
             mailboxes: Vec::new(),

@@ -7,6 +7,7 @@
 //! | [`datagrams`] | sockets of UDP, and how they report that a datagram did not arrive | an option for that |
 //! | [`file`] | positioned reads, names, identities, the temporary file of a transfer | page cache, pseudo files, mount points |
 //! | [`process`] | child processes with their descendants | their processor time, the addresses on which they listen |
+//! | [`pty`] | terminal for the output of a child process | |
 //! | [`read`] | reads at an offset, for all systems | |
 //! | [`signals`] | interrupts and other signals | signals ignored since startup |
 //! | [`streams`] | standard streams: closed ones, output that nothing reads | |
@@ -36,11 +37,11 @@ pub(crate) use portable as extra;
 #[cfg(unix)]
 pub(crate) use unix::{datagrams, error_text, file, net};
 #[cfg(all(unix, feature = "cli"))]
-pub(crate) use unix::{process, signals, streams, terminal};
+pub(crate) use unix::{process, pty, signals, streams, terminal};
 #[cfg(windows)]
 pub(crate) use windows::{datagrams, error_text, file, net};
 #[cfg(all(windows, feature = "cli"))]
-pub(crate) use windows::{process, signals, streams, terminal};
+pub(crate) use windows::{process, pty, signals, streams, terminal};
 
 /// Signal to the program. A system reports only those that it has: Windows has interrupts alone.
 #[cfg(feature = "cli")]

@@ -8,6 +8,8 @@ pub(crate) mod net;
 #[cfg(feature = "cli")]
 pub(crate) mod process;
 #[cfg(feature = "cli")]
+pub(crate) mod pty;
+#[cfg(feature = "cli")]
 pub(crate) mod signals;
 #[cfg(feature = "cli")]
 pub(crate) mod streams;

@@ -54,6 +54,11 @@ impl Report<'_> {
         }
     }
 
+    /// Returns a line for the note of the run, if it has one.
+    fn note(&self) -> String {
+        self.run.note.map(|note| format!("\nnote: {note}")).unwrap_or_default()
+    }
+
     /// Returns what is known of a case as text for the student.
     fn text(&self, result: &CaseResult) -> String {
         let mut text = match &result.verdict {
@@ -109,6 +114,9 @@ impl Report<'_> {
         }
         for (_, mut suite) in suites {
             suite.add_property(junit::Property::new("seed", self.setup.seed.to_string()));
+            if let Some(note) = self.run.note {
+                suite.add_property(junit::Property::new("note", note));
+            }
             report.add_test_suite(suite);
         }
         // Only a failed write is an error, and memory does not fail.
@@ -157,7 +165,7 @@ impl Report<'_> {
             })
         });
         json!({
-            "output": format!("{}\n{}", self.title, self.summary()),
+            "output": format!("{}\n{}{}", self.title, self.summary(), self.note()),
             "output_format": "text",
             "execution_time": self.time.as_secs_f64(),
             "visibility": "visible",
@@ -185,7 +193,9 @@ impl Report<'_> {
                 Verdict::Pass => ("pass", Value::Null),
                 Verdict::Skip(_) if self.run.error.is_some() => ("error", self.summary().into()),
                 _ => {
-                    (if is_good { "pass" } else { "fail" }, capped(self.text(result), most).into())
+                    // The format has no other place for a note.
+                    let text = capped(self.text(result), most) + &self.note();
+                    (if is_good { "pass" } else { "fail" }, text.into())
                 }
             };
             json!({

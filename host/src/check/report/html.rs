@@ -18,6 +18,9 @@ pub(super) fn page(report: &Report<'_>) -> Vec<u8> {
         () => Mark::Pass,
     };
     page.outcome(mark, report.summary());
+    if let Some(note) = report.run.note {
+        page.fact(format!("note: {note}"));
+    }
     for result in results {
         let mut section = Section::new(&result.id);
         let (mark, line) = match &result.verdict {

@@ -55,10 +55,14 @@ pub(crate) fn result(result: &CaseResult, again: &Again) -> Value {
 /// Returns the last event of a run.
 pub(crate) fn summary(setup: &Setup, run: &Run, time: Duration) -> Value {
     let counts = Counts::of(&run.results);
-    json!({
+    let mut event = json!({
         "event": "summary", "protocol": setup.protocol, "role": setup.role.name(),
         "seed": setup.seed, "cases": counts.all(), "passed": counts.passed,
         "failed": counts.failed, "info": counts.info, "skipped": counts.skipped,
         "time": time.as_secs_f64(),
-    })
+    });
+    if let Some(note) = run.note {
+        event["note"] = note.into();
+    }
+    event
 }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::failure::{Failure, Kind, seconds};
-use super::super::program::{Launch, Program, found};
+use super::super::program::{Launch, Program, Terminals, found};
 use super::super::setup::Target;
 use super::{HANDOVER, LAST_WORDS, Outcome, STARTUP, Talk};
 use crate::net::reason;
@@ -29,7 +29,8 @@ impl Talk {
         if self.program.is_some() {
             return Ok(());
         }
-        let launch = self.setup.launch(command, self.place.addr, &self.inputs);
+        let mut launch = self.setup.launch(command, self.place.addr, &self.inputs);
+        launch.has_terminal = self.terminals.program;
         let mut program = Program::start(&launch).map_err(|e| {
             Box::new(Failure::new(
                 Kind::NotStarted,
@@ -85,6 +86,15 @@ impl Talk {
         let others = listeners.iter().filter(|addr| addr.port() == wanted.port());
         let other = others.chain(&listeners).next().copied()?;
         (!listeners.contains(&wanted)).then_some((other, wanted))
+    }
+
+    /// Returns which programs have printed something.
+    pub(in crate::check) fn prints(&mut self) -> Terminals {
+        let has_printed = |program: &Program| program.stdout.total() > 0;
+        Terminals {
+            program: self.program.as_ref().is_some_and(has_printed),
+            server: self.server().is_some_and(|server| has_printed(server)),
+        }
     }
 
     /// Returns what the program has printed so far.
@@ -151,7 +161,12 @@ impl Talk {
             text.push_str("; it keeps the processor busy");
             kind = Kind::Spinning;
         }
-        Err(Box::new(Failure::new(kind, text)))
+        let mut failure = Box::new(Failure::new(kind, text));
+        // At its end, it would have written what was in a buffer.
+        failure.silent.program = self.program.as_ref().is_some_and(|program| {
+            program.stdout.total() == 0 && !program.stdout.has_ended()
+        });
+        Err(failure)
     }
     /// Waits until the program ends.
     pub(in crate::check) fn ended(&mut self) -> Outcome {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use socklab_core::machine::StreamEnd;
 
 use super::super::failure::{Failure, Kind, seconds};
-use super::super::program::Program;
+use super::super::program::{Program, Terminals};
 use super::super::setup::Inputs;
 use super::{Outcome, Talk};
 use crate::faults::{Faults, Schedule, Step};
@@ -43,7 +43,7 @@ impl Talk {
     /// Starts the server, connects to it, then starts the client and accepts its connection.
     pub(in crate::check) fn meet(&mut self, server_inputs: Inputs) -> Outcome {
         let setup = Arc::new(self.setup.server_of_pair());
-        let mut partner = Box::new(Self::new(&setup, server_inputs, None)?);
+        let mut partner = Box::new(Self::new(&setup, server_inputs, self.terminals.of_server(), None)?);
         let met = partner.connect();
         self.partner = Some(partner);
         met.map_err(|failure| of_side(failure, "server"))?;
@@ -197,7 +197,10 @@ impl Talk {
         look: impl FnOnce(&mut Self) -> Outcome,
     ) -> Outcome {
         let Some(mut partner) = self.partner.take() else { return Ok(()) };
-        let outcome = look(&mut partner).map_err(|failure| of_side(failure, "server"));
+        let outcome = look(&mut partner).map_err(|mut failure| {
+            failure.silent = Terminals { program: false, server: failure.silent.program };
+            of_side(failure, "server")
+        });
         self.partner = Some(partner);
         outcome
     }

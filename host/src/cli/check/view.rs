@@ -186,6 +186,10 @@ impl<'a> View<'a> {
             (Style::Tap, None) => self.line(&format!("# {summary}")),
             _ => self.line(&summary),
         }
+        if let Some(note) = run.note {
+            let mark = if self.style == Style::Tap { "# " } else { "" };
+            self.line(&format!("{mark}note: {note}"));
+        }
         if let Some(total) = points.total(&run.results) {
             let mark = if self.style == Style::Tap { "# " } else { "" };
             self.line(&format!("{mark}{total}"));
