@@ -461,7 +461,11 @@ fn explain(
             .or_else(|| placeholders::unsaid(&situation, &typed))
             .or_else(|| hint::by_group(&situation));
     }
-    if failure.silent != Terminals::default() {
+    // At its end, it has written what was in a buffer.
+    let runs = |program: Option<&mut Program>| program.is_some_and(|p| p.exit().is_none());
+    let may_be_buffered = failure.silent.program && runs(talk.program.as_mut())
+        || failure.silent.server && runs(talk.server());
+    if failure.kind == Kind::Output && may_be_buffered {
         let hint = failure.hint.take().map(|hint| hint + "; ").unwrap_or_default();
         failure.hint = Some(hint + hint::BUFFER);
     }

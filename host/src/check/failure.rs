@@ -51,7 +51,7 @@ pub(crate) struct Failure {
     pub(super) step: (usize, String),
     /// Likely mistake in the program.
     pub(crate) hint: Option<String>,
-    /// Program that runs and has printed nothing at all, although it should. Its output may be in a buffer.
+    /// Program that has printed nothing at all, although it should. Its output may be in a buffer.
     pub(super) silent: Terminals,
     /// How the program has ended, or that it still ran.
     pub(super) program: Option<String>,

@@ -72,10 +72,7 @@ impl Terminals {
 
     /// Returns these terminals and those.
     pub(super) const fn and(self, others: Self) -> Self {
-        Self {
-            program: self.program || others.program,
-            server: self.server || others.server,
-        }
+        Self { program: self.program || others.program, server: self.server || others.server }
     }
 }
 

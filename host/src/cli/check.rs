@@ -49,7 +49,8 @@ pub(super) fn after_help() -> String {
         "{host} and {port} in COMMAND stand for the address; the variables HOST and PORT contain it too. \
          Other placeholders, such as {message}, {name} or {remote}, give the program as arguments what is otherwise typed into \
          it; --list shows those of a protocol and role. Each case starts \
-         the program anew. A verdict is pass, fail, skip (not run, and why) or info (the document does not require it, but \
+         the program anew. If it prints nothing because its output is buffered, its stdout becomes a terminal. \
+         A verdict is pass, fail, skip (not run, and why) or info (the document does not require it, but \
          it is worth knowing). Examples:\n\n",
     );
     for (command, what) in EXAMPLES {

@@ -70,7 +70,8 @@ impl Talk {
         probe: &[u8],
     ) -> Outcome {
         let setup = Arc::new(self.setup.server_of_pair());
-        let mut partner = Box::new(Self::new(&setup, server_inputs, self.terminals.of_server(), None)?);
+        let mut partner =
+            Box::new(Self::new(&setup, server_inputs, self.terminals.of_server(), None)?);
         let met = partner
             .post(probe)
             .and_then(|()| partner.expect("the reply to the tester's own message").map(|_| ()));

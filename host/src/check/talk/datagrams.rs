@@ -624,6 +624,7 @@ mod tests {
     use std::sync::Arc;
     use std::thread;
 
+    use super::super::super::program::Terminals;
     use super::super::super::setup::tests::setup;
     use super::super::super::setup::{Inputs, Setup};
     use super::*;
@@ -632,7 +633,8 @@ mod tests {
     fn copies(has_reports: Option<bool>) -> usize {
         const LATE: Duration = Duration::from_millis(300);
         let setup = Setup { protocol: "udp", role: Role::Server, ..setup(&[], None) };
-        let mut talk = Talk::new(&Arc::new(setup), Inputs::default(), None).unwrap();
+        let mut talk =
+            Talk::new(&Arc::new(setup), Inputs::default(), Terminals::default(), None).unwrap();
         let to = talk.place.addr;
         talk.open().unwrap();
         match has_reports {

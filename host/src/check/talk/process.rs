@@ -162,9 +162,9 @@ impl Talk {
             kind = Kind::Spinning;
         }
         let mut failure = Box::new(Failure::new(kind, text));
-        // At its end, it would have written what was in a buffer.
+        // After a crash, there is another reason.
         failure.silent.program = self.program.as_ref().is_some_and(|program| {
-            program.stdout.total() == 0 && !program.stdout.has_ended()
+            program.stdout.total() == 0 && crash(&program.stderr.text()).is_none()
         });
         Err(failure)
     }

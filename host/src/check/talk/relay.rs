@@ -43,7 +43,8 @@ impl Talk {
     /// Starts the server, connects to it, then starts the client and accepts its connection.
     pub(in crate::check) fn meet(&mut self, server_inputs: Inputs) -> Outcome {
         let setup = Arc::new(self.setup.server_of_pair());
-        let mut partner = Box::new(Self::new(&setup, server_inputs, self.terminals.of_server(), None)?);
+        let mut partner =
+            Box::new(Self::new(&setup, server_inputs, self.terminals.of_server(), None)?);
         let met = partner.connect();
         self.partner = Some(partner);
         met.map_err(|failure| of_side(failure, "server"))?;
