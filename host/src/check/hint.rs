@@ -282,7 +282,9 @@ pub(super) fn asks(stdout: &str) -> Option<String> {
 /// Returns whether a program has ended because an argument of its command is missing.
 pub(super) fn lacks_argument(stderr: &str) -> bool {
     let texts = ["list index out of range", "ArrayIndexOutOfBounds", "usage", "Usage", "required"];
-    texts.iter().any(|text| stderr.contains(text))
+    // The error of a datagram without a receiver has the word too.
+    let mut lines = stderr.lines().filter(|line| !line.contains("address required"));
+    lines.any(|line| texts.iter().any(|text| line.contains(text)))
 }
 
 /// Returns the mistake that the group of the case looks for.
@@ -431,6 +433,13 @@ mod tests {
         );
         assert!(hint.contains("--stdin '{host}\\n{port}\\n{message}'"), "{hint}");
         assert_eq!(asks(" \n"), None);
+    }
+
+    #[test]
+    fn an_argument_is_missing_only_if_the_program_says_so() {
+        assert!(lacks_argument("prog: error: the following arguments are required: host"));
+        assert!(lacks_argument("IndexError: list index out of range"));
+        assert!(!lacks_argument("OSError: [Errno 89] Destination address required"));
     }
 
     #[test]
