@@ -433,7 +433,7 @@ fn a_server_that_already_runs_is_tested() {
 }
 
 #[test]
-fn a_run_that_judges_no_case_is_no_success() {
+fn a_run_in_which_every_case_is_skipped_fails() {
     let server = Server::start("chat", &[]);
     let (addr, check) = (server.addr.to_string(), Check::new());
     let junit = check.arg("results.xml");

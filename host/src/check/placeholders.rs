@@ -73,7 +73,7 @@ pub(super) fn missing(situation: &Situation<'_>, typed: &[&str]) -> Option<Strin
     None
 }
 
-/// Returns the mistake that is likely if a program has ended without a word. The client of the documents takes the names
+/// Returns the mistake that is likely if a program has ended without an error message. The client of the documents takes the names
 /// of the files as arguments.
 pub(super) fn unsaid(situation: &Situation<'_>, typed: &[&str]) -> Option<String> {
     let has_crashed = situation.group == Group::Basic

@@ -375,7 +375,7 @@ impl CheckArgs {
             written.map_err(Failure::stdout)?;
         }
         if !self.json {
-            // Indented: a line that is not is an id.
+            // Indented, because a line without an indent is an id.
             let line = format!("\n    {}", check::placeholders(protocol, role));
             output.line(line.as_bytes()).map_err(Failure::stdout)?;
         }
