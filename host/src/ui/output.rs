@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -14,8 +14,12 @@ use crate::sys::streams::Stdout;
 
 /// Writes one line to stderr. A failure does not stop the program, but changes its exit code.
 pub(crate) fn say(line: impl fmt::Display) {
+    say_line(line, false);
+}
+
+fn say_line(line: impl fmt::Display, is_last: bool) {
     let line = format!("{line}\n");
-    streams::record_result(above(|| Stderr.write_all(line.as_bytes())));
+    streams::record_result(above(|| write_to_stderr(line.as_bytes(), is_last)));
 }
 
 /// Standard error, without colours if it is not for a terminal. Each call of `write` is one write, so that the lines of
@@ -24,14 +28,7 @@ pub(crate) struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let stderr = io::stderr();
-        match AutoStream::choice(&stderr) {
-            ColorChoice::Never => {
-                let text = anstream::adapter::strip_bytes(bytes).into_vec();
-                stderr.lock().write_all(&text)?;
-            }
-            choice => AutoStream::new(stderr, choice).write_all(bytes)?,
-        }
+        write_to_stderr(bytes, false)?;
         Ok(bytes.len())
     }
 
@@ -40,11 +37,30 @@ impl Write for Stderr {
     }
 }
 
-/// Writes the last line of the program to stderr, as [`say`] does, but waits at most one second.
+/// Writes to stderr, unless the last line has been written.
+fn write_to_stderr(bytes: &[u8], is_last: bool) -> io::Result<()> {
+    static IS_OVER: Mutex<bool> = Mutex::new(false);
+    let mut is_over = IS_OVER.lock().unwrap_or_else(PoisonError::into_inner);
+    if *is_over {
+        return Ok(());
+    }
+    *is_over = is_last;
+    let stderr = io::stderr();
+    match AutoStream::choice(&stderr) {
+        ColorChoice::Never => {
+            let text = anstream::adapter::strip_bytes(bytes).into_vec();
+            stderr.lock().write_all(&text)
+        }
+        choice => AutoStream::new(stderr, choice).write_all(bytes),
+    }
+}
+
+/// Writes the last line of the program to stderr, as [`say`] does, but waits at most one second. What other threads write
+/// afterwards is dropped.
 ///
 /// So the program ends even if stderr is a full pipe that is not read, or another thread is blocked in writing to it.
 pub(crate) fn say_last(line: String) {
-    run_within(Duration::from_secs(1), move || say(line));
+    run_within(Duration::from_secs(1), move || say_line(line, true));
 }
 
 /// Runs `work` in a thread and waits for its end, at most for `limit`. The caller then ends the process.
