@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::failure::{Bytes, Kind};
+use super::failure::Bytes;
 use super::pair::Pair;
 use super::setup::{Inputs, Role, Wire};
 use super::talk::{Outcome, Talk};
@@ -60,19 +60,11 @@ pub(crate) struct Case {
     pub(crate) hint: Option<&'static str>,
 }
 
-/// Which failures of a step are information.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Information {
-    None,
-    /// A crash of the program, or another end of it with an error.
-    Crash,
-    All,
-}
-
 /// A step of a case.
 pub(crate) struct Step {
     pub(super) text: Cow<'static, str>,
-    pub(super) info: Information,
+    /// Whether a failure of this step is information.
+    pub(super) is_info: bool,
     pub(super) run: Box<dyn Fn(&mut Talk) -> Outcome + Send + Sync>,
 }
 
@@ -82,23 +74,12 @@ impl fmt::Debug for Step {
     }
 }
 
-impl Step {
-    /// Returns whether a failure of this kind is information.
-    pub(super) fn is_info(&self, kind: Kind) -> bool {
-        match self.info {
-            Information::None => false,
-            Information::Crash => kind == Kind::Exit,
-            Information::All => true,
-        }
-    }
-}
-
 /// Returns a step. Its text is an imperative without a full stop.
 pub(super) fn step(
     text: impl Into<Cow<'static, str>>,
     run: impl Fn(&mut Talk) -> Outcome + Send + Sync + 'static,
 ) -> Step {
-    Step { text: text.into(), info: Information::None, run: Box::new(run) }
+    Step { text: text.into(), is_info: false, run: Box::new(run) }
 }
 
 /// Returns a case. `path` is `group/name`.
@@ -209,7 +190,7 @@ pub(crate) struct Situation<'s> {
     /// Whether the protocol is over datagrams.
     pub(super) is_datagrams: bool,
     pub(super) wire: &'s Wire,
-    pub(super) kind: Kind,
+    pub(super) kind: super::failure::Kind,
     /// Expected and actual bytes. Where nothing arrived or the expectation is not known, they are empty.
     pub(super) bytes: &'s Bytes,
     /// Writes since the program last sent a message.

@@ -13,9 +13,9 @@ use super::lines::{
 };
 use super::setup::{Role, Wire};
 use super::steps::{
-    accept, byte_by_byte, close, closed, connect, crash_is_info, ends, half_close, info,
-    on_connection, pause, pieces_of, random_pieces, reset, restart, send, send_parts, settled,
-    silence, slowly, survives, types, types_unless_ended, without_crash, without_error,
+    accept, byte_by_byte, close, closed, connect, ends, half_close, info, on_connection, pause,
+    pieces_of, random_pieces, reset, restart, send, send_parts, settled, silence, slowly, survives,
+    types, types_unless_ended, without_crash, without_error,
 };
 use super::talk::{Outcome, Talk};
 
@@ -111,7 +111,7 @@ impl Chat {
         // Without turns, the program may wait for its person at any time.
         let mut all = if self.has_turns { vec![] } else { vec![types_unless_ended("Anyone?")] };
         match self.role {
-            Role::Server => all.push(crash_is_info(survives(next_client))),
+            Role::Server => all.push(info(survives(next_client))),
             Role::Client | Role::Pair => all.extend([ends(), info(without_crash())]),
         }
         all
@@ -501,7 +501,7 @@ impl Chat {
                 "close/after-connect",
                 "a client that leaves at once does not crash the server",
                 ENDINGS,
-                [connect(), close(), types(FIRST), crash_is_info(survives(next_client))],
+                [connect(), close(), types(FIRST), info(survives(next_client))],
             ),
             case(
                 "sequential/at-the-same-time",

@@ -344,8 +344,7 @@ fn play(case: &Case, talk: &mut Talk) -> Result<(), (Box<Failure>, bool)> {
         let outcome: Outcome = (step.run)(talk);
         outcome.map_err(|mut failure| {
             failure.step = (i + 1, step.text.to_string());
-            let is_info = step.is_info(failure.kind);
-            (failure, is_info)
+            (failure, step.is_info)
         })?;
     }
     Ok(())

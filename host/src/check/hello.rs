@@ -11,9 +11,9 @@ use super::lines::{
 };
 use super::setup::{Role, Wire};
 use super::steps::{
-    accept, byte_by_byte, close, closed, closed_or_reset, connect, crash_is_info, ends, half_close,
-    info, leaves_port, on_connection, pause, pieces_of, random_pieces, reset, restart, send,
-    send_parts, slowly, survives, without_crash, without_error,
+    accept, byte_by_byte, close, closed, closed_or_reset, connect, ends, half_close, info,
+    leaves_port, on_connection, pause, pieces_of, random_pieces, reset, restart, send, send_parts,
+    slowly, survives, without_crash, without_error,
 };
 use super::talk::{Outcome, Talk};
 use crate::faults::Faults;
@@ -95,13 +95,13 @@ fn server(number: &str) -> Vec<Case> {
             "close/after-connect",
             "a client that leaves at once does not end the server",
             ENDINGS,
-            [connect(), close(), crash_is_info(survives(greet))],
+            [connect(), close(), info(survives(greet))],
         ),
         case(
             "close/after-greeting",
             "a client that leaves after the greeting does not end the server",
             ENDINGS,
-            [connect(), greeting(), close(), crash_is_info(survives(greet))],
+            [connect(), greeting(), close(), info(survives(greet))],
         ),
         case(
             "reset/after-connect",
@@ -288,13 +288,13 @@ fn server_of_both() -> Vec<Case> {
             "close/before-answer",
             "a client that leaves without an answer does not end the server",
             ENDINGS,
-            [connect(), greeting(), close(), crash_is_info(survives(greet_both))],
+            [connect(), greeting(), close(), info(survives(greet_both))],
         ),
         case(
             "close/inside-answer",
             "a client that leaves in the middle of its answer does not end the server",
             ENDINGS,
-            [connect(), greeting(), send("half an answer", "Hello fr"), close(), crash_is_info(survives(greet_both))],
+            [connect(), greeting(), send("half an answer", "Hello fr"), close(), info(survives(greet_both))],
         ),
         case(
             "close/no-newline",

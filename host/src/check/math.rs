@@ -12,9 +12,9 @@ use super::failure::{Failure, Kind};
 use super::hint::unpack;
 use super::setup::{Role, Wire};
 use super::steps::{
-    accept, byte_by_byte, close, closed, closed_or_reset, connect, crash_is_info, ends, half_close,
-    info, prints_exactly, random_pieces, receive, reset, restart, send, send_parts, slowly,
-    survives, without_crash, without_error,
+    accept, byte_by_byte, close, closed, closed_or_reset, connect, ends, half_close, info,
+    prints_exactly, random_pieces, receive, reset, restart, send, send_parts, slowly, survives,
+    without_crash, without_error,
 };
 use super::talk::{Outcome, Parsed, Talk};
 use crate::faults::Faults;
@@ -88,13 +88,13 @@ fn server() -> Vec<Case> {
             "close/after-connect",
             "a client that leaves at once does not end the server",
             ENDINGS,
-            [connect(), close(), crash_is_info(survives(|talk| solve_all(talk, &[])))],
+            [connect(), close(), info(survives(|talk| solve_all(talk, &[])))],
         ),
         case(
             "close/inside-answer",
             "a client that leaves in the middle of an answer does not end the server",
             ENDINGS,
-            [connect(), question(), send("half an answer", [0, 0]), close(), crash_is_info(survives(|talk| solve_all(talk, &[])))],
+            [connect(), question(), send("half an answer", [0, 0]), close(), info(survives(|talk| solve_all(talk, &[])))],
         ),
         case(
             "close/half-close",
@@ -107,7 +107,7 @@ fn server() -> Vec<Case> {
             "close/between-messages",
             "a client that leaves after a right answer does not end the server",
             ENDINGS,
-            [connect(), question(), right_answer(), close(), crash_is_info(survives(|talk| solve_all(talk, &[])))],
+            [connect(), question(), right_answer(), close(), info(survives(|talk| solve_all(talk, &[])))],
         ),
         case(
             "reset/before-answer",

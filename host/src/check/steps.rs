@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::case::{Information, Step, step};
+use super::case::{Step, step};
 use super::failure::{Failure, Kind};
 use super::talk::{Outcome, Talk};
 use crate::faults::{Cut, Faults};
@@ -305,14 +305,7 @@ pub(super) fn idles() -> Step {
 
 /// Makes the failure of a step information: the document does not require it.
 pub(super) fn info(mut step: Step) -> Step {
-    step.info = Information::All;
-    step
-}
-
-/// Makes a crash of the program in a step information: the programs of the documents end with an error where a peer leaves.
-/// One that hangs instead fails.
-pub(super) fn crash_is_info(mut step: Step) -> Step {
-    step.info = Information::Crash;
+    step.is_info = true;
     step
 }
 

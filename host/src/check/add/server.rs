@@ -6,9 +6,8 @@ use super::super::case::{Case, Step, case, step};
 use super::super::failure::{Failure, Kind};
 use super::super::setup::Target;
 use super::super::steps::{
-    byte_by_byte, close, closed, closed_or_reset, connect, crash_is_info, ends, half_close, info,
-    pause, random_pieces, reset, restart, send, settled, slowly, survives, without_crash,
-    without_error,
+    byte_by_byte, close, closed, closed_or_reset, connect, ends, half_close, info, pause,
+    random_pieces, reset, restart, send, settled, slowly, survives, without_crash, without_error,
 };
 use super::super::talk::{Outcome, Talk};
 use super::{
@@ -125,25 +124,25 @@ fn table(form: Form) -> Vec<Case> {
             "close/after-connect",
             "a client that leaves at once does not end the server",
             ENDINGS,
-            [connect(), close(), crash_is_info(survives(exchange))],
+            [connect(), close(), info(survives(exchange))],
         ),
         case(
             "close/inside-name",
             "a client that leaves in the middle of its name does not end the server",
             ENDINGS,
-            [connect(), send("half a name", "Ad"), close(), crash_is_info(survives(exchange))],
+            [connect(), send("half a name", "Ad"), close(), info(survives(exchange))],
         ),
         case(
             "close/after-name",
             "a client that leaves after its name does not end the server",
             ENDINGS,
-            [connect(), send("the name without a number", name_only), close(), crash_is_info(survives(exchange))],
+            [connect(), send("the name without a number", name_only), close(), info(survives(exchange))],
         ),
         case(
             "close/before-reply",
             "a client that does not wait for the reply does not end the server",
             ENDINGS,
-            [connect(), introduce("Ada", 42), close(), crash_is_info(survives(exchange))],
+            [connect(), introduce("Ada", 42), close(), info(survives(exchange))],
         ),
         case(
             "reset/after-connect",

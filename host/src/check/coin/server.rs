@@ -7,8 +7,8 @@ use socklab_core::coin::{Answer, Reply};
 use super::super::case::{Case, Step, case, step};
 use super::super::failure::{Failure, Kind};
 use super::super::steps::{
-    byte_by_byte, close, connect, crash_is_info, half_close, reset, restart, send, slowly,
-    survives, without_crash,
+    byte_by_byte, close, connect, half_close, info, reset, restart, send, slowly, survives,
+    without_crash,
 };
 use super::super::talk::{Outcome, Parsed, Talk};
 use super::super::turns::{
@@ -93,25 +93,25 @@ pub(super) fn cases() -> Vec<Case> {
             "close/after-connect",
             "a client that leaves at once does not end the server",
             ENDINGS,
-            [connect(), close(), crash_is_info(survives(another_game))],
+            [connect(), close(), info(survives(another_game))],
         ),
         case(
             "close/before-guess",
             "a client that leaves instead of guessing does not end the server",
             ENDINGS,
-            [connect(), prompted(), close(), crash_is_info(survives(another_game))],
+            [connect(), prompted(), close(), info(survives(another_game))],
         ),
         case(
             "close/inside-guess",
             "a client that leaves before the newline of its guess does not end the server",
             ENDINGS,
-            [connect(), prompted(), send("H without a newline", "H"), close(), crash_is_info(survives(another_game))],
+            [connect(), prompted(), send("H without a newline", "H"), close(), info(survives(another_game))],
         ),
         case(
             "close/after-reply",
             "a client that leaves without Q does not end the server",
             ENDINGS,
-            [connect(), play(&["H", "T"]), close(), crash_is_info(survives(another_game))],
+            [connect(), play(&["H", "T"]), close(), info(survives(another_game))],
         ),
         case(
             "close/half-close",

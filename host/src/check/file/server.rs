@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::super::case::{Case, Group, Step, case, step};
 use super::super::setup::Role;
 use super::super::steps::{
-    byte_by_byte, close, closed, closed_or_reset, connect, crash_is_info, half_close, pause,
-    random_pieces, reset, restart, settled, slowly, survives,
+    byte_by_byte, close, closed, closed_or_reset, connect, half_close, info, pause, random_pieces,
+    reset, restart, settled, slowly, survives,
 };
 use super::super::talk::{Outcome, Talk};
 use super::{BLOCK, ENDINGS, NOTES, STREAM, TRANSFER, binary, has_newline, mistake, text};
@@ -142,7 +142,7 @@ fn table(has_newline: bool) -> Vec<Case> {
             "close/after-connect",
             "a client that leaves at once does not end the server",
             ENDINGS,
-            [connect(), close(), crash_is_info(survives(fetch))],
+            [connect(), close(), info(survives(fetch))],
         ),
         case(
             "close/without-a-name",
@@ -161,7 +161,7 @@ fn table(has_newline: bool) -> Vec<Case> {
                 ask("large.bin"),
                 start_of_large(),
                 close(),
-                crash_is_info(survives(fetch)),
+                info(survives(fetch)),
             ],
         )
         .file("large.bin", large()),

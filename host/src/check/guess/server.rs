@@ -7,8 +7,8 @@ use socklab_core::guess::{GUESSES, Message, NUMBERS};
 use super::super::case::{Case, Step, case, step};
 use super::super::failure::{Failure, Kind};
 use super::super::steps::{
-    byte_by_byte, close, connect, crash_is_info, random_pieces, reset, restart, send, slowly,
-    survives, without_crash,
+    byte_by_byte, close, connect, info, random_pieces, reset, restart, send, slowly, survives,
+    without_crash,
 };
 use super::super::talk::{Outcome, Parsed, Talk};
 use super::super::turns::{closed, different, next_client, say_parts, send_line, trimmed};
@@ -94,25 +94,25 @@ pub(super) fn cases() -> Vec<Case> {
             "close/after-connect",
             "a client that leaves at once does not end the server",
             ENDINGS,
-            [connect(), close(), crash_is_info(survives(another_game))],
+            [connect(), close(), info(survives(another_game))],
         ),
         case(
             "close/before-guess",
             "a client that leaves instead of guessing does not end the server",
             ENDINGS,
-            [connect(), asked(), close(), crash_is_info(survives(another_game))],
+            [connect(), asked(), close(), info(survives(another_game))],
         ),
         case(
             "close/inside-guess",
             "a client that leaves in the middle of a guess does not end the server",
             ENDINGS,
-            [connect(), asked(), send("a guess without its newline", "10"), close(), crash_is_info(survives(another_game))],
+            [connect(), asked(), send("a guess without its newline", "10"), close(), info(survives(another_game))],
         ),
         case(
             "close/between-guesses",
             "a client that leaves after an answer does not end the server",
             ENDINGS,
-            [connect(), play_some(&["0", "101"]), close(), crash_is_info(survives(another_game))],
+            [connect(), play_some(&["0", "101"]), close(), info(survives(another_game))],
         ),
         case(
             "close/half-close",

@@ -7,8 +7,7 @@ use socklab_core::rps::{Choice, ROUNDS};
 use super::super::case::{Case, Step, case, step};
 use super::super::failure::{Failure, Kind};
 use super::super::steps::{
-    byte_by_byte, close, connect, crash_is_info, info, random_pieces, reset, restart, send, slowly,
-    types,
+    byte_by_byte, close, connect, info, random_pieces, reset, restart, send, slowly, types,
 };
 use super::super::talk::{Outcome, Parsed, Talk};
 use super::super::turns::{
@@ -103,37 +102,37 @@ pub(super) fn cases() -> Vec<Case> {
             "close/after-connect",
             "a client that leaves at once does not end the server with an error",
             ENDINGS,
-            [connect(), close(), crash_is_info(serves_or_ends())],
+            [connect(), close(), info(serves_or_ends())],
         ),
         case(
             "close/before-choice",
             "a client that leaves instead of choosing does not end the server with an error",
             ENDINGS,
-            [connect(), start(None), close(), crash_is_info(serves_or_ends())],
+            [connect(), start(None), close(), info(serves_or_ends())],
         ),
         case(
             "close/inside-choice",
             "a client that leaves in the middle of its choice does not end the server with an error",
             ENDINGS,
-            [connect(), start(None), send("half a choice", "Pap"), close(), crash_is_info(serves_or_ends())],
+            [connect(), start(None), send("half a choice", "Pap"), close(), info(serves_or_ends())],
         ),
         case(
             "close/after-choice",
             "a client that leaves after its choice does not end the server with an error",
             ENDINGS,
-            [connect(), start(None), send("a choice", "Paper\n"), close(), types("1"), crash_is_info(serves_or_ends())],
+            [connect(), start(None), send("a choice", "Paper\n"), close(), types("1"), info(serves_or_ends())],
         ),
         case(
             "close/instead-of-acknowledgement",
             "a client that leaves after a verdict does not end the server with an error",
             ENDINGS,
-            [connect(), verdict_only(), close(), crash_is_info(serves_or_ends())],
+            [connect(), verdict_only(), close(), info(serves_or_ends())],
         ),
         case(
             "close/between-rounds",
             "a client that leaves after a round does not end the server with an error",
             ENDINGS,
-            [connect(), play(&[(Choice::Paper, Choice::Stone)]), close(), crash_is_info(serves_or_ends())],
+            [connect(), play(&[(Choice::Paper, Choice::Stone)]), close(), info(serves_or_ends())],
         ),
         case(
             "reset/before-choice",
