@@ -247,6 +247,51 @@ fn a_closed_terminal_leaves_a_whole_page() {
     }
 }
 
+/// They handle signals themselves, and read stdin or write a file.
+#[test]
+#[cfg_attr(feature = "windows", ignore = "Unix: a terminal that is closed")]
+fn a_closed_terminal_leaves_a_whole_page_of_every_client() {
+    for (client, options, input, signals) in [
+        ("chat", &[][..], "", &["HUP"][..]),
+        ("guess", &[], "", &["HUP"]),
+        ("rps", &[], "", &["HUP"]),
+        ("file", &["-"], "", &["HUP"]),
+        ("add", &[], "Ada\n7\n", &["HUP", "INT", "TERM"]),
+    ] {
+        for signal in signals {
+            let (pages, fake) = (Pages::new(), FakeServer::new());
+            let option = pages.option("page.html");
+            let (host, port) = ("127.0.0.1", fake.addr.port().to_string());
+            let remote = format!("{}:data", fake.addr);
+            let address: &[&str] = if client == "file" { &[&remote] } else { &[host, &port] };
+            let first = [&[client, "client"], address, options, &["--trace"]].concat();
+            let mut process = Program::socklab(&args(&first, &option)).with_stdin().start();
+            process.stdin().write_all(input.as_bytes()).unwrap();
+            let mut stream = fake.accept();
+            match client {
+                // A request shows that the client is past its questions.
+                "file" | "add" => drop(read::<1>(&mut stream)),
+                _ => {
+                    stream.write_all(b"hi\n").unwrap();
+                    process.wait_for("hi");
+                }
+            }
+            process.signal(signal);
+            let finished = process.finish_with_stdin_open();
+            let name = format!("{first:?} {signal}");
+            assert_eq!(finished.last_failure(130), "interrupted", "{name}");
+            assert!(pages.read("page.html").contains("interrupted"), "{name}");
+        }
+    }
+    let pages = Pages::new();
+    let option = pages.option("page.html");
+    let server = Program::socklab(&args(&["chat", "server", "0"], &option)).with_stdin();
+    let server = Server::from_program(server);
+    server.process.signal("HUP");
+    server.process.finish_with_stdin_open().success();
+    assert!(pages.read("page.html").contains("no connection"));
+}
+
 #[test]
 #[cfg_attr(feature = "windows", ignore = "Wine: the file has another path")]
 fn two_files_of_the_same_name_are_refused() {

@@ -6,7 +6,7 @@ use socklab_core::add::client::Client;
 use socklab_core::add::{ClientBytes, ServerBytes};
 use socklab_core::wire::LINE_MAX;
 
-use super::common::{Address, Common, Failure, Listen, Pace, Run, ServerOptions, keyboard};
+use super::common::{Address, Common, Failure, Listen, Pace, Run, ServerOptions};
 use super::events::{connected, emit, session, undelivered};
 use crate::add::{
     Answer, Error, Form, Options, Outcome, RANGE, Report, Service, client, hint, is_message,
@@ -117,14 +117,18 @@ impl Run for ClientArgs {
             Some(name) => is_name(name).map_err(|what| {
                 Failure::Usage(format!("{what}; --separator ',' sends them in one line"))
             })?,
-            None => ask(&mut keyboard, "your name: ", "--name", is_name)?,
+            None => ask(common, &mut keyboard, "your name: ", "--name", is_name)?,
         };
         let number = match self.number {
             Some(number) => number,
             None if self.shutdown => RANGE.start() - 1,
-            None => ask(&mut keyboard, "your number, 1 to 100: ", "--number", in_range)?,
+            None => ask(common, &mut keyboard, "your number, 1 to 100: ", "--number", in_range)?,
         };
-        drop(keyboard);
+        if let Some(keyboard) = keyboard {
+            // First, so that no signal is between the two.
+            common.end_on_interrupt()?;
+            keyboard.release();
+        }
         let service = || Service::new(Options { keep_running: false, ..Options::default() });
         common.dial(&self.address, "add", service, |target| {
             self.introduce(target, common, &name, number)
@@ -134,6 +138,7 @@ impl Run for ClientArgs {
 
 /// Repeats a question until the answer is valid.
 fn ask<T>(
+    common: &Common,
     opened: &mut Option<Keyboard>,
     prompt: &str,
     option: &str,
@@ -141,7 +146,7 @@ fn ask<T>(
 ) -> Result<T, Failure> {
     let keyboard = match opened {
         Some(keyboard) => keyboard,
-        None => opened.insert(keyboard()?),
+        None => opened.insert(common.keyboard()?),
     };
     loop {
         keyboard.ask(prompt);

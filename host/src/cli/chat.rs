@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use socklab_core::chat::{ClientBytes, ServerBytes};
 use socklab_core::machine::{CommandError, StreamEnd};
 
-use super::common::{Address, Common, Failure, Listen, Run, keyboard};
+use super::common::{Address, Common, Failure, Listen, Run};
 use super::events::{connected, emit, stopped, text_event};
 use crate::chat::{self, Chat, ChatError, ClosingWords, Conversation, Event, Service};
 use crate::net::{self, DEFAULT_BUFFER, Delivery, Listener};
@@ -76,7 +76,7 @@ impl Run for ClientArgs {
             let client = common
                 .connect::<ServerBytes, ClientBytes, _>(target, machine, DEFAULT_BUFFER)?
                 .timeout(common.person_timeout());
-            let keyboard = keyboard()?;
+            let keyboard = common.keyboard()?;
             let timeout = options.delivery_timeout(common);
             match talk(client.into(), &closing, timeout, &keyboard, &mut output).result? {
                 Ending::Bye | Ending::EndOfInput => Ok(()),
@@ -91,7 +91,7 @@ impl Run for ServerArgs {
         let Self { listen, forever, options } = self;
         let closing = options.closing()?;
         // Before the address is printed: a program that reads the address may send a signal at once.
-        let keyboard = keyboard()?;
+        let keyboard = common.keyboard()?;
         let mut output = common.output(options.raw);
         let mut listener = Listener::bind(listen.addrs()?)?;
         let addr = listener.local_addr();

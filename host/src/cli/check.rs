@@ -565,7 +565,7 @@ fn none_judged(run: &Run) -> Failure {
 
 /// Makes an interrupt end the run: the cases that run are ended, and the others are skipped.
 fn cancel_on_interrupt(setup: &Arc<Setup>) -> Result<Watcher, Failure> {
-    let failed = |e: std::io::Error| Failure::System(format!("cannot watch for signals: {e}"));
+    let failed = |e| Failure::signals(&e);
     let mut signals =
         signals::watch(&[Signal::Interrupt, Signal::Terminate, Signal::Hangup]).map_err(failed)?;
     let closer = signals.closer();

@@ -5,7 +5,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use socklab_core::coin::{Answer, ClientBytes, ServerBytes};
 
-use super::common::{Address, Common, Failure, Listen, Pace, Run, ServerOptions, keyboard};
+use super::common::{Address, Common, Failure, Listen, Pace, Run, ServerOptions};
 use super::events::{connected, emit, outcome, session};
 use super::game::{self, Ending, Player};
 use crate::coin::{self, Command, Event, Options, Reply, Report, Score, Service, client};
@@ -62,7 +62,7 @@ impl ClientArgs {
             client::Client::new(),
             DEFAULT_BUFFER,
         )?;
-        let keyboard = self.auto.is_none().then(keyboard).transpose()?;
+        let keyboard = self.auto.is_none().then(|| common.keyboard()).transpose()?;
         connected(&mut output, client.peer())?;
         let mut guesser = Guesser {
             prompt: None,

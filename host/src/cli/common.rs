@@ -14,7 +14,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
@@ -102,46 +101,24 @@ impl<C: Args + Run, S: Args + Run> Role<C, S> {
 impl<A: Args + Run> End<A> {
     /// Runs a command that ends on a signal as servers do.
     pub(super) fn run(self) -> Result<(), Failure> {
-        self.run_with(|_| Ok(None))
+        self.run_with(|_| Ok(()))
     }
 
-    fn run_with(
-        self,
-        watch: fn(&Common) -> Result<Option<InterruptWatch>, Failure>,
-    ) -> Result<(), Failure> {
+    fn run_with(self, watch: fn(&Common) -> Result<(), Failure>) -> Result<(), Failure> {
         let Self { args, mut common } = self;
         common.start_log();
         distinct(&[("--pcap", common.pcap.as_deref()), ("--html", common.html.as_deref())])?;
         common.start_capture()?;
         common.start_picture()?;
-        let watch = watch(&common)?;
+        watch(&common)?;
         let mut result = args.run(&common);
-        if watch.is_some_and(InterruptWatch::end) && !matches!(result, Err(Failure::Interrupted(_)))
-        {
+        if signals::end_off() && !matches!(result, Err(Failure::Interrupted(_))) {
             result = Err(Failure::INTERRUPTED);
         }
         let interrupted = u32::from(matches!(result, Err(Failure::Interrupted(_))));
         let stops = signals::stops().max(interrupted);
         let written = common.recordings().finish(result.as_ref().err().cloned(), stops);
         result.and(written)
-    }
-}
-
-/// Thread that ends a client on an interrupt.
-struct InterruptWatch {
-    closer: signals::Closer,
-    /// Returns whether an interrupt has arrived.
-    thread: JoinHandle<bool>,
-}
-
-impl InterruptWatch {
-    /// Ends the thread. Returns whether an interrupt has arrived and was left to another part of the program.
-    ///
-    /// An interrupt that arrived before, such as one for a whole pipeline, whose end of input the client saw first, ends
-    /// the program here.
-    fn end(self) -> bool {
-        self.closer.close();
-        self.thread.join().unwrap_or(false)
     }
 }
 
@@ -355,7 +332,7 @@ impl Common {
 
     /// Returns the signals that end a client or a server in an orderly way. If the user leaves the terminal, only the
     /// files must be completed: a system that does not report that `nohup` is in use would lose its effect.
-    const fn ends(&self) -> &'static [Signal] {
+    pub(super) const fn ends(&self) -> &'static [Signal] {
         if self.pcap.is_none() && self.html.is_none() {
             &[Signal::Interrupt, Signal::Terminate]
         } else {
@@ -363,43 +340,28 @@ impl Common {
         }
     }
 
-    /// Starts a thread that ends the client on an interrupt, with a message and an event.
-    ///
-    /// It does not if another part of the program handles interrupts.
-    fn end_on_interrupt(&self) -> Result<Option<InterruptWatch>, Failure> {
+    /// Lets an interrupt end the client, with a message and an event, unless another part of the program handles it.
+    pub(super) fn end_on_interrupt(&self) -> Result<(), Failure> {
         /// Limit for writing the message and the event: standard output may be a pipe that is not read.
         const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
-        let mut signals = signals::watch(self.ends())
-            .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
-        let closer = signals.closer();
         let (json, recordings) = (self.json, self.recordings());
-        let thread = std::thread::Builder::new()
-            .name("interrupt".into())
-            .spawn(move || {
-                let is_closed = signals.forever().next().is_none();
-                if is_closed && !signals.has_pending() {
-                    return false;
-                }
-                // The first signal ends the program, unless this one and all later ones are handled elsewhere.
-                if signals::is_claimed() {
-                    if !is_closed {
-                        // Wine 8 can crash if a process ends, as by this signal, while one of its threads is ending.
-                        signals.forever().for_each(drop);
-                    }
-                    return true;
-                }
-                let failure = match recordings.end_interrupted() {
-                    Ok(()) => Failure::INTERRUPTED,
-                    Err(e) => Failure::Interrupted(format!("; {e}")),
-                };
-                run_within(WRITE_TIMEOUT, move || {
-                    let _ = super::fail(&failure, json);
-                });
-                std::process::exit(Failure::INTERRUPTED.code().into());
-            })
-            .map_err(|e| Failure::System(e.to_string()))?;
-        Ok(Some(InterruptWatch { closer, thread }))
+        let end = move || {
+            let failure = match recordings.end_interrupted() {
+                Ok(()) => Failure::INTERRUPTED,
+                Err(e) => Failure::Interrupted(format!("; {e}")),
+            };
+            run_within(WRITE_TIMEOUT, move || {
+                let _ = super::fail(&failure, json);
+            });
+            std::process::exit(Failure::INTERRUPTED.code().into());
+        };
+        signals::end_on(self.ends(), end).map_err(|e| Failure::signals(&e))
+    }
+
+    /// Opens standard input, which is a person's terminal or a script.
+    pub(super) fn keyboard(&self) -> Result<Keyboard, Failure> {
+        Keyboard::new(self.ends()).map_err(|e| Failure::stdin(&e))
     }
 
     /// Starts the capture, if `--pcap` is given. A file that cannot be written is reported before anything is run.
@@ -608,9 +570,4 @@ fn with_running(
 fn several<const N: usize>(observers: [Option<Box<dyn Observer>>; N]) -> Option<Box<dyn Observer>> {
     let observers: Vec<_> = observers.into_iter().flatten().collect();
     (!observers.is_empty()).then(|| Box::new(observers) as _)
-}
-
-/// Opens standard input, which is a person's terminal or a script.
-pub(super) fn keyboard() -> Result<Keyboard, Failure> {
-    Keyboard::new().map_err(|e| Failure::stdin(&e))
 }

@@ -24,7 +24,7 @@ use crate::net::{self, DialError, Target};
 use crate::proxy::Side;
 use crate::sys;
 use crate::ui::messages::Conversation;
-use crate::ui::signals::{self, Signal};
+use crate::ui::signals;
 use crate::ui::{Bar, put_text, say, say_last, streams};
 
 const PORT: u16 = 12001;
@@ -454,10 +454,9 @@ enum Stage {
 
 impl Interrupts {
     fn watch(common: &Common) -> Result<Self, Failure> {
-        let mut signals = signals::watch(&[Signal::Interrupt, Signal::Terminate])
-            .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
+        let mut signals = signals::watch(common.ends()).map_err(|e| Failure::signals(&e))?;
         // Not earlier: a signal before this line ends the program elsewhere.
-        signals::claim();
+        signals::claim().map_err(|e| Failure::signals(&e))?;
         let this = Self { caught: Arc::default(), stage: Arc::new(Mutex::new(Stage::Idle)) };
         let (caught, stage) = (Arc::clone(&this.caught), Arc::clone(&this.stage));
         let recordings = common.recordings();

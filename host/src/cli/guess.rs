@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use socklab_core::guess::{ClientBytes, ServerBytes};
 
-use super::common::{Address, Common, Failure, Listen, Pace, Run, ServerOptions, keyboard};
+use super::common::{Address, Common, Failure, Listen, Pace, Run, ServerOptions};
 use super::events::{connected, emit, outcome, session};
 use super::game::{self, Ending, Player};
 use crate::guess::{
@@ -63,7 +63,7 @@ impl ClientArgs {
             client::Client::new(),
             DEFAULT_BUFFER,
         )?;
-        let keyboard = (!self.auto).then(keyboard).transpose()?;
+        let keyboard = (!self.auto).then(|| common.keyboard()).transpose()?;
         connected(&mut output, client.peer())?;
         let mut guesser = Guesser {
             guess: None,

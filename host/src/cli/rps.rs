@@ -8,7 +8,7 @@ use socklab_core::rps::{ClientBytes, PROMPT, ServerBytes};
 use socklab_core::wire::LineError;
 
 use super::chat::accept;
-use super::common::{Address, Common, Failure, Listen, Pace, Run, ServerOptions, keyboard};
+use super::common::{Address, Common, Failure, Listen, Pace, Run, ServerOptions};
 use super::events::{self, connected, emit, outcome, session, stopped};
 use super::game::{self, Ending, Player};
 use crate::net::{self, DEFAULT_BUFFER, Listener, Quote, Surplus, Target};
@@ -72,7 +72,7 @@ impl ClientArgs {
         let mut client = common
             .connect::<ServerBytes, ClientBytes, _>(target, machine, DEFAULT_BUFFER)?
             .timeout(common.person_timeout());
-        let keyboard = (!self.auto).then(keyboard).transpose()?;
+        let keyboard = (!self.auto).then(|| common.keyboard()).transpose()?;
         connected(&mut output, client.peer())?;
         let rng = self.auto.then(|| self.seed.map_or_else(Rng::new, Rng::with_seed));
         let game = Game::new(rng);
@@ -306,7 +306,7 @@ impl ServerArgs {
     /// Runs a server with a person as its player, for one client at a time.
     fn play(&self, common: &Common) -> Result<(), Failure> {
         // Before the address is printed: a program that reads the address may send a signal at once.
-        let keyboard = keyboard()?;
+        let keyboard = common.keyboard()?;
         let mut output = common.output(false);
         let mut listener = Listener::bind(self.listen.addrs()?)?;
         let addr = listener.local_addr();

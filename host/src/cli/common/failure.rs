@@ -51,6 +51,11 @@ impl Failure {
         Self::System(format!("cannot write to standard error: {}", net::reason(e)))
     }
 
+    /// The system cannot watch for signals.
+    pub(in crate::cli) fn signals(e: &io::Error) -> Self {
+        Self::System(format!("cannot watch for signals: {}", net::reason(e)))
+    }
+
     /// Reading from standard input failed.
     pub(in crate::cli) fn stdin(e: &io::Error) -> Self {
         Self::System(format!("cannot read standard input: {}", net::reason(e)))

@@ -50,7 +50,7 @@ impl Recordings {
         let system = |e: std::io::Error| Failure::System(e.to_string());
         let (sender, progress) = mpsc::channel();
         let mut signals = signals::watch(&[Signal::Interrupt, Signal::Terminate])
-            .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
+            .map_err(|e| Failure::signals(&e))?;
         let closer = signals.closer();
         let for_signals = sender.clone();
         let watcher = thread::Builder::new().name("signals".into()).spawn(move || {

@@ -141,8 +141,7 @@ impl Console {
         let lines = |writer: Writer, dropped: fn(u64) -> String, stop: Box<dyn FnOnce() + Send>| {
             Lines::new(writer, dropped, stop).map_err(|e| Failure::System(e.to_string()))
         };
-        let signals = signals::watch(common.ends())
-            .map_err(|e| Failure::System(format!("cannot watch for signals: {e}")))?;
+        let signals = signals::watch(common.ends()).map_err(|e| Failure::signals(&e))?;
 
         let dropped = |n| format!("({n} log lines dropped: the reader is too slow)");
         let log = lines(Box::new(Stderr), dropped, Box::new(|| {}))?;

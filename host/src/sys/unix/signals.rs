@@ -79,6 +79,12 @@ pub(crate) fn end_by(signal: Signal) {
     }
 }
 
+/// Sends the process a signal.
+#[cfg(test)]
+pub(crate) fn raise(signal: Signal) {
+    signal_hook::low_level::raise(number(signal).unwrap()).unwrap();
+}
+
 /// Returns the mask of ignored signals. Signal N is bit N - 1.
 fn ignored() -> u64 {
     if !cfg!(target_os = "linux") {

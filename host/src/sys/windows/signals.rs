@@ -86,22 +86,9 @@ pub(crate) fn end_by(signal: Signal) {
     }
 }
 
+/// Does what the console does on an interrupt.
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_watcher_gets_an_interrupt_until_it_is_closed() {
-        let mut watchers =
-            [watch(&[Signal::Interrupt]).unwrap(), watch(&[Signal::Interrupt]).unwrap()];
-        let mut other = watch(&[Signal::Resize]).unwrap();
-        dispatch();
-        for watcher in &mut watchers {
-            assert_eq!(watcher.forever().next(), Some(Signal::Interrupt));
-            watcher.closer().close();
-            assert_eq!(watcher.forever().next(), None);
-        }
-        other.closer().close();
-        assert_eq!(other.forever().next(), None);
-    }
+pub(crate) fn raise(signal: Signal) {
+    assert_eq!(signal, Signal::Interrupt);
+    dispatch();
 }

@@ -25,12 +25,16 @@ use socklab_core::wire::{LINE_BYTES, LINE_MAX};
 
 use self::screen::Entered;
 pub(crate) use self::screen::above;
-use super::signals::{self, Signal};
+use super::signals::{self, Closer, Signal};
 use super::streams::check_stdin;
 use crate::sys::terminal;
 
 /// Number of lines that are kept. Stdin is not read while the queue is full.
 const QUEUE: usize = 256;
+
+/// Signals that are watched as well while a line is edited.
+const OF_TERMINALS: [Signal; 5] =
+    [Signal::Continue, Signal::Hangup, Signal::Quit, Signal::Suspend, Signal::Resize];
 
 /// Input of the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +43,8 @@ pub(crate) enum Typed {
     Line(Vec<u8>),
     /// End of the input: Ctrl-D, or the end of the pipe or file.
     End,
-    /// Ctrl-C or SIGTERM: the program should end soon. A second one ends the program at once, without an event here.
+    /// Ctrl-C, SIGTERM, or another signal that ends the program in an orderly way. A second one ends it at once, without an
+    /// event here.
     Interrupted,
 }
 
@@ -50,6 +55,8 @@ pub(crate) enum Typed {
 pub(crate) struct Keyboard {
     shared: Arc<Shared>,
     kind: Kind,
+    /// Closes the signals that are watched.
+    signals: Option<Closer>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,12 +97,12 @@ enum Entry {
 }
 
 impl Keyboard {
-    /// Starts to read stdin.
+    /// Starts to read stdin. The signals `ends` are interrupts, which end the program in an orderly way.
     ///
     /// # Errors
     ///
     /// If stdin is closed, a thread cannot be started, or the mode of the terminal cannot be set.
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(ends: &'static [Signal]) -> io::Result<Self> {
         check_stdin()?;
         let shared = Arc::<Shared>::default();
         let kind = if screen::open()? {
@@ -106,25 +113,19 @@ impl Keyboard {
             Kind::Pipe
         };
         // Created before the following steps: if one fails, dropping it restores the terminal.
-        let this = Self { shared, kind };
-        let mut signals = signals::watch(match kind {
-            Kind::Edited => &[
-                Signal::Interrupt,
-                Signal::Terminate,
-                Signal::Continue,
-                Signal::Hangup,
-                Signal::Quit,
-                Signal::Suspend,
-                Signal::Resize,
-            ],
-            Kind::Dumb | Kind::Pipe => &[Signal::Interrupt, Signal::Terminate],
-        })?;
+        let mut this = Self { shared, kind, signals: None };
+        let mut watched = ends.to_vec();
+        if kind == Kind::Edited {
+            watched.extend(OF_TERMINALS);
+        }
+        let mut signals = signals::watch(&watched)?;
+        this.signals = Some(signals.closer());
         // Not earlier: a signal before this line ends the program elsewhere.
-        signals::claim();
+        signals::claim()?;
         let shared = Arc::clone(&this.shared);
         thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {
-                shared.signal(signal);
+                shared.signal(signal, ends.contains(&signal));
             }
         })?;
         let shared = Arc::clone(&this.shared);
@@ -222,6 +223,13 @@ impl Keyboard {
     /// Returns whether stdin is a terminal, and so a person types.
     pub(crate) fn is_terminal(&self) -> bool {
         self.kind != Kind::Pipe
+    }
+
+    /// Leaves the terminal and the signals to the rest of the program, which must handle them already.
+    pub(crate) fn release(self) {
+        if let Some(signals) = &self.signals {
+            signals.close();
+        }
     }
 
     /// Discards the lines that a person typed ahead. The lines of a script stay.
@@ -369,8 +377,21 @@ impl Shared {
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Handles a signal, which may be meant to end the program in an orderly way.
+    fn signal(&self, signal: Signal, is_end: bool) {
         match signal {
+            _ if is_end => {
+                let mut queue = self.queue();
+                queue.interrupts += 1;
+                if queue.interrupts > 1 || queue.closed {
+                    drop(queue);
+                    screen::close_now();
+                    signals::end_by(signal);
+                } else {
+                    queue.interrupted = true;
+                    self.wake(queue);
+                }
+            }
             Signal::Resize => {
                 if let Some(screen) = screen::lock().as_mut() {
                     screen.draw();
@@ -388,19 +409,7 @@ impl Shared {
                     screen.enter();
                 }
             }
-            Signal::Interrupt | Signal::Terminate => {
-                let mut queue = self.queue();
-                queue.interrupts += 1;
-                if queue.interrupts > 1 || queue.closed {
-                    drop(queue);
-                    screen::close_now();
-                    signals::end_by(signal);
-                } else {
-                    queue.interrupted = true;
-                    self.wake(queue);
-                }
-            }
-            Signal::Hangup | Signal::Quit => {
+            Signal::Interrupt | Signal::Terminate | Signal::Hangup | Signal::Quit => {
                 screen::close_now();
                 signals::end_by(signal);
             }
@@ -436,7 +445,7 @@ mod tests {
         let reader = Arc::clone(&shared);
         let bytes = bytes.to_vec();
         let thread = thread::spawn(move || reader.read_lines(&bytes[..]));
-        let keyboard = Keyboard { shared, kind: Kind::Pipe };
+        let keyboard = Keyboard { shared, kind: Kind::Pipe, signals: None };
         let mut lines = Vec::new();
         let error = loop {
             match keyboard.next_blocking() {
@@ -482,10 +491,10 @@ mod tests {
     #[test]
     fn an_interrupt_comes_first_and_an_end_last() {
         let shared = Arc::<Shared>::default();
-        let keyboard = Keyboard { shared, kind: Kind::Pipe };
+        let keyboard = Keyboard { shared, kind: Kind::Pipe, signals: None };
         assert_eq!((keyboard.next().unwrap(), keyboard.urgent()), (None, None));
         keyboard.shared.push([Entry::Line(b"typed ahead".to_vec()), Entry::End]);
-        keyboard.shared.signal(Signal::Interrupt);
+        keyboard.shared.signal(Signal::Interrupt, true);
         assert_eq!(keyboard.lines_left(), 1);
         assert_eq!(keyboard.next().unwrap(), Some(Typed::Interrupted));
         assert_eq!(keyboard.urgent(), None, "a line comes before the end");
