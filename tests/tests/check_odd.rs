@@ -177,6 +177,17 @@ fn a_server_that_sleeps_after_one_client_is_named() {
 }
 
 #[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn a_server_for_one_client_that_ends_slowly_is_named() {
+    let case = "sequential/second-client";
+    let Odd { run, .. } = check_odd("math", "ends_slowly.py", &["--case", case]);
+    let [second] = run.cases.as_slice() else { panic!("{}", run.troubles()) };
+    assert_eq!(second.verdict, "info", "{second:?}");
+    assert!(second.message.contains("the program ended with exit code 0"), "{second:?}");
+    assert!(second.hint.contains("one client only"), "{second:?}");
+}
+
+#[test]
 #[ignore = "a gigabyte for each case takes a minute on a busy machine; .ci/run does it"]
 fn a_gigabyte_of_output_is_read_and_dropped() {
     let odd = check_odd("math", "prints_gigabyte.py", &["--case", "basic/*"]);

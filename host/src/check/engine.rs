@@ -13,7 +13,7 @@ use super::hint;
 use super::placeholders;
 use super::program::{Program, Terminals};
 use super::setup::{Role, Setup};
-use super::talk::{INTERRUPTED, Kept, LAST_WORDS, LATE, Outcome, Talk};
+use super::talk::{INTERRUPTED, Kept, LATE, Outcome, Talk};
 use crate::net::reason;
 use crate::sys::Exit;
 use crate::ui::recording::Recording;
@@ -381,23 +381,19 @@ fn explain(
             Kind::Silent | Kind::Incomplete | Kind::StillOpen | Kind::Running
         );
     let spins = may_spin && talk.spins().unwrap_or(false);
+    let has_left = matches!(
+        failure.kind,
+        Kind::Closed
+            | Kind::Reset
+            | Kind::NotListening
+            | Kind::NotConnected
+            | Kind::Output
+            | Kind::Exit
+    );
+    if has_left {
+        talk.leaves_after(failure.kind);
+    }
     if let Some(program) = &mut talk.program {
-        let start = Instant::now();
-        let has_left = matches!(
-            failure.kind,
-            Kind::Closed
-                | Kind::Reset
-                | Kind::NotListening
-                | Kind::NotConnected
-                | Kind::Output
-                | Kind::Exit
-        );
-        while has_left && start.elapsed() < LAST_WORDS {
-            if program.exit().is_some() && program.stderr.has_ended() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
         failure.program =
             Some(state(program) + if spins { ", and kept the processor busy" } else { "" });
         failure.stderr = program.stderr.last_line();

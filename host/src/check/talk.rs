@@ -38,7 +38,7 @@ const HANDOVER: Duration = Duration::from_secs(1);
 const MORE: Duration = Duration::from_millis(150);
 
 /// Time in which a program that has broken the connection may end, so that its error message can be shown.
-pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Reasons for which a case is not run, or not to its end.
 pub(super) const INTERRUPTED: &str = "interrupted";

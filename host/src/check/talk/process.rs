@@ -1,14 +1,16 @@
 //! What the steps of a case do with the program itself.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use super::super::failure::{Failure, Kind, seconds};
 use super::super::program::{Launch, Program, Terminals, found};
-use super::super::setup::Target;
+use super::super::setup::{Role, Target};
 use super::{HANDOVER, LAST_WORDS, Outcome, STARTUP, Talk};
-use crate::net::reason;
+use crate::net::{is_self_connected, reason};
 use crate::sys::Exit;
 use crate::text::one_line;
 
@@ -204,6 +206,34 @@ impl Talk {
             Kind::Closed | Kind::Reset => self.exits_within(self.setup.timeout),
             _ => self.has_exited(),
         }
+    }
+
+    /// Waits until a program that has left has ended and everything that it wrote to stderr has been read, or until it
+    /// seems to stay. `kind` is the failure by which it has left.
+    pub(in crate::check) fn leaves_after(&mut self, kind: Kind) {
+        let has_ended = |talk: &mut Self| match &mut talk.program {
+            Some(program) => program.exit().is_some() && program.stderr.has_ended(),
+            None => true,
+        };
+        let waits =
+            |talk: &mut Self, limit| talk.wait(limit, |talk| Ok(has_ended(talk).then_some(())));
+        // An error says that the run is interrupted.
+        let _ = waits(self, LAST_WORDS);
+        if matches!(kind, Kind::Closed | Kind::Reset)
+            && self.is_running()
+            && self.has_closed_its_port()
+        {
+            let _ = waits(self, self.setup.timeout);
+        }
+    }
+
+    /// Returns whether nothing listens any more where the program, a server, did. It ends then, but its sockets are closed
+    /// before, and the rest takes long on a loaded machine.
+    fn has_closed_its_port(&self) -> bool {
+        self.setup.role == Role::Server
+            && !self.setup.is_datagrams()
+            && TcpStream::connect_timeout(&self.place.addr, LAST_WORDS)
+                .map_or(true, |stream| is_self_connected(&SockRef::from(&stream)))
     }
 
     fn exits_within(&mut self, limit: Duration) -> Outcome<bool> {
