@@ -65,8 +65,10 @@ fn check_odd(protocol: &str, name: &str, options: &[&str]) -> Odd {
     args.push("--".into());
     args.extend(odd_command(protocol, name));
     let mark = format!("{}-{name}", std::process::id());
+    // This may build the program, which does not count.
+    let program = program(&args).env(MARK, &mark);
     let start = Instant::now();
-    let mut process = program(&args).env(MARK, &mark).start();
+    let mut process = program.start();
     let mut memory = 0;
     let limit = Duration::from_secs(200);
     let ended = wait_until(limit, || {
@@ -185,6 +187,22 @@ fn a_server_for_one_client_that_ends_slowly_is_named() {
     assert_eq!(second.verdict, "info", "{second:?}");
     assert!(second.message.contains("the program ended with exit code 0"), "{second:?}");
     assert!(second.hint.contains("one client only"), "{second:?}");
+}
+
+/// Three other programs compute on the processor of the server. So it takes two seconds for half a second of work.
+#[test]
+#[cfg(target_os = "linux")]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+fn time_in_which_a_program_gets_no_processor_does_not_count() {
+    const COMPUTE: &str = "import os, time; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+while time.process_time() < 30: pass";
+    let others: Vec<_> =
+        (0..3).map(|_| Program::new("python3", &["-c", COMPUTE]).start()).collect();
+    let options = ["--case", "basic/questions-and-secret", "--timeout", "1s"];
+    let Odd { run, time, .. } = check_odd("math", "computes.py", &options);
+    run.assert_no_failure("computes.py");
+    drop(others);
+    assert!(time > Duration::from_secs(1), "{time:?}: the others have not computed");
 }
 
 #[test]

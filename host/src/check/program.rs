@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::sys::process::Family;
-use crate::sys::{Exit, extra, pty};
+use crate::sys::{Activity, Exit, extra, pty};
 
 /// Number of bytes that are kept of the start of an output, and again of its end. The rest is read and dropped.
 const KEPT: usize = 64 * 1024;
@@ -176,9 +176,9 @@ impl Program {
         self.ended
     }
 
-    /// Returns the processor time used so far by the program and its descendants, if the system reports it.
-    pub(super) fn cpu_time(&self) -> Option<Duration> {
-        extra::process::cpu_time(self.family.id())
+    /// Returns what the program and its descendants do, if the system reports it.
+    pub(super) fn activity(&self) -> Option<Activity> {
+        extra::process::activity(self.family.id())
     }
 
     /// Returns the addresses on which the program or a descendant listens, if the system reports them.

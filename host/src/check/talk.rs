@@ -184,7 +184,8 @@ impl Talk {
         flow(self.setup.our_side(), Direction::Sent)
     }
 
-    /// Calls `look` until it returns a value, for this time at most. Stalls of the machine do not count.
+    /// Calls `look` until it returns a value, for this time at most. Time in which the machine was stalled, or gave the
+    /// program no processor, does not count.
     fn wait<T>(
         &mut self,
         limit: Duration,
@@ -200,11 +201,15 @@ impl Talk {
                 return Err(Box::new(Failure::new(Kind::System, LATE)));
             }
             // Looked at once more after the limit: this thread may have slept longer.
-            let is_late = limit.is_over(Instant::now());
+            let now = Instant::now();
+            let is_late = limit.is_over(now);
             if let Some(value) = look(self)? {
                 return Ok(Some(value));
             }
-            if is_late {
+            if limit.needs_start(now) {
+                limit.started(self.activity());
+            }
+            if is_late && !limit.extends(self.activity()) {
                 return Ok(None);
             }
             let asleep = Instant::now();

@@ -133,7 +133,8 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair, help_heading = "Program")]
     wire: Vec<(String, String)>,
 
-    /// Limit of each wait: 5 (seconds), 500ms or 2min. A program has 15 s to start
+    /// Limit of each wait: 5 (seconds), 500ms or 2min. A program has 15 s to start. On Linux, time in which it gets no
+    /// processor does not count
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = limit, allow_negative_numbers = true)]
     timeout: Duration,
     /// Limit for all cases together

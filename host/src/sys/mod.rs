@@ -6,7 +6,7 @@
 //! | [`net`] | readiness rules and errors of sockets | timer, queue lengths, low-water mark, `sendfile`, `splice` |
 //! | [`datagrams`] | sockets of UDP, and how they report that a datagram did not arrive | an option for that |
 //! | [`file`] | positioned reads, names, identities, the temporary file of a transfer | page cache, pseudo files, mount points |
-//! | [`process`] | child processes with their descendants | their processor time, the addresses on which they listen |
+//! | [`process`] | child processes with their descendants | what they do, the addresses on which they listen |
 //! | [`pty`] | terminal for the output of a child process | |
 //! | [`read`] | reads at an offset, for all systems | |
 //! | [`signals`] | interrupts and other signals | signals ignored since startup |
@@ -81,3 +81,22 @@ pub(crate) type Pipes = (
     Option<std::process::ChildStdout>,
     Option<std::process::ChildStderr>,
 );
+
+/// What a child process does, with its descendants.
+#[cfg(feature = "cli")]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Activity {
+    /// Processor time used so far.
+    pub(crate) cpu: std::time::Duration,
+    /// Whether one of them has work: it runs, or waits for a processor or a disk.
+    pub(crate) is_busy: bool,
+}
+
+#[cfg(feature = "cli")]
+impl std::ops::Add for Activity {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { cpu: self.cpu + other.cpu, is_busy: self.is_busy || other.is_busy }
+    }
+}

@@ -3,22 +3,59 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::sys::Activity;
+
 /// Time that a thread may sleep longer than it asked for, on a machine that is not stalled.
 const OVERSLEPT: Duration = Duration::from_millis(50);
 
-/// Limit of a wait. Time in which the machine was stalled does not count.
+/// Time after which the processor time of the program is read for the first time: most waits are over before.
+const SETTLED: Duration = Duration::from_millis(100);
+/// Processor time that may be missing from what the system reports: some ticks of 10 ms.
+const TICKS: Duration = Duration::from_millis(50);
+/// What a limit is extended by at a time, and how often the limit fits into the longest wait.
+const EXTENSION: (Duration, u32) = (Duration::from_millis(50), 10);
+
+/// Limit of a wait. Time in which the machine was stalled, or gave the program no processor, does not count.
 ///
 /// If this thread has slept much longer than it asked for, the machine was overloaded or suspended, and the program under
-/// test did not run either. It must not fail for that.
+/// test did not run either. It must not fail for that. On a machine with more work than processors this thread still runs
+/// in time, since it sleeps most of the time. So a program that has work at the limit gets more time, until it waits for
+/// something or has had the time of the limit on a processor.
 #[derive(Debug)]
 pub(super) struct Limit {
     start: Instant,
     limit: Duration,
+    asked: Duration,
+    /// Processor time of the program near the start, once it has been read.
+    cpu: Option<Duration>,
 }
 
 impl Limit {
     pub(super) const fn new(start: Instant, limit: Duration) -> Self {
-        Self { start, limit }
+        Self { start, limit, asked: limit, cpu: None }
+    }
+
+    /// Returns whether [`started`](Self::started) is to be called.
+    pub(super) fn needs_start(&self, now: Instant) -> bool {
+        self.cpu.is_none() && self.asked > SETTLED && now - self.start >= SETTLED
+    }
+
+    /// Records what the program does near the start.
+    pub(super) fn started(&mut self, activity: Option<Activity>) {
+        self.cpu = activity.map(|activity| activity.cpu);
+    }
+
+    /// Extends the limit, if the program has work and has not had the time for it. Returns whether it was extended.
+    pub(super) fn extends(&mut self, activity: Option<Activity>) -> bool {
+        let (Some(before), Some(Activity { cpu, is_busy: true })) = (self.cpu, activity) else {
+            return false;
+        };
+        let used = cpu.saturating_sub(before) + SETTLED + TICKS;
+        let is_extended = used < self.asked && self.limit < self.asked * EXTENSION.1;
+        if is_extended {
+            self.limit += EXTENSION.0;
+        }
+        is_extended
     }
 
     /// Records a sleep: how long it should have been, and how long it was.
@@ -90,6 +127,38 @@ mod tests {
         limit.slept(5 * MS, 3055 * MS);
         assert!(!limit.is_over(start + 3999 * MS));
         assert!(limit.is_over(start + 4000 * MS));
+    }
+
+    #[test]
+    fn a_program_gets_the_time_of_the_limit_on_a_processor() {
+        let start = Instant::now();
+        let busy = |ms: u32| Some(Activity { cpu: ms * MS, is_busy: true });
+        let idle = Some(Activity { cpu: Duration::ZERO, is_busy: false });
+        let limit = || {
+            let mut limit = Limit::new(start, 1000 * MS);
+            assert!(!limit.needs_start(start + 99 * MS));
+            assert!(limit.needs_start(start + 100 * MS));
+            limit.started(busy(20));
+            assert!(!limit.needs_start(start + 200 * MS));
+            limit
+        };
+        let mut waiting = limit();
+        assert!(waiting.extends(busy(30)));
+        assert!(!waiting.is_over(start + 1049 * MS));
+        assert!(waiting.is_over(start + 1050 * MS));
+        assert!(!waiting.extends(idle), "it waits");
+        assert!(!waiting.extends(None), "the system does not say");
+        assert!(waiting.extends(busy(869)));
+        assert!(!waiting.extends(busy(870)), "it had its time");
+        let mut starved = limit();
+        assert_eq!((0..1000).filter(|_| starved.extends(busy(20))).count(), 180);
+        assert!(starved.is_over(start + 10_000 * MS), "there is an end");
+        let mut unknown = Limit::new(start, 1000 * MS);
+        unknown.started(None);
+        assert!(!unknown.extends(busy(0)));
+        let mut short = Limit::new(start, 100 * MS);
+        assert!(!short.needs_start(start + 100 * MS));
+        assert!(!short.extends(busy(0)));
     }
 
     #[test]

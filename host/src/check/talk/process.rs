@@ -11,7 +11,7 @@ use super::super::program::{Launch, Program, Terminals, found};
 use super::super::setup::{Role, Target};
 use super::{HANDOVER, LAST_WORDS, Outcome, STARTUP, Talk};
 use crate::net::{is_self_connected, reason};
-use crate::sys::Exit;
+use crate::sys::{Activity, Exit};
 use crate::text::one_line;
 
 /// Time for which the processor time of a program is measured, and the time that an idle one may use in it.
@@ -274,10 +274,17 @@ impl Talk {
         Err(Box::new(Failure::new(Kind::Exit, text)))
     }
 
+    /// Returns what the program does, and the server of a pair, if the system reports it.
+    pub(super) fn activity(&mut self) -> Option<Activity> {
+        let server = self.server().and_then(|server| server.activity());
+        let program = self.program.as_ref().and_then(Program::activity);
+        Some(program? + server.unwrap_or_default())
+    }
+
     /// Returns whether the program uses the processor, although it has nothing to do.
     pub(in crate::check) fn spins(&mut self) -> Outcome<bool> {
-        let before = self.program.as_ref().and_then(Program::cpu_time);
-        let Some(before) = before else { return Ok(false) };
+        let cpu = |program: &Program| Some(program.activity()?.cpu);
+        let Some(before) = self.program.as_ref().and_then(cpu) else { return Ok(false) };
         for _ in 0..SPIN_ROUNDS {
             // Until it ends.
             self.wait(SPIN.0, |talk| Ok(talk.program.as_mut().and_then(Program::exit)))?;
@@ -285,7 +292,7 @@ impl Talk {
             if program.exit().is_some() {
                 return Ok(false);
             }
-            let used = program.cpu_time().unwrap_or(before).saturating_sub(before);
+            let used = cpu(program).unwrap_or(before).saturating_sub(before);
             if used >= SPIN.1 {
                 return Ok(true);
             }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_signal};
 
+use crate::sys::Activity;
+
 /// Variable in the environment of a program, by which its descendants are found after they have left its process group
 /// and its session, as a daemon does.
 ///
@@ -134,25 +136,41 @@ fn listener(line: &str) -> Option<(SocketAddr, &str)> {
     is_listening.then_some((SocketAddr::new(ip, port), inode))
 }
 
-/// Returns the processor time that the processes of a group have used so far.
-pub(crate) fn cpu_time(group: u32) -> Option<Duration> {
+/// Returns what the processes of a group do, if /proc is there.
+pub(crate) fn activity(group: u32) -> Option<Activity> {
     fs::metadata("/proc/self").ok()?;
-    let ticks: u64 = processes()
-        .filter_map(|path| fs::read_to_string(path.join("stat")).ok())
-        .filter_map(|stat| parse(&stat, group))
-        .sum();
-    let second = rustix::param::clock_ticks_per_second();
-    Some(Duration::from_millis(ticks * 1000 / second.max(1)))
+    let second = rustix::param::clock_ticks_per_second().max(1);
+    let members = processes().filter_map(|path| {
+        let stat = fs::read_to_string(path.join("stat")).ok()?;
+        Some((path, parse(&stat, group)?))
+    });
+    Some(members.fold(Activity::default(), |all, (path, (state, ticks))| {
+        let cpu = Duration::from_millis(ticks * 1000 / second);
+        all + Activity { cpu, is_busy: is_busy(state) || has_busy_thread(&path, group) }
+    }))
 }
 
-/// Returns the processor time in ticks of a process, if it is in the group: see proc_pid_stat(5).
-fn parse(stat: &str, group: u32) -> Option<u64> {
+/// Returns whether a process or thread in this state has work: it runs or waits for a processor, or for a disk. See
+/// proc_pid_stat(5).
+const fn is_busy(state: char) -> bool {
+    matches!(state, 'R' | 'D')
+}
+
+fn has_busy_thread(process: &Path, group: u32) -> bool {
+    let threads = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
+    let mut stats = threads.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    stats.any(|stat| parse(&stat, group).is_some_and(|(state, _)| is_busy(state)))
+}
+
+/// Returns the state of a process and its processor time in ticks, if it is in the group: see proc_pid_stat(5).
+fn parse(stat: &str, group: u32) -> Option<(char, u64)> {
     // The name may contain anything, also parentheses.
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut fields = fields.split(' ');
-    let is_member = fields.nth(2)?.parse() == Ok(group);
+    let state = fields.next()?.chars().next()?;
+    let is_member = fields.nth(1)?.parse() == Ok(group);
     let (user, system): (u64, u64) = (fields.nth(8)?.parse().ok()?, fields.next()?.parse().ok()?);
-    is_member.then_some(user + system)
+    is_member.then_some((state, user + system))
 }
 
 #[cfg(test)]
@@ -223,10 +241,36 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_process_counts_for_its_group() {
+    fn the_state_and_the_time_of_a_process_count_for_its_group() {
         let stat = "42 (a ) b) S 1 40 40 0 -1 4194560 100 0 0 0 17 25 0 0 20 0 1 0 5 6 7";
-        assert_eq!(parse(stat, 40), Some(42));
+        assert_eq!(parse(stat, 40), Some(('S', 42)));
         assert_eq!(parse(stat, 42), None);
         assert_eq!(parse("42 (x", 42), None);
+    }
+
+    #[test]
+    fn a_group_is_busy_while_a_thread_of_it_computes() {
+        let start = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            Family::start(command).unwrap().0
+        };
+        let (mut idle, mut busy) =
+            (start("sleep 60"), start("while :; do :; done & exec sleep 60"));
+        let start = Instant::now();
+        let is = |family: &Family, wanted: bool| loop {
+            let activity = activity(family.id()).unwrap();
+            if activity.is_busy == wanted {
+                return activity.cpu;
+            }
+            assert!(start.elapsed() < Duration::from_secs(30), "{activity:?}, wanted {wanted}");
+        };
+        is(&idle, false);
+        let before = is(&busy, true);
+        while is(&busy, true) == before {
+            assert!(start.elapsed() < Duration::from_secs(30), "no processor time is counted");
+        }
+        idle.kill();
+        busy.kill();
     }
 }

@@ -1,7 +1,8 @@
 //! Fallbacks for functions of processes that only Linux has.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+
+use crate::sys::Activity;
 
 /// Mark of the descendants of a program. Only Linux shows the environment of other processes in the same way everywhere.
 /// On Windows a job object has them all.
@@ -19,8 +20,8 @@ impl Mark {
     pub(crate) const fn kill(&self) {}
 }
 
-/// Returns `None`: the processor time of other processes is reported in a different way on every system.
-pub(crate) const fn cpu_time(_: u32) -> Option<Duration> {
+/// Returns `None`: what other processes do is reported in a different way on every system.
+pub(crate) const fn activity(_: u32) -> Option<Activity> {
     None
 }
 
