@@ -621,6 +621,9 @@ fn hint(situation: &Situation<'_>) -> Option<String> {
             (Role::Client, Kind::Closed, _) => {
                 "the program closes before the secret has come: repeat until a message starts with S"
             }
+            (Role::Server, Kind::Closed | Kind::Reset, []) if situation.sent.is_empty() => {
+                "the program closes the connection before it has sent a question: the server speaks first here"
+            }
             (Role::Server, Kind::Closed | Kind::Reset, []) => {
                 "the program refuses the right answer: the integers of a question and the 4 bytes of the answer are \
                  big-endian, in Python with the formats \"!cII\" and \"!I\""
