@@ -520,13 +520,18 @@ impl Process {
         let took = self.started.elapsed();
         let (stdout, _) = self.stdout.wait(deadline, |_| false);
         let (stderr, _) = self.stderr.wait(deadline, |_| false);
-        Finished {
+        let finished = Finished {
             name: std::mem::take(&mut self.name),
             code: status.code(),
             stdout,
             stderr: String::from_utf8_lossy(&stderr).into_owned(),
             took,
-        }
+        };
+        // Shown only if the test fails: the cause may be a program that ended before the one that the panic names.
+        let Finished { name, code, took, .. } = &finished;
+        let end = finished.stderr.lines().last().unwrap_or_default();
+        println!("code {code:?} after {took:?}: {name}: {end}");
+        finished
     }
 
     /// Returns the CPU time it has used, in user and kernel mode.
