@@ -13,7 +13,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use server::{FakeServer, Server, client, message, read, read_all, reset, wait_until};
+pub use server::{
+    FakeServer, Server, client, free_port, message, read, read_all, reset, wait_until,
+};
 
 /// Limit for everything that should happen at once, generous enough for a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(20);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use checks::{Run, check, check_command, program, results, student};
 use socklab_tests::mutants;
-use socklab_tests::program::{DEADLINE, Process, Program, wait_until};
+use socklab_tests::program::{DEADLINE, Process, Program, free_port, wait_until};
 use tempfile::TempDir;
 
 /// Variable that marks the processes of a test. Every descendant inherits it.
@@ -113,6 +113,8 @@ passes! {
     a_server_whose_parent_has_ended_is_ended: "echo" "forks_and_exits.py" [];
     a_server_that_leaves_its_process_group_is_ended: "echo" "leaves_group.py" [];
     a_daemon_is_ended: "echo" "becomes_daemon.py" [];
+    a_daemon_that_starts_slowly_passes: "echo" "becomes_slow_daemon.py"
+        ["--case", "basic/short-message", "--case", "restart/*"];
     a_server_that_listens_after_five_seconds_passes: "echo" "listens_late.py"
         ["--case", "basic/short-message", "--case", "restart/*"];
     a_server_that_waits_for_a_line_gets_one: "math" "waits_for_stdin.py" ["--stdin", ""];
@@ -268,12 +270,6 @@ fn the_placeholder_of_a_missing_argument_is_named() {
         assert!(hint.contains(present), "{arguments:?}: {hint}");
         assert!(absent.is_empty() || !hint.contains(absent), "{arguments:?}: {hint}");
     }
-}
-
-/// Returns a port that is free now, and that the system gives to no outgoing connection.
-fn free_port() -> u16 {
-    let first = 14_000 + (std::process::id() % 400) as u16 * 10;
-    (first..first + 1000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 #[test]

@@ -4,14 +4,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use socklab_tests::mutants::{PROTOCOLS, ROLES, Variant, command, load, program, variants};
-use socklab_tests::program::{Finished, Process, Program, Server};
+use socklab_tests::program::{Finished, Process, Program, Server, free_port};
 use tempfile::TempDir;
 
 #[test]
@@ -156,18 +154,6 @@ fn students(protocol: &str, folder: &Path) -> Vec<Student> {
     }
     assert!(students.len() >= 6, "{protocol}: {} programs", students.len());
     students
-}
-
-/// Returns a port that is free now, and that the system does not choose for others.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let offset = (std::process::id() as u16 % 90) * 100;
-        let port = 18_000 + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % 9_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// What one end types, and what the other one is run with.

@@ -15,7 +15,8 @@ use socket2::{Domain, SockRef, Socket, Type};
 use socklab_tests::files::{Folder, noise};
 use socklab_tests::oracle::file_reply;
 use socklab_tests::program::{
-    DEADLINE, FakeServer, Finished, Program, Server, client, message, read, read_all, wait_until,
+    DEADLINE, FakeServer, Finished, Program, Server, client, free_port, message, read, read_all,
+    wait_until,
 };
 use socklab_tests::protocols::PROTOCOLS;
 
@@ -632,9 +633,10 @@ fn silent_listener(addr: SocketAddr) -> (Socket, Vec<TcpStream>) {
 fn localhost_connects_while_its_other_address_does_not_answer() {
     let _wine = shared();
     for (live, other) in [("127.0.0.1", "::1"), ("::1", "127.0.0.1")] {
-        let live = SocketAddr::new(live.parse().unwrap(), 0);
+        // A port that the system chooses for the one address may be in use at the other.
+        let port = free_port();
+        let live = SocketAddr::new(live.parse().unwrap(), port);
         let fake = FakeServer::on(&live.to_string());
-        let port = fake.addr.port();
         let _silent = silent_listener(SocketAddr::new(other.parse().unwrap(), port));
         let start = Instant::now();
         let process = Program::socklab(&["math", "client", "localhost", &port.to_string()]).start();

@@ -176,6 +176,11 @@ impl Program {
         self.ended
     }
 
+    /// Returns whether a descendant of a program that has ended still runs, if the system shows it.
+    pub(super) fn has_descendants(&self) -> bool {
+        self.family.has_descendants()
+    }
+
     /// Returns what the program and its descendants do, if the system reports it.
     pub(super) fn activity(&self) -> Option<Activity> {
         extra::process::activity(self.family.id())

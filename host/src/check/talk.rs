@@ -28,11 +28,11 @@ use crate::ui::messages::flow;
 use crate::ui::recording::{Event, Recording};
 
 use datagrams::Mailbox;
-use limit::{Limit, Stalls};
+use limit::{Handover, Limit, Stalls};
 
 /// Time for a program to start: to listen, or to connect.
 const STARTUP: Duration = Duration::from_secs(15);
-/// Time for a descendant to listen after the program itself has ended.
+/// Time for a descendant to act in place of a program that has ended, where the system does not show whether there is one.
 const HANDOVER: Duration = Duration::from_secs(1);
 /// Time in which more of a wrong message may arrive, so that it can be shown as a whole.
 const MORE: Duration = Duration::from_millis(150);
@@ -248,11 +248,9 @@ impl Talk {
     pub(super) fn connect(&mut self) -> Outcome {
         self.start()?;
         // A descendant that serves in place of the program has listened since the first connection.
-        let (limit, handover) = match self.has_started {
-            true => (self.setup.timeout, Duration::ZERO),
-            false => (STARTUP, HANDOVER),
-        };
-        let mut exited: Option<Instant> = None;
+        let has_started = self.has_started;
+        let limit = if has_started { self.setup.timeout } else { STARTUP };
+        let mut handover = Handover::default();
         let mut error = None;
         let stream = self.wait(limit, |talk| {
             let attempt = Duration::from_secs(2);
@@ -263,14 +261,15 @@ impl Talk {
                 Ok(stream) => return Ok(Some(stream)),
                 Err(e) => error = Some(e),
             }
-            // A descendant may serve after the program itself has ended.
-            if talk.program.as_mut().is_some_and(|program| program.exit().is_some())
-                && exited.get_or_insert_with(Instant::now).elapsed() >= handover
-            {
+            let is_over = handover.is_over(talk.program.as_mut());
+            if is_over || (has_started && handover.has_begun()) {
                 return Err(Box::new(talk.not_listening()));
             }
             Ok(None)
         })?;
+        if stream.is_none() && handover.has_begun() {
+            return Err(Box::new(self.not_listening()));
+        }
         let Some(stream) = stream else {
             let e = error.map(|e| reason(&e)).unwrap_or_default();
             let addr = self.place.addr;
@@ -308,18 +307,22 @@ impl Talk {
     pub(super) fn accept(&mut self) -> Outcome {
         self.start()?;
         let limit = if self.has_started { self.setup.timeout } else { STARTUP };
-        let mut exited: Option<Instant> = None;
+        let mut handover = Handover::default();
+        let without_connection = || {
+            let text = "the program ended without a connection";
+            Box::new(Failure::new(Kind::NotConnected, text))
+        };
         let stream = self.wait(limit, |talk| {
-            let has_exited = talk.program.as_mut().is_some_and(|program| program.exit().is_some());
+            // Asked first: it may connect and end between the two.
+            let is_over = handover.is_over(talk.program.as_mut());
             if let Some(Ok((stream, _))) = talk.place.listener.as_ref().map(TcpListener::accept) {
                 return Ok(Some(stream));
             }
-            if has_exited && exited.get_or_insert_with(Instant::now).elapsed() > HANDOVER {
-                let text = "the program ended without a connection";
-                return Err(Box::new(Failure::new(Kind::NotConnected, text)));
-            }
-            Ok(None)
+            if is_over { Err(without_connection()) } else { Ok(None) }
         })?;
+        if stream.is_none() && handover.has_begun() {
+            return Err(without_connection());
+        }
         let Some(stream) = stream else {
             let text = format!(
                 "the program did not connect to {} within {}",

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -117,6 +118,22 @@ fn set_timeouts(stream: &TcpStream) {
     stream.set_read_timeout(Some(DEADLINE)).expect("read timeout");
     stream.set_write_timeout(Some(DEADLINE)).expect("write timeout");
     stream.set_nodelay(true).expect("no delay");
+}
+
+/// Returns a port of 127.0.0.1 that is free now, that the system gives to no connection, and that no other call has
+/// returned.
+#[must_use]
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        // Tests of another process are unlikely to ask for the same one. Connections get ports from 32,768, on some systems
+        // from 49,152.
+        let offset = (std::process::id() % 180) as u16 * 100;
+        let port = 14_000 + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % 18_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Calls `ask` until it returns a value, for at most `limit`.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::failure::{Failure, Kind, seconds};
-use super::super::program::Program;
 use super::super::setup::Inputs;
+use super::limit::Handover;
 use super::relay::{Exchange, of_side};
-use super::{HANDOVER, Outcome, STARTUP, Talk};
+use super::{Outcome, STARTUP, Talk};
 use crate::proxy::Flow;
 use crate::ui::recording::Event;
 
@@ -85,7 +85,7 @@ impl Talk {
     pub(in crate::check) fn relay_datagrams(&mut self, passing: Passing) -> Outcome {
         let mut kept = VecDeque::new();
         let mut last = Instant::now();
-        let mut exited: Option<Instant> = None;
+        let mut handover = Handover::default();
         loop {
             let has_begun = !self.exchange.order.is_empty();
             let limit = if has_begun { self.setup.timeout } else { STARTUP };
@@ -93,13 +93,11 @@ impl Talk {
             let moved = self.wait(left, |talk| {
                 let moved = talk.take_datagrams(&mut kept, passing)?;
                 let moved = talk.pass_datagrams(&mut kept)? || moved;
-                // A descendant may send after the program itself has ended.
-                let ending = if has_begun { QUIET } else { HANDOVER };
-                let has_exited = talk.program.as_mut().and_then(Program::exit).is_some();
-                let is_over = has_exited
-                    && kept.is_empty()
-                    && exited.get_or_insert_with(Instant::now).elapsed() >= ending
-                    && last.elapsed() >= QUIET;
+                let is_gone = handover.is_over(talk.program.as_mut());
+                let is_quiet = handover.elapsed().is_some_and(|elapsed| elapsed >= QUIET);
+                let is_over = kept.is_empty()
+                    && last.elapsed() >= QUIET
+                    && (is_gone || (has_begun && is_quiet));
                 Ok((moved || is_over).then_some(!moved && is_over))
             })?;
             match moved {

@@ -17,6 +17,7 @@ use socklab_core::datagram::Datagram;
 use super::super::failure::{Failure, Kind, seconds};
 use super::super::program::alone;
 use super::super::setup::Role;
+use super::limit::Handover;
 use super::{HANDOVER, MORE, Outcome, STARTUP, Talk, plural, system};
 use crate::net::{Direction, reason};
 use crate::proxy::Flow;
@@ -333,7 +334,11 @@ impl Talk {
     /// Sends the first datagram again and again, until the system does not report that nothing receives it. Without
     /// reports, until something arrives.
     fn find(&mut self, to: SocketAddr, bytes: &[u8]) -> Outcome {
-        let mut exited: Option<Instant> = None;
+        let gone = || {
+            let text = "the program ended before it received at its port";
+            Box::new(Failure::new(Kind::NotListening, text))
+        };
+        let mut handover = Handover::default();
         let mut sent: Option<Instant> = None;
         let found = self.wait(STARTUP, |talk| {
             if let Some(at) = sent {
@@ -348,11 +353,8 @@ impl Talk {
                     return Ok(None);
                 }
             }
-            if talk.program.as_mut().is_some_and(|program| program.exit().is_some())
-                && exited.get_or_insert_with(Instant::now).elapsed() >= HANDOVER
-            {
-                let text = "the program ended before it received at its port";
-                return Err(Failure::new(Kind::NotListening, text).into());
+            if handover.is_over(talk.program.as_mut()) {
+                return Err(gone());
             }
             let mailbox = talk.mailbox()?;
             mailbox.is_refused = false;
@@ -363,6 +365,9 @@ impl Talk {
             };
             Ok(None)
         })?;
+        if found.is_none() && handover.has_begun() {
+            return Err(gone());
+        }
         // Without reports it may have received the message, and not replied.
         if found.is_none() && self.mailbox()?.has_reports {
             let text = format!(
@@ -424,7 +429,7 @@ impl Talk {
             self.open_server()?;
             self.start()?;
         }
-        let mut exited: Option<Instant> = None;
+        let mut handover = Handover::default();
         let got = self.wait(limit, |talk| {
             talk.read_datagrams();
             let mailbox = talk.mailbox()?;
@@ -434,14 +439,10 @@ impl Talk {
             if mailbox.is_refused && role == Role::Server {
                 return Ok(Some(Got::Refused));
             }
-            let has_exited = talk.program.as_mut().is_some_and(|program| program.exit().is_some());
-            // A descendant may send after the program itself has ended.
-            let is_over =
-                has_exited && exited.get_or_insert_with(Instant::now).elapsed() >= HANDOVER;
-            Ok(is_over.then_some(Got::Exited))
+            Ok(handover.is_over(talk.program.as_mut()).then_some(Got::Exited))
         })?;
         // One that has ended before the limit does not send any more.
-        let got = got.or_else(|| exited.is_some().then_some(Got::Exited));
+        let got = got.or_else(|| handover.has_begun().then_some(Got::Exited));
         match got {
             Some(Got::Datagram(arrived)) => {
                 self.took(&arrived);

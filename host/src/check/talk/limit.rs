@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::HANDOVER;
+use crate::check::program::Program;
 use crate::sys::Activity;
 
 /// Time that a thread may sleep longer than it asked for, on a machine that is not stalled.
@@ -17,6 +19,9 @@ const TICKS: Duration = Duration::from_millis(50);
 const SHARE: u32 = 4;
 /// What a limit is extended by at a time, and how often the limit fits into the longest wait.
 const EXTENSION: (Duration, u32) = (Duration::from_millis(50), 5);
+
+/// Time between two looks for descendants of a program: each reads the environment of every process.
+const DESCENDANTS: Duration = Duration::from_millis(100);
 
 /// Limit of a wait. Time in which the machine was stalled, or gave the program no processor, does not count.
 ///
@@ -69,6 +74,41 @@ impl Limit {
 
     pub(super) fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.start) >= self.limit
+    }
+}
+
+/// The time in which a descendant may act in place of a program that has ended: as long as there is one.
+#[derive(Debug, Default)]
+pub(super) struct Handover {
+    since: Option<Instant>,
+    /// When a descendant was last found.
+    found: Option<Instant>,
+}
+
+impl Handover {
+    /// Returns whether the program and its descendants have ended.
+    pub(super) fn is_over(&mut self, program: Option<&mut Program>) -> bool {
+        let Some(program) = program else { return false };
+        if program.exit().is_none() {
+            return false;
+        }
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        if now - since < HANDOVER || self.found.is_some_and(|found| now - found < DESCENDANTS) {
+            return false;
+        }
+        self.found = program.has_descendants().then_some(now);
+        self.found.is_none()
+    }
+
+    /// Returns the time since the program itself has ended.
+    pub(super) fn elapsed(&self) -> Option<Duration> {
+        self.since.map(|since| since.elapsed())
+    }
+
+    /// Returns whether the program itself has ended.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.since.is_some()
     }
 }
 

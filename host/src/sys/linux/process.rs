@@ -49,6 +49,11 @@ impl Mark {
         }
     }
 
+    /// Returns whether a process that has the mark runs.
+    pub(crate) fn is_found(&self) -> bool {
+        processes().any(|path| self.is_on(&path))
+    }
+
     /// Kills a process if it has the mark.
     fn kill_one(&self, path: &Path) -> Option<OwnedFd> {
         if !self.is_on(path) {

@@ -51,6 +51,11 @@ impl Family {
         })
     }
 
+    /// Returns whether a descendant of a child that has ended still runs, if the system shows it: Linux does.
+    pub(crate) fn has_descendants(&self) -> bool {
+        self.mark.is_found()
+    }
+
     /// Kills the child and its descendants. They end at once, and cannot prevent it. The second call has no effect.
     pub(crate) fn kill(&mut self) {
         let Some(pid) = self.pid() else { return };

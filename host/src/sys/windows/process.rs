@@ -33,6 +33,12 @@ impl Family {
         Some(Exit::Code(status.code().unwrap_or_default()))
     }
 
+    /// Returns `false`: whether a descendant runs is not asked.
+    #[expect(clippy::unused_self, reason = "the same interface as on Unix")]
+    pub(crate) const fn has_descendants(&self) -> bool {
+        false
+    }
+
     /// Kills the child and its descendants. They end at once, and cannot prevent it.
     pub(crate) fn kill(&mut self) {
         // An error means that all have ended.
