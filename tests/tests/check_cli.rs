@@ -490,6 +490,28 @@ fn tap_has_a_plan_and_a_reason() {
     );
 }
 
+/// After a broken connection the tester looks whether the server stays. If it noticed that, what it does then would be taken for
+/// what the case did.
+#[test]
+#[cfg_attr(not(python3), ignore = "needs python3")]
+#[cfg_attr(feature = "windows", ignore = "Wine: no Python there")]
+fn a_server_does_not_notice_how_its_port_is_looked_at() {
+    let source = "
+import socket, struct, sys
+s = socket.socket()
+s.bind(('127.0.0.1', int(sys.argv[1])))
+s.listen()
+for client in range(2):
+    c, a = s.accept()
+    c.sendall(b'Q' + struct.pack('>II', 3, 4))
+    c.recv(4)
+    c.close()";
+    let options = ["--keep", "--case", "*/one-byte", "--case", "close/half-close"];
+    let text = text(&Check::new().run(&options, &python(source)));
+    assert!(text.contains("pass  math/server/close/half-close"), "{text}");
+    assert!(text.contains("hint      one recv() was "), "{text}");
+}
+
 /// A run of a program with a failure and hostile output, with all formats.
 fn all_formats() -> Check {
     let check = Check::new();

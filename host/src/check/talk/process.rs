@@ -1,17 +1,15 @@
 //! What the steps of a case do with the program itself.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
-
-use socket2::SockRef;
 
 use super::super::failure::{Failure, Kind, seconds};
 use super::super::program::{Launch, Program, Terminals, found};
 use super::super::setup::{Role, Target};
 use super::{HANDOVER, LAST_WORDS, Outcome, STARTUP, Talk};
-use crate::net::{is_self_connected, reason};
-use crate::sys::{Activity, Exit};
+use crate::net::reason;
+use crate::sys::{Activity, Exit, extra};
 use crate::text::one_line;
 
 /// Time for which the processor time of a program is measured, and the time that an idle one may use in it.
@@ -227,13 +225,13 @@ impl Talk {
         }
     }
 
-    /// Returns whether nothing listens any more where the program, a server, did. It ends then, but its sockets are closed
-    /// before, and the rest takes long on a loaded machine.
+    /// Returns whether nothing listens any more where the program, a server, did, if the system shows it. It ends then, but
+    /// its sockets are closed before, and the rest takes long on a loaded machine. A server that stays must not notice the
+    /// question: what a connection does to it would be taken for what the case did.
     fn has_closed_its_port(&self) -> bool {
         self.setup.role == Role::Server
             && !self.setup.is_datagrams()
-            && TcpStream::connect_timeout(&self.place.addr, LAST_WORDS)
-                .map_or(true, |stream| is_self_connected(&SockRef::from(&stream)))
+            && extra::process::is_listening(self.place.addr) == Some(false)
     }
 
     fn exits_within(&mut self, limit: Duration) -> Outcome<bool> {

@@ -114,10 +114,25 @@ pub(crate) fn listeners(group: u32) -> Vec<SocketAddr> {
         .filter_map(|entry| fs::read_link(entry.path()).ok())
         .filter_map(|link| link.into_os_string().into_string().ok())
         .collect();
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
-    let listeners = tables.iter().flatten().flat_map(|table| table.lines()).filter_map(listener);
+    let tables = tables();
+    let listeners = tables.iter().flat_map(|table| table.lines()).filter_map(listener);
     let own = listeners.filter(|(_, inode)| links.contains(&format!("socket:[{inode}]")));
     own.map(|(addr, _)| addr).collect()
+}
+
+/// Returns whether a process listens for TCP connections to an address, if /proc is there. A connection would show it too, but
+/// the process would notice it.
+pub(crate) fn is_listening(addr: SocketAddr) -> Option<bool> {
+    let tables = tables();
+    let mut listeners = tables.iter().flat_map(|table| table.lines()).filter_map(listener);
+    let is_at = |to: SocketAddr| {
+        to.port() == addr.port() && (to.ip() == addr.ip() || to.ip().is_unspecified())
+    };
+    (!tables.is_empty()).then(|| listeners.any(|(to, _)| is_at(to)))
+}
+
+fn tables() -> Vec<String> {
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().flat_map(fs::read_to_string).collect()
 }
 
 /// Returns the address and the inode of a socket that listens, from its line: see proc_net_tcp(5).

@@ -30,6 +30,11 @@ pub(crate) const fn activity(_: u32) -> Option<Activity> {
     None
 }
 
+/// Returns `None`, for the same reason.
+pub(crate) const fn is_listening(_: SocketAddr) -> Option<bool> {
+    None
+}
+
 /// Returns no addresses, for the same reason.
 pub(crate) const fn listeners(_: u32) -> Vec<SocketAddr> {
     Vec::new()
