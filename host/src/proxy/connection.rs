@@ -463,8 +463,11 @@ impl Pair {
                 let lane = &mut self.lanes[flow as usize];
                 if lane.state == LaneState::Open && !kept.is_empty() {
                     lane.kept = kept;
-                    // The reset need not wait for a receiver that does not read.
-                    return self.wait_or_reset(flow);
+                    // Only a socket that has refused bytes reports, on every system, that it takes some again.
+                    if self.sockets[flow.to() as usize].is_full {
+                        // The reset need not wait for a receiver that does not read.
+                        return self.wait_or_reset(flow);
+                    }
                 }
                 continue;
             }
