@@ -164,6 +164,15 @@ fn what_is_wrong_with_the_command_line_is_said() {
         assert!(finished.stderr.contains(error), "{options:?}: {}", finished.stderr);
         assert_eq!(finished.stderr.lines().count(), 1, "{}", finished.stderr);
     }
+    let source = "print('the work of an evening')";
+    fs::write(check.path("x.py"), source).unwrap();
+    for option in ["--html", "--junit", "--gradescope", "--github"] {
+        let program = check.arg("x.py");
+        let finished = check.run(&[option, &check.arg("./x.py")], &["python3".to_owned(), program]);
+        assert_eq!(finished.code, Some(2), "{finished:?}");
+        assert!(finished.stderr.contains("./x.py name the same file"), "{}", finished.stderr);
+        assert_eq!(fs::read_to_string(check.path("x.py")).unwrap(), source);
+    }
     let finished = check.run(&["--json"], &[]);
     let events = events(&finished);
     assert_eq!((&events[0]["event"], &events[0]["code"]), (&"error".into(), &2.into()));

@@ -162,6 +162,16 @@ fn a_server_that_ends_at_once_fails_with_its_last_words() {
 }
 
 #[test]
+#[cfg_attr(not(all(python3, target_os = "linux")), ignore = "needs python3, and Linux: /proc")]
+fn a_process_that_is_left_behind_is_named() {
+    let case = ["--case", "basic/short-message"];
+    let Odd { run, .. } = check_odd("echo", "leaves_idle_process.py", &case);
+    let [case] = run.cases.as_slice() else { panic!("{}", run.troubles()) };
+    let text = "the program ended before it listened; a process that it started still runs";
+    assert!(case.verdict == "fail" && case.message.contains(text), "{case:?}");
+}
+
+#[test]
 #[cfg_attr(not(python3), ignore = "needs python3")]
 fn a_loop_at_the_end_of_the_stream_is_named() {
     let Odd { run, .. } =

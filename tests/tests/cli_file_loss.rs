@@ -272,6 +272,37 @@ fn the_built_in_server_does_not_fetch_a_file_onto_itself() {
 }
 
 #[test]
+fn a_page_or_a_capture_does_not_take_the_place_of_the_file() {
+    let here = Folder::new();
+    here.write("notes.txt", "four score");
+    let closed_addr = FakeServer::new().addr.to_string() + ":data";
+    let line = format!("cd '{}' && exec \"$@\"", here.0.display());
+    for option in ["--html", "--pcap"] {
+        for (remote, local, file, name) in [
+            (closed_addr.as_str(), Some("notes.txt"), "notes.txt", "LOCAL"),
+            (&closed_addr, Some("new"), "./new", "LOCAL"),
+            (&closed_addr, None, "data", "LOCAL"),
+            ("notes.txt", Some("copy"), "notes.txt", "REMOTE"),
+            ("notes.txt", Some("-"), "notes.txt", "REMOTE"),
+            ("notes.txt", Some("copy"), "copy", "LOCAL"),
+        ] {
+            let args = [&["file", "client", remote][..], local.as_slice(), &[option, file]];
+            let failed = Program::in_shell(&line, &args.concat()).run();
+            let line = failed.failure(2);
+            assert!(line.starts_with(name) && line.contains("name the same file"), "{failed:?}");
+            assert_eq!(
+                (here.list(), here.read("notes.txt")),
+                (vec!["notes.txt".into()], b"four score".to_vec())
+            );
+        }
+        let args = ["file", "client", "notes.txt", "-", option, "other"];
+        let done = Program::in_shell(&line, &args).run();
+        assert_eq!(done.success(), b"four score");
+        fs::remove_file(here.path("other")).unwrap();
+    }
+}
+
+#[test]
 fn a_file_with_two_names_is_replaced_under_one() {
     let (root, here) = (Folder::new(), Folder::new());
     root.write("data", "new");

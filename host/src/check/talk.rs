@@ -263,12 +263,12 @@ impl Talk {
             }
             let is_over = handover.is_over(talk.program.as_mut());
             if is_over || (has_started && handover.has_begun()) {
-                return Err(Box::new(talk.not_listening()));
+                return Err(Box::new(talk.not_listening(&handover)));
             }
             Ok(None)
         })?;
         if stream.is_none() && handover.has_begun() {
-            return Err(Box::new(self.not_listening()));
+            return Err(Box::new(self.not_listening(&handover)));
         }
         let Some(stream) = stream else {
             let e = error.map(|e| reason(&e)).unwrap_or_default();
@@ -294,13 +294,14 @@ impl Talk {
         TcpStream::connect_timeout(&self.place.addr, limit).map_or(Ok(()), |s| self.adopt(s))
     }
 
-    fn not_listening(&mut self) -> Failure {
+    fn not_listening(&self, handover: &Handover) -> Failure {
         let when = if self.has_started {
             "before another client could connect"
         } else {
             "before it listened"
         };
-        Failure::new(Kind::NotListening, format!("the program ended {when}"))
+        let rest = handover.remainder();
+        Failure::new(Kind::NotListening, format!("the program ended {when}{rest}"))
     }
 
     /// Waits for the connection of a client, which is started first.
@@ -308,8 +309,8 @@ impl Talk {
         self.start()?;
         let limit = if self.has_started { self.setup.timeout } else { STARTUP };
         let mut handover = Handover::default();
-        let without_connection = || {
-            let text = "the program ended without a connection";
+        let without_connection = |handover: &Handover| {
+            let text = format!("the program ended without a connection{}", handover.remainder());
             Box::new(Failure::new(Kind::NotConnected, text))
         };
         let stream = self.wait(limit, |talk| {
@@ -318,10 +319,10 @@ impl Talk {
             if let Some(Ok((stream, _))) = talk.place.listener.as_ref().map(TcpListener::accept) {
                 return Ok(Some(stream));
             }
-            if is_over { Err(without_connection()) } else { Ok(None) }
+            if is_over { Err(without_connection(&handover)) } else { Ok(None) }
         })?;
         if stream.is_none() && handover.has_begun() {
-            return Err(without_connection());
+            return Err(without_connection(&handover));
         }
         let Some(stream) = stream else {
             let text = format!(

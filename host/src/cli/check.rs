@@ -7,7 +7,7 @@ mod view;
 
 use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -206,7 +206,7 @@ impl CheckArgs {
             return self.print_list(protocol, role, &cases);
         }
         let target = self.target(protocol, role)?;
-        self.check_files()?;
+        self.check_files(&target)?;
         let points = self.points(protocol, &wire)?;
         let state = match &target {
             Target::Command(command) => State::load(protocol.name, role.name(), command),
@@ -304,15 +304,23 @@ impl CheckArgs {
         }
     }
 
-    /// Checks that each file is another one.
-    fn check_files(&self) -> Result<(), Failure> {
-        distinct(&[
+    /// Checks that each file is another one, and none of the program under test.
+    fn check_files(&self, target: &Target) -> Result<(), Failure> {
+        let outputs = [
             ("--html", self.html.as_deref()),
             ("--junit", self.junit.as_deref()),
             ("--gradescope", self.gradescope.as_deref()),
             ("--github", self.github.as_deref()),
-            ("--points", self.points.as_deref()),
-        ])
+        ];
+        let points = self.points.iter().map(|path| ("--points", path.as_path()));
+        let words = match target {
+            Target::Command(words) => [words.as_slice(), &[]],
+            Target::Pair { client, server } => [client.as_slice(), server],
+            Target::Running(_) => [&[][..], &[]],
+        };
+        let words = words.into_iter().flatten();
+        let program = words.map(|word| ("the program's", Path::new(word)));
+        distinct(&outputs, &points.chain(program).collect::<Vec<_>>())
     }
 
     /// Returns the files of results.

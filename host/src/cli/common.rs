@@ -83,6 +83,11 @@ impl<A: Args + Run> FromArgMatches for End<A> {
 pub(super) trait Run {
     fn run(self, common: &Common) -> Result<(), Failure>;
 
+    /// Returns the files that the arguments name, with the words for them. The files of [`Common`] must be others.
+    fn files(&self) -> Vec<(&'static str, PathBuf)> {
+        Vec::new()
+    }
+
     /// Changes the options of [`Common`] for this command, such as their help.
     fn adjust(command: clap::Command) -> clap::Command {
         command
@@ -107,7 +112,12 @@ impl<A: Args + Run> End<A> {
     fn run_with(self, watch: fn(&Common) -> Result<(), Failure>) -> Result<(), Failure> {
         let Self { args, mut common } = self;
         common.start_log();
-        distinct(&[("--pcap", common.pcap.as_deref()), ("--html", common.html.as_deref())])?;
+        let files = args.files();
+        let files: Vec<_> = files.iter().map(|(name, path)| (*name, path.as_path())).collect();
+        distinct(
+            &[("--pcap", common.pcap.as_deref()), ("--html", common.html.as_deref())],
+            &files,
+        )?;
         common.start_capture()?;
         common.start_picture()?;
         watch(&common)?;

@@ -150,6 +150,16 @@ impl Remote {
 }
 
 impl Run for ClientArgs {
+    fn files(&self) -> Vec<(&'static str, PathBuf)> {
+        let local = self.local.clone().or_else(|| self.remote.base().ok());
+        let local = local.filter(|local| local.as_os_str() != "-");
+        // The built-in server serves the current folder.
+        let is_served = self.remote.target.is_none();
+        let remote = is_served.then(|| sys::file::served_path(&self.remote.name).ok()).flatten();
+        let local = local.map(|local| ("LOCAL", local));
+        local.into_iter().chain(remote.map(|remote| ("REMOTE", remote.into()))).collect()
+    }
+
     fn run(self, common: &Common) -> Result<(), Failure> {
         let local = match &self.local {
             Some(local) => local.clone(),

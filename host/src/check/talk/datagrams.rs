@@ -334,8 +334,9 @@ impl Talk {
     /// Sends the first datagram again and again, until the system does not report that nothing receives it. Without
     /// reports, until something arrives.
     fn find(&mut self, to: SocketAddr, bytes: &[u8]) -> Outcome {
-        let gone = || {
-            let text = "the program ended before it received at its port";
+        let gone = |handover: &Handover| {
+            let rest = handover.remainder();
+            let text = format!("the program ended before it received at its port{rest}");
             Box::new(Failure::new(Kind::NotListening, text))
         };
         let mut handover = Handover::default();
@@ -354,7 +355,7 @@ impl Talk {
                 }
             }
             if handover.is_over(talk.program.as_mut()) {
-                return Err(gone());
+                return Err(gone(&handover));
             }
             let mailbox = talk.mailbox()?;
             mailbox.is_refused = false;
@@ -366,7 +367,7 @@ impl Talk {
             Ok(None)
         })?;
         if found.is_none() && handover.has_begun() {
-            return Err(gone());
+            return Err(gone(&handover));
         }
         // Without reports it may have received the message, and not replied.
         if found.is_none() && self.mailbox()?.has_reports {

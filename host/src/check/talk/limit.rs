@@ -101,6 +101,11 @@ impl Handover {
         self.found.is_none()
     }
 
+    /// Returns what is added to the report of a program that has ended.
+    pub(super) const fn remainder(&self) -> &'static str {
+        if self.found.is_some() { "; a process that it started still runs" } else { "" }
+    }
+
     /// Returns the time since the program itself has ended.
     pub(super) fn elapsed(&self) -> Option<Duration> {
         self.since.map(|since| since.elapsed())

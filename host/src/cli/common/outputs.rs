@@ -7,13 +7,16 @@ use super::Failure;
 use crate::sys::file::Info;
 
 /// Checks the files of a command before one of them is created, with the options that name them. Each must be another
-/// file: the content of one would replace that of the other.
+/// file, and none of `used`, which the command reads or writes too: the content of one would replace that of the other.
 ///
 /// # Errors
 ///
-/// If two paths name the same file, or a path is `-`.
-pub(in crate::cli) fn distinct(files: &[(&str, Option<&Path>)]) -> Result<(), Failure> {
-    let mut before: Vec<(&str, &Path)> = Vec::new();
+/// If two paths name the same file, or that of an option is `-`.
+pub(in crate::cli) fn distinct(
+    files: &[(&str, Option<&Path>)],
+    used: &[(&str, &Path)],
+) -> Result<(), Failure> {
+    let mut before = used.to_vec();
     for (option, path) in files.iter().filter_map(|(option, path)| Some((*option, (*path)?))) {
         if path == Path::new("-") {
             return Err(Failure::Usage(format!(
@@ -66,7 +69,7 @@ mod tests {
 
     fn check(one: &Path, other: &Path) -> Result<(), String> {
         let files = [("--html", Some(one)), ("--points", None), ("--junit", Some(other))];
-        distinct(&files).map_err(|e| e.to_string())
+        distinct(&files, &[]).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -84,6 +87,15 @@ mod tests {
         assert!(check(Path::new("x"), Path::new("./x")).is_err());
         let error = check(Path::new("x"), Path::new("-")).unwrap_err();
         assert!(error.contains("--junit -"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_used_is_refused_and_may_be_used_twice() {
+        let [used, other] = ["-", "other"].map(Path::new);
+        let used = [("LOCAL", used), ("REMOTE", used)];
+        assert!(distinct(&[("--html", Some(other))], &used).is_ok());
+        let error = distinct(&[("--html", Some(Path::new("./-")))], &used).unwrap_err();
+        assert!(error.to_string().contains("LOCAL - and --html ./- name"), "{error}");
     }
 
     #[test]
