@@ -85,6 +85,8 @@ fn a_c_program_reports_why_there_is_no_secret() {
         (b"S1234", &[], "the server closed the connection after 5 of 9 bytes, with 0 answered"),
         (b"", &[], "the server closed the connection after 0 of 9 bytes, with 0 answered"),
     ] {
+        // Built before the client is waited for.
+        programs();
         let fake = FakeServer::new();
         let port = fake.addr.port();
         let client = std::thread::spawn(move || run("example", port, &[]));
@@ -104,6 +106,8 @@ fn a_c_program_reports_why_there_is_no_secret() {
 #[test]
 #[cfg_attr(not(cc), ignore = "needs a C compiler: cc")]
 fn a_c_program_has_a_conversation() {
+    // Built before the client is waited for.
+    programs();
     let fake = FakeServer::new();
     let port = fake.addr.port();
     let client = std::thread::spawn(move || run("chat", port, &["hello", "", "what?"]));
@@ -118,6 +122,8 @@ fn a_c_program_has_a_conversation() {
     }
     assert_eq!(client.join().expect("the program ends").success(), b"welcome\n\nzzz\nend\n");
 
+    // Built before the client is waited for.
+    programs();
     let fake = FakeServer::new();
     let port = fake.addr.port();
     let client = std::thread::spawn(move || run("chat", port, &["a\nb"]));

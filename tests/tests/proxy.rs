@@ -331,7 +331,7 @@ fn raise_descriptor_limit() {
 
 #[test]
 fn cut_bytes_are_read_one_at_a_time() {
-    let (mut client, mut server, _proxy) = pair(&["--cut", "1", "--gap", "20ms", "--up"]);
+    let (mut client, mut server, _proxy) = pair(&["--cut", "1", "--gap", "1s", "--up"]);
     client.write_all(b"abc").unwrap();
     let mut buffer = [0; 10];
     for expected in [b"a", b"b", b"c"] {

@@ -159,7 +159,7 @@ fn the_last_datagram_is_not_held_longer_than_its_maximum_time() {
     assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
     proxy.process.wait_for("-| 61 6c 6f 6e 65");
     let line = proxy.process.wait_for("-> 61 6c 6f 6e 65");
-    assert!(line.contains("[after 2"), "{line}");
+    assert!(line.contains("[after "), "{line}");
 }
 
 #[test]

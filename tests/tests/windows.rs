@@ -645,7 +645,7 @@ fn localhost_connects_while_its_other_address_does_not_answer() {
         println!("{live}: {:?}", start.elapsed());
         // The second address is tried after 250 ms. The rest is for Wine on a busy machine: the system repeats an
         // unanswered connect for more than a minute.
-        assert!(start.elapsed() < Duration::from_secs(5), "{live}: {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(30), "{live}: {:?}", start.elapsed());
     }
 }
 
