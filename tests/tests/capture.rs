@@ -255,9 +255,10 @@ fn both_ends_of_every_protocol_capture_the_same_bytes_and_ends() {
                 }
                 let paths = run_both(folder, &case, number);
                 let [client, server] = [only(&paths[0]), only(&paths[1])];
-                server.assert_closed();
+                // Who is done may leave before the other: a chat server that has sent the last line, and any client.
+                let may_leave = case.protocol == "chat" && server.ends == ["", "fin"];
+                assert!(may_leave || server.ends == ["fin", "fin"], "{server:?}");
                 assert_eq!(client.ends[0], "fin");
-                // A client that is done may leave before the server does.
                 assert!(["fin", ""].contains(&client.ends[1].as_str()), "{:?}", client.ends);
                 let client = Captured { ends: server.ends.clone(), ..client };
                 assert!(client == server, "{} {:?}", case.protocol, case.client);

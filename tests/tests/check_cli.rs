@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 use socklab_tests::program::{DEADLINE, Finished, Program, Server, socklab, wait_until};
@@ -67,7 +68,9 @@ impl Check {
             args.extend_from_slice(command);
         }
         let cache = self.arg("cache");
-        let program = Program::socklab(&args).env("XDG_CACHE_HOME", &cache);
+        // A program may print gigabytes, and a case is repeated if the machine was stalled.
+        let program = Program::socklab(&args).deadline(Duration::from_secs(300));
+        let program = program.env("XDG_CACHE_HOME", &cache);
         program.env("LOCALAPPDATA", &cache).env("APPDATA", &cache)
     }
 

@@ -125,7 +125,8 @@ fn every_ending_is_reported() {
             continue;
         }
         // The trace shows when the bytes have been read, which must happen before the reset.
-        let (process, mut stream) = math_client(&["--timeout", "300ms", "--trace"]);
+        let timeout = if matches!(end, Silence) { "300ms" } else { "20s" };
+        let (process, mut stream) = math_client(&["--timeout", timeout, "--trace"]);
         for _ in 0..questions {
             stream.write_all(&QUESTION).unwrap();
             assert_eq!(read(&mut stream), [0, 0, 0, 42]);
