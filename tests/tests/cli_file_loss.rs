@@ -303,6 +303,25 @@ fn a_page_or_a_capture_does_not_take_the_place_of_the_file() {
 }
 
 #[test]
+#[cfg_attr(feature = "windows", ignore = "Wine does not report the identity of an inherited file")]
+fn a_page_or_a_capture_does_not_take_the_place_of_a_standard_stream() {
+    let here = Folder::new();
+    here.write("lines.txt", "four score\n");
+    let closed = FakeServer::new().addr;
+    let (host, port) = (closed.ip().to_string(), closed.port().to_string());
+    for option in ["--html", "--pcap"] {
+        for (rest, stream) in [("<lines.txt", "input"), (">>lines.txt", "output")] {
+            let line = format!("cd '{}' && exec \"$@\" {rest}", here.0.display());
+            let args = ["echo", "client", &host, &port, option, "./lines.txt"];
+            let failed = Program::in_shell(&line, &args).run();
+            let expected = format!("standard {stream} and {option} ./lines.txt are the same file");
+            assert!(failed.failure(2).starts_with(&expected), "{failed:?}");
+            assert_eq!(here.read("lines.txt"), b"four score\n");
+        }
+    }
+}
+
+#[test]
 fn a_file_with_two_names_is_replaced_under_one() {
     let (root, here) = (Folder::new(), Folder::new());
     root.write("data", "new");

@@ -1,13 +1,14 @@
 //! The files that a command writes.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::Failure;
-use crate::sys::file::Info;
+use crate::sys::file::{self, Info};
 
 /// Checks the files of a command before one of them is created, with the options that name them. Each must be another
-/// file, and none of `used`, which the command reads or writes too: the content of one would replace that of the other.
+/// file, and neither a standard stream nor one of `used`, which the command reads or writes too: the content of one would
+/// replace that of the other.
 ///
 /// # Errors
 ///
@@ -29,9 +30,27 @@ pub(in crate::cli) fn distinct(
                 "{other} {same} and {option} {path} name the same file; see --help"
             )));
         }
+        let streams = [
+            ("standard input", file::stdin().ok().flatten()),
+            ("standard output", file::stdout().ok()),
+        ];
+        for (stream, open) in streams {
+            if open.is_some_and(|open| is_open(path, &open)) {
+                return Err(Failure::Usage(format!(
+                    "{stream} and {option} {} are the same file; see --help",
+                    path.display()
+                )));
+            }
+        }
         before.push((option, path));
     }
     Ok(())
+}
+
+/// Returns whether a path names an open file. Devices and pipes may be used twice.
+fn is_open(path: &Path, open: &File) -> bool {
+    let (named, open) = (Info::at(path), Info::of(open));
+    path.is_file() && named.is_ok_and(|named| open.is_ok_and(|open| named.is_same(&open)))
 }
 
 /// Returns whether two paths name the same file, which may not exist yet. Devices and pipes may be written twice.
